@@ -1,0 +1,57 @@
+.DEFAULT_GOAL := help
+TASK ?= deblur
+DATASET ?= photos
+ARGS ?=
+CHECKPOINT ?= runs/latest/best.ckpt
+INPUT ?=
+OUTPUT ?= restored
+TARGET ?= psnr
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.installed
+RUN := $(VENV)/bin/python -m
+
+.PHONY: help setup train sweep evaluate restore test lint format clean
+
+help:  ## show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  variables: TASK=$(TASK) DATASET=$(DATASET) ARGS=\"key=value …\" CHECKPOINT=$(CHECKPOINT)"
+	@echo "             INPUT=FILE_OR_FOLDER OUTPUT=$(OUTPUT) TARGET=$(TARGET)"
+
+setup: $(READY)  ## make .venv and install (the other targets do it when needed)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check uv || true
+	@if [ -x $(VENV)/bin/uv ]; then \
+	  $(VENV)/bin/uv pip install -q --python $(VENV)/bin/python -c constraints.txt -e '.[dev]'; \
+	else \
+	  $(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $(READY)
+
+train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet
+	@$(RUN) diracdiff.train task=$(TASK) dataset=$(DATASET) $(ARGS)
+
+sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
+	@$(RUN) diracdiff.train -m task=$(TASK) dataset=$(DATASET) $(ARGS)
+
+evaluate: $(READY)  ## measure CHECKPOINT on DATASET
+	@$(RUN) diracdiff.evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
+
+restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips
+	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff.restore checkpoint=$(CHECKPOINT) input=$(INPUT) output=$(OUTPUT) target=$(TARGET) $(ARGS)
+
+test: $(READY)  ## run the tests
+	@$(RUN) pytest $(ARGS)
+
+lint: $(READY)  ## check style
+	@$(RUN) ruff check . && $(RUN) ruff format --check .
+
+format: $(READY)  ## mend style
+	@$(RUN) ruff check --fix . && $(RUN) ruff format .
+
+clean:  ## remove .venv and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,33 @@
+"""Image restoration with stochastic degradation processes."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "diracdiff.data": ["CelebAHQ", "FFHQ", "ImageFolder", "ImageNet", "Photos"],
+    "diracdiff.data.datamodule": ["ImageDataModule"],
+    "diracdiff.degradations": [
+        "BoxInpainting",
+        "GaussianBlur",
+        "GaussianInpainting",
+        "LinearSeverity",
+        "TabulatedSeverity",
+    ],
+    "diracdiff.losses": ["IncrementalReconstructionLoss"],
+    "diracdiff.models": ["Denoiser", "NCSNpp"],
+    "diracdiff.noise": ["ConstantNoise", "GeometricNoise"],
+    "diracdiff.optimization": ["Optimization"],
+    "diracdiff.process": ["StochasticDegradation"],
+    "diracdiff.restorer": ["Restorer", "load"],
+    "diracdiff.samplers": ["Guidance", "ImageNoise", "ReverseSampler"],
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted([*_HOME_OF, "__version__"])
+
+
+def __getattr__(name: str):
+    """Import public names when they are first used: Lightning alone takes seconds to import."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'diracdiff' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -1,0 +1,111 @@
+"""Commands: Hydra composes, the command runs, and a user's mistake is one line on stderr and exit status 2."""
+
+import logging
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from diracdiff.errors import UserError
+
+HERE = Path(__file__).resolve().parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
+SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
+PATHS = ("checkpoint", "input", "output", "dataset.root")
+
+
+def command(config_name: str) -> Callable:
+    """Make a function of a configuration a command that reads `conf/<config_name>.yaml` and its overrides."""
+
+    def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
+        def job(cfg: DictConfig) -> None:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                os.environ[SWEEP_DIR] = HydraConfig.get().sweep.dir
+            _quiet()
+            try:
+                function(cfg)
+            except (UserError, OmegaConfBaseException) as error:
+                _discard_empty_run()
+                fail(error)
+
+        def main() -> None:
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing; we print one line
+            sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]] + _child_overrides()
+            try:
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+            except (HydraException, OmegaConfBaseException) as error:
+                fail(error)
+
+        return main
+
+    return decorate
+
+
+def given(key: str) -> bool:
+    """Whether the user gave a key on the command line."""
+    return any(override.startswith(f"{key}=") for override in HydraConfig.get().overrides.task)
+
+
+def fail(error: Exception | str) -> NoReturn:
+    """Print one line and exit with status 2."""
+    print(f"error: {one_line(error)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def one_line(error: Exception | str) -> str:
+    """The message of an error in one line, without what only a developer needs."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    dull = (
+        "full_key:",
+        "object_type=",
+        "reference_type=",
+        "Config search path",
+        "Set the environment variable",
+    )
+    return re.sub(r"\s+", " ", " ".join(line for line in lines if line and not line.startswith(dull)))
+
+
+def _quoted(argument: str) -> str:
+    """Quote the value of a path, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas."""
+    key, separator, value = argument.partition("=")
+    if separator and key in PATHS and re.search(r"[^\w./~+-]", value) and value[0] not in "'\"":
+        return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
+    return argument
+
+
+def _child_overrides() -> list[str]:
+    """What the processes that Lightning starts for DDP add, so that only the first one makes folders."""
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        return []
+    overrides = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+    return overrides + ([f"hydra.sweep.dir='{os.environ[SWEEP_DIR]}'"] if SWEEP_DIR in os.environ else [])
+
+
+def _quiet() -> None:
+    """Silence what Lightning says in every run and nobody can act on."""
+    import pytorch_lightning  # sets its level when imported
+
+    logging.getLogger(pytorch_lightning.__name__).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _discard_empty_run() -> None:
+    """Remove the run's folder if only Hydra has written to it."""
+    config = HydraConfig.get()
+    if config.output_subdir is None:
+        return
+    folder = Path(config.runtime.output_dir)
+    if all(path.name == config.output_subdir or path.suffix == ".log" for path in folder.iterdir()):
+        shutil.rmtree(folder)

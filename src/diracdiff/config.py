@@ -1,0 +1,113 @@
+"""The only place that turns configuration into objects."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from diracdiff.data.datamodule import ImageDataModule
+from diracdiff.errors import UserError
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer
+
+
+def build(node: DictConfig | None, **arguments: Any) -> Any:
+    """Build the object that a node with `_target_` describes; None stays None.
+
+    Raises:
+        UserError: if the object refuses its arguments.
+    """
+    if node is None:
+        return None
+    try:
+        return instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        key = node._get_full_key(None) or "config"
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{key}: {cause}") from error
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
+def build_process(cfg: DictConfig) -> StochasticDegradation:
+    """The stochastic degradation process of the task, its schedule and the data set's image size."""
+    severity = build(cfg.schedule.severity)
+    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    return StochasticDegradation(degradation, build(cfg.schedule.noise))
+
+
+def build_restorer(cfg: DictConfig, process: StochasticDegradation) -> Restorer:
+    """The restorer, untrained.
+
+    Raises:
+        UserError: if the network cannot take images of the data set's size.
+    """
+    network = build(cfg.model.network)
+    size, multiple = cfg.dataset.image_size, getattr(network, "multiple", 1)
+    if size % multiple:
+        raise UserError(f"dataset.image_size must be a multiple of {multiple} for this model, got {size}")
+    try:
+        return Restorer(
+            process,
+            network,
+            build(cfg.loss),
+            build(cfg.sampler),
+            build(cfg.optimizer),
+            conditioning=cfg.model.conditioning,
+            residual=cfg.model.residual,
+            lpips=cfg.lpips,
+            seed=cfg.seed,
+            name=cfg.task.name,
+        )
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def build_data(cfg: DictConfig, process: StochasticDegradation) -> ImageDataModule:
+    """The data module of the data set."""
+    return ImageDataModule(build(cfg.dataset), process, seed=cfg.seed, **cfg.loader)
+
+
+def build_trainer(cfg: DictConfig) -> pl.Trainer:
+    """The trainer with its loggers and callbacks."""
+    return build(
+        cfg.trainer,
+        precision=_precision(cfg.trainer),
+        logger=[build(node) for node in (cfg.logger or {}).values()],
+        callbacks=[build(node) for node in (cfg.callbacks or {}).values()],
+        default_root_dir=cfg.run_dir,
+        # Guidance needs gradients in validation, which inference mode forbids; samplers switch them off themselves.
+        inference_mode=False,
+        # The data module gives every process its own part.
+        use_distributed_sampler=False,
+    )
+
+
+def build_tester(cfg: DictConfig) -> pl.Trainer:
+    """A trainer that only evaluates: writes nothing."""
+    return build(
+        cfg.trainer,
+        precision=_precision(cfg.trainer),
+        logger=False,
+        enable_checkpointing=False,
+        inference_mode=False,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+    )
+
+
+def _precision(trainer: DictConfig) -> str:
+    if trainer.precision != "auto":
+        return trainer.precision
+    return "bf16-mixed" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
+
+
+def write_composed(cfg: DictConfig, path: str | Path) -> None:
+    """Write the composed configuration with every reference resolved."""
+    Path(path).write_text(OmegaConf.to_yaml(cfg, resolve=True))

@@ -1,0 +1,29 @@
+"""What all data sets share.
+
+A data set is a description: its constructor's arguments, kept as attributes, and `split(name)`, which looks at the
+disk and returns a `torch.utils.data.Dataset` for train, val or test. Items of every split are
+{"x": float32 (3, S, S) in [0, 1], "name": str, "index": int}, where the name is unique within the split.
+"""
+
+from torch import Tensor
+
+from diracdiff.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+def item(image: Tensor, name: str, index: int) -> dict:
+    """The item of a uint8 image (3, S, S)."""
+    return {"x": image.float() / 255, "name": name, "index": index}
+
+
+def check_split(name: str) -> None:
+    """Raise UserError unless `name` is one of SPLITS."""
+    if name not in SPLITS:
+        raise UserError(f"the split must be train, val or test, got {name!r}: use one of these")
+
+
+def check_integer(name: str, value: int, least: int, example: int) -> None:
+    """Raise UserError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, int) or value < least:
+        raise UserError(f"{name} must be an integer of at least {least}, got {value!r}: try {name}={example}")

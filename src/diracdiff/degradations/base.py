@@ -1,0 +1,63 @@
+"""The interface of a degradation process (paper, Definition 3.1).
+
+A_0 is the identity and A_t is a more severe version of A_s for s < t: there is a transition G with
+A_t = G(A_s). A severity curve maps t to the family's one parameter (a width, a side).
+
+Widths are given in pixels of a 256-pixel image and scale with `image_size`, the side of the images that a
+model is trained on. They do not scale with the image at hand: a model restores a larger photograph with the
+width in pixels that it knows.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diracdiff.shapes import as_time
+
+REFERENCE_SIZE = 256
+
+Severity = Callable[[Tensor], Tensor]
+
+
+class Degradation(ABC):
+    """A_t, batched over t, closed form, differentiable in x and t, on the device of x.
+
+    Args:
+        severity: maps t of any shape, in [0, 1], to the parameter of the family, in pixels at 256 px.
+        image_size: side in pixels of the images the process is made for; sizes scale by `image_size / 256`.
+
+    Raises:
+        ValueError: if `image_size` is not positive or the severity is negative at t = 0 or t = 1.
+    """
+
+    linear: bool = True
+    """Whether A_t(x) - A_t(x') = A_t(x - x')."""
+
+    def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE):
+        if image_size < 1:
+            raise ValueError(f"image_size must be a positive number of pixels, got {image_size}")
+        ends = severity(torch.tensor([0.0, 1.0]))
+        if ends.min() < 0:
+            raise ValueError(f"severity must not be negative, got {ends.tolist()} at t = 0 and t = 1")
+        self.severity = severity
+        self.image_size = image_size
+
+    def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
+        """Degrade images.
+
+        Args:
+            x: images, (B, C, H, W).
+            t: times in [0, 1], () or (B,).
+
+        Returns:
+            A_t(x), (B, C, H, W), in the precision of x even under autocast.
+        """
+        t = as_time(t, x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.apply(x, self.severity(t) * (self.image_size / REFERENCE_SIZE))
+
+    @abstractmethod
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        """Degrade x, (B, C, H, W), with the parameter `size` in pixels of x, () or (B,)."""

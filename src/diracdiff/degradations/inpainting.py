@@ -1,0 +1,50 @@
+"""Inpainting: a mask in the centre of the image that grows with t. A_t(x) = m_t * x.
+
+The centre lies between pixels, so that the mask of width 0 hides nothing whatever the parity of the size.
+"""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from diracdiff.degradations.base import Degradation
+
+
+class Inpainting(Degradation):
+    """Multiplication with a mask of values in [0, 1]."""
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 - 0.5) for n in x.shape[-2:])
+        size = size.to(x.dtype).reshape(*size.shape, 1, 1)
+        return self.mask(rows.unsqueeze(-1), columns, size).unsqueeze(-3) * x
+
+    @abstractmethod
+    def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
+        """Values in [0, 1] at the distances (row, column) from the centre, (H, 1) and (W,), in pixels.
+
+        `size` has shape (1, 1) or (B, 1, 1), and so has the mask: (H, W) or (B, H, W).
+        """
+
+
+class GaussianInpainting(Inpainting):
+    """m = (1 - g(u; s) / g(0; s))^4 with an isotropic Gaussian density g of standard deviation s.
+
+    The severity is s in pixels at 256 px (paper, Section 4: 0.1 to 50 px for faces, to 30 px for ImageNet).
+    """
+
+    def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
+        return (-torch.expm1(-(row**2 + column**2) / (2 * size.clamp(min=1e-3) ** 2))) ** 4
+
+
+class BoxInpainting(Inpainting):
+    """A centred box is hidden; its side is the severity, in pixels at 256 px (paper, Definition 3.1).
+
+    A rim one pixel wide, in which the mask is the share of the pixel outside the box, makes it continuous in t.
+    """
+
+    def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
+        def covered(distance: Tensor) -> Tensor:
+            return (size / 2 - distance.abs() + 0.5).clamp(0, 1)
+
+        return 1 - covered(row) * covered(column)

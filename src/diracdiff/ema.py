@@ -1,0 +1,43 @@
+"""Exponential moving average of the weights."""
+
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+
+
+class EMA(WeightAveraging):
+    """Averaged weights, which are what is validated and what a checkpoint holds for use.
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so the average is of use from the first
+    steps on. Buffers are copied, not averaged. A checkpoint's `state_dict` is the average; the weights to go on
+    training with are beside it, and a resumed run takes those.
+
+    Args:
+        decay: in [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.999):
+        if not 0 <= decay < 1:
+            raise ValueError(f"EMA decay must lie in [0, 1), got {decay}")
+        super().__init__(use_buffers=False, multi_avg_fn=self._blend)
+        self.decay = decay
+        self._swapped = False
+
+    def _blend(self, average: list[torch.Tensor], current: list[torch.Tensor], _: torch.Tensor) -> None:
+        n = int(self._average_model.n_averaged)
+        torch._foreach_lerp_(average, current, 1 - min(self.decay, (1 + n) / (10 + n)))
+
+    def on_fit_start(self, trainer, pl_module) -> None:
+        self._average_model.module.to(pl_module.device)
+
+    def _swap_models(self, pl_module) -> None:
+        if self._swapped or int(self._average_model.n_averaged) > 0:
+            super()._swap_models(pl_module)
+            self._swapped = not self._swapped
+
+    def _copy_average_to_current(self, pl_module) -> None:
+        if int(self._average_model.n_averaged) > 0:
+            super()._copy_average_to_current(pl_module)
+
+    def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
+        if self._swapped:
+            self._swap_models(pl_module)

@@ -1,0 +1,83 @@
+"""Files written whole or not at all, and the checks before anything is written."""
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from diracdiff.errors import UserError
+
+
+def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None:
+    """Refuse an output folder that cannot be written, and targets in it that exist unless they may be replaced.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"output={folder} must be a folder, but {existing} is a file: give another output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"output={folder} cannot be written, no permission for {existing}: give another output")
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise UserError(f"{target} exists: give another output, or overwrite=true")
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON, indented."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows with the same keys as CSV."""
+    lines = _Lines()
+    writer = csv.DictWriter(lines, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, "".join(lines).encode())
+
+
+class _Lines(list):
+    write = list.append
+
+
+def append_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a CSV file, which is made if it does not exist."""
+    old = read_rows(path) if Path(path).exists() else []
+    write_rows(path, old + rows)
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file; the values are text."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def save_image(path: str | Path, pixels: np.ndarray) -> None:
+    """Write pixels, uint8, (H, W), (H, W, 3) or (H, W, 4), as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,86 @@
+"""Loggers that never ask a question."""
+
+import os
+from pathlib import Path
+
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from diracdiff.errors import UserError, warn
+
+
+def csv_logger(run_dir: str | Path) -> Logger:
+    """`metrics.csv` in the run's folder."""
+    return CSVLogger(run_dir, name="", version="")
+
+
+def tensorboard_logger(run_dir: str | Path) -> Logger:
+    """Event files in `tensorboard/` of the run's folder.
+
+    Raises:
+        UserError: if tensorboard is not installed.
+    """
+    try:
+        return TensorBoardLogger(run_dir, name="tensorboard", version="")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "logger=tensorboard needs the package tensorboard: pip install 'diracdiff[tensorboard]'"
+        ) from error
+
+
+def wandb_logger(
+    run_dir: str | Path,
+    project: str = "diracdiff",
+    mode: str = "auto",
+    name: str | None = None,
+    group: str | None = None,
+    entity: str | None = None,
+) -> Logger:
+    """Weights & Biases in the run's folder.
+
+    Args:
+        run_dir: the run's folder.
+        project: project of the dashboard.
+        mode: "online", "offline", "disabled" or "auto": WANDB_MODE if set, else online where an account is logged
+            in, else offline.
+        name: of the run.
+        group: that the runs of a sweep share.
+        entity: user or team.
+
+    Raises:
+        UserError: if the mode is unknown.
+    """
+    import wandb
+
+    if mode not in ("auto", "online", "offline", "disabled"):
+        raise UserError(f"logger.wandb.mode must be auto, online, offline or disabled, got {mode!r}")
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in(wandb) else "offline")
+    settings = {
+        "dir": str(run_dir),
+        "project": project,
+        "name": name,
+        "group": group,
+        "entity": entity,
+        "mode": mode,
+    }
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        try:
+            run = wandb.init(**settings, reinit="finish_previous")
+        except (wandb.errors.CommError, wandb.errors.AuthenticationError) as error:
+            warn(f"wandb cannot be reached ({str(error).splitlines()[0]}): logging offline")
+            run = wandb.init(**settings | {"mode": "offline"}, reinit="finish_previous")
+        if run.settings.mode == "offline":
+            warn(f"wandb is offline; upload with: wandb sync {Path(run.dir).parent}")
+        run.define_metric("trainer/global_step")
+        run.define_metric("val/*", step_metric="trainer/global_step")
+        return WandbLogger(experiment=run, save_dir=run_dir)
+    return WandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
+
+
+def _logged_in(wandb) -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except (wandb.errors.Error, TypeError):
+        return False

@@ -1,0 +1,101 @@
+"""Image quality per image: PSNR, SSIM and LPIPS of images in [0, 1], clipped first."""
+
+import contextlib
+import math
+import socket
+import warnings
+
+import torch
+from kornia.metrics import ssim
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from diracdiff.errors import UserError, warn
+
+BACKBONES = {
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+}
+SSIM_WINDOW = 11
+DOWNLOAD_TIMEOUT = 20
+
+
+class ImageMetrics:
+    """PSNR [dB], SSIM and LPIPS, one value per image.
+
+    SSIM is Wang's (window 11, std 1.5, borders left out). LPIPS is named by its backbone, `lpips_squeeze` say,
+    because values of different backbones do not compare. It is left out, with a warning, where the backbone's
+    weights cannot be had. A plain object: its network is nobody's submodule and in no checkpoint.
+
+    Args:
+        lpips: backbone "squeeze", "alex" or "vgg" (the paper's), or None to leave LPIPS out.
+    """
+
+    def __init__(self, lpips: str | None = "squeeze"):
+        if lpips is not None and lpips not in BACKBONES:
+            raise UserError(f"lpips must be one of {sorted(BACKBONES)} or null, got {lpips!r}")
+        self.lpips = lpips
+        self._network = _load_lpips(lpips) if lpips else None
+
+    def __deepcopy__(self, memo: dict) -> "ImageMetrics":
+        return self
+
+    @property
+    def lpips_name(self) -> str | None:
+        """`lpips_<backbone>`, or None where LPIPS is left out."""
+        return f"lpips_{self.lpips}" if self._network is not None else None
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics at hand, in the order of every table."""
+        return ["psnr", "ssim"] + ([self.lpips_name] if self.lpips_name else [])
+
+    @torch.no_grad()
+    def __call__(self, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """Compare restored images with clean ones in [0, 1], (B, C, H, W) each: {name: (B,)}, on the CPU.
+
+        Raises:
+            UserError: if the images are smaller than the window of SSIM.
+        """
+        if min(clean.shape[-2:]) < SSIM_WINDOW:
+            raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {tuple(clean.shape)}")
+        restored, clean = restored.float().clamp(0, 1), clean.float()
+        values = {
+            "psnr": peak_signal_noise_ratio(restored, clean, data_range=(0.0, 1.0), dim=(1, 2, 3), reduction="none"),
+            "ssim": ssim(restored, clean, SSIM_WINDOW, padding="valid").flatten(1).mean(1),
+        }
+        if self._network is not None:
+            self._network.to(clean.device)
+            values[self.lpips_name] = self._network(restored, clean, normalize=True).flatten()
+        return {name: value.cpu() for name, value in values.items()}
+
+
+def _load_lpips(backbone: str) -> torch.nn.Module | None:
+    from lpips import LPIPS
+
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+            warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
+            network = LPIPS(net=backbone, verbose=False)
+    except (OSError, RuntimeError) as error:
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        warn(
+            f"LPIPS is left out: the weights of its backbone {backbone!r} cannot be had ({_first_line(error)}). "
+            f"Connect once, or copy {BACKBONES[backbone]} into {folder}. Without LPIPS there is no t_PO."
+        )
+        return None
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return network.eval().requires_grad_(False)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def mean(values: list[float]) -> float:
+    """Arithmetic mean, summed exactly, so that it does not depend on the order."""
+    return math.fsum(values) / len(values)

@@ -1,0 +1,7 @@
+"""Networks, the denoiser they make, and oracles that need no training."""
+
+from diracdiff.models.denoiser import Denoiser, Padded
+from diracdiff.models.ncsnpp import NCSNpp
+from diracdiff.models.oracle import FiniteDataOracle, GaussianOracle
+
+__all__ = ["Denoiser", "FiniteDataOracle", "GaussianOracle", "NCSNpp", "Padded"]

@@ -1,0 +1,112 @@
+"""Building blocks of NCSN++ (Song et al. 2021, Appendix H; Karras et al. 2022, Appendix F.2, Table 7)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SKIP_SCALE = 1 / math.sqrt(2)
+
+
+def conv(inputs: int, outputs: int, size: int = 3, padding: int | None = None, gain: float = 1.0) -> nn.Conv2d:
+    """Convolution with Xavier-uniform weights times `gain` and zero bias; keeps H and W unless padded otherwise."""
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2 if padding is None else padding)
+    return _initialise(layer, gain)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """Fully connected layer with Xavier-uniform weights and zero bias."""
+    return _initialise(nn.Linear(inputs, outputs), 1.0)
+
+
+def _initialise(layer, gain: float):
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.weight.mul_(gain)
+    return layer
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation with as many groups as divide the channels, at most 32 and of at least 4 channels."""
+    groups = max(g for g in range(1, max(1, min(32, channels // 4)) + 1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels, eps=1e-6)
+
+
+class FIR(nn.Module):
+    """Resampling by 2 with the filter [1, 3, 3, 1] in both directions: "down", "up" or, without change, "keep"."""
+
+    def __init__(self, mode: str, padding: int = 1):
+        super().__init__()
+        self.mode, self.padding = mode, padding
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode == "keep":
+            return x
+        channels = x.shape[1]
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
+        if self.mode == "down":
+            return F.conv2d(x, kernel, stride=2, padding=self.padding, groups=channels)
+        return F.conv_transpose2d(x, 4 * kernel, stride=2, padding=self.padding, groups=channels)
+
+
+class FourierEmbedding(nn.Module):
+    """Random Fourier features of the noise level: (B,) -> (B, channels)."""
+
+    def __init__(self, channels: int, scale: float = 16.0):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(channels // 2) * scale)
+
+    def forward(self, level: Tensor) -> Tensor:
+        phase = 2 * math.pi * level.float().unsqueeze(1) * self.frequencies.float()
+        return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels, one head, with a scaled residual connection."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.qkv = conv(channels, 3 * channels, 1, gain=math.sqrt(0.2))
+        self.out = conv(channels, channels, 1, gain=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part.flatten(2).mT for part in self.qkv(self.norm(x)).chunk(3, dim=1))
+        attended = F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
+        return (x + self.out(attended)) * SKIP_SCALE
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with the noise embedding added between them, optional resampling and attention."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        embedding: int,
+        resample: str = "keep",
+        attention: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.norm_in = group_norm(inputs)
+        self.resample = FIR(resample)
+        self.conv_in = conv(inputs, outputs)
+        self.embed = linear(embedding, outputs)
+        self.norm_out = group_norm(outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = conv(outputs, outputs, gain=1e-5)
+        plain = inputs == outputs and resample == "keep"
+        self.skip = nn.Identity() if plain else conv(inputs, outputs, 1)
+        self.attention = Attention(outputs) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv_in(self.resample(F.silu(self.norm_in(x))))
+        h = h + self.embed(embedding)[:, :, None, None]
+        h = self.conv_out(self.dropout(F.silu(self.norm_out(h))))
+        x = (self.skip(self.resample(x)) + h) * SKIP_SCALE
+        return self.attention(x)

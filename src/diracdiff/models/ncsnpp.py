@@ -1,0 +1,152 @@
+"""NCSN++ (Song et al. 2021, "Score-based generative modeling through SDEs"; Karras et al. 2022, Appendix F.2).
+
+A U-Net of residual blocks with FIR resampling, a random Fourier embedding of the noise level, self-attention at
+chosen levels and a residual input pyramid: the image, downsampled by its own small convolutions, is added to
+the encoder at every level.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualBlock, conv, group_norm, linear
+
+
+class Level(nn.Module):
+    """One resolution of the encoder: resample and add the image pyramid (not at the first), then the blocks."""
+
+    def __init__(self, down: nn.Module | None, pyramid: nn.Module | None, blocks: Sequence[nn.Module]):
+        super().__init__()
+        self.down, self.pyramid, self.blocks = down, pyramid, nn.ModuleList(blocks)
+
+
+class NCSNpp(nn.Module):
+    """F(y, level): an image-shaped prediction from a noisy image and its noise level.
+
+    Args:
+        channels: width of the first resolution; a multiple of 4.
+        multipliers: width of every resolution, as multiples of `channels`; their number sets the depth.
+        blocks: residual blocks per resolution in the encoder (the decoder has one more).
+        attention_levels: resolutions with self-attention, counted from 0, the first. At 256 px, level 4 is
+            16 px. The innermost block of the U-Net always has it.
+        dropout: probability in [0, 1).
+        image_channels: C.
+        patch: the first resolution works on patches of this side (pixel unshuffle): 2 makes the network about
+            three times cheaper per pixel; 1 is the published network.
+        embedding_scale: standard deviation of the random frequencies of the noise embedding.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        channels: int = 128,
+        multipliers: Sequence[int] = (1, 1, 2, 2, 2, 2, 2),
+        blocks: int = 2,
+        attention_levels: Sequence[int] = (4,),
+        dropout: float = 0.1,
+        image_channels: int = 3,
+        patch: int = 1,
+        embedding_scale: float = 16.0,
+    ):
+        super().__init__()
+        for name, value in {"channels": channels, "blocks": blocks, "patch": patch}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if channels % 4 or not multipliers or min(multipliers) < 1:
+            raise ValueError(f"channels must be a multiple of 4, got {channels}; multipliers {list(multipliers)}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        if any(level not in range(len(multipliers)) for level in attention_levels):
+            raise ValueError(f"attention_levels must lie in 0 … {len(multipliers) - 1}, got {list(attention_levels)}")
+        self.channels, self.multipliers, self.blocks = channels, list(multipliers), blocks
+        self.attention_levels, self.dropout = list(attention_levels), dropout
+        self.image_channels, self.patch, self.embedding_scale = image_channels, patch, embedding_scale
+
+        width = 4 * channels
+        self.embedding = nn.Sequential(
+            FourierEmbedding(2 * channels, embedding_scale),
+            linear(2 * channels, width),
+            nn.SiLU(),
+            linear(width, width),
+            nn.SiLU(),
+        )
+
+        def block(inputs: int, outputs: int, **options) -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, width, dropout=dropout, **options)
+
+        pixels = image_channels * patch**2
+        self.stem = conv(pixels, channels)
+        self.encoder = nn.ModuleList()
+        skips, current, image = [channels], channels, pixels
+        for level, multiplier in enumerate(self.multipliers):
+            down = pyramid = None
+            if level > 0:
+                down = block(current, current, resample="down")
+                pyramid = nn.Sequential(conv(image, current, padding=2), FIR("down", padding=0))
+                image = current
+                skips.append(current)
+            level_blocks = []
+            for _ in range(blocks):
+                level_blocks.append(block(current, channels * multiplier, attention=level in attention_levels))
+                current = channels * multiplier
+                skips.append(current)
+            self.encoder.append(Level(down, pyramid, level_blocks))
+
+        self.middle = nn.ModuleList([block(current, current, attention=True), block(current, current)])
+        self.decoder = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for level, multiplier in reversed(list(enumerate(self.multipliers))):
+            level_blocks = []
+            for index in range(blocks + 1):
+                attention = level in attention_levels and index == blocks
+                level_blocks.append(block(current + skips.pop(), channels * multiplier, attention=attention))
+                current = channels * multiplier
+            self.decoder.append(nn.ModuleList(level_blocks))
+            self.up.append(block(current, current, resample="up") if level > 0 else nn.Identity())
+        self.head = nn.Sequential(group_norm(current), nn.SiLU(), conv(current, pixels, gain=1e-5))
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        """Predict.
+
+        Args:
+            y: (B, C, H, W), H and W multiples of `multiple`.
+            level: noise levels, (B,).
+
+        Returns:
+            (B, C, H, W).
+
+        Raises:
+            ValueError: if the shape does not fit.
+        """
+        if y.ndim != 4 or y.shape[1] != self.image_channels:
+            raise ValueError(f"images must have shape (B, {self.image_channels}, H, W), got {tuple(y.shape)}")
+        if y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:
+            raise ValueError(f"height and width must be multiples of {self.multiple}, got {y.shape[-2]}x{y.shape[-1]}")
+        embedding = self.embedding(level)
+        image = F.pixel_unshuffle(y, self.patch)
+        x = self.stem(image)
+        skips = [x]
+        for encoder in self.encoder:
+            if encoder.down is not None:
+                x = encoder.down(x, embedding)
+                x = image = (x + encoder.pyramid(image)) * SKIP_SCALE
+                skips.append(x)
+            for block in encoder.blocks:
+                x = block(x, embedding)
+                skips.append(x)
+        self_attention, plain = self.middle
+        x = plain(self_attention(x, embedding), embedding)
+        for blocks, up in zip(self.decoder, self.up, strict=True):
+            for block in blocks:
+                x = block(torch.cat([x, skips.pop()], dim=1), embedding)
+            x = up(x, embedding) if isinstance(up, ResidualBlock) else x
+        return F.pixel_shuffle(self.head(x), self.patch)

@@ -1,0 +1,38 @@
+"""Measurement guidance of the score (paper, Eq. 17 and 26)."""
+
+import torch
+from torch import Tensor
+
+from diracdiff.process import StochasticDegradation
+from diracdiff.shapes import per_image
+
+SCALINGS = ("std", "error")
+
+
+class Guidance:
+    """score <- score - eta_t grad_y ||measurement - A_1(x_hat(y))||^2, for every image by itself.
+
+    Scaling "std": eta_t = step / (2 sigma_1^2). Scaling "error": eta_t = step / ||measurement - A_1(x_hat)||.
+    The gradient runs through the network: a guided step needs about three times the time of a plain one.
+
+    Args:
+        scaling: "std" or "error".
+        step: the paper's eta; at least 0.
+    """
+
+    def __init__(self, scaling: str, step: float):
+        if scaling not in SCALINGS:
+            raise ValueError(f"guidance scaling must be one of {SCALINGS}, got {scaling!r}")
+        if not step >= 0:
+            raise ValueError(f"guidance step must not be negative, got {step}")
+        self.scaling, self.step = scaling, float(step)
+
+    def __call__(self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor) -> Tensor:
+        """The term to add to the score, (B, C, H, W); x_hat must carry the graph back to y."""
+        residual = (measurement - process.mean(x_hat, 1.0)).square().flatten(1).sum(1)
+        (gradient,) = torch.autograd.grad(residual.sum(), y)
+        if self.scaling == "std":
+            eta = self.step / (2 * process.sigma(1.0, y) ** 2)
+        else:
+            eta = self.step / per_image(residual.detach().sqrt().clamp(min=1e-12), y)
+        return -eta * gradient

@@ -1,0 +1,17 @@
+"""Seeds that follow from names and counters, never from hidden generator state."""
+
+import hashlib
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def image_seed(seed: int, name: str) -> int:
+    """Seed of one image in evaluation: depends on the run's seed and the image's name only (63 bits)."""
+    return _digest(f"image/{seed}/{name}")
+
+
+def step_seed(seed: int, *counters: int) -> int:
+    """Seed of one event of a run, numbered by counters such as (purpose, step, rank) (63 bits)."""
+    return _digest("/".join(["step", str(seed), *map(str, counters)]))

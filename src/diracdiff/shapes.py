@@ -1,0 +1,22 @@
+"""The one place where a time, or a value that follows from it, meets a batch of images."""
+
+import torch
+from torch import Tensor
+
+
+def as_time(t: float | Tensor, x: Tensor) -> Tensor:
+    """Return `t` as a float tensor on the device of `x`: shape () for one time, (B,) for one per image.
+
+    Raises:
+        ValueError: if `t` has another shape than () or (B,).
+    """
+    t = torch.as_tensor(t, device=x.device)
+    t = t if t.is_floating_point() else t.to(x.dtype)
+    if t.ndim > 1 or (t.ndim == 1 and t.shape[0] != x.shape[0]):
+        raise ValueError(f"t must have shape () or ({x.shape[0]},), got {tuple(t.shape)}")
+    return t
+
+
+def per_image(value: Tensor, x: Tensor) -> Tensor:
+    """Reshape a value of shape () or (B,) so that it broadcasts over `x`, (B, C, H, W)."""
+    return value.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))

@@ -1,0 +1,95 @@
+"""Train a restorer, find its stopping times, and report: `python -m diracdiff.train task=deblur dataset=photos`."""
+
+import os
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from diracdiff.cli import command
+
+
+def train(cfg: DictConfig) -> None:
+    """Train as configured; everything goes to `cfg.run_dir`."""
+    import pytorch_lightning as pl
+    import torch
+
+    from diracdiff.callbacks import Interrupted
+    from diracdiff.config import build_data, build_process, build_restorer, build_trainer, write_composed
+    from diracdiff.restorer import load
+
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision("high")
+    process = build_process(cfg)
+    restorer = build_restorer(cfg, process)
+    data = build_data(cfg, process)
+    if cfg.checkpoint:
+        _check_same(restorer, cfg.checkpoint)
+    try:
+        trainer = build_trainer(cfg)
+        run_dir = Path(cfg.run_dir)
+        if trainer.is_global_zero:
+            write_composed(cfg, run_dir / "config.yaml")
+            _point_latest(run_dir)
+        trainer.fit(restorer, data, ckpt_path=cfg.checkpoint, weights_only=True)
+        best = load(run_dir / "best.ckpt")
+        trainer.test(best, data, verbose=False)
+        if trainer.is_global_zero:
+            report(best, run_dir)
+    except Interrupted as stop:
+        print(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
+        raise SystemExit(128 + stop.signum) from None
+    finally:
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish()
+
+
+def report(restorer, run_dir: Path) -> None:
+    """Write `summary.json`, `tradeoff.png` and `samples.png` of a tested restorer and print the next command."""
+    from diracdiff.report import draw_samples, draw_tradeoff, print_summary, write_summary
+
+    summary = write_summary(run_dir / "summary.json", restorer)
+    title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"
+    draw_tradeoff(run_dir / "tradeoff.png", restorer.curve, restorer.stopping, title)
+    draw_samples(run_dir / "samples.png", restorer)
+    print_summary(summary, f"{restorer.name}: {summary['n']} test images")
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+    target = "psnr" if restorer.stopping["lpips"] is None else "lpips"
+    folder = os.path.relpath(run_dir)
+    print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    print("restore degraded images with:")
+    print(
+        f"  {python} -m diracdiff.restore checkpoint={folder}/best.ckpt "
+        f"input=FILE_OR_FOLDER output=restored target={target}"
+    )
+
+
+def _check_same(restorer, checkpoint: str) -> None:
+    """Refuse to go on from a checkpoint of another process or network."""
+    from diracdiff.errors import UserError
+    from diracdiff.recipe import to_recipe
+    from diracdiff.restorer import KIND, read_checkpoint
+
+    theirs, ours = read_checkpoint(checkpoint)[KIND]["recipe"], to_recipe(restorer)
+    for part in ("process", "network", "conditioning", "residual"):
+        if theirs.get(part) != ours[part]:
+            raise UserError(
+                f"checkpoint={checkpoint} was trained with another {part}: give the command that made it, "
+                "with checkpoint=… added"
+            )
+
+
+def _point_latest(run_dir: Path) -> None:
+    """Let `runs/latest` lead to the newest run."""
+    runs = next((parent for parent in run_dir.resolve().parents if parent.name == "runs"), None)
+    if runs is None:
+        return
+    link = runs / f".latest.{os.getpid()}"
+    link.symlink_to(os.path.relpath(run_dir, runs))
+    os.replace(link, runs / "latest")
+
+
+main = command("train")(train)
+
+if __name__ == "__main__":
+    main()

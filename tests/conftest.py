@@ -1,0 +1,84 @@
+"""What tests share: small processes, small data, and the place of real images where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diracdiff.degradations import (
+    BoxInpainting,
+    GaussianBlur,
+    GaussianInpainting,
+    LinearSeverity,
+    TabulatedSeverity,
+)
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+TORCH_HOME = SHARED / "weights" / "torch_home"
+
+DEGRADATIONS = {
+    "blur": lambda size: GaussianBlur(LinearSeverity(0.3, 3.0), size),
+    "blur_published": lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size),
+    "inpainting": lambda size: GaussianInpainting(LinearSeverity(0.1, 50.0), size),
+    "box": lambda size: BoxInpainting(LinearSeverity(0.0, 128.0), size),
+}
+
+needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data, real images")
+needs_lpips = pytest.mark.skipif(not TORCH_HOME.is_dir(), reason="needs ../shared/weights, LPIPS' squeeze backbone")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_is_faster_for_small_tensors():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=DEGRADATIONS)
+def degradation(request):
+    return DEGRADATIONS[request.param](32)
+
+
+@pytest.fixture
+def process(degradation):
+    return StochasticDegradation(degradation, GeometricNoise())
+
+
+@pytest.fixture
+def torch_home(monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(TORCH_HOME))
+
+
+@pytest.fixture
+def without_weights(monkeypatch, tmp_path):
+    """No cached weights and no network to fetch them from."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty_torch_home"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory):
+    """24 smooth colour images of 40x40 pixels."""
+    folder = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    for i in range(24):
+        coarse = generator.integers(0, 255, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment for a command of its own: one thread, no trace of a running distributed job."""
+    dropped = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "DIRACDIFF_SWEEP_DIR")
+    kept = {k: v for k, v in os.environ.items() if k not in dropped and not k.startswith(("MASTER_", "WANDB_"))}
+    return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | extra

@@ -1,0 +1,625 @@
+"""Image files, data sets, the order of images over epochs and ranks, and batches as Lightning sees them."""
+
+import inspect
+import types
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from diracdiff.data import FFHQ, CelebAHQ, ImageFolder, ImageNet, Photos, ShardSampler
+from diracdiff.data.datamodule import ImageDataModule
+from diracdiff.data.images import center_crop_resize, list_images, load_image, load_square
+from diracdiff.data.photos import PHOTOS
+from diracdiff.errors import UserError
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_images(folder, names, size=(12, 10)):
+    rng = np.random.default_rng(0)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+def names_of(dataset):
+    return [dataset[i]["name"] for i in range(len(dataset))]
+
+
+@contextmanager
+def refused(*parts):
+    """Expect a UserError whose message is one line and holds all `parts`."""
+    with pytest.raises(UserError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert str(part) in message
+
+
+# Image files
+
+
+def grey(value, dtype=np.uint8):
+    return Image.fromarray(np.full((4, 6), value, dtype))
+
+
+ODD_FILES = {
+    "grey.png": (grey(100), (100, 100, 100)),
+    "bilevel.png": (grey(255).convert("1"), (255, 255, 255)),
+    "transparent grey.png": (Image.new("LA", (6, 4), (10, 0)), (255, 255, 255)),
+    "half red.png": (Image.new("RGBA", (6, 4), (255, 0, 0, 128)), (255, 127, 127)),
+    "red.webp": (Image.new("RGBA", (6, 4), (255, 0, 0, 255)), (255, 0, 0)),
+    "deep grey.png": (grey(25700, dtype=np.uint16), (100, 100, 100)),
+    "deep white.png": (grey(65535, dtype=np.uint16), (255, 255, 255)),
+    "deep grey.tif": (grey(25700, dtype=np.uint16), (100, 100, 100)),
+    "long grey.tif": (grey(25700, dtype=np.int32), (100, 100, 100)),
+    "palette.png": (Image.new("RGB", (6, 4), (200, 30, 40)).quantize(4), (200, 30, 40)),
+    "ink.tif": (Image.new("CMYK", (6, 4), (0, 255, 255, 0)), (255, 0, 0)),
+    "windows.BMP": (Image.new("RGB", (6, 4), (1, 2, 3)), (1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_odd_files_become_8_bit_rgb(tmp_path, name):
+    image, colour = ODD_FILES[name]
+    image.save(tmp_path / name)
+    loaded = load_image(tmp_path / name)
+    assert loaded.dtype == torch.uint8 and loaded.shape == (3, 4, 6) and loaded.is_contiguous()
+    expected = torch.tensor(colour).view(3, 1, 1)
+    tolerance = 3 if name.endswith("webp") else 1
+    assert (loaded.int() - expected).abs().max() <= tolerance
+
+
+def test_a_transparent_palette_colour_becomes_white(tmp_path):
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([0, 0, 0, 50, 60, 70])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "p.png", transparency=0)
+    loaded = load_image(tmp_path / "p.png")
+    assert loaded[:, 0, 0].tolist() == [255, 255, 255] and loaded[:, 1, 1].tolist() == [50, 60, 70]
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_exif_rotation_is_applied(tmp_path, name):
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 255  # white on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: left becomes top
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    loaded = load_image(tmp_path / name)
+    assert loaded.shape == (3, 32, 16)
+    assert loaded[:, :14].min() > 240 and loaded[:, 18:].max() < 15
+
+
+def test_unreadable_files_are_named(tmp_path):
+    write_images(tmp_path, ["whole.jpg", "whole.png"], size=(64, 64))
+    for suffix in (".jpg", ".png"):
+        data = (tmp_path / f"whole{suffix}").read_bytes()
+        (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.png").write_text("no image\nat all")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((4, 4), 70000, np.int32)).save(tmp_path / "deep.tif")
+    for name in ("cut.jpg", "cut.png", "text.png", "empty.jpg", "folder.jpg"):
+        with refused(tmp_path / name, "replace or remove"):
+            load_image(tmp_path / name)
+    for name in ("float.tif", "deep.tif"):
+        with refused(tmp_path / name, "8 or 16 bits"):
+            load_image(tmp_path / name)
+    with refused(tmp_path / "none.png", "does not exist"):
+        load_image(tmp_path / "none.png")
+
+
+def test_list_images_walks_sorts_and_skips(tmp_path):
+    write_images(tmp_path, ["b.PNG", "a/2.jpg", "a/10.jpeg", ".hidden.png", ".trash/x.png", "z.webp"])
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert names == ["a/10.jpeg", "a/2.jpg", "b.PNG", "z.webp"]
+
+
+def test_list_images_refuses_bad_roots(tmp_path):
+    with refused(tmp_path / "none", "does not exist"):
+        list_images(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with refused(tmp_path / "file", "is a file"):
+        list_images(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    with refused(tmp_path / "empty", ".jpg", ".tiff"):
+        list_images(tmp_path / "empty")
+
+
+def test_center_crop_resize(tmp_path):
+    image = torch.arange(3 * 4 * 8).view(3, 4, 8).to(torch.uint8)
+    assert torch.equal(center_crop_resize(image, 4), image[:, :, 2:6])
+    tall = torch.randint(0, 256, (3, 50, 30), dtype=torch.uint8)
+    reference = Image.fromarray(tall[:, 10:40].permute(1, 2, 0).contiguous().numpy()).resize((8, 8), Image.BICUBIC)
+    assert torch.equal(center_crop_resize(tall, 8), torch.from_numpy(np.array(reference)).permute(2, 0, 1))
+    path = write_images(tmp_path, ["small.png"]) / "small.png"
+    assert torch.equal(load_square(path, 10), center_crop_resize(load_image(path), 10))
+    with refused(path, "12x10", "dataset.image_size=11", "smaller dataset.image_size"):
+        load_square(path, 11)
+    with refused("photo.png"):
+        center_crop_resize(tall, 31, "photo.png")
+
+
+# Data sets
+
+
+FLAT = [f"{i:02}.png" for i in range(20)]
+
+
+def make_ffhq(folder):
+    return write_images(folder, [f"{d:05}/{d * 1000 + i:05}.png" for d in range(4) for i in range(3)])
+
+
+def make_imagenet(folder):
+    train = [f"train/n{c}/n{c}_{i}.JPEG" for c in range(3) for i in range(2)]
+    val = [f"val/n{c}/v_{i}.JPEG" for c in range(3) for i in (3, 1, 2)]
+    return write_images(folder, train + val)
+
+
+DATASETS = {
+    "photos": lambda path: Photos(8, crops_per_epoch=20),
+    "folder": lambda path: ImageFolder(write_images(path, [f"a/{n}" for n in FLAT]), 8),
+    "celebahq": lambda path: CelebAHQ(write_images(path, FLAT), 8),
+    "ffhq": lambda path: FFHQ(make_ffhq(path), 8),
+    "imagenet": lambda path: ImageNet(make_imagenet(path), 8),
+}
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_every_data_set_keeps_the_contract(tmp_path, kind):
+    dataset = DATASETS[kind](tmp_path)
+    for argument in inspect.signature(type(dataset)).parameters:
+        assert isinstance(getattr(dataset, argument), str | int | float | bool)
+    seen = set()
+    for name in ("train", "val", "test"):
+        split = dataset.split(name)
+        items = [split[i] for i in range(len(split))]
+        assert len(items) > 0 and [item["index"] for item in items] == list(range(len(split)))
+        for item in items:
+            x = item["x"]
+            assert set(item) == {"x", "name", "index"}
+            assert x.dtype == torch.float32 and x.shape == (3, 8, 8) and x.min() >= 0 and x.max() <= 1
+        names = {item["name"] for item in items}
+        assert len(names) == len(items) and not names & seen
+        seen |= names
+        if name != "train":
+            assert all(torch.equal(split[i]["x"], items[i]["x"]) for i in range(len(split)))
+    with refused("'valid'", "train, val or test"):
+        dataset.split("valid")
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_training_images_follow_from_epoch_and_index(tmp_path, kind):
+    train, again = (DATASETS[kind](tmp_path).split("train") for _ in range(2))
+    epochs = [[train[epoch, i]["x"] for i in range(len(train))] for epoch in range(4)]
+    backwards = [again[3, i]["x"] for i in reversed(range(len(train)))]
+    assert all(torch.equal(a, b) for a, b in zip(epochs[3], reversed(backwards), strict=True))
+    assert torch.equal(train[0]["x"], epochs[0][0])
+    assert any(not torch.equal(a, b) for one, two in pairwise(epochs) for a, b in zip(one, two, strict=True))
+
+
+def test_image_folder_divides_by_name_and_seed(tmp_path):
+    write_images(tmp_path, FLAT)
+    sizes = {name: len(ImageFolder(tmp_path, 8, 0.2, 0.15).split(name)) for name in ("train", "val", "test")}
+    assert sizes == {"train": 13, "val": 4, "test": 3}
+    # Written down, so that no new version of anything may divide a data set anew.
+    assert names_of(CelebAHQ(tmp_path, 8, seed=0).split("val")) == ["05.png", "15.png"]
+    assert names_of(CelebAHQ(tmp_path, 8, seed=1).split("test")) == ["01.png", "12.png"]
+    train = ImageFolder(tmp_path, 8, flip=False).split("train")
+    assert all(torch.equal(train[0, i]["x"], train[e, i]["x"]) for e in range(4) for i in range(len(train)))
+    assert torch.equal(train[3]["x"], load_square(tmp_path / train[3]["name"], 8) / 255)
+
+
+def test_folders_refuse_bad_arguments(tmp_path):
+    for root in (None, "???", ""):
+        for dataset in (ImageFolder, CelebAHQ, FFHQ, ImageNet):
+            with refused("dataset.root must be", "dataset.root=/path/to/images"):
+                dataset(root)
+    with refused("dataset.image_size", "'big'"):
+        FFHQ(tmp_path, "big")
+    with refused("dataset.image_size", "0"):
+        ImageFolder(tmp_path, 0)
+    with refused("dataset.val_fraction", "0"):
+        ImageFolder(tmp_path, val_fraction=0)
+    with refused("sum must be below 1"):
+        ImageFolder(tmp_path, val_fraction=0.5, test_fraction=0.5)
+    with refused("2 images", "at least 3"):
+        ImageFolder(write_images(tmp_path, ["a.png", "b.png"])).split("train")
+    for dataset in (ImageFolder, CelebAHQ, FFHQ, ImageNet):
+        with refused(tmp_path / "none", "does not exist"):
+            dataset(tmp_path / "none").split("train")
+    assert ImageFolder("~/faces").root == "~/faces"
+
+
+def test_ffhq_divides_by_folder(tmp_path):
+    dataset = FFHQ(make_ffhq(tmp_path), 8)
+    assert names_of(dataset.split("test")) == ["00000/00000.png", "00000/00001.png", "00000/00002.png"]
+    assert {name[:5] for name in names_of(dataset.split("val"))} == {"00001"}
+    assert {name[:5] for name in names_of(dataset.split("train"))} == {"00002", "00003"}
+    write_images(tmp_path / "part", ["00000/0.png"])
+    assert len(FFHQ(tmp_path / "part", 8).split("test")) == 1
+    for split, folder in (("val", "00001"), ("train", "00002")):
+        with refused(tmp_path / "part", folder):
+            FFHQ(tmp_path / "part", 8).split(split)
+
+
+def test_imagenet_holds_out_the_first_and_last_of_each_class(tmp_path):
+    dataset = ImageNet(make_imagenet(tmp_path), 8)
+    assert len(dataset.split("train")) == 6
+    assert names_of(dataset.split("val")) == [f"val/n{c}/v_1.JPEG" for c in range(3)]
+    assert names_of(dataset.split("test")) == [f"val/n{c}/v_3.JPEG" for c in range(3)]
+    write_images(tmp_path, ["val/n7/only.JPEG"])
+    with refused("n7", "one image"):
+        dataset.split("val")
+    write_images(tmp_path / "flat", ["val/1.JPEG", "val/2.JPEG"])
+    for split in ("train", "val"):
+        with refused(tmp_path / "flat", "train/<wnid>/*.JPEG", "val/<wnid>/*.JPEG"):
+            ImageNet(tmp_path / "flat", 8).split(split)
+
+
+def test_photos_holds_whole_photographs_out():
+    files = [file for part in PHOTOS.values() for file in part]
+    assert len(set(files)) == len(files)
+    dataset = Photos(64, crops_per_epoch=100)
+    used = {part: {name.split("-")[0] for name in names_of(dataset.split(part))} for part in PHOTOS}
+    assert used == {part: {Path(file).stem for file in PHOTOS[part]} for part in PHOTOS}
+    for part in ("val", "test"):
+        boxes = [tuple(map(int, name.split("-")[1:])) for name in names_of(dataset.split(part))]
+        assert len(boxes) == 16
+        small = [box for box in boxes if box[2] == min(side for _, _, side in boxes)]
+        assert len(small) == 12
+        for i, (left, top, side) in enumerate(small):  # side by side, without overlap
+            for other_left, other_top, _ in small[:i]:
+                assert abs(left - other_left) >= side or abs(top - other_top) >= side
+    crops = [dataset.split("train")[0, i]["name"] for i in range(100)]
+    sides = [int(name.split("-")[3]) for name in crops]
+    assert min(sides) >= 64 and max(sides) > 400 and len(set(crops)) == 100
+    assert len(Photos(300, 4).split("val")) > 1 and Photos(300, 4).split("train")[0]["x"].shape == (3, 300, 300)
+    assert not torch.equal(Photos(8, seed=1).split("train")[0]["x"], Photos(8, seed=0).split("train")[0]["x"])
+
+
+def test_photos_refuses_bad_arguments(monkeypatch):
+    with refused("dataset.image_size", "300", "512"):
+        Photos(512)
+    with refused("dataset.crops_per_epoch", "0"):
+        Photos(crops_per_epoch=0)
+    with pytest.raises(IndexError):
+        Photos(8, 4).split("train")[4]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with refused("astronaut.png", "reinstall scikit-image"):
+        Photos(8).split("train")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
+def test_real_layouts_load():
+    faces = CelebAHQ(SHARED / "celeba-128", 64)
+    assert [len(faces.split(name)) for name in ("train", "val", "test")] == [4800, 600, 600]
+    assert faces.split("val")[0]["x"].std() > 0.05
+    photos = ImageNet(SHARED / "imagenet-sample", 256)
+    assert len(photos.split("train")) == 700 and photos.split("train")[0]["x"].shape == (3, 256, 256)
+    with refused("n01440764", "one image"):  # the sample has one image per class
+        photos.split("val")
+
+
+# The order of images
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_shards_cover_the_data(world_size):
+    def shards(shuffle):
+        return [list(ShardSampler(10, shuffle=shuffle, rank=rank, world_size=world_size)) for rank in range(world_size)]
+
+    assert sorted(i for shard in shards(False) for i in shard) == list(range(10))
+    training = shards(True)
+    assert len({len(shard) for shard in training}) == 1
+    assert {i for shard in training for _, i in shard} == set(range(10))
+    order = [i for _, i in ShardSampler(10, shuffle=True)]
+    together = [i for turn in zip(*training, strict=True) for _, i in turn]
+    assert together[:10] == order and together[10:] == order[: len(together) - 10]
+    for shuffle in (True, False):
+        for rank in range(world_size):
+            sampler = ShardSampler(10, shuffle=shuffle, rank=rank, world_size=world_size)
+            assert len(sampler) == len(list(sampler))
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    sampler = ShardSampler(50, seed=3, shuffle=True)
+    first = list(sampler)
+    sampler.set_epoch(2)
+    later = list(sampler)
+    assert list(ShardSampler(50, seed=3, shuffle=True, epoch=2)) == later
+    assert {epoch for epoch, _ in first} == {0} and {epoch for epoch, _ in later} == {2}
+    assert [i for _, i in first] != [i for _, i in later]
+    assert first != list(ShardSampler(50, seed=4, shuffle=True))
+
+
+def test_skip_belongs_to_one_epoch():
+    sampler = ShardSampler(10, shuffle=True, rank=1, world_size=2, epoch=4, skip=2)
+    full = list(ShardSampler(10, shuffle=True, rank=1, world_size=2, epoch=4))
+    sampler.set_epoch(4)
+    assert list(sampler) == full[2:] and len(sampler) == 5
+    sampler.set_epoch(5)
+    assert len(list(sampler)) == 5
+    assert list(ShardSampler(10, rank=1, world_size=2, skip=2)) == [5, 7, 9]
+    with pytest.raises(ValueError, match="rank"):
+        ShardSampler(10, rank=2, world_size=2)
+
+
+# Batches
+
+
+class Numbers(Dataset):
+    """Images that hold their own index and epoch."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, key):
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        x = torch.tensor([index, epoch, 0]).float().view(3, 1, 1).expand(3, 2, 2) / 100
+        return {"x": x.contiguous(), "name": f"n{index}", "index": index}
+
+
+class Source:
+    def __init__(self, train=13, val=7, test=7):
+        self.lengths = {"train": train, "val": val, "test": test}
+
+    def split(self, name):
+        return Numbers(self.lengths[name])
+
+
+class Process:
+    """Returns the noise, so that tests can look at it."""
+
+    def sample(self, x, t, noise):
+        assert t.shape == (len(x),) and noise.shape == x.shape
+        return noise
+
+    def measure(self, x, noise):
+        return noise
+
+
+def eval_batches(module, name="val"):
+    loader = {"val": module.val_dataloader, "test": module.test_dataloader}[name]()
+    return [module.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+def test_measurements_belong_to_the_image():
+    one, many = (eval_batches(ImageDataModule(Source(), Process(), eval_batch_size=n)) for n in (1, 5))
+    assert [len(batch["x"]) for batch in many] == [5, 2]
+    assert set(many[0]) == {"x", "y", "name", "index", "seed", "noise"}
+    assert [name for batch in many for name in batch["name"]] == [f"n{i}" for i in range(7)]
+    y = torch.cat([batch["y"] for batch in one])
+    assert torch.equal(y, torch.cat([batch["y"] for batch in many]))
+    assert y.flatten(1).unique(dim=0).shape[0] == 7
+    assert all(type(seed) is int for seed in many[0]["seed"])
+    following = torch.cat([batch["noise"].normal((3, 2, 2), torch.float32) for batch in one])
+    assert torch.equal(following, torch.cat([b["noise"].normal((3, 2, 2), torch.float32) for b in many]))
+    assert not torch.equal(following, y)
+    other = eval_batches(ImageDataModule(Source(), Process(), eval_batch_size=5, seed=1))
+    assert not torch.equal(other[0]["y"], many[0]["y"])
+
+
+def test_limits_are_spread_over_the_split():
+    module = ImageDataModule(Source(val=100), Process(), val_images=4, test_images=50)
+    assert [batch["index"].tolist() for batch in eval_batches(module)] == [[0, 25, 50, 75]]
+    assert len(eval_batches(module, "test")[0]["x"]) == 7
+
+
+def test_evaluation_shards_over_devices():
+    seen = []
+    for rank in range(3):
+        module = ImageDataModule(Source(), Process())
+        module.trainer = types.SimpleNamespace(global_rank=rank, world_size=3, training=False)
+        seen += [i for batch in eval_batches(module) for i in batch["index"].tolist()]
+    assert sorted(seen) == list(range(7))
+
+
+def test_datamodule_refuses_bad_arguments():
+    for name, value in {
+        "batch_size": 0,
+        "eval_batch_size": -1,
+        "num_workers": -1,
+        "val_images": 0,
+        "test_images": "all",
+        "seed": -1,
+    }.items():
+        with refused(name, repr(value)):
+            ImageDataModule(Source(), Process(), **{name: value})
+    with refused("13 training images", "16", "lower loader.batch_size"):
+        ImageDataModule(Source(), Process(), batch_size=16).train_dataloader()
+
+
+def test_errors_in_a_worker_reach_the_user_in_one_line(tmp_path):
+    write_images(tmp_path, FLAT)
+    for name in FLAT:
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    module = ImageDataModule(ImageFolder(tmp_path, 8), Process(), batch_size=4, num_workers=1)
+    try:  # not pytest.raises, which would keep the worker alive with the traceback
+        next(iter(module.val_dataloader()))
+    except UserError as error:
+        message = str(error)
+    assert message.startswith(str(tmp_path)) and "cannot be read" in message and "\n" not in message
+
+
+# Training with Lightning
+
+
+class Recorder(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.batches = []
+        self.evaluated = []
+
+    def training_step(self, batch, batch_idx):
+        images = (batch["x"][:, :2, 0, 0] * 100).round().int().tolist()
+        self.batches.append((self.current_epoch, self.global_step, batch_idx, images, batch["t"], batch["y"]))
+        return self.layer(batch["y"][:, :1, 0, 0]).mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.evaluated += batch["name"]
+
+    test_step = predict_step = validation_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(pl.Callback):
+    """Save a checkpoint at the n-th call of a hook, then stop dead."""
+
+    def __init__(self, hook, count, path):
+        self.count, self.path = count, path
+        setattr(self, hook, self.called)
+
+    def called(self, trainer, *args):
+        self.count -= 1
+        if self.count == 0:
+            trainer.save_checkpoint(self.path)
+            raise Killed
+
+
+def make_trainer(*callbacks, **options):
+    options = {"max_epochs": 3, "num_sanity_val_steps": 0, **options}
+    return pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+        **options,
+    )
+
+
+def fit(*callbacks, ckpt_path=None, num_workers=0, **options):
+    """The training batches of a run: 3 epochs of 3 batches of 4 images unless stopped."""
+    torch.manual_seed(0)
+    recorder = Recorder()
+    module = ImageDataModule(Source(), Process(), batch_size=4, num_workers=num_workers)
+    try:
+        make_trainer(*callbacks, **options).fit(recorder, module, ckpt_path=ckpt_path)
+    except Killed:
+        assert ckpt_path is None
+    return recorder.batches
+
+
+def assert_same_batches(ones, others):
+    assert [batch[:4] for batch in ones] == [batch[:4] for batch in others]
+    for one, other in zip(ones, others, strict=True):
+        assert torch.equal(one[4], other[4]) and torch.equal(one[5], other[5])
+
+
+def test_training_batches():
+    batches = fit()
+    assert len(batches) == 9
+    for epoch in range(3):
+        images = [image for batch in batches[3 * epoch : 3 * epoch + 3] for image in batch[3]]
+        assert len(images) == len({index for index, _ in images}) == 12
+        assert {e for _, e in images} == {epoch}
+    times = torch.cat([batch[4] for batch in batches])
+    assert times.min() >= 0 and times.max() < 1 and times.unique().numel() == 36
+    noise = torch.cat([batch[5] for batch in batches])
+    assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.15
+    assert_same_batches(batches, fit(num_workers=1))
+
+
+KILLED_AT = {
+    "before the second batch": ("on_train_batch_start", 2),
+    "after the second batch": ("on_train_batch_end", 2),
+    "after the last batch": ("on_train_batch_end", 3),
+    "in the second epoch": ("on_train_batch_end", 5),
+    "after validation": ("on_validation_end", 1),
+    "after an epoch": ("on_train_epoch_end", 1),
+}
+LENGTHS = {
+    "epochs": {"max_epochs": 3},
+    "steps": {"max_epochs": -1, "max_steps": 9},
+    "both": {"max_steps": 100},
+    "accumulate": {"accumulate_grad_batches": 2, "max_steps": 100},
+    "validate often": {"val_check_interval": 1},
+}
+
+
+@pytest.mark.parametrize("moment", KILLED_AT)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_resumed_run_sees_the_remaining_batches(tmp_path, moment, length):
+    hook, count = KILLED_AT[moment]
+    options, path = LENGTHS[length], tmp_path / "killed.ckpt"
+    before = fit(KillAt(hook, count, path), **options)
+    after = fit(ckpt_path=path, **options)
+    assert 0 < len(before) < 9 and len(after) > 0
+    assert_same_batches(before + after, fit(**options))
+
+
+def test_a_run_resumed_twice_sees_the_remaining_batches(tmp_path):
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    before = fit(KillAt("on_train_batch_end", 3, first))
+    torch.manual_seed(0)
+    recorder = Recorder()
+    with pytest.raises(Killed):
+        make_trainer(KillAt("on_train_batch_end", 1, second)).fit(
+            recorder, ImageDataModule(Source(), Process(), batch_size=4), ckpt_path=first
+        )
+    assert_same_batches(before + recorder.batches + fit(ckpt_path=second), fit())
+
+
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end"])
+@pytest.mark.parametrize("steps", [2, 3, 4])
+def test_a_run_cut_short_by_max_steps_can_be_prolonged(tmp_path, hook, steps):
+    path = tmp_path / "end.ckpt"
+    before = fit(KillAt(hook, -(-steps // 3) if hook == "on_train_epoch_end" else 1, path), max_steps=steps)
+    assert len(before) == steps
+    assert_same_batches(before + fit(ckpt_path=path), fit())
+    assert_same_batches(before + fit(ckpt_path=path, max_epochs=-1, max_steps=9), fit())
+
+
+def test_resuming_with_workers_and_without_a_warning(tmp_path, recwarn):
+    path = tmp_path / "killed.ckpt"
+    before = fit(KillAt("on_train_batch_end", 5, path))
+    assert_same_batches(before + fit(ckpt_path=path, num_workers=1), fit())
+    assert not [w for w in recwarn if "resumable" in str(w.message)]
+
+
+def test_test_and_predict_use_the_test_split():
+    for run in ("test", "predict", "validate"):
+        recorder = Recorder()
+        getattr(make_trainer(), run)(recorder, ImageDataModule(Source(val=3), Process(), batch_size=2))
+        assert recorder.evaluated == [f"n{i}" for i in range(3 if run == "validate" else 7)]
+
+
+def test_a_wrong_folder_is_reported_before_training(tmp_path):
+    module = ImageDataModule(ImageFolder(tmp_path / "none"), Process())
+    with refused(tmp_path / "none", "does not exist"):
+        make_trainer().fit(Recorder(), module)

@@ -1,0 +1,175 @@
+"""Degradation processes: Definition 3.1, closed form, batching, gradients."""
+
+import math
+
+import pytest
+import torch
+from conftest import SHARED, needs_shared
+from scipy.ndimage import gaussian_filter1d
+
+from diracdiff.degradations import BoxInpainting, GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
+from diracdiff.errors import UserError
+
+TIMES = torch.linspace(0, 1, 21, dtype=torch.float64)
+
+
+def images(batch=3, size=32, dtype=torch.float64):
+    return torch.rand(batch, 3, size, size, dtype=dtype)
+
+
+def test_identity_at_zero(degradation):
+    x = images()
+    assert torch.allclose(degradation(x, 0.0), x, atol=1e-6)
+
+
+def test_paper_blur_is_nearly_the_identity_at_zero_at_256_px():
+    x = images(1, 256)
+    error = (GaussianBlur(LinearSeverity(0.3, 3.0), 256)(x, 0.0) - x).abs().max()
+    assert error < 4 * 2 * math.exp(-1 / (2 * 0.3**2))
+
+
+@pytest.mark.parametrize("size", [31, 32])
+def test_masks_hide_nothing_at_zero_whatever_the_parity(size):
+    x = images(1, size)
+    for family, start in ((GaussianInpainting, 0.1), (BoxInpainting, 0.0)):
+        assert torch.allclose(family(LinearSeverity(start, 50.0), size)(x, 0.0), x, atol=1e-6)
+
+
+def test_severity_grows_with_time(degradation):
+    x = images(1).expand(len(TIMES), -1, -1, -1)
+    distance = (degradation(x, TIMES) - x).square().flatten(1).sum(1)
+    assert (distance.diff() >= 0).all()
+    assert (distance[TIMES >= 0.7].diff() > 0).all()
+
+
+def test_severity_of_the_published_blur_grows_strictly_at_256_px():
+    x = images(1, 64).expand(len(TIMES), -1, -1, -1)
+    degradation = GaussianBlur(TabulatedSeverity.from_csv("published_blur"), 256)
+    assert ((degradation(x, TIMES) - x).square().flatten(1).sum(1).diff() > 0).all()
+
+
+def test_batched_times_equal_single_ones(degradation):
+    x, t = images(5), torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
+    singles = torch.cat([degradation(x[i : i + 1], t[i]) for i in range(5)])
+    assert torch.allclose(degradation(x, t), singles, atol=1e-12)
+
+
+def test_linear(degradation):
+    x, y = images(), images()
+    t = torch.rand(3, dtype=torch.float64)
+    assert torch.allclose(degradation(2 * x - y, t), 2 * degradation(x, t) - degradation(y, t), atol=1e-12)
+
+
+def test_transpose_of_autograd_passes_the_adjoint_test(degradation):
+    x, v = images().requires_grad_(), images()
+    t = torch.rand(3, dtype=torch.float64)
+    y = degradation(x, t)
+    (adjoint,) = torch.autograd.grad(y, x, v)
+    assert torch.allclose((y * v).sum(), (x * adjoint).sum())
+
+
+def test_derivative_in_time_matches_finite_differences(degradation):
+    x, t, h = images(1), torch.tensor(0.6137, dtype=torch.float64), 1e-6
+    _, derivative = torch.func.jvp(lambda s: degradation(x, s), (t,), (torch.ones_like(t),))
+    difference = (degradation(x, t + h) - degradation(x, t - h)) / (2 * h)
+    assert torch.allclose(derivative, difference, atol=1e-5)
+
+
+def test_precision_survives_autocast(degradation):
+    x = images(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = degradation(x, 0.7)
+    assert inside.dtype == torch.float32 and torch.equal(inside, degradation(x, 0.7))
+
+
+def test_widths_scale_with_the_image_size():
+    small, large = (BoxInpainting(LinearSeverity(0, 128), size) for size in (32, 256))
+    hidden = [(d(torch.ones(1, 1, s, s), 1.0) == 0).float().mean() for d, s in ((small, 32), (large, 256))]
+    assert hidden[0] == hidden[1] == 0.25
+
+
+@pytest.mark.parametrize(("size", "std"), [(64, 0.6), (256, 2.5)])
+def test_blur_equals_scipy_with_reflection(size, std):
+    x = images(2, size)
+    blur = GaussianBlur(LinearSeverity(std * 256 / size, std * 256 / size), size)
+    expected = x.numpy()
+    for axis in (2, 3):
+        expected = gaussian_filter1d(expected, std, axis=axis, mode="mirror", radius=blur.radius)
+    assert torch.allclose(blur(x, 1.0), torch.from_numpy(expected), atol=2e-6)
+
+
+def test_blur_keeps_constants_on_any_shape():
+    x = torch.full((2, 3, 20, 37), 0.37, dtype=torch.float64)
+    assert torch.allclose(GaussianBlur(LinearSeverity(0.3, 30), 256)(x, torch.tensor([0.2, 1.0])), x)
+
+
+def test_blur_support_is_61_pixels_at_256():
+    x = torch.zeros(1, 1, 256, 256)
+    x[..., 128, 128] = 1
+    columns = GaussianBlur(LinearSeverity(30, 30), 256)(x, 1.0)[0, 0, 128].nonzero()
+    assert len(columns) == 61
+
+
+@pytest.mark.parametrize("family", [GaussianInpainting, BoxInpainting])
+def test_masks_lie_between_zero_and_one(family):
+    x = torch.ones(len(TIMES), 1, 33, 40, dtype=torch.float64)
+    mask = family(LinearSeverity(0.0, 200.0), 33)(x, TIMES)
+    assert mask.min() >= 0 and mask.max() <= 1 and mask[-1].min() < 1e-3
+
+
+def test_gaussian_mask_has_the_published_form():
+    mask = GaussianInpainting(LinearSeverity(50, 50), 256)(torch.ones(1, 1, 256, 256, dtype=torch.float64), 1.0)
+    u, v = 100 - 127.5, 90 - 127.5
+    assert mask[0, 0, 100, 90].item() == pytest.approx((1 - math.exp(-(u**2 + v**2) / (2 * 50**2))) ** 4)
+
+
+def test_box_is_continuous_in_time():
+    x = torch.ones(2001, 1, 32, 32, dtype=torch.float64)
+    masks = BoxInpainting(LinearSeverity(0, 128), 32)(x, torch.linspace(0, 1, 2001, dtype=torch.float64))
+    assert masks.diff(dim=0).abs().max() < 0.02
+
+
+def test_tabulated_severity_interpolates_and_is_differentiable():
+    severity = TabulatedSeverity([0, 0.5, 1], [0, 1, 4])
+    t = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], requires_grad=True)
+    severity(t).sum().backward()
+    assert severity(t).tolist() == [0, 0.5, 1, 2.5, 4]
+    assert t.grad[1] == 2 and t.grad[3] == 6
+
+
+def test_shipped_table_runs_from_03_to_3():
+    severity = TabulatedSeverity.from_csv("published_blur")
+    assert (severity.values[0], severity.values[-1], len(severity.values)) == (0.3, 3.0, 102)
+
+
+@needs_shared
+def test_shipped_table_is_the_published_one():
+    published = TabulatedSeverity.from_csv(SHARED / "data" / "published-blur-schedule.csv")
+    assert TabulatedSeverity.from_csv("published_blur").values == published.values
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule"),
+    [
+        ("t,std\n0,1\n0.5,2\n", "increase from 0 to 1"),
+        ("t,std\n0,1\n0.5,3\n1,2\n", "must not decrease"),
+        ("t,std\n0,1\n0.5\n1,2\n", "severity table"),
+        ("t,std\n0,one\n1,2\n", "severity table"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, rows, rule):
+    path = tmp_path / "table.csv"
+    path.write_text(rows)
+    with pytest.raises(UserError, match=rule):
+        TabulatedSeverity.from_csv(path)
+
+
+def test_bad_arguments_are_refused(degradation):
+    with pytest.raises(UserError, match="no severity table 'absent'"):
+        TabulatedSeverity.from_csv("absent")
+    with pytest.raises(ValueError, match="start <= end"):
+        LinearSeverity(3, 0.3)
+    with pytest.raises(ValueError, match="image_size"):
+        GaussianBlur(LinearSeverity(0, 1), 0)
+    with pytest.raises(ValueError, match="t must have shape"):
+        degradation(images(3), torch.rand(2))

@@ -1,0 +1,111 @@
+"""The stochastic degradation process and its loss."""
+
+import math
+
+import pytest
+import torch
+
+from diracdiff.degradations import Degradation, GaussianBlur, LinearSeverity
+from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.noise import ConstantNoise, GeometricNoise
+from diracdiff.process import StochasticDegradation
+
+
+def test_geometric_noise_has_the_published_levels():
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    assert GeometricNoise(0.01, 0.05)(t).tolist() == pytest.approx([0.01, math.sqrt(0.01 * 0.05), 0.05])
+    assert ConstantNoise(0.03)(t).tolist() == pytest.approx([0.03] * 3)
+
+
+@pytest.mark.parametrize(
+    "bad", [lambda: GeometricNoise(-0.1, 0.05), lambda: GeometricNoise(0.1, 0.05), lambda: ConstantNoise(0)]
+)
+def test_bad_noise_is_refused_and_its_unit_named(bad):
+    with pytest.raises(ValueError, match=r"\[0, 1\] image range"):
+        bad()
+
+
+def test_moments(process):
+    x, count = torch.rand(1, 3, 32, 32), 4000
+    for t in (0.0, 0.4, 1.0):
+        y = process.sample(x.expand(count, -1, -1, -1), t, torch.randn(count, 3, 32, 32))
+        sigma = process.noise(torch.tensor(t)).item()
+        assert (y.mean(0) - process.mean(x, t)[0]).abs().max() < 6 * sigma / math.sqrt(count)
+        assert y.var(0).mean().item() == pytest.approx(sigma**2, rel=1e-2)
+
+
+def test_residual_of_the_truth_is_the_noise_floor(process):
+    x = torch.rand(4, 3, 32, 32)
+    y = process.measure(x, torch.randn_like(x))
+    assert process.residual(y, x).tolist() == pytest.approx([0.05**2] * 4, rel=0.1)
+
+
+@pytest.mark.parametrize("look_ahead", [0.0, 0.3, 1.0])
+def test_loss_is_zero_at_the_truth(process, look_ahead):
+    x, t = torch.rand(4, 3, 32, 32), torch.rand(4)
+    assert IncrementalReconstructionLoss(look_ahead)(process, x, x, t) == 0
+
+
+def test_the_two_special_losses(process):
+    x, x_hat, t = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32), torch.rand(4)
+    weight = 1 / process.sigma(t, x) ** 2
+    score_matching = (weight * (process.mean(x_hat, t) - process.mean(x, t)) ** 2).mean()
+    clean_image = (weight * (process.mean(x_hat, 0.0) - process.mean(x, 0.0)) ** 2).mean()
+    assert IncrementalReconstructionLoss(0.0)(process, x_hat, x, t).item() == pytest.approx(score_matching.item())
+    assert IncrementalReconstructionLoss(1.0)(process, x_hat, x, t).item() == pytest.approx(clean_image.item())
+
+
+def test_look_ahead_evaluates_at_an_earlier_time(process):
+    x, x_hat = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    earlier = (process.mean(x_hat - x, 0.5) ** 2).mean() / process.noise(torch.tensor(0.75)) ** 2
+    loss = IncrementalReconstructionLoss(0.25)(process, x_hat, x, torch.tensor([0.75]))
+    assert loss.item() == pytest.approx(earlier.item(), rel=1e-5)
+
+
+def test_batched_loss_is_the_mean_of_single_ones(process):
+    x, x_hat, t = torch.rand(5, 3, 32, 32), torch.rand(5, 3, 32, 32), torch.rand(5)
+    loss = IncrementalReconstructionLoss(0.2)
+    singles = [loss(process, x_hat[i : i + 1], x[i : i + 1], t[i : i + 1]) for i in range(5)]
+    assert loss(process, x_hat, x, t).item() == pytest.approx(torch.stack(singles).mean().item(), rel=1e-5)
+
+
+def test_gradient_matches_finite_differences(degradation):
+    process = StochasticDegradation(degradation, GeometricNoise())
+    x, t = torch.rand(1, 1, 12, 12, dtype=torch.float64), torch.tensor([0.6], dtype=torch.float64)
+    x_hat = torch.rand_like(x).requires_grad_()
+    loss = IncrementalReconstructionLoss(0.3)
+    assert torch.autograd.gradcheck(lambda v: loss(process, v, x, t), (x_hat,), eps=1e-6, atol=1e-3)
+
+
+def test_a_nonlinear_degradation_is_compared_after_it_acts():
+    class Square(Degradation):
+        linear = False
+
+        def apply(self, x, size):
+            return x**2
+
+    process = StochasticDegradation(Square(LinearSeverity(0, 1)), ConstantNoise(1.0))
+    x, x_hat = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    loss = IncrementalReconstructionLoss(0.0)(process, x_hat, x, torch.rand(2))
+    assert loss.item() == pytest.approx(((x_hat**2 - x**2) ** 2).mean().item())
+
+
+def test_look_ahead_outside_zero_to_one_is_refused():
+    with pytest.raises(ValueError, match=r"look_ahead must lie in \[0, 1\], got 1.5"):
+        IncrementalReconstructionLoss(1.5)
+
+
+@pytest.mark.parametrize("what", ["degradation", "loss"])
+def test_a_batch_costs_no_loop_over_its_images(what):
+    """The number of tensor operations does not depend on the batch size."""
+    process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0), 32), GeometricNoise())
+    loss = IncrementalReconstructionLoss(0.5)
+
+    def operations(batch):
+        x, t = torch.rand(batch, 3, 32, 32), torch.rand(batch)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            process.mean(x, t) if what == "degradation" else loss(process, x * 0.9, x, t)
+        return sum(event.count for event in profile.key_averages())
+
+    operations(2)
+    assert operations(16) == operations(2)

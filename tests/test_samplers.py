@@ -1,0 +1,201 @@
+"""The reverse process against denoisers that are exactly right."""
+
+import pytest
+import torch
+from conftest import DEGRADATIONS
+
+from diracdiff.degradations import Degradation, GaussianInpainting, LinearSeverity
+from diracdiff.models import FiniteDataOracle, GaussianOracle
+from diracdiff.noise import ConstantNoise, GeometricNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.samplers import Guidance, ImageNoise, ReverseSampler
+
+
+class Constant:
+    """A denoiser that answers what it is given, and counts its calls."""
+
+    def __init__(self, image):
+        self.image, self.calls = image, []
+
+    def __call__(self, y, t):
+        self.calls.append(t.item())
+        return self.image.expand_as(y)
+
+
+def walk(process, x, steps=10, **options):
+    noise = ImageNoise(range(len(x)))
+    y = process.measure(x, noise.normal(x.shape[1:]))
+    denoiser = options.pop("denoiser", None) or FiniteDataOracle(process, x)
+    return list(ReverseSampler(steps, **options).states(process, denoiser, y, noise))
+
+
+def test_grid_and_calls(process):
+    x = torch.rand(1, 3, 32, 32)
+    denoiser = Constant(x)
+    states = walk(process, x, steps=4, denoiser=denoiser)
+    assert [s.t for s in states] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert denoiser.calls == [1.0, 0.75, 0.5, 0.25]
+    assert [s.nfe for s in states] == [1, 2, 3, 4, 4]
+    assert [s.fresh for s in states] == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize(
+    ("steps", "stop", "calls"), [(50, 0.25, 38), (50, 0.7, 16), (50, 0.0, 50), (200, 0.0, 200), (5, 1.0, 1), (1, 0, 1)]
+)
+def test_network_calls_of_the_published_settings(steps, stop, calls):
+    x = torch.rand(1, 1, 16, 16)
+    process = StochasticDegradation(DEGRADATIONS["inpainting"](16), GeometricNoise())
+    denoiser = Constant(x)
+    walk(process, x, steps=steps, stop=stop, denoiser=denoiser)
+    assert len(denoiser.calls) == calls
+
+
+def test_one_step_is_one_shot_reconstruction(process):
+    x = torch.rand(3, 3, 32, 32)
+    noise = ImageNoise(range(3))
+    y = process.measure(x, noise.normal(x.shape[1:]))
+    oracle = FiniteDataOracle(process, torch.rand(2, 3, 32, 32))
+    for sampler in (ReverseSampler(1), ReverseSampler(20, stop=1.0)):
+        assert torch.equal(sampler.run(process, oracle, y, noise), oracle(y, torch.tensor(1.0)))
+
+
+def test_a_step_is_equation_7(process):
+    x, t, s = torch.rand(2, 3, 32, 32), 1.0, 0.5
+    noise, same = ImageNoise([1, 2]), ImageNoise([1, 2])
+    y = process.measure(torch.rand_like(x), noise.normal(x.shape[1:]))
+    same.normal(x.shape[1:])
+    _, state, _ = ReverseSampler(2).states(process, Constant(x), y, noise)
+    sigma_t, sigma_s = (process.noise(torch.tensor(v)) for v in (t, s))
+    score = (process.mean(x, t) - y) / sigma_t**2
+    removed = sigma_t**2 - sigma_s**2
+    expected = y + process.mean(x, s) - process.mean(x, t) + removed * score
+    expected = expected + removed.sqrt() * same.normal(x.shape[1:])
+    assert torch.allclose(state.y, expected, atol=1e-5)
+
+
+def test_finite_data_oracle_recovers_the_image(process):
+    x = torch.rand(4, 3, 32, 32)
+    last = walk(process, x, steps=100)[-1]
+    psnr = -10 * torch.log10((last.x_hat - x).square().flatten(1).mean(1))
+    assert psnr.min() > 60
+    assert (last.y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
+
+
+def marginal_error(steps, t_checked=(0.75, 0.5, 0.25, 0.0), samples=6000):
+    """Relative error of the iterates' standard deviation against the forward process, where the mask varies."""
+    torch.manual_seed(steps)
+    process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 60), 16), GeometricNoise(0.02, 0.3))
+    oracle = GaussianOracle(process, mean=0.5, std=0.2)
+    x = 0.5 + 0.2 * torch.randn(samples, 1, 16, 16)
+    y = process.measure(x, torch.randn_like(x))
+
+    class OneStream:
+        normal = staticmethod(lambda shape, dtype: torch.randn(samples, *shape, dtype=dtype))
+
+    worst_std, worst_mean = 0.0, 0.0
+    for state in ReverseSampler(steps).states(process, oracle, y, OneStream()):
+        if min(abs(state.t - t) for t in t_checked) > 1e-6:
+            continue
+        mask = process.mean(torch.ones(1, 1, 16, 16), state.t)[0, 0]
+        std = (mask**2 * 0.2**2 + process.noise(torch.tensor(state.t)) ** 2).sqrt()
+        worst_std = max(worst_std, (state.y.std(0)[0] / std - 1).mean().abs().item())
+        worst_mean = max(worst_mean, ((state.y.mean(0)[0] - 0.5 * mask) / std).mean().abs().item())
+    return worst_std, worst_mean
+
+
+def test_marginals_match_the_forward_process_to_first_order():
+    errors = {steps: marginal_error(steps) for steps in (20, 40, 80, 160)}
+    print("relative std error, mean error [std]:", errors)
+    stds = [std for std, _ in errors.values()]
+    assert stds[-1] < 0.01 and max(mean for _, mean in errors.values()) < 0.01
+    for coarse, fine in zip(stds, stds[1:], strict=False):
+        assert 1.6 < coarse / fine < 2.6
+
+
+@pytest.mark.parametrize("guidance", [None, Guidance("std", 0.5), Guidance("error", 1.0)])
+def test_images_do_not_depend_on_their_batch(process, guidance):
+    x, names = torch.rand(5, 3, 32, 32), [11, 12, 13, 14, 15]
+    oracle = FiniteDataOracle(process, torch.rand(3, 3, 32, 32))
+
+    def restore(rows):
+        noise = ImageNoise([names[i] for i in rows])
+        y = process.measure(x[rows], noise.normal(x.shape[1:]))
+        return ReverseSampler(5, guidance=guidance, output="iterate").run(process, oracle, y, noise)
+
+    together = restore([0, 1, 2, 3, 4])
+    assert torch.allclose(together, torch.cat([restore([i]) for i in range(5)]), atol=1e-5)
+    assert torch.allclose(together, restore([4, 2, 0, 1, 3])[[2, 3, 1, 4, 0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["std", "error"])
+def test_guidance_lowers_the_residual_of_every_image(process, scaling):
+    x = torch.rand(4, 3, 32, 32)
+    y = process.measure(x, torch.randn_like(x))
+
+    def denoiser(v, t):
+        return 0.8 * v + 0.05
+
+    for step in (1e-6, 1e-4):
+        moved = y.clone().requires_grad_()
+        term = Guidance(scaling, step)(process, moved, denoiser(moved, None), y)
+        before, after = process.residual(y, denoiser(y, None)), process.residual(y, denoiser(y + term, None))
+        assert (after < before).all()
+
+
+@pytest.mark.parametrize("scaling", ["std", "error"])
+def test_guidance_has_the_published_size(process, scaling):
+    x = torch.rand(3, 3, 32, 32)
+    y = process.measure(x, torch.randn_like(x)).requires_grad_()
+    x_hat = y * torch.tensor([0.5, 0.7, 0.9]).reshape(3, 1, 1, 1)
+    norm2 = (y.detach() - process.mean(x_hat, 1.0)).square().flatten(1).sum(1)
+    (gradient,) = torch.autograd.grad(norm2.sum(), y, retain_graph=True)
+    eta = 0.3 / (2 * 0.05**2) if scaling == "std" else (0.3 / norm2.detach().sqrt()).reshape(3, 1, 1, 1)
+    term = Guidance(scaling, 0.3)(process, y, x_hat, y.detach())
+    assert torch.allclose(term, -eta * gradient, rtol=1e-4)
+
+
+def test_guidance_works_inside_no_grad_and_leaves_no_graph(process):
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        states = walk(process, x, steps=3, guidance=Guidance("std", 0.5))
+    assert not any(s.y.requires_grad or s.x_hat.requires_grad for s in states[1:])
+    assert torch.is_grad_enabled()
+
+
+def test_constant_noise_only_undoes_the_degradation():
+    process = StochasticDegradation(DEGRADATIONS["box"](32), ConstantNoise(0.05))
+    x = torch.rand(2, 3, 32, 32)
+    states = walk(process, x, steps=4)
+    difference = states[-1].y - states[0].y
+    assert torch.allclose(difference, x - process.mean(x, 1.0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
+        ({"steps": 2.5}, "got 2.5"),
+        ({"stop": 1.5}, r"stop must lie in \[0, 1\], got 1.5"),
+        ({"output": "best"}, "output must be one of"),
+    ],
+)
+def test_bad_samplers_are_refused(options, rule):
+    with pytest.raises(ValueError, match=rule):
+        ReverseSampler(**options)
+
+
+def test_bad_guidance_is_refused():
+    with pytest.raises(ValueError, match="scaling must be one of"):
+        Guidance("dps", 1.0)
+    with pytest.raises(ValueError, match="must not be negative, got -1"):
+        Guidance("std", -1)
+
+
+def test_a_user_s_own_degradation_can_be_sampled():
+    class Fade(Degradation):
+        def apply(self, x, size):
+            return x * (1 - size.reshape(-1, 1, 1, 1))
+
+    process = StochasticDegradation(Fade(LinearSeverity(0, 0.9)), GeometricNoise())
+    x = torch.rand(3, 3, 16, 16)
+    assert (walk(process, x, steps=10)[-1].x_hat - x).abs().max() < 1e-3
