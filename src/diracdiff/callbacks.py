@@ -80,7 +80,8 @@ class StopOnSignal(Callback):
         self._received = 0
         self._previous: dict = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, restorer: Restorer) -> None:
+    def on_train_start(self, trainer: pl.Trainer, restorer: Restorer) -> None:
+        self._received = 0
         for signum in (signal.SIGINT, signal.SIGTERM):
             self._previous[signum] = signal.signal(signum, self._handle)
 
@@ -98,7 +99,13 @@ class StopOnSignal(Callback):
             trainer.save_checkpoint(self.checkpoint)
             raise Interrupted(signum, self.checkpoint)
 
-    def teardown(self, trainer: pl.Trainer, restorer: Restorer, stage: str) -> None:
+    def on_train_end(self, trainer: pl.Trainer, restorer: Restorer) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, restorer: Restorer, exception: BaseException) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
         self._previous = {}

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from diracdiff.errors import UserError
 
@@ -65,6 +65,8 @@ def fail(error: Exception | str) -> NoReturn:
 
 def one_line(error: Exception | str) -> str:
     """The message of an error in one line, without what only a developer needs."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: add {error.full_key}=…"
     lines = [line.strip() for line in str(error).splitlines()]
     dull = (
         "full_key:",

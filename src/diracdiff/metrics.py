@@ -1,6 +1,7 @@
 """Image quality per image: PSNR, SSIM and LPIPS of images in [0, 1], clipped first."""
 
 import contextlib
+import io
 import math
 import socket
 import warnings
@@ -77,7 +78,7 @@ def _load_lpips(backbone: str) -> torch.nn.Module | None:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
             network = LPIPS(net=backbone, verbose=False)
     except (OSError, RuntimeError) as error:

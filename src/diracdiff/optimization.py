@@ -1,10 +1,12 @@
 """The optimiser and its learning rate."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
+
+from diracdiff.errors import UserError
 
 
 class Optimization:
@@ -32,18 +34,26 @@ class Optimization:
             raise ValueError(f"decay must be 'none' or 'cosine', got {decay!r}")
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
 
-    def build(self, parameters: Iterable[torch.nn.Parameter], total_steps: float) -> dict:
-        """Lightning's description of the optimiser for a training of `total_steps` steps."""
-        if self.decay == "cosine" and not math.isfinite(total_steps):
-            raise ValueError("cosine decay needs a training of known length: set trainer.max_steps or max_epochs")
+    def build(self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float]) -> dict:
+        """Lightning's description of the optimiser.
+
+        Args:
+            parameters: what to train.
+            total_steps: tells the number of steps of the training; asked after the first step only, because
+                Lightning would load the data too early otherwise and lose its place when it resumes.
+        """
+        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=tuple(self.betas))
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
-            done = min(1.0, step / total_steps) if self.decay == "cosine" else 0.0
-            return warm * 0.5 * (1 + math.cos(math.pi * done))
+            return warm * 0.5 * (1 + math.cos(math.pi * done(step)))
 
-        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=tuple(self.betas))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
-        }
+        def done(step: int) -> float:
+            if self.decay == "none" or step == 0:
+                return 0.0
+            total = total_steps()
+            if not math.isfinite(total):
+                raise UserError("optimizer.decay=cosine needs an end: set trainer.max_steps or trainer.max_epochs")
+            return min(1.0, step / total)
+
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}

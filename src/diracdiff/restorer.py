@@ -25,6 +25,7 @@ KIND = "diracdiff.restorer"
 TARGETS = {"psnr": "t_DO", "lpips": "t_PO"}
 GALLERY_SIZE = 6
 MAX_SKIPPED_STEPS = 10
+DROPOUT = 4  # purpose of step_seed
 
 
 class Restorer(pl.LightningModule):
@@ -102,10 +103,11 @@ class Restorer(pl.LightningModule):
     # training
 
     def configure_optimizers(self) -> dict:
-        return self.optimization.build(self.denoiser.parameters(), self.trainer.estimated_stepping_batches)
+        return self.optimization.build(self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(step_seed(self.seed, 2, self.trainer.global_step, batch_idx, self.global_rank))
+        """Let dropout follow from (seed, step, rank)."""
+        torch.manual_seed(step_seed(self.seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         x_hat = self.denoiser(batch["y"], batch["t"])

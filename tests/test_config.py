@@ -1,0 +1,118 @@
+"""Every file in conf/ composes and builds."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from diracdiff.config import build, build_data, build_process, build_restorer, build_trainer
+from diracdiff.errors import UserError
+from diracdiff.recipe import from_recipe, to_recipe
+
+CONF = ROOT / "conf"
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+OPTIONS = [
+    (str(path.parent.relative_to(CONF)), path.stem)
+    for group in GROUPS
+    for path in sorted((CONF / group).rglob("*.yaml"))
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hydra():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(tmp_path, *overrides):
+    return compose("train", [f"run_dir={tmp_path}", *overrides])
+
+
+def test_the_groups_are_all_there():
+    assert {"task", "dataset", "schedule", "sampler", "model", "loss", "optimizer"} <= set(GROUPS)
+    assert {"trainer", "logger", "callbacks", "experiment"} <= set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=["/".join(o) for o in OPTIONS])
+def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    overrides = [f"{group}={option}"]
+    if (group, option) == ("schedule", "tabulated"):
+        overrides.append("schedule.severity.path=published_blur")
+    cfg = composed(tmp_path, *overrides)
+    if OmegaConf.is_missing(cfg.dataset, "root"):
+        cfg.dataset.root = str(image_folder)
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    with torch.device("meta"):
+        build(cfg.model.network)
+    cfg.model.network.channels = 8
+    process = build_process(cfg)
+    recipe = to_recipe(build_restorer(cfg, process))
+    assert to_recipe(from_recipe(recipe)) == recipe
+    build_data(cfg, process)
+    if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"^trainer: .*gpu"):
+            build_trainer(cfg)
+    else:
+        trainer = build_trainer(cfg)
+        assert Path(trainer.default_root_dir) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("task", "start", "end", "look_ahead"),
+    [("deblur", 0.3, 3.0, 0.0), ("inpaint", 0.1, 50.0, 1.0), ("inpaint_box", 0.0, 128.0, 1.0)],
+)
+def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ahead):
+    cfg = composed(tmp_path, f"task={task}")
+    severity = build_process(cfg).degradation.severity
+    assert severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([start, end])
+    assert cfg.loss.look_ahead == look_ahead
+
+
+def test_a_choice_of_the_user_beats_the_task_s(tmp_path):
+    cfg = composed(tmp_path, "task=deblur", "schedule=linear", "loss=clean_image", "schedule/noise=constant")
+    process = build_process(cfg)
+    assert process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.65)
+    assert process.noise(torch.tensor(0.5)).item() == pytest.approx(0.05)
+    assert cfg.loss.look_ahead == 1.0
+
+
+def test_the_average_is_updated_before_anything_is_saved(tmp_path):
+    callbacks = list(composed(tmp_path).callbacks)
+    assert callbacks.index("ema") < callbacks.index("stop_on_signal")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["schedule.noise.sigma_min=-0.01"], r"schedule.noise: noise must satisfy 0 < sigma_min .* got -0.01"),
+        (["sampler.steps=0"], r"sampler: sampler.steps must be an integer of at least 1, got 0"),
+        (["sampler.stop=1.5"], r"sampler: sampler.stop must lie in \[0, 1\], got 1.5"),
+        (["loss.look_ahead=2"], r"loss: look_ahead must lie in \[0, 1\], got 2"),
+        (["model.conditioning=class"], "model: conditioning must be one of"),
+        (["dataset.image_size=60"], "dataset.image_size must be a multiple of 8 for this model, got 60"),
+        (["optimizer.lr=-1"], "optimizer: lr must be positive, got -1"),
+        (["loader.batch_size=0"], "batch_size"),
+        (["trainer.precision=fp7"], "trainer: "),
+        (["task.degradation._target_=no.such.Thing"], "no.such"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(tmp_path, overrides, message):
+    cfg = composed(tmp_path, *overrides)
+    with pytest.raises(UserError, match=message) as error:
+        process = build_process(cfg)
+        build_restorer(cfg, process)
+        build_data(cfg, process)
+        build_trainer(cfg)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_of_the_paper_s_table(tmp_path):
+    for task, data in itertools.product(("deblur", "inpaint"), ("celebahq", "imagenet")):
+        cfg = composed(tmp_path, f"experiment={task}_{data}", "dataset.root=x")
+        assert (cfg.dataset.image_size, cfg.optimizer.lr, cfg.optimizer.decay) == (256, 1e-4, "none")
+        assert cfg.loss.look_ahead == (1.0 if task == "inpaint" else 0.0)

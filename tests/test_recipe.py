@@ -1,0 +1,149 @@
+"""Recipes and checkpoints."""
+
+import pickle
+
+import pytest
+import torch
+
+from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
+from diracdiff.errors import UserError
+from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.models import NCSNpp
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.recipe import from_recipe, to_recipe
+from diracdiff.restorer import KIND, Restorer, load, read_checkpoint
+from diracdiff.samplers import Guidance, ReverseSampler
+
+
+def restorer():
+    return Restorer(
+        StochasticDegradation(GaussianBlur(TabulatedSeverity([0, 0.5, 1], [0.3, 1, 3]), 16), GeometricNoise(0.02, 0.1)),
+        NCSNpp(8, [1, 2], 1, [1], 0.1),
+        IncrementalReconstructionLoss(0.5),
+        ReverseSampler(7, guidance=Guidance("error", 0.3), output="iterate"),
+        lpips=None,
+        seed=3,
+    )
+
+
+def save(path, module, **changes):
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint | changes, path)
+    return path
+
+
+def test_a_recipe_builds_the_same_object():
+    recipe = to_recipe(restorer())
+    assert to_recipe(from_recipe(recipe)) == recipe
+    assert recipe["process"]["degradation"]["severity"]["values"] == [0.3, 1, 3]
+    assert recipe["sampler"]["guidance"]["step"] == 0.3
+    pickle.dumps(recipe)
+
+
+def test_a_checkpoint_needs_nothing_else(tmp_path):
+    module = restorer().eval()
+    module.stopping = {"psnr": 6 / 7, "lpips": None}
+    loaded = load(save(tmp_path / "a.ckpt", module))
+    y = torch.rand(2, 3, 16, 16)
+    assert loaded.stopping == module.stopping
+    assert torch.equal(loaded.restore(y), module.restore(y))
+
+
+def test_an_argument_that_is_not_kept_has_no_recipe():
+    class Forgetful:
+        def __init__(self, width):
+            pass
+
+    with pytest.raises(TypeError, match="must keep its arguments"):
+        to_recipe(Forgetful(3))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "diracdiff.train.os.system",
+        "diracdiff.cli.shutil.rmtree",
+        "diracdiff.absent.Thing",
+        "diracdiff.losses.Absent",
+        "diracdiff.restorer.load",
+        "diracdifference.losses.X",
+        3,
+    ],
+)
+def test_targets_outside_the_project_are_refused(target):
+    with pytest.raises(UserError, match="refused"):
+        from_recipe({"_target_": target, "command": "touch /tmp/never"})
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"absent.ckpt does not exist: give the path"):
+        load(tmp_path / "absent.ckpt")
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    text, cut = tmp_path / "text.ckpt", tmp_path / "cut.ckpt"
+    text.write_text("not a checkpoint")
+    whole = save(tmp_path / "whole.ckpt", restorer()).read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    for path in (text, cut):
+        with pytest.raises(UserError, match="is not a checkpoint"):
+            load(path)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    for name in ("other", "list"):
+        with pytest.raises(UserError, match="is of another kind"):
+            load(tmp_path / f"{name}.ckpt")
+
+
+def test_a_pickle_inside_is_refused_and_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = save(tmp_path / "bad.ckpt", restorer(), extra=Payload())
+    with pytest.raises(UserError, match="holds pickled objects besides weights"):
+        read_checkpoint(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_recipe_that_does_not_fit_is_refused(tmp_path):
+    module = restorer()
+    path = save(tmp_path / "a.ckpt", module)
+    checkpoint = torch.load(path, weights_only=True)
+    for change, message in (
+        (lambda c: c[KIND]["recipe"]["network"].update(channels=12), "weights do not fit"),
+        (lambda c: c[KIND]["recipe"]["loss"].update(future=1), "does not fit this version"),
+        (lambda c: c[KIND].update(recipe=to_recipe(LinearSeverity(0, 1))), "does not describe a restorer"),
+    ):
+        changed = torch.load(path, weights_only=True)
+        change(changed)
+        torch.save(changed, tmp_path / "changed.ckpt")
+        with pytest.raises(UserError, match=message):
+            load(tmp_path / "changed.ckpt")
+    assert checkpoint[KIND]["recipe"] == to_recipe(module)
+
+
+def test_targets_without_a_stopping_time_are_refused():
+    module = restorer()
+    module.stopping = {"psnr": 0.5, "lpips": None}
+    assert module.stop_time("psnr") == 0.5
+    with pytest.raises(UserError, match="target=lpips needs t_PO"):
+        module.stop_time("lpips")
+    with pytest.raises(UserError, match="target must be one of"):
+        module.stop_time("fid")
+
+
+def test_restoring_any_size_and_any_batch():
+    module = restorer().eval()
+    y = torch.rand(3, 3, 19, 26)
+    names = ["a", "b", "c"]
+    together = module.restore(y, names=names, stop=0.0)
+    singles = torch.cat([module.restore(y[i : i + 1], names=[names[i]], stop=0.0) for i in range(3)])
+    assert together.shape == y.shape and together.min() >= 0 and together.max() <= 1
+    assert torch.allclose(together, singles, atol=1e-5)

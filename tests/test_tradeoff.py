@@ -1,0 +1,118 @@
+"""Metrics, trade-off curves and stopping times."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import needs_lpips
+from skimage.metrics import structural_similarity
+
+from diracdiff.errors import UserError
+from diracdiff.metrics import ImageMetrics
+from diracdiff.samplers import State
+from diracdiff.tradeoff import ImageRows, scored, stopped, stopping_times, summarise
+
+
+def test_psnr_is_per_image_and_clipped():
+    clean = torch.rand(2, 3, 32, 32) * 0.5
+    restored = clean + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
+    assert ImageMetrics(None)(restored, clean)["psnr"].tolist() == pytest.approx([20, 40], abs=1e-3)
+    assert ImageMetrics(None)(torch.full_like(clean, 7.0), torch.ones_like(clean))["psnr"].min() > 80
+
+
+def test_ssim_is_wang_s():
+    clean, restored = torch.rand(2, 3, 40, 32), torch.rand(2, 3, 40, 32)
+    ours = ImageMetrics(None)(restored, clean)["ssim"]
+    for i in range(2):
+        a, b = (np.asarray(v[i].permute(1, 2, 0), dtype=np.float64) for v in (clean, restored))
+        options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2)
+        _, full = structural_similarity(a, b, full=True, **options)
+        assert ours[i].item() == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-4)
+
+
+@needs_lpips
+def test_lpips_is_named_by_its_backbone_and_equals_the_package(torch_home):
+    from lpips import LPIPS
+
+    clean, restored = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    metrics = ImageMetrics("squeeze")
+    assert metrics.names == ["psnr", "ssim", "lpips_squeeze"]
+    with torch.no_grad():
+        expected = LPIPS(net="squeeze", verbose=False)(restored * 2 - 1, clean * 2 - 1).flatten()
+    assert torch.allclose(metrics(restored, clean)["lpips_squeeze"], expected, atol=1e-6)
+
+
+def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys):
+    metrics = ImageMetrics("vgg")
+    lines = capsys.readouterr().err.splitlines()
+    assert metrics.names == ["psnr", "ssim"]
+    assert len(lines) == 1 and "vgg16-397923af.pth" in lines[0] and "no t_PO" in lines[0]
+    assert set(metrics(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))) == {"psnr", "ssim"}
+
+
+def test_bad_metrics_are_refused():
+    with pytest.raises(UserError, match="lpips must be one of"):
+        ImageMetrics("resnet")
+    with pytest.raises(UserError, match="at least 11 pixels"):
+        ImageMetrics(None)(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+
+
+def curve(psnr, lpips=None):
+    rows = []
+    for i, t in enumerate((1.0, 0.75, 0.5, 0.25)):
+        row = {"t": t, "nfe": i + 1, "output": "mean", "n": 4, "psnr": psnr[i], "ssim": 0.5}
+        rows.append(row | ({"lpips_squeeze": lpips[i]} if lpips else {}))
+        rows.append(row | {"output": "iterate", "psnr": 99.0} | ({"lpips_squeeze": 0.0} if lpips else {}))
+    return rows
+
+
+def test_stopping_times_are_read_off_their_own_curve():
+    times = stopping_times(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]), "mean")
+    assert times == {"psnr": 0.75, "lpips": 0.5}
+
+
+def test_the_earlier_stop_wins_a_draw():
+    assert stopping_times(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3]), "mean") == {"psnr": 0.75, "lpips": 0.75}
+
+
+def test_without_lpips_there_is_no_perceptual_stop():
+    rows = curve([20, 22, 21, 19])
+    times = stopping_times(rows, "mean")
+    assert times == {"psnr": 0.75, "lpips": None}
+    summary = summarise(rows, times, "mean")
+    assert summary["po"] is None and summary["do"]["psnr"] == 22
+    assert summary["measurement"] == rows[1] | {"nfe": 0} and summary["one_shot"] == rows[0]
+
+
+def test_a_stop_between_times_ends_at_the_one_before():
+    rows = curve([20, 22, 21, 19])
+    assert stopped(rows, 0.6, "mean")["t"] == 0.75
+    assert stopped(rows, 0.0, "mean")["t"] == 0.25
+
+
+def test_curves_average_over_images_and_ignore_their_order():
+    clean = torch.rand(5, 3, 16, 16)
+    states = [
+        State(1.0, torch.rand_like(clean), torch.rand_like(clean), 1, True),
+        State(0.0, torch.rand_like(clean), torch.rand_like(clean), 1, False),
+    ]
+
+    def rows(parts):
+        collected, metrics = ImageRows(), ImageMetrics(None)
+        for part in parts:
+            sliced = [State(s.t, s.y[part], s.x_hat[part], s.nfe, s.fresh) for s in states]
+            for state, output, values in scored(sliced, clean[part], metrics):
+                collected.add([f"image{i}" for i in part], part, state, output, values)
+        return collected.gathered()
+
+    whole, split = rows([[0, 1, 2, 3, 4]]), rows([[4, 2], [0], [3, 1]])
+    assert whole.rows == split.rows and len(whole.rows) == 15
+    assert [(r["t"], r["output"], r["n"]) for r in whole.curve()] == [
+        (1.0, "iterate", 5),
+        (1.0, "mean", 5),
+        (0.0, "iterate", 5),
+    ]
+    psnr = -10 * torch.log10((states[1].y - clean).square().flatten(1).mean(1))
+    assert whole.curve()[2]["psnr"] == pytest.approx(psnr.mean().item(), abs=1e-4)
+    assert not any(math.isnan(r["psnr"]) for r in whole.rows)

@@ -1,0 +1,209 @@
+"""Training in this process: EMA, guards, checkpoints, resume, validation."""
+
+import copy
+import signal
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from diracdiff.callbacks import Checkpoints, Interrupted, StopOnSignal, TradeoffLog
+from diracdiff.data import ImageFolder
+from diracdiff.data.datamodule import ImageDataModule
+from diracdiff.degradations import GaussianInpainting, LinearSeverity
+from diracdiff.ema import EMA
+from diracdiff.errors import UserError
+from diracdiff.files import read_rows
+from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.models import NCSNpp
+from diracdiff.noise import GeometricNoise
+from diracdiff.optimization import Optimization
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer, load
+from diracdiff.samplers import Guidance, ReverseSampler
+
+SIZE = 32
+
+
+def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3):
+    torch.manual_seed(seed)
+    process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise())
+    restorer = Restorer(
+        process,
+        NCSNpp(8, [1, 2], 1, [1], dropout, patch=2),
+        IncrementalReconstructionLoss(1.0),
+        ReverseSampler(3, guidance=guidance),
+        Optimization(lr, decay="cosine"),
+        lpips=None,
+    )
+    data = ImageDataModule(ImageFolder(str(folder), SIZE, 0.1, 0.1), process, batch_size=4, seed=seed, val_images=2)
+    return restorer, data
+
+
+def trainer(run_dir, *callbacks, epochs=2, **options):
+    return pl.Trainer(
+        default_root_dir=run_dir,
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        callbacks=[EMA(0.9), StopOnSignal(run_dir), *callbacks, Checkpoints(run_dir), TradeoffLog(run_dir)],
+        inference_mode=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def state(path):
+    checkpoint = torch.load(path, weights_only=True)
+    weights = {f"average.{k}": v for k, v in checkpoint["state_dict"].items()}
+    weights |= {f"current.{k}": v for k, v in checkpoint["current_model_state"].items()}
+    for i, moments in checkpoint["optimizer_states"][0]["state"].items():
+        weights |= {f"adam.{i}.{k}": v for k, v in moments.items()}
+    return checkpoint["global_step"], weights
+
+
+def assert_same(a, b):
+    (step_a, a), (step_b, b) = state(a), state(b)
+    assert step_a == step_b and a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a), [key for key in a if not torch.equal(a[key], b[key])]
+
+
+class At(Callback):
+    """Do something after a number of steps."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_train_batch_end(self, trainer, module, *_):
+        if trainer.global_step == self.step:
+            self.action(trainer, module)
+
+
+def test_a_run_leaves_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
+    restorer, data = make(image_folder)
+    trainer(tmp_path).fit(restorer, data)
+    rows = read_rows(tmp_path / "tradeoff.csv")
+    assert [r["t"] for r in rows if r["epoch"] == "1" and r["output"] == "mean"] == [
+        "1.0",
+        "0.666666667",
+        "0.333333333",
+    ]
+    assert rows[0].keys() == {"epoch", "step", "t", "nfe", "output", "n", "psnr", "ssim"}
+    loaded = load(tmp_path / "last.ckpt")
+    assert loaded.curve == restorer.curve and loaded.stopping == restorer.stopping
+    assert loaded.stopping["lpips"] is None and loaded.stopping["psnr"] is not None
+
+
+def test_training_improves_on_the_measurement(tmp_path, image_folder):
+    restorer, data = make(image_folder, dropout=0.0, lr=4e-3)
+    trainer(tmp_path, epochs=12, check_val_every_n_epoch=12).fit(restorer, data)
+    measurement = next(r for r in restorer.curve if r["output"] == "iterate" and r["t"] == 1)
+    assert max(r["psnr"] for r in restorer.curve) > measurement["psnr"] + 2
+
+
+def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_folder):
+    seen = {}
+
+    class Watch(Callback):
+        average = None
+
+        def on_train_batch_end(self, trainer, module, *_):
+            n = trainer.global_step - 1
+            current = [p.detach().clone() for p in module.parameters()]
+            if n == 0:
+                self.average = current
+            else:
+                decay = min(0.9, (1 + n) / (10 + n))
+                self.average = [decay * a + (1 - decay) * c for a, c in zip(self.average, current, strict=True)]
+
+        def on_validation_batch_start(self, trainer, module, *_):
+            seen["validated"] = [p.detach().clone() for p in module.parameters()]
+
+    watch = Watch()
+    restorer, data = make(image_folder)
+    trainer(tmp_path, watch, epochs=1).fit(restorer, data)
+    loaded = load(tmp_path / "last.ckpt")
+    for expected, validated, saved in zip(watch.average, seen["validated"], loaded.parameters(), strict=True):
+        assert torch.allclose(expected, validated, atol=1e-6) and torch.equal(validated, saved)
+    step, weights = state(tmp_path / "last.ckpt")
+    assert any(not torch.equal(weights[k], weights[k.replace("average", "current")]) for k in weights if "average" in k)
+
+
+@pytest.mark.parametrize("at", [2, 5, 8])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, image_folder, at):
+    """4 batches an epoch and dropout: stopped within an epoch, and at the end of one."""
+    whole, parts, resumed = (tmp_path / name for name in ("whole", "parts", "resumed"))
+    trainer(whole, epochs=3).fit(*make(image_folder))
+    stop = At(at, lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted):
+        pl.seed_everything(5, verbose=False)
+        trainer(parts, stop, epochs=3).fit(*make(image_folder))
+    assert state(parts / "last.ckpt")[0] in (at, at + 1)
+    pl.seed_everything(6, verbose=False)
+    trainer(resumed, epochs=3).fit(*make(image_folder), ckpt_path=parts / "last.ckpt", weights_only=True)
+    assert_same(whole / "last.ckpt", resumed / "last.ckpt")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_stop(tmp_path, image_folder, signum):
+    before = signal.getsignal(signum)
+    with pytest.raises(Interrupted) as stop:
+        trainer(tmp_path, At(3, lambda *_: signal.raise_signal(signum))).fit(*make(image_folder))
+    assert stop.value.signum == signum and load(stop.value.checkpoint)
+    assert signal.getsignal(signum) == before
+
+
+def test_a_gradient_that_is_not_finite_is_skipped(tmp_path, image_folder):
+    restorer, data = make(image_folder)
+    weights = {}
+
+    def poison(trainer, module):
+        weights["before"] = copy.deepcopy(module.state_dict())
+        module.loss.look_ahead = float("nan")
+
+    def cure(trainer, module):
+        weights["after"] = copy.deepcopy(module.state_dict())
+        module.loss.look_ahead = 1.0
+
+    trainer(tmp_path, At(2, poison), At(4, cure)).fit(restorer, data)
+    assert all(torch.equal(weights["before"][k], weights["after"][k]) for k in weights["before"])
+    assert all(p.isfinite().all() for p in restorer.parameters())
+    assert any(not torch.equal(weights["after"][k], v) for k, v in restorer.state_dict().items())
+
+
+def test_divergence_ends_training_with_the_remedy(tmp_path, image_folder):
+    def poison(trainer, module):
+        module.loss.look_ahead = float("nan")
+
+    with pytest.raises(UserError, match=r"training diverged: .* smaller optimizer.lr \(now 0.001\)"):
+        trainer(tmp_path, At(2, poison), epochs=5).fit(*make(image_folder))
+
+
+@pytest.mark.parametrize("scaling", ["std", "error"])
+def test_guidance_works_in_validation_within_and_outside_training(tmp_path, image_folder, scaling):
+    restorer, data = make(image_folder, guidance=Guidance(scaling, 0.5))
+    run = trainer(tmp_path, epochs=1)
+    run.fit(restorer, data)
+    within = restorer.curve
+    loaded = load(tmp_path / "last.ckpt")
+    run.validate(loaded, data, verbose=False)
+    assert loaded.curve == within
+
+
+def test_cosine_decay_ends_at_zero_and_needs_an_end():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    built = Optimization(0.1, warmup_steps=4, decay="cosine").build([parameter], lambda: 20)
+    scheduler, rates = built["lr_scheduler"]["scheduler"], []
+    for _ in range(20):
+        rates.append(scheduler.get_last_lr()[0])
+        built["optimizer"].step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(0.02) and max(rates) == pytest.approx(0.1, rel=0.15)
+    assert scheduler.get_last_lr()[0] == pytest.approx(0, abs=1e-9)
+    endless = Optimization(decay="cosine").build([parameter], lambda: float("inf"))["lr_scheduler"]["scheduler"]
+    with pytest.raises(UserError, match=r"needs an end: set trainer.max_steps"):
+        endless.step()
