@@ -129,7 +129,7 @@ def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_f
     loaded = load(tmp_path / "last.ckpt")
     for expected, validated, saved in zip(watch.average, seen["validated"], loaded.parameters(), strict=True):
         assert torch.allclose(expected, validated, atol=1e-6) and torch.equal(validated, saved)
-    step, weights = state(tmp_path / "last.ckpt")
+    _, weights = state(tmp_path / "last.ckpt")
     assert any(not torch.equal(weights[k], weights[k.replace("average", "current")]) for k in weights if "average" in k)
 
 

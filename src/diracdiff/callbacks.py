@@ -1,5 +1,6 @@
 """What is logged and drawn while training, and how it stops when asked to."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -68,6 +69,16 @@ class Interrupted(Exception):
         self.signum, self.checkpoint = signum, checkpoint
 
 
+def point_latest(run_dir: Path) -> None:
+    """Let `runs/latest` lead to the newest run."""
+    runs = next((parent for parent in run_dir.resolve().parents if parent.name == "runs"), None)
+    if runs is None:
+        return
+    link = runs / f".latest.{os.getpid()}"
+    link.symlink_to(os.path.relpath(run_dir, runs))
+    os.replace(link, runs / "latest")
+
+
 class StopOnSignal(Callback):
     """On SIGINT or SIGTERM, finishes the step, saves `last.ckpt` and stops. A second signal stops at once.
 
@@ -97,6 +108,8 @@ class StopOnSignal(Callback):
         signum = int(received)
         if signum:
             trainer.save_checkpoint(self.checkpoint)
+            if trainer.is_global_zero:
+                point_latest(self.checkpoint.parent)
             raise Interrupted(signum, self.checkpoint)
 
     def on_train_end(self, trainer: pl.Trainer, restorer: Restorer) -> None:
@@ -140,4 +153,6 @@ class Checkpoints(ModelCheckpoint):
     def _save_last(self, trainer: pl.Trainer) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and trainer.global_step > self._last_step:
             trainer.save_checkpoint(self.last)
+            if trainer.is_global_zero:
+                point_latest(self.last.parent)
             self._last_step = trainer.global_step

@@ -36,7 +36,7 @@ def command(config_name: str) -> Callable:
             try:
                 function(cfg)
             except (UserError, OmegaConfBaseException) as error:
-                _discard_empty_run()
+                _discard_run()
                 fail(error)
 
         def main() -> None:
@@ -103,11 +103,9 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _discard_empty_run() -> None:
-    """Remove the run's folder if only Hydra has written to it."""
+def _discard_run() -> None:
+    """Remove the run's folder, unless there is a checkpoint in it to go on from."""
     config = HydraConfig.get()
-    if config.output_subdir is None:
-        return
     folder = Path(config.runtime.output_dir)
-    if all(path.name == config.output_subdir or path.suffix == ".log" for path in folder.iterdir()):
+    if config.output_subdir is not None and not any(folder.glob("*.ckpt")):
         shutil.rmtree(folder)

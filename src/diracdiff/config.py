@@ -75,7 +75,21 @@ def build_data(cfg: DictConfig, process: StochasticDegradation) -> ImageDataModu
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
-    """The trainer with its loggers and callbacks."""
+    """The trainer with its loggers and callbacks.
+
+    Raises:
+        UserError: if the training would end before its first validation, which finds the stopping times.
+    """
+    epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
+    if not isinstance(epochs, int | None) or not isinstance(every, int | None):
+        raise UserError(
+            f"trainer.max_epochs and trainer.check_val_every_n_epoch must be integers, got {epochs!r} and {every!r}"
+        )
+    if epochs is not None and every is not None and 0 <= epochs < every:
+        raise UserError(
+            f"training would never validate: set trainer.check_val_every_n_epoch (now {every}) to at most "
+            f"trainer.max_epochs (now {epochs})"
+        )
     return build(
         cfg.trainer,
         precision=_precision(cfg.trainer),

@@ -1,6 +1,7 @@
 """Image quality per image: PSNR, SSIM and LPIPS of images in [0, 1], clipped first."""
 
 import contextlib
+import functools
 import io
 import math
 import socket
@@ -37,7 +38,7 @@ class ImageMetrics:
         if lpips is not None and lpips not in BACKBONES:
             raise UserError(f"lpips must be one of {sorted(BACKBONES)} or null, got {lpips!r}")
         self.lpips = lpips
-        self._network = _load_lpips(lpips) if lpips else None
+        self._network = _load_lpips(lpips, torch.hub.get_dir()) if lpips else None
 
     def __deepcopy__(self, memo: dict) -> "ImageMetrics":
         return self
@@ -72,7 +73,8 @@ class ImageMetrics:
         return {name: value.cpu() for name, value in values.items()}
 
 
-def _load_lpips(backbone: str) -> torch.nn.Module | None:
+@functools.cache
+def _load_lpips(backbone: str, folder: str) -> torch.nn.Module | None:
     from lpips import LPIPS
 
     timeout = socket.getdefaulttimeout()
@@ -82,10 +84,9 @@ def _load_lpips(backbone: str) -> torch.nn.Module | None:
             warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
             network = LPIPS(net=backbone, verbose=False)
     except (OSError, RuntimeError) as error:
-        folder = f"{torch.hub.get_dir()}/checkpoints"
         warn(
             f"LPIPS is left out: the weights of its backbone {backbone!r} cannot be had ({_first_line(error)}). "
-            f"Connect once, or copy {BACKBONES[backbone]} into {folder}. Without LPIPS there is no t_PO."
+            f"Connect once, or copy {BACKBONES[backbone]} into {folder}/checkpoints. Without LPIPS there is no t_PO."
         )
         return None
     finally:

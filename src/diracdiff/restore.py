@@ -83,11 +83,13 @@ def _plan(source: Path, output: Path, degrade: bool, overwrite: bool) -> dict[Pa
 
 
 def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image
+    """Width and height as shown, read from the header."""
+    from PIL import ExifTags, Image
 
     try:
         with Image.open(path) as image:
-            return image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size[::-1] if turned else image.size
     except OSError as error:
         raise UserError(f"{path} cannot be read as an image: replace or remove the file") from error
 

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from diracdiff.cli import command
@@ -18,6 +20,7 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.config import build_data, build_process, build_restorer, build_trainer, write_composed
     from diracdiff.restorer import load
 
+    _name_wandb_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high")
     process = build_process(cfg)
@@ -30,7 +33,6 @@ def train(cfg: DictConfig) -> None:
         run_dir = Path(cfg.run_dir)
         if trainer.is_global_zero:
             write_composed(cfg, run_dir / "config.yaml")
-            _point_latest(run_dir)
         trainer.fit(restorer, data, ckpt_path=cfg.checkpoint, weights_only=True)
         best = load(run_dir / "best.ckpt")
         trainer.test(best, data, verbose=False)
@@ -42,6 +44,15 @@ def train(cfg: DictConfig) -> None:
     finally:
         if "wandb" in sys.modules:
             sys.modules["wandb"].finish()
+
+
+def _name_wandb_run(cfg: DictConfig) -> None:
+    """Let the runs of a sweep form a group, each named by its overrides, unless the user has named them."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    if "wandb" in (cfg.logger or {}) and hydra is not None and hydra.mode == RunMode.MULTIRUN:
+        wandb = cfg.logger.wandb
+        wandb.group = wandb.group or Path(hydra.sweep.dir).name
+        wandb.name = wandb.name or hydra.job.override_dirname[:120]
 
 
 def report(restorer, run_dir: Path) -> None:
@@ -77,16 +88,6 @@ def _check_same(restorer, checkpoint: str) -> None:
                 f"checkpoint={checkpoint} was trained with another {part}: give the command that made it, "
                 "with checkpoint=… added"
             )
-
-
-def _point_latest(run_dir: Path) -> None:
-    """Let `runs/latest` lead to the newest run."""
-    runs = next((parent for parent in run_dir.resolve().parents if parent.name == "runs"), None)
-    if runs is None:
-        return
-    link = runs / f".latest.{os.getpid()}"
-    link.symlink_to(os.path.relpath(run_dir, runs))
-    os.replace(link, runs / "latest")
 
 
 main = command("train")(train)

@@ -54,13 +54,13 @@ class ImageDataModule(pl.LightningDataModule):
         check_integer("loader.eval_batch_size", eval_batch_size, 1, 32)
         check_integer("loader.num_workers", num_workers, 0, 4)
         check_integer("seed", seed, 0, 0)
-        self.limits = {"val": val_images, "test": test_images}
-        for name, limit in self.limits.items():
+        for name, limit in (("val_images", val_images), ("test_images", test_images)):
             if limit is not None:
-                check_integer(f"loader.{name}_images", limit, 1, 64)
+                check_integer(f"loader.{name}", limit, 1, 64)
         self.dataset, self.process = dataset, process
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers = num_workers
+        self.val_images, self.test_images = val_images, test_images
         self.seed = seed
         # With fewer images than devices, some device has nothing to evaluate.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -76,7 +76,7 @@ class ImageDataModule(pl.LightningDataModule):
         """The data set train, val or test, with `val_images` or `test_images` applied."""
         if name not in self._splits:
             images = self.dataset.split(name)
-            limit = self.limits.get(name)
+            limit = {"val": self.val_images, "test": self.test_images}.get(name)
             if limit is not None and limit < len(images):
                 images = Subset(images, [i * len(images) // limit for i in range(limit)])
             self._splits[name] = images

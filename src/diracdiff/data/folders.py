@@ -130,15 +130,16 @@ class FFHQ:
 class ImageNet:
     """ImageNet: root/train/<wnid>/*.JPEG trains; of each class in root/val/<wnid>/ the first image in the order of
     names validates and the last one tests.
+
+    Classes with a single image in val, as a sample of ImageNet may have, validate and test by turns, so that no
+    image does both.
     """
 
     def __init__(self, root: str | Path | None, image_size: int = 256):
         self.root, self.image_size = _check_arguments(root, image_size)
 
     def split(self, name: str) -> Dataset:
-        """The data set `name`: train, val or test. Raises UserError for another layout than ImageNet's, and for a
-        class with a single image in val.
-        """
+        """The data set `name`: train, val or test. Raises UserError for another layout than ImageNet's."""
         check_split(name)
         root = check_root(self.root)
         folder = root / ("train" if name == "train" else "val")
@@ -149,16 +150,13 @@ class ImageNet:
                 " train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, one folder per class"
             )
         if name != "train":
-            names = [self._held_out(wnid, list(files), name) for wnid, files in groupby(names, _wnid)]
+            classes = [list(files) for _, files in groupby(names, _wnid)]
+            several, single = ([c for c in classes if (len(c) > 1) == more] for more in (True, False))
+            position, turn = (0, 0) if name == "val" else (-1, 1)
+            names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
+            if not names:
+                raise UserError(f"{folder} holds one image only: add images to {_PURPOSE[name]} with")
         return _files(root, names, self.image_size, name)
-
-    def _held_out(self, wnid: str, names: list[str], split: str) -> str:
-        if len(names) < 2:
-            raise UserError(
-                f"ImageNet's class {wnid} has one image in {self.root}/val, but one validates and another tests:"
-                " add an image or remove the class from val"
-            )
-        return names[0] if split == "val" else names[-1]
 
 
 _PURPOSE = {"train": "train", "val": "validate", "test": "test"}

@@ -1,0 +1,357 @@
+"""The commands as a user types them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, SHARED, TORCH_HOME, clean_environment, needs_lpips, needs_shared
+from PIL import Image
+
+from diracdiff.files import read_rows
+from diracdiff.restorer import KIND, load
+
+SMALL = [
+    "model.network.channels=8",
+    "model.network.multipliers=[1,2]",
+    "model.network.attention_levels=[1]",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+    "trainer.log_every_n_steps=1",
+    "loader.batch_size=4",
+    "loader.val_images=3",
+    "loader.test_images=3",
+    "sampler.steps=4",
+]
+STEPS_PER_EPOCH = 4
+BRIEF = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"]
+
+
+def command(name, *overrides, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", f"diracdiff.{name}", *overrides],
+        cwd=cwd,
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def folder(image_folder):
+    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
+    return ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, folder):
+    """A real training from the shell: (working directory, run folder, what it printed)."""
+    cwd = tmp_path_factory.mktemp("work")
+    done = command("train", "task=inpaint", *folder, *SMALL, *BRIEF, cwd=cwd, TORCH_HOME=str(TORCH_HOME))
+    assert done.returncode == 0, done.stderr
+    return cwd, cwd / "runs" / "latest", done.stdout
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capsys):
+    """Run a command in this process and return (exit status, lines on stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_here(name, *overrides):
+        import importlib
+
+        monkeypatch.setattr(sys, "argv", [name, *overrides])
+        status = 0
+        try:
+            importlib.import_module(f"diracdiff.{name}").main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, capsys.readouterr().err.splitlines()
+
+    return run_here
+
+
+def refused(result, *parts):
+    status, lines = result
+    assert status == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
+    for part in parts:
+        assert re.search(part, lines[0]), lines[0]
+
+
+# training
+
+
+def test_a_training_leaves_what_it_promises(run):
+    cwd, latest, printed = run
+    names = {path.name for path in latest.iterdir()}
+    expected = {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "tradeoff.csv", "summary.json"}
+    assert expected | {"tradeoff.png", "samples.png"} <= names
+    assert (cwd / "runs" / "latest").is_symlink()
+    rows = read_rows(latest / "tradeoff.csv")
+    lpips = [key for key in rows[0] if key.startswith("lpips_")]
+    assert list(rows[0])[:5] == ["epoch", "step", "t", "nfe", "output"] and {"psnr", "ssim"} <= rows[0].keys()
+    assert lpips == (["lpips_squeeze"] if TORCH_HOME.is_dir() else [])
+    assert {(r["epoch"], r["n"]) for r in rows} == {("0", "3"), ("1", "3")}
+    logged = read_rows(latest / "metrics.csv")
+    assert {"train/loss", "train/grad_norm", "train/lr", "val/psnr", "val/t_do"} <= logged[0].keys()
+    for picture in ("tradeoff.png", "samples.png"):
+        assert min(Image.open(latest / picture).size) > 300
+    assert "best PSNR" in printed and "diracdiff.restore checkpoint=" in printed
+
+
+def test_the_summary_is_of_test_images_at_validation_s_times(run):
+    _, latest, _ = run
+    summary, restorer = json.loads((latest / "summary.json").read_text()), load(latest / "best.ckpt")
+    assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
+    assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
+    assert summary["do"]["t"] == restorer.stopping["psnr"]
+    assert summary["measurement"].keys() == {"t", "nfe", "psnr", "ssim", "lpips_squeeze"}
+    if TORCH_HOME.is_dir():
+        assert summary["po"]["t"] == restorer.stopping["lpips"]
+
+
+def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder):
+    nowhere = {"TORCH_HOME": str(tmp_path / "empty"), "https_proxy": "http://127.0.0.1:9"}
+    brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    done = command("train", "task=inpaint", *folder, *SMALL, *brief, cwd=tmp_path, **nowhere)
+    assert done.returncode == 0, done.stderr
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: LPIPS is left out")]
+    assert len(warned) == 1 and "squeezenet1_1-b8a52dc0.pth" in warned[0]
+    summary = json.loads((tmp_path / "runs/latest/summary.json").read_text())
+    assert summary["po"] is None and summary["do"]["lpips_squeeze"] is None
+    assert "lpips" not in (tmp_path / "runs/latest/tradeoff.csv").read_text()
+    restored = command("restore", "checkpoint=runs/latest/best.ckpt", "input=x", "target=lpips", cwd=tmp_path)
+    assert restored.returncode == 2 and "target=lpips needs t_PO" in restored.stderr
+
+
+def test_multirun_makes_one_folder_and_one_wandb_run_per_job(tmp_path, folder):
+    brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null", "logger=wandb"]
+    sweep = ["-m", "task=deblur,inpaint", "sampler.steps=1,2"]
+    small = [o for o in SMALL if not o.startswith("sampler.steps")]
+    done = command("train", *sweep, *folder, *small, *brief, cwd=tmp_path, WANDB_SILENT="true")
+    assert done.returncode == 0, done.stderr
+    (sweep_dir,) = (tmp_path / "runs").glob("sweep_*")
+    jobs = sorted(path for path in sweep_dir.iterdir() if path.is_dir())
+    assert len(jobs) == 4
+    for job, (task, steps) in zip(jobs, [("deblur", 1), ("deblur", 2), ("inpaint", 1), ("inpaint", 2)], strict=True):
+        restorer = load(job / "best.ckpt")
+        assert (restorer.name, restorer.sampler.steps) == (task, steps)
+        assert len(list(job.glob("wandb/offline-run-*/run-*.wandb"))) == 1
+        assert "=" not in job.name
+
+
+@needs_shared
+@pytest.mark.parametrize(("dataset", "root"), [("celebahq", "data/celeba-128"), ("imagenet", "data/imagenet-sample")])
+def test_real_faces_and_photographs_train_and_validate(tmp_path, dataset, root):
+    real = [f"dataset={dataset}", f"dataset.root={SHARED / root}", "dataset.image_size=32", "lpips=null"]
+    brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.limit_train_batches=3"]
+    done = command("train", "task=inpaint", *real, *SMALL, *brief, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 3
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, folder, signum, status):
+    overrides = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.check_val_every_n_epoch=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diracdiff.train", *overrides, "trainer.max_epochs=500"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "runs/latest/best.ckpt").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signum)
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == status, printed
+    assert "interrupted: saved " in printed and "Traceback" not in printed
+    last = (tmp_path / "runs/latest/last.ckpt").resolve()
+    assert load(last)
+    step = torch.load(last, weights_only=True)["global_step"]
+    epochs = step // STEPS_PER_EPOCH + 2
+    more = command("train", *overrides, f"trainer.max_epochs={epochs}", f"checkpoint={last}", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    steps = [int(row["step"]) for row in read_rows(tmp_path / "runs/latest/metrics.csv") if row["train/loss"]]
+    assert steps[0] == step and steps[-1] == epochs * STEPS_PER_EPOCH - 1
+
+
+def test_console_command_reaches_the_same_code(tmp_path):
+    script = Path(sys.executable).with_name("diracdiff")
+    asked = ["task=inpaint", "--cfg", "job"]
+    by_script = subprocess.run([script, "train", *asked], cwd=tmp_path, capture_output=True, text=True)
+    by_module = command("train", *asked, cwd=tmp_path)
+    assert by_script.returncode == by_module.returncode == 0
+    assert by_script.stdout == by_module.stdout != ""
+    wrong = subprocess.run([script, "trian"], cwd=tmp_path, capture_output=True, text=True)
+    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "train, restore, evaluate" in wrong.stderr
+
+
+# restoring
+
+
+def test_restore_takes_every_kind_of_image(run, tmp_path, call):
+    _, latest, _ = run
+    photos, out = tmp_path / "my photos (1)", tmp_path / "out, restored"
+    (photos / "sub").mkdir(parents=True)
+    pixels = (np.random.default_rng(0).random((37, 50, 3)) * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(photos / "a.png")
+    Image.fromarray(pixels).save(photos / "a.jpg")
+    Image.fromarray(pixels[..., 0]).save(photos / "grey.png")
+    Image.fromarray(np.dstack([pixels, pixels[..., :1]])).save(photos / "rgba.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(photos / "sixteen.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(photos / "sub" / "turned.jpg", exif=exif)
+    status, errors = call("restore", f"checkpoint={latest}/best.ckpt", f"input={photos}", f"output={out}", "stop=1")
+    assert (status, errors) == (0, [])
+    results = {path.relative_to(out).as_posix(): Image.open(path) for path in out.rglob("*.png")}
+    assert set(results) == {"a.png.png", "a.jpg.png", "grey.png", "rgba.png", "sixteen.png", "sub/turned.png"}
+    assert {image.size for name, image in results.items() if "turned" not in name} == {(50, 37)}
+    assert results["sub/turned.png"].size == (37, 50)
+    assert results["grey.png"].mode == results["sixteen.png"].mode == "L" and results["rgba.png"].mode == "RGB"
+    assert np.array_equal(results["grey.png"], results["sixteen.png"])
+
+
+def test_restoring_does_not_depend_on_company(run, tmp_path, call, image_folder):
+    _, latest, _ = run
+    asked = [f"checkpoint={latest}/best.ckpt", "stop=0"]
+    assert call("restore", *asked, f"input={image_folder}", "output=all")[0] == 0
+    assert call("restore", *asked, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
+    together, alone = (np.asarray(Image.open(tmp_path / f / "05.png"), dtype=int) for f in ("all", "one"))
+    assert abs(together - alone).max() <= 1
+
+
+def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
+    _, latest, _ = run
+    asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "output=out", "degrade=true"]
+    assert call("restore", *asked) == (0, [])
+    measurement = np.asarray(Image.open(tmp_path / "out" / "05_measurement.png"))
+    assert measurement[18:22, 18:22].mean() < 20 < measurement[:4].mean()
+    refused(call("restore", *asked), "05.*png exists", "overwrite=true")
+    assert call("restore", *asked, "overwrite=true") == (0, [])
+
+
+@needs_lpips
+def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, folder, tmp_path, call, torch_home):
+    _, latest, _ = run
+    asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
+    for size in (1, 7):
+        assert call("evaluate", *asked, f"loader.eval_batch_size={size}", f"output=out{size}")[0] == 0
+    one, seven = (json.loads((tmp_path / f"out{size}" / "evaluation.json").read_text()) for size in (1, 7))
+    expected = json.loads((latest / "summary.json").read_text())
+    assert one["n"] == expected["n"] == 3
+    for stop in ("measurement", "one_shot", "do", "po"):
+        for key, value in expected[stop].items():
+            assert one[stop][key] == pytest.approx(value, abs=1e-4)
+            assert seven[stop][key] == pytest.approx(value, abs=1e-4)
+    rows = read_rows(tmp_path / "out1" / "images.csv")
+    assert len({row["name"] for row in rows}) == 3 and len(rows) == 3 * (4 * 2 + 1)
+
+
+# mistakes
+
+
+def test_mistakes_in_training(call, tmp_path, folder, image_folder):
+    good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
+    empty, text = tmp_path / "empty", tmp_path / "text"
+    for path in (empty, text):
+        path.mkdir()
+    (text / "notes.txt").write_text("no image")
+    refused(call("train", "task=deblurr"), "deblurr", "deblur", "inpaint")
+    refused(call("train", "tusk=deblur"), "tusk")
+    refused(call("train", "sampler.stepz=3"), "stepz")
+    refused(call("train", "dataset=celebahq"), "dataset.root must be given: add dataset.root=")
+    refused(call("train", "dataset=folder", "dataset.root=nowhere"), "nowhere does not exist", "dataset.root=")
+    refused(call("train", "dataset=folder", f"dataset.root={empty}"), "holds no images")
+    refused(call("train", "dataset=folder", f"dataset.root={text}"), "holds no images", "png")
+    refused(call("train", *good, "dataset.image_size=48"), r"40x40 pixels, smaller than dataset.image_size=48")
+    refused(call("train", *good, "loader.batch_size=400"), "training images are fewer than one batch of 400")
+    refused(call("train", *good, "sampler.steps=0"), "sampler.steps must be an integer of at least 1, got 0")
+    refused(call("train", *good, "sampler.stop=-0.5"), r"stop must lie in \[0, 1\], got -0.5")
+    refused(call("train", *good, "schedule.noise.sigma_max=-1"), r"noise must satisfy .*\[0, 1\].* -1")
+    refused(call("train", *good, "trainer.max_epochs=many"), "trainer.*many")
+    refused(call("train", *good, "checkpoint=absent.ckpt"), "absent.ckpt does not exist")
+    refused(call("train", *good, "lpips=resnet"), "lpips must be one of", "resnet")
+    refused(call("train", *good, "trainer.check_val_every_n_epoch=3"), "would never validate", "max_epochs")
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"notes.txt"}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_image_is_named(call, tmp_path, image_folder, workers):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in image_folder.iterdir():
+        (photos / path.name).write_bytes(path.read_bytes())
+    for path in photos.iterdir():
+        if path.name not in ("00.png", "01.png"):
+            path.write_bytes(path.read_bytes()[:400])
+    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", f"loader.num_workers={workers}"]
+    refused(call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png", "replace or remove")
+
+
+def test_mistakes_in_restoring_and_evaluating(call, run, tmp_path, image_folder):
+    _, latest, _ = run
+    image, checkpoint = f"input={image_folder}/05.png", f"checkpoint={latest}/best.ckpt"
+    other, pickled = tmp_path / "other.ckpt", tmp_path / "pickled.ckpt"
+    torch.save({"state_dict": {}}, other)
+    torch.save({KIND: {}, "extra": Path("a")}, pickled)
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "broken.png").write_bytes((image_folder / "05.png").read_bytes()[:300])
+    for name in ("restore", "evaluate"):
+        more = [image] if name == "restore" else []
+        refused(call(name, *more), "checkpoint must be given: add checkpoint=")
+        refused(call(name, *more, "checkpoint=absent"), "absent does not exist")
+        refused(call(name, *more, f"checkpoint={image_folder}/05.png"), "is not a checkpoint")
+        refused(call(name, *more, f"checkpoint={other}"), "is of another kind")
+        refused(call(name, *more, f"checkpoint={pickled}"), "holds pickled objects")
+        refused(call(name, *more, checkpoint, "output=file"), "output=file must be a folder")
+        refused(call(name, *more, checkpoint, "steps=0"), "steps must be at least 1, got 0")
+    refused(call("restore", checkpoint), "input must be given")
+    refused(call("restore", checkpoint, image, "stop=1.5"), r"stop must lie in \[0, 1\], got 1.5")
+    refused(call("restore", checkpoint, image, "target=fid"), "target must be one of", "fid")
+    refused(call("restore", checkpoint, image, "device=cuda:9"), "device=cuda:9 is not at hand")
+    refused(call("restore", checkpoint, "input=absent"), "absent does not exist")
+    refused(call("restore", checkpoint, f"input={tmp_path / 'broken.png'}"), "broken.png cannot be read")
+    refused(call("restore", checkpoint, f"input={tmp_path / 'file'}"), "file cannot be read")
+    refused(call("restore", checkpoint, image, f"output={image_folder}"), "would replace the input")
+    refused(call("evaluate", checkpoint, "split=train"), "split must be test or val, got 'train'")
+    refused(call("evaluate", checkpoint, "dataset.image_size=64"), "dataset.image_size=64 differs from .* 32")
+    assert not (tmp_path / "restored").exists() and not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_output_is_refused(call, run, tmp_path, image_folder):
+    _, latest, _ = run
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png"]
+    refused(call("restore", *asked, f"output={closed}/out"), "cannot be written, no permission")
+
+
+def test_resuming_another_task_is_refused(call, run, folder):
+    _, latest, _ = run
+    asked = ["task=deblur", *folder, *SMALL, *BRIEF, "lpips=null", f"checkpoint={latest}/last.ckpt"]
+    refused(call("train", *asked), "was trained with another process")
+
+
+def test_help_of_make_names_every_target():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for target in ("setup", "train", "test", "lint", "format", "sweep", "evaluate", "restore", "clean"):
+        assert f"make {target}" in listed
