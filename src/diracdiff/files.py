@@ -24,8 +24,10 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"output={folder} must be a folder, but {existing} is a file: give another output")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"output={folder} cannot be written, no permission for {existing}: give another output")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(f"output={folder} cannot be written ({error.strerror}): give another output") from error
     for target in targets:
         if target.exists() and not overwrite:
             raise UserError(f"{target} exists: give another output, or overwrite=true")

@@ -1,0 +1,65 @@
+"""The shape of the code: what may import what."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SOURCE = ROOT / "src" / "diracdiff"
+CORE = ["degradations", "noise", "process", "losses", "samplers", "models", "shapes"]
+LAYERS = [
+    ["shapes", "errors", "seeds"],
+    ["degradations", "noise"],
+    ["process"],
+    ["losses", "samplers", "models"],
+    ["recipe", "optimization", "metrics", "files"],
+    ["tradeoff"],
+    ["restorer"],
+    ["report", "callbacks", "ema", "loggers", "data"],
+    ["config", "cli"],
+    ["train", "evaluate", "restore", "__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports, at its top or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    return found
+
+
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_downwards(path):
+    for module in imports(path):
+        if module.startswith("diracdiff.") and room(path) != module.split(".")[1]:
+            assert RANK[module.split(".")[1]] <= RANK[room(path)], f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) in CORE], ids=lambda p: str(p.relative_to(SOURCE)))
+def test_the_mathematical_core_needs_torch_alone(path):
+    outer = {module.split(".")[0] for module in imports(path)}
+    assert not outer & {"pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb"}
+
+
+def test_models_and_data_sets_stand_alone():
+    sets = [SOURCE / "data" / f"{name}.py" for name in ("datasets", "folders", "photos", "images", "sampler")]
+    for path in [*sets, SOURCE / "models" / "ncsnpp.py", SOURCE / "models" / "layers.py"]:
+        assert not any(re.match(r"diracdiff\.(degradations|noise|process|losses|samplers)", m) for m in imports(path))
+
+
+def test_every_room_has_its_layer():
+    assert {room(path) for path in FILES} == set(RANK)

@@ -1,0 +1,113 @@
+"""Two processes on a CPU against one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import clean_environment
+
+from diracdiff.files import read_rows
+from diracdiff.restorer import load
+
+SMALL = [
+    "task=inpaint",
+    "model.network.channels=8",
+    "model.network.multipliers=[1,2]",
+    "model.network.attention_levels=[1]",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.enable_progress_bar=false",
+    "loader.batch_size=2",
+    "loader.eval_batch_size=2",
+    "loader.val_images=5",
+    "loader.test_images=5",
+    "sampler.steps=3",
+    "lpips=null",
+]
+TWO = ["trainer=ddp", "trainer.devices=2"]
+
+
+def run(*words, cwd):
+    """A command in a session of its own, which is ended whole if it hangs."""
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, errors = process.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, errors
+
+
+def test_two_processes_make_the_gradient_of_one(tmp_path):
+    script = Path(__file__).with_name("ddp_gradient.py")
+    for devices in ("1", "2"):
+        run(str(script), devices, str(tmp_path / devices), cwd=tmp_path)
+    one, two = torch.load(tmp_path / "1"), torch.load(tmp_path / "2")
+    scale = max(g.abs().max() for g in one)
+    difference = max((a - b).abs().max() for a, b in zip(one, two, strict=True)) / scale
+    print(f"largest difference, relative to the largest gradient: {difference:.1e}")
+    assert scale > 0 and difference < 1e-5
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, image_folder):
+    cwd = tmp_path_factory.mktemp("ddp")
+    data = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32"]
+    data += ["dataset.val_fraction=0.25", "dataset.test_fraction=0.25"]
+    run("-m", "diracdiff.train", *SMALL, *TWO, *data, cwd=cwd)
+    return cwd, data
+
+
+def test_validation_and_test_cover_every_image_once(trained):
+    cwd, _ = trained
+    rows = read_rows(cwd / "runs/latest/tradeoff.csv")
+    assert {row["n"] for row in rows} == {"5"} and len(rows) == 2 * 3 + 1
+    assert json.loads((cwd / "runs/latest/summary.json").read_text())["n"] == 5
+    assert len(list((cwd / "runs").glob("2*"))) == 1
+
+
+def test_evaluation_does_not_depend_on_the_number_of_processes(trained):
+    cwd, data = trained
+    asked = ["checkpoint=runs/latest/best.ckpt", "lpips=null", "split=val", "loader.val_images=5", *data]
+    run("-m", "diracdiff.evaluate", *asked, "output=one", "trainer=cpu", cwd=cwd)
+    run(
+        "-m",
+        "diracdiff.evaluate",
+        *asked,
+        "output=two",
+        "trainer=ddp",
+        "trainer.devices=2",
+        "trainer.accelerator=cpu",
+        cwd=cwd,
+    )
+    one, two = (read_rows(cwd / name / "images.csv") for name in ("one", "two"))
+    assert len(one) == len(two) == 5 * (2 * 3 + 1)
+    curve = load(cwd / "runs/latest/best.ckpt").curve
+    for a, b in zip(one, two, strict=True):
+        assert [a[k] for k in ("name", "seed", "t", "output")] == [b[k] for k in ("name", "seed", "t", "output")]
+        assert float(a["psnr"]) == pytest.approx(float(b["psnr"]), abs=1e-4)
+    for point in curve:
+        values = [float(r["psnr"]) for r in one if float(r["t"]) == point["t"] and r["output"] == point["output"]]
+        assert point["psnr"] == pytest.approx(sum(values) / 5, abs=1e-4)
+
+
+def test_a_sweep_over_two_processes_makes_one_folder(tmp_path, trained):
+    _, data = trained
+    run("-m", "diracdiff.train", "-m", "seed=1,2", *SMALL, *TWO, *data, cwd=tmp_path)
+    (sweep,) = (tmp_path / "runs").glob("sweep_*")
+    assert sorted(p.name for p in sweep.iterdir() if p.is_dir()) == ["0_inpaint", "1_inpaint"]
+    assert [load(sweep / f"{i}_inpaint/best.ckpt").seed for i in (0, 1)] == [1, 2]
