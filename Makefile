@@ -22,6 +22,8 @@ help:  ## show this list
 setup: $(READY)  ## make .venv and install (the other targets do it when needed)
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11: give another one, make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check uv || true
 	@if [ -x $(VENV)/bin/uv ]; then \
@@ -41,7 +43,7 @@ evaluate: $(READY)  ## measure CHECKPOINT on DATASET
 	@$(RUN) diracdiff.evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
 
 restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips
-	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff.restore checkpoint=$(CHECKPOINT) input=$(INPUT) output=$(OUTPUT) target=$(TARGET) $(ARGS)
+	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff.restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
 
 test: $(READY)  ## run the tests
 	@$(RUN) pytest $(ARGS)

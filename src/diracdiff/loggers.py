@@ -72,7 +72,8 @@ def wandb_logger(
         if run.settings.mode == "offline":
             warn(f"wandb is offline; upload with: wandb sync {Path(run.dir).parent}")
         run.define_metric("trainer/global_step")
-        run.define_metric("val/*", step_metric="trainer/global_step")
+        for metrics in ("train/*", "val/*"):
+            run.define_metric(metrics, step_metric="trainer/global_step")
         return WandbLogger(experiment=run, save_dir=run_dir)
     return WandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.cli import command
 
@@ -14,15 +14,15 @@ from diracdiff.cli import command
 def train(cfg: DictConfig) -> None:
     """Train as configured; everything goes to `cfg.run_dir`."""
     import pytorch_lightning as pl
-    import torch
+    from pytorch_lightning.loggers import CSVLogger
 
     from diracdiff.callbacks import Interrupted
     from diracdiff.config import build_data, build_process, build_restorer, build_trainer, write_composed
+    from diracdiff.errors import UserError
     from diracdiff.restorer import load
 
     _name_wandb_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    torch.set_float32_matmul_precision("high")
     process = build_process(cfg)
     restorer = build_restorer(cfg, process)
     data = build_data(cfg, process)
@@ -33,7 +33,15 @@ def train(cfg: DictConfig) -> None:
         run_dir = Path(cfg.run_dir)
         if trainer.is_global_zero:
             write_composed(cfg, run_dir / "config.yaml")
+            for logger in trainer.loggers:
+                if not isinstance(logger, CSVLogger):
+                    logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
         trainer.fit(restorer, data, ckpt_path=cfg.checkpoint, weights_only=True)
+        if not (run_dir / "best.ckpt").exists():
+            raise UserError(
+                f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
+                f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
+            )
         best = load(run_dir / "best.ckpt")
         trainer.test(best, data, verbose=False)
         if trainer.is_global_zero:
