@@ -83,7 +83,7 @@ def test_finite_data_oracle_recovers_the_image(process):
     assert (last.y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
 
 
-def marginal_error(steps, t_checked=(0.75, 0.5, 0.25, 0.0), samples=6000):
+def marginal_error(steps, stochasticity, t_checked=(0.75, 0.5, 0.25, 0.0), samples=6000):
     """Relative error of the iterates' standard deviation against the forward process, where the mask varies."""
     torch.manual_seed(steps)
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 60), 16), GeometricNoise(0.02, 0.3))
@@ -95,7 +95,8 @@ def marginal_error(steps, t_checked=(0.75, 0.5, 0.25, 0.0), samples=6000):
         normal = staticmethod(lambda shape, dtype: torch.randn(samples, *shape, dtype=dtype))
 
     worst_std, worst_mean = 0.0, 0.0
-    for state in ReverseSampler(steps).states(process, oracle, y, OneStream()):
+    sampler = ReverseSampler(steps, stochasticity=stochasticity)
+    for state in sampler.states(process, oracle, y, OneStream()):
         if min(abs(state.t - t) for t in t_checked) > 1e-6:
             continue
         mask = process.mean(torch.ones(1, 1, 16, 16), state.t)[0, 0]
@@ -105,13 +106,22 @@ def marginal_error(steps, t_checked=(0.75, 0.5, 0.25, 0.0), samples=6000):
     return worst_std, worst_mean
 
 
-def test_marginals_match_the_forward_process_to_first_order():
-    errors = {steps: marginal_error(steps) for steps in (20, 40, 80, 160)}
+@pytest.mark.parametrize("stochasticity", [0.0, 0.5, 1.0])
+def test_marginals_match_the_forward_process_to_first_order(stochasticity):
+    errors = {steps: marginal_error(steps, stochasticity) for steps in (20, 40, 80, 160)}
     print("relative std error, mean error [std]:", errors)
     stds = [std for std, _ in errors.values()]
     assert stds[-1] < 0.01 and max(mean for _, mean in errors.values()) < 0.01
     for coarse, fine in pairwise(stds):
         assert 1.6 < coarse / fine < 2.6
+
+
+def test_the_ode_draws_no_noise(process):
+    x = torch.rand(2, 3, 32, 32)
+    y = process.measure(x, torch.randn_like(x))
+    sampler, oracle = ReverseSampler(4, output="iterate", stochasticity=0.0), FiniteDataOracle(process, x)
+    a, b = (sampler.run(process, oracle, y, ImageNoise(seeds)) for seeds in ([1, 2], [3, 4]))
+    assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("guidance", [None, Guidance("std", 0.5), Guidance("error", 1.0)])
@@ -179,6 +189,7 @@ def test_constant_noise_only_undoes_the_degradation():
         ({"steps": 2.5}, "got 2.5"),
         ({"stop": 1.5}, r"stop must lie in \[0, 1\], got 1.5"),
         ({"output": "best"}, "output must be one of"),
+        ({"stochasticity": 2}, r"stochasticity must lie in \[0, 1\], got 2"),
     ],
 )
 def test_bad_samplers_are_refused(options, rule):

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "diracdiff.data": ["CelebAHQ", "FFHQ", "ImageFolder", "ImageNet", "Photos"],
     "diracdiff.data.datamodule": ["ImageDataModule"],
+    "diracdiff.ema": ["EMA"],
     "diracdiff.degradations": [
         "BoxInpainting",
         "GaussianBlur",

@@ -40,8 +40,10 @@ class State:
 class ReverseSampler:
     """Euler-Maruyama steps of the reverse SDE (Eq. 7) on a uniform grid of times.
 
-    y_s = y_t + R + (sigma_t^2 - sigma_s^2) score + sqrt(sigma_t^2 - sigma_s^2) z with s = t - 1 / steps,
-    score = (A_t(x_hat) - y_t) / sigma_t^2 (Eq. 11) and R an estimate of A_s(x) - A_t(x).
+    y_s = y_t + R + (1 + eta^2) / 2 (sigma_t^2 - sigma_s^2) score + eta sqrt(sigma_t^2 - sigma_s^2) z
+    with s = t - 1 / steps, score = (A_t(x_hat) - y_t) / sigma_t^2 (Eq. 11), R an estimate of A_s(x) - A_t(x) and
+    eta the stochasticity: 1 is Eq. 7 and 0 the probability-flow ODE (Song et al. 2021, Eq. 13). The marginals of
+    y_t are the same for every eta.
 
     The network is called at the times of the grid that are at least `stop` and greater than 0: `steps` calls
     for stop = 0 and one call (one-shot reconstruction) for stop = 1 or steps = 1.
@@ -52,6 +54,7 @@ class ReverseSampler:
         increment: estimate of the incremental reconstruction.
         guidance: measurement guidance, or None.
         output: "mean", the last x_hat, or "iterate", the last y.
+        stochasticity: eta in [0, 1].
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class ReverseSampler:
         increment: Callable | None = None,
         guidance: Guidance | None = None,
         output: str = "mean",
+        stochasticity: float = 1.0,
     ):
         if int(steps) != steps or steps < 1:
             raise ValueError(f"sampler.steps must be an integer of at least 1, got {steps}")
@@ -68,15 +72,18 @@ class ReverseSampler:
             raise ValueError(f"sampler.stop must lie in [0, 1], got {stop}")
         if output not in OUTPUTS:
             raise ValueError(f"sampler.output must be one of {OUTPUTS}, got {output!r}")
+        if not 0 <= stochasticity <= 1:
+            raise ValueError(f"sampler.stochasticity must lie in [0, 1], got {stochasticity}")
         self.steps = int(steps)
         self.stop = float(stop)
         self.increment = increment if increment is not None else LookAhead()
         self.guidance = guidance
         self.output = output
+        self.stochasticity = float(stochasticity)
 
     def replace(self, **changes) -> "ReverseSampler":
         """The same sampler with other arguments."""
-        names = ("steps", "stop", "increment", "guidance", "output")
+        names = ("steps", "stop", "increment", "guidance", "output", "stochasticity")
         return ReverseSampler(**{name: getattr(self, name) for name in names} | changes)
 
     def times(self) -> list[float]:
@@ -142,4 +149,6 @@ class ReverseSampler:
         if score_guidance is not None:
             score = score + score_guidance
         increment = self.increment(process.degradation, x_hat, t, s, degraded)
-        return y + increment + removed * score + removed.sqrt() * noise.normal(y.shape[1:], y.dtype)
+        eta = self.stochasticity
+        y = y + increment + (1 + eta**2) / 2 * removed * score
+        return y + eta * removed.sqrt() * noise.normal(y.shape[1:], y.dtype) if eta > 0 else y

@@ -1,0 +1,39 @@
+"""What the README shows runs."""
+
+import re
+
+import pytest
+import torch
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, without_weights):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 14
+    for number, smaller in (("2048", "16"), ("max_epochs=10", "max_epochs=1"), ("n_epoch=10", "n_epoch=1")):
+        assert number in code
+        code = code.replace(number, smaller)
+    code = code.replace("channels=32", "channels=8").replace("max_epochs=1,", "max_epochs=1, logger=False,")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["restored"].shape == (1, 3, 64, 64)
+    assert names["restored"].min() >= 0 and names["restored"].max() <= 1
+    assert torch.isfinite(names["restored"]).all()
+
+
+def test_files_that_the_readme_names_exist():
+    for path in re.findall(r"\]\(([\w/.]+)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("kind", ["task", "model", "dataset", "trainer", "logger", "experiment"])
+def test_choices_that_the_readme_names_exist(kind):
+    named = set(re.findall(rf"\b{kind}=(\w+)", README))
+    assert named <= {path.stem for path in (ROOT / "conf" / kind).glob("*.yaml")}
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"RESULTS|CAPTION|TODO", README)
