@@ -12,10 +12,10 @@ README = (ROOT / "README.md").read_text()
 def test_the_python_example_runs(tmp_path, monkeypatch, without_weights):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line and "import" not in line]) <= 14
-    for number, smaller in (("2048", "16"), ("max_epochs=10", "max_epochs=1"), ("n_epoch=10", "n_epoch=1")):
+    for number, smaller in (("2048", "16"), ("max_epochs=9", "max_epochs=1"), ("n_epoch=9", "n_epoch=1")):
         assert number in code
         code = code.replace(number, smaller)
-    code = code.replace("channels=32", "channels=8").replace("max_epochs=1,", "max_epochs=1, logger=False,")
+    code = code.replace("channels=16", "channels=4").replace("max_epochs=1,", "max_epochs=1, logger=False,")
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(code, "README.md", "exec"), names)
