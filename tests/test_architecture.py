@@ -14,7 +14,7 @@ LAYERS = [
     ["degradations", "noise"],
     ["process"],
     ["losses", "samplers", "models"],
-    ["recipe", "optimization", "metrics", "files"],
+    ["recipe", "checkpoint", "optimization", "metrics", "files"],
     ["tradeoff"],
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],

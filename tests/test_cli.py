@@ -15,8 +15,9 @@ import torch
 from conftest import ROOT, SHARED, TORCH_HOME, clean_environment, needs_lpips, needs_shared
 from PIL import Image
 
+from diracdiff.checkpoint import KIND
 from diracdiff.files import read_rows
-from diracdiff.restorer import KIND, load
+from diracdiff.restorer import load
 
 SMALL = [
     "model.network.channels=8",

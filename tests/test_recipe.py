@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from diracdiff.checkpoint import KIND, read_checkpoint
 from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
 from diracdiff.errors import UserError
 from diracdiff.losses import IncrementalReconstructionLoss
@@ -12,7 +13,7 @@ from diracdiff.models import NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.recipe import from_recipe, to_recipe
-from diracdiff.restorer import KIND, Restorer, load, read_checkpoint
+from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
 
 

@@ -1,6 +1,5 @@
 """The LightningModule: a denoiser, the process it undoes, how it is trained and where to stop."""
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff import __version__
+from diracdiff.checkpoint import KIND, read_checkpoint
 from diracdiff.errors import UserError
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import ImageMetrics
@@ -21,7 +21,6 @@ from diracdiff.samplers import ImageNoise, ReverseSampler
 from diracdiff.seeds import image_seed, step_seed
 from diracdiff.tradeoff import ImageRows, scored, stopping_times
 
-KIND = "diracdiff.restorer"
 TARGETS = {"psnr": "t_DO", "lpips": "t_PO"}
 GALLERY_SIZE = 6
 MAX_SKIPPED_STEPS = 10
@@ -246,35 +245,6 @@ class Restorer(pl.LightningModule):
 
 def _keep(images: Tensor) -> Tensor:
     return images[:GALLERY_SIZE].detach().float().clamp(0, 1).mul(255).round().byte().cpu()
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of a restorer without running any code that it holds.
-
-    Raises:
-        UserError: if there is no such file, it is not a checkpoint, holds a pickle, or is of another kind.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            f"checkpoint={path} does not exist: give the path of a .ckpt file, such as runs/latest/best.ckpt"
-        )
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
-            raise UserError(
-                f"checkpoint={path} holds pickled objects besides weights, which could run code: refused; "
-                "give a checkpoint that diracdiff wrote"
-            ) from error
-        raise UserError(f"checkpoint={path} is not a checkpoint: give one that diracdiff wrote") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"checkpoint={path} is not a checkpoint, or is damaged: give one that diracdiff wrote"
-        ) from error
-    if not isinstance(checkpoint, dict) or KIND not in checkpoint:
-        raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
-    return checkpoint
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Restorer:

@@ -85,9 +85,9 @@ def report(restorer, run_dir: Path) -> None:
 
 def _check_same(restorer, checkpoint: str) -> None:
     """Refuse to go on from a checkpoint of another process or network."""
+    from diracdiff.checkpoint import KIND, read_checkpoint
     from diracdiff.errors import UserError
     from diracdiff.recipe import to_recipe
-    from diracdiff.restorer import KIND, read_checkpoint
 
     theirs, ours = read_checkpoint(checkpoint)[KIND]["recipe"], to_recipe(restorer)
     for part in ("process", "network", "conditioning", "residual"):
