@@ -113,10 +113,10 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     summary, restorer = json.loads((latest / "summary.json").read_text()), load(latest / "best.ckpt")
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
-    assert summary["do"]["t"] == restorer.stopping["psnr"]
-    assert summary["measurement"].keys() == {"t", "nfe", "psnr", "ssim", "lpips_squeeze"}
+    assert {k: summary["do"][k] for k in ("t", "output")} == restorer.stopping["psnr"]
+    assert summary["measurement"].keys() == {"t", "output", "nfe", "psnr", "ssim", "lpips_squeeze"}
     if TORCH_HOME.is_dir():
-        assert summary["po"]["t"] == restorer.stopping["lpips"]
+        assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stopping["lpips"]
 
 
 def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder):
@@ -259,6 +259,7 @@ def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, fold
     expected = json.loads((latest / "summary.json").read_text())
     assert one["n"] == expected["n"] == 3
     for stop in ("measurement", "one_shot", "do", "po"):
+        assert one[stop].pop("output") == seven[stop].pop("output") == expected[stop].pop("output")
         for key, value in expected[stop].items():
             assert one[stop][key] == pytest.approx(value, abs=1e-4)
             assert seven[stop][key] == pytest.approx(value, abs=1e-4)

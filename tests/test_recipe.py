@@ -45,7 +45,7 @@ def test_a_recipe_builds_the_same_object():
 
 def test_a_checkpoint_needs_nothing_else(tmp_path):
     module = restorer().eval()
-    module.stopping = {"psnr": 6 / 7, "lpips": None}
+    module.stopping = {"psnr": {"t": 6 / 7, "output": "mean"}, "lpips": None}
     loaded = load(save(tmp_path / "a.ckpt", module))
     y = torch.rand(2, 3, 16, 16)
     assert loaded.stopping == module.stopping
@@ -70,6 +70,8 @@ def test_an_argument_that_is_not_kept_has_no_recipe():
         "diracdiff.absent.Thing",
         "diracdiff.losses.Absent",
         "diracdiff.restorer.load",
+        "diracdiff.restorer.Path",
+        "diracdiff.callbacks.ModelCheckpoint",
         "diracdifference.losses.X",
         3,
     ],
@@ -132,12 +134,12 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path):
 
 def test_targets_without_a_stopping_time_are_refused():
     module = restorer()
-    module.stopping = {"psnr": 0.5, "lpips": None}
-    assert module.stop_time("psnr") == 0.5
+    module.stopping = {"psnr": {"t": 0.5, "output": "mean"}, "lpips": None}
+    assert module.stop_for("psnr") == {"t": 0.5, "output": "mean"}
     with pytest.raises(UserError, match="target=lpips needs t_PO"):
-        module.stop_time("lpips")
+        module.stop_for("lpips")
     with pytest.raises(UserError, match="target must be one of"):
-        module.stop_time("fid")
+        module.stop_for("fid")
 
 
 def test_restoring_any_size_and_any_batch():

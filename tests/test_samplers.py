@@ -39,6 +39,14 @@ def test_grid_and_calls(process):
     assert denoiser.calls == [1.0, 0.75, 0.5, 0.25]
     assert [s.nfe for s in states] == [1, 2, 3, 4, 4]
     assert [s.fresh for s in states] == [True] * 4 + [False]
+    assert [s.calls("iterate") for s in states] == [0, 1, 2, 3, 4]
+
+
+def test_a_walk_to_an_iterate_makes_no_call_that_it_does_not_need(process):
+    x = torch.rand(1, 3, 32, 32)
+    denoiser = Constant(x)
+    last = walk(process, x, steps=4, stop=0.5, output="iterate", denoiser=denoiser)[-1]
+    assert denoiser.calls == [1.0, 0.75] and last.calls("iterate") == 2 and not last.fresh
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from diracdiff.errors import UserError
 from diracdiff.metrics import ImageMetrics
 from diracdiff.samplers import State
-from diracdiff.tradeoff import ImageRows, scored, stopped, stopping_times, summarise
+from diracdiff.tradeoff import ImageRows, scored, stopped, stopping_points, summarise
 
 
 def test_psnr_is_per_image_and_clipped():
@@ -19,6 +19,8 @@ def test_psnr_is_per_image_and_clipped():
     restored = clean + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
     assert ImageMetrics(None)(restored, clean)["psnr"].tolist() == pytest.approx([20, 40], abs=1e-3)
     assert ImageMetrics(None)(torch.full_like(clean, 7.0), torch.ones_like(clean))["psnr"].min() > 80
+    beyond = 3 * torch.rand_like(clean) - 1
+    assert torch.equal(ImageMetrics(None)(beyond, clean)["ssim"], ImageMetrics(None)(beyond.clamp(0, 1), clean)["ssim"])
 
 
 def test_ssim_is_wang_s():
@@ -58,31 +60,43 @@ def test_bad_metrics_are_refused():
         ImageMetrics(None)(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
 
 
-def curve(psnr, lpips=None):
+def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
+    """Four times; `iterate` is PSNR and LPIPS of the iterate at the last one."""
     rows = []
     for i, t in enumerate((1.0, 0.75, 0.5, 0.25)):
-        row = {"t": t, "nfe": i + 1, "output": "mean", "n": 4, "psnr": psnr[i], "ssim": 0.5}
-        rows.append(row | ({"lpips_squeeze": lpips[i]} if lpips else {}))
-        rows.append(row | {"output": "iterate", "psnr": 99.0} | ({"lpips_squeeze": 0.0} if lpips else {}))
+        row = {"t": t, "nfe": i, "output": "iterate", "n": 4, "psnr": 0.0, "ssim": 0.5}
+        mean = row | {"nfe": i + 1, "output": "mean", "psnr": psnr[i]}
+        if lpips:
+            row["lpips_squeeze"], mean["lpips_squeeze"] = 9.0, lpips[i]
+        rows += [row, mean]
+    last = dict(zip(("psnr", "lpips_squeeze"), iterate, strict=True)) if lpips else {"psnr": iterate[0]}
+    rows[-2] |= last
     return rows
 
 
-def test_stopping_times_are_read_off_their_own_curve():
-    times = stopping_times(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]), "mean")
-    assert times == {"psnr": 0.75, "lpips": 0.5}
+def test_stopping_points_are_the_best_of_the_curve():
+    stops = stopping_points(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]))
+    assert stops == {"psnr": {"t": 0.75, "output": "mean"}, "lpips": {"t": 0.5, "output": "mean"}}
+
+
+def test_the_iterate_may_be_the_best_result():
+    stops = stopping_points(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], iterate=(18, 0.2)))
+    assert stops == {"psnr": {"t": 0.75, "output": "mean"}, "lpips": {"t": 0.25, "output": "iterate"}}
 
 
 def test_the_earlier_stop_wins_a_draw():
-    assert stopping_times(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3]), "mean") == {"psnr": 0.75, "lpips": 0.75}
+    stops = stopping_points(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3], iterate=(22, 0.3)))
+    assert stops["psnr"] == stops["lpips"] == {"t": 0.75, "output": "mean"}
 
 
 def test_without_lpips_there_is_no_perceptual_stop():
     rows = curve([20, 22, 21, 19])
-    times = stopping_times(rows, "mean")
-    assert times == {"psnr": 0.75, "lpips": None}
-    summary = summarise(rows, times, "mean")
+    stops = stopping_points(rows)
+    assert stops == {"psnr": {"t": 0.75, "output": "mean"}, "lpips": None}
+    summary = summarise(rows, stops)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
-    assert summary["measurement"] == rows[1] | {"nfe": 0} and summary["one_shot"] == rows[0]
+    assert summary["measurement"] == rows[0] and summary["one_shot"] == rows[1]
+    assert summary["measurement"]["nfe"] == 0
 
 
 def test_a_stop_between_times_ends_at_the_one_before():

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from diracdiff.files import save_image, write_json
-from diracdiff.tradeoff import summarise
+from diracdiff.tradeoff import Stop, summarise
 
 TRADEOFF_CSV = "tradeoff.csv"
 INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
+MEANING = {"mean": "denoised image", "iterate": "iterate"}
+OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
 NAMES = {
     "measurement": "measurement",
     "one_shot": "one-shot",
@@ -28,7 +30,7 @@ def gallery_grid(restorer, columns: int = 8) -> Tensor:
     return torch.cat([torch.cat(list(images), dim=1) for images in shown], dim=2)
 
 
-def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[str, float | None], title: str) -> None:
+def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[str, Stop | None], title: str) -> None:
     """Draw PSNR and LPIPS over t, time running from the measurement at the left, t_DO and t_PO marked."""
     from matplotlib.figure import Figure
 
@@ -42,13 +44,13 @@ def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[
         panels.append((right, lpips, label, PERCEPTION, stopping["lpips"], "t_PO: best LPIPS"))
     handles = []
     for axis, metric, label, colour, best, meaning in panels:
-        for output, style, meant in (("mean", "-", "denoised image"), ("iterate", ":", "iterate")):
+        for output, style in (("mean", "-"), ("iterate", ":")):
             rows = [row for row in curve if row["output"] == output]
-            name = f"{label.split(' ')[0]} of the {meant}"
+            name = f"{label.split(' ')[0]} of the {MEANING[output]}"
             handles += axis.plot([r["t"] for r in rows], [r[metric] for r in rows], style, color=colour, label=name)
         if best is not None:
-            meaning = f"{meaning} (t = {best:.2f})"
-            handles.append(axis.axvline(best, color=colour, linestyle="--", linewidth=1, label=meaning))
+            meaning = f"{meaning}, {MEANING[best['output']]}, t = {best['t']:.2f}"
+            handles.append(axis.axvline(best["t"], color=colour, linestyle="--", linewidth=1, label=meaning))
         axis.set_ylabel(label, color=colour)
         axis.tick_params(axis="y", labelcolor=colour)
     left.set_xlim(1.01, -0.01)
@@ -63,14 +65,13 @@ def draw_samples(path: str | Path, restorer, rows: int = 6) -> None:
     from matplotlib.figure import Figure
 
     gallery, stopping = restorer.gallery, restorer.stopping
-    outputs, times = gallery[restorer.sampler.output], (stopping["psnr"], stopping["lpips"])
     columns = [
         ("clean", gallery["clean"]),
         ("measurement", gallery["iterate"][1.0]),
         ("one-shot, t = 1", gallery["mean"][1.0]),
         *(
-            (f"{name}, t = {t:.2f}", outputs[t]) if t is not None else (f"{name}: unknown", None)
-            for name, t in zip(("DO", "PO"), times, strict=True)
+            (f"{name}, t = {stop['t']:.2f}", gallery[stop["output"]][stop["t"]]) if stop else (f"{name}: unknown", None)
+            for name, stop in (("DO", stopping["psnr"]), ("PO", stopping["lpips"]))
         ),
         (f"iterate, t = {min(gallery['iterate']):.0f}", gallery["iterate"][min(gallery["iterate"])]),
     ]
@@ -98,13 +99,15 @@ def _save_figure(figure, path: str | Path) -> None:
 def write_summary(path: str | Path, restorer) -> dict[str, Any]:
     """Write what a test found at the measurement, one-shot, DO and PO as JSON, and return it.
 
-    Every entry has t, nfe, psnr, ssim and lpips_<backbone> (null where LPIPS was not measured), or is null where
-    there is no such stopping time; n is the number of images and seed the run's.
+    Every entry has t, output, nfe, psnr, ssim and lpips_<backbone> (null where LPIPS was not measured), or is null
+    where there is no such stop; n is the number of images and seed the run's.
     """
     curve = restorer.rows.curve()
     metrics = ["psnr", "ssim", f"lpips_{restorer.lpips}" if restorer.lpips else "lpips"]
-    rows = summarise(curve, restorer.stopping, restorer.sampler.output)
-    summary = {key: row and {name: row.get(name) for name in ("t", "nfe", *metrics)} for key, row in rows.items()}
+    rows = summarise(curve, restorer.stopping)
+    summary = {
+        key: row and {name: row.get(name) for name in ("t", "output", "nfe", *metrics)} for key, row in rows.items()
+    }
     summary |= {"n": curve[0]["n"], "seed": restorer.seed, "steps": restorer.sampler.steps}
     write_json(path, summary)
     return summary
@@ -115,14 +118,14 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    metrics = [name for name in summary["measurement"] if name not in ("t", "nfe")]
+    metrics = [name for name in summary["measurement"] if name not in ("t", "output", "nfe")]
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("stop at")
-    for column in ("t", "network calls", *metrics):
+    for column in ("t", "output", "network calls", *metrics):
         table.add_column(column, justify="right")
     for key, name in NAMES.items():
         row = summary[key] or {}
-        values = [_cell(row.get("t"), 2), _cell(row.get("nfe"), 0)]
+        values = [_cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), _cell(row.get("nfe"), 0)]
         table.add_row(name, *values, *(_cell(row.get(m), 2 if m == "psnr" else 4) for m in metrics))
     Console().print(table)
 

@@ -23,7 +23,7 @@ def restore(cfg: DictConfig) -> None:
 
     _check(cfg)
     restorer = load(cfg.checkpoint, _device(cfg.device))
-    stop = restorer.stop_time(cfg.target) if cfg.stop is None else cfg.stop
+    stop = restorer.stop_for(cfg.target)["t"] if cfg.stop is None else cfg.stop
     restorer.seed = cfg.seed
     files = _plan(Path(cfg.input), Path(cfg.output), cfg.degrade, cfg.overwrite)
     shapes = {source: _size(source) for source in files}
@@ -33,7 +33,7 @@ def restore(cfg: DictConfig) -> None:
         images = torch.stack([load_image(source) for source in batch]).to(restorer.device).float() / 255
         if cfg.degrade:
             images = _degrade(restorer, images, names)
-        restored = restorer.restore(images, names=names, steps=cfg.steps, stop=stop)
+        restored = restorer.restore(images, cfg.target, names=names, steps=cfg.steps, stop=cfg.stop)
         for source, image, measurement in zip(batch, restored, images, strict=True):
             grey = Image.open(source).mode in ("1", "L", "I", "I;16", "F", "LA")
             target, degraded = files[source]

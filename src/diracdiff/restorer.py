@@ -19,7 +19,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.recipe import from_recipe, to_recipe
 from diracdiff.samplers import ImageNoise, ReverseSampler
 from diracdiff.seeds import image_seed, step_seed
-from diracdiff.tradeoff import ImageRows, scored, stopping_times
+from diracdiff.tradeoff import ImageRows, Stop, scored, stopping_points
 
 TARGETS = {"psnr": "t_DO", "lpips": "t_PO"}
 GALLERY_SIZE = 6
@@ -43,7 +43,7 @@ class Restorer(pl.LightningModule):
         name: of the task, for tables and folders.
 
     Attributes:
-        stopping: {"psnr": t_DO, "lpips": t_PO} of the last validation; None where unknown.
+        stopping: {"psnr": DO, "lpips": PO} of the last validation, see `stopping_points`; None where unknown.
         curve: the last validation's trade-off curve, see `ImageRows.curve`.
         rows: the per-image rows of the last validation or test.
         gallery: a few images of the last validation or test on the CPU: "clean", and "mean"/"iterate" by time.
@@ -70,7 +70,7 @@ class Restorer(pl.LightningModule):
         self.sampler = sampler if sampler is not None else ReverseSampler()
         self.optimization = optimization if optimization is not None else Optimization()
         self.lpips, self.seed, self.name = lpips, seed, name
-        self.stopping: dict[str, float | None] = dict.fromkeys(TARGETS)
+        self.stopping: dict[str, Stop | None] = dict.fromkeys(TARGETS)
         self.curve: list[dict[str, Any]] = []
         self.rows = ImageRows()
         self.gallery: dict[str, Any] = {}
@@ -144,18 +144,17 @@ class Restorer(pl.LightningModule):
         if not self.rows.rows:
             return
         self.curve = self.rows.curve()
-        self.stopping = stopping_times(self.curve, self.sampler.output)
-        best = [row for row in self.curve if row["output"] == self.sampler.output]
-        self.log("val/psnr", max(row["psnr"] for row in best), prog_bar=True)
-        self.log("val/ssim", max(row["ssim"] for row in best))
-        self.log("val/t_do", self.stopping["psnr"])
+        self.stopping = stopping_points(self.curve)
+        self.log("val/psnr", max(row["psnr"] for row in self.curve), prog_bar=True)
+        self.log("val/ssim", max(row["ssim"] for row in self.curve))
+        self.log("val/t_do", self.stopping["psnr"]["t"])
         if self.metrics.lpips_name:
             self.log(
                 f"val/{self.metrics.lpips_name}",
-                min(row[self.metrics.lpips_name] for row in best),
+                min(row[self.metrics.lpips_name] for row in self.curve),
                 prog_bar=True,
             )
-            self.log("val/t_po", self.stopping["lpips"])
+            self.log("val/t_po", self.stopping["lpips"]["t"])
 
     def on_test_epoch_start(self) -> None:
         self._start_walks()
@@ -182,14 +181,14 @@ class Restorer(pl.LightningModule):
 
     # use
 
-    def stop_time(self, target: str) -> float:
-        """The stopping time of the last validation for a target.
+    def stop_for(self, target: str) -> Stop:
+        """Where to stop for a target, by the last validation: {"t": …, "output": …}.
 
         Args:
             target: "psnr" (t_DO, faithful) or "lpips" (t_PO, good-looking).
 
         Raises:
-            UserError: if the target is unknown or has no stopping time.
+            UserError: if the target is unknown or has no stop.
         """
         if target not in TARGETS:
             raise UserError(f"target must be one of {list(TARGETS)}, got {target!r}")
@@ -214,16 +213,16 @@ class Restorer(pl.LightningModule):
 
         Args:
             measurement: y_1, (B, C, H, W), in [0, 1] up to its noise.
-            target: "psnr" or "lpips"; picks the stopping time unless `stop` is given.
+            target: "psnr" or "lpips"; picks the stopping time and the output unless `stop` is given.
             names: a name per image, which its noise follows from; by default its number in the batch.
             steps: the sampler's steps, by default those of training.
-            stop: stopping time in [0, 1].
+            stop: stopping time in [0, 1]; the output is the sampler's then.
 
         Returns:
             Restored images in [0, 1], (B, C, H, W).
         """
-        stop = self.stop_time(target) if stop is None else stop
-        sampler = self.sampler.replace(steps=steps or self.sampler.steps, stop=stop)
+        chosen = self.stop_for(target) if stop is None else {"t": stop, "output": self.sampler.output}
+        sampler = self.sampler.replace(steps=steps or self.sampler.steps, stop=chosen["t"], output=chosen["output"])
         names = [str(i) for i in range(len(measurement))] if names is None else names
         noise = ImageNoise([image_seed(self.seed, name) for name in names], measurement.device)
         denoiser = Padded(self.denoiser.eval(), getattr(self.network, "multiple", 1))

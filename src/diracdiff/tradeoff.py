@@ -2,7 +2,7 @@
 
 PSNR of x_hat peaks early in the reverse process while LPIPS goes on improving (paper, Fig. 3). The
 distortion-optimised time t_DO is where mean PSNR is highest, the perception-optimised time t_PO where mean
-LPIPS is lowest, both on validation images.
+LPIPS is lowest, of x_hat or of the iterate, both on validation images.
 """
 
 from collections import defaultdict
@@ -17,6 +17,9 @@ from diracdiff.metrics import ImageMetrics, mean
 from diracdiff.samplers import State
 
 KEYS = ("t", "nfe", "output")
+
+Stop = dict[str, Any]
+"""A stopping time and what to take there: {"t": float, "output": "mean" or "iterate"}."""
 
 
 def scored(states: Iterable[State], clean: Tensor, metrics: ImageMetrics) -> Iterator[tuple[State, str, dict]]:
@@ -45,7 +48,7 @@ class ImageRows:
         """Append the metrics {metric: (B,)} of a batch."""
         columns = {metric: value.tolist() for metric, value in values.items()}
         for i, (name, seed) in enumerate(zip(names, seeds, strict=True)):
-            row = {"name": name, "seed": seed, "t": round(state.t, 9), "nfe": state.nfe, "output": output}
+            row = {"name": name, "seed": seed, "t": round(state.t, 9), "nfe": state.calls(output), "output": output}
             self.rows.append(row | {metric: column[i] for metric, column in columns.items()})
 
     def gathered(self) -> "ImageRows":
@@ -75,29 +78,25 @@ def stopped(curve: list[dict[str, Any]], stop: float, output: str) -> dict[str, 
     return min((r for r in curve if r["output"] == output and r["t"] >= stop - 1e-9), key=lambda r: r["t"])
 
 
-def stopping_times(curve: list[dict[str, Any]], output: str) -> dict[str, float | None]:
-    """Where to stop: {"psnr": t_DO, "lpips": t_PO}; t_PO is None where LPIPS was not measured.
+def stopping_points(curve: list[dict[str, Any]]) -> dict[str, Stop | None]:
+    """Where to stop, and with which output: {"psnr": DO, "lpips": PO}; PO is None where LPIPS was not measured.
 
     Of equal values the earlier stop, which needs fewer network calls, counts.
 
     Args:
         curve: rows as `ImageRows.curve` makes them.
-        output: "mean" or "iterate": the curve to read.
     """
-    rows = [row for row in curve if row["output"] == output]
+    rows = sorted(curve, key=lambda row: row["nfe"])
     lpips = next((key for key in rows[0] if key.startswith("lpips_")), None)
-    best_psnr = max(rows, key=lambda row: row["psnr"])
-    best_lpips = min(rows, key=lambda row: row[lpips]) if lpips else None
-    return {"psnr": best_psnr["t"], "lpips": best_lpips["t"] if best_lpips else None}
+    best = {"psnr": max(rows, key=lambda row: row["psnr"])}
+    best["lpips"] = min(rows, key=lambda row: row[lpips]) if lpips else None
+    return {target: row and {"t": row["t"], "output": row["output"]} for target, row in best.items()}
 
 
-def summarise(curve: list[dict[str, Any]], stopping: dict[str, float | None], output: str) -> dict[str, dict | None]:
-    """The rows of a curve that matter: measurement, one_shot, do and po (None where there is no such time)."""
-    rows = {
-        "measurement": stopped(curve, 1.0, "iterate") | {"nfe": 0},
-        "one_shot": stopped(curve, 1.0, "mean"),
-    }
+def summarise(curve: list[dict[str, Any]], stopping: dict[str, Stop | None]) -> dict[str, dict | None]:
+    """The rows of a curve that matter: measurement, one_shot, do and po (None where there is no such stop)."""
+    rows = {"measurement": stopped(curve, 1.0, "iterate"), "one_shot": stopped(curve, 1.0, "mean")}
     for name, target in (("do", "psnr"), ("po", "lpips")):
         stop = stopping[target]
-        rows[name] = stopped(curve, stop, output) if stop is not None else None
+        rows[name] = stopped(curve, stop["t"], stop["output"]) if stop is not None else None
     return rows

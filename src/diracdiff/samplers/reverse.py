@@ -23,7 +23,8 @@ class State:
         y: the iterate y_t, (B, C, H, W).
         x_hat: the denoised image of the last network call, (B, C, H, W).
         nfe: network calls per image so far.
-        fresh: whether x_hat was made from this y. False at t = 0 only, where no call is needed.
+        fresh: whether x_hat was made from this y. False at the end of a walk whose result is the iterate, and at
+            t = 0: no call is needed there.
     """
 
     t: float
@@ -31,6 +32,10 @@ class State:
     x_hat: Tensor
     nfe: int
     fresh: bool
+
+    def calls(self, output: str) -> int:
+        """Network calls per image that the result takes: y is at hand before x_hat is made from it."""
+        return self.nfe - 1 if output == "iterate" and self.fresh else self.nfe
 
     def image(self, output: str) -> Tensor:
         """The result of stopping here: x_hat for "mean", y for "iterate"."""
@@ -112,7 +117,7 @@ class ReverseSampler:
         times = self.times()
         y, x_hat = measurement, None
         for nfe, (t, s) in enumerate(zip(times, [*times[1:], None], strict=True), start=1):
-            if t == 0:
+            if t == 0 or (s is None and self.output == "iterate" and x_hat is not None):
                 yield State(t, y, x_hat, nfe - 1, fresh=False)
                 return
             x_hat, score_guidance = self._denoise(process, denoiser, measurement, y, t)
