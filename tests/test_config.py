@@ -94,7 +94,7 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
         (["sampler.stop=1.5"], r"sampler: sampler.stop must lie in \[0, 1\], got 1.5"),
         (["loss.look_ahead=2"], r"loss: look_ahead must lie in \[0, 1\], got 2"),
         (["model.conditioning=class"], "model: conditioning must be one of"),
-        (["dataset.image_size=60"], "dataset.image_size must be a multiple of 8 for this model, got 60"),
+        (["dataset.image_size=60"], "dataset.image_size must be a multiple of 16 for this model, got 60"),
         (["optimizer.lr=-1"], "optimizer: lr must be positive, got -1"),
         (["loader.batch_size=0"], "batch_size"),
         (["trainer.precision=fp7"], "trainer: "),
@@ -116,3 +116,4 @@ def test_settings_of_the_paper_s_table(tmp_path):
         cfg = composed(tmp_path, f"experiment={task}_{data}", "dataset.root=x")
         assert (cfg.dataset.image_size, cfg.optimizer.lr, cfg.optimizer.decay) == (256, 1e-4, "none")
         assert cfg.loss.look_ahead == (1.0 if task == "inpaint" else 0.0)
+        assert cfg.sampler.stochasticity == 1.0

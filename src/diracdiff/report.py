@@ -114,19 +114,20 @@ def write_summary(path: str | Path, restorer) -> dict[str, Any]:
 
 
 def print_summary(summary: dict[str, Any], title: str) -> None:
-    """Print the rows of a summary as a table."""
+    """Print the rows of a summary as a table; "calls" are those of the network, per image."""
     from rich.console import Console
     from rich.table import Table
 
     metrics = [name for name in summary["measurement"] if name not in ("t", "output", "nfe")]
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("stop at")
-    for column in ("t", "output", "network calls", *metrics):
+    for column in ("t", "output", "calls", *metrics):
         table.add_column(column, justify="right")
     for key, name in NAMES.items():
         row = summary[key] or {}
         values = [_cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), _cell(row.get("nfe"), 0)]
         table.add_row(name, *values, *(_cell(row.get(m), 2 if m == "psnr" else 4) for m in metrics))
+    table.caption, table.caption_justify = "calls: network calls per image", "left"
     Console().print(table)
 
 
