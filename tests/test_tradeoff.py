@@ -53,6 +53,14 @@ def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys
     assert set(metrics(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))) == {"psnr", "ssim"}
 
 
+def test_metrics_are_of_full_precision_under_autocast():
+    clean, restored = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    expected = ImageMetrics(None)(restored, clean)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        values = ImageMetrics(None)(restored, clean)
+    assert all(torch.equal(values[name], expected[name]) for name in expected)
+
+
 def test_bad_metrics_are_refused():
     with pytest.raises(UserError, match="lpips must be one of"):
         ImageMetrics("resnet")

@@ -102,10 +102,9 @@ class StopOnSignal(Callback):
         self._received = signum
 
     def on_train_batch_end(self, trainer: pl.Trainer, restorer: Restorer, *_) -> None:
-        received = torch.tensor(self._received, device=restorer.device)
+        signum = self._received
         if trainer.world_size > 1:
-            received = trainer.strategy.reduce(received, reduce_op="max")
-        signum = int(received)
+            signum = int(trainer.strategy.reduce(torch.tensor(signum, device=restorer.device), reduce_op="max"))
         if signum:
             trainer.save_checkpoint(self.checkpoint)
             if trainer.is_global_zero:

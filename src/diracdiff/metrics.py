@@ -62,7 +62,10 @@ class ImageMetrics:
         """
         if min(clean.shape[-2:]) < SSIM_WINDOW:
             raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {tuple(clean.shape)}")
-        restored, clean = restored.float().clamp(0, 1), clean.float()
+        with torch.autocast(clean.device.type, enabled=False):
+            return self._compare(restored.float().clamp(0, 1), clean.float())
+
+    def _compare(self, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
         values = {
             "psnr": peak_signal_noise_ratio(restored, clean, data_range=(0.0, 1.0), dim=(1, 2, 3), reduction="none"),
             "ssim": ssim(restored, clean, SSIM_WINDOW, padding="valid").flatten(1).mean(1),
