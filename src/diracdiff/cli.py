@@ -1,6 +1,7 @@
 """Commands: Hydra composes, the command runs, and a user's mistake is one line on stderr and exit status 2."""
 
 import logging
+import math
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -55,6 +56,18 @@ def command(config_name: str) -> Callable:
 def given(key: str) -> bool:
     """Whether the user gave a key on the command line."""
     return any(override.startswith(f"{key}=") for override in HydraConfig.get().overrides.task)
+
+
+def check_number(name: str, value: Any, least: float, most: float = math.inf, kind: type = int) -> None:
+    """Refuse a value that is neither null nor a number of the kind (int or float) from `least` to `most`.
+
+    Raises:
+        UserError: naming the value and the rule.
+    """
+    numeric = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
+    if value is not None and not (numeric and least <= value <= most):
+        rule = f"lie in [{least}, {most}]" if most < math.inf else f"be an integer of at least {least}"
+        raise UserError(f"{name} must {rule}, got {value}")
 
 
 def fail(error: Exception | str) -> NoReturn:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import command, given
+from diracdiff.cli import check_number, command, given
 from diracdiff.errors import UserError
 
 
@@ -17,8 +17,8 @@ def evaluate(cfg: DictConfig) -> None:
 
     if cfg.split not in ("test", "val"):
         raise UserError(f"split must be test or val, got {cfg.split!r}")
-    if cfg.steps is not None and cfg.steps < 1:
-        raise UserError(f"steps must be at least 1, got {cfg.steps}")
+    check_number("steps", cfg.steps, 1)
+    check_number("seed", cfg.seed, 0)
     summary_path, rows_path = Path(cfg.output) / "evaluation.json", Path(cfg.output) / "images.csv"
     check_output(Path(cfg.output), [summary_path, rows_path], cfg.overwrite)
     restorer = load(cfg.checkpoint)

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from diracdiff.cli import command
+from diracdiff.cli import check_number, command
 from diracdiff.errors import UserError
 from diracdiff.files import check_output, save_image
 
@@ -21,7 +21,10 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.data.images import load_image
     from diracdiff.restorer import load
 
-    _check(cfg)
+    check_number("stop", cfg.stop, 0, 1, float)
+    check_number("steps", cfg.steps, 1)
+    check_number("batch_size", cfg.batch_size, 1)
+    check_number("seed", cfg.seed, 0)
     restorer = load(cfg.checkpoint, _device(cfg.device))
     stop = restorer.stop_for(cfg.target)["t"] if cfg.stop is None else cfg.stop
     restorer.seed = cfg.seed
@@ -41,15 +44,6 @@ def restore(cfg: DictConfig) -> None:
             if degraded is not None:
                 _write(degraded, measurement, grey)
     print(f"restored {len(files)} image{'s' if len(files) > 1 else ''} at t = {stop:.2f} into {cfg.output}")
-
-
-def _check(cfg: DictConfig) -> None:
-    if cfg.stop is not None and not 0 <= cfg.stop <= 1:
-        raise UserError(f"stop must lie in [0, 1], got {cfg.stop}: give a time such as stop=0.5, or a target")
-    if cfg.steps is not None and cfg.steps < 1:
-        raise UserError(f"steps must be at least 1, got {cfg.steps}")
-    if cfg.batch_size < 1:
-        raise UserError(f"batch_size must be at least 1, got {cfg.batch_size}")
 
 
 def _device(name: str) -> str:
