@@ -33,8 +33,8 @@ class NCSNpp(nn.Module):
             16 px. The innermost block of the U-Net always has it.
         dropout: probability in [0, 1).
         image_channels: C.
-        patch: the first resolution works on patches of this side (pixel unshuffle): 2 makes the network about
-            three times cheaper per pixel; 1 is the published network.
+        patch: the first resolution works on patches of this side (pixel unshuffle), which is cheaper; 1 is the
+            published network.
         embedding_scale: standard deviation of the random frequencies of the noise embedding.
 
     Raises:

@@ -13,7 +13,7 @@ class Guidance:
     """score <- score - eta_t grad_y ||measurement - A_1(x_hat(y))||^2, for every image by itself.
 
     Scaling "std": eta_t = step / (2 sigma_1^2). Scaling "error": eta_t = step / ||measurement - A_1(x_hat)||.
-    The gradient runs through the network: a guided step needs about three times the time of a plain one.
+    The gradient runs through the network: a guided step is a forward and a backward pass, and keeps activations.
 
     Args:
         scaling: "std" or "error".
