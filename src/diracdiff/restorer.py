@@ -18,13 +18,12 @@ from diracdiff.optimization import Optimization
 from diracdiff.process import StochasticDegradation
 from diracdiff.recipe import from_recipe, to_recipe
 from diracdiff.samplers import ImageNoise, ReverseSampler
-from diracdiff.seeds import image_seed, step_seed
+from diracdiff.seeds import DROPOUT, image_seed, step_seed
 from diracdiff.tradeoff import ImageRows, Stop, scored, stopping_points
 
 TARGETS = {"psnr": "t_DO", "lpips": "t_PO"}
 GALLERY_SIZE = 6
 MAX_SKIPPED_STEPS = 10
-DROPOUT = 4  # purpose of step_seed
 
 
 class Restorer(pl.LightningModule):

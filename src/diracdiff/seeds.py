@@ -2,6 +2,9 @@
 
 import hashlib
 
+# What an event draws for: the first counter of `step_seed`. A new purpose takes a new number.
+DEGRADATION, ORDER, AUGMENTATION, DROPOUT = 1, 2, 3, 4
+
 
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -13,5 +16,5 @@ def image_seed(seed: int, name: str) -> int:
 
 
 def step_seed(seed: int, *counters: int) -> int:
-    """Seed of one event of a run, numbered by counters such as (purpose, step, rank) (63 bits)."""
+    """Seed of one event of a run, numbered by counters: (purpose, step, rank) for example (63 bits)."""
     return _digest("/".join(["step", str(seed), *map(str, counters)]))

@@ -11,9 +11,7 @@ from diracdiff.data.sampler import ShardSampler
 from diracdiff.errors import UserError
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.noise import ImageNoise
-from diracdiff.seeds import image_seed, step_seed
-
-DEGRADATION = 1  # purpose of step_seed; 2 and 3 are in sampler.py
+from diracdiff.seeds import DEGRADATION, image_seed, step_seed
 
 
 class ImageDataModule(pl.LightningDataModule):

@@ -11,14 +11,9 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
-from diracdiff.seeds import step_seed
+from diracdiff.seeds import AUGMENTATION, ORDER, step_seed
 
 Key = int | tuple[int, int]
-
-ORDER, AUGMENTATION = (
-    2,
-    3,
-)  # purposes: the first counter of step_seed; 1 is the degradation of training batches
 
 
 class ShardSampler(Sampler[Key]):
