@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from diracdiff.data.datasets import check_integer, check_split, item
+from diracdiff.data.datasets import SPLITS, check_integer, check_split, item
 from diracdiff.data.images import check_root, list_images, load_square
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.errors import UserError
@@ -40,9 +40,9 @@ class ImageFiles(Dataset):
 
 
 class ImageFolder:
-    """Any tree of images, divided at random but reproducibly.
+    """Any tree of images. Folders train, val and test at its top divide it; otherwise it is divided reproducibly.
 
-    The images are ordered by a hash of (seed, name): the first ones validate, the next ones test, the rest train.
+    Then the images are ordered by a hash of (seed, name): the first ones validate, the next ones test, the rest train.
 
     Args:
         root: folder of images, at any depth.
@@ -77,7 +77,11 @@ class ImageFolder:
     def split(self, name: str) -> Dataset:
         """The data set `name`: train, val or test. Raises UserError when there are too few images for three."""
         check_split(name)
-        names = _relative(self.root, list_images(self.root))
+        root = check_root(self.root)
+        if all((root / split).is_dir() for split in SPLITS):
+            names = _relative(root, list_images(root / name))
+            return _files(root, names, self.image_size, name, self.seed, self.flip)
+        names = _relative(root, list_images(root))
         order = sorted(names, key=lambda n: hashlib.sha256(f"{self.seed}/{n}".encode()).digest())
         n_val = max(1, round(len(order) * self.val_fraction))
         n_test = max(1, round(len(order) * self.test_fraction))
