@@ -1,5 +1,6 @@
 """The reverse process against denoisers that are exactly right."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -7,10 +8,23 @@ import torch
 from conftest import DEGRADATIONS
 
 from diracdiff.degradations import Degradation, GaussianInpainting, LinearSeverity
+from diracdiff.errors import UserError
 from diracdiff.models import FiniteDataOracle, GaussianOracle
 from diracdiff.noise import ConstantNoise, GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.samplers import Guidance, ImageNoise, ReverseSampler
+from diracdiff.samplers import (
+    AdaptiveGrid,
+    ExactLookBack,
+    Guidance,
+    ImageNoise,
+    LookAhead,
+    LookBack,
+    PowerGrid,
+    PredictedIncrement,
+    ReverseSampler,
+    SmallLookAhead,
+    SmallLookBack,
+)
 
 
 class Constant:
@@ -198,11 +212,34 @@ def test_constant_noise_only_undoes_the_degradation():
         ({"stop": 1.5}, r"stop must lie in \[0, 1\], got 1.5"),
         ({"output": "best"}, "output must be one of"),
         ({"stochasticity": 2}, r"stochasticity must lie in \[0, 1\], got 2"),
+        ({"start": 0}, r"start must lie in \(0, 1\], got 0"),
+        ({"sigma": -0.1}, r"sigma must not be negative, in units of the \[0, 1\] image range, got -0.1"),
+        ({"solver": "rk4"}, "solver must be one of"),
+        ({"solver": "heun"}, "sampler.solver=heun .* sampler.stochasticity=0"),
+        ({"solver": "heun", "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
+        ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the walk's smallest step, 0.05, got 0.1"),
+        ({"increment": SmallLookBack(0.04), "grid": PowerGrid(2)}, r"smallest step, 0.0025, got 0.04"),
     ],
 )
 def test_bad_samplers_are_refused(options, rule):
     with pytest.raises(ValueError, match=rule):
         ReverseSampler(**options)
+
+
+def test_bad_increments_and_grids_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"delta must lie in \(0, 1\], got 0"):
+        SmallLookBack(0)
+    with pytest.raises(ValueError, match="exponent must be positive, got -1"):
+        PowerGrid(-1)
+    with pytest.raises(ValueError, match="must run from 0 to 1"):
+        AdaptiveGrid([0, 0.5])
+    with pytest.raises(ValueError, match="must increase"):
+        AdaptiveGrid([0, 0.5, 0.5, 1])
+    with pytest.raises(UserError, match="no table of times"):
+        AdaptiveGrid.from_csv(tmp_path / "absent.csv")
+    (tmp_path / "bad.csv").write_text("t,value\n0,0\n1,two\n")
+    with pytest.raises(UserError, match="is not a table of times"):
+        AdaptiveGrid.from_csv(tmp_path / "bad.csv")
 
 
 def test_bad_guidance_is_refused():
@@ -220,3 +257,165 @@ def test_a_user_s_own_degradation_can_be_sampled():
     process = StochasticDegradation(Fade(LinearSeverity(0, 0.9)), GeometricNoise())
     x = torch.rand(3, 3, 16, 16)
     assert (walk(process, x, steps=10)[-1].x_hat - x).abs().max() < 1e-3
+
+
+# estimates of R
+
+INCREMENTS = {
+    "look_ahead": lambda dt: LookAhead(),
+    "small_look_ahead": lambda dt: SmallLookAhead(dt / 2),
+    "look_back": lambda dt: LookBack(),
+    "small_look_back": lambda dt: SmallLookBack(dt / 2),
+    "exact_look_back": lambda dt: ExactLookBack(),
+}
+
+
+def increment_error(name, degradation, x, t, dt):
+    s = t - dt
+    estimate = INCREMENTS[name](dt)(degradation, x, degradation(x, t), t, s, x)
+    return (estimate - (degradation(x, s) - degradation(x, t))).abs().max().item()
+
+
+@pytest.mark.parametrize("family", ["blur", "inpainting"])
+@pytest.mark.parametrize("name", INCREMENTS)
+def test_error_of_an_increment_falls_with_the_square_of_the_step(family, name):
+    degradation, x = DEGRADATIONS[family](256), torch.rand(1, 3, 48, 48, dtype=torch.float64)
+    errors = [increment_error(name, degradation, x, 0.5, dt) for dt in (0.08, 0.04, 0.02, 0.01)]
+    if name == "look_ahead":
+        assert max(errors) < 1e-12
+    else:
+        for coarse, fine in pairwise(errors):
+            assert 3.0 < coarse / fine < 5.0
+
+
+def test_increments_have_their_published_form(process):
+    x, degradation = torch.rand(2, 3, 32, 32), process.degradation
+
+    def a(t):
+        return degradation(x, t)
+
+    t, s, delta = 0.6, 0.5, 0.04
+    expected = {
+        "look_ahead": a(s) - a(t),
+        "small_look_ahead": 2.5 * (a(t - delta) - a(t)),
+        "look_back": a(t) - a(t + 0.1),
+        "small_look_back": 2.5 * (a(t) - a(t + delta)),
+        "exact_look_back": -0.1 * (a(t + 1e-2) - a(t - 1e-2)) / 2e-2,
+    }
+    for name, value in expected.items():
+        estimate = INCREMENTS[name](2 * delta)(degradation, x, a(t), t, s, x)
+        assert torch.allclose(estimate, value, atol=2e-3 if name == "exact_look_back" else 1e-6), name
+    first = LookBack()(degradation, x, a(1.0), 1.0, 0.9, x)
+    assert torch.equal(first, a(0.9) - a(1.0))
+    first = SmallLookBack(delta)(degradation, x, a(1.0), 1.0, 0.9, x)
+    assert torch.allclose(first, 2.5 * (a(1.0 - delta) - a(1.0)), atol=1e-6)
+
+
+def ode_error(steps, **options):
+    """Largest distance of the ODE's iterates from its closed-form solution for Gaussian pixels behind a mask.
+
+    The solution moves y along its quantile: (y_t - m_t mean) / std_t stays what it was at the start.
+    """
+    process = StochasticDegradation(GaussianInpainting(LinearSeverity(20, 60), 16), GeometricNoise(0.05, 0.3))
+    oracle, mean, std = GaussianOracle(process, 0.5, 0.2), 0.5, 0.2
+    generator = torch.Generator().manual_seed(1)
+    draw = torch.randn(8, 1, 16, 16, dtype=torch.float64, generator=generator)
+
+    def quantile(t):
+        mask = process.mean(torch.ones(1, 1, 16, 16, dtype=torch.float64), t)
+        return mask * mean + draw * (mask**2 * std**2 + process.sigma(t, mask) ** 2).sqrt()
+
+    start = options.get("start", 1.0)
+    if "increment" in options:
+        options["increment"] = INCREMENTS[options["increment"]](1 / steps)
+    sampler = ReverseSampler(steps, stochasticity=0.0, output="iterate", **options)
+    states = list(sampler.states(process, oracle, quantile(start), ImageNoise(range(8))))
+    assert states[-1].t == 0
+    return max((state.y - quantile(state.t)).abs().max().item() for state in states)
+
+
+ORDERS = [
+    *(({"increment": name}, 1) for name in INCREMENTS),
+    ({"start": 0.7}, 1),
+    ({"solver": "heun"}, 2),
+    ({"solver": "heun", "start": 0.7}, 2),
+    ({"solver": "heun", "grid": PowerGrid(1.5)}, 2),
+    ({"solver": "heun", "grid": AdaptiveGrid([0, 0.4, 0.7, 1])}, 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "order"), ORDERS, ids=[f"{i}_order_{order}" for i, (_, order) in enumerate(ORDERS)]
+)
+def test_order_of_convergence_on_the_ode(options, order):
+    errors = [ode_error(steps, **options) for steps in (24, 48, 96)]
+    observed = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    print("errors", errors, "order", observed)
+    assert errors[-1] < (0.03 if order == 1 else 1e-3)
+    assert abs(observed[-1] - order) < 0.3
+
+
+def test_a_predictor_of_the_posterior_mean_is_look_ahead_for_linear_degradations():
+    process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
+    x = torch.rand(3, 3, 32, 32)
+    oracle = FiniteDataOracle(process, x)
+
+    def predictor(y, t, s):
+        return process.mean(oracle(y, t), s)
+
+    a = walk(process, x, steps=5, increment=PredictedIncrement(predictor))[-1].y
+    assert torch.allclose(a, walk(process, x, steps=5)[-1].y, atol=1e-5)
+
+
+def test_heun_takes_two_calls_a_step(process):
+    x = torch.rand(1, 3, 32, 32)
+    denoiser = Constant(x)
+    states = walk(process, x, steps=2, solver="heun", stochasticity=0.0, denoiser=denoiser)
+    assert denoiser.calls == [1.0, 0.5, 0.5, 0.0] and [s.nfe for s in states] == [1, 3, 4]
+    assert [s.calls("iterate") for s in states] == [0, 2, 4]
+
+
+# times and measurements
+
+
+def test_grids():
+    assert ReverseSampler(4, grid=PowerGrid(2.0)).times() == [1.0, 0.5625, 0.25, 0.0625, 0.0]
+    assert ReverseSampler(4, start=0.5).times() == [0.5, 0.375, 0.25, 0.125, 0.0]
+    adaptive = AdaptiveGrid([0, 0.1, 0.8, 1])
+    assert ReverseSampler(3, grid=adaptive).times() == pytest.approx([1.0, 0.8, 0.1, 0.0])
+    assert ReverseSampler(6, grid=adaptive).times() == pytest.approx([1.0, 0.9, 0.8, 0.45, 0.1, 0.05, 0.0])
+    assert ReverseSampler(4, start=0.5, stop=0.9).times() == [0.5]
+
+
+def test_a_milder_measurement_is_recovered_from_its_own_time(process):
+    x, noise = torch.rand(4, 3, 32, 32), ImageNoise(range(4))
+    y = process.measure(x, noise.normal(x.shape[1:]), 0.6)
+    states = list(ReverseSampler(50, start=0.6).states(process, FiniteDataOracle(process, x), y, noise))
+    assert states[0].t == 0.6 and torch.equal(states[0].y, y)
+    assert (states[-1].x_hat - x).abs().max() < 1e-2
+    assert (states[-1].y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
+
+
+def test_guidance_takes_the_operator_of_the_start():
+    process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
+    x = torch.rand(2, 3, 32, 32)
+    y = process.measure(x, torch.randn_like(x), 0.5)
+    y_t = y.clone().requires_grad_()
+    x_hat = 0.9 * y_t
+    residual = (y - process.mean(x_hat, 0.5)).square().sum()
+    (gradient,) = torch.autograd.grad(residual, y_t, retain_graph=True)
+    term = Guidance("std", 0.3)(process, y_t, x_hat, y, 0.5)
+    assert torch.allclose(term, -0.3 / (2 * process.noise(torch.tensor(0.5)) ** 2) * gradient, rtol=1e-4)
+
+
+def test_noise_that_a_measurement_lacks_is_added():
+    process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise(0.01, 0.05))
+    x, noise = torch.rand(32, 3, 32, 32), ImageNoise(range(32))
+    clean = process.mean(x, 1.0)
+    y = clean + 0.02 * torch.randn_like(x)
+    sampler = ReverseSampler(3, sigma=0.02)
+    first = next(sampler.states(process, Constant(x), y, noise))
+    assert (first.y - clean).std().item() == pytest.approx(0.05, rel=0.02)
+    assert ((first.y - y) * (y - clean)).mean().abs() < 1e-5
+    with pytest.raises(UserError, match=r"sigma=0\.1 is more noise than this model knows at t = 1, 0\.05 "):
+        ReverseSampler(3, sigma=0.1).run(process, Constant(x), y, noise)

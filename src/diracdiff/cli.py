@@ -112,7 +112,8 @@ def _quiet() -> None:
     import pytorch_lightning  # sets its level when imported
 
     logging.getLogger(pytorch_lightning.__name__).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*"):
+    dull = (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*")
+    for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
         warnings.filterwarnings("ignore", message=message)
 
 

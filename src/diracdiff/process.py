@@ -32,10 +32,10 @@ class StochasticDegradation:
         """y_t: (B, C, H, W) for clean images x in [0, 1] and standard normal noise of the same shape."""
         return self.mean(x, t) + self.sigma(t, x) * noise
 
-    def measure(self, x: Tensor, noise: Tensor) -> Tensor:
-        """The measurement y_1."""
-        return self.sample(x, 1.0, noise)
+    def measure(self, x: Tensor, noise: Tensor, t: float = 1.0) -> Tensor:
+        """The measurement y_1, or a milder one, y_t."""
+        return self.sample(x, t, noise)
 
-    def residual(self, measurement: Tensor, x_hat: Tensor) -> Tensor:
-        """||measurement - A_1(x_hat)||^2 / n of each image, (B,): sigma_1^2 where x_hat explains the measurement."""
-        return (measurement - self.mean(x_hat, 1.0)).square().flatten(1).mean(1)
+    def residual(self, measurement: Tensor, x_hat: Tensor, t: float = 1.0) -> Tensor:
+        """||measurement - A_t(x_hat)||^2 / n of each image, (B,): sigma_t^2 where x_hat explains the measurement."""
+        return (measurement - self.mean(x_hat, t)).square().flatten(1).mean(1)

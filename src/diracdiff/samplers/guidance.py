@@ -27,12 +27,17 @@ class Guidance:
             raise ValueError(f"guidance step must not be negative, got {step}")
         self.scaling, self.step = scaling, float(step)
 
-    def __call__(self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor) -> Tensor:
-        """The term to add to the score, (B, C, H, W); x_hat must carry the graph back to y."""
-        residual = (measurement - process.mean(x_hat, 1.0)).square().flatten(1).sum(1)
+    def __call__(
+        self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor, start: float = 1.0
+    ) -> Tensor:
+        """The term to add to the score, (B, C, H, W); x_hat must carry the graph back to y.
+
+        `start` is the time of the measurement; A and sigma are taken there.
+        """
+        residual = (measurement - process.mean(x_hat, start)).square().flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(residual.sum(), y)
         if self.scaling == "std":
-            eta = self.step / (2 * process.sigma(1.0, y) ** 2)
+            eta = self.step / (2 * process.sigma(start, y) ** 2)
         else:
             eta = self.step / per_image(residual.detach().sqrt().clamp(min=1e-12), y)
         return -eta * gradient

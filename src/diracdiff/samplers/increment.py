@@ -1,16 +1,104 @@
-"""Estimates of the incremental reconstruction R = A_s(x) - A_t(x), s < t (paper, Section 3.3).
+"""Estimates of the incremental reconstruction R = A_s(x) - A_t(x), s < t (paper, Section 3.3 and supplement).
 
-An estimate is called with the degradation, the denoised x_hat (B, C, H, W), the times t and s, () each, and
-A_t(x_hat), which the sampler has at hand; it returns R, (B, C, H, W).
+An estimate is called with the degradation, x_hat and A_t(x_hat), (B, C, H, W) each, the times t and s, and the
+iterate y_t; it returns R, (B, C, H, W). If x_hat is the clean image, look-ahead is exact, and the error of every
+other estimate falls with the square of the step t - s.
+
+Looking back from the first step would leave [0, 1]: there the estimates look ahead.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from diracdiff.degradations import Degradation
 
 
-class LookAhead:
+class Increment(ABC):
+    """An estimate of R."""
+
+    @abstractmethod
+    def __call__(self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor):
+        """R, (B, C, H, W); `degraded` is A_t(x_hat)."""
+
+    def check(self, smallest: float) -> None:  # noqa: B027
+        """Raise ValueError if the estimate does not suit a walk whose smallest step is this."""
+
+
+class LookAhead(Increment):
     """A_s(x_hat) - A_t(x_hat) (Eq. 13)."""
 
-    def __call__(self, degradation: Degradation, x_hat: Tensor, t: float, s: float, degraded: Tensor) -> Tensor:
+    def __call__(self, degradation, x_hat, degraded, t, s, y):
         return degradation(x_hat, s) - degraded
+
+
+class LookBack(Increment):
+    """A_t(x_hat) - A_{t+dt}(x_hat), dt = t - s (Eq. 34)."""
+
+    def __call__(self, degradation, x_hat, degraded, t, s, y):
+        if 2 * t - s > 1 + 1e-9:
+            return degradation(x_hat, s) - degraded
+        return degraded - degradation(x_hat, min(1.0, 2 * t - s))
+
+
+class _Small(Increment):
+    """What small look-ahead and small look-back share.
+
+    Args:
+        delta: the distance in time that is looked over; positive and at most the step of the walk.
+    """
+
+    def __init__(self, delta: float):
+        if not 0 < delta <= 1:
+            raise ValueError(f"sampler.increment.delta must lie in (0, 1], got {delta}")
+        self.delta = float(delta)
+
+    def check(self, smallest: float) -> None:
+        if self.delta > smallest + 1e-9:
+            raise ValueError(
+                f"sampler.increment.delta must not exceed the walk's smallest step, {smallest:.4g}, got {self.delta}: "
+                "lower it or take fewer steps"
+            )
+
+
+class SmallLookAhead(_Small):
+    """(dt / delta) [A_{t-delta}(x_hat) - A_t(x_hat)] (Eq. 32)."""
+
+    def __call__(self, degradation, x_hat, degraded, t, s, y):
+        return (t - s) / self.delta * (degradation(x_hat, max(0.0, t - self.delta)) - degraded)
+
+
+class SmallLookBack(_Small):
+    """(dt / delta) [A_t(x_hat) - A_{t+delta}(x_hat)] (Eq. 36)."""
+
+    def __call__(self, degradation, x_hat, degraded, t, s, y):
+        if t + self.delta > 1 + 1e-9:
+            return (t - s) / self.delta * (degradation(x_hat, t - self.delta) - degraded)
+        return (t - s) / self.delta * (degraded - degradation(x_hat, min(1.0, t + self.delta)))
+
+
+class ExactLookBack(Increment):
+    """-dt dA_t/dt(x_hat), the limit of small look-back: one forward-mode derivative."""
+
+    def __call__(self, degradation, x_hat, degraded, t, s, y):
+        # One time per image: in float32, forward mode turns tangents of shape () into float64.
+        time = x_hat.new_full((len(x_hat),), t)
+        _, derivative = torch.func.jvp(lambda u: degradation(x_hat, u), (time,), (torch.ones_like(time),))
+        return (s - t) * derivative
+
+
+class PredictedIncrement(Increment):
+    """A_s(x) as a second network predicts it from y_t, minus A_t(x_hat).
+
+    Args:
+        predictor: maps (y_t, t, s), times (), to A_s(x), (B, C, H, W).
+    """
+
+    def __init__(self, predictor: Callable[[Tensor, Tensor, Tensor], Tensor]):
+        self.predictor = predictor
+
+    def __call__(self, degradation, x_hat, degraded, t, s, y):
+        time, later = (torch.tensor(v, dtype=y.dtype, device=y.device) for v in (t, s))
+        return self.predictor(y, time, later).to(y.dtype) - degraded

@@ -1,0 +1,70 @@
+"""Time grids: increasing maps of [0, 1] onto itself that place the times of a walk.
+
+A walk of N steps from `start` visits start * grid(1 - k / N), k = 0 … N. Where a grid is flat, times are dense.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from diracdiff.errors import UserError
+
+
+class UniformGrid:
+    """u: equal steps."""
+
+    def __call__(self, u: float) -> float:
+        return u
+
+
+class PowerGrid:
+    """u^exponent: times dense near t = 0 for exponents above 1, near the measurement for those below.
+
+    Args:
+        exponent: positive.
+    """
+
+    def __init__(self, exponent: float):
+        if not 0 < exponent < float("inf"):
+            raise ValueError(f"sampler.grid.exponent must be positive, got {exponent}")
+        self.exponent = float(exponent)
+
+    def __call__(self, u: float) -> float:
+        return u**self.exponent
+
+
+class AdaptiveGrid:
+    """Linear interpolation of times that were placed where a trajectory changes most.
+
+    `python -m diracdiff.schedule checkpoint=…` places them with the greedy rule of severities (Algorithm 2).
+
+    Args:
+        times: increasing times from 0 to 1.
+    """
+
+    def __init__(self, times: Sequence[float]):
+        self.times = [float(t) for t in times]
+        if len(self.times) < 2 or self.times[0] != 0 or self.times[-1] != 1:
+            raise ValueError(f"the times of a grid must run from 0 to 1, got {self.times[:1]} … {self.times[-1:]}")
+        if any(b <= a for a, b in pairwise(self.times)):
+            raise ValueError("the times of a grid must increase")
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "AdaptiveGrid":
+        """Read a table with a header line and the times in its last column.
+
+        Raises:
+            UserError: if there is no such table or it is not one.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"no table of times {path}: make one with python -m diracdiff.schedule checkpoint=…")
+        lines = Path(path).read_text().splitlines()[1:]
+        try:
+            return cls([float(line.rsplit(",", 1)[-1]) for line in lines])
+        except ValueError as error:
+            raise UserError(f"{path} is not a table of times (header line, then u,t): {error}") from error
+
+    def __call__(self, u: float) -> float:
+        last = len(self.times) - 1
+        left = min(int(u * last), last - 1)
+        return self.times[left] + (u * last - left) * (self.times[left + 1] - self.times[left])
