@@ -10,11 +10,11 @@ from conftest import ROOT
 SOURCE = ROOT / "src" / "diracdiff"
 CORE = ["degradations", "noise", "process", "losses", "samplers", "models", "shapes"]
 LAYERS = [
-    ["shapes", "errors", "seeds"],
+    ["shapes", "errors", "seeds", "weights"],
     ["degradations", "noise"],
     ["process"],
     ["losses", "samplers", "models"],
-    ["recipe", "checkpoint", "optimization", "metrics", "files"],
+    ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files"],
     ["tradeoff"],
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import io
 import math
-import socket
 import warnings
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from diracdiff.errors import UserError, warn
+from diracdiff.weights import download_timeout, first_line
 
 BACKBONES = {
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
@@ -20,7 +20,6 @@ BACKBONES = {
     "vgg": "vgg16-397923af.pth",
 }
 SSIM_WINDOW = 11
-DOWNLOAD_TIMEOUT = 20
 
 
 class ImageMetrics:
@@ -80,25 +79,17 @@ class ImageMetrics:
 def _load_lpips(backbone: str, folder: str) -> torch.nn.Module | None:
     from lpips import LPIPS
 
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), download_timeout():
             warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
             network = LPIPS(net=backbone, verbose=False)
     except (OSError, RuntimeError) as error:
         warn(
-            f"LPIPS is left out: the weights of its backbone {backbone!r} cannot be had ({_first_line(error)}). "
+            f"LPIPS is left out: the weights of its backbone {backbone!r} cannot be had ({first_line(error)}). "
             f"Connect once, or copy {BACKBONES[backbone]} into {folder}/checkpoints. Without LPIPS there is no t_PO."
         )
         return None
-    finally:
-        socket.setdefaulttimeout(timeout)
     return network.eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def mean(values: list[float]) -> float:
