@@ -10,9 +10,14 @@ from PIL import Image
 
 from diracdiff.degradations import (
     BoxInpainting,
+    ColourQuantisation,
+    FourierUndersampling,
     GaussianBlur,
     GaussianInpainting,
+    Identity,
     LinearSeverity,
+    MotionBlur,
+    SuperResolution,
     TabulatedSeverity,
 )
 from diracdiff.noise import GeometricNoise
@@ -27,6 +32,11 @@ DEGRADATIONS = {
     "blur_published": lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size),
     "inpainting": lambda size: GaussianInpainting(LinearSeverity(0.1, 50.0), size),
     "box": lambda size: BoxInpainting(LinearSeverity(0.0, 128.0), size),
+    "super_resolution": lambda size: SuperResolution(LinearSeverity(1.0, 4.0), size),
+    "motion_blur": lambda size: MotionBlur(LinearSeverity(0.0, 40.0), size, angle=30.0),
+    "quantisation": lambda size: ColourQuantisation(LinearSeverity(1.0, 8.0), size),
+    "fourier": lambda size: FourierUndersampling(LinearSeverity(0.0, 0.75), size),
+    "identity": lambda size: Identity(image_size=size),
 }
 
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data, real images")

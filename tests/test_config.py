@@ -64,7 +64,15 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
 
 @pytest.mark.parametrize(
     ("task", "start", "end", "look_ahead"),
-    [("deblur", 0.3, 3.0, 0.0), ("inpaint", 0.1, 50.0, 1.0), ("inpaint_box", 0.0, 128.0, 1.0)],
+    [
+        ("deblur", 0.3, 3.0, 0.0),
+        ("inpaint", 0.1, 50.0, 1.0),
+        ("inpaint_box", 0.0, 128.0, 1.0),
+        ("super_resolution", 1.0, 4.0, 0.0),
+        ("motion_deblur", 0.0, 40.0, 0.0),
+        ("dequantise", 1.0, 8.0, 0.0),
+        ("mri", 0.0, 0.75, 1.0),
+    ],
 )
 def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ahead):
     cfg = composed(tmp_path, f"task={task}")

@@ -7,7 +7,16 @@ import torch
 from conftest import SHARED, needs_shared
 from scipy.ndimage import gaussian_filter1d
 
-from diracdiff.degradations import BoxInpainting, GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
+from diracdiff.degradations import (
+    BoxInpainting,
+    Degradation,
+    GaussianBlur,
+    GaussianInpainting,
+    Identity,
+    LinearSeverity,
+    MotionBlur,
+    TabulatedSeverity,
+)
 from diracdiff.errors import UserError
 
 TIMES = torch.linspace(0, 1, 21, dtype=torch.float64)
@@ -38,8 +47,24 @@ def test_masks_hide_nothing_at_zero_whatever_the_parity(size):
 def test_severity_grows_with_time(degradation):
     x = images(1).expand(len(TIMES), -1, -1, -1)
     distance = (degradation(x, TIMES) - x).square().flatten(1).sum(1)
-    assert (distance.diff() >= 0).all()
-    assert (distance[TIMES >= 0.7].diff() > 0).all()
+    if isinstance(degradation, Identity):
+        assert (distance == 0).all()
+    else:
+        assert (distance.diff() >= 0).all()
+        assert (distance[TIMES >= 0.7].diff() > 0).all()
+
+
+@pytest.mark.parametrize(("s", "t"), [(0.23, 0.41), (0.41, 0.97), (0.97, 1.0)])
+def test_a_transition_leads_to_later_times(degradation, s, t):
+    """A_t = G A_s, and G amplifies nothing much, but for motion blur: A_s loses nothing that A_t still has."""
+    if not degradation.linear:
+        pytest.skip("has a transition in closed form, which has a test of its own")
+    shape = (9, 12)
+    units = torch.eye(math.prod(shape), dtype=torch.float64).unflatten(1, (1, *shape))
+    early, late = (degradation(units, time).flatten(1).T for time in (s, t))
+    transition = late @ torch.linalg.pinv(early, rtol=1e-11)
+    assert torch.allclose(transition @ early, late, atol=1e-8)
+    assert isinstance(degradation, MotionBlur) or torch.linalg.matrix_norm(transition, 2) < 1.5
 
 
 def test_severity_of_the_published_blur_grows_strictly_at_256_px():
@@ -55,12 +80,16 @@ def test_batched_times_equal_single_ones(degradation):
 
 
 def test_linear(degradation):
+    if not degradation.linear:
+        pytest.skip("not linear")
     x, y = images(), images()
     t = torch.rand(3, dtype=torch.float64)
     assert torch.allclose(degradation(2 * x - y, t), 2 * degradation(x, t) - degradation(y, t), atol=1e-12)
 
 
 def test_transpose_of_autograd_passes_the_adjoint_test(degradation):
+    if not degradation.linear:
+        pytest.skip("not linear")
     x, v = images().requires_grad_(), images()
     t = torch.rand(3, dtype=torch.float64)
     y = degradation(x, t)
@@ -75,6 +104,22 @@ def test_derivative_in_time_matches_finite_differences(degradation):
     assert torch.allclose(derivative, difference, atol=1e-5)
 
 
+def test_derivatives_are_finite_at_both_ends_of_time_and_range(degradation):
+    x = images(2).round()
+    x[1] = 0.5
+    for time in (0.0, 1.0):
+        t = torch.full((2,), time, dtype=torch.float64)
+        _, in_time = torch.func.jvp(lambda s: degradation(x, s), (t,), (torch.ones_like(t),))
+        _, in_space = torch.func.jvp(lambda v, s=t: degradation(v, s), (x,), (torch.ones_like(x),))
+        assert in_time.isfinite().all() and in_space.isfinite().all()
+
+
+def test_any_shape_is_kept(degradation):
+    for shape in ((1, 3, 7, 40), (2, 1, 33, 5), (1, 2, 1, 1)):
+        x = images(1).new_ones(shape)
+        assert degradation(x, torch.rand(shape[0], dtype=torch.float64)).isfinite().all()
+
+
 def test_precision_survives_autocast(degradation):
     x = images(dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -86,6 +131,27 @@ def test_widths_scale_with_the_image_size():
     small, large = (BoxInpainting(LinearSeverity(0, 128), size) for size in (32, 256))
     hidden = [(d(torch.ones(1, 1, s, s), 1.0) == 0).float().mean() for d, s in ((small, 32), (large, 256))]
     assert hidden[0] == hidden[1] == 0.25
+
+
+@pytest.mark.parametrize("size", [32, 256])
+def test_factors_and_shares_do_not_scale_with_the_image_size(size):
+    class Fade(Degradation):
+        in_pixels = False
+
+        def apply(self, x, size):
+            return x * size
+
+    assert Fade(LinearSeverity(1, 5), size)(torch.ones(1, 1, 2, 2), 0.5).unique().item() == 3
+
+
+def test_an_operator_that_changes_the_shape_is_refused():
+    class Halve(Degradation):
+        def apply(self, x, size):
+            return x[..., ::2, ::2]
+
+    with pytest.raises(UserError, match=r"Halve.apply must keep .* x, \(1, 3, 8, 6\), got \(1, 3, 4, 3\)") as error:
+        Halve(LinearSeverity(0, 1))(torch.rand(1, 3, 8, 6), 0.5)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("size", "std"), [(64, 0.6), (256, 2.5)])

@@ -163,7 +163,7 @@ def test_images_do_not_depend_on_their_batch(process, guidance):
 
 @pytest.mark.parametrize("scaling", ["std", "error"])
 def test_guidance_lowers_the_residual_of_every_image(process, scaling):
-    x = torch.rand(4, 3, 32, 32)
+    x = torch.rand(4, 3, 32, 32, dtype=torch.float64)
     y = process.measure(x, torch.randn_like(x))
 
     def denoiser(v, t):

@@ -2,14 +2,24 @@
 
 from diracdiff.degradations.base import Degradation
 from diracdiff.degradations.blur import GaussianBlur
+from diracdiff.degradations.fourier import FourierUndersampling
+from diracdiff.degradations.identity import Identity
 from diracdiff.degradations.inpainting import BoxInpainting, GaussianInpainting
+from diracdiff.degradations.motion_blur import MotionBlur
+from diracdiff.degradations.quantisation import ColourQuantisation
 from diracdiff.degradations.severity import LinearSeverity, TabulatedSeverity
+from diracdiff.degradations.super_resolution import SuperResolution
 
 __all__ = [
     "BoxInpainting",
+    "ColourQuantisation",
     "Degradation",
+    "FourierUndersampling",
     "GaussianBlur",
     "GaussianInpainting",
+    "Identity",
     "LinearSeverity",
+    "MotionBlur",
+    "SuperResolution",
     "TabulatedSeverity",
 ]

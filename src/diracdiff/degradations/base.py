@@ -1,19 +1,21 @@
 """The interface of a degradation process (paper, Definition 3.1).
 
 A_0 is the identity and A_t is a more severe version of A_s for s < t: there is a transition G with
-A_t = G(A_s). A severity curve maps t to the family's one parameter (a width, a side).
+A_t = G(A_s). A severity curve maps t to the family's one parameter (a width, a factor, a share).
 
 Widths are given in pixels of a 256-pixel image and scale with `image_size`, the side of the images that a
 model is trained on. They do not scale with the image at hand: a model restores a larger photograph with the
-width in pixels that it knows.
+width in pixels that it knows. Factors and shares (`in_pixels = False`) are taken as they are.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from diracdiff.errors import UserError
 from diracdiff.shapes import as_time
 
 REFERENCE_SIZE = 256
@@ -25,22 +27,31 @@ class Degradation(ABC):
     """A_t, batched over t, closed form, differentiable in x and t, on the device of x.
 
     Args:
-        severity: maps t of any shape, in [0, 1], to the parameter of the family, in pixels at 256 px.
-        image_size: side in pixels of the images the process is made for; sizes scale by `image_size / 256`.
+        severity: maps t of any shape, in [0, 1], to the parameter of the family: in pixels at 256 px, or without
+            a unit where `in_pixels` is False.
+        image_size: side in pixels of the images the process is made for; pixels scale by `image_size / 256`.
 
     Raises:
-        ValueError: if `image_size` is not positive or the severity is negative at t = 0 or t = 1.
+        ValueError: if `image_size` is not positive or the severity leaves `limits` at t = 0 or t = 1.
     """
 
     linear: bool = True
     """Whether A_t(x) - A_t(x') = A_t(x - x')."""
 
+    in_pixels: bool = True
+    """Whether the severity is a length, which scales with `image_size`."""
+
+    limits: tuple[float, float] = (0.0, math.inf)
+    """The least and the greatest severity that the family is defined for."""
+
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE):
         if image_size < 1:
             raise ValueError(f"image_size must be a positive number of pixels, got {image_size}")
         ends = severity(torch.tensor([0.0, 1.0]))
-        if ends.min() < 0:
-            raise ValueError(f"severity must not be negative, got {ends.tolist()} at t = 0 and t = 1")
+        low, high = self.limits
+        if not ((ends >= low) & (ends <= high)).all():
+            rule = f"severity of {type(self).__name__} must lie in [{low:g}, {high:g}]"
+            raise ValueError(f"{rule}, got {ends.tolist()} at t = 0 and t = 1")
         self.severity = severity
         self.image_size = image_size
 
@@ -53,11 +64,21 @@ class Degradation(ABC):
 
         Returns:
             A_t(x), (B, C, H, W), in the precision of x even under autocast.
+
+        Raises:
+            UserError: if `apply` returns another shape than that of x.
         """
         t = as_time(t, x)
+        scale = self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0
         with torch.autocast(x.device.type, enabled=False):
-            return self.apply(x, self.severity(t) * (self.image_size / REFERENCE_SIZE))
+            degraded = self.apply(x, self.severity(t) * scale)
+        if degraded.shape != x.shape:
+            raise UserError(
+                f"{type(self).__name__}.apply must keep the shape of x, {tuple(x.shape)}, got {tuple(degraded.shape)}:"
+                " image and measurement live on one grid of pixels"
+            )
+        return degraded
 
     @abstractmethod
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        """Degrade x, (B, C, H, W), with the parameter `size` in pixels of x, () or (B,)."""
+        """Degrade x, (B, C, H, W), with the parameter `size`, () or (B,), in pixels of x where `in_pixels`."""

@@ -17,7 +17,7 @@ class LinearSeverity:
     """start + t (end - start).
 
     Args:
-        start: parameter at t = 0, in the degradation's unit (pixels of a 256-px image).
+        start: parameter at t = 0, in the degradation's unit (mostly pixels of a 256-px image).
         end: parameter at t = 1; at least `start`.
     """
 

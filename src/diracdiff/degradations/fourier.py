@@ -1,0 +1,66 @@
+"""Undersampled Fourier transform, as in magnetic resonance imaging, on real images.
+
+A scanner measures the transform of the image line by line, and is faster by the share of the lines that it leaves
+out. Here a line is one frequency along the rows' direction (the phase encoding) with all frequencies along the
+other one, and lines of opposite frequency go together, so that the result is real. Unlike a scanner's, the
+measurement is an image whose noise is white: it is noisy in the missing lines, too.
+"""
+
+import math
+from functools import lru_cache
+from random import Random
+
+import torch
+from torch import Tensor
+
+from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+
+
+class FourierUndersampling(Degradation):
+    """Multiplication of the vertical frequencies with a mask in [0, 1] that loses one pair of lines after another.
+
+    The severity is the share of the lines that are missing: 0.75 is an acceleration of 4. The lines of lowest
+    frequency stay. The others go in a random order in which the chance to be next is proportional to the frequency;
+    in its turn, the weight of a line falls linearly from 1 to 0, and 1 - mask sums to the severity at all times.
+
+    Args:
+        severity: share of the missing lines, from 0 to 1 - centre.
+        image_size: side in pixels of the images the process is made for; not used.
+        centre: share of the lines that always stay, at most this and at least one line; in [0, 1).
+        seed: of the order.
+    """
+
+    in_pixels = False
+
+    def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, centre: float = 0.08, seed: int = 0):
+        if not 0 <= centre < 1:
+            raise ValueError(f"centre must lie in [0, 1), got {centre}")
+        self.limits = (0.0, 1 - centre)
+        super().__init__(severity, image_size)
+        self.centre, self.seed = float(centre), int(seed)
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        missing = 1 - self.mask(size.to(x.dtype), x.shape[-2])
+        lost = torch.fft.rfft(x, dim=-2) * missing.unsqueeze(-2).unsqueeze(-1)
+        return x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
+
+    def mask(self, share: Tensor, n: int) -> Tensor:
+        """Weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1), for shares () or (B,)."""
+        starts, lines = (
+            torch.tensor(column, dtype=share.dtype, device=share.device) for column in _turns(n, self.centre, self.seed)
+        )
+        return 1 - ((share.unsqueeze(-1) * n - starts) / lines).clamp(0, 1)
+
+
+@lru_cache
+def _turns(n: int, centre: float, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How many lines have gone when the turn of a frequency comes, and how many it has: n and 1 or 2 if it stays."""
+    lines = [1 if 2 * k % n == 0 else 2 for k in range(n // 2 + 1)]
+    random = Random(seed)
+    # Exponential waiting times with rates proportional to k (Efraimidis and Spirakis 2006).
+    waiting = {k: -math.log(1 - random.random()) / k for k in range(1, n // 2 + 1)}
+    starts, gone = [n] * len(lines), 0
+    for k in sorted(waiting, key=waiting.get):
+        if 2 * k + 1 > centre * n:
+            starts[k], gone = gone, gone + lines[k]
+    return tuple(starts), tuple(lines)

@@ -1,0 +1,76 @@
+"""Super-resolution: an anti-aliased low-pass whose cut-off falls with t, on the full grid of pixels.
+
+An image that is smaller by a factor f holds the frequencies below Nyquist / f. A low-pass with this cut-off is
+what is left of the image on its own grid, so A_t and its measurement keep the shape of the image; `downsample`
+and `upsample` go to the smaller grid and back without loss.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from diracdiff.degradations.base import Degradation
+
+ROLL_OFF = 0.5
+
+
+class SuperResolution(Degradation):
+    """Multiplication of the cosine transform (DCT-II, even reflection at the border) with a response, per direction.
+
+    The severity is the factor f, at least 1. With u = k f / n, the k-th of n frequencies relative to the cut-off,
+    the response is S((1 - u) / (r (1 - 1 / f))) with S(a) = a^2 (3 - 2 a) on [0, 1], and roll-off r = 1/2: 1 up to
+    the share 1 - r (1 - 1 / f) of the cut-off, and 0 from the cut-off on. At f = 1 it is 1 at all frequencies, and
+    at no frequency does it grow with f, so the transition from s to t is the ratio of the responses.
+    """
+
+    in_pixels = False
+    limits = (1.0, math.inf)
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
+        return rows.unsqueeze(-3) @ x @ columns.unsqueeze(-3).mT
+
+    @property
+    def factor(self) -> float:
+        """The factor at t = 1."""
+        return float(self.severity(torch.tensor(1.0)))
+
+    def downsample(self, x: Tensor) -> Tensor:
+        """The small image that has the frequencies of x, (B, C, H, W), below the cut-off at t = 1.
+
+        Returns:
+            (B, C, ceil(H / factor), ceil(W / factor)); A_1(x) is a function of it.
+        """
+        rows, columns = (_resampling(n, math.ceil(n / self.factor - 1e-6), x) for n in x.shape[-2:])
+        return rows @ x @ columns.mT
+
+    def upsample(self, low: Tensor, shape: tuple[int, int]) -> Tensor:
+        """The image of the given shape (H, W) that has the frequencies of `low`, (B, C, h, w), and no others.
+
+        `downsample` undoes it, and A_1(upsample(downsample(x))) = A_1(x): applied to a photograph that is small, A_1
+        after `upsample` makes the measurement that a model expects.
+        """
+        rows, columns = (_resampling(n, m, low).mT * (n / m) for n, m in zip(shape, low.shape[-2:], strict=True))
+        return rows @ low @ columns.mT
+
+
+def low_pass_matrix(factor: Tensor, n: int) -> Tensor:
+    """The matrix of the low-pass on n samples: (n, n) or (B, n, n) for factors () or (B,) of at least 1."""
+    basis, factor = dct_matrix(n, factor), factor.unsqueeze(-1)
+    relative = torch.arange(n, dtype=factor.dtype, device=factor.device) * factor / n
+    a = ((1 - relative) / (ROLL_OFF * (1 - 1 / factor).clamp(min=1e-6))).clamp(0, 1)
+    removed = 1 - a**2 * (3 - 2 * a)
+    return torch.eye(n, dtype=basis.dtype, device=basis.device) - basis.mT @ (removed.unsqueeze(-1) * basis)
+
+
+def dct_matrix(n: int, like: Tensor) -> Tensor:
+    """The orthonormal DCT-II of n samples, (n, n), one frequency a row; device and precision are those of `like`."""
+    k = torch.arange(n, device=like.device)
+    # Whole periods are taken off in integers: a large angle would cost single precision three digits.
+    angle = (k.unsqueeze(-1) * (2 * k + 1)).remainder(4 * n).to(like.dtype) * (math.pi / (2 * n))
+    return angle.cos() * (torch.where(k == 0, 1, 2).to(like.dtype) / n).sqrt().unsqueeze(-1)
+
+
+def _resampling(n: int, m: int, like: Tensor) -> Tensor:
+    return math.sqrt(m / n) * dct_matrix(m, like).mT @ dct_matrix(n, like)[:m]

@@ -1,0 +1,255 @@
+"""What single families of degradations promise."""
+
+import math
+
+import pytest
+import torch
+from conftest import DEGRADATIONS
+from scipy.fft import dctn, idctn
+from scipy.ndimage import convolve
+
+from diracdiff.degradations import (
+    ColourQuantisation,
+    FourierUndersampling,
+    Identity,
+    LinearSeverity,
+    MotionBlur,
+    SuperResolution,
+)
+from diracdiff.recipe import from_recipe, to_recipe
+
+TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
+ANGLES = [0.0, 30.0, 45.0, 90.0, 200.0]
+
+
+def images(*shape):
+    return torch.rand(*shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("family", ["super_resolution", "motion_blur", "quantisation", "fourier", "identity"])
+def test_exactly_the_identity_at_zero(family):
+    x = torch.rand(2, 3, 24, 31)
+    assert torch.equal(DEGRADATIONS[family](32)(x, 0.0), x)
+
+
+def test_arguments_belong_to_the_recipe():
+    for degradation in (
+        MotionBlur(LinearSeverity(0, 9), 64, angle=12),
+        ColourQuantisation(LinearSeverity(1, 3), 64, levels=7),
+        FourierUndersampling(LinearSeverity(0, 0.4), 64, centre=0.3, seed=5),
+        Identity(),
+    ):
+        again, x = from_recipe(to_recipe(degradation)), torch.rand(1, 1, 16, 16)
+        assert torch.equal(again(x, 0.7), degradation(x, 0.7))
+
+
+# super-resolution
+
+
+def response(degradation, n, times=TIMES):
+    """The response at (time, frequency), from the cosine transform of the operator's action on cosines."""
+    k = torch.arange(n, dtype=torch.float64)
+    cosines = torch.cos(math.pi / n * k.unsqueeze(1) * (k + 0.5))
+    x = cosines.reshape(1, n, 1, n).expand(len(times), n, 2, n)
+    y = degradation(x, times)[:, :, 0]
+    return (y * cosines).sum(-1) / cosines.square().sum(-1), y, cosines
+
+
+@pytest.mark.parametrize("n", [24, 31])
+def test_low_pass_multiplies_cosines_by_a_response_that_never_grows(n):
+    gain, y, cosines = response(SuperResolution(LinearSeverity(1, 4), 32), n)
+    assert torch.allclose(y, gain.unsqueeze(-1) * cosines, atol=1e-12)
+    assert gain.min() > -1e-12 and gain.max() < 1 + 1e-12
+    assert (gain.diff(dim=0) < 1e-12).all() and (gain.diff(dim=1) < 1e-12).all()
+    factor, frequency = 1 + 3 * TIMES.unsqueeze(1), torch.arange(n) / n
+    assert (gain[frequency >= 1 / factor].abs() < 1e-12).all()
+    assert (gain[(frequency <= 0.5 / factor)] > 1 - 1e-12).all()
+
+
+def test_low_pass_is_continuous_in_time():
+    steps = [
+        response(SuperResolution(LinearSeverity(1, 4)), 16, torch.linspace(0, 1, n + 1, dtype=torch.float64))[0]
+        for n in (1000, 4000)
+    ]
+    coarse, fine = (gain.diff(dim=0).abs().max() for gain in steps)
+    assert fine < 0.3 * coarse
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((24, 32), 4), ((21, 34), 3), ((20, 20), 2.5)])
+def test_small_image_is_the_truncated_cosine_transform_and_determines_the_measurement(shape, factor):
+    degradation, x = SuperResolution(LinearSeverity(1, factor)), images(2, 3, *shape)
+    low = degradation.downsample(x)
+    small = [math.ceil(n / factor) for n in shape]
+    scale = math.sqrt(math.prod(small) / math.prod(shape))
+    coefficients = dctn(x.numpy(), axes=(2, 3), norm="ortho")[..., : small[0], : small[1]]
+    assert torch.allclose(low, scale * torch.from_numpy(idctn(coefficients, axes=(2, 3), norm="ortho")))
+    raised = degradation.upsample(low, shape)
+    assert torch.allclose(degradation(raised, 1.0), degradation(x, 1.0))
+    assert torch.allclose(degradation.downsample(raised), low)
+    measured = degradation(x, 1.0)
+    assert torch.allclose(degradation.upsample(degradation.downsample(measured), shape), measured)
+
+
+def test_resampling_and_low_pass_keep_constants():
+    degradation, x = SuperResolution(LinearSeverity(1, 4)), torch.full((1, 3, 64, 40), 0.3)
+    for y in (
+        degradation(x, 0.4),
+        degradation.downsample(x),
+        degradation.upsample(degradation.downsample(x), (64, 40)),
+    ):
+        assert torch.allclose(y, torch.tensor(0.3), atol=1e-5)
+
+
+# motion blur
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_kernels_sum_to_one_and_have_the_moments_of_the_path(angle):
+    degradation = MotionBlur(LinearSeverity(0, 15), angle=angle)
+    lengths = torch.tensor([0.0, 0.3, 7.0, 15.0], dtype=torch.float64)
+    kernel = degradation.kernel(lengths)
+    up, right = (torch.arange(n, dtype=torch.float64) - n // 2 for n in kernel.shape[-2:])
+    up = -up.unsqueeze(-1)
+    assert kernel.min() >= 0 and torch.allclose(kernel.sum((1, 2)), torch.ones(4, dtype=torch.float64))
+    assert torch.allclose(kernel, kernel.flip(1, 2))
+    along = math.cos(math.radians(angle)) * right + math.sin(math.radians(angle)) * up
+    across = math.cos(math.radians(angle)) * up - math.sin(math.radians(angle)) * right
+    variance = (kernel * along**2).sum((1, 2))
+    assert (variance - lengths**2 / 12).abs().max() < 0.3 and variance.diff().min() > 0
+    assert (kernel * across**2).sum((1, 2)).max() < 0.3
+
+
+def test_horizontal_path_is_the_moving_average():
+    degradation, x = MotionBlur(LinearSeverity(0, 200)), images(1, 1, 5, 400)
+    kernel = degradation.kernel(torch.tensor(200.0, dtype=torch.float64))
+    assert kernel.shape == (1, 201)
+    assert torch.allclose(kernel[0, 2:-2], torch.full((197,), 1 / 200, dtype=torch.float64), rtol=2e-2)
+    assert torch.allclose(degradation(x, 1.0)[0, 0, 2, 200], x[0, 0, 2, 100:301].mean(), atol=1e-2)
+
+
+@pytest.mark.parametrize("shape", [(30, 24), (9, 40)])
+def test_motion_blur_equals_scipy_with_reflection(shape):
+    """Of a short image, too, that is reflected several times."""
+    degradation, x = MotionBlur(LinearSeverity(0, 24), angle=60), images(2, 3, *shape)
+    t = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    expected = torch.stack(
+        [
+            torch.stack([torch.from_numpy(convolve(plane.numpy(), kernel.numpy(), mode="mirror")) for plane in image])
+            for image, kernel in zip(x, degradation.kernel(24 * t), strict=True)
+        ]
+    )
+    assert torch.allclose(degradation(x, t), expected)
+
+
+# colour quantisation
+
+
+def staircase(levels=4, exponents=(1.0, 8.0), low=-0.4, high=1.4, n=3001):
+    x = torch.linspace(low, high, n, dtype=torch.float64)
+    degradation = ColourQuantisation(LinearSeverity(*exponents), levels=levels)
+    y = degradation(x.reshape(1, 1, 1, n).expand(len(TIMES), -1, -1, -1), TIMES)
+    return x, y.reshape(len(TIMES), n)
+
+
+@pytest.mark.parametrize("levels", [2, 4, 5])
+def test_staircase_grows_with_the_value_and_keeps_levels(levels):
+    x, y = staircase(levels)
+    assert (y.diff(dim=1) > -1e-15).all()
+    away = (((levels - 1) * x).round() - (levels - 1) * x).abs() > 0.05
+    assert (y.diff(dim=1)[:, away[1:] & away[:-1]] > 0).all()
+    exact = torch.arange(-1, levels + 1, dtype=torch.float64) / (levels - 1)
+    degradation = ColourQuantisation(LinearSeverity(1, 8), levels=levels)
+    assert torch.allclose(degradation(exact.reshape(1, 1, 1, -1), 1.0).flatten(), exact, atol=1e-15)
+
+
+def test_distortion_of_every_value_grows_towards_its_nearest_level():
+    x, y = staircase()
+    assert ((y - x).abs().diff(dim=0) >= -1e-15).all()
+    level = (3 * x).round() / 3
+    assert ((y - level).abs().diff(dim=0) <= 1e-15).all()
+    assert ((y[-1] - level).abs() < 0.02).double().mean() > 0.65
+
+
+def test_staircase_has_the_stated_form_and_slope():
+    degradation = ColourQuantisation(LinearSeverity(1, 6), levels=3)
+    x = torch.tensor([0.5 + 0.1, 0.75 - 1e-9, 0.75 + 1e-9], dtype=torch.float64).requires_grad_()
+    y = degradation(x.reshape(1, 1, 1, 3), 1.0).flatten()
+    assert y[0].item() == pytest.approx(0.5 + 0.4**6 / 4)
+    y.sum().backward()
+    assert x.grad[1:].tolist() == pytest.approx([6, 6], rel=1e-6)
+
+
+def test_quantisation_continues_itself():
+    """The same formula leads from A_s to A_t."""
+    degradation, x = ColourQuantisation(LinearSeverity(1, 8)), images(2, 3, 16, 16) * 1.4 - 0.2
+    for s, t in ((0.1, 0.3), (0.5, 1.0)):
+        ratio = torch.tensor((1 + 7 * t) / (1 + 7 * s), dtype=torch.float64)
+        assert torch.allclose(degradation.apply(degradation(x, s), ratio), degradation(x, t), atol=1e-8)
+
+
+# Fourier undersampling
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 33, 256])
+def test_missing_lines_add_up_to_the_severity(n):
+    degradation = FourierUndersampling(LinearSeverity(0, 0.75), seed=3)
+    mask = degradation.mask(0.75 * TIMES, n)
+    lines = torch.tensor([1 if 2 * k % n == 0 else 2 for k in range(n // 2 + 1)])
+    assert lines.sum() == n and mask.min() >= 0 and mask.max() <= 1
+    missing = ((1 - mask) * lines).sum(1)
+    assert torch.allclose(missing, (0.75 * TIMES * n).clamp(max=n - 1))
+    assert ((mask > 0) & (mask < 1)).sum(1).max() <= 1
+
+
+def test_lines_go_for_good_and_the_centre_stays():
+    mask = FourierUndersampling(LinearSeverity(0, 0.92), 256).mask(0.92 * TIMES, 256)
+    assert (mask.diff(dim=0) <= 0).all()
+    assert (mask[:, :10] == 1).all() and (mask[-1, 10:] == 0).sum() >= 117
+
+
+def test_lines_go_in_a_seeded_order_with_high_frequencies_first():
+    def missing(seed):
+        return 1 - FourierUndersampling(LinearSeverity(0, 0.75), seed=seed).mask(torch.tensor([0.25, 0.9]), 256)
+
+    assert torch.equal(missing(1), missing(1)) and not torch.equal(missing(1), missing(2))
+    frequency = torch.arange(129.0)
+    early = torch.stack([missing(seed)[0] for seed in range(20)])
+    late = torch.stack([missing(seed)[1] for seed in range(20)]) - early
+    means = [(part * frequency).sum(1) / part.sum(1) for part in (early, late)]
+    assert (means[0] > means[1]).all()
+
+
+@pytest.mark.parametrize("shape", [(16, 11), (15, 8)])
+def test_only_the_rows_direction_is_undersampled_and_by_the_mask(shape):
+    degradation, x = FourierUndersampling(LinearSeverity(0, 0.75), seed=1), images(2, 3, *shape)
+    t = torch.tensor([0.3, 0.8], dtype=torch.float64)
+    n = shape[0]
+    half = degradation.mask(0.75 * t, n)
+    mask = torch.stack([half[:, min(k, n - k)] for k in range(n)], 1)
+    expected = torch.fft.ifft(torch.fft.fft(x, dim=-2) * mask[:, None, :, None], dim=-2)
+    assert expected.imag.abs().max() < 1e-12
+    assert torch.allclose(degradation(x, t), expected.real)
+
+
+# arguments
+
+
+@pytest.mark.parametrize(
+    ("build", "rule"),
+    [
+        (
+            lambda: SuperResolution(LinearSeverity(0.5, 4)),
+            r"severity of SuperResolution must lie in \[1, inf\], got \[0.5",
+        ),
+        (lambda: ColourQuantisation(LinearSeverity(0, 4)), r"ColourQuantisation must lie in \[1, inf\]"),
+        (lambda: ColourQuantisation(LinearSeverity(1, 4), levels=1), "levels must be an integer of at least 2, got 1"),
+        (lambda: ColourQuantisation(LinearSeverity(1, 4), levels=2.5), "got 2.5"),
+        (lambda: FourierUndersampling(LinearSeverity(0, 0.95)), r"must lie in \[0, 0.92\]"),
+        (lambda: FourierUndersampling(LinearSeverity(0, 0.5), centre=1), r"centre must lie in \[0, 1\), got 1"),
+        (lambda: MotionBlur(LinearSeverity(0, 4), angle=math.nan), "angle must be a finite number of degrees, got nan"),
+        (lambda: MotionBlur(lambda t: 1 - 2 * t), r"severity of MotionBlur must lie in \[0, inf\], got \[1.0, -1.0\]"),
+    ],
+)
+def test_bad_arguments_are_refused(build, rule):
+    with pytest.raises(ValueError, match=rule):
+        build()
