@@ -19,7 +19,7 @@ LAYERS = [
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],
     ["config", "cli"],
-    ["train", "evaluate", "restore", "__main__"],
+    ["train", "evaluate", "restore", "sample", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

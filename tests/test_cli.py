@@ -114,7 +114,9 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
     assert {k: summary["do"][k] for k in ("t", "output")} == restorer.stopping["psnr"]
-    assert summary["measurement"].keys() == {"t", "output", "nfe", "psnr", "ssim", "lpips_squeeze"}
+    metrics = {"psnr", "ssim", "lpips_squeeze", "consistency"}
+    assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
+    assert all(low <= summary["do"][m] <= high for m, (low, high) in summary["do"]["interval"].items())
     if TORCH_HOME.is_dir():
         assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stopping["lpips"]
 
@@ -130,7 +132,7 @@ def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder):
     assert summary["po"] is None and summary["do"]["lpips_squeeze"] is None
     assert "lpips" not in (tmp_path / "runs/latest/tradeoff.csv").read_text()
     restored = command("restore", "checkpoint=runs/latest/best.ckpt", "input=x", "target=lpips", cwd=tmp_path)
-    assert restored.returncode == 2 and "target=lpips needs t_PO" in restored.stderr
+    assert restored.returncode == 2 and "target=lpips needs PO" in restored.stderr
 
 
 def test_multirun_makes_one_folder_and_one_wandb_run_per_job(tmp_path, folder):
@@ -220,7 +222,7 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(photos / "sub" / "turned.jpg", exif=exif)
-    status, errors = call("restore", f"checkpoint={latest}/best.ckpt", f"input={photos}", f"output={out}", "stop=1")
+    status, errors = call("restore", f"checkpoint={latest}/best.ckpt", f"input={photos}", f"output={out}", "target=t=1")
     assert (status, errors) == (0, [])
     results = {path.relative_to(out).as_posix(): Image.open(path) for path in out.rglob("*.png")}
     assert set(results) == {"a.png.png", "a.jpg.png", "grey.png", "rgba.png", "sixteen.png", "sub/turned.png"}
@@ -232,7 +234,7 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
 
 def test_restoring_does_not_depend_on_company(run, tmp_path, call, image_folder):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", "stop=0"]
+    asked = [f"checkpoint={latest}/best.ckpt", "target=t=0"]
     assert call("restore", *asked, f"input={image_folder}", "output=all")[0] == 0
     assert call("restore", *asked, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
     together, alone = (np.asarray(Image.open(tmp_path / f / "05.png"), dtype=int) for f in ("all", "one"))
@@ -260,9 +262,14 @@ def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, fold
     assert one["n"] == expected["n"] == 3
     for stop in ("measurement", "one_shot", "do", "po"):
         assert one[stop].pop("output") == seven[stop].pop("output") == expected[stop].pop("output")
+        intervals = [summary[stop].pop("interval") for summary in (one, seven, expected)]
+        for metric, ends in intervals[2].items():
+            assert intervals[0][metric] == pytest.approx(ends, abs=1e-4)
+            assert intervals[1][metric] == pytest.approx(ends, abs=1e-4)
         for key, value in expected[stop].items():
-            assert one[stop][key] == pytest.approx(value, abs=1e-4)
-            assert seven[stop][key] == pytest.approx(value, abs=1e-4)
+            if key != "seconds":
+                assert one[stop][key] == pytest.approx(value, abs=1e-4)
+                assert seven[stop][key] == pytest.approx(value, abs=1e-4)
     rows = read_rows(tmp_path / "out1" / "images.csv")
     assert len({row["name"] for row in rows}) == 3 and len(rows) == 3 * (4 * 2 + 1)
 
@@ -324,11 +331,15 @@ def test_mistakes_in_restoring_and_evaluating(call, run, tmp_path, image_folder)
         refused(call(name, *more, f"checkpoint={other}"), "is of another kind")
         refused(call(name, *more, f"checkpoint={pickled}"), "holds pickled objects")
         refused(call(name, *more, checkpoint, "output=file"), "output=file must be a folder")
-        refused(call(name, *more, checkpoint, "steps=0"), "steps must be an integer of at least 1, got 0")
+        refused(call(name, *more, checkpoint, "sampler.steps=0"), "steps must be an integer of at least 1, got 0")
     refused(call("restore", checkpoint), "input must be given")
-    refused(call("restore", checkpoint, image, "stop=1.5"), r"stop must lie in \[0, 1\], got 1.5")
-    refused(call("restore", checkpoint, image, "stop=soon"), r"stop must lie in \[0, 1\], got soon")
-    refused(call("restore", checkpoint, image, "target=fid"), "target must be one of", "fid")
+    refused(call("restore", checkpoint, image, "target=t=1.5"), r"target must be .* T in \[0, 1\], got 't=1.5'")
+    refused(call("restore", checkpoint, image, "target=t=soon"), r"T in \[0, 1\], got 't=soon'")
+    refused(call("restore", checkpoint, image, "samples=0"), "samples must be an integer of at least 1, got 0")
+    refused(call("restore", checkpoint, image, "target=fid"), "target=fid needs the best FID")
+    refused(
+        call("restore", checkpoint, image, "target=ssim"), "target must be psnr, lpips, fid, nfe=N or t=T, got 'ssim'"
+    )
     refused(call("restore", checkpoint, image, "device=cuda:9"), "device=cuda:9 is not at hand")
     refused(call("restore", checkpoint, "input=absent"), "absent does not exist")
     refused(call("restore", checkpoint, f"input={tmp_path / 'broken.png'}"), "broken.png cannot be read")

@@ -107,7 +107,7 @@ def test_padded_denoiser_takes_any_size(shape):
 
 
 def test_finite_data_oracle_is_the_posterior_mean(process):
-    images = torch.rand(1, 3, 32, 32, dtype=torch.float64) + 1e-3 * torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    images = torch.rand(1, 3, 32, 32, dtype=torch.float64) + 5e-4 * torch.randn(3, 3, 32, 32, dtype=torch.float64)
     y = process.sample(images[:2], 0.8, torch.randn(2, 3, 32, 32, dtype=torch.float64))
     oracle = FiniteDataOracle(process, images)(y, torch.tensor([0.8, 0.8], dtype=torch.float64))
     for b in range(2):

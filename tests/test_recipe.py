@@ -136,17 +136,35 @@ def test_targets_without_a_stopping_time_are_refused():
     module = restorer()
     module.stopping = {"psnr": {"t": 0.5, "output": "mean"}, "lpips": None}
     assert module.stop_for("psnr") == {"t": 0.5, "output": "mean"}
-    with pytest.raises(UserError, match="target=lpips needs t_PO"):
+    with pytest.raises(UserError, match="target=lpips needs PO, the best LPIPS"):
         module.stop_for("lpips")
-    with pytest.raises(UserError, match="target must be one of"):
+    with pytest.raises(UserError, match="target=fid needs the best FID"):
         module.stop_for("fid")
+    with pytest.raises(UserError, match="target=nfe=3 needs a validation's curve"):
+        module.stop_for("nfe=3")
+
+
+@pytest.mark.parametrize("target", ["ssim", "nfe=0", "nfe=2.5", "t=1.5", "t=", "t=soon", "nfe"])
+def test_unknown_targets_are_refused(target):
+    with pytest.raises(UserError, match=f"target must be psnr, lpips, fid, nfe=N or t=T.* got '{target}'"):
+        restorer().stop_for(target)
+
+
+def test_targets_by_calls_and_by_time():
+    module = restorer()
+    module.curve = [
+        {"t": t, "nfe": n, "output": o} for t, n in ((1.0, 1), (0.5, 2), (0.2, 4)) for o in ("mean", "iterate")
+    ]
+    assert [module.stop_for(f"nfe={n}")["t"] for n in (1, 2, 3, 4, 99)] == [1.0, 0.5, 0.5, 0.2, 0.2]
+    assert module.stop_for("nfe=2")["output"] == "mean"
+    assert module.stop_for("t=0.25") == {"t": 0.25, "output": "iterate"}
 
 
 def test_restoring_any_size_and_any_batch():
     module = restorer().eval()
     y = torch.rand(3, 3, 19, 26)
     names = ["a", "b", "c"]
-    together = module.restore(y, names=names, stop=0.0)
-    singles = torch.cat([module.restore(y[i : i + 1], names=[names[i]], stop=0.0) for i in range(3)])
+    together = module.restore(y, "t=0", names=names)
+    singles = torch.cat([module.restore(y[i : i + 1], "t=0", names=[names[i]]) for i in range(3)])
     assert together.shape == y.shape and together.min() >= 0 and together.max() <= 1
     assert torch.allclose(together, singles, atol=1e-5)

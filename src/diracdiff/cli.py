@@ -23,7 +23,17 @@ from diracdiff.errors import UserError
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
 SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
-PATHS = ("checkpoint", "input", "output", "dataset.root")
+FREE_TEXT = (
+    "target",
+    "checkpoint",
+    "input",
+    "output",
+    "dataset.root",
+    "fid_weights",
+    "tuned",
+    "sampler.increment.checkpoint",
+    "sampler.grid.path",
+)
 
 
 def command(config_name: str) -> Callable:
@@ -92,9 +102,9 @@ def one_line(error: Exception | str) -> str:
 
 
 def _quoted(argument: str) -> str:
-    """Quote the value of a path, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas."""
+    """Quote the value of a path or a target, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas."""
     key, separator, value = argument.partition("=")
-    if separator and key in PATHS and re.search(r"[^\w./~+-]", value) and value[0] not in "'\"":
+    if separator and key in FREE_TEXT and re.search(r"[^\w./~+-]", value) and value[0] not in "'\"":
         return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
     return argument
 

@@ -13,6 +13,7 @@ from diracdiff.data.datamodule import ImageDataModule
 from diracdiff.errors import UserError
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
+from diracdiff.samplers import ReverseSampler
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
@@ -48,7 +49,8 @@ def build_restorer(cfg: DictConfig, process: StochasticDegradation) -> Restorer:
     Raises:
         UserError: if the network cannot take images of the data set's size.
     """
-    network = build(cfg.model.network)
+    incremental = {"conditions": 2} if cfg.task.predict == "increment" else {}
+    network = build(cfg.model.network, **incremental)
     size, multiple = cfg.dataset.image_size, getattr(network, "multiple", 1)
     if size % multiple:
         raise UserError(f"dataset.image_size must be a multiple of {multiple} for this model, got {size}")
@@ -61,7 +63,11 @@ def build_restorer(cfg: DictConfig, process: StochasticDegradation) -> Restorer:
             build(cfg.optimizer),
             conditioning=cfg.model.conditioning,
             residual=cfg.model.residual,
+            preconditioning=cfg.model.preconditioning,
+            predict=cfg.task.predict,
             lpips=cfg.lpips,
+            fid=cfg.fid,
+            fid_weights=cfg.fid_weights,
             seed=cfg.seed,
             name=cfg.task.name,
         )
@@ -69,9 +75,24 @@ def build_restorer(cfg: DictConfig, process: StochasticDegradation) -> Restorer:
         raise UserError(f"model: {error}") from error
 
 
-def build_data(cfg: DictConfig, process: StochasticDegradation) -> ImageDataModule:
-    """The data module of the data set."""
-    return ImageDataModule(build(cfg.dataset), process, seed=cfg.seed, **cfg.loader)
+def build_data(cfg: DictConfig, process: StochasticDegradation, start: float = 1.0) -> ImageDataModule:
+    """The data module of the data set; `start` is the time of its measurements."""
+    return ImageDataModule(build(cfg.dataset), process, start=start, seed=cfg.seed, **cfg.loader)
+
+
+def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
+    """The sampler that `cfg` describes: a whole one, or the current one with the parts that are not null changed.
+
+    Raises:
+        UserError: if the parts do not fit.
+    """
+    if "_target_" in cfg:
+        return build(cfg)
+    parts = ((key, build(node) if isinstance(node, DictConfig) else node) for key, node in cfg.items())
+    try:
+        return current.replace(**{key: part for key, part in parts if part is not None})
+    except ValueError as error:
+        raise UserError(f"sampler: {error}") from error
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:

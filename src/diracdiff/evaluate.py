@@ -7,35 +7,79 @@ from omegaconf import DictConfig
 from diracdiff.cli import check_number, command, given
 from diracdiff.errors import UserError
 
+PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
+
 
 def evaluate(cfg: DictConfig) -> None:
-    """Degrade the images of a split, restore them, and report PSNR, SSIM and LPIPS at one-shot, DO and PO."""
-    from diracdiff.config import build_data, build_tester
+    """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
+    from diracdiff.config import build_data, build_sampler, build_tester
     from diracdiff.files import check_output, write_rows
-    from diracdiff.report import print_summary, write_summary
+    from diracdiff.report import (
+        draw_consistency,
+        draw_samples,
+        draw_tradeoff,
+        print_summary,
+        write_summary,
+        write_tables,
+    )
     from diracdiff.restorer import load
 
     if cfg.split not in ("test", "val"):
         raise UserError(f"split must be test or val, got {cfg.split!r}")
-    check_number("steps", cfg.steps, 1)
+    if cfg.tuned and cfg.split != "val":
+        raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
     check_number("seed", cfg.seed, 0)
-    summary_path, rows_path = Path(cfg.output) / "evaluation.json", Path(cfg.output) / "images.csv"
-    check_output(Path(cfg.output), [summary_path, rows_path], cfg.overwrite)
-    restorer = load(cfg.checkpoint)
-    restorer.lpips, restorer.seed = cfg.lpips, cfg.seed
-    restorer.sampler = restorer.sampler.replace(steps=cfg.steps or restorer.sampler.steps)
+    folder = Path(cfg.output)
+    tables = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
+    check_output(folder, [folder / name for name in (*tables, *PICTURES)], cfg.overwrite)
+    if cfg.tuned:
+        check_output(Path(cfg.tuned).parent, [Path(cfg.tuned)], cfg.overwrite)
+    restorer = load(cfg.checkpoint, trust=cfg.trust)
+    restorer.lpips, restorer.fid, restorer.fid_weights, restorer.seed = cfg.lpips, cfg.fid, cfg.fid_weights, cfg.seed
+    restorer.sampler = build_sampler(cfg.sampler, restorer.sampler).replace(stop=0.0, output="mean")
     _set_image_size(cfg, restorer.process.degradation.image_size)
-    data = build_data(cfg, restorer.process)
+    stopping = dict(restorer.stopping)
+    if cfg.target is not None:
+        output = cfg.sampler.get("output") or "mean"
+        stopping["target"] = restorer.stop_for(cfg.target) | ({"output": output} if "t=" in cfg.target else {})
+    data = build_data(cfg, restorer.process, restorer.sampler.start)
     trainer = build_tester(cfg)
     walk = trainer.test if cfg.split == "test" else trainer.validate
-    stopping = dict(restorer.stopping)
     walk(restorer, data, verbose=False)
-    if trainer.is_global_zero:
-        restorer.stopping = stopping  # those of training, whatever was measured here
-        write_rows(rows_path, restorer.rows.rows)
-        summary = write_summary(summary_path, restorer)
-        print_summary(summary, f"{restorer.name}: {summary['n']} images, {summary['steps']} steps, seed {cfg.seed}")
-        print(f"written: {summary_path} {rows_path}")
+    if not trainer.is_global_zero:
+        return
+    if cfg.tuned:
+        _write_tuned(cfg.checkpoint, cfg.tuned, restorer)
+        stopping |= restorer.stopping
+    restorer.stopping = stopping  # those of training, unless they were to be found here
+    title = f"{restorer.name}: {restorer.measured[0]['n']} images of the {cfg.split} split"
+    write_rows(folder / "images.csv", restorer.rows.rows)
+    write_rows(folder / "curve.csv", restorer.measured)
+    summary = write_summary(folder / "evaluation.json", restorer)
+    write_tables(folder, summary, title)
+    draw_tradeoff(folder / "tradeoff.png", restorer.measured, restorer.stopping, title)
+    draw_consistency(folder / "consistency.png", restorer.measured, title)
+    draw_samples(folder / "samples.png", restorer)
+    print_summary(summary, f"{title}, {summary['steps']} steps, seed {cfg.seed}")
+    print(f"written to {folder}: {' '.join((*tables, *PICTURES))}{f'; {cfg.tuned}' if cfg.tuned else ''}")
+
+
+def _write_tuned(checkpoint: str, tuned: str, restorer) -> None:
+    """Copy a checkpoint, with the sampler, the curve and the stopping times of the restorer."""
+    import io
+
+    import torch
+
+    from diracdiff.checkpoint import KIND, read_checkpoint
+    from diracdiff.files import write_atomically
+    from diracdiff.recipe import to_recipe
+
+    content = read_checkpoint(checkpoint)
+    content[KIND]["recipe"]["sampler"] = to_recipe(restorer.sampler)
+    content[KIND] |= {"stopping": restorer.stopping, "curve": restorer.curve}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(tuned, buffer.getvalue())
 
 
 def _set_image_size(cfg: DictConfig, image_size: int) -> None:

@@ -92,6 +92,15 @@ def _load_lpips(backbone: str, folder: str) -> torch.nn.Module | None:
     return network.eval().requires_grad_(False)
 
 
+def interval(values: list[float], seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
+    """95 % confidence interval of the mean: percentiles of the means of bootstrap resamples of the images."""
+    generator = torch.Generator().manual_seed(seed)
+    sample = torch.tensor(values, dtype=torch.float64)
+    means = sample[torch.randint(len(sample), (resamples, len(sample)), generator=generator)].mean(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
+
+
 def mean(values: list[float]) -> float:
     """Arithmetic mean, summed exactly, so that it does not depend on the order."""
     return math.fsum(values) / len(values)

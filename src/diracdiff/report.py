@@ -1,5 +1,6 @@
 """The files that tell how a training went: tables, summary and pictures."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diracdiff.files import save_image, write_json
+from diracdiff.files import save_image, write_atomically, write_json
+from diracdiff.metrics import interval
 from diracdiff.tradeoff import Stop, summarise
 
 TRADEOFF_CSV = "tradeoff.csv"
 INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
+HEAT_MAP_TOP = 0.1
+"""Standard deviation, in units of the [0, 1] range, that is the brightest in a map of uncertainty."""
 MEANING = {"mean": "denoised image", "iterate": "iterate"}
 OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
 NAMES = {
@@ -19,14 +23,23 @@ NAMES = {
     "one_shot": "one-shot",
     "do": "DO (best PSNR)",
     "po": "PO (best LPIPS)",
+    "fid": "best FID",
+    "target": "target",
 }
+
+
+def heat_map(std: Tensor) -> np.ndarray:
+    """A map of standard deviations, (H, W), as colours, uint8 (H, W, 3): black is 0, white HEAT_MAP_TOP and above."""
+    from matplotlib import colormaps
+
+    return (colormaps["inferno"]((std / HEAT_MAP_TOP).clamp(0, 1).numpy())[..., :3] * 255).round().astype(np.uint8)
 
 
 def gallery_grid(restorer, columns: int = 8) -> Tensor:
     """Images of the last validation as one picture, (3, H, W), uint8: clean, measurement, then x_hat as t falls."""
-    means = list(restorer.gallery["mean"].values())
+    means, iterates = list(restorer.gallery["mean"].values()), restorer.gallery["iterate"]
     chosen = np.unique(np.linspace(0, len(means) - 1, columns).round().astype(int))
-    shown = [restorer.gallery["clean"], restorer.gallery["iterate"][1.0], *(means[i] for i in chosen)]
+    shown = [restorer.gallery["clean"], iterates[max(iterates)], *(means[i] for i in chosen)]
     return torch.cat([torch.cat(list(images), dim=1) for images in shown], dim=2)
 
 
@@ -60,20 +73,44 @@ def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[
     _save_figure(figure, path)
 
 
+def draw_consistency(path: str | Path, curve: list[dict[str, Any]], title: str) -> None:
+    """Draw the distance of x_hat from the measurement over t, in units of the measurement's noise (paper, Fig. 4)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    axis = figure.subplots()
+    rows = [row for row in curve if row["output"] == "mean"]
+    axis.plot([r["t"] for r in rows], [r["consistency"] for r in rows], color=DISTORTION, label="x_hat")
+    axis.axhline(1.0, color=MUTED, linestyle="--", linewidth=1, label="noise floor")
+    axis.set_xlim(1.01, -0.01)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
+    axis.set_ylabel("||y - A(x_hat)|| / (sqrt(n) sigma)")
+    axis.set_title(f"data consistency, {title}", fontsize=11, color=INK)
+    axis.legend(frameon=False, fontsize=8)
+    _save_figure(figure, path)
+
+
 def draw_samples(path: str | Path, restorer, rows: int = 6) -> None:
     """Draw clean, measurement, one-shot, DO, PO and the iterate at t = 0 of a few images, one row each."""
     from matplotlib.figure import Figure
 
     gallery, stopping = restorer.gallery, restorer.stopping
+
+    def at(stop: Stop) -> Tensor:
+        pictures = gallery[stop["output"]]
+        return pictures[min((t for t in pictures if t >= stop["t"] - 1e-9), default=max(pictures))]
+
+    start, end = max(gallery["iterate"]), min(gallery["iterate"])
     columns = [
         ("clean", gallery["clean"]),
-        ("measurement", gallery["iterate"][1.0]),
-        ("one-shot, t = 1", gallery["mean"][1.0]),
+        ("measurement", gallery["iterate"][start]),
+        (f"one-shot, t = {start:g}", gallery["mean"][start]),
         *(
-            (f"{name}, t = {stop['t']:.2f}", gallery[stop["output"]][stop["t"]]) if stop else (f"{name}: unknown", None)
+            (f"{name}, t = {stop['t']:.2f}", at(stop)) if stop else (f"{name}: unknown", None)
             for name, stop in (("DO", stopping["psnr"]), ("PO", stopping["lpips"]))
         ),
-        (f"iterate, t = {min(gallery['iterate']):.0f}", gallery["iterate"][min(gallery["iterate"])]),
+        (f"iterate, t = {end:.0f}", gallery["iterate"][end]),
     ]
     rows = min(rows, len(gallery["clean"]))
     figure = Figure(figsize=(1.7 * len(columns), 1.75 * rows + 0.2), layout="constrained")
@@ -97,20 +134,79 @@ def _save_figure(figure, path: str | Path) -> None:
 
 
 def write_summary(path: str | Path, restorer) -> dict[str, Any]:
-    """Write what a test found at the measurement, one-shot, DO and PO as JSON, and return it.
+    """Write what a test found at the measurement, one-shot, DO, PO and other stops as JSON, and return it.
 
-    Every entry has t, output, nfe, psnr, ssim and lpips_<backbone> (null where LPIPS was not measured), or is null
-    where there is no such stop; n is the number of images and seed the run's.
+    Every entry has t, output, nfe, seconds per image, the means of the metrics (lpips_<backbone> is null where it was
+    not measured) and, as "interval", their 95 % bootstrap confidence intervals, where single images have the metric;
+    or it is null where there is no such stop. n is the number of images and seed the run's.
     """
-    curve = restorer.rows.curve()
-    metrics = ["psnr", "ssim", f"lpips_{restorer.lpips}" if restorer.lpips else "lpips"]
+    curve, lpips = restorer.measured, f"lpips_{restorer.lpips}" if restorer.lpips else "lpips"
     rows = summarise(curve, restorer.stopping)
-    summary = {
-        key: row and {name: row.get(name) for name in ("t", "output", "nfe", *metrics)} for key, row in rows.items()
-    }
-    summary |= {"n": curve[0]["n"], "seed": restorer.seed, "steps": restorer.sampler.steps}
+    summary: dict[str, Any] = {key: row and _entry(row, lpips, restorer) for key, row in rows.items()}
+    summary |= {"n": curve[0]["n"], "seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     write_json(path, summary)
     return summary
+
+
+def _entry(row: dict[str, Any], lpips: str, restorer) -> dict[str, Any]:
+    values = {key: row[key] for key in ("t", "output", "nfe", "seconds", "psnr", "ssim")} | {lpips: row.get(lpips)}
+    values |= {key: value for key, value in row.items() if key.startswith(("fid_", "kid_"))}
+    values["consistency"] = row["consistency"]
+    images = restorer.rows.at(row["t"], row["output"])
+    of_images = [key for key in ("psnr", "ssim", lpips, "consistency") if values[key] is not None]
+    values["interval"] = {key: interval([image[key] for image in images], restorer.seed) for key in of_images}
+    return values
+
+
+def metric_columns(summary: dict[str, Any]) -> list[str]:
+    """The metrics of a summary, in the order of every table."""
+    return [key for key in summary["measurement"] if key not in ("t", "output", "nfe", "seconds", "interval")]
+
+
+def table_rows(summary: dict[str, Any]) -> list[list[str]]:
+    """A summary as text: the stop, t, output, calls, seconds and the metrics, a row per stop."""
+    rows = []
+    for key, name in NAMES.items():
+        if key in summary:
+            row = summary[key] or {}
+            cells = [_cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), _cell(row.get("nfe"), 0)]
+            metrics = [_cell(row.get(metric), _digits(metric)) for metric in metric_columns(summary)]
+            rows.append([name, *cells, _cell(row.get("seconds"), 3), *metrics])
+    return rows
+
+
+def write_tables(folder: Path, summary: dict[str, Any], title: str) -> None:
+    """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
+    metrics = metric_columns(summary)
+    header = ["stop at", "t", "output", "calls", "s/image", *metrics]
+    rows = table_rows(summary)
+    for row, key in zip(rows, [key for key in NAMES if key in summary], strict=True):
+        for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
+            ends = (summary[key] or {}).get("interval", {}).get(metric)
+            row[i] += f" [{', '.join(_cell(end, _digits(metric)) for end in ends)}]" if ends else ""
+    note = (
+        f"{title}; n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps. In brackets: 95 % bootstrap "
+        "confidence intervals over the images. consistency: distance from the measurement, in its noise level."
+    )
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
+    write_atomically(folder / "table.md", "\n".join([*lines, "", note, ""]).encode())
+    body = [" & ".join(_latex(cell) for cell in cells) + r" \\" for cells in (header, *rows)]
+    columns = "l" + "r" * (len(header) - 1)
+    lines = [
+        f"% {note}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\hline",
+        body[0],
+        r"\hline",
+        *body[1:],
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    write_atomically(folder / "table.tex", "\n".join([*lines, ""]).encode())
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"([_%&#])", r"\\\1", text).replace("–", "--")
 
 
 def print_summary(summary: dict[str, Any], title: str) -> None:
@@ -118,17 +214,18 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    metrics = [name for name in summary["measurement"] if name not in ("t", "output", "nfe")]
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("stop at")
-    for column in ("t", "output", "calls", *metrics):
+    for column in ("t", "output", "calls", "s/image", *metric_columns(summary)):
         table.add_column(column, justify="right")
-    for key, name in NAMES.items():
-        row = summary[key] or {}
-        values = [_cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), _cell(row.get("nfe"), 0)]
-        table.add_row(name, *values, *(_cell(row.get(m), 2 if m == "psnr" else 4) for m in metrics))
+    for row in table_rows(summary):
+        table.add_row(*row)
     table.caption, table.caption_justify = "calls: network calls per image", "left"
     Console().print(table)
+
+
+def _digits(metric: str) -> int:
+    return 2 if metric in ("psnr", "consistency") or metric.startswith("fid_") else 4
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from diracdiff.cli import check_number, command
 from diracdiff.errors import UserError
-from diracdiff.files import check_output, save_image
+from diracdiff.files import check_output, save_image, write_rows
+from diracdiff.report import HEAT_MAP_TOP, heat_map
 
 
 def restore(cfg: DictConfig) -> None:
@@ -18,17 +19,20 @@ def restore(cfg: DictConfig) -> None:
     from PIL import Image
     from rich.progress import track
 
+    from diracdiff.config import build_sampler
     from diracdiff.data.images import load_image
     from diracdiff.restorer import load
 
-    check_number("stop", cfg.stop, 0, 1, float)
-    check_number("steps", cfg.steps, 1)
+    check_number("samples", cfg.samples, 1)
     check_number("batch_size", cfg.batch_size, 1)
     check_number("seed", cfg.seed, 0)
-    restorer = load(cfg.checkpoint, _device(cfg.device))
-    stop = restorer.stop_for(cfg.target)["t"] if cfg.stop is None else cfg.stop
+    restorer = load(cfg.checkpoint, pick_device(cfg.device), cfg.trust)
+    restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
     restorer.seed = cfg.seed
-    files = _plan(Path(cfg.input), Path(cfg.output), cfg.degrade, cfg.overwrite)
+    stop = restorer.stop_for(cfg.target)
+    extras = (["measurement"] if cfg.degrade else []) + (["uncertainty"] if cfg.samples > 1 else [])
+    files = _plan(Path(cfg.input), Path(cfg.output), extras, cfg.overwrite)
+    uncertainty: dict[str, float] = {}
     shapes = {source: _size(source) for source in files}
     ordered = sorted(files, key=lambda source: (shapes[source], str(source)))
     for batch in track(list(_batches(ordered, shapes, cfg.batch_size)), description="restoring", transient=True):
@@ -36,17 +40,34 @@ def restore(cfg: DictConfig) -> None:
         images = torch.stack([load_image(source) for source in batch]).to(restorer.device).float() / 255
         if cfg.degrade:
             images = _degrade(restorer, images, names)
-        restored = restorer.restore(images, cfg.target, names=names, steps=cfg.steps, stop=cfg.stop)
-        for source, image, measurement in zip(batch, restored, images, strict=True):
+        samples = restorer.samples(images, cfg.samples, cfg.target, names=names)
+        for i, source in enumerate(batch):
             grey = Image.open(source).mode in ("1", "L", "I", "I;16", "F", "LA")
-            target, degraded = files[source]
-            _write(target, image, grey)
-            if degraded is not None:
-                _write(degraded, measurement, grey)
-    print(f"restored {len(files)} image{'s' if len(files) > 1 else ''} at t = {stop:.2f} into {cfg.output}")
+            targets = files[source]
+            _write(targets["restored"], samples[0, i], grey)
+            if cfg.degrade:
+                _write(targets["measurement"], images[i], grey)
+            if cfg.samples > 1:
+                spread = samples[:, i].std(0).mean(0)
+                uncertainty[str(source)] = spread.mean().item()
+                save_image(targets["uncertainty"], heat_map(spread.cpu()))
+    if uncertainty:
+        _write_uncertainty(Path(cfg.output) / "uncertainty.csv", uncertainty, cfg.samples)
+    print(f"restored {len(files)} image{'s' if len(files) > 1 else ''} at t = {stop['t']:.2f} into {cfg.output}")
 
 
-def _device(name: str) -> str:
+def _write_uncertainty(path: Path, uncertainty: dict[str, float], samples: int) -> None:
+    """Write the mean over the pixels of their standard deviation over the samples, a row per image."""
+    write_rows(path, [{"image": name, "samples": samples, "std": std} for name, std in sorted(uncertainty.items())])
+    print(f"uncertainty: bright where {samples} samples differ, white at std {HEAT_MAP_TOP}; {path}")
+
+
+def pick_device(name: str) -> str:
+    """A device by name; "auto" is a GPU where there is one.
+
+    Raises:
+        UserError: if it is not at hand.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -56,19 +77,19 @@ def _device(name: str) -> str:
     return name
 
 
-def _plan(source: Path, output: Path, degrade: bool, overwrite: bool) -> dict[Path, tuple[Path, Path | None]]:
-    """Where the result of every input, and its measurement if it is made here, go."""
+def _plan(source: Path, output: Path, extras: list[str], overwrite: bool) -> dict[Path, dict[str, Path]]:
+    """Where the result of every input, and the extra pictures, go."""
     from diracdiff.data.images import list_images
 
     files = [source] if source.is_file() else list_images(source)
     root = source.parent if source.is_file() else source
     stems = [file.relative_to(root).with_suffix("") for file in files]
-    plan: dict[Path, tuple[Path, Path | None]] = {}
+    plan: dict[Path, dict[str, Path]] = {}
     for file, stem in zip(files, stems, strict=True):
         name = str(file.relative_to(root)) if stems.count(stem) > 1 else str(stem)
-        measurement = output / f"{name}_measurement.png" if degrade else None
-        plan[file] = (output / f"{name}.png", measurement)
-    targets = [target for pair in plan.values() for target in pair if target is not None]
+        plan[file] = {"restored": output / f"{name}.png"} | {extra: output / f"{name}_{extra}.png" for extra in extras}
+    targets = [target for targets in plan.values() for target in targets.values()]
+    targets += [output / "uncertainty.csv"] if "uncertainty" in extras else []
     replaced = {file.resolve() for file in files} & {target.resolve() for target in targets}
     if replaced:
         raise UserError(f"output={output} would replace the input {min(replaced)}: give another folder")
@@ -100,7 +121,7 @@ def _degrade(restorer, clean: Tensor, names: list[str]) -> Tensor:
     from diracdiff.seeds import image_seed
 
     noise = ImageNoise([image_seed(restorer.seed, f"measurement/{name}") for name in names], clean.device)
-    return restorer.process.measure(clean, noise.normal(clean.shape[1:]))
+    return restorer.process.measure(clean, noise.normal(clean.shape[1:]), restorer.sampler.start)
 
 
 def _write(path: Path, image: Tensor, grey: bool) -> None:

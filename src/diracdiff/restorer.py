@@ -1,6 +1,6 @@
 """The LightningModule: a denoiser, the process it undoes, how it is trained and where to stop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,21 @@ from torch import Tensor, nn
 from diracdiff import __version__
 from diracdiff.checkpoint import KIND, read_checkpoint
 from diracdiff.errors import UserError
+from diracdiff.fidelity import Extractor
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import ImageMetrics
 from diracdiff.models.denoiser import Denoiser, Padded
 from diracdiff.optimization import Optimization
 from diracdiff.process import StochasticDegradation
 from diracdiff.recipe import from_recipe, to_recipe
-from diracdiff.samplers import ImageNoise, ReverseSampler
+from diracdiff.samplers import ImageNoise, PredictedIncrement, ReverseSampler
 from diracdiff.seeds import DROPOUT, image_seed, step_seed
-from diracdiff.tradeoff import ImageRows, Stop, scored, stopping_points
+from diracdiff.tradeoff import TARGETS, ImageRows, Stop, Walks, stop_for, stopping_points
 
-TARGETS = {"psnr": "t_DO", "lpips": "t_PO"}
-GALLERY_SIZE = 6
+PREDICTIONS = ("clean", "increment")
 MAX_SKIPPED_STEPS = 10
+LEAST_SIGMA_TO_GENERATE = 2.5
+"""Ten standard deviations of a pixel: from there on a measurement says next to nothing of its image."""
 
 
 class Restorer(pl.LightningModule):
@@ -37,15 +39,19 @@ class Restorer(pl.LightningModule):
         optimization: optimiser and learning rate.
         conditioning: what the network is told, "sigma" or "time".
         residual: predict x - y_t instead of x.
+        preconditioning: "none" or "edm", see `Denoiser`.
+        predict: "clean", the clean image x, or "increment", A_s(x) for any s < t: an incremental reconstruction
+            network, which has two conditions.
         lpips: backbone of LPIPS, or None.
+        fid: network of FID and KID, "inception" or "squeezenet", or None.
+        fid_weights: its file of weights, see `Extractor`.
         seed: of training's randomness and of evaluation's noise.
         name: of the task, for tables and folders.
 
     Attributes:
-        stopping: {"psnr": DO, "lpips": PO} of the last validation, see `stopping_points`; None where unknown.
+        stopping: {"psnr": DO, "lpips": PO, "fid": …} of the last validation, see `stopping_points`.
         curve: the last validation's trade-off curve, see `ImageRows.curve`.
-        rows: the per-image rows of the last validation or test.
-        gallery: a few images of the last validation or test on the CPU: "clean", and "mean"/"iterate" by time.
+        measured: the curve of the last validation or test.
     """
 
     def __init__(
@@ -57,22 +63,30 @@ class Restorer(pl.LightningModule):
         optimization: Optimization | None = None,
         conditioning: str = "sigma",
         residual: bool = True,
+        preconditioning: str = "none",
+        predict: str = "clean",
         lpips: str | None = "squeeze",
+        fid: str | None = None,
+        fid_weights: str | None = None,
         seed: int = 0,
         name: str = "restoration",
     ):
         super().__init__()
-        self.process = process
-        self.denoiser = Denoiser(network, process.noise, conditioning, residual)
+        if predict not in PREDICTIONS:
+            raise ValueError(f"predict must be one of {PREDICTIONS}, got {predict!r}")
+        if getattr(network, "conditions", 1) != (2 if predict == "increment" else 1):
+            raise ValueError(f"predict={predict} does not fit a network with {network.conditions} condition(s)")
+        self.process, self.predict = process, predict
+        self.denoiser = Denoiser(network, process.noise, conditioning, residual, preconditioning)
         self.denoiser.to(memory_format=torch.channels_last)
         self.loss = loss if loss is not None else IncrementalReconstructionLoss()
         self.sampler = sampler if sampler is not None else ReverseSampler()
         self.optimization = optimization if optimization is not None else Optimization()
-        self.lpips, self.seed, self.name = lpips, seed, name
+        self.lpips, self.fid, self.fid_weights, self.seed, self.name = lpips, fid, fid_weights, seed, name
         self.stopping: dict[str, Stop | None] = dict.fromkeys(TARGETS)
         self.curve: list[dict[str, Any]] = []
-        self.rows = ImageRows()
-        self.gallery: dict[str, Any] = {}
+        self.measured: list[dict[str, Any]] = []
+        self._walks: Walks | None = None
         self._metrics: ImageMetrics | None = None
         self._skipped = 0
 
@@ -92,6 +106,21 @@ class Restorer(pl.LightningModule):
         return self.denoiser.residual
 
     @property
+    def preconditioning(self) -> str:
+        """How the network's input and output are scaled."""
+        return self.denoiser.preconditioning
+
+    @property
+    def rows(self) -> ImageRows:
+        """The per-image rows of the last validation or test."""
+        return self._walks.rows if self._walks else ImageRows()
+
+    @property
+    def gallery(self) -> dict[str, Any]:
+        """A few pictures of the last validation or test, see `Walks`."""
+        return self._walks.gallery if self._walks else {}
+
+    @property
     def metrics(self) -> ImageMetrics:
         """The metrics of validation, made when first needed."""
         if self._metrics is None:
@@ -108,8 +137,11 @@ class Restorer(pl.LightningModule):
         torch.manual_seed(step_seed(self.seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        x_hat = self.denoiser(batch["y"], batch["t"])
-        loss = self.loss(self.process, x_hat, batch["x"], batch["t"])
+        x, y, t, s = (batch[key] for key in ("x", "y", "t", "s"))
+        if self.predict == "increment":
+            loss = self.loss.of_increment(self.process, self.denoiser(y, t, s), x, t, s)
+        else:
+            loss = self.loss(self.process, self.denoiser(y, t), x, t)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -139,10 +171,10 @@ class Restorer(pl.LightningModule):
         self._walk(batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.rows = self.rows.gathered()
-        if not self.rows.rows:
+        self.measured = self._walks.finish(self.seed)
+        if not self.measured:
             return
-        self.curve = self.rows.curve()
+        self.curve = self.measured
         self.stopping = stopping_points(self.curve)
         self.log("val/psnr", max(row["psnr"] for row in self.curve), prog_bar=True)
         self.log("val/ssim", max(row["ssim"] for row in self.curve))
@@ -162,21 +194,25 @@ class Restorer(pl.LightningModule):
         self._walk(batch)
 
     def on_test_epoch_end(self) -> None:
-        self.rows = self.rows.gathered()
+        self.measured = self._walks.finish(self.seed)
 
     def _start_walks(self) -> None:
-        self.rows, self.gallery = ImageRows(), {}
+        extractor = Extractor(self.fid, self.fid_weights) if self.fid else None
+        self._walks = Walks(self.metrics, extractor)
 
     def _walk(self, batch: dict[str, Any]) -> None:
-        names = [str(name) for name in batch["name"]]
-        collect = not self.gallery
-        if collect:
-            self.gallery = {"clean": _keep(batch["x"]), "mean": {}, "iterate": {}}
         states = self.sampler.states(self.process, self.denoiser, batch["y"], batch["noise"])
-        for state, output, values in scored(states, batch["x"], self.metrics):
-            self.rows.add(names, batch["seed"], state, output, values)
-            if collect:
-                self.gallery[output][round(state.t, 9)] = _keep(state.image(output))
+        self._walks.add(batch, states, lambda images: self.consistency(batch["y"], images))
+
+    @torch.no_grad()
+    def consistency(self, measurement: Tensor, images: Tensor) -> Tensor:
+        """Distance from the measurement in units of its noise, ||y - A(images)|| / (sqrt(n) sigma), (B,): 1 is perfect.
+
+        Less than 1 means that the images explain the noise as well (paper, Theorem 3.6 and Fig. 4).
+        """
+        start = self.sampler.start
+        sigma = self.sampler.sigma or self.process.sigma(start, measurement).item()
+        return self.process.residual(measurement, images.to(measurement.dtype), start).sqrt() / sigma
 
     # use
 
@@ -184,20 +220,12 @@ class Restorer(pl.LightningModule):
         """Where to stop for a target, by the last validation: {"t": …, "output": …}.
 
         Args:
-            target: "psnr" (t_DO, faithful) or "lpips" (t_PO, good-looking).
+            target: "psnr" (t_DO, faithful), "lpips" (t_PO, good-looking), "fid", "nfe=N" or "t=T".
 
         Raises:
             UserError: if the target is unknown or has no stop.
         """
-        if target not in TARGETS:
-            raise UserError(f"target must be one of {list(TARGETS)}, got {target!r}")
-        stop = self.stopping.get(target)
-        if stop is None:
-            raise UserError(
-                f"target={target} needs {TARGETS[target]}, which this checkpoint lacks: its training could not measure "
-                f"{target.upper()}; use target=psnr, or train again with the LPIPS weights at hand"
-            )
-        return stop
+        return stop_for(target, self.stopping, self.curve, self.sampler.output)
 
     def restore(
         self,
@@ -205,27 +233,69 @@ class Restorer(pl.LightningModule):
         target: str = "psnr",
         *,
         names: Sequence[str] | None = None,
-        steps: int | None = None,
-        stop: float | None = None,
     ) -> Tensor:
-        """Restore degraded images of any size.
+        """Restore degraded images of any size with `sampler`.
 
         Args:
-            measurement: y_1, (B, C, H, W), in [0, 1] up to its noise.
-            target: "psnr" or "lpips"; picks the stopping time and the output unless `stop` is given.
+            measurement: y_1, or y at the sampler's start, (B, C, H, W), in [0, 1] up to its noise.
+            target: picks the stopping time and the output, see `stop_for`.
             names: a name per image, which its noise follows from; by default its number in the batch.
-            steps: the sampler's steps, by default those of training.
-            stop: stopping time in [0, 1]; the output is the sampler's then.
 
         Returns:
             Restored images in [0, 1], (B, C, H, W).
         """
-        chosen = self.stop_for(target) if stop is None else {"t": stop, "output": self.sampler.output}
-        sampler = self.sampler.replace(steps=steps or self.sampler.steps, stop=chosen["t"], output=chosen["output"])
+        return self.samples(measurement, 1, target, names=names)[0]
+
+    def samples(
+        self, measurement: Tensor, count: int, target: str = "lpips", *, names: Sequence[str] | None = None
+    ) -> Tensor:
+        """Restore the same measurements several times: (count, B, C, H, W). The first ones are those of `restore`.
+
+        Their standard deviation over the first axis is the uncertainty of a pixel.
+
+        Raises:
+            UserError: if count is not positive, or there is no randomness to tell the samples apart.
+        """
+        if count < 1:
+            raise UserError(f"samples must be an integer of at least 1, got {count}")
+        if count > 1 and self.sampler.stochasticity == 0:
+            raise UserError(
+                f"{count} samples of one measurement would all be the same, because the sampler adds no noise: "
+                "use sampler.stochasticity=1, or samples=1"
+            )
+        stop = self.stop_for(target)
+        sampler = self.sampler.replace(stop=stop["t"], output=stop["output"])
         names = [str(i) for i in range(len(measurement))] if names is None else names
-        noise = ImageNoise([image_seed(self.seed, name) for name in names], measurement.device)
-        denoiser = Padded(self.denoiser.eval(), getattr(self.network, "multiple", 1))
-        return sampler.run(self.process, denoiser, measurement, noise).clamp(0, 1)
+        results = []
+        for k in range(count):
+            seeds = [image_seed(self.seed, name if k == 0 else f"{name}/sample{k}") for name in names]
+            noise = ImageNoise(seeds, measurement.device)
+            results.append(sampler.run(self.process, self._padded, measurement, noise).clamp(0, 1))
+        return torch.stack(results)
+
+    def generate(self, names: Sequence[str]) -> Tensor:
+        """Draw images from the prior, with noise that follows from their names: (B, C, H, W) in [0, 1].
+
+        The walk starts from y_1 = 1/2 + sigma_1 z, which suits the identity under noise that hides the image.
+
+        Raises:
+            UserError: if the noise at t = 1 does not hide the image.
+        """
+        size = self.process.degradation.image_size
+        noise = ImageNoise([image_seed(self.seed, name) for name in names], self.device)
+        y = torch.full((len(names), self.network.image_channels, size, size), 0.5, device=self.device)
+        sigma = self.process.sigma(1.0, y)
+        if sigma < LEAST_SIGMA_TO_GENERATE:
+            raise UserError(
+                f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
+                f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
+            )
+        y = y + sigma * noise.normal(y.shape[1:])
+        return self.sampler.run(self.process, self._padded, y, noise).clamp(0, 1)
+
+    @property
+    def _padded(self) -> Padded:
+        return Padded(self.denoiser.eval(), getattr(self.network, "multiple", 1))
 
     # checkpoints
 
@@ -241,18 +311,19 @@ class Restorer(pl.LightningModule):
         self.stopping, self.curve = checkpoint[KIND]["stopping"], checkpoint[KIND]["curve"]
 
 
-def _keep(images: Tensor) -> Tensor:
-    return images[:GALLERY_SIZE].detach().float().clamp(0, 1).mul(255).round().byte().cpu()
-
-
-def load(path: str | Path, device: str | torch.device = "cpu") -> Restorer:
+def load(path: str | Path, device: str | torch.device = "cpu", trust: Iterable[str] = ()) -> Restorer:
     """Load a restorer from a checkpoint alone: its recipe, its averaged weights and its stopping times.
+
+    Args:
+        path: of the checkpoint.
+        device: where to put it.
+        trust: modules outside this package whose classes it may use, see `from_recipe`.
 
     Raises:
         UserError: if the file cannot be used, see `read_checkpoint`, or its parts do not fit together.
     """
     checkpoint = read_checkpoint(path)
-    restorer = from_recipe(checkpoint[KIND]["recipe"])
+    restorer = from_recipe(checkpoint[KIND]["recipe"], trust)
     if not isinstance(restorer, Restorer):
         raise UserError(f"checkpoint={path} does not describe a restorer: give one that diracdiff.train wrote")
     try:
@@ -261,3 +332,27 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Restorer:
         raise UserError(f"checkpoint={path}: its weights do not fit its recipe") from error
     restorer.on_load_checkpoint(checkpoint)
     return restorer.eval().requires_grad_(False).to(device)
+
+
+class NetworkIncrement(PredictedIncrement):
+    """The incremental reconstruction network of a checkpoint that was trained with `task.predict=increment`.
+
+    Args:
+        checkpoint: path of the checkpoint.
+
+    Raises:
+        UserError: if it cannot be read or its network predicts clean images only.
+    """
+
+    def __init__(self, checkpoint: str | Path):
+        self.restorer = load(checkpoint)
+        if self.restorer.predict != "increment":
+            raise UserError(
+                f"sampler.increment.checkpoint={checkpoint} predicts clean images only: give one that was trained "
+                "with task.predict=increment"
+            )
+        self.checkpoint = str(checkpoint)
+        super().__init__(self._predict)
+
+    def _predict(self, y: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        return self.restorer.to(y.device)._padded(y, t, s)

@@ -19,6 +19,7 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.callbacks import Interrupted
     from diracdiff.config import build_data, build_process, build_restorer, build_trainer, write_composed
     from diracdiff.errors import UserError
+    from diracdiff.recipe import foreign_modules, to_recipe
     from diracdiff.restorer import load
 
     _name_wandb_run(cfg)
@@ -42,7 +43,7 @@ def train(cfg: DictConfig) -> None:
                 f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
                 f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
             )
-        best = load(run_dir / "best.ckpt")
+        best = load(run_dir / "best.ckpt", trust=foreign_modules(to_recipe(restorer)))
         trainer.test(best, data, verbose=False)
         if trainer.is_global_zero:
             report(best, run_dir)
@@ -73,7 +74,7 @@ def report(restorer, run_dir: Path) -> None:
     draw_samples(run_dir / "samples.png", restorer)
     print_summary(summary, f"{restorer.name}: {summary['n']} test images")
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
-    target = "psnr" if restorer.stopping["lpips"] is None else "lpips"
+    target = "psnr" if restorer.stopping.get("lpips") is None else "lpips"
     folder = os.path.relpath(run_dir)
     print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     print("restore degraded images with:")

@@ -17,10 +17,10 @@ from diracdiff.seeds import DEGRADATION, image_seed, step_seed
 class ImageDataModule(pl.LightningDataModule):
     """Batches of clean and degraded images for every data set and every process.
 
-    A training batch is {"x": (B, 3, S, S) in [0, 1], "t": (B,) in [0, 1), "y": (B, 3, S, S)}, where t and the noise
-    follow from (seed, step, rank). Any other batch is {"x", "y", "name": list of str, "index": (B,),
-    "seed": list of int, "noise": ImageNoise}, where y measures x at t = 1 and the noise follows from
-    (seed, name) of each image; "noise" has drawn the measurement and goes on from there.
+    A training batch is {"x": (B, 3, S, S) in [0, 1], "t": (B,) in [0, 1), "s": (B,) in [0, t), "y": (B, 3, S, S)},
+    where times and noise follow from (seed, step, rank). Any other batch is {"x", "y", "name": list of str,
+    "index": (B,), "seed": list of int, "noise": ImageNoise}, where y measures x at `start` and the noise follows
+    from (seed, name) of each image; "noise" has drawn the measurement and goes on from there.
 
     The module shards the data itself: use Trainer(use_distributed_sampler=False).
 
@@ -32,6 +32,7 @@ class ImageDataModule(pl.LightningDataModule):
         num_workers: loader processes per device.
         val_images: validate on so many images at most, evenly spread over the split; None: on all.
         test_images: the same for testing.
+        start: time of the measurements outside training, in (0, 1].
         seed: of the order, the training times and all noise.
     """
 
@@ -44,6 +45,7 @@ class ImageDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         val_images: int | None = None,
         test_images: int | None = None,
+        start: float = 1.0,
         seed: int = 0,
     ):
         super().__init__()
@@ -59,7 +61,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers = num_workers
         self.val_images, self.test_images = val_images, test_images
-        self.seed = seed
+        self.start, self.seed = start, seed
         # With fewer images than devices, some device has nothing to evaluate.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._splits: dict[str, Dataset] = {}
@@ -121,7 +123,7 @@ class ImageDataModule(pl.LightningDataModule):
         x = batch["x"]
         seeds = [image_seed(self.seed, name) for name in batch["name"]]
         noise = ImageNoise(seeds, x.device)
-        y = self.process.measure(x, noise.normal(x.shape[1:], x.dtype))
+        y = self.process.measure(x, noise.normal(x.shape[1:], x.dtype), self.start)
         return {**batch, "y": y, "seed": seeds, "noise": noise}
 
     def _training_batch(self, x: torch.Tensor) -> dict:
@@ -132,7 +134,8 @@ class ImageDataModule(pl.LightningDataModule):
         generator = torch.Generator(x.device).manual_seed(seed)
         t = torch.rand(len(x), generator=generator, device=x.device)
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        return {"x": x, "t": t, "y": self.process.sample(x, t, noise)}
+        s = t * torch.rand(len(x), generator=generator, device=x.device)
+        return {"x": x, "t": t, "s": s, "y": self.process.sample(x, t, noise)}
 
     def _eval_loader(self, name: str) -> DataLoader:
         images = self.split(name)

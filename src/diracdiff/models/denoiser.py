@@ -2,23 +2,35 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diracdiff.shapes import as_time
+from diracdiff.shapes import as_time, per_image
 
-CONDITIONING = ("sigma", "time")
+CONDITIONING = ("sigma", "log_sigma", "time")
+PRECONDITIONING = ("none", "edm")
+DATA_MEAN, DATA_STD = 0.5, 0.25
+"""Mean and standard deviation of pixels that the "edm" preconditioning assumes, in the [0, 1] range."""
 
 
 class Denoiser(nn.Module):
     """x_hat(y, t) = y + F(y, sigma_t) (paper, Section 4).
 
+    With "edm" preconditioning, x_hat = m + c_skip (y - m) + c_out F(c_in (y - m), level), where m is the mean of a
+    pixel and the scales follow from sigma_t and the standard deviation of a pixel (Karras et al. 2022, Table 1): for
+    noise that is much larger than the image.
+
+    A network with two conditions is an incremental reconstruction network: it is told t - s as well and predicts
+    A_s(x), the image itself at s = 0.
+
     Args:
         network: F, maps images (B, C, H, W) and levels (B,) to images.
         noise: sigma_t.
-        conditioning: what the network is told: "sigma", the noise level, or "time", t itself (needed where the
-            noise does not change with t).
+        conditioning: what the network is told: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time",
+            t itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
+        preconditioning: "none" or "edm", which takes the place of `residual`.
     """
 
     def __init__(
@@ -27,17 +39,36 @@ class Denoiser(nn.Module):
         noise: Callable[[Tensor], Tensor],
         conditioning: str = "sigma",
         residual: bool = True,
+        preconditioning: str = "none",
     ):
         super().__init__()
         if conditioning not in CONDITIONING:
             raise ValueError(f"conditioning must be one of {CONDITIONING}, got {conditioning!r}")
+        if preconditioning not in PRECONDITIONING:
+            raise ValueError(f"preconditioning must be one of {PRECONDITIONING}, got {preconditioning!r}")
         self.network, self.noise = network, noise
-        self.conditioning, self.residual = conditioning, residual
+        self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
+        self.incremental = getattr(network, "conditions", 1) == 2
 
-    def forward(self, y: Tensor, t: Tensor) -> Tensor:
-        """x_hat, (B, C, H, W), for y (B, C, H, W) and t () or (B,)."""
+    def forward(self, y: Tensor, t: Tensor, s: Tensor | None = None) -> Tensor:
+        """x_hat, (B, C, H, W), for y (B, C, H, W) and t () or (B,); with an incremental network A_s(x), s < t.
+
+        Raises:
+            ValueError: if `s` is given to a network that predicts the clean image only.
+        """
+        if s is not None and not self.incremental:
+            raise ValueError("this network predicts the clean image only: s must be None")
         t = as_time(t, y).expand(len(y))
-        level = self.noise(t) if self.conditioning == "sigma" else t
+        sigma = self.noise(t)
+        level = {"sigma": sigma, "log_sigma": sigma.log() / 4, "time": t}[self.conditioning]
+        if self.incremental:
+            level = torch.stack([level, t if s is None else t - as_time(s, y)], dim=1)
+        if self.preconditioning == "edm":
+            total = (sigma**2 + DATA_STD**2).sqrt()
+            skip, scale = (DATA_STD / total) ** 2, sigma * DATA_STD / total
+            centred = y - DATA_MEAN
+            output = self.network(centred / per_image(total, y), level)
+            return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * output
         output = self.network(y, level)
         return y + output if self.residual else output
 
@@ -46,16 +77,16 @@ class Padded:
     """A denoiser for images of any size: pads by reflection to a multiple, denoises, crops back.
 
     Args:
-        denoiser: maps (y, t) to x_hat.
+        denoiser: maps (y, t), or (y, t, s), to images.
         multiple: height and width that the denoiser needs are multiples of this.
     """
 
     def __init__(self, denoiser: Callable[[Tensor, Tensor], Tensor], multiple: int):
         self.denoiser, self.multiple = denoiser, multiple
 
-    def __call__(self, y: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, y: Tensor, *times: Tensor) -> Tensor:
         height, width = y.shape[-2:]
         bottom, right = -height % self.multiple, -width % self.multiple
         mode = "reflect" if bottom < height and right < width else "replicate"
         padded = F.pad(y, (0, right, 0, bottom), mode=mode)
-        return self.denoiser(padded, t)[..., :height, :width]
+        return self.denoiser(padded, *times)[..., :height, :width]

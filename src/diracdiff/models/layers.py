@@ -54,15 +54,15 @@ class FIR(nn.Module):
 
 
 class FourierEmbedding(nn.Module):
-    """Random Fourier features of the noise level: (B,) -> (B, channels)."""
+    """Random Fourier features of conditioning values: (B,) -> (B, channels) or (B, k) -> (B, k channels)."""
 
     def __init__(self, channels: int, scale: float = 16.0):
         super().__init__()
         self.register_buffer("frequencies", torch.randn(channels // 2) * scale)
 
     def forward(self, level: Tensor) -> Tensor:
-        phase = 2 * math.pi * level.float().unsqueeze(1) * self.frequencies.float()
-        return torch.cat([phase.sin(), phase.cos()], dim=1)
+        phase = 2 * math.pi * level.float().unsqueeze(-1) * self.frequencies.float()
+        return torch.cat([phase.sin(), phase.cos()], dim=-1).flatten(1)
 
 
 class Attention(nn.Module):

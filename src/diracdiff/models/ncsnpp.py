@@ -36,6 +36,7 @@ class NCSNpp(nn.Module):
         patch: the first resolution works on patches of this side (pixel unshuffle), which is cheaper; 1 is the
             published network.
         embedding_scale: standard deviation of the random frequencies of the noise embedding.
+        conditions: number of values that the network is told: 1, the noise level, or more.
 
     Raises:
         ValueError: if an argument breaks its rule.
@@ -51,9 +52,10 @@ class NCSNpp(nn.Module):
         image_channels: int = 3,
         patch: int = 1,
         embedding_scale: float = 16.0,
+        conditions: int = 1,
     ):
         super().__init__()
-        for name, value in {"channels": channels, "blocks": blocks, "patch": patch}.items():
+        for name, value in {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if channels % 4 or not multipliers or min(multipliers) < 1:
@@ -65,11 +67,12 @@ class NCSNpp(nn.Module):
         self.channels, self.multipliers, self.blocks = channels, list(multipliers), blocks
         self.attention_levels, self.dropout = list(attention_levels), dropout
         self.image_channels, self.patch, self.embedding_scale = image_channels, patch, embedding_scale
+        self.conditions = conditions
 
         width = 4 * channels
         self.embedding = nn.Sequential(
             FourierEmbedding(2 * channels, embedding_scale),
-            linear(2 * channels, width),
+            linear(2 * channels * conditions, width),
             nn.SiLU(),
             linear(width, width),
             nn.SiLU(),
@@ -119,7 +122,7 @@ class NCSNpp(nn.Module):
 
         Args:
             y: (B, C, H, W), H and W multiples of `multiple`.
-            level: noise levels, (B,).
+            level: noise levels, (B,); with several conditions, (B, conditions).
 
         Returns:
             (B, C, H, W).
@@ -129,6 +132,8 @@ class NCSNpp(nn.Module):
         """
         if y.ndim != 4 or y.shape[1] != self.image_channels:
             raise ValueError(f"images must have shape (B, {self.image_channels}, H, W), got {tuple(y.shape)}")
+        if level[0].numel() != self.conditions:
+            raise ValueError(f"the network takes {self.conditions} conditioning values per image, got {level.shape}")
         if y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:
             raise ValueError(f"height and width must be multiples of {self.multiple}, got {y.shape[-2]}x{y.shape[-1]}")
         embedding = self.embedding(level)

@@ -1,0 +1,293 @@
+"""The choices of the method as a user types them: samplers, targets, own operators, generation."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import needs_lpips
+from PIL import Image
+from test_cli import BRIEF, SMALL, call, command, folder, refused, run  # noqa: F401 (fixtures)
+
+from diracdiff.errors import UserError
+from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.metrics import interval
+from diracdiff.models import Denoiser, NCSNpp
+from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
+from diracdiff.noise import GeometricNoise
+from diracdiff.restorer import load
+
+OPERATOR = """
+import torch
+from diracdiff.degradations import Degradation
+
+
+class Fade(Degradation):
+    in_pixels = False
+
+    def apply(self, x, size):
+        return x * (1 - size.reshape(-1, 1, 1, 1))
+
+
+class Shrinking(Fade):
+    def apply(self, x, size):
+        return x[..., ::2, ::2]
+"""
+
+
+@pytest.fixture
+def evaluated(run, folder, tmp_path, call):  # noqa: F811
+    """Evaluate the training of test_cli; returns the folder with the results."""
+    _, latest, _ = run
+
+    def evaluate(*overrides, output="out"):
+        asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
+        status, errors = call("evaluate", *asked, f"output={output}", *overrides)
+        assert (status, errors) == (0, [])
+        return tmp_path / output
+
+    return evaluate
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# samplers
+
+
+@pytest.mark.parametrize(
+    ("overrides", "calls"),
+    [
+        (["sampler/increment=small_look_ahead"], 4),
+        (["sampler/increment=look_back"], 4),
+        (["sampler/increment=small_look_back", "sampler.increment.delta=0.02"], 4),
+        (["sampler/increment=exact_look_back"], 4),
+        (["sampler/guidance=std", "sampler.guidance.step=0.2"], 4),
+        (["sampler/guidance=error", "sampler.stochasticity=1"], 4),
+        (["sampler/grid=power", "sampler.grid.exponent=1.5"], 4),
+        (["sampler=heun", "sampler.steps=3"], 6),
+        (["sampler.start=0.5", "sampler.sigma=0.01", "sampler.steps=2"], 2),
+        (["sampler=euler", "sampler.steps=5"], 5),
+    ],
+)
+def test_every_part_of_the_sampler_can_be_chosen_when_evaluating(evaluated, overrides, calls):
+    last = rows(evaluated(*overrides, "lpips=null") / "curve.csv")[-1]
+    assert (float(last["t"]), int(last["nfe"])) == (0, calls)
+
+
+def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):  # noqa: F811
+    _, latest, _ = run
+    asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], "trainer=cpu"]
+    for overrides, parts in [
+        (["sampler/increment=small_look_ahead", "sampler.increment.delta=0.3"], ["smallest step, 0.25, got 0.3"]),
+        (["sampler.solver=heun", "sampler.stochasticity=1"], ["sampler.stochasticity=0"]),
+        (["sampler.start=2"], [r"start must lie in \(0, 1\], got 2"]),
+        (["sampler.sigma=0.2"], ["sigma=0.2 is more noise than this model knows"]),
+        (["sampler/grid=adaptive", "sampler.grid.path=absent.csv"], ["no table of times absent.csv"]),
+        (
+            ["sampler/increment=network", f"sampler.increment.checkpoint={latest}/best.ckpt"],
+            ["predicts clean images only"],
+        ),
+        (["split=test", "tuned=x.ckpt"], ["tuned=x.ckpt .* needs split=val"]),
+        (["target=nfe=0"], ["N an integer of at least 1, got 'nfe=0'"]),
+        (["fid=resnet"], ["fid must be one of .* got 'resnet'"]),
+    ]:
+        refused(call("evaluate", *asked, *overrides), *parts)
+
+
+# reports
+
+
+def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
+    out = evaluated("target=t=0.5", "lpips=null")
+    expected = {"evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex"}
+    assert {path.name for path in out.iterdir()} == expected | {"tradeoff.png", "consistency.png", "samples.png"}
+    summary = json.loads((out / "evaluation.json").read_text())
+    assert summary["target"]["t"] == 0.5 and summary["target"]["nfe"] == 3
+    table = (out / "table.md").read_text().splitlines()
+    assert (
+        table[0].startswith("| stop at | t | output | calls | s/image | psnr | ssim |")
+        and "| target | 0.50 |" in table[-3]
+    )
+    psnr = summary["target"]["psnr"]
+    assert f"| {psnr:.2f} [" in table[-3]
+    tex = (out / "table.tex").read_text()
+    assert tex.count(r"\\") == 6 and "s/image" in tex and not re.search(r"(?<!\\)_", tex.split("\n", 1)[1])
+    per_image = [row for row in rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "mean"]
+    assert len(per_image) == 3 and np.mean([float(r["psnr"]) for r in per_image]) == pytest.approx(psnr)
+    seconds = [float(row["seconds"]) for row in rows(out / "curve.csv") if row["output"] == "mean"]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+
+
+def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
+    from test_recipe import restorer
+
+    module = restorer()
+    x = torch.rand(2, 3, 16, 16)
+    z = torch.randn_like(x)
+    y = module.process.measure(x, z)
+    assert torch.allclose(module.consistency(y, x), z.square().flatten(1).mean(1).sqrt(), rtol=1e-3)
+
+
+@needs_lpips
+def test_fid_and_kid_are_named_by_their_network_and_do_not_depend_on_the_batch(evaluated, torch_home):
+    curves = [
+        rows(evaluated("fid=squeezenet", f"loader.eval_batch_size={b}", output=f"o{b}") / "curve.csv") for b in (1, 3)
+    ]
+    assert {"fid_squeezenet", "kid_squeezenet"} <= curves[0][0].keys()
+    for one, three in zip(*curves, strict=True):
+        assert float(one["fid_squeezenet"]) == pytest.approx(float(three["fid_squeezenet"]), rel=1e-3)
+
+
+def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, run, tmp_path):  # noqa: F811
+    out = evaluated("split=val", "tuned=tuned.ckpt", "sampler.steps=8", "sampler.stochasticity=1", "lpips=null")
+    tuned = load(tmp_path / "tuned.ckpt")
+    assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
+    best = max(rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
+    assert tuned.stopping["psnr"] == {"t": float(best["t"]), "output": best["output"]}
+    assert tuned.stopping["lpips"] is None
+    original = load(run[1] / "best.ckpt")
+    assert all(torch.equal(a, b) for a, b in zip(original.parameters(), tuned.parameters(), strict=True))
+
+
+def test_interval_is_the_bootstrap_s():
+    values = np.random.default_rng(0).normal(30, 2, 400).tolist()
+    low, high = interval(values)
+    half = 1.96 * np.std(values) / np.sqrt(400)
+    assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.03)
+    assert interval([1.0, 1.0]) == (1.0, 1.0)
+
+
+# uncertainty
+
+
+def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, image_folder):  # noqa: F811
+    _, latest, _ = run
+    asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "target=t=0", "sampler.stochasticity=1"]
+    assert call("restore", *asked, "output=one") == (0, [])
+    assert call("restore", *asked, "output=many", "samples=3") == (0, [])
+    assert {path.name for path in (tmp_path / "many").iterdir()} == {"05.png", "05_uncertainty.png", "uncertainty.csv"}
+    assert (tmp_path / "one/05.png").read_bytes() == (tmp_path / "many/05.png").read_bytes()
+    (row,) = rows(tmp_path / "many/uncertainty.csv")
+    assert row["samples"] == "3" and float(row["std"]) > 1e-4
+    assert Image.open(tmp_path / "many/05_uncertainty.png").size == (40, 40)
+    dull = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "output=dull", "samples=3"]
+    refused(call("restore", *dull), "3 samples .* would all be the same", "sampler.stochasticity=1")
+    assert not (tmp_path / "dull").exists()
+
+
+def test_samples_differ_and_do_not_depend_on_company():
+    from test_recipe import restorer
+
+    module = restorer().eval()
+    y = torch.rand(2, 3, 16, 16)
+    samples = module.samples(y, 3, "t=0", names=["a", "b"])
+    assert samples.shape == (3, 2, 3, 16, 16) and samples.std(0).min() >= 0 and samples.std(0).mean() > 1e-4
+    assert torch.allclose(samples[:, 1:], module.samples(y[1:], 3, "t=0", names=["b"]), atol=1e-5)
+    assert torch.allclose(samples[0], module.restore(y, "t=0", names=["a", "b"]), atol=1e-6)
+
+
+# the incremental reconstruction network
+
+
+@pytest.mark.parametrize("preconditioning", ["none", "edm"])
+def test_an_incremental_network_predicts_every_severity(preconditioning):
+    network = NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    denoiser = Denoiser(network, GeometricNoise(), preconditioning=preconditioning)
+    y, t = torch.rand(2, 3, 16, 16), torch.tensor([0.5, 0.8])
+    x_hat = denoiser(y, t)
+    assert torch.equal(x_hat, denoiser(y, t, torch.zeros(2)))
+    assert (x_hat - denoiser(y, t, t / 2)).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="s must be None"):
+        Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), GeometricNoise())(y, t, t)
+
+
+def test_loss_of_an_increment_is_zero_at_the_truth(process):
+    x, t = torch.rand(3, 3, 32, 32), torch.tensor([0.2, 0.5, 1.0])
+    s, loss = t / 2, IncrementalReconstructionLoss()
+    assert loss.of_increment(process, process.mean(x, s), x, t, s) == 0
+    off = loss.of_increment(process, process.mean(x, s) + 0.1, x, t, s)
+    assert off.item() == pytest.approx((0.01 / process.noise(t) ** 2).mean().item(), rel=1e-4)
+
+
+def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evaluated):  # noqa: F811
+    asked = ["task=inpaint", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
+    done = command("train", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trained = tmp_path / "runs" / "latest" / "best.ckpt"
+    assert load(trained).predict == "increment" and load(trained).curve
+    with_network = evaluated("sampler/increment=network", f"sampler.increment.checkpoint={trained}", "lpips=null")
+    without = evaluated("lpips=null", output="without")
+    ends = [rows(path / "curve.csv")[-1]["psnr"] for path in (with_network, without)]
+    assert ends[0] != ends[1]
+
+
+# noise alone
+
+
+def test_edm_preconditioning_is_table_1():
+    class Probe(torch.nn.Module):
+        def forward(self, y, level):
+            self.seen = y, level
+            return torch.ones_like(y)
+
+    probe, y = Probe(), torch.rand(2, 3, 8, 8)
+    denoiser = Denoiser(probe, GeometricNoise(0.01, 10), "log_sigma", preconditioning="edm")
+    x_hat, sigma = denoiser(y, torch.tensor([0.5, 1.0])), GeometricNoise(0.01, 10)(torch.tensor([0.5, 1.0]))
+    total = sigma**2 + DATA_STD**2
+    shape = (2, 1, 1, 1)
+    assert torch.allclose(probe.seen[0], (y - DATA_MEAN) / total.sqrt().reshape(shape))
+    assert torch.allclose(probe.seen[1], sigma.log() / 4)
+    skip, out = (DATA_STD**2 / total).reshape(shape), (sigma * DATA_STD / total.sqrt()).reshape(shape)
+    assert torch.allclose(x_hat, DATA_MEAN + skip * (y - DATA_MEAN) + out, atol=1e-6)
+
+
+def test_loss_weights_of_edm_make_the_untrained_loss_even(process):
+    x, t = torch.zeros(1, 3, 32, 32), torch.tensor([0.7])
+    sigma = process.noise(t).item()
+    loss = IncrementalReconstructionLoss(1.0, data_std=0.25)(process, torch.ones_like(x), x, t)
+    assert loss.item() == pytest.approx(1 / sigma**2 + 16, rel=1e-4)
+    with pytest.raises(ValueError, match="data_std must be positive or null, got 0"):
+        IncrementalReconstructionLoss(0.0, data_std=0)
+
+
+def test_denoise_trains_and_generates(tmp_path, folder, run, call):  # noqa: F811
+    done = command("train", "task=denoise", *folder, *SMALL, *BRIEF, "lpips=null", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    asked = ["checkpoint=runs/latest/best.ckpt", "sampler.steps=6"]
+    assert call("sample", *asked, "images=3", "output=three") == (0, [])
+    assert call("sample", *asked, "images=2", "output=two", "batch_size=1") == (0, [])
+    pictures = [np.asarray(Image.open(tmp_path / f"three/{i:05d}.png"), dtype=int) for i in range(3)]
+    assert pictures[0].shape == (32, 32, 3) and abs(pictures[0] - pictures[1]).mean() > 1
+    assert abs(pictures[1] - np.asarray(Image.open(tmp_path / "two/00001.png"), dtype=int)).max() <= 1
+    refused(call("sample", *asked, "images=0"), "images must be an integer of at least 1, got 0")
+    refused(call("sample", f"checkpoint={run[1]}/best.ckpt"), "sigma_1 of at least 2.5 .* got 0.05", "task=denoise")
+
+
+# a user's own operator
+
+
+def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call):  # noqa: F811
+    (tmp_path / "my_module.py").write_text(OPERATOR)
+    asked = ["task=custom", "task.severity=[0,0.8]", *folder, *SMALL, *BRIEF, "lpips=null"]
+    done = command("train", *asked, "task.degradation._target_=my_module.Fade", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = command("train", *asked, "task.degradation._target_=my_module.Shrinking", cwd=tmp_path)
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and "Shrinking" in error and "shape" in error and "Traceback" not in done.stderr
+    restore = ["checkpoint=runs/latest/best.ckpt", f"input={image_folder}/05.png"]
+    done = command("restore", *restore, cwd=tmp_path)
+    assert done.returncode == 2 and "add trust=[my_module]" in done.stderr
+    done = command("restore", *restore, "trust=[my_module]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "restored/05.png").size == (40, 40)
+    done = command("restore", *restore, "trust=[my_module]", "output=x", cwd=image_folder.parent)
+    assert done.returncode == 2 and "does not exist" in done.stderr
+    with pytest.raises(UserError, match="needs the module my_module: run from its folder"):
+        load(tmp_path / "runs/latest/best.ckpt", trust=["my_module"])
