@@ -65,7 +65,6 @@ class Extractor:
         """`kid_<network>`, the column of KID."""
         return f"kid_{self.name}"
 
-    @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Features of images in [0, 1], (B, 3, H, W), clipped and rounded to 8 bits as in a PNG: (B, D) on the CPU.
 
@@ -82,7 +81,7 @@ class Extractor:
                 f"fid=squeezenet needs images of at least {SQUEEZENET_SIDE} pixels a side, got {tuple(images.shape)}"
             )
         broken = images.isnan().flatten(1).any(1)
-        pixels = images.float().nan_to_num().clamp(0, 1).mul(255).round().byte()
+        pixels = images.float().clamp(0, 1).mul(255).round().byte()
         full_precision = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
         with torch.autocast(images.device.type, enabled=False), full_precision:
             (features,) = self._network.to(images.device)(pixels)
