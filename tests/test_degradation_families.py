@@ -15,6 +15,7 @@ from diracdiff.degradations import (
     LinearSeverity,
     MotionBlur,
     SuperResolution,
+    fourier,
 )
 from diracdiff.recipe import from_recipe, to_recipe
 
@@ -64,6 +65,12 @@ def test_low_pass_multiplies_cosines_by_a_response_that_never_grows(n):
     factor, frequency = 1 + 3 * TIMES.unsqueeze(1), torch.arange(n) / n
     assert (gain[frequency >= 1 / factor].abs() < 1e-12).all()
     assert (gain[(frequency <= 0.5 / factor)] > 1 - 1e-12).all()
+
+
+def test_roll_off_has_the_stated_form():
+    gain, _, _ = response(SuperResolution(LinearSeverity(1, 4)), 24)
+    a = (1 - 4 * 4 / 24) / (0.5 * (1 - 1 / 4))
+    assert gain[-1, 4].item() == pytest.approx(a**2 * (3 - 2 * a)) and 0 < a < 1
 
 
 def test_low_pass_is_continuous_in_time():
@@ -209,6 +216,7 @@ def test_lines_go_for_good_and_the_centre_stays():
 
 def test_lines_go_in_a_seeded_order_with_high_frequencies_first():
     def missing(seed):
+        fourier._turns.cache_clear()
         return 1 - FourierUndersampling(LinearSeverity(0, 0.75), seed=seed).mask(torch.tensor([0.25, 0.9]), 256)
 
     assert torch.equal(missing(1), missing(1)) and not torch.equal(missing(1), missing(2))
