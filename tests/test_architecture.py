@@ -14,12 +14,12 @@ LAYERS = [
     ["degradations", "noise"],
     ["process"],
     ["losses", "samplers", "models"],
-    ["recipe", "checkpoint", "optimization", "metrics", "files"],
+    ["recipe", "checkpoint", "optimization", "metrics", "files", "official"],
     ["tradeoff"],
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],
     ["config", "cli"],
-    ["train", "evaluate", "restore", "__main__"],
+    ["train", "evaluate", "restore", "import_official", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

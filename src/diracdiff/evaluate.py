@@ -31,7 +31,8 @@ def evaluate(cfg: DictConfig) -> None:
     stopping = dict(restorer.stopping)
     walk(restorer, data, verbose=False)
     if trainer.is_global_zero:
-        restorer.stopping = stopping  # those of training, whatever was measured here
+        # Those of training, whatever was measured here; where it found none, those of the validation images.
+        restorer.stopping = {target: stop or restorer.stopping[target] for target, stop in stopping.items()}
         write_rows(rows_path, restorer.rows.rows)
         summary = write_summary(summary_path, restorer)
         print_summary(summary, f"{restorer.name}: {summary['n']} images, {summary['steps']} steps, seed {cfg.seed}")

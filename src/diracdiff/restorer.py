@@ -192,6 +192,11 @@ class Restorer(pl.LightningModule):
         if target not in TARGETS:
             raise UserError(f"target must be one of {list(TARGETS)}, got {target!r}")
         stop = self.stopping.get(target)
+        if not any(self.stopping.values()):
+            raise UserError(
+                f"target={target} needs {TARGETS[target]}, but this checkpoint was never validated: give stop=…, a "
+                "time in [0, 1], such as the one that diracdiff.evaluate split=val finds"
+            )
         if stop is None:
             raise UserError(
                 f"target={target} needs {TARGETS[target]}, which this checkpoint lacks: its training could not measure "
