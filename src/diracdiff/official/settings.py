@@ -1,4 +1,8 @@
-"""What else their file says: architecture, operator, noise, what the network is told, and the loss."""
+"""What else their file says: architecture, operator, noise, what the network is told, and the loss.
+
+Their Gaussian hole is centred on pixel 128 of 256, ours between pixels 127 and 128: the masks differ by 0.005 in the
+root mean square, a tenth of the noise of the measurement.
+"""
 
 from argparse import Namespace
 from collections.abc import Mapping
