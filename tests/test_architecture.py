@@ -14,12 +14,12 @@ LAYERS = [
     ["degradations", "noise"],
     ["process"],
     ["losses", "samplers", "models"],
-    ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files"],
+    ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files", "official"],
     ["tradeoff"],
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],
     ["config", "cli"],
-    ["train", "evaluate", "restore", "sample", "__main__"],
+    ["train", "evaluate", "restore", "sample", "import_official", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

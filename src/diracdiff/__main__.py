@@ -8,6 +8,7 @@ COMMANDS = {
     "restore": "restore images that are degraded",
     "evaluate": "measure a restorer on a data set",
     "sample": "generate images with a restorer of task=denoise",
+    "import_official": "turn weights that the authors released into a checkpoint",
 }
 
 

@@ -102,7 +102,7 @@ def one_line(error: Exception | str) -> str:
 
 
 def _quoted(argument: str) -> str:
-    """Quote the value of a path or a target, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas."""
+    """Quote a value of free text, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas."""
     key, separator, value = argument.partition("=")
     if separator and key in FREE_TEXT and re.search(r"[^\w./~+-]", value) and value[0] not in "'\"":
         return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'

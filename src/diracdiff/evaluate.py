@@ -51,7 +51,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.tuned:
         _write_tuned(cfg.checkpoint, cfg.tuned, restorer)
         stopping |= restorer.stopping
-    restorer.stopping = stopping  # those of training, unless they were to be found here
+    # Those of training, unless they were to be found here; where it found none, those of the validation images.
+    restorer.stopping = {target: stop or restorer.stopping.get(target) for target, stop in stopping.items()}
     title = f"{restorer.name}: {restorer.measured[0]['n']} images of the {cfg.split} split"
     write_rows(folder / "images.csv", restorer.rows.rows)
     write_rows(folder / "curve.csv", restorer.measured)

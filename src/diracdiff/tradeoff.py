@@ -254,6 +254,11 @@ def stop_for(target: str, stopping: dict[str, Stop | None], curve: list[dict[str
     if target not in TARGETS:
         raise UserError(f"{TARGET_RULE}, got {target!r}")
     stop = stopping.get(target)
+    if not any(stopping.values()):
+        raise UserError(
+            f"target={target} needs {TARGETS[target]}, but this checkpoint was never validated: give target=t=T, or "
+            "find its stopping times with python -m diracdiff.evaluate split=val tuned=…"
+        )
     if stop is None:
         remedy = {
             "psnr": "measure it with python -m diracdiff.evaluate split=val tuned=…",
