@@ -15,11 +15,12 @@ LAYERS = [
     ["process"],
     ["losses", "samplers", "models"],
     ["recipe", "checkpoint", "optimization", "metrics", "files"],
-    ["tradeoff"],
+    ["tradeoff", "dissimilarities"],
+    ["scheduling"],
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],
     ["config", "cli"],
-    ["train", "evaluate", "restore", "__main__"],
+    ["train", "evaluate", "restore", "schedule", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

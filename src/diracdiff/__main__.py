@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
     "evaluate": "measure a restorer on a data set",
+    "schedule": "find how a task's severity should grow with time",
 }
 
 
