@@ -15,11 +15,12 @@ LAYERS = [
     ["process"],
     ["losses", "samplers", "models"],
     ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files", "official"],
-    ["tradeoff"],
+    ["tradeoff", "dissimilarities"],
+    ["scheduling"],
     ["restorer"],
     ["report", "callbacks", "ema", "loggers", "data"],
     ["config", "cli"],
-    ["train", "evaluate", "restore", "sample", "import_official", "__main__"],
+    ["train", "evaluate", "restore", "sample", "schedule", "import_official", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -265,7 +265,7 @@ def test_a_checkpoint_becomes_one_of_ours(run):
     assert torch.allclose(restorer.denoiser(y, t), expected, atol=1e-5 * expected.abs().max().item())
     assert restorer.process.degradation.image_size == 32 and restorer.name == "deblur"
     assert restorer.process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.1010, abs=1e-3)
-    assert restorer.loss.look_ahead == 1.0 and restorer.stopping == {"psnr": None, "lpips": None}
+    assert restorer.loss.look_ahead == 1.0 and restorer.stopping == dict.fromkeys(("psnr", "lpips", "fid"))
     parameters = f"{sum(p.numel() for p in restorer.parameters()):,}"
     for part in ("tiny", parameters, "weights as saved", "deblur", "published_blur", "0.01 to 0.05", "split=val"):
         assert part in printed
@@ -284,18 +284,19 @@ def test_an_imported_checkpoint_is_measured_and_restores(run, monkeypatch, image
     image = f"input={image_folder / '00.png'}"
     with pytest.raises(SystemExit):
         call(restore, image)
-    assert "never validated: give stop=" in capsys.readouterr().err
-    call(restore, image, "stop=0.9")
+    assert "never validated: give target=t=T" in capsys.readouterr().err
+    call(restore, image, "target=t=0.9")
     assert Path("restored/00.png").exists()
     data = ["dataset=folder", f"dataset.root={image_folder}", "dataset.val_fraction=0.125", "loader.val_images=2"]
-    call(evaluate, *data, "split=val", "steps=3", "lpips=null", "trainer=cpu")
+    call(evaluate, *data, "split=val", "sampler.steps=3", "lpips=null", "trainer=cpu", "tuned=tuned.ckpt")
+    tuned = load("tuned.ckpt").stopping["psnr"]
     rows = read_rows("evaluation/images.csv")
     found = json.loads(Path("evaluation/evaluation.json").read_text())["do"]
     means = defaultdict(list)
     for row in rows:
         means[float(row["t"]), row["output"]].append(float(row["psnr"]))
     best = max(means, key=lambda key: sum(means[key]))
-    assert (found["t"], found["output"]) == best
+    assert (found["t"], found["output"]) == best == tuple(tuned.values())
 
 
 def averages(kind, trained, average):

@@ -9,6 +9,7 @@ COMMANDS = {
     "evaluate": "measure a restorer on a data set",
     "sample": "generate images with a restorer of task=denoise",
     "import_official": "turn weights that the authors released into a checkpoint",
+    "schedule": "find how a task's severity should grow with time",
 }
 
 

@@ -65,8 +65,8 @@ def import_official(cfg: DictConfig) -> None:
         f"denoiser: told {restorer.conditioning}, residual={restorer.residual}; loss {hyper.get('loss_type')}: {loss}"
     )
     print(f"written: {cfg.output}")
-    print("its stopping times are unknown; find them, then restore with stop=…:")
-    print(f"  python -m diracdiff.evaluate checkpoint={cfg.output} split=val dataset=… output=evaluation")
+    print("its stopping times are unknown; find them with")
+    print(f"  python -m diracdiff.evaluate checkpoint={cfg.output} split=val dataset=… tuned=tuned.ckpt")
 
 
 def _check(cfg: DictConfig) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class ImageMetrics:
     def _compare(self, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
         values = {
             "psnr": peak_signal_noise_ratio(restored, clean, data_range=(0.0, 1.0), dim=(1, 2, 3), reduction="none"),
-            "ssim": ssim(restored, clean, SSIM_WINDOW, padding="valid").flatten(1).mean(1),
+            "ssim": structural_similarity(restored, clean),
         }
         if self._network is not None:
             self._network.to(clean.device)
@@ -75,8 +75,26 @@ class ImageMetrics:
         return {name: value.cpu() for name, value in values.items()}
 
 
+def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
+    """Wang's SSIM of images in [0, 1], (B, C, H, W), of at least SSIM_WINDOW pixels a side: (B,)."""
+    return ssim(a, b, SSIM_WINDOW, padding="valid").flatten(1).mean(1)
+
+
 @functools.cache
 def _load_lpips(backbone: str, folder: str) -> torch.nn.Module | None:
+    try:
+        return load_lpips(backbone)
+    except UserError as error:
+        warn(f"LPIPS is left out: {error}. Without LPIPS there is no t_PO.")
+        return None
+
+
+def load_lpips(backbone: str) -> torch.nn.Module:
+    """The LPIPS network with a backbone of BACKBONES, frozen, for images in [-1, 1].
+
+    Raises:
+        UserError: if the backbone's weights cannot be had.
+    """
     from lpips import LPIPS
 
     try:
@@ -84,11 +102,10 @@ def _load_lpips(backbone: str, folder: str) -> torch.nn.Module | None:
             warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
             network = LPIPS(net=backbone, verbose=False)
     except (OSError, RuntimeError) as error:
-        warn(
-            f"LPIPS is left out: the weights of its backbone {backbone!r} cannot be had ({first_line(error)}). "
-            f"Connect once, or copy {BACKBONES[backbone]} into {folder}/checkpoints. Without LPIPS there is no t_PO."
-        )
-        return None
+        raise UserError(
+            f"the weights of LPIPS' backbone {backbone!r} cannot be had ({first_line(error)}). "
+            f"Connect once, or copy {BACKBONES[backbone]} into {torch.hub.get_dir()}/checkpoints"
+        ) from error
     return network.eval().requires_grad_(False)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diracdiff.degradations import LinearSeverity, TabulatedSeverity
 from diracdiff.files import save_image, write_atomically, write_json
 from diracdiff.metrics import interval
 from diracdiff.tradeoff import Stop, summarise
@@ -121,6 +122,23 @@ def draw_samples(path: str | Path, restorer, rows: int = 6) -> None:
             axes[i, j].axis("off")
             if images is not None:
                 axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
+    _save_figure(figure, path)
+
+
+def draw_schedule(path: str | Path, table: TabulatedSeverity, linear: LinearSeverity, title: str) -> None:
+    """Draw a scheduled severity over t, its points marked, and the linear schedule (paper, Fig. 7)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [linear.start, linear.end], "--", color=MUTED, linewidth=1, label="linear")
+    label = f"greedy, {len(table.times) - 2} severities placed"
+    axis.plot(table.times, table.values, "-o", color=DISTORTION, linewidth=1, markersize=2.5, label=label)
+    axis.set_xlim(-0.01, 1.01)
+    axis.set_xlabel("time t: clean at 0, the measurement at 1")
+    axis.set_ylabel("severity parameter")
+    axis.set_title(title, fontsize=11, color=INK)
+    axis.legend(fontsize=8, frameon=False)
     _save_figure(figure, path)
 
 

@@ -1,0 +1,315 @@
+"""Greedy scheduling and its command."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, SHARED, needs_lpips, needs_shared
+from hydra import compose, initialize_config_dir
+from PIL import Image
+from test_cli import command, refused
+
+from diracdiff.config import build
+from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
+from diracdiff.dissimilarities import LPIPS, MSE, SSIM
+from diracdiff.errors import UserError
+from diracdiff.metrics import ImageMetrics
+from diracdiff.scheduling import MIB, DegradationDistance, greedy, tabulate
+
+TINY = ["metric=mse", "dataset.image_size=16", "images=3", "candidates=40", "budget=9"]
+
+
+def curve(candidates, power=1.0):
+    """A distance that grows with separation, and the pairs it was asked for."""
+    place = torch.rand(candidates, dtype=torch.float64).cumsum(0).tolist()
+    asked = []
+
+    def distance(i, j):
+        asked.append((i, j))
+        return (place[j] - place[i]) ** power
+
+    return distance, asked
+
+
+def exhaustive(distance, candidates, budget):
+    """Algorithm 2 word by word."""
+    chosen = [0, candidates - 1]
+    while len(chosen) < budget + 2:
+        pairs = [(i, j) for i, j in itertools.pairwise(chosen) if j > i + 1]
+        left, right = max(pairs, key=lambda pair: distance(*pair))
+        between = range(left + 1, right)
+        chosen = sorted([*chosen, min(between, key=lambda s: max(distance(left, s), distance(s, right)))])
+    return tuple(chosen)
+
+
+# placing
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("candidates", "budget"), [(3, 1), (10, 8), (57, 20), (200, 31)])
+def test_bisection_finds_what_exhaustive_search_finds(candidates, budget, power):
+    distance, _ = curve(candidates, power)
+    *_, last = greedy(distance, candidates, budget)
+    assert last.chosen == exhaustive(distance, candidates, budget)
+    assert last.largest == max(distance(*pair) for pair in itertools.pairwise(last.chosen))
+
+
+def test_equal_steps_where_the_distance_is_the_separation():
+    *_, last = greedy(lambda i, j: j - i, 65, 7)
+    assert last.chosen == tuple(range(0, 65, 8))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_largest_distance_never_grows_even_if_the_distance_is_noise(seed):
+    noise = torch.rand(30, 30, generator=torch.Generator().manual_seed(seed)).tolist()
+    noise[0][29] = 1.0
+    placements = list(greedy(lambda i, j: noise[i][j], 30, 28))
+    recorded = [max(noise[i][j] for i, j in itertools.pairwise(p.chosen)) for p in placements]
+    assert [p.largest for p in placements] == recorded
+    assert len(recorded) > 1 and all(b <= a for a, b in itertools.pairwise(recorded))
+    for before, after in itertools.pairwise(placements):
+        assert set(before.chosen) < set(after.chosen) and len(after.chosen) == len(before.chosen) + 1
+
+
+def test_a_small_disturbance_does_not_stop_it():
+    noise = torch.rand(200, 200).mul(0.5).tolist()
+    placements = list(greedy(lambda i, j: j - i + noise[i][j], 200, 60))
+    assert len(placements[-1].chosen) == 62
+    assert all(b.largest <= a.largest for a, b in itertools.pairwise(placements))
+
+
+def test_the_only_insertion_that_does_not_make_it_grow_is_found():
+    known = {(0, 99): 1.0, (0, 70): 0.5, (70, 99): 0.9}
+    placements = list(greedy(lambda i, j: known.get((i, j), 2.0), 100, 5))
+    assert [p.chosen for p in placements] == [(0, 99), (0, 70, 99)]
+
+
+def test_it_ends_where_every_insertion_would_make_the_largest_distance_grow():
+    placements = list(greedy(lambda i, j: 0.1 if (i, j) == (0, 9) else 1.0, 10, 3))
+    assert [p.chosen for p in placements] == [(0, 9)]
+
+
+def test_trials_are_fewer_than_candidates():
+    distance, asked = curve(1000, 2.0)
+    *_, last = greedy(distance, 1000, 100)
+    assert len(last.chosen) == 102 and len(set(asked)) == len(asked)
+    tried = {i for pair in asked for i in pair}
+    assert len(tried) < 1000 and len(asked) < 2 * 1000
+
+
+@pytest.mark.parametrize(("candidates", "budget"), [(10, 0), (10, 9), (2, 1)])
+def test_a_budget_that_does_not_fit_is_refused(candidates, budget):
+    with pytest.raises(ValueError, match=r"budget must lie in \[1, candidates - 2\]"):
+        next(greedy(lambda i, j: 1.0, candidates, budget))
+
+
+# distances of degradations
+
+
+def distance_of(images, dissimilarity, candidates=11, **options):
+    degradation = GaussianInpainting(LinearSeverity(0.1, 60.0), images.shape[-1])
+    return DegradationDistance(degradation, images, dissimilarity, candidates, **options)
+
+
+def test_mse_and_ssim_are_those_of_the_definition_and_of_the_metrics():
+    images = torch.rand(3, 3, 20, 24)
+    a, b = (GaussianInpainting(LinearSeverity(0.1, 60.0), 24)(images, t) for t in (0.2, 0.7))
+    assert distance_of(images, MSE())(2, 7) == pytest.approx((a - b).square().mean().item(), rel=1e-5)
+    expected = 1 - ImageMetrics(None)(a, b)["ssim"].mean().item()
+    assert distance_of(images, SSIM())(2, 7) == pytest.approx(expected, abs=1e-6)
+
+
+@needs_lpips
+@pytest.mark.parametrize("shape", [(2, 3, 64, 64), (1, 3, 17, 40)])
+def test_lpips_is_the_package_s(torch_home, shape):
+    from lpips import LPIPS as Package
+
+    a, b = torch.rand(shape), torch.rand(shape)
+    ours = LPIPS("squeeze")
+    with torch.no_grad():
+        expected = Package(net="squeeze", verbose=False)(2 * a - 1, 2 * b - 1).flatten()
+        assert torch.allclose(ours.between(ours.features(a), ours.features(b)), expected, atol=1e-5)
+    assert ours.name == "LPIPS (squeeze)" and expected.min() > 0.01
+
+
+def test_values_are_clipped_first():
+    class Bright(GaussianBlur):
+        def apply(self, x, size):
+            return x + size.to(x.dtype)
+
+    bright = Bright(LinearSeverity(0.0, 2.0), 256)
+    images = torch.full((1, 3, 12, 12), 0.5)
+    distance = DegradationDistance(bright, images, MSE(), 3)
+    assert distance(0, 1) == distance(0, 2) == pytest.approx(0.25)
+
+
+def test_the_mean_does_not_depend_on_the_batch():
+    images = torch.rand(5, 3, 16, 16)
+    whole, parts = (distance_of(images, MSE(), batch_size=size) for size in (5, 2))
+    assert parts(1, 8) == pytest.approx(whole(1, 8), rel=1e-6)
+    assert parts.degraded == whole.degraded == 10
+
+
+def test_every_candidate_is_degraded_once_and_the_oldest_is_dropped():
+    images = torch.rand(2, 3, 16, 16)
+    distance = distance_of(images, MSE(), memory=3 * images.numel() * 4 / MIB)
+    for i, j in [(0, 5), (0, 5), (0, 9), (5, 9)]:
+        distance(i, j)
+    assert distance.degraded == 3 * 2
+    distance(5, 7)  # drops 0
+    distance(5, 9)
+    assert distance.degraded == 4 * 2
+    distance(0, 5)
+    assert distance.degraded == 5 * 2
+
+
+def test_degradations_are_fewer_than_candidates_with_three_kept():
+    images = torch.rand(1, 1, 16, 16)
+    degradation = GaussianBlur(LinearSeverity(3.0, 30.0), 16)
+    distance = DegradationDistance(degradation, images, MSE(), 1000, memory=3 * images.numel() * 4 / MIB)
+    *_, last = greedy(distance, 1000, 100)
+    assert len(last.chosen) == 102 and distance.degraded < 1000
+
+
+def test_a_schedule_evens_out_the_distances():
+    images = torch.rand(2, 3, 24, 24)
+    distance = DegradationDistance(GaussianBlur(LinearSeverity(0.3, 20.0), 24), images, MSE(), 400)
+    first, *_, last = greedy(distance, 400, 15)
+    linear = [round(k * 399 / 16) for k in range(17)]
+    assert last.largest < max(distance(i, j) for i, j in itertools.pairwise(linear)) / 3 < first.largest
+
+
+def test_the_table_goes_through_the_chosen_severities():
+    severity = tabulate([0, 1, 4, 10], 11, LinearSeverity(1.0, 3.0))
+    assert severity.times == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert severity.values == pytest.approx([1.0, 1.2, 1.8, 3.0])
+    assert (severity.times[-1], severity.values[0], severity.values[-1]) == (1, 1, 3)
+
+
+def test_bad_arguments_are_refused(without_weights):
+    images = torch.rand(1, 3, 8, 8)
+    with pytest.raises(UserError, match=r"1 - SSIM needs images of at least 11 pixels a side, got .*image_size"):
+        distance_of(images, SSIM())(0, 1)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        distance_of(images, MSE(), batch_size=0)
+    with pytest.raises(ValueError, match="candidates must be at least 2, got 1"):
+        distance_of(images, MSE(), candidates=1)
+    with pytest.raises(ValueError, match="images must have shape"):
+        DegradationDistance(GaussianBlur(LinearSeverity(0, 1)), images[0], MSE(), 9)
+    with pytest.raises(UserError, match=r"weights of LPIPS' backbone 'vgg' cannot be had .*copy vgg16-397923af.pth"):
+        LPIPS("vgg")
+
+
+@needs_lpips
+@needs_shared
+def test_blur_of_photographs_is_scheduled_as_in_the_paper(torch_home):
+    photos = build_dataset("imagenet", f"dataset.root={SHARED / 'data' / 'imagenet-sample'}").split("train")
+    images = torch.stack([photos[k * len(photos) // 2]["x"] for k in range(2)])
+    blur = LinearSeverity(0.3, 3.0)
+    distance = DegradationDistance(GaussianBlur(blur, 256), images, LPIPS("squeeze"), 250)
+    *_, last = greedy(distance, 250, 15)
+    severity = tabulate(last.chosen, 250, blur)
+    for t, std, tolerance in ((0.13, 0.52, 0.1), (0.5, 1.11, 0.25), (0.89, 2.35, 0.25)):
+        assert severity(torch.tensor(t)).item() == pytest.approx(std, abs=tolerance), t
+
+
+# the command
+
+
+def build_dataset(name, *overrides):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return build(compose("schedule", [f"dataset={name}", "output=x.csv", *overrides]).dataset)
+
+
+@pytest.fixture
+def schedule(monkeypatch, tmp_path, capsys):
+    """Run the command in this process: (exit status, lines on stderr)."""
+    from diracdiff.schedule import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run_here(*overrides):
+        monkeypatch.setattr(sys, "argv", ["schedule", *overrides])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, capsys.readouterr().err.splitlines()
+
+    return run_here
+
+
+def test_the_command_writes_a_table_that_a_task_can_use(tmp_path):
+    done = command("schedule", "task=inpaint", *TINY, "output=new/table.csv", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "9 of 40 severities by MSE of 3 images" in done.stdout
+    assert "largest distance between neighbours" in done.stdout and "degraded images" in done.stdout
+    table = tmp_path / "new" / "table.csv"
+    lines = table.read_text().splitlines()
+    assert lines[0] == "t,value" and len(lines) == 12
+    assert {path.name for path in table.parent.iterdir()} == {"table.csv", "table.png"}
+    assert min(Image.open(table.with_suffix(".png")).size) > 300
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", ["task=inpaint", "schedule=tabulated", f"schedule.severity.path={table}", "run_dir=x"])
+    severity = build(cfg.schedule.severity)
+    assert isinstance(severity, TabulatedSeverity)
+    assert (severity.values[0], severity.values[-1]) == (0.1, 50.0)
+    steps = [(value - 0.1) / 49.9 * 39 for value in severity.values]
+    assert steps == pytest.approx([round(step) for step in steps], abs=1e-4)
+
+
+def test_a_table_follows_from_the_seed(schedule, tmp_path):
+    tables = []
+    for number, seed in enumerate((0, 0, 1)):
+        assert schedule(*TINY, f"output={number}.csv", f"seed={seed}") == (0, [])
+        tables.append((tmp_path / f"{number}.csv").read_text())
+    assert tables[0] == tables[1] != tables[2]
+    before = (tmp_path / "0.png").stat().st_mtime_ns
+    refused(schedule(*TINY, "output=0.csv"), "0.csv exists: give another output, or overwrite=true")
+    assert schedule(*TINY, "output=0.csv", "overwrite=true", "seed=1") == (0, [])
+    assert (tmp_path / "0.csv").read_text() == tables[2]
+    assert (tmp_path / "0.png").stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize("metric", ["mse", "ssim", pytest.param("lpips", marks=needs_lpips)])
+@pytest.mark.parametrize("task", ["deblur", "inpaint_box"])
+def test_every_metric_schedules_every_task(schedule, tmp_path, torch_home, task, metric):
+    sizes = ["dataset.image_size=24", "images=2", "candidates=12", "budget=4"]
+    assert schedule(f"task={task}", f"metric={metric}", *sizes, "output=table.csv") == (0, [])
+    assert len(TabulatedSeverity.from_csv(tmp_path / "table.csv").values) == 6
+
+
+def test_mistakes_are_refused_in_one_line(schedule, tmp_path, without_weights):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder.csv").mkdir()
+    good = [*TINY, "output=table.csv"]
+    refused(schedule(*TINY), "output must be given: add output=")
+    refused(schedule(*good, "metric=psnr"), "psnr", "lpips mse ssim")
+    refused(schedule("output=table.csv", "metric.net=resnet"), "metric.net must be one of", "resnet")
+    refused(
+        schedule("output=table.csv", "metric.net=vgg"), "cannot be had", "copy vgg16-397923af.pth into .*/checkpoints"
+    )
+    refused(schedule(*good, "budget=39"), "budget must be at most candidates - 2 = 38, got 39")
+    refused(schedule(*good, "budget=0"), "budget must be an integer of at least 1, got 0")
+    refused(schedule(*good, "budget=null"), "budget must be given")
+    refused(schedule(*good, "candidates=2"), "candidates must be an integer of at least 3, got 2")
+    refused(schedule(*good, "candidates=many"), "candidates must be an integer .* got many")
+    refused(schedule(*good, "images=0"), "images must be an integer of at least 1, got 0")
+    refused(schedule(*good, "images=9", "dataset.crops_per_epoch=8"), "images=9 is more than the 8 training images")
+    refused(schedule(*good, "task.severity=null"), "task=deblur has no one severity parameter .* got None")
+    refused(schedule(*good, "task.severity=[1,2,3]"), "no one severity parameter", r"\[1, 2, 3\]")
+    refused(schedule(*good, "task.severity=[3,1]"), "task.severity: severity must satisfy 0 <= start <= end")
+    refused(schedule(*good, "dataset.image_size=8", "metric=ssim"), "1 - SSIM needs images of at least 11 pixels")
+    refused(schedule(*TINY, "output=table.png"), "output must be a CSV file, got table.png")
+    refused(schedule(*TINY, "output=folder.csv"), "output must be a CSV file, got folder.csv")
+    refused(schedule(*TINY, "output=file/table.csv"), "file is a file: give another output")
+    refused(schedule(*TINY, "output=/proc/out/table.csv"), "output=/proc/out cannot be written")
+    assert not list(tmp_path.glob("table*")) and not list(tmp_path.glob("*/*.png"))
+
+
+def test_make_has_the_target():
+    printed = subprocess.run(["make", "-n", "schedule", "TASK=inpaint"], cwd=ROOT, capture_output=True, text=True)
+    assert "diracdiff.schedule task=inpaint dataset=photos output=runs/schedule_inpaint.csv" in printed.stdout
