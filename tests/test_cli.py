@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,80 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SHARED, TORCH_HOME, clean_environment, needs_lpips, needs_shared
+from conftest import (
+    BRIEF,
+    ROOT,
+    SHARED,
+    SMALL,
+    STEPS_PER_EPOCH,
+    TORCH_HOME,
+    clean_environment,
+    command,
+    needs_lpips,
+    needs_shared,
+    refused,
+)
 from PIL import Image
 
 from diracdiff.checkpoint import KIND
 from diracdiff.files import read_rows
 from diracdiff.restorer import load
-
-SMALL = [
-    "model.network.channels=8",
-    "model.network.multipliers=[1,2]",
-    "model.network.attention_levels=[1]",
-    "trainer.accelerator=cpu",
-    "trainer.enable_progress_bar=false",
-    "trainer.log_every_n_steps=1",
-    "loader.batch_size=4",
-    "loader.val_images=3",
-    "loader.test_images=3",
-    "sampler.steps=4",
-]
-STEPS_PER_EPOCH = 4
-BRIEF = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"]
-
-
-def command(name, *overrides, cwd, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", f"diracdiff.{name}", *overrides],
-        cwd=cwd,
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-@pytest.fixture(scope="session")
-def folder(image_folder):
-    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
-    return ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory, folder):
-    """A real training from the shell: (working directory, run folder, what it printed)."""
-    cwd = tmp_path_factory.mktemp("work")
-    done = command("train", "task=inpaint", *folder, *SMALL, *BRIEF, cwd=cwd, TORCH_HOME=str(TORCH_HOME))
-    assert done.returncode == 0, done.stderr
-    return cwd, cwd / "runs" / "latest", done.stdout
-
-
-@pytest.fixture
-def call(monkeypatch, tmp_path, capsys):
-    """Run a command in this process and return (exit status, lines on stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_here(name, *overrides):
-        import importlib
-
-        monkeypatch.setattr(sys, "argv", [name, *overrides])
-        status = 0
-        try:
-            importlib.import_module(f"diracdiff.{name}").main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, capsys.readouterr().err.splitlines()
-
-    return run_here
-
-
-def refused(result, *parts):
-    status, lines = result
-    assert status == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
-    for part in parts:
-        assert re.search(part, lines[0]), lines[0]
-
 
 # training
 

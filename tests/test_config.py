@@ -9,16 +9,17 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from diracdiff.config import build, build_data, build_process, build_restorer, build_trainer
+from diracdiff.config import build, build_data, build_process, build_restorer, build_sampler, build_trainer
 from diracdiff.errors import UserError
 from diracdiff.recipe import from_recipe, to_recipe
+from diracdiff.samplers import ExactLookBack, Guidance, LookAhead, LookBack, ReverseSampler
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [
     (str(path.parent.relative_to(CONF)), path.stem)
     for group in GROUPS
-    if group != "metric"  # of diracdiff.schedule: tests/test_scheduling.py
+    if group not in ("metric", "published")  # of diracdiff.schedule: test_scheduling.py; of evaluate: below
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
 
@@ -132,3 +133,34 @@ def test_settings_of_the_paper_s_table(tmp_path):
         assert (cfg.dataset.image_size, cfg.optimizer.lr, cfg.optimizer.decay) == (256, 1e-4, "none")
         assert cfg.loss.look_ahead == (1.0 if task == "inpaint" else 0.0)
         assert cfg.sampler.stochasticity == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "target", "increment", "guidance", "output"),
+    [
+        ("deblur_celebahq_po", 50, "t=0.25", LookAhead, ("std", 0.5), "mean"),
+        ("deblur_celebahq_do", 50, "t=1", LookAhead, ("std", 0.5), "mean"),
+        ("deblur_imagenet_po", 50, "t=0", LookBack, ("std", 0.2), "mean"),
+        ("deblur_imagenet_do", 50, "t=0.7", LookBack, ("std", 1.5), "mean"),
+        ("inpaint_celebahq_po", 200, "t=0", LookAhead, ("error", 1.0), "iterate"),
+        ("inpaint_celebahq_do", 5, "t=1", LookAhead, None, "mean"),
+        ("inpaint_imagenet_po", 100, "t=0", LookAhead, None, "iterate"),
+        ("inpaint_imagenet_do", 100, "t=1", LookAhead, None, "mean"),
+    ],
+)
+def test_published_samplings(name, steps, target, increment, guidance, output):
+    current = ReverseSampler(7, increment=ExactLookBack(), guidance=Guidance("error", 9.0), stochasticity=0.0)
+    for command in ("evaluate", "restore"):
+        cfg = compose(command, [f"published={name}", "checkpoint=x"])
+        sampler = build_sampler(cfg.sampler, current)
+        assert (sampler.steps, cfg.target, sampler.output, sampler.stochasticity) == (steps, target, output, 1.0)
+        assert type(sampler.increment) is increment
+        found = (sampler.guidance.scaling, sampler.guidance.step)
+        assert found == guidance or (guidance is None and sampler.guidance.step == 0)
+
+
+def test_nothing_given_keeps_the_checkpoint_s_sampler():
+    current = ReverseSampler(7, increment=ExactLookBack(), guidance=Guidance("error", 9.0), start=0.9, sigma=0.01)
+    assert to_recipe(build_sampler(compose("evaluate", ["checkpoint=x"]).sampler, current)) == to_recipe(current)
+    whole = build_sampler(compose("evaluate", ["checkpoint=x", "sampler=heun"]).sampler, current)
+    assert (whole.solver, whole.steps, whole.guidance) == ("heun", 10, None)

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import needs_lpips
+from conftest import BRIEF, SMALL, command, needs_lpips, refused
 from PIL import Image
-from test_cli import BRIEF, SMALL, call, command, folder, refused, run  # noqa: F401 (fixtures)
 
+from diracdiff.dissimilarities import MSE
 from diracdiff.errors import UserError
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import interval
@@ -18,6 +18,7 @@ from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
 from diracdiff.restorer import load
+from diracdiff.scheduling import TrajectoryDistance, greedy
 
 OPERATOR = """
 import torch
@@ -38,7 +39,7 @@ class Shrinking(Fade):
 
 
 @pytest.fixture
-def evaluated(run, folder, tmp_path, call):  # noqa: F811
+def evaluated(run, folder, tmp_path, call):
     """Evaluate the training of test_cli; returns the folder with the results."""
     _, latest, _ = run
 
@@ -79,7 +80,7 @@ def test_every_part_of_the_sampler_can_be_chosen_when_evaluating(evaluated, over
     assert (float(last["t"]), int(last["nfe"])) == (0, calls)
 
 
-def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):  # noqa: F811
+def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
     _, latest, _ = run
     asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], "trainer=cpu"]
     for overrides, parts in [
@@ -97,6 +98,26 @@ def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):  #
         (["fid=resnet"], ["fid must be one of .* got 'resnet'"]),
     ]:
         refused(call("evaluate", *asked, *overrides), *parts)
+
+
+def test_times_are_placed_where_the_walk_changes_most(run, folder, tmp_path, call, evaluated):
+    _, latest, _ = run
+    asked = [f"checkpoint={latest}/best.ckpt", *folder, "images=2", "metric=mse", "budget=5", "candidates=40"]
+    assert call("schedule", *asked, "output=times.csv") == (0, [])
+    times = [float(row["value"]) for row in rows(tmp_path / "times.csv")]
+    assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
+    out = evaluated("sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv", "sampler.steps=6", "lpips=null")
+    walked = {round(float(row["t"]), 6) for row in rows(out / "curve.csv")}
+    assert walked == {round(t, 6) for t in times}
+
+
+def test_greedy_times_even_out_a_trajectory():
+    # A scalar trajectory u^3 changes most near 1: the greedy times are dense there and its changes nearly equal.
+    u = torch.linspace(0, 1, 400)
+    states = (u**3).reshape(400, 1, 1, 1, 1).expand(400, 2, 3, 16, 16)
+    *_, last = greedy(TrajectoryDistance(states, MSE()), 400, 7)
+    changes = (u[list(last.chosen)] ** 3).diff()
+    assert len(last.chosen) == 9 and changes.max() / changes.min() < 1.1
 
 
 # reports
@@ -143,7 +164,7 @@ def test_fid_and_kid_are_named_by_their_network_and_do_not_depend_on_the_batch(e
         assert float(one["fid_squeezenet"]) == pytest.approx(float(three["fid_squeezenet"]), rel=1e-3)
 
 
-def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, run, tmp_path):  # noqa: F811
+def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, run, tmp_path):
     out = evaluated("split=val", "tuned=tuned.ckpt", "sampler.steps=8", "sampler.stochasticity=1", "lpips=null")
     tuned = load(tmp_path / "tuned.ckpt")
     assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
@@ -165,7 +186,7 @@ def test_interval_is_the_bootstrap_s():
 # uncertainty
 
 
-def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, image_folder):  # noqa: F811
+def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, image_folder):
     _, latest, _ = run
     asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "target=t=0", "sampler.stochasticity=1"]
     assert call("restore", *asked, "output=one") == (0, [])
@@ -216,7 +237,7 @@ def test_loss_of_an_increment_is_zero_at_the_truth(process):
     assert off.item() == pytest.approx((0.01 / process.noise(t) ** 2).mean().item(), rel=1e-4)
 
 
-def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evaluated):  # noqa: F811
+def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evaluated):
     asked = ["task=inpaint", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
     done = command("train", *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -257,7 +278,7 @@ def test_loss_weights_of_edm_make_the_untrained_loss_even(process):
         IncrementalReconstructionLoss(0.0, data_std=0)
 
 
-def test_denoise_trains_and_generates(tmp_path, folder, run, call):  # noqa: F811
+def test_denoise_trains_and_generates(tmp_path, folder, run, call):
     done = command("train", "task=denoise", *folder, *SMALL, *BRIEF, "lpips=null", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     asked = ["checkpoint=runs/latest/best.ckpt", "sampler.steps=6"]
@@ -273,7 +294,7 @@ def test_denoise_trains_and_generates(tmp_path, folder, run, call):  # noqa: F81
 # a user's own operator
 
 
-def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call):  # noqa: F811
+def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call):
     (tmp_path / "my_module.py").write_text(OPERATOR)
     asked = ["task=custom", "task.severity=[0,0.8]", *folder, *SMALL, *BRIEF, "lpips=null"]
     done = command("train", *asked, "task.degradation._target_=my_module.Fade", cwd=tmp_path)

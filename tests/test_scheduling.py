@@ -6,10 +6,9 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, SHARED, needs_lpips, needs_shared
+from conftest import ROOT, SHARED, command, needs_lpips, needs_shared, refused
 from hydra import compose, initialize_config_dir
 from PIL import Image
-from test_cli import command, refused
 
 from diracdiff.config import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity

@@ -125,18 +125,20 @@ def draw_samples(path: str | Path, restorer, rows: int = 6) -> None:
     _save_figure(figure, path)
 
 
-def draw_schedule(path: str | Path, table: TabulatedSeverity, linear: LinearSeverity, title: str) -> None:
+def draw_schedule(
+    path: str | Path, table: TabulatedSeverity, linear: LinearSeverity, title: str, what: str = "severity"
+) -> None:
     """Draw a scheduled severity over t, its points marked, and the linear schedule (paper, Fig. 7)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 4.2), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [linear.start, linear.end], "--", color=MUTED, linewidth=1, label="linear")
-    label = f"greedy, {len(table.times) - 2} severities placed"
+    label = f"greedy, {len(table.times) - 2} points placed"
     axis.plot(table.times, table.values, "-o", color=DISTORTION, linewidth=1, markersize=2.5, label=label)
     axis.set_xlim(-0.01, 1.01)
     axis.set_xlabel("time t: clean at 0, the measurement at 1")
-    axis.set_ylabel("severity parameter")
+    axis.set_ylabel("severity parameter" if what == "severity" else "time of the walk")
     axis.set_title(title, fontsize=11, color=INK)
     axis.legend(fontsize=8, frameon=False)
     _save_figure(figure, path)
@@ -239,11 +241,13 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     for row in table_rows(summary):
         table.add_row(*row)
     table.caption, table.caption_justify = "calls: network calls per image", "left"
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 14 * len(table.columns))
+    console.print(table)
 
 
 def _digits(metric: str) -> int:
-    return 2 if metric in ("psnr", "consistency") or metric.startswith("fid_") else 4
+    return 2 if metric in ("psnr", "consistency") or metric.startswith(("fid_", "kid_")) else 4
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -1,4 +1,7 @@
-"""Schedule a task's severity: `python -m diracdiff.schedule task=deblur dataset=photos output=table.csv`."""
+"""Schedule a task's severity: `python -m diracdiff.schedule task=deblur dataset=photos output=table.csv`.
+
+With `checkpoint=…`, schedule the times of its walk instead, on the walk's own change.
+"""
 
 import math
 import time
@@ -16,36 +19,80 @@ from diracdiff.seeds import image_seed
 
 
 def schedule(cfg: DictConfig) -> None:
-    """Place severities greedily, write the schedule as a table that `schedule=tabulated` reads, and draw it."""
+    """Place severities, or the times of a checkpoint's walk, greedily; write them as a table, and draw it."""
     from rich.progress import track
 
     from diracdiff.config import build
     from diracdiff.report import draw_schedule
-    from diracdiff.scheduling import DegradationDistance, greedy, tabulate
+    from diracdiff.scheduling import greedy, tabulate
 
     output, picture = _check(cfg)
-    severity = _linear_severity(cfg)
-    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
     dissimilarity = build(cfg.metric)
-    images = _images(build(cfg.dataset), cfg.images, cfg.seed)
-    images = images.to("cuda" if torch.cuda.is_available() else "cpu")
-    distance = DegradationDistance(degradation, images, dissimilarity, cfg.candidates, cfg.batch_size, cfg.memory)
+    if cfg.checkpoint is None:
+        severity, distance, name = *_severities(cfg, dissimilarity), cfg.task.name
+    else:
+        severity, distance, name = *_times(cfg, dissimilarity), "times"
     start = time.perf_counter()
     placed = greedy(distance, cfg.candidates, cfg.budget)
-    progress = track(placed, total=cfg.budget + 1, description="placing severities", transient=True)
+    progress = track(placed, total=cfg.budget + 1, description=f"placing {name}", transient=True)
     first, *_, last = progress
     seconds = time.perf_counter() - start
     table = tabulate(last.chosen, cfg.candidates, severity)
     rows = zip(table.times, table.values, strict=True)
     write_rows(output, [{"t": f"{t:.8g}", "value": f"{value:.8g}"} for t, value in rows])
-    draw_schedule(picture, table, severity, f"{cfg.task.name}: severity by {dissimilarity.name}, {cfg.images} images")
+    what = "times" if cfg.checkpoint else "severity"
+    draw_schedule(picture, table, severity, f"{name}: {what} by {dissimilarity.name}, {cfg.images} images", what)
     found = len(last.chosen) - 2
     if found < cfg.budget:
-        warn(f"placed {found} of {cfg.budget} severities: with any more the largest distance would grow")
-    print(f"{cfg.task.name}: {found} of {cfg.candidates} severities by {dissimilarity.name} of {cfg.images} images")
+        warn(f"placed {found} of {cfg.budget}: with any more the largest distance would grow")
+    print(f"{name}: {found} of {cfg.candidates} candidates by {dissimilarity.name} of {cfg.images} images")
     print(f"largest distance between neighbours: {first.largest:.4g} before, {last.largest:.4g} after")
-    print(f"{seconds:.1f} s, {distance.degraded} degraded images ({distance.degraded / len(images):.0f} of each)")
-    print(f"written: {output} {picture}; train with schedule=tabulated schedule.severity.path={output}")
+    use = "train with schedule=tabulated schedule.severity.path="
+    if cfg.checkpoint:
+        use = "evaluate or restore with sampler/grid=adaptive sampler.grid.path="
+    else:
+        per_image = distance.degraded / cfg.images
+        print(f"{seconds:.1f} s, {distance.degraded} degraded images ({per_image:.0f} of each)")
+    print(f"written: {output} {picture}; {use}{output}")
+
+
+def _severities(cfg: DictConfig, dissimilarity) -> tuple:
+    """The straight severity of the task and the distance between its degradations of clean images."""
+    from diracdiff.config import build
+    from diracdiff.scheduling import DegradationDistance
+
+    severity = _linear_severity(cfg)
+    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    images = _images(build(cfg.dataset), cfg.images, cfg.seed)
+    images = images.to("cuda" if torch.cuda.is_available() else "cpu")
+    return severity, DegradationDistance(degradation, images, dissimilarity, cfg.candidates, cfg.batch_size, cfg.memory)
+
+
+@torch.no_grad()
+def _times(cfg: DictConfig, dissimilarity) -> tuple:
+    """Time itself and the distance between the iterates of a walk without noise, one step per candidate."""
+    from rich.progress import track
+
+    from diracdiff.config import build
+    from diracdiff.restorer import load
+    from diracdiff.samplers import ImageNoise, UniformGrid
+    from diracdiff.scheduling import TrajectoryDistance
+
+    restorer = load(cfg.checkpoint, "cuda" if torch.cuda.is_available() else "cpu", cfg.trust)
+    cfg.dataset.image_size = restorer.process.degradation.image_size
+    images = _images(build(cfg.dataset), cfg.images, cfg.seed).to(restorer.device)
+    sampler = restorer.sampler.replace(
+        steps=cfg.candidates - 1, stop=0.0, output="iterate", stochasticity=0.0, grid=UniformGrid(), start=1.0
+    )
+    walks = []
+    for part in track(images.split(cfg.batch_size), description="walking", transient=True):
+        noise = ImageNoise([image_seed(cfg.seed, f"schedule/{len(walks)}/{i}") for i in range(len(part))], part.device)
+        measurement = restorer.process.measure(part, noise.normal(part.shape[1:]))
+        states = sampler.states(restorer.process, restorer.denoiser, measurement, noise)
+        walks.append(torch.stack([state.y for state in states]).flip(0))
+    return LinearSeverity(0.0, 1.0), TrajectoryDistance(
+        torch.cat(walks, dim=1), dissimilarity, cfg.batch_size, cfg.memory
+    )
 
 
 def _check(cfg: DictConfig) -> tuple[Path, Path]:

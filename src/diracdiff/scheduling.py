@@ -143,14 +143,35 @@ class DegradationDistance:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        x = self._batches[batch]
-        self.degraded += len(x)
-        found = self.dissimilarity.features(self.degradation(x, candidate / (self.candidates - 1)).clamp(0, 1))
+        found = self.dissimilarity.features(self._candidate(candidate, batch).clamp(0, 1))
         self._kept[key] = found
         room = max(2, self.memory * MIB // (found.numel() * found.element_size()))
         while len(self._kept) > room:
             self._kept.popitem(last=False)
         return found
+
+    def _candidate(self, candidate: int, batch: int) -> Tensor:
+        x = self._batches[batch]
+        self.degraded += len(x)
+        return self.degradation(x, candidate / (self.candidates - 1))
+
+
+class TrajectoryDistance(DegradationDistance):
+    """d(i, j), the mean over images of M(y_s, y_t) on a reverse process, s = i / (N - 1), t = j / (N - 1).
+
+    Args:
+        states: iterates from t = 0 to t = 1, evenly spaced, (N, n, C, H, W).
+        dissimilarity: M.
+        batch_size: images that are reduced at a time.
+        memory: bound on the features that are kept, in MiB.
+    """
+
+    def __init__(self, states: Tensor, dissimilarity: Dissimilarity, batch_size: int = 8, memory: int = 1024):
+        super().__init__(None, states[0], dissimilarity, len(states), batch_size, memory)
+        self.states = states
+
+    def _candidate(self, candidate: int, batch: int) -> Tensor:
+        return self.states[candidate].split(self.batch_size)[batch]
 
 
 def tabulate(chosen: Sequence[int], candidates: int, severity: Severity) -> TabulatedSeverity:

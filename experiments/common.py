@@ -1,0 +1,71 @@
+"""What the experiments share: run `diracdiff.evaluate` for each of several settings, collect and draw."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from diracdiff.files import read_rows, write_rows
+
+RUNS = Path("runs/experiments")
+COLOURS = ("#2463a8", "#c8553d", "#4a9061", "#8a5a9e", "#8a8a8a", "#b08a1e")
+
+
+def evaluate(folder: Path, *overrides: str) -> dict[str, Any]:
+    """The summary of `diracdiff.evaluate` with these overrides in `folder`; it is run unless it is there."""
+    summary = folder / "evaluation.json"
+    if not summary.exists():
+        command = [sys.executable, "-m", "diracdiff.evaluate", f"output={folder}", "overwrite=true", *overrides]
+        print(" ".join(command[2:]), flush=True)
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            raise SystemExit(2)
+    return json.loads(summary.read_text())
+
+
+def sweep(name: str, settings: Mapping[str, Sequence[str]], arguments: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Evaluate every setting, {its name: its overrides}, with `arguments` besides; write `results.csv`.
+
+    Returns:
+        The summaries by the name of their setting.
+    """
+    summaries = {key: evaluate(RUNS / name / key, *arguments, *more) for key, more in settings.items()}
+    rows = []
+    for key, summary in summaries.items():
+        for stop in ("measurement", "one_shot", "do", "po", "target"):
+            if summary.get(stop):
+                cells = {metric: value for metric, value in summary[stop].items() if metric != "interval"}
+                rows.append({"setting": key, "stop": stop, "n": summary["n"], "steps": summary["steps"]} | cells)
+    write_rows(RUNS / name / "results.csv", rows)
+    print(f"written: {RUNS / name / 'results.csv'}")
+    return summaries
+
+
+def lpips_of(summary: dict[str, Any]) -> str:
+    """The name of the LPIPS column of a summary."""
+    return next(key for key in summary["measurement"] if key.startswith("lpips_"))
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """The rows of x_hat of a `curve.csv`, as numbers, from t = 1 down."""
+    rows = [row for row in read_rows(folder / "curve.csv") if row["output"] == "mean"]
+    return [{key: float(value) for key, value in row.items() if key != "output"} for row in rows]
+
+
+def panels(count: int, width: float = 4.6, height: float = 3.6):
+    """A figure with `count` axes side by side: (figure, axes)."""
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def save(figure, name: str) -> None:
+    """Write the figure of an experiment."""
+    path = RUNS / name / "figure.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    print(f"written: {path}")

@@ -1,0 +1,14 @@
+"""Dirac-PO and Dirac-DO with the published sampling settings (paper, Table 1), and with the checkpoint's own.
+
+The argument setting=deblur_celebahq (inpaint_celebahq, deblur_imagenet, inpaint_imagenet) names the column; the
+others go to diracdiff.evaluate.
+"""
+
+import sys
+
+from experiments.common import sweep
+
+(setting,) = [argument.removeprefix("setting=") for argument in sys.argv[1:] if argument.startswith("setting=")]
+others = [argument for argument in sys.argv[1:] if not argument.startswith("setting=")]
+settings = {f"published_{kind}": [f"published={setting}_{kind}"] for kind in ("po", "do")}
+sweep(f"table1/{setting}", settings | {"own": []}, others)
