@@ -189,6 +189,13 @@ def test_gaussian_mask_has_the_published_form():
     assert mask[0, 0, 100, 90].item() == pytest.approx((1 - math.exp(-(u**2 + v**2) / (2 * 50**2))) ** 4)
 
 
+def test_the_hole_can_be_centred_on_a_pixel_as_the_authors_have_it():
+    mask = GaussianInpainting(LinearSeverity(50, 50), 256, centre=0.0)(torch.ones(1, 1, 256, 256), 1.0)[0, 0]
+    assert mask[128, 128] == 0 and mask[128, 100] == mask[156, 128] and mask[127, 127] > 0
+    with pytest.raises(ValueError, match="centre must lie"):
+        GaussianInpainting(LinearSeverity(0, 1), centre=2)
+
+
 def test_box_is_continuous_in_time():
     x = torch.ones(2001, 1, 32, 32, dtype=torch.float64)
     masks = BoxInpainting(LinearSeverity(0, 128), 32)(x, torch.linspace(0, 1, 2001, dtype=torch.float64))

@@ -370,7 +370,10 @@ def test_published_experiments_are_known():
         for file in (f"configs/experiments/{name}.yaml", Path(name)):
             settled = official.settle({"experiment_config_file": file}, nothing)
             assert settled == {"operator": operator, "severity": severity} | noise
-            assert official.build_process(settled, 256).degradation.image_size == 256
+            degradation = official.build_process(settled, 256).degradation
+            assert degradation.image_size == 256
+            if operator == "inpaint":
+                assert degradation(torch.ones(1, 1, 256, 256), 1.0)[0, 0, 128, 128] == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ figure, (left, right) = panels(2)
 rows = curve(RUNS / NAME / task / f"steps_{STEPS[-1]}")
 left.plot([row["t"] for row in rows], [row["consistency"] for row in rows], color=COLOURS[0], label="x_hat")
 left.axhline(1, color=COLOURS[4], linestyle="--", label="noise floor")
-left.set(xlim=(1.01, -0.01), ylim=(0, None), xlabel="t", ylabel="||y - A(x_hat)|| / (sqrt(n) sigma)", title=task)
+left.set(xlim=(1.01, -0.01), ylim=(0, 1.2), xlabel="t", ylabel="||y - A(x_hat)|| / (sqrt(n) sigma)", title=task)
 left.legend(frameon=False)
 for colour, stop in zip(COLOURS, ("po", "target"), strict=False):
     values = [found[f"steps_{n}"][stop][lpips_of(found[f"steps_{n}"])] for n in STEPS]

@@ -65,6 +65,7 @@ def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[
         if best is not None:
             meaning = f"{meaning}, {MEANING[best['output']]}, t = {best['t']:.2f}"
             handles.append(axis.axvline(best["t"], color=colour, linestyle="--", linewidth=1, label=meaning))
+        axis.set_ylim(*_limits(curve, metric))
         axis.set_ylabel(label, color=colour)
         axis.tick_params(axis="y", labelcolor=colour)
     left.set_xlim(1.01, -0.01)
@@ -72,6 +73,15 @@ def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[
     left.set_title(title, fontsize=11, color=INK)
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _save_figure(figure, path)
+
+
+def _limits(curve: list[dict[str, Any]], metric: str) -> tuple[float, float]:
+    """The range of x_hat and of the best iterate: bad iterates would flatten the curve of x_hat."""
+    iterates = [row[metric] for row in curve if row["output"] == "iterate"]
+    shown = [row[metric] for row in curve if row["output"] == "mean"]
+    shown.append(max(iterates) if metric == "psnr" else min(iterates))
+    margin = 0.05 * (max(shown) - min(shown)) + 1e-6
+    return min(shown) - margin, max(shown) + margin
 
 
 def draw_consistency(path: str | Path, curve: list[dict[str, Any]], title: str) -> None:
@@ -84,7 +94,7 @@ def draw_consistency(path: str | Path, curve: list[dict[str, Any]], title: str) 
     axis.plot([r["t"] for r in rows], [r["consistency"] for r in rows], color=DISTORTION, label="x_hat")
     axis.axhline(1.0, color=MUTED, linestyle="--", linewidth=1, label="noise floor")
     axis.set_xlim(1.01, -0.01)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, max(1.2, 1.1 * max(r["consistency"] for r in rows)))
     axis.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
     axis.set_ylabel("||y - A(x_hat)|| / (sqrt(n) sigma)")
     axis.set_title(f"data consistency, {title}", fontsize=11, color=INK)

@@ -8,14 +8,17 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.base import Degradation
+from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
 
 
 class Inpainting(Degradation):
     """Multiplication with a mask of values in [0, 1]."""
 
+    centre = -0.5
+    """Where the centre lies, in pixels from pixel n // 2."""
+
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 - 0.5) for n in x.shape[-2:])
+        rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
         size = size.to(x.dtype).reshape(*size.shape, 1, 1)
         return self.mask(rows.unsqueeze(-1), columns, size).unsqueeze(-3) * x
 
@@ -31,7 +34,19 @@ class GaussianInpainting(Inpainting):
     """m = (1 - g(u; s) / g(0; s))^4 with an isotropic Gaussian density g of standard deviation s.
 
     The severity is s in pixels at 256 px (paper, Section 4: 0.1 to 50 px for faces, to 30 px for ImageNet).
+
+    Args:
+        severity: s over t.
+        image_size: side in pixels of the images the process is made for.
+        centre: where the centre lies, in pixels from pixel n // 2: between pixels (-0.5), or on that pixel (0), as the
+            authors' code has it; then A_0 hides this one pixel.
     """
+
+    def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, centre: float = -0.5):
+        super().__init__(severity, image_size)
+        if not -1 <= centre <= 1:
+            raise ValueError(f"centre must lie in [-1, 1] pixels, got {centre}")
+        self.centre = float(centre)
 
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
         return (-torch.expm1(-(row**2 + column**2) / (2 * size.clamp(min=1e-3) ** 2))) ** 4

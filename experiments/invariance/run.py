@@ -1,0 +1,25 @@
+"""Do the numbers of an evaluation depend on the batch size or the number of processes? Arguments: of evaluate."""
+
+import sys
+
+from diracdiff.files import read_rows
+from experiments.common import RUNS, evaluate
+
+RUN = {f"batch_{size}": [f"loader.eval_batch_size={size}"] for size in (1, 7, 64)}
+RUN["processes_2"] = ["loader.eval_batch_size=16", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+METRICS = ("psnr", "ssim", "lpips_squeeze", "consistency")
+
+tables, means = {}, {}
+for name, overrides in RUN.items():
+    folder = RUNS / "invariance" / name
+    evaluate(folder, *sys.argv[1:], *overrides)
+    tables[name] = {(r["name"], r["t"], r["output"]): r for r in read_rows(folder / "images.csv")}
+    means[name] = {(r["t"], r["output"]): r for r in read_rows(folder / "curve.csv")}
+first, *others = tables
+for name in others:
+    assert tables[name].keys() == tables[first].keys()
+    for what, found in (("single images", tables), ("means", means)):
+        metrics = [m for m in found[first][next(iter(found[first]))] if m in METRICS or m.startswith("fid_")]
+        pairs = [(row, found[name][key]) for key, row in found[first].items()]
+        gaps = {m: max(abs(float(a[m]) - float(b[m])) for a, b in pairs) for m in metrics}
+        print(f"{name} against {first}, {what}:", {m: f"{gap:.1e}" for m, gap in gaps.items()})
