@@ -410,7 +410,7 @@ class Process:
         assert t.shape == (len(x),) and noise.shape == x.shape
         return noise
 
-    def measure(self, x, noise):
+    def measure(self, x, noise, t=1.0):
         return noise
 
 

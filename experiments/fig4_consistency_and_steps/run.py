@@ -4,7 +4,7 @@ import sys
 
 from experiments.common import COLOURS, RUNS, curve, lpips_of, panels, save, sweep
 
-NAME, STEPS = "fig4_consistency_and_steps", (2, 5, 10, 20, 50, 100)
+NAME, STEPS = "fig4_consistency_and_steps", (2, 5, 10, 20, 50)
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("name=")]
 (task,) = [argument.removeprefix("name=") for argument in sys.argv[1:] if argument.startswith("name=")] or ["task"]
