@@ -15,10 +15,10 @@ LAYERS = [
     ["process"],
     ["losses", "samplers", "models"],
     ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files", "official"],
-    ["tradeoff", "dissimilarities"],
+    ["tradeoff", "walks", "dissimilarities"],
     ["scheduling"],
     ["restorer"],
-    ["report", "callbacks", "ema", "loggers", "data"],
+    ["report", "tables", "callbacks", "ema", "loggers", "data"],
     ["config", "cli"],
     ["train", "evaluate", "restore", "sample", "schedule", "import_official", "__main__"],
 ]

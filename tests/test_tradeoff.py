@@ -11,7 +11,8 @@ from skimage.metrics import structural_similarity
 from diracdiff.errors import UserError
 from diracdiff.metrics import ImageMetrics
 from diracdiff.samplers import State
-from diracdiff.tradeoff import ImageRows, scored, stopped, stopping_points, summarise
+from diracdiff.tradeoff import stopped, stopping_points, summarise
+from diracdiff.walks import ImageRows, scored
 
 
 def test_psnr_is_per_image_and_clipped():

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from diracdiff.files import append_rows
 from diracdiff.report import TRADEOFF_CSV, gallery_grid
 from diracdiff.restorer import Restorer
+from diracdiff.walks import KEYS
 
 
 class TradeoffLog(Callback):
@@ -39,7 +40,8 @@ class TradeoffLog(Callback):
         import wandb
 
         logged: dict = {"trainer/global_step": where["step"], "epoch": where["epoch"]}
-        for metric in restorer.metrics.names:
+        metrics = [key for key in restorer.curve[0] if key not in (*KEYS, "n", "seconds")]
+        for metric in metrics:
             lines = {o: [r for r in restorer.curve if r["output"] == o] for o in ("mean", "iterate")}
             logged[f"curves/{metric}"] = wandb.plot.line_series(
                 xs=[[r["t"] for r in rows] for rows in lines.values()],

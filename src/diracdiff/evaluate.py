@@ -14,15 +14,9 @@ def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.config import build_data, build_sampler, build_tester
     from diracdiff.files import check_output, write_rows
-    from diracdiff.report import (
-        draw_consistency,
-        draw_samples,
-        draw_tradeoff,
-        print_summary,
-        write_summary,
-        write_tables,
-    )
+    from diracdiff.report import draw_consistency, draw_samples, draw_tradeoff, write_summary
     from diracdiff.restorer import load
+    from diracdiff.tables import print_summary, write_tables
 
     if cfg.split not in ("test", "val"):
         raise UserError(f"split must be test or val, got {cfg.split!r}")

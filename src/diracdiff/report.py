@@ -1,6 +1,5 @@
-"""The files that tell how a training went: tables, summary and pictures."""
+"""The files that tell how a training or an evaluation went: summary and pictures."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import LinearSeverity, TabulatedSeverity
-from diracdiff.files import save_image, write_atomically, write_json
+from diracdiff.files import save_image, write_json
 from diracdiff.metrics import interval
 from diracdiff.tradeoff import Stop, summarise
 
@@ -18,15 +17,6 @@ INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
 HEAT_MAP_TOP = 0.1
 """Standard deviation, in units of the [0, 1] range, that is the brightest in a map of uncertainty."""
 MEANING = {"mean": "denoised image", "iterate": "iterate"}
-OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
-NAMES = {
-    "measurement": "measurement",
-    "one_shot": "one-shot",
-    "do": "DO (best PSNR)",
-    "po": "PO (best LPIPS)",
-    "fid": "best FID",
-    "target": "target",
-}
 
 
 def heat_map(std: Tensor) -> np.ndarray:
@@ -186,79 +176,3 @@ def _entry(row: dict[str, Any], lpips: str, restorer) -> dict[str, Any]:
     of_images = [key for key in ("psnr", "ssim", lpips, "consistency") if values[key] is not None]
     values["interval"] = {key: interval([image[key] for image in images], restorer.seed) for key in of_images}
     return values
-
-
-def metric_columns(summary: dict[str, Any]) -> list[str]:
-    """The metrics of a summary, in the order of every table."""
-    return [key for key in summary["measurement"] if key not in ("t", "output", "nfe", "seconds", "interval")]
-
-
-def table_rows(summary: dict[str, Any]) -> list[list[str]]:
-    """A summary as text: the stop, t, output, calls, seconds and the metrics, a row per stop."""
-    rows = []
-    for key, name in NAMES.items():
-        if key in summary:
-            row = summary[key] or {}
-            cells = [_cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), _cell(row.get("nfe"), 0)]
-            metrics = [_cell(row.get(metric), _digits(metric)) for metric in metric_columns(summary)]
-            rows.append([name, *cells, _cell(row.get("seconds"), 3), *metrics])
-    return rows
-
-
-def write_tables(folder: Path, summary: dict[str, Any], title: str) -> None:
-    """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
-    metrics = metric_columns(summary)
-    header = ["stop at", "t", "output", "calls", "s/image", *metrics]
-    rows = table_rows(summary)
-    for row, key in zip(rows, [key for key in NAMES if key in summary], strict=True):
-        for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
-            ends = (summary[key] or {}).get("interval", {}).get(metric)
-            row[i] += f" [{', '.join(_cell(end, _digits(metric)) for end in ends)}]" if ends else ""
-    note = (
-        f"{title}; n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps. In brackets: 95 % bootstrap "
-        "confidence intervals over the images. consistency: distance from the measurement, in its noise level."
-    )
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
-    write_atomically(folder / "table.md", "\n".join([*lines, "", note, ""]).encode())
-    body = [" & ".join(_latex(cell) for cell in cells) + r" \\" for cells in (header, *rows)]
-    columns = "l" + "r" * (len(header) - 1)
-    lines = [
-        f"% {note}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\hline",
-        body[0],
-        r"\hline",
-        *body[1:],
-        r"\hline",
-        r"\end{tabular}",
-    ]
-    write_atomically(folder / "table.tex", "\n".join([*lines, ""]).encode())
-
-
-def _latex(text: str) -> str:
-    return re.sub(r"([_%&#])", r"\\\1", text).replace("–", "--")
-
-
-def print_summary(summary: dict[str, Any], title: str) -> None:
-    """Print the rows of a summary as a table; "calls" are those of the network, per image."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("stop at")
-    for column in ("t", "output", "calls", "s/image", *metric_columns(summary)):
-        table.add_column(column, justify="right")
-    for row in table_rows(summary):
-        table.add_row(*row)
-    table.caption, table.caption_justify = "calls: network calls per image", "left"
-    console = Console()
-    console.width = max(console.width, 14 * len(table.columns))
-    console.print(table)
-
-
-def _digits(metric: str) -> int:
-    return 2 if metric in ("psnr", "consistency") or metric.startswith(("fid_", "kid_")) else 4
-
-
-def _cell(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

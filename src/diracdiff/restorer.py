@@ -20,7 +20,8 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.recipe import from_recipe, to_recipe
 from diracdiff.samplers import ImageNoise, PredictedIncrement, ReverseSampler
 from diracdiff.seeds import DROPOUT, image_seed, step_seed
-from diracdiff.tradeoff import TARGETS, ImageRows, Stop, Walks, stop_for, stopping_points
+from diracdiff.tradeoff import TARGETS, Stop, stop_for, stopping_points
+from diracdiff.walks import ImageRows, Walks
 
 PREDICTIONS = ("clean", "increment")
 MAX_SKIPPED_STEPS = 10

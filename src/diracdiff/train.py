@@ -66,7 +66,8 @@ def _name_wandb_run(cfg: DictConfig) -> None:
 
 def report(restorer, run_dir: Path) -> None:
     """Write `summary.json`, `tradeoff.png` and `samples.png` of a tested restorer and print the next command."""
-    from diracdiff.report import draw_samples, draw_tradeoff, print_summary, write_summary
+    from diracdiff.report import draw_samples, draw_tradeoff, write_summary
+    from diracdiff.tables import print_summary
 
     summary = write_summary(run_dir / "summary.json", restorer)
     title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"
