@@ -244,7 +244,7 @@ def schedule(monkeypatch, tmp_path, capsys):
 def test_the_command_writes_a_table_that_a_task_can_use(tmp_path):
     done = command("schedule", "task=inpaint", *TINY, "output=new/table.csv", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == ""
-    assert "9 of 40 severities by MSE of 3 images" in done.stdout
+    assert "9 of 40 candidates by MSE of 3 images" in done.stdout
     assert "largest distance between neighbours" in done.stdout and "degraded images" in done.stdout
     table = tmp_path / "new" / "table.csv"
     lines = table.read_text().splitlines()

@@ -138,9 +138,9 @@ class Restorer(pl.LightningModule):
         torch.manual_seed(step_seed(self.seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        x, y, t, s = (batch[key] for key in ("x", "y", "t", "s"))
+        x, y, t = batch["x"], batch["y"], batch["t"]
         if self.predict == "increment":
-            loss = self.loss.of_increment(self.process, self.denoiser(y, t, s), x, t, s)
+            loss = self.loss.of_increment(self.process, self.denoiser(y, t, batch["s"]), x, t, batch["s"])
         else:
             loss = self.loss(self.process, self.denoiser(y, t), x, t)
         self.log("train/loss", loss, prog_bar=True)
