@@ -4,7 +4,7 @@ import sys
 
 from experiments.common import COLOURS, lpips_of, panels, save, sweep
 
-STEPS = {"std": (0.1, 0.3, 1.0, 3.0), "error": (0.3, 1.0, 3.0, 10.0)}
+STEPS = {"std": (0.1, 0.3, 1.0, 3.0), "error": (10.0, 30.0, 100.0, 300.0)}
 
 settings = {"none": ["sampler/guidance=none"]}
 for scaling, steps in STEPS.items():

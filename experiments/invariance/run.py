@@ -9,6 +9,12 @@ RUN = {f"batch_{size}": [f"loader.eval_batch_size={size}"] for size in (1, 7, 64
 RUN["processes_2"] = ["loader.eval_batch_size=16", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 METRICS = ("psnr", "ssim", "lpips_squeeze", "consistency")
 
+
+def gap(metric: str, a: float, b: float) -> float:
+    """The difference of two values; of FIDs, as a share of them."""
+    return abs(a - b) / (abs(a) if metric.startswith("fid_") else 1)
+
+
 tables, means = {}, {}
 for name, overrides in RUN.items():
     folder = RUNS / "invariance" / name
@@ -21,5 +27,5 @@ for name in others:
     for what, found in (("single images", tables), ("means", means)):
         metrics = [m for m in found[first][next(iter(found[first]))] if m in METRICS or m.startswith("fid_")]
         pairs = [(row, found[name][key]) for key, row in found[first].items()]
-        gaps = {m: max(abs(float(a[m]) - float(b[m])) for a, b in pairs) for m in metrics}
+        gaps = {m: max(gap(m, float(a[m]), float(b[m])) for a, b in pairs) for m in metrics}
         print(f"{name} against {first}, {what}:", {m: f"{gap:.1e}" for m, gap in gaps.items()})
