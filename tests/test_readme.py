@@ -37,3 +37,22 @@ def test_choices_that_the_readme_names_exist(kind):
 
 def test_nothing_is_left_to_fill_in():
     assert not re.search(r"RESULTS|CAPTION|TODO", README)
+
+
+METHOD = (ROOT / "docs" / "method.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["task", "loss", "sampler/increment", "sampler/grid", "sampler/guidance"])
+def test_every_choice_is_in_the_table_of_the_method(kind):
+    for path in (ROOT / "conf" / kind).glob("*.yaml"):
+        assert re.search(rf"[`= ]{path.stem}\b", METHOD), f"{kind}={path.stem}"
+
+
+def test_the_operator_of_the_documentation_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", METHOD, re.DOTALL)
+    names = {}
+    exec(compile(code, "docs/method.md", "exec"), names)
+    assert len([line for line in code.splitlines() if line.strip() and not line.startswith("#")]) <= 15
+    fade = names["Fade"](lambda t: 0.9 * t)
+    x = torch.rand(2, 3, 8, 8)
+    assert torch.equal(fade(x, 0.0), x) and torch.allclose(fade(x, 1.0), 0.1 * x, atol=1e-6)
