@@ -141,7 +141,7 @@ def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
     per_image = [row for row in rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "mean"]
     assert len(per_image) == 3 and np.mean([float(r["psnr"]) for r in per_image]) == pytest.approx(psnr)
     seconds = [float(row["seconds"]) for row in rows(out / "curve.csv") if row["output"] == "mean"]
-    assert seconds == sorted(seconds) and seconds[0] > 0
+    assert seconds == sorted(seconds) and seconds[0] > 0 and summary["measurement"]["seconds"] == 0
 
 
 def test_consistency_is_the_distance_from_the_measurement_in_its_noise():

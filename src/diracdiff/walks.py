@@ -37,12 +37,13 @@ def scored(
     """
     elapsed, began = 0.0, _clock(clean)
     for state in states:
-        elapsed += _clock(clean) - began
+        before, elapsed = elapsed, elapsed + _clock(clean) - began
         for output in ("mean", "iterate") if state.fresh else ("iterate",):
             values = metrics(state.image(output), clean)
             if consistency is not None:
                 values["consistency"] = consistency(state.image(output)).cpu()
-            values["seconds"] = torch.full((len(clean),), elapsed / len(clean), dtype=torch.float64)
+            seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
+            values["seconds"] = torch.full((len(clean),), seconds / len(clean), dtype=torch.float64)
             yield state, output, values
         began = _clock(clean)
 
