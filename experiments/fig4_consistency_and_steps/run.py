@@ -19,6 +19,8 @@ left.legend(frameon=False)
 for colour, stop in zip(COLOURS, ("po", "target"), strict=False):
     values = [found[f"steps_{n}"][stop][lpips_of(found[f"steps_{n}"])] for n in STEPS]
     right.semilogx(STEPS, values, "-o", color=colour, label={"po": "x_hat at t_PO", "target": "x_hat at the end"}[stop])
+right.set_xticks(STEPS, [str(n) for n in STEPS])
+right.minorticks_off()
 right.set(xlabel="steps from t = 1 to 0", ylabel=lpips_of(found["steps_2"]), title=task)
 right.legend(frameon=False)
 save(figure, f"{NAME}/{task}")
