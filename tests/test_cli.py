@@ -306,6 +306,13 @@ def test_resuming_another_task_is_refused(call, run, folder):
     refused(call("train", *asked), "was trained with another process")
 
 
+def test_resuming_from_weights_alone_is_refused(call, run, folder, tmp_path):
+    content = torch.load(run[1] / "last.ckpt", weights_only=True)
+    torch.save({key: content[key] for key in ("state_dict", KIND)}, tmp_path / "weights.ckpt")
+    asked = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", f"checkpoint={tmp_path}/weights.ckpt"]
+    refused(call("train", *asked), "holds weights but no training to go on with")
+
+
 def test_help_of_make_names_every_target():
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     for target in ("setup", "train", "test", "lint", "format", "sweep", "evaluate", "restore", "clean"):

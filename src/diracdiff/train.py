@@ -91,7 +91,12 @@ def _check_same(restorer, checkpoint: str) -> None:
     from diracdiff.errors import UserError
     from diracdiff.recipe import to_recipe
 
-    theirs, ours = read_checkpoint(checkpoint)[KIND]["recipe"], to_recipe(restorer)
+    content = read_checkpoint(checkpoint)
+    if not content.get("optimizer_states"):
+        raise UserError(
+            f"checkpoint={checkpoint} holds weights but no training to go on with: give a last.ckpt of diracdiff.train"
+        )
+    theirs, ours = content[KIND]["recipe"], to_recipe(restorer)
     for part in ("process", "network", "conditioning", "residual"):
         if theirs.get(part) != ours[part]:
             raise UserError(
