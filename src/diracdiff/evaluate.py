@@ -61,20 +61,17 @@ def evaluate(cfg: DictConfig) -> None:
 
 def _write_tuned(checkpoint: str, tuned: str, restorer) -> None:
     """Copy a checkpoint, with the sampler, the curve and the stopping times of the restorer."""
-    import io
-
     import torch
 
     from diracdiff.checkpoint import KIND, read_checkpoint
-    from diracdiff.files import write_atomically
+    from diracdiff.files import replacing
     from diracdiff.recipe import to_recipe
 
     content = read_checkpoint(checkpoint)
     content[KIND]["recipe"]["sampler"] = to_recipe(restorer.sampler)
     content[KIND] |= {"stopping": restorer.stopping, "curve": restorer.curve}
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(tuned, buffer.getvalue())
+    with replacing(tuned) as file:
+        torch.save(content, file)
 
 
 def _set_image_size(cfg: DictConfig, image_size: int) -> None:

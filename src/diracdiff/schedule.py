@@ -75,14 +75,20 @@ def _times(cfg: DictConfig, dissimilarity) -> tuple:
 
     from diracdiff.config import build
     from diracdiff.restorer import load
-    from diracdiff.samplers import ImageNoise, UniformGrid
+    from diracdiff.samplers import ImageNoise, LookAhead, UniformGrid
     from diracdiff.scheduling import TrajectoryDistance
 
     restorer = load(cfg.checkpoint, "cuda" if torch.cuda.is_available() else "cpu", cfg.trust)
     cfg.dataset.image_size = restorer.process.degradation.image_size
     images = _images(build(cfg.dataset), cfg.images, cfg.seed).to(restorer.device)
     sampler = restorer.sampler.replace(
-        steps=cfg.candidates - 1, stop=0.0, output="iterate", stochasticity=0.0, grid=UniformGrid(), start=1.0
+        steps=cfg.candidates - 1,
+        stop=0.0,
+        output="iterate",
+        stochasticity=0.0,
+        grid=UniformGrid(),
+        start=1.0,
+        increment=LookAhead(),  # suits any number of steps
     )
     walks = []
     for part in track(images.split(cfg.batch_size), description="walking", transient=True):
