@@ -143,6 +143,21 @@ def _precision(trainer: DictConfig) -> str:
     return "bf16-mixed" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
 
 
+def pick_device(name: str) -> str:
+    """A device by name; "auto" is a GPU where there is one.
+
+    Raises:
+        UserError: if it is not at hand.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name} is not at hand: use device=auto or device=cpu") from error
+    return name
+
+
 def write_composed(cfg: DictConfig, path: str | Path) -> None:
     """Write the composed configuration with every reference resolved."""
     Path(path).write_text(OmegaConf.to_yaml(cfg, resolve=True))

@@ -19,7 +19,7 @@ def restore(cfg: DictConfig) -> None:
     from PIL import Image
     from rich.progress import track
 
-    from diracdiff.config import build_sampler
+    from diracdiff.config import build_sampler, pick_device
     from diracdiff.data.images import load_image
     from diracdiff.restorer import load
 
@@ -60,21 +60,6 @@ def _write_uncertainty(path: Path, uncertainty: dict[str, float], samples: int) 
     """Write the mean over the pixels of their standard deviation over the samples, a row per image."""
     write_rows(path, [{"image": name, "samples": samples, "std": std} for name, std in sorted(uncertainty.items())])
     print(f"uncertainty: bright where {samples} samples differ, white at std {HEAT_MAP_TOP}; {path}")
-
-
-def pick_device(name: str) -> str:
-    """A device by name; "auto" is a GPU where there is one.
-
-    Raises:
-        UserError: if it is not at hand.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} is not at hand: use device=auto or device=cpu") from error
-    return name
 
 
 def _plan(source: Path, output: Path, extras: list[str], overwrite: bool) -> dict[Path, dict[str, Path]]:

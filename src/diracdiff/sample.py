@@ -11,9 +11,8 @@ def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
     from rich.progress import track
 
-    from diracdiff.config import build_sampler
+    from diracdiff.config import build_sampler, pick_device
     from diracdiff.files import check_output, save_image
-    from diracdiff.restore import pick_device
     from diracdiff.restorer import load
 
     check_number("images", cfg.images, 1)
