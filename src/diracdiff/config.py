@@ -77,7 +77,8 @@ def build_restorer(cfg: DictConfig, process: StochasticDegradation) -> Restorer:
 
 def build_data(cfg: DictConfig, process: StochasticDegradation, start: float = 1.0) -> ImageDataModule:
     """The data module of the data set; `start` is the time of its measurements."""
-    return ImageDataModule(build(cfg.dataset), process, start=start, seed=cfg.seed, **cfg.loader)
+    times = {"times": tuple(cfg.task.times)} if "task" in cfg else {}
+    return ImageDataModule(build(cfg.dataset), process, start=start, seed=cfg.seed, **times, **cfg.loader)
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:

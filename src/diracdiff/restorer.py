@@ -53,6 +53,7 @@ class Restorer(pl.LightningModule):
         stopping: {"psnr": DO, "lpips": PO, "fid": …} of the last validation, see `stopping_points`.
         curve: the last validation's trade-off curve, see `ImageRows.curve`.
         measured: the curve of the last validation or test.
+        dataset: recipe of the data set that it was trained on, or None where that is not known.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Restorer(pl.LightningModule):
         self.stopping: dict[str, Stop | None] = dict.fromkeys(TARGETS)
         self.curve: list[dict[str, Any]] = []
         self.measured: list[dict[str, Any]] = []
+        self.dataset: dict[str, Any] | None = None
         self._walks: Walks | None = None
         self._metrics: ImageMetrics | None = None
         self._skipped = 0
@@ -132,6 +134,13 @@ class Restorer(pl.LightningModule):
 
     def configure_optimizers(self) -> dict:
         return self.optimization.build(self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches)
+
+    def on_fit_start(self) -> None:
+        """Note what the images are, for those who compare networks."""
+        try:
+            self.dataset = to_recipe(self.trainer.datamodule.dataset)
+        except (AttributeError, TypeError):  # images of the user's own, which have no recipe
+            self.dataset = None
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let dropout follow from (seed, step, rank)."""
@@ -304,12 +313,14 @@ class Restorer(pl.LightningModule):
         checkpoint[KIND] = {
             "version": __version__,
             "recipe": to_recipe(self),
+            "dataset": self.dataset,
             "stopping": self.stopping,
             "curve": self.curve,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.stopping, self.curve = checkpoint[KIND]["stopping"], checkpoint[KIND]["curve"]
+        self.dataset = checkpoint[KIND].get("dataset")
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", trust: Iterable[str] = ()) -> Restorer:

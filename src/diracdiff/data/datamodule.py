@@ -17,7 +17,7 @@ from diracdiff.seeds import DEGRADATION, image_seed, step_seed
 class ImageDataModule(pl.LightningDataModule):
     """Batches of clean and degraded images for every data set and every process.
 
-    A training batch is {"x": (B, 3, S, S) in [0, 1], "t": (B,) in [0, 1), "s": (B,) in [0, t), "y": (B, 3, S, S)},
+    A training batch is {"x": (B, 3, S, S) in [0, 1], "t": (B,) in `times`, "s": (B,) in [0, t), "y": (B, 3, S, S)},
     where times and noise follow from (seed, step, rank). Any other batch is {"x", "y", "name": list of str,
     "index": (B,), "seed": list of int, "noise": ImageNoise}, where y measures x at `start` and the noise follows
     from (seed, name) of each image; "noise" has drawn the measurement and goes on from there.
@@ -33,6 +33,7 @@ class ImageDataModule(pl.LightningDataModule):
         val_images: validate on so many images at most, evenly spread over the split; None: on all.
         test_images: the same for testing.
         start: time of the measurements outside training, in (0, 1].
+        times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
         seed: of the order, the training times and all noise.
     """
 
@@ -46,6 +47,7 @@ class ImageDataModule(pl.LightningDataModule):
         val_images: int | None = None,
         test_images: int | None = None,
         start: float = 1.0,
+        times: tuple[float, float] = (0.0, 1.0),
         seed: int = 0,
     ):
         super().__init__()
@@ -61,7 +63,10 @@ class ImageDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers = num_workers
         self.val_images, self.test_images = val_images, test_images
-        self.start, self.seed = start, seed
+        low, high = times
+        if not 0 <= low <= high <= 1:
+            raise UserError(f"task.times must be two numbers, 0 <= first <= last <= 1, got {list(times)}: try [0, 1]")
+        self.start, self.times, self.seed = start, (float(low), float(high)), seed
         # With fewer images than devices, some device has nothing to evaluate.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._splits: dict[str, Dataset] = {}
@@ -132,7 +137,8 @@ class ImageDataModule(pl.LightningDataModule):
         part = batch_idx % trainer.accumulate_grad_batches
         seed = step_seed(self.seed, DEGRADATION, trainer.global_step, part, trainer.global_rank)
         generator = torch.Generator(x.device).manual_seed(seed)
-        t = torch.rand(len(x), generator=generator, device=x.device)
+        low, high = self.times
+        t = low + (high - low) * torch.rand(len(x), generator=generator, device=x.device)
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         s = t * torch.rand(len(x), generator=generator, device=x.device)
         return {"x": x, "t": t, "s": s, "y": self.process.sample(x, t, noise)}

@@ -1,7 +1,8 @@
 """Networks, the denoiser they make, and oracles that need no training."""
 
 from diracdiff.models.denoiser import Denoiser, Padded
+from diracdiff.models.dncnn import DnCNN
 from diracdiff.models.ncsnpp import NCSNpp
 from diracdiff.models.oracle import FiniteDataOracle, GaussianOracle
 
-__all__ = ["Denoiser", "FiniteDataOracle", "GaussianOracle", "NCSNpp", "Padded"]
+__all__ = ["Denoiser", "DnCNN", "FiniteDataOracle", "GaussianOracle", "NCSNpp", "Padded"]

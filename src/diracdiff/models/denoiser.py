@@ -60,9 +60,26 @@ class Denoiser(nn.Module):
             raise ValueError("this network predicts the clean image only: s must be None")
         t = as_time(t, y).expand(len(y))
         sigma = self.noise(t)
-        level = {"sigma": sigma, "log_sigma": sigma.log() / 4, "time": t}[self.conditioning]
+        level = t if self.conditioning == "time" else self._level(sigma)
         if self.incremental:
             level = torch.stack([level, t if s is None else t - as_time(s, y)], dim=1)
+        return self._clean(y, sigma, level)
+
+    def at(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """x_hat, (B, C, H, W), for y (B, C, H, W) whose noise is sigma, () or (B,), whatever t it belongs to.
+
+        Raises:
+            ValueError: if the network is told the time, or two conditions.
+        """
+        if self.conditioning == "time" or self.incremental:
+            raise ValueError("a network that is told the time has no x_hat for a noise level alone")
+        sigma = as_time(sigma, y).to(y.dtype).expand(len(y))
+        return self._clean(y, sigma, self._level(sigma))
+
+    def _level(self, sigma: Tensor) -> Tensor:
+        return sigma if self.conditioning == "sigma" else sigma.log() / 4
+
+    def _clean(self, y: Tensor, sigma: Tensor, level: Tensor) -> Tensor:
         if self.preconditioning == "edm":
             total = (sigma**2 + DATA_STD**2).sqrt()
             skip, scale = (DATA_STD / total) ** 2, sigma * DATA_STD / total

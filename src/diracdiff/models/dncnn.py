@@ -1,0 +1,36 @@
+"""DnCNN (Zhang et al. 2017): a plain stack of convolutions that removes noise of one level."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class DnCNN(nn.Module):
+    """The noise in grey images, or with its sign turned the denoiser's residual: every channel on its own.
+
+    3x3 convolutions, all but the first and the last one with batch normalisation, all but the last one with ReLU.
+
+    Args:
+        depth: number of convolutions, 17 in the paper; at least 3.
+        channels: of the layers between.
+    """
+
+    image_channels = 3
+
+    def __init__(self, depth: int = 17, channels: int = 64):
+        super().__init__()
+        if depth < 3 or channels < 1:
+            raise ValueError(f"depth must be at least 3 and channels at least 1, got {depth} and {channels}")
+        self.depth, self.channels = depth, channels
+        self.first = nn.Conv2d(1, channels, 3, padding=1)
+        self.middle = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(depth - 2))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(depth - 2))
+        self.last = nn.Conv2d(channels, 1, 3, padding=1)
+        for convolution in (self.first, *self.middle):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+
+    def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        """x - y for noisy images y, (B, C, H, W); it is not told the noise `level`, (B,)."""
+        h = F.relu(self.first(y.flatten(0, 1).unsqueeze(1)))
+        for convolution, norm in zip(self.middle, self.norms, strict=True):
+            h = F.relu(norm(convolution(h)))
+        return self.last(h).reshape(y.shape)
