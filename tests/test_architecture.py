@@ -15,7 +15,7 @@ LAYERS = [
     ["process"],
     ["losses", "samplers", "models"],
     ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files", "official"],
-    ["tradeoff", "walks", "dissimilarities"],
+    ["baselines", "tradeoff", "walks", "dissimilarities"],
     ["scheduling"],
     ["restorer"],
     ["report", "tables", "callbacks", "ema", "loggers", "data"],

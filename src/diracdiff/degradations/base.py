@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from diracdiff.degradations.svd import SVD
 from diracdiff.errors import UserError
 from diracdiff.shapes import as_time
 
@@ -68,16 +69,28 @@ class Degradation(ABC):
         Raises:
             UserError: if `apply` returns another shape than that of x.
         """
-        t = as_time(t, x)
-        scale = self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0
         with torch.autocast(x.device.type, enabled=False):
-            degraded = self.apply(x, self.severity(t) * scale)
+            degraded = self.apply(x, self._size(x, t))
         if degraded.shape != x.shape:
             raise UserError(
                 f"{type(self).__name__}.apply must keep the shape of x, {tuple(x.shape)}, got {tuple(degraded.shape)}:"
                 " image and measurement live on one grid of pixels"
             )
         return degraded
+
+    def svd(self, x: Tensor, t: float | Tensor) -> SVD | None:
+        """The singular value decomposition of A_t on images like x, (B, C, H, W), t () or (B,).
+
+        None where there is none in closed form.
+        """
+        return self.decompose(x, self._size(x, t)) if self.linear else None
+
+    def _size(self, x: Tensor, t: float | Tensor) -> Tensor:
+        return self.severity(as_time(t, x)) * (self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0)
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD | None:
+        """The decomposition for the parameter `size`, see `apply`."""
+        return None
 
     @abstractmethod
     def apply(self, x: Tensor, size: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
+from diracdiff.degradations.svd import SVD, Separable
 
 SUPPORT = 61
 
@@ -18,8 +19,16 @@ class GaussianBlur(Degradation):
     """
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = (blur_matrix(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
+        rows, columns = self.matrices(x, size)
         return rows.unsqueeze(-3) @ x @ columns.unsqueeze(-3).mT
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return Separable(*self.matrices(x, size))
+
+    def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """The matrices of the two directions, (H, H) and (W, W), or with a batch of widths."""
+        rows, columns = (blur_matrix(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
+        return rows, columns
 
     @property
     def radius(self) -> int:

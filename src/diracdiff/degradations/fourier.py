@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+from diracdiff.degradations.svd import SVD, Separable
 
 
 class FourierUndersampling(Degradation):
@@ -43,6 +44,12 @@ class FourierUndersampling(Degradation):
         missing = 1 - self.mask(size.to(x.dtype), x.shape[-2])
         lost = torch.fft.rfft(x, dim=-2) * missing.unsqueeze(-2).unsqueeze(-1)
         return x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        height, width = x.shape[-2:]
+        one = torch.eye(height, dtype=x.dtype, device=x.device).expand(*size.shape, 1, height, height)
+        rows = self.apply(one if size.ndim else one.unsqueeze(0), size).reshape(*size.shape, height, height)
+        return Separable(rows, torch.eye(width, dtype=x.dtype, device=x.device))
 
     def mask(self, share: Tensor, n: int) -> Tensor:
         """Weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1), for shares () or (B,)."""

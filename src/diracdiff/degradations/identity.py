@@ -1,9 +1,11 @@
 """No degradation but noise."""
 
+import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
 from diracdiff.degradations.severity import LinearSeverity
+from diracdiff.degradations.svd import SVD, Mask
 
 
 class Identity(Degradation):
@@ -21,3 +23,6 @@ class Identity(Degradation):
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         return x
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return Mask(torch.ones(*size.shape, 1, 1, 1, dtype=x.dtype, device=x.device))

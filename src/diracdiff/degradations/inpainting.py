@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+from diracdiff.degradations.svd import SVD, Mask
 
 
 class Inpainting(Degradation):
@@ -18,9 +19,15 @@ class Inpainting(Degradation):
     """Where the centre lies, in pixels from pixel n // 2."""
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        return self._mask(x, size) * x
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return Mask(self._mask(x, size))
+
+    def _mask(self, x: Tensor, size: Tensor) -> Tensor:
         rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
         size = size.to(x.dtype).reshape(*size.shape, 1, 1)
-        return self.mask(rows.unsqueeze(-1), columns, size).unsqueeze(-3) * x
+        return self.mask(rows.unsqueeze(-1), columns, size).unsqueeze(-3)
 
     @abstractmethod
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:

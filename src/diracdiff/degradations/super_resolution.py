@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import Degradation
+from diracdiff.degradations.svd import SVD, Separable
 
 ROLL_OFF = 0.5
 
@@ -28,8 +29,16 @@ class SuperResolution(Degradation):
     limits = (1.0, math.inf)
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
+        rows, columns = self.matrices(x, size)
         return rows.unsqueeze(-3) @ x @ columns.unsqueeze(-3).mT
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return Separable(*self.matrices(x, size))
+
+    def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """The matrices of the two directions, (H, H) and (W, W), or with a batch of factors."""
+        rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
+        return rows, columns
 
     @property
     def factor(self) -> float:

@@ -1,0 +1,104 @@
+"""What all comparison methods share: one signature, and the checks before anything runs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diracdiff.baselines.operator import Operator
+from diracdiff.baselines.prior import Prior
+from diracdiff.errors import UserError
+from diracdiff.samplers import ImageNoise
+from diracdiff.shapes import as_time, per_image
+
+
+class Restored(NamedTuple):
+    """What a method returns.
+
+    Attributes:
+        images: (B, C, H, W), not clipped.
+        calls: of the denoiser, per image.
+    """
+
+    images: Tensor
+    calls: int
+
+
+class Baseline(ABC):
+    """A method that restores measurements y = A(x) + sigma z.
+
+    Results belong to the image: they do not depend on the rest of the batch, and randomness follows from seeds.
+    """
+
+    needs_prior: bool = False
+    """Whether it needs a denoiser for all noise levels."""
+
+    needs_linear: bool = True
+    """Whether A must be linear."""
+
+    needs_svd: bool = False
+    """Whether A must have a singular value decomposition in closed form."""
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        measurement: Tensor,
+        operator: Operator,
+        sigma: float | Tensor,
+        prior: Prior | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Restored:
+        """Restore a batch.
+
+        Args:
+            measurement: y, (B, C, H, W), in the [0, 1] range up to its noise; it is not changed.
+            operator: A.
+            sigma: standard deviation of the noise in units of the [0, 1] range, () or (B,); positive.
+            prior: a denoiser, for methods that need one.
+            seeds: one per image; 0, 1, … by default.
+
+        Raises:
+            UserError: if the method cannot work with the operator, or lacks its prior.
+        """
+        self.check(operator, prior)
+        level = per_image(as_time(sigma, measurement), measurement)
+        if not (level > 0).all():
+            raise UserError(f"sigma must be positive, in units of the [0, 1] image range, got {sigma}")
+        seeds = range(len(measurement)) if seeds is None else seeds
+        if len(seeds) != len(measurement):
+            raise ValueError(f"seeds must be one per image, {len(measurement)}, got {len(seeds)}")
+        noise = ImageNoise(seeds, measurement.device)
+        counted = _Counted(prior) if prior is not None else None
+        images = self.restore(measurement.clone(), operator, level, counted, noise)
+        return Restored(images, counted.calls if counted is not None else 0)
+
+    def check(self, operator: Operator, prior: Prior | None) -> None:
+        """Raise UserError if the method cannot work with this operator or without a prior."""
+        name = type(self).__name__
+        if self.needs_linear and not operator.linear:
+            raise UserError(f"{name} needs a linear degradation, and {operator.name} is not: leave {name} out")
+        if self.needs_svd and operator.svd is None:
+            raise UserError(
+                f"{name} needs a singular value decomposition in closed form, and {operator.name} has none: "
+                f"leave {name} out"
+            )
+        if self.needs_prior and prior is None:
+            raise UserError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
+
+    @abstractmethod
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: "Prior | None", noise: ImageNoise) -> Tensor:
+        """Restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off."""
+
+
+class _Counted:
+    """A prior that counts its calls."""
+
+    def __init__(self, prior: Prior):
+        self.prior, self.calls = prior, 0
+        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+
+    def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        self.calls += 1
+        return self.prior(y, sigma)

@@ -1,0 +1,82 @@
+"""Singular value decompositions A = U S V^T of operators that keep the shape of the image.
+
+U and V are orthonormal changes of basis of an image, S multiplies every coefficient with its singular value.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class SVD(ABC):
+    """A = U S V^T on images (B, C, H, W).
+
+    Attributes:
+        values: S, not negative, broadcasts over (B, C, H, W).
+    """
+
+    values: Tensor
+
+    @abstractmethod
+    def u(self, coefficients: Tensor) -> Tensor:
+        """U c: an image, (B, C, H, W)."""
+
+    @abstractmethod
+    def ut(self, image: Tensor) -> Tensor:
+        """U^T y: coefficients, (B, C, H, W)."""
+
+    @abstractmethod
+    def v(self, coefficients: Tensor) -> Tensor:
+        """V c: an image, (B, C, H, W)."""
+
+    @abstractmethod
+    def vt(self, image: Tensor) -> Tensor:
+        """V^T x: coefficients, (B, C, H, W)."""
+
+
+class Mask(SVD):
+    """Multiplication of the pixels: U = V = 1.
+
+    Args:
+        values: the mask, not negative, (H, W) or (B, 1, H, W), say.
+    """
+
+    def __init__(self, values: Tensor):
+        self.values = values
+
+    def u(self, coefficients: Tensor) -> Tensor:
+        return coefficients
+
+    ut = v = vt = u
+
+
+class Separable(SVD):
+    """x -> R x C^T, a matrix for each direction.
+
+    Args:
+        rows: R, (H, H) or (B, H, H).
+        columns: C, (W, W) or (B, W, W).
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor):
+        (self._u_rows, s_rows, self._vt_rows), (self._u_columns, s_columns, self._vt_columns) = (
+            tuple(part.to(matrix.dtype) for part in torch.linalg.svd(matrix.double())) for matrix in (rows, columns)
+        )
+        self.values = (s_rows.unsqueeze(-1) * s_columns.unsqueeze(-2)).unsqueeze(-3)
+
+    def u(self, coefficients: Tensor) -> Tensor:
+        return _both(self._u_rows, coefficients, self._u_columns)
+
+    def ut(self, image: Tensor) -> Tensor:
+        return _both(self._u_rows.mT, image, self._u_columns.mT)
+
+    def v(self, coefficients: Tensor) -> Tensor:
+        return _both(self._vt_rows.mT, coefficients, self._vt_columns.mT)
+
+    def vt(self, image: Tensor) -> Tensor:
+        return _both(self._vt_rows, image, self._vt_columns)
+
+
+def _both(rows: Tensor, image: Tensor, columns: Tensor) -> Tensor:
+    return rows.unsqueeze(-3) @ image @ columns.unsqueeze(-3).mT
