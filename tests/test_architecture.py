@@ -15,12 +15,13 @@ LAYERS = [
     ["process"],
     ["losses", "samplers", "models"],
     ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files", "official"],
-    ["baselines", "tradeoff", "walks", "dissimilarities"],
+    ["tradeoff", "walks", "dissimilarities"],
     ["scheduling"],
     ["restorer"],
-    ["report", "tables", "callbacks", "ema", "loggers", "data"],
+    ["report", "tables", "callbacks", "ema", "loggers", "data", "baselines"],
+    ["comparison"],
     ["config", "cli"],
-    ["train", "evaluate", "restore", "sample", "schedule", "import_official", "__main__"],
+    ["train", "evaluate", "restore", "compare", "sample", "schedule", "import_official", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

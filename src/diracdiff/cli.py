@@ -31,6 +31,10 @@ FREE_TEXT = (
     "dataset.root",
     "fid_weights",
     "tuned",
+    "prior",
+    "guided_diffusion",
+    "regression",
+    "dncnn",
     "sampler.increment.checkpoint",
     "sampler.grid.path",
 )

@@ -9,9 +9,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from diracdiff.baselines import Regression, load_prior
+from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
+from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.data.datamodule import ImageDataModule
 from diracdiff.errors import UserError
 from diracdiff.process import StochasticDegradation
+from diracdiff.recipe import to_recipe
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 
@@ -79,6 +83,45 @@ def build_data(cfg: DictConfig, process: StochasticDegradation, start: float = 1
     """The data module of the data set; `start` is the time of its measurements."""
     times = {"times": tuple(cfg.task.times)} if "task" in cfg else {}
     return ImageDataModule(build(cfg.dataset), process, start=start, seed=cfg.seed, **times, **cfg.loader)
+
+
+def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[Contender]:
+    """The methods of a comparison in the order of the table, Dirac, `restorer`, last.
+
+    Raises:
+        UserError: if a method lacks a network, or a network was trained for another problem.
+    """
+    methods = {name: (node, build(node.method)) for name, node in (cfg.baseline or {}).items()}
+    prior = None
+    if cfg.prior is not None:
+        prior = load_prior(cfg.prior, device, cfg.trust)
+        check_same_images(restorer, prior.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
+    contenders: list[Contender] = []
+    for name, (node, method) in methods.items():
+        plain = OmegaConf.to_container(node, resolve=True)
+        needed = cfg.prior if method.needs_prior else None
+        contenders.append(
+            Method(
+                name,
+                lambda setting, node=node: build(node.method, **setting),
+                plain.get("search") or {},
+                [plain["method"], *files_in([plain["method"], needed])],
+                restorer.process,
+                prior,
+                cfg.seed,
+            )
+        )
+        for part in (method, getattr(method, "denoiser", None)):
+            if isinstance(part, Regression):
+                check_same_problem(restorer, part.restorer, f"regression={part.checkpoint}")
+            other = getattr(part, "restorer", None)
+            if other is not None:
+                check_same_images(restorer, other, f"the checkpoint of {name}", cfg.allow_other_data)
+    search = OmegaConf.to_container(cfg.dirac, resolve=True)["search"]
+    return [
+        *contenders,
+        Dirac("dirac", restorer, search or {}, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)]),
+    ]
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:

@@ -62,7 +62,7 @@ def draw_tradeoff(path: str | Path, curve: list[dict[str, Any]], stopping: dict[
     left.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
     left.set_title(title, fontsize=11, color=INK)
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _limits(curve: list[dict[str, Any]], metric: str) -> tuple[float, float]:
@@ -89,7 +89,7 @@ def draw_consistency(path: str | Path, curve: list[dict[str, Any]], title: str) 
     axis.set_ylabel("||y - A(x_hat)|| / (sqrt(n) sigma)")
     axis.set_title(f"data consistency, {title}", fontsize=11, color=INK)
     axis.legend(frameon=False, fontsize=8)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def draw_samples(path: str | Path, restorer, rows: int = 6) -> None:
@@ -122,7 +122,7 @@ def draw_samples(path: str | Path, restorer, rows: int = 6) -> None:
             axes[i, j].axis("off")
             if images is not None:
                 axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def draw_schedule(
@@ -141,10 +141,11 @@ def draw_schedule(
     axis.set_ylabel("severity parameter" if what == "severity" else "time of the walk")
     axis.set_title(title, fontsize=11, color=INK)
     axis.legend(fontsize=8, frameon=False)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
-def _save_figure(figure, path: str | Path) -> None:
+def save_figure(figure, path: str | Path) -> None:
+    """Write a figure as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

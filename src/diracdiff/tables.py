@@ -28,9 +28,9 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     for key, name in NAMES.items():
         if key in summary:
             row = summary[key] or {}
-            cells = [_cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), _cell(row.get("nfe"), 0)]
-            metrics = [_cell(row.get(metric), _digits(metric)) for metric in metric_columns(summary)]
-            rows.append([name, *cells, _cell(row.get("seconds"), 3), *metrics])
+            cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), cell(row.get("nfe"), 0)]
+            metrics = [cell(row.get(metric), digits(metric)) for metric in metric_columns(summary)]
+            rows.append([name, *cells, cell(row.get("seconds"), 3), *metrics])
     return rows
 
 
@@ -42,13 +42,18 @@ def write_tables(folder: Path, summary: dict[str, Any], title: str) -> None:
     for row, key in zip(rows, [key for key in NAMES if key in summary], strict=True):
         for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
             ends = (summary[key] or {}).get("interval", {}).get(metric)
-            row[i] += f" [{', '.join(_cell(end, _digits(metric)) for end in ends)}]" if ends else ""
+            row[i] += f" [{', '.join(cell(end, digits(metric)) for end in ends)}]" if ends else ""
     note = (
         f"{title}; n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps. In brackets: 95 % bootstrap "
         "confidence intervals over the images. consistency: distance from the measurement, in its noise level."
     )
+    write_markdown_and_latex(folder / "table", header, rows, note)
+
+
+def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]], note: str) -> None:
+    """Write a table of text, with a note, as `path`.md and `path`.tex; the first column is flush left."""
     lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
-    write_atomically(folder / "table.md", "\n".join([*lines, "", note, ""]).encode())
+    write_atomically(path.with_suffix(".md"), "\n".join([*lines, "", note, ""]).encode())
     body = [" & ".join(_latex(cell) for cell in cells) + r" \\" for cells in (header, *rows)]
     columns = "l" + "r" * (len(header) - 1)
     lines = [
@@ -61,7 +66,7 @@ def write_tables(folder: Path, summary: dict[str, Any], title: str) -> None:
         r"\hline",
         r"\end{tabular}",
     ]
-    write_atomically(folder / "table.tex", "\n".join([*lines, ""]).encode())
+    write_atomically(path.with_suffix(".tex"), "\n".join([*lines, ""]).encode())
 
 
 def _latex(text: str) -> str:
@@ -85,9 +90,11 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     console.print(table)
 
 
-def _digits(metric: str) -> int:
+def digits(metric: str) -> int:
+    """Decimal places of a metric in tables."""
     return 2 if metric in ("psnr", "consistency") or metric.startswith(("fid_", "kid_")) else 4
 
 
-def _cell(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def cell(value: float | None, places: int) -> str:
+    """A number in a table."""
+    return "–" if value is None else f"{value:.{places}f}"

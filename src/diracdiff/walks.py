@@ -17,6 +17,18 @@ from diracdiff.samplers import State
 KEYS = ("t", "nfe", "output")
 
 
+def timed(states: Iterable[State], images: Tensor) -> Iterator[tuple[State, str, float]]:
+    """Every result that the walk could stop with: the state, the output ("mean" where x_hat is fresh, and "iterate")
+    and the seconds per image that the walk took up to there, for a batch like `images`."""
+    elapsed, began = 0.0, clock(images)
+    for state in states:
+        before, elapsed = elapsed, elapsed + clock(images) - began
+        for output in ("mean", "iterate") if state.fresh else ("iterate",):
+            seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
+            yield state, output, seconds / len(images)
+        began = clock(images)
+
+
 def scored(
     states: Iterable[State],
     clean: Tensor,
@@ -35,20 +47,16 @@ def scored(
         The state, the output ("mean" where x_hat is fresh, and "iterate"), and {metric: (B,)}, with `seconds`, the
         time that the walk took up to there per image.
     """
-    elapsed, began = 0.0, _clock(clean)
-    for state in states:
-        before, elapsed = elapsed, elapsed + _clock(clean) - began
-        for output in ("mean", "iterate") if state.fresh else ("iterate",):
-            values = metrics(state.image(output), clean)
-            if consistency is not None:
-                values["consistency"] = consistency(state.image(output)).cpu()
-            seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
-            values["seconds"] = torch.full((len(clean),), seconds / len(clean), dtype=torch.float64)
-            yield state, output, values
-        began = _clock(clean)
+    for state, output, seconds in timed(states, clean):
+        values = metrics(state.image(output), clean)
+        if consistency is not None:
+            values["consistency"] = consistency(state.image(output)).cpu()
+        values["seconds"] = torch.full((len(clean),), seconds, dtype=torch.float64)
+        yield state, output, values
 
 
-def _clock(images: Tensor) -> float:
+def clock(images: Tensor) -> float:
+    """Seconds on a clock that only moves on when the device of `images` has done its work."""
     if images.is_cuda:
         torch.cuda.synchronize(images.device)
     return time.perf_counter()

@@ -41,6 +41,9 @@ class Baseline(ABC):
     needs_svd: bool = False
     """Whether A must have a singular value decomposition in closed form."""
 
+    denoiser: Prior | None = None
+    """A network of the method's own, which takes the place of the prior."""
+
     @torch.no_grad()
     def __call__(
         self,
@@ -70,7 +73,8 @@ class Baseline(ABC):
         if len(seeds) != len(measurement):
             raise ValueError(f"seeds must be one per image, {len(measurement)}, got {len(seeds)}")
         noise = ImageNoise(seeds, measurement.device)
-        counted = _Counted(prior) if prior is not None else None
+        network = self.denoiser if self.denoiser is not None else prior
+        counted = Counted(network) if network is not None else None
         images = self.restore(measurement.clone(), operator, level, counted, noise)
         return Restored(images, counted.calls if counted is not None else 0)
 
@@ -84,7 +88,7 @@ class Baseline(ABC):
                 f"{name} needs a singular value decomposition in closed form, and {operator.name} has none: "
                 f"leave {name} out"
             )
-        if self.needs_prior and prior is None:
+        if self.needs_prior and self.denoiser is None and prior is None:
             raise UserError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
 
     @abstractmethod
@@ -92,12 +96,14 @@ class Baseline(ABC):
         """Restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off."""
 
 
-class _Counted:
-    """A prior that counts its calls."""
+class Counted:
+    """A network that counts its calls."""
 
     def __init__(self, prior: Prior):
         self.prior, self.calls = prior, 0
-        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+
+    def __getattr__(self, name: str):
+        return getattr(self.prior, name)
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         self.calls += 1

@@ -1,10 +1,15 @@
 """Priors: denoisers x_hat(y, sigma) of white noise, which know natural images but no degradation."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from diracdiff.degradations import Identity
+from diracdiff.errors import UserError
+from diracdiff.restorer import Restorer, load
 from diracdiff.shapes import as_time, per_image
 
 
@@ -31,7 +36,12 @@ class NetworkPrior:
         denoiser: has `at(y, sigma)`, see `diracdiff.models.Denoiser`.
         sigma_min: least noise it was trained on, in units of the [0, 1] range.
         sigma_max: greatest noise.
+
+    Attributes:
+        restorer: that the denoiser was loaded with, or None.
     """
+
+    restorer: Restorer | None = None
 
     def __init__(self, denoiser: nn.Module, sigma_min: float, sigma_max: float):
         if not 0 < sigma_min <= sigma_max:
@@ -41,6 +51,39 @@ class NetworkPrior:
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         sigma = as_time(sigma, y).to(y.dtype).clamp(self.sigma_min, self.sigma_max)
         return self.denoiser.at(y, sigma).to(y.dtype)
+
+
+def load_prior(
+    checkpoint: str | Path | None, device: str = "cpu", trust: Iterable[str] = (), key: str = "prior"
+) -> "NetworkPrior":
+    """The denoiser of a checkpoint that was trained with task=prior, or with task=denoise_fixed for one noise level.
+
+    Its `restorer` is what the checkpoint holds.
+
+    Args:
+        checkpoint: its path.
+        device: where to put it.
+        trust: see `diracdiff.restorer.load`.
+        key: how the user gave the path, for messages.
+
+    Raises:
+        UserError: if there is none, or it is not a denoiser of white noise.
+    """
+    if checkpoint is None:
+        task = "task=prior" if key == "prior" else "experiment=dncnn"
+        raise UserError(f"{key} must be given: train one with {task} and give {key}=runs/…/best.ckpt")
+    restorer = load(checkpoint, device, trust)
+    if not isinstance(restorer.process.degradation, Identity):
+        raise UserError(
+            f"{key}={checkpoint} undoes {type(restorer.process.degradation).__name__}, it is no denoiser of white "
+            "noise: give a checkpoint that was trained with task=prior"
+        )
+    if restorer.conditioning == "time" or restorer.predict == "increment":
+        raise UserError(f"{key}={checkpoint} is not told the noise level: train it with model.conditioning=log_sigma")
+    ends = restorer.process.noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    prior = NetworkPrior(restorer.denoiser, *ends)
+    prior.restorer = restorer
+    return prior
 
 
 class GaussianPrior:

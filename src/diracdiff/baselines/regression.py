@@ -1,0 +1,39 @@
+"""The plain regression network: x_hat in one step, trained on measurements alone (conf/experiment/regression.yaml)."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.operator import Operator
+from diracdiff.baselines.prior import Prior
+from diracdiff.errors import UserError
+from diracdiff.restorer import load
+from diracdiff.samplers import ImageNoise
+
+
+class Regression(Baseline):
+    """A network of a checkpoint, called once with the measurement.
+
+    Args:
+        checkpoint: that was trained with experiment=regression.
+
+    Raises:
+        UserError: if there is none.
+    """
+
+    needs_linear = False
+
+    def __init__(self, checkpoint: str | Path | None):
+        if checkpoint is None:
+            raise UserError(
+                "the regression network needs its checkpoint: train one with experiment=regression task=… and give "
+                "regression=runs/…/best.ckpt, or leave regression out of baseline"
+            )
+        self.checkpoint = str(checkpoint)
+        self.restorer = load(checkpoint)
+        self.denoiser = self.restorer.denoiser
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        self.restorer.to(y.device)
+        return prior(y, operator.t)

@@ -1,0 +1,1 @@
+"""A fair table: every method restores the same measurements, tuned with the same budget, measured by the same rule."""

@@ -1,0 +1,120 @@
+"""What competes: methods that give one result for a measurement, and Dirac, which gives one per stopping time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from diracdiff.baselines import Baseline, Operator, Prior
+from diracdiff.comparison.measurements import Batch
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer
+from diracdiff.samplers import ImageNoise
+from diracdiff.seeds import image_seed
+from diracdiff.walks import clock, timed
+
+Setting = dict[str, Any]
+"""Values of some arguments of a method."""
+
+
+class Result(NamedTuple):
+    """One restoration of a batch.
+
+    Attributes:
+        stop: where the walk stops, "mean t=0.35" say; "" for methods that do not stop early.
+        images: (B, C, H, W), not clipped.
+        calls: of the network, per image.
+        seconds: per image.
+    """
+
+    stop: str
+    images: Tensor
+    calls: int
+    seconds: float
+
+
+class Contender(ABC):
+    """A row of the table, or several.
+
+    Attributes:
+        name: of the row.
+        search: {argument: values}: what tuning tries; may be empty.
+        identity: all that its results follow from besides the measurements and the setting, in plain containers.
+    """
+
+    name: str
+    search: dict[str, list]
+    identity: Any
+
+    @abstractmethod
+    def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
+        """Restore a batch with a setting."""
+
+
+class Method(Contender):
+    """A comparison method.
+
+    Args:
+        name: of its row.
+        make: builds it with a setting.
+        search: what tuning tries.
+        identity: see `Contender`.
+        process: the degradation process that made the measurements, at t = 1.
+        prior: for those that need one.
+        seed: of its randomness, which has nothing to do with that of the measurements.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[Setting], Baseline],
+        search: dict[str, list],
+        identity: Any,
+        process: StochasticDegradation,
+        prior: Prior | None = None,
+        seed: int = 0,
+    ):
+        self.name, self.make, self.search, self.identity = name, make, search, identity
+        self.process, self.prior, self.seed = process, prior, seed
+
+    def check(self, measurement: Tensor) -> None:
+        """Raise UserError if the method cannot restore such a measurement, or its default setting is wrong."""
+        self.make({}).check(Operator(self.process.degradation, measurement), self.prior)
+
+    def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
+        method = self.make(setting)
+        seeds = [image_seed(self.seed, f"{self.name}/{name}") for name in batch.names]
+        began = clock(batch.y)
+        sigma = self.process.sigma(1.0, batch.y).item()
+        restored = method(batch.y, Operator(self.process.degradation, batch.y), sigma, self.prior, seeds)
+        yield Result("", restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
+
+
+class Dirac(Contender):
+    """The walk of a restorer, with every stopping time.
+
+    Args:
+        name: of its rows.
+        restorer: the network, the process and the sampler.
+        search: values of the sampler's arguments that tuning tries.
+        identity: see `Contender`.
+    """
+
+    def __init__(self, name: str, restorer: Restorer, search: dict[str, list], identity: Any):
+        self.name, self.restorer, self.search, self.identity = name, restorer, search, identity
+
+    def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
+        restorer = self.restorer
+        sampler = restorer.sampler.replace(**setting, stop=0.0, output="mean")
+        noise = ImageNoise(batch.seeds, batch.y.device)
+        noise.normal(batch.y.shape[1:], batch.y.dtype)  # the measurement's
+        states = sampler.states(restorer.process, restorer.denoiser, batch.y, noise)
+        for state, output, seconds in timed(states, batch.y):
+            yield Result(f"{output} t={round(state.t, 9):g}", state.image(output), state.calls(output), seconds)
+
+
+def stop_of(text: str) -> tuple[str, float]:
+    """Output and time of a stop."""
+    output, _, t = text.partition(" t=")
+    return output, float(t)

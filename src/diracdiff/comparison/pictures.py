@@ -1,0 +1,84 @@
+"""Pictures of a comparison: restored images side by side, and the plane of distortion and perception."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from diracdiff.report import DISTORTION, INK, MUTED, PERCEPTION, save_figure
+
+ZOOM = 0.28
+"""Side of the zoom box, as a share of the image's."""
+
+
+def draw_images(path: Path, columns: dict[str, Tensor]) -> None:
+    """Draw images, a row for each and a column for each method, with a box enlarged below.
+
+    The box lies where the methods differ most.
+
+    Args:
+        path: of the PNG.
+        columns: {name: uint8 images (N, C, H, W)}; the first two are clean images and measurements.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    count = len(next(iter(columns.values())))
+    figure = Figure(figsize=(1.45 * len(columns), 2.95 * count + 0.25), layout="constrained")
+    axes = figure.subplots(2 * count, len(columns), squeeze=False)
+    for i in range(count):
+        methods = np.stack([images[i].numpy() for images in list(columns.values())[2:]]).astype(float)
+        top, left, side = _most_different(methods)
+        for j, (name, images) in enumerate(columns.items()):
+            pixels = images[i].permute(1, 2, 0).numpy()
+            whole, zoom = axes[2 * i, j], axes[2 * i + 1, j]
+            whole.imshow(pixels, interpolation="nearest")
+            whole.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, color=PERCEPTION, linewidth=1))
+            zoom.imshow(pixels[top : top + side, left : left + side], interpolation="nearest")
+            for axis in (whole, zoom):
+                axis.set_xticks([])
+                axis.set_yticks([])
+            zoom.spines[:].set_color(PERCEPTION)
+            if i == 0:
+                whole.set_title(name, fontsize=8, color=INK)
+    save_figure(figure, path)
+
+
+def _most_different(methods: np.ndarray) -> tuple[int, int, int]:
+    """Top, left and side of the box in which methods, (M, C, H, W), vary most."""
+    spread = methods.var(0).mean(0)
+    side = max(4, round(ZOOM * min(spread.shape)))
+    sums = np.pad(spread, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    boxes = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(boxes.argmax(), boxes.shape)
+    return int(top), int(left), side
+
+
+def draw_plane(path: Path, points: dict[str, dict[str, Any]], curves: dict[str, list[dict]], lpips: str) -> None:
+    """Draw PSNR against LPIPS: a point per row of the table but the measurement, and Dirac's curve over t_stop.
+
+    Args:
+        path: of the PNG.
+        points: {method: means}.
+        curves: {name: means of x_hat, by falling t}.
+        lpips: the column of LPIPS.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 5.0), layout="constrained")
+    axis = figure.subplots()
+    for (name, rows), style in zip(curves.items(), ("-", "--"), strict=False):
+        axis.plot([r["psnr"] for r in rows], [r[lpips] for r in rows], style, color=DISTORTION, label=name, marker=".")
+    for name, row in points.items():
+        if name == "measurement":  # far away, and nobody's choice
+            continue
+        dirac = name.startswith("dirac")
+        axis.plot(row["psnr"], row[lpips], "o" if not dirac else "D", color=DISTORTION if dirac else PERCEPTION)
+        axis.annotate(name, (row["psnr"], row[lpips]), xytext=(5, 4), textcoords="offset points", fontsize=8, color=INK)
+    axis.set_xlabel("PSNR [dB]: faithful to the right")
+    axis.set_ylabel(f"{lpips}: good-looking below")
+    axis.set_title("distortion and perception", fontsize=11, color=INK)
+    axis.grid(color=MUTED, alpha=0.2)
+    axis.legend(frameon=False, fontsize=8)
+    save_figure(figure, path)

@@ -1,0 +1,201 @@
+"""The table: rows of like measurements only, with intervals, and differences from Dirac image by image."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diracdiff.comparison.runs import Run
+from diracdiff.errors import UserError
+from diracdiff.files import read_rows, write_json, write_rows
+from diracdiff.metrics import interval, mean
+from diracdiff.tables import cell, digits, write_markdown_and_latex
+
+REFERENCES = ("dirac_do", "dirac_po")
+MEANINGS = {
+    "measurements": "the measurements y",
+    "n": "the number of images",
+    "sigma": "the noise level, in units of the [0, 1] range",
+    "operator": "the degradation",
+    "lpips": "the backbone of LPIPS",
+    "fid": "the network of FID",
+}
+"""What must be the same in all rows of a table."""
+
+Row = dict[str, Any]
+
+
+class Table:
+    """Rows that may stand beside one another.
+
+    Args:
+        conditions: {key of MEANINGS: value}, what the rows have in common.
+
+    Attributes:
+        rows: method, for, setting, stop, n, calls, seconds, memory and the means of the metrics, with "interval".
+        images: {row's method: its rows per image}.
+    """
+
+    def __init__(self, conditions: dict[str, Any]):
+        self.conditions = conditions
+        self.rows: list[Row] = []
+        self.images: dict[str, list[Row]] = {}
+
+    @property
+    def metrics(self) -> list[str]:
+        """The columns of metrics of single images."""
+        return ["psnr", "ssim"] + [name for name in (self.conditions["lpips"],) if name]
+
+    def add(self, method: str, target: str | None, setting: dict, stop: str, run: Run, seed: int) -> None:
+        """Append a row.
+
+        Args:
+            method: its name.
+            target: the metric it was tuned for, or None.
+            setting: of the run.
+            stop: of the walk, "" where there is none.
+            run: what the method made of the measurements.
+            seed: of the bootstrap.
+        """
+        images = run.of(stop)
+        columns = [*self.metrics, "consistency"]
+        row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
+        row |= {column: mean([image[column] for image in images]) for column in columns}
+        if self.conditions["fid"]:
+            row[self.conditions["fid"]] = run.fid(stop)
+        row |= {column: mean([image[column] for image in images]) for column in ("calls", "seconds")}
+        row |= {"memory": run.memory}
+        row["interval"] = {column: interval([image[column] for image in images], seed) for column in columns}
+        self.rows.append(row)
+        self.images[method] = images
+
+    def read(self, folder: Path) -> list[Row]:
+        """The rows of another comparison.
+
+        Raises:
+            UserError: if there is none, or its rows are not alike.
+        """
+        path = folder / "comparison.json"
+        if not path.is_file():
+            raise UserError(f"include={folder} holds no comparison.json: give the output folder of a comparison")
+        other = json.loads(path.read_text())
+        check_alike(self.conditions, other["conditions"], str(folder))
+        return other["rows"]
+
+    def include(self, folder: Path) -> None:
+        """Append the rows of another comparison.
+
+        Raises:
+            UserError: see `read`.
+        """
+        for row in self.read(folder):
+            name = row["method"] if row["method"] not in self.images else f"{row['method']} ({folder.name})"
+            self.rows.append(row | {"method": name})
+            images = [r for r in read_rows(folder / "images.csv") if r["method"] == row["method"]]
+            self.images[name] = [_numbers(image) for image in images]
+
+    def paired(self, seed: int) -> list[Row]:
+        """Differences of every row from Dirac's, row - reference, mean over the images with 95 % intervals."""
+        differences = []
+        for reference in (name for name in REFERENCES if name in self.images):
+            of_reference = {image["name"]: image for image in self.images[reference]}
+            for row in (row for row in self.rows if row["method"] != reference):
+                difference: Row = {"method": row["method"], "minus": reference, "n": row["n"]}
+                for metric in self.metrics:
+                    values = [i[metric] - of_reference[i["name"]][metric] for i in self.images[row["method"]]]
+                    low, high = interval(values, seed)
+                    difference |= {metric: mean(values), f"{metric}_low": low, f"{metric}_high": high}
+                differences.append(difference)
+        return differences
+
+    def write(self, folder: Path, title: str, seed: int, machine: str) -> list[str]:
+        """Write comparison.json, images.csv, table.md/.tex and, where there is Dirac, paired.md/.tex: their names."""
+        paired = self.paired(seed)
+        write_json(
+            folder / "comparison.json",
+            {"conditions": self.conditions, "machine": machine, "seed": seed, "rows": self.rows, "paired": paired},
+        )
+        images = [{"method": row["method"]} | image for row in self.rows for image in self.images[row["method"]]]
+        write_rows(folder / "images.csv", images)
+        header = ["method", *self._columns()]
+        write_markdown_and_latex(folder / "table", header, self.text(intervals=True), self._note(title, seed, machine))
+        names = ["comparison.json", "images.csv", "table.md", "table.tex"]
+        if paired:
+            cells = [
+                [
+                    f"{row['method']} - {row['minus']}",
+                    *(
+                        f"{row[m]:+.{digits(m)}f} [{row[f'{m}_low']:+.{digits(m)}f}, {row[f'{m}_high']:+.{digits(m)}f}]"
+                        for m in self.metrics
+                    ),
+                ]
+                for row in paired
+            ]
+            note = f"{title}. Differences image by image, mean and 95 % bootstrap confidence interval."
+            write_markdown_and_latex(folder / "paired", ["difference", *self.metrics], cells, note)
+            names += ["paired.md", "paired.tex"]
+        return names
+
+    def text(self, intervals: bool = False) -> list[list[str]]:
+        """The rows as text."""
+        lines = []
+        for row in self.rows:
+            line = [row["method"]]
+            for column in self._columns():
+                places = {"n": 0, "calls": 0, "seconds": 3, "memory": 0}.get(column, digits(column))
+                ends = row["interval"].get(column) if intervals else None
+                between = f" [{', '.join(cell(end, places) for end in ends)}]" if ends else ""
+                line.append(cell(row[column], places) + between)
+            lines.append(line)
+        return lines
+
+    def print(self, title: str) -> None:
+        """Print the rows."""
+        from rich.console import Console
+        from rich.table import Table as Printed
+
+        table = Printed(title=title, title_justify="left", title_style="bold")
+        table.add_column("method")
+        for column in self._columns():
+            table.add_column(column, justify="right")
+        for line in self.text():
+            table.add_row(*line)
+        table.caption = "calls: network calls; seconds: per image; memory: peak, MiB; consistency: in noise levels"
+        table.caption_justify = "left"
+        console = Console()
+        console.width = max(console.width, 14 * len(table.columns))
+        console.print(table)
+
+    def _columns(self) -> list[str]:
+        fid = [self.conditions["fid"]] if self.conditions["fid"] else []
+        return [*self.metrics, *fid, "n", "consistency", "calls", "seconds", "memory"]
+
+    def _note(self, title: str, seed: int, machine: str) -> str:
+        return (
+            f"{title}; seed {seed}; {machine}. In brackets: 95 % bootstrap confidence intervals over the images. "
+            "consistency: distance from the measurement, in its noise level. calls: of the network, per image. "
+            "seconds: per image. memory: peak, MiB."
+        )
+
+
+def check_alike(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> None:
+    """Refuse rows that do not belong in one table.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    for key, meaning in MEANINGS.items():
+        if ours.get(key) != theirs.get(key):
+            raise UserError(
+                f"{where} does not belong in this table: {meaning} differs, {_short(theirs.get(key))} instead of "
+                f"{_short(ours.get(key))}; compare both on the same measurements"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _numbers(row: dict[str, str], text: Sequence[str] = ("method", "name", "stop")) -> Row:
+    return {key: value if key in text else float(value) for key, value in row.items()}

@@ -1,0 +1,314 @@
+"""`python -m diracdiff.compare`: the same measurements, the same budget, like rows only."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import BRIEF, SMALL, TORCH_HOME, clean_environment, command, needs_lpips, refused
+
+from diracdiff.comparison.table import Table, check_alike
+from diracdiff.comparison.tuning import grid
+from diracdiff.errors import UserError
+
+FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
+
+PLAIN = ["lpips=null", "tune_for=psnr"]
+
+
+def train(cwd, folder, *overrides, run_dir):
+    done = command("train", *folder, *SMALL, *BRIEF, f"hydra.run.dir={run_dir}", *overrides, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd / run_dir / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory, folder, run):
+    """Checkpoints of Dirac, a prior and a regression network of the same images, all hardly trained."""
+    cwd = tmp_path_factory.mktemp("networks")
+    prior = train(cwd, folder, "task=prior", run_dir="prior")
+    regression = train(cwd, folder, "experiment=regression", "task=inpaint", run_dir="regression")
+    return {"checkpoint": run[1] / "best.ckpt", "prior": prior, "regression": regression}
+
+
+@pytest.fixture(scope="module")
+def arguments(networks, folder):
+    return [f"{key}={path}" for key, path in networks.items()] + folder[:2] + folder[3:] + FEW
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, arguments):
+    """A real comparison from the shell: (working directory, its folder, what it printed)."""
+    cwd = tmp_path_factory.mktemp("compared")
+    extra = ["baseline=[measurement,regression]", "output=all", "fid=squeezenet", "picture_rows=2"]
+    done = command("compare", *arguments, *extra, cwd=cwd, TORCH_HOME=str(TORCH_HOME))
+    assert done.returncode == 0, done.stderr
+    return cwd, cwd / "all", done.stdout
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@needs_lpips
+def test_tables_and_pictures_are_written(compared):
+    _, folder, printed = compared
+    content = json.loads((folder / "comparison.json").read_text())
+    methods = [row["method"] for row in content["rows"]]
+    assert methods == ["measurement", "regression", "dirac_do", "dirac_po"]
+    assert content["conditions"]["n"] == 3 and content["conditions"]["sigma"] == pytest.approx(0.05)
+    assert content["conditions"]["lpips"] == "lpips_squeeze" and content["conditions"]["fid"] == "fid_squeezenet"
+    for row in content["rows"]:
+        low, high = row["interval"]["psnr"]
+        assert low <= row["psnr"] <= high and row["n"] == 3
+        assert row["memory"] is None or row["memory"] > 100
+    assert [row["calls"] for row in content["rows"][:2]] == [0, 1]
+    assert len(rows_of(folder / "images.csv")) == 4 * 3
+    for name in ("table.md", "table.tex", "paired.md", "paired.tex", "tuning.csv", "images.png", "plane.png"):
+        assert (folder / name).stat().st_size > 0 and name in printed
+    for method in methods:
+        assert f"| {method} |" in (folder / "table.md").read_text() and method in printed
+
+
+@needs_lpips
+def test_rows_are_means_of_the_images_and_differences_are_paired(compared):
+    _, folder, _ = compared
+    content, images = json.loads((folder / "comparison.json").read_text()), rows_of(folder / "images.csv")
+    values = {
+        method: {row["name"]: float(row["psnr"]) for row in images if row["method"] == method}
+        for method in ("regression", "dirac_po")
+    }
+    row = next(row for row in content["rows"] if row["method"] == "regression")
+    assert row["psnr"] == pytest.approx(sum(values["regression"].values()) / 3)
+    paired = next(r for r in content["paired"] if (r["method"], r["minus"]) == ("regression", "dirac_po"))
+    differences = [values["regression"][name] - values["dirac_po"][name] for name in values["dirac_po"]]
+    assert paired["psnr"] == pytest.approx(sum(differences) / 3)
+    assert min(differences) - 1e-9 <= paired["psnr_low"] <= paired["psnr_high"] <= max(differences) + 1e-9
+
+
+@needs_lpips
+def test_dirac_is_what_evaluate_measures(compared, networks, folder):
+    """The same measurements and the same walk: every figure of DO and PO is that of the evaluation's curve."""
+    cwd, out, _ = compared
+    content = json.loads((out / "comparison.json").read_text())
+    for row in content["rows"][2:]:
+        setting = [f"sampler.{key}={value}" for key, value in row["setting"].items()]
+        data = [*folder[:2], *folder[3:], "loader.test_images=3", "output=evaluated", "overwrite=true"]
+        done = command(
+            "evaluate", f"checkpoint={networks['checkpoint']}", *data, *setting, cwd=cwd, TORCH_HOME=str(TORCH_HOME)
+        )
+        assert done.returncode == 0, done.stderr
+        output, t = row["stop"].split(" t=")
+        curve = rows_of(cwd / "evaluated" / "curve.csv")
+        (same,) = [r for r in curve if r["output"] == output and float(r["t"]) == float(t)]
+        for column in ("psnr", "ssim", "lpips_squeeze", "consistency"):
+            assert float(same[column]) == pytest.approx(row[column], abs=1e-5)
+        assert int(same["nfe"]) == row["calls"]
+        measured = [r for r in curve if r["output"] == "iterate" and float(r["t"]) == 1]
+        assert float(measured[0]["psnr"]) == pytest.approx(content["rows"][0]["psnr"], abs=1e-5)
+
+
+@needs_lpips
+def test_the_choice_is_the_best_trial(compared):
+    _, folder, _ = compared
+    content, log = json.loads((folder / "comparison.json").read_text()), rows_of(folder / "tuning.csv")
+    trials = [row for row in log if row["method"] == "dirac"]
+    assert {row["trial"] for row in trials} == {"0", "1"} and {row["n"] for row in trials} == {"2"}
+    for row, best in zip(content["rows"][2:], (max, min), strict=True):
+        metric = row["for"]
+        chosen = best(trials, key=lambda r: float(r[metric]))
+        assert float(chosen[metric]) == pytest.approx(
+            float(
+                next(
+                    r[metric] for r in trials if json.loads(r["setting"]) == row["setting"] and r["stop"] == row["stop"]
+                )
+            )
+        )
+
+
+@needs_lpips
+def test_a_comparison_goes_on_where_it_was_stopped(compared, arguments):
+    cwd, folder, _ = compared
+    before = json.loads((folder / "comparison.json").read_text())
+    parts = sorted((folder / "parts").rglob("*.pt"))
+    times = {path: path.stat().st_mtime_ns for path in parts}
+    lost = next(path for path in parts if "regression" in path.parts)
+    lost.unlink()
+    extra = ["baseline=[measurement,regression]", "output=all", "fid=squeezenet", "picture_rows=2"]
+    done = command("compare", *arguments, *extra, cwd=cwd, TORCH_HOME=str(TORCH_HOME))
+    assert done.returncode == 0, done.stderr
+    assert {path for path in parts if path.stat().st_mtime_ns != times[path]} == {lost}
+    after = json.loads((folder / "comparison.json").read_text())
+    for old, new in zip(before["rows"], after["rows"], strict=True):
+        changing = ("seconds", "memory")
+        assert {k: v for k, v in old.items() if k not in changing} == {
+            k: v for k, v in new.items() if k not in changing
+        }
+
+
+def test_an_interrupted_comparison_says_how_to_go_on(tmp_path, arguments):
+    line = [sys.executable, "-m", "diracdiff.compare", *arguments, "baseline=[measurement]", "lpips=null"]
+    line += ["tune_for=psnr", "output=out", "dirac.search.steps=[400]"]
+    process = subprocess.Popen(line, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("parts/dirac/*/*.pt")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "go on with the same command" in printed
+    assert not (tmp_path / "out" / "comparison.json").exists()
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".0")]
+
+
+@needs_lpips
+def test_other_comparisons_join_if_they_are_alike(torch_home, compared, arguments, call, tmp_path):
+    _, folder, _ = compared
+    one = ["baseline=[measurement]", "output=one", "fid=squeezenet", f"include=[{folder}]", "dirac.search=null"]
+    result = call("compare", *arguments, *one)
+    assert result[0] == 0, result
+    methods = [row["method"] for row in json.loads((tmp_path / "one" / "comparison.json").read_text())["rows"]]
+    assert methods[:4] == ["measurement", "dirac_do", "dirac_po", "measurement (all)"] and "regression" in methods
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("seed=1", "the measurements y differs"),
+        ("test_images=2", "the measurements y differs"),
+        ("fid=null", 'the network of FID differs, "fid_squeezenet" instead of null'),
+        ("lpips=null", "the backbone of LPIPS differs"),
+    ],
+)
+@needs_lpips
+def test_unlike_rows_are_refused(torch_home, compared, arguments, call, change, what):
+    _, folder, _ = compared
+    extra = ["baseline=[measurement]", "output=one", "fid=squeezenet", f"include=[{folder}]", "dirac.search=null"]
+    extra += ["tune_for=psnr"]
+    refused(call("compare", *arguments, *extra, change), re.escape(what))
+
+
+@pytest.mark.parametrize("key", ["measurements", "n", "sigma", "operator", "lpips", "fid"])
+def test_every_condition_is_checked(key):
+    conditions = {"measurements": "a", "n": 3, "sigma": 0.05, "operator": {}, "lpips": None, "fid": None}
+    check_alike(conditions, dict(conditions), "there")
+    with pytest.raises(UserError, match=r"^there does not belong in this table: .* differs"):
+        check_alike(conditions, conditions | {key: "other"}, "there")
+
+
+# mistakes
+
+
+def test_a_missing_network_is_named(networks, folder, call):
+    base = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], *FEW, "lpips=null", "tune_for=psnr"]
+    refused(
+        call("compare", *base, "baseline=[regression]"),
+        "regression network needs its checkpoint.*experiment=regression",
+    )
+    assert not Path("comparison").exists()
+
+
+def test_an_unknown_method_is_named(arguments, call):
+    refused(call("compare", *arguments, "baseline=[magic]"), "baseline/magic")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sigma=0.1", r"sigma=0.1 differs from that of checkpoint=.*, 0.05 in units of the \[0, 1\]"),
+        ("sigma=-1", r"sigma must lie in"),
+        ("trials=0", r"trials must be an integer of at least 1, got 0"),
+        ("tuner=luck", r"tuner must be one of .*got 'luck'"),
+        ("tune_for=fid", r"tune_for must be psnr, lpips or both"),
+        ("tune_for=lpips", r"tune_for=lpips needs LPIPS"),
+        ("include=[nowhere]", r"include=nowhere holds no comparison.json"),
+        ("dataset.image_size=48", r"dataset.image_size=48 differs from the checkpoint's 32"),
+        ("checkpoint=nowhere.ckpt", r"nowhere.ckpt does not exist"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, call, override, message):
+    usual = ["baseline=[measurement]", "lpips=null", "tune_for=psnr", "dirac.search=null"]
+    refused(call("compare", *arguments, *usual, override), message)
+
+
+def test_a_restorer_is_no_prior(arguments, networks, call):
+    refused(
+        call("compare", *arguments, "baseline=[measurement]", f"prior={networks['checkpoint']}", *PLAIN),
+        "no denoiser of white noise",
+    )
+
+
+def test_networks_of_other_images_are_refused(tmp_path, arguments, networks, folder, image_folder, call):
+    other = train(tmp_path, folder, "task=prior", "dataset.image_size=16", run_dir="small")
+    refused(call("compare", *arguments, f"prior={other}", *PLAIN), "images of 16 px, the checkpoint on 32 px")
+    moved = tmp_path / "others"
+    moved.symlink_to(image_folder)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in image_folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    for root, fine in ((moved, True), (copy, False)):
+        here = [f"dataset.root={root}" if part.startswith("dataset.root") else part for part in folder]
+        prior = train(tmp_path, here, "task=prior", run_dir=f"prior_{root.name}")
+        status, lines = call(
+            "compare", *arguments, "baseline=[]", "lpips=null", "tune_for=psnr", f"prior={prior}", "dirac.search=null"
+        )
+        assert (status == 0) == fine, lines
+        if not fine:
+            assert "was trained on ImageFolder" in lines[0] and "allow_other_data=true" in lines[0]
+
+
+def test_networks_of_another_problem_are_refused(tmp_path, arguments, folder, call):
+    for override, message in (("task=deblur", "another degradation"), ("schedule.noise.sigma_max=0.1", "sigma 0.1")):
+        task = "task=inpaint" if "sigma" in override else override
+        other = train(tmp_path, folder, "experiment=regression", task, override, run_dir=message.split()[0])
+        refused(call("compare", *arguments, "baseline=[regression]", f"regression={other}", *PLAIN), message)
+
+
+def test_an_output_of_another_problem_is_kept(compared, arguments, call):
+    _, folder, _ = compared
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    extra = ["baseline=[measurement]", f"output={folder}", "lpips=null", "tune_for=psnr", "seed=3"]
+    refused(call("compare", *arguments, *extra), "measurements of other images, another seed")
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+# pieces
+
+
+def test_a_grid_is_spread_over_the_combinations():
+    search = {"a": [1, 2, 3], "b": [10, 20, 30, 40]}
+    assert len(grid(search, 100)) == 12
+    few = grid(search, 4)
+    assert len(few) == 4 and few[0] == {"a": 1, "b": 10} and {s["a"] for s in few} == {1, 2, 3}
+    assert grid({}, 8) == [{}]
+
+
+def test_a_method_that_changes_its_measurements_is_found_out(tmp_path, process):
+    from diracdiff.comparison.contenders import Contender, Result
+    from diracdiff.comparison.measurements import Measurements
+    from diracdiff.comparison.runs import Runner
+    from diracdiff.metrics import ImageMetrics
+
+    class Vandal(Contender):
+        name, search, identity = "vandal", {}, None
+
+        def results(self, batch, setting):
+            yield Result("", batch.y.mul_(2), 0, 0.0)
+
+    clean = (torch.rand(2, 3, 32, 32) * 255).byte()
+    measurements = Measurements(clean, clean / 255, ["a", "b"], [1, 2], 0.05, {})
+    runner = Runner(tmp_path, process, ImageMetrics(None), None, 2)
+    with pytest.raises(RuntimeError, match="vandal changed the measurements"):
+        runner.run(Vandal(), {}, measurements, lambda stop: True, "")
+
+
+def test_a_table_without_dirac_has_no_differences():
+    table = Table({"lpips": None, "fid": None})
+    assert table.paired(0) == []
