@@ -11,7 +11,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train sweep evaluate restore schedule test lint format clean
+.PHONY: help setup train sweep evaluate restore compare schedule test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ evaluate: $(READY)  ## measure CHECKPOINT on DATASET
 
 restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips
 	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff.restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
+
+compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="prior=… regression=…"
+	@$(RUN) diracdiff.compare checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
 
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
 	@$(RUN) diracdiff.schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)

@@ -9,6 +9,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from diracdiff.comparison.tuning import grid
 from diracdiff.config import build, build_data, build_process, build_restorer, build_sampler, build_trainer
 from diracdiff.errors import UserError
 from diracdiff.recipe import from_recipe, to_recipe
@@ -19,7 +20,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [
     (str(path.parent.relative_to(CONF)), path.stem)
     for group in GROUPS
-    if group not in ("metric", "published")  # of diracdiff.schedule: test_scheduling.py; of evaluate: below
+    if group not in ("metric", "published", "baseline")  # of other commands: test_scheduling.py, and below
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
 
@@ -87,6 +88,27 @@ def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ah
     severity = build_process(cfg).degradation.severity
     assert severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([start, end])
     assert cfg.loss.look_ahead == look_ahead
+
+
+METHODS = sorted(path.stem for path in (CONF / "baseline").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_comparison_method_builds_with_every_setting(name):
+    cfg = compose("compare", [f"baseline=[{name}]", "checkpoint=x"])
+    node = cfg.baseline[name]
+    needs = {"regression": "regression=", "pnp_admm_dncnn": "dncnn="}
+    if name in needs:
+        with pytest.raises(UserError, match=needs[name]):
+            build(node.method)
+        return
+    for setting in grid(OmegaConf.to_container(node).get("search") or {}, 100):
+        method = build(node.method, **setting)
+        assert {key: getattr(method, key) for key in setting} == setting
+
+
+def test_a_comparison_has_every_method_by_default_that_needs_no_checkpoint_of_its_own():
+    assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - {"regression", "pnp_admm_dncnn"}
 
 
 def test_a_choice_of_the_user_beats_the_task_s(tmp_path):

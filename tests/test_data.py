@@ -461,6 +461,9 @@ def test_datamodule_refuses_bad_arguments():
     }.items():
         with refused(name, repr(value)):
             ImageDataModule(Source(), Process(), **{name: value})
+    for times in ((0.5, 0.2), (-0.1, 1.0), (0.0, 1.5)):
+        with refused("task.times", str(list(times))):
+            ImageDataModule(Source(), Process(), times=times)
     with refused("13 training images", "16", "lower loader.batch_size"):
         ImageDataModule(Source(), Process(), batch_size=16).train_dataloader()
 
@@ -533,11 +536,11 @@ def make_trainer(*callbacks, **options):
     )
 
 
-def fit(*callbacks, ckpt_path=None, num_workers=0, **options):
+def fit(*callbacks, ckpt_path=None, num_workers=0, times=(0.0, 1.0), **options):
     """The training batches of a run: 3 epochs of 3 batches of 4 images unless stopped."""
     torch.manual_seed(0)
     recorder = Recorder()
-    module = ImageDataModule(Source(), Process(), batch_size=4, num_workers=num_workers)
+    module = ImageDataModule(Source(), Process(), batch_size=4, num_workers=num_workers, times=times)
     with suppress(Killed):
         make_trainer(*callbacks, **options).fit(recorder, module, ckpt_path=ckpt_path)
     return recorder.batches
@@ -562,6 +565,13 @@ def test_training_batches(accumulate):
     noise = torch.cat([batch[5] for batch in batches])
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.15
     assert_same_batches(batches, fit(num_workers=1, accumulate_grad_batches=accumulate))
+
+
+@pytest.mark.parametrize("times", [(1.0, 1.0), (0.25, 0.5)])
+def test_training_times_keep_to_their_range(times):
+    drawn = torch.cat([batch[4] for batch in fit(times=times)])
+    assert drawn.min() >= times[0] and drawn.max() <= times[1]
+    assert drawn.unique().numel() == (1 if times[0] == times[1] else 36)
 
 
 KILLED_AT = {

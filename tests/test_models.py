@@ -95,6 +95,22 @@ def test_denoiser_predicts_the_residual_from_the_noise_level():
         Denoiser(Network(), noise, conditioning="class")
 
 
+@pytest.mark.parametrize("preconditioning", ["none", "edm"])
+@pytest.mark.parametrize("conditioning", ["sigma", "log_sigma"])
+def test_a_noise_level_serves_as_well_as_the_time_that_has_it(conditioning, preconditioning):
+    noise = GeometricNoise(0.01, 10)
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), noise, conditioning, preconditioning=preconditioning).eval()
+    y, t = torch.randn(3, 3, 16, 16), torch.tensor([0.1, 0.5, 1.0])
+    assert torch.allclose(denoiser.at(y, noise(t)), denoiser(y, t), atol=1e-6)
+    assert torch.allclose(denoiser.at(y, 0.3), torch.cat([denoiser.at(image[None], 0.3) for image in y]), atol=1e-5)
+
+
+def test_a_network_that_is_told_the_time_needs_it():
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), GeometricNoise(), "time")
+    with pytest.raises(ValueError, match="told the time"):
+        denoiser.at(torch.randn(1, 3, 16, 16), 0.1)
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (13, 21), (3, 40)])
 def test_padded_denoiser_takes_any_size(shape):
     class NeedsEight:

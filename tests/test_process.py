@@ -7,7 +7,7 @@ import torch
 
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.noise import ConstantNoise, GeometricNoise
+from diracdiff.noise import ConstantNoise, GeometricNoise, LogLogisticNoise
 from diracdiff.process import StochasticDegradation
 
 
@@ -17,8 +17,25 @@ def test_geometric_noise_has_the_published_levels():
     assert ConstantNoise(0.03)(t).tolist() == pytest.approx([0.03] * 3)
 
 
+def test_log_logistic_noise_has_its_quantiles():
+    noise = LogLogisticNoise(0.001, 40.0, 0.15, 0.8)
+    assert noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() == pytest.approx([0.001, 40.0])
+    levels = noise(torch.rand(100000, dtype=torch.float64))
+    assert (noise(torch.linspace(0, 1, 999)).diff() > 0).all()
+    for share in (0.1, 0.5, 0.9):  # of the distribution, whose cut-off tails hold less than 0.3 %
+        expected = 0.15 * (share / (1 - share)) ** 0.8
+        assert levels.quantile(share).item() == pytest.approx(expected, rel=0.03)
+
+
 @pytest.mark.parametrize(
-    "bad", [lambda: GeometricNoise(-0.1, 0.05), lambda: GeometricNoise(0.1, 0.05), lambda: ConstantNoise(0)]
+    "bad",
+    [
+        lambda: GeometricNoise(-0.1, 0.05),
+        lambda: GeometricNoise(0.1, 0.05),
+        lambda: ConstantNoise(0),
+        lambda: LogLogisticNoise(0.1, 0.05),
+        lambda: LogLogisticNoise(median=0),
+    ],
 )
 def test_bad_noise_is_refused_and_its_unit_named(bad):
     with pytest.raises(ValueError, match=r"\[0, 1\] image range"):

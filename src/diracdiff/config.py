@@ -1,5 +1,6 @@
 """The only place that turns configuration into objects."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.baselines import Regression, load_prior
+from diracdiff.baselines import Baseline, Regression, load_prior
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.data.datamodule import ImageDataModule
@@ -91,37 +92,36 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
     Raises:
         UserError: if a method lacks a network, or a network was trained for another problem.
     """
-    methods = {name: (node, build(node.method)) for name, node in (cfg.baseline or {}).items()}
     prior = None
     if cfg.prior is not None:
         prior = load_prior(cfg.prior, device, cfg.trust)
         check_same_images(restorer, prior.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
     contenders: list[Contender] = []
-    for name, (node, method) in methods.items():
+    for name, node in (cfg.baseline or {}).items():
         plain = OmegaConf.to_container(node, resolve=True)
-        needed = cfg.prior if method.needs_prior else None
-        contenders.append(
-            Method(
-                name,
-                lambda setting, node=node: build(node.method, **setting),
-                plain.get("search") or {},
-                [plain["method"], *files_in([plain["method"], needed])],
-                restorer.process,
-                prior,
-                cfg.seed,
-            )
-        )
-        for part in (method, getattr(method, "denoiser", None)):
-            if isinstance(part, Regression):
-                check_same_problem(restorer, part.restorer, f"regression={part.checkpoint}")
-            other = getattr(part, "restorer", None)
-            if other is not None:
-                check_same_images(restorer, other, f"the checkpoint of {name}", cfg.allow_other_data)
-    search = OmegaConf.to_container(cfg.dirac, resolve=True)["search"]
-    return [
-        *contenders,
-        Dirac("dirac", restorer, search or {}, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)]),
-    ]
+        method = build(node.method)
+        for network in networks(method):
+            check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
+            if isinstance(method, Regression):
+                check_same_problem(restorer, network, f"regression={method.checkpoint}")
+        files = files_in([plain["method"], cfg.prior if method.needs_prior else None])
+        make, search = partial(build_method, node, device), plain.get("search") or {}
+        contenders.append(Method(name, make, search, [plain["method"], *files], restorer.process, prior, cfg.seed))
+    search = OmegaConf.to_container(cfg.dirac, resolve=True)["search"] or {}
+    return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
+
+
+def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Baseline:
+    """A comparison method with some of its arguments changed."""
+    method = build(node.method, **setting)
+    for network in networks(method):
+        network.to(device)
+    return method
+
+
+def networks(method: Baseline) -> list[Restorer]:
+    """The networks that a method has brought with it."""
+    return [part.restorer for part in (method, method.denoiser) if getattr(part, "restorer", None) is not None]
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:

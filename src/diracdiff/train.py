@@ -78,6 +78,11 @@ def report(restorer, run_dir: Path) -> None:
     target = "psnr" if restorer.stopping.get("lpips") is None else "lpips"
     folder = os.path.relpath(run_dir)
     print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    if restorer.name == "prior":
+        print("see what it has learned, and restore with methods that need a prior:")
+        print(f"  {python} -m diracdiff.sample checkpoint={folder}/best.ckpt output=samples")
+        print(f"  {python} -m diracdiff.compare checkpoint=RESTORER prior={folder}/best.ckpt")
+        return
     print("restore degraded images with:")
     print(
         f"  {python} -m diracdiff.restore checkpoint={folder}/best.ckpt "

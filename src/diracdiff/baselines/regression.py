@@ -35,5 +35,4 @@ class Regression(Baseline):
         self.denoiser = self.restorer.denoiser
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        self.restorer.to(y.device)
         return prior(y, operator.t)

@@ -8,6 +8,7 @@ import torch
 
 from diracdiff.degradations import Degradation
 from diracdiff.errors import UserError, warn
+from diracdiff.models import DnCNN
 from diracdiff.recipe import to_recipe
 from diracdiff.restorer import Restorer
 
@@ -18,11 +19,13 @@ SPLIT_FREE = ("flip", "image_size", "crops_per_epoch")
 def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_data: bool = False) -> None:
     """Refuse a network that was trained on images of another size or, unless allowed, another data set.
 
+    DnCNN, which sees 35 pixels about each, may have been trained on smaller images.
+
     Raises:
         UserError: naming what differs.
     """
     sizes = [restorer.process.degradation.image_size for restorer in (ours, theirs)]
-    if sizes[0] != sizes[1]:
+    if sizes[0] != sizes[1] and not isinstance(theirs.network, DnCNN):
         raise UserError(
             f"{name} was trained on images of {sizes[1]} px, the checkpoint on {sizes[0]} px: train it with "
             f"dataset.image_size={sizes[0]}"

@@ -1,5 +1,6 @@
 """What competes: methods that give one result for a measurement, and Dirac, which gives one per stopping time."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -77,13 +78,17 @@ class Method(Contender):
     ):
         self.name, self.make, self.search, self.identity = name, make, search, identity
         self.process, self.prior, self.seed = process, prior, seed
+        self._made: dict[str, Baseline] = {}
 
     def check(self, measurement: Tensor) -> None:
         """Raise UserError if the method cannot restore such a measurement, or its default setting is wrong."""
         self.make({}).check(Operator(self.process.degradation, measurement), self.prior)
 
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
-        method = self.make(setting)
+        key = json.dumps(setting, sort_keys=True)
+        if key not in self._made:
+            self._made = {key: self.make(setting)}
+        method = self._made[key]
         seeds = [image_seed(self.seed, f"{self.name}/{name}") for name in batch.names]
         began = clock(batch.y)
         sigma = self.process.sigma(1.0, batch.y).item()

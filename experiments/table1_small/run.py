@@ -1,0 +1,58 @@
+"""Train every network of the small table, then compare: arguments are those of the data set and the trainer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from experiments.common import RUNS
+
+FOLDER = RUNS / "table1_small"
+TASKS = ("deblur", "inpaint")
+TRAININGS = {
+    "prior": ["task=prior"],
+    **{task: [f"task={task}"] for task in TASKS},
+    **{f"regression_{task}": ["experiment=regression", f"task={task}"] for task in TASKS},
+    "dncnn": ["experiment=dncnn", "dataset.image_size=32", "loader.batch_size=4", "trainer.max_epochs=2"],
+}
+EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]
+LIMITS = ["loader.val_images=64", "loader.test_images=16"]
+METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression"
+
+
+def run(module: str, *overrides: str) -> None:
+    """Run a command of the package, or stop where it fails."""
+    command = [sys.executable, "-m", f"diracdiff.{module}", *overrides]
+    print(" ".join(command[2:]), flush=True)
+    if subprocess.run(command).returncode:
+        raise SystemExit(2)
+
+
+def checkpoint(name: str) -> Path:
+    """Where a training leaves its network."""
+    return FOLDER / name / "best.ckpt"
+
+
+def main(arguments: list[str]) -> None:
+    """Train what is not there yet, and compare both tasks."""
+    for name, overrides in TRAININGS.items():
+        if not checkpoint(name).exists():
+            run("train", *arguments, *EPOCHS, *LIMITS, *overrides, f"hydra.run.dir={FOLDER / name}")
+    data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
+    for task in TASKS:
+        run(
+            "compare",
+            *data,
+            f"checkpoint={checkpoint(task)}",
+            f"prior={checkpoint('prior')}",
+            f"regression={checkpoint(f'regression_{task}')}",
+            f"dncnn={checkpoint('dncnn')}",
+            f"baseline=[{METHODS}]",
+            "tune_for=[psnr,lpips]",
+            "test_images=200",
+            "fid=squeezenet",
+            f"output={FOLDER / f'comparison_{task}'}",
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
