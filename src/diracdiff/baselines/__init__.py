@@ -1,7 +1,9 @@
 """Comparison methods: each restores the same measurements through one signature, see `diracdiff.baselines.base`."""
 
+from diracdiff.baselines.admm_tv import ADMMTV
 from diracdiff.baselines.base import Baseline, Restored
+from diracdiff.baselines.measurement import Measurement
 from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.prior import GaussianPrior, NetworkPrior, Prior
 
-__all__ = ["Baseline", "GaussianPrior", "NetworkPrior", "Operator", "Prior", "Restored"]
+__all__ = ["ADMMTV", "Baseline", "GaussianPrior", "Measurement", "NetworkPrior", "Operator", "Prior", "Restored"]
