@@ -1,5 +1,6 @@
 """Comparison methods: each restores the same measurements through one signature, see `diracdiff.baselines.base`."""
 
+from diracdiff.baselines.admm_tv import ADMMTV
 from diracdiff.baselines.base import Baseline, Restored
 from diracdiff.baselines.measurement import Measurement
 from diracdiff.baselines.operator import Operator
@@ -7,6 +8,7 @@ from diracdiff.baselines.prior import GaussianPrior, NetworkPrior, Prior, load_p
 from diracdiff.baselines.regression import Regression
 
 __all__ = [
+    "ADMMTV",
     "Baseline",
     "GaussianPrior",
     "Measurement",

@@ -1,4 +1,4 @@
-"""The measurement itself: the trivial row of every table."""
+"""The measurement itself: the row that every method must beat."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from diracdiff.samplers import ImageNoise
 
 
 class Measurement(Baseline):
-    """Returns y."""
+    """x = y."""
 
     needs_linear = False
 

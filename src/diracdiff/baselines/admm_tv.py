@@ -1,0 +1,121 @@
+"""Total variation regularisation, by the alternating direction method of multipliers."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.operator import Operator
+from diracdiff.baselines.prior import Prior
+from diracdiff.degradations.super_resolution import dct_matrix
+from diracdiff.samplers import ImageNoise
+
+RELAXATION = 1.8
+SPREAD = 10.0
+
+
+class ADMMTV(Baseline):
+    """argmin_x 1/2 ||A x - y||^2 + weight TV(x), TV isotropic (Rudin et al. 1992).
+
+    TV(x) is the sum over pixels of |Dx|, D the forward differences in both directions, 0 at the last row and column.
+    If `coupled`, |Dx| is the norm over the directions and the colour channels together (Bresson & Chan 2008), which
+    puts the edges of all channels in one place; otherwise each channel has its own.
+
+    ADMM (Boyd et al. 2011, Section 3) with u = x for the data and v = D x for the TV, over-relaxed (Section 3.4.3):
+    x = argmin penalty ||x - u + p||^2 + weight / threshold ||D x - v + q||^2 is diagonal in the DCT-II, u is
+    `Operator.prox` and v a shrinkage of D x + q by `threshold`. The problem is convex: penalty and threshold change
+    the speed, the limit they do not. It starts from A^T y, and where A^T A removes light, from an average of its
+    surroundings.
+
+    Args:
+        weight: of TV, positive; for images in [0, 1].
+        steps: iterations. The defaults come within 1e-3 of the least objective in 15 to 75 of them.
+        penalty: of u = x, positive.
+        threshold: below which differences of neighbours become 0 in v, positive, in units of the [0, 1] range.
+        coupled: whether the channels share their edges.
+    """
+
+    def __init__(
+        self,
+        weight: float = 0.02,
+        steps: int = 100,
+        penalty: float = 0.1,
+        threshold: float = 0.05,
+        coupled: bool = True,
+    ):
+        for name, value in (("weight", weight), ("penalty", penalty), ("threshold", threshold)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if int(steps) != steps or steps < 1:
+            raise ValueError(f"steps must be an integer of at least 1, got {steps}")
+        self.weight, self.steps = float(weight), int(steps)
+        self.penalty, self.threshold, self.coupled = float(penalty), float(threshold), bool(coupled)
+
+    def objective(self, x: Tensor, y: Tensor, operator: Operator) -> Tensor:
+        """1/2 ||A x - y||^2 + weight TV(x), (B,), for x and y (B, C, H, W)."""
+        misfit = (operator(x) - y).square().flatten(1).sum(1) / 2
+        return misfit + self.weight * self._size(gradient(x)).flatten(1).sum(1)
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        coupling = self.weight / self.threshold
+        solve = _Cosine(y)
+        x = u = _filled(y, operator, solve)
+        v = gradient(x)
+        p, q = torch.zeros_like(u), torch.zeros_like(v)
+        for _ in range(self.steps):
+            x = solve(self.penalty * (u - p) + coupling * transposed_gradient(v - q), self.penalty, coupling)
+            p = torch.lerp(u, x, RELAXATION) + p
+            u = operator.prox(p, y, self.penalty)
+            p = p - u
+            q = torch.lerp(v, gradient(x), RELAXATION) + q
+            v = q * (1 - self.threshold / self._size(q).clamp(min=self.threshold))
+            q = q - v
+        return x
+
+    def _size(self, gradients: Tensor) -> Tensor:
+        """|Dx|, (B, 1, C or 1, H, W)."""
+        return gradients.square().sum((1, 2) if self.coupled else 1, keepdim=True).sqrt()
+
+
+def gradient(x: Tensor) -> Tensor:
+    """D x, (B, 2, C, H, W): differences to the next row and to the next column, 0 at the border."""
+    differences = x.new_zeros(len(x), 2, *x.shape[1:])
+    differences[:, 0, :, :-1] = x[:, :, 1:] - x[:, :, :-1]
+    differences[:, 1, ..., :-1] = x[..., 1:] - x[..., :-1]
+    return differences
+
+
+def transposed_gradient(differences: Tensor) -> Tensor:
+    """D^T of what `gradient` makes, (B, C, H, W)."""
+    rows, columns = differences[:, 0, :, :-1], differences[:, 1, ..., :-1]
+    x = torch.zeros_like(differences[:, 0])
+    x[:, :, :-1] -= rows
+    x[:, :, 1:] += rows
+    x[..., :-1] -= columns
+    x[..., 1:] += columns
+    return x
+
+
+class _Cosine:
+    """Solves (a + b D^T D) x = right: D^T D is diagonal in the DCT-II."""
+
+    def __init__(self, like: Tensor):
+        self.rows, self.columns = (dct_matrix(n, like) for n in like.shape[-2:])
+        rows, columns = (
+            4 * torch.sin(torch.arange(n, dtype=like.dtype, device=like.device) * (math.pi / (2 * n))) ** 2
+            for n in like.shape[-2:]
+        )
+        self.eigenvalues = rows.unsqueeze(-1) + columns
+
+    def __call__(self, right: Tensor, a: float, b: float) -> Tensor:
+        coefficients = self.rows @ right @ self.columns.mT
+        return self.rows.mT @ (coefficients / (a + b * self.eigenvalues)) @ self.columns
+
+
+def _filled(y: Tensor, operator: Operator, solve: _Cosine) -> Tensor:
+    """A^T y, and where A^T A 1 is below 1 the rest from a local average: an empty hole would take long to fill."""
+    back = operator.adjoint(y)
+    share = operator.adjoint(operator(torch.ones_like(y))).clamp(0, 1)
+    average = solve(back, 1, SPREAD) / solve(share, 1, SPREAD).clamp(min=1e-6)
+    return back + (1 - share) * average

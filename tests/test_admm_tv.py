@@ -1,0 +1,188 @@
+"""ADMM-TV against solvers of the same problem that share no line with it."""
+
+import math
+
+import pytest
+import torch
+from conftest import DEGRADATIONS
+
+from diracdiff.baselines import ADMMTV, Operator
+from diracdiff.baselines.admm_tv import _Cosine, gradient, transposed_gradient
+
+TASKS = ["blur", "inpainting", "box", "super_resolution"]
+SIGMA = 0.05
+
+
+def blocks(count, size, dtype=torch.float64):
+    """Images of flat blocks, with an edge that only one channel has."""
+    coarse = torch.rand(count, 3, 4, 4, dtype=dtype)
+    x = coarse.repeat_interleave(size // 4, -1).repeat_interleave(size // 4, -2)
+    x[:, 0, : size // 3] += 0.2
+    return x
+
+
+def measured(task, count=2, size=32, dtype=torch.float64):
+    degradation = DEGRADATIONS[task](size)
+    x = blocks(count, size, dtype)
+    y = degradation(x, 1.0) + SIGMA * torch.randn_like(x)
+    return y, Operator(degradation, y)
+
+
+def dense(function, shape):
+    """The matrix of a linear map of one-channel images."""
+    n = math.prod(shape)
+    columns = function(torch.eye(n, dtype=torch.float64).reshape(n, 1, *shape))
+    return columns.reshape(n, -1).mT
+
+
+def primal_dual(y, operator, weight, coupled, steps=3000):
+    """Chambolle & Pock (2011, Algorithm 1) with matrices, and the objective of where it ends, (B,)."""
+    size = y.shape[-1]
+    n = size * size
+    a = dense(lambda x: operator.degradation(x, 1.0), (size, size))
+    step = torch.diff(torch.eye(size, dtype=torch.float64), dim=0, append=torch.zeros(0, size, dtype=torch.float64))
+    step = torch.cat([step, torch.zeros(1, size, dtype=torch.float64)])
+    one = torch.eye(size, dtype=torch.float64)
+    d = torch.cat([torch.kron(step, one), torch.kron(one, step)])
+    tau, dual_step = 1.0, 0.124
+    inverse = torch.linalg.inv(a.mT @ a + torch.eye(n, dtype=torch.float64) / tau)
+
+    def length(u):
+        u = u.reshape(*u.shape[:-1], 2, n).square().sum(-2)
+        return (u.sum(-2, keepdim=True) if coupled else u).sqrt()
+
+    target = y.flatten(2)
+    x = extrapolated = target
+    u = torch.zeros(*x.shape[:-1], 2 * n, dtype=x.dtype)
+    for _ in range(steps):
+        u = u + dual_step * extrapolated @ d.mT
+        u = u / (length(u) / weight).clamp(min=1).repeat(1, 1, 2)
+        new = (target @ a + (x - tau * u @ d) / tau) @ inverse
+        x, extrapolated = new, 2 * new - x
+    misfit = (x @ a.mT - target).square().sum((1, 2)) / 2
+    return misfit + weight * length(x @ d.mT).sum((1, 2))
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+@pytest.mark.parametrize("task", TASKS)
+def test_no_solver_gets_lower(task, coupled):
+    y, operator = measured(task, size=16)
+    least = primal_dual(y, operator, weight := 0.05, coupled)
+    for steps, gap in ((100, 1e-3), (400, 1e-5)):
+        method = ADMMTV(weight, steps, coupled=coupled)
+        reached = method.objective(method(y, operator, SIGMA).images, y, operator)
+        assert (reached <= (1 + gap) * least).all(), (steps, reached / least - 1)
+
+
+def test_no_solver_gets_lower_where_the_data_term_takes_conjugate_gradients():
+    y, operator = measured("motion_blur", count=1, size=16)
+    least = primal_dual(y, operator, 0.05, coupled=True)
+    method = ADMMTV(0.05, 40)
+    assert operator.svd is None
+    assert (method.objective(method(y, operator, SIGMA).images, y, operator) <= (1 + 1e-3) * least).all()
+
+
+@pytest.mark.parametrize("task", ["blur", "inpainting", "box"])
+def test_penalty_and_threshold_do_not_change_the_limit(task):
+    y, operator = measured(task, size=16)
+    reference = ADMMTV(0.05, 1000)(y, operator, SIGMA).images
+    other = ADMMTV(0.05, 2000, penalty=0.03, threshold=0.1)(y, operator, SIGMA).images
+    assert (other - reference).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("task", ["blur", "inpainting", "super_resolution"])
+def test_single_precision_is_enough(task):
+    y, operator = measured(task)
+    single = Operator(operator.degradation, y.float())
+    method = ADMMTV(0.02)
+    assert (method(y.float(), single, SIGMA).images - method(y, operator, SIGMA).images).abs().max() < 1e-4
+
+
+def test_the_total_variation_of_a_plane():
+    n, method = 8, ADMMTV(weight=2.0)
+    y = torch.zeros(1, 3, n, n, dtype=torch.float64)
+    row, column = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    x = (3.0 * row + 4.0 * column).double().expand(2, 3, n, n).clone()
+    x[1, 1:] = 0
+    operator = Operator(DEGRADATIONS["identity"](n), y)
+    one = 5 * (n - 1) ** 2 + 3 * (n - 1) + 4 * (n - 1)
+    misfit = x.square().flatten(1).sum(1) / 2
+    for coupled, factors in ((True, [math.sqrt(3), 1]), (False, [3, 1])):
+        expected = misfit + 2.0 * one * torch.tensor(factors, dtype=torch.float64)
+        method = ADMMTV(weight=2.0, coupled=coupled)
+        assert torch.allclose(method.objective(x, y, operator), expected)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (7, 12)])
+def test_the_gradient_its_transpose_and_the_solve_fit_together(shape):
+    x, u = torch.randn(2, 3, *shape).double(), torch.randn(2, 2, 3, *shape).double()
+    assert torch.allclose((gradient(x) * u).sum(), (x * transposed_gradient(u)).sum())
+    solution = _Cosine(x)(x, 0.3, 2.0)
+    assert torch.allclose(0.3 * solution + 2.0 * transposed_gradient(gradient(solution)), x)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("weight", 0), ("weight", math.inf), ("steps", 0), ("steps", 1.5), ("penalty", -1), ("threshold", 0)],
+)
+def test_arguments_are_checked(argument, value):
+    with pytest.raises(ValueError, match=f"{argument} must"):
+        ADMMTV(**{argument: value})
+
+
+# deepinv, which has a TV per channel
+
+
+def as_physics(operator):
+    """The operator for deepinv, with its decomposition."""
+    from deepinv.physics import DecomposablePhysics
+
+    svd = operator.svd
+    physics = DecomposablePhysics(mask=svd.values.expand_as(operator.like[:1]))
+    physics.U, physics.U_adjoint = svd.u, svd.ut
+    physics.V, physics.V_adjoint = (lambda x, **_: svd.v(x)), (lambda x, **_: svd.vt(x))
+    return physics
+
+
+@pytest.mark.parametrize(("task", "stepsize", "steps"), [("blur", 0.35, 300), ("inpainting", 2.0, 800)])
+def test_deepinv_reaches_the_same_objective(task, stepsize, steps):
+    optim = pytest.importorskip("deepinv").optim
+    y, operator = measured(task)
+    physics, weight, prior = as_physics(operator), 0.02, optim.TVPrior()
+    assert torch.allclose(physics.A(y), operator(y), atol=1e-10)
+    x = physics.A_adjoint(y)
+    solver = optim.PDCP(
+        K=prior.nabla,
+        K_adjoint=prior.nabla_adjoint,
+        data_fidelity=optim.L2(),
+        prior=optim.L12Prior(l2_axis=-1),
+        lambda_reg=weight,
+        stepsize=stepsize,
+        stepsize_dual=0.124 / stepsize,
+        max_iter=steps,
+        g_first=True,
+    )
+    method = ADMMTV(weight, coupled=False)
+    ours = method(y, operator, SIGMA).images
+    theirs = solver(y, physics, init=(x, x, torch.zeros_like(prior.nabla(x))))
+
+    def objective(image):
+        return optim.L2()(image, y, physics) + weight * prior.fn(image)
+
+    assert torch.allclose(objective(ours), method.objective(ours, y, operator))
+    assert (objective(ours) / objective(theirs) - 1).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_the_blur_is_that_of_deepinv(size):
+    physics = pytest.importorskip("deepinv").physics
+    degradation = DEGRADATIONS["blur"](size)
+    radius, std = degradation.radius, 3.0 * size / 256
+    offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.exp(-(offset**2) / (2 * std**2))
+    kernel = (kernel / kernel.sum()).float()
+    blur = physics.Blur(filter=(kernel[:, None] * kernel)[None, None], padding="reflect")
+    x, v = torch.rand(2, 3, size, size), torch.rand(2, 3, size, size)
+    assert (blur(x) - degradation(x, 1.0)).abs().max() < 1e-6
+    operator = Operator(degradation, x)
+    assert (blur.A_adjoint(v) - operator.adjoint(v)).abs().max() < 1e-5
