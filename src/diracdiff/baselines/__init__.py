@@ -4,6 +4,17 @@ from diracdiff.baselines.admm_tv import ADMMTV
 from diracdiff.baselines.base import Baseline, Restored
 from diracdiff.baselines.measurement import Measurement
 from diracdiff.baselines.operator import Operator
+from diracdiff.baselines.pnp_admm import PnPADMM
 from diracdiff.baselines.prior import GaussianPrior, NetworkPrior, Prior
 
-__all__ = ["ADMMTV", "Baseline", "GaussianPrior", "Measurement", "NetworkPrior", "Operator", "Prior", "Restored"]
+__all__ = [
+    "ADMMTV",
+    "Baseline",
+    "GaussianPrior",
+    "Measurement",
+    "NetworkPrior",
+    "Operator",
+    "PnPADMM",
+    "Prior",
+    "Restored",
+]

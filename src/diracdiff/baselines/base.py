@@ -41,6 +41,9 @@ class Baseline(ABC):
     needs_svd: bool = False
     """Whether A must have a singular value decomposition in closed form."""
 
+    denoiser: Prior | None = None
+    """A denoiser of its own, which takes the place of the prior."""
+
     @torch.no_grad()
     def __call__(
         self,
@@ -62,6 +65,7 @@ class Baseline(ABC):
         Raises:
             UserError: if the method cannot work with the operator, or lacks its prior.
         """
+        prior = self.denoiser if self.denoiser is not None else prior
         self.check(operator, prior)
         level = per_image(as_time(sigma, measurement), measurement)
         if not (level > 0).all():
