@@ -2,6 +2,7 @@
 
 from diracdiff.baselines.admm_tv import ADMMTV
 from diracdiff.baselines.base import Baseline, Restored
+from diracdiff.baselines.deepinv_prior import DiffUNetPrior
 from diracdiff.baselines.measurement import Measurement
 from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.pnp_admm import PnPADMM
@@ -10,6 +11,7 @@ from diracdiff.baselines.prior import GaussianPrior, NetworkPrior, Prior
 __all__ = [
     "ADMMTV",
     "Baseline",
+    "DiffUNetPrior",
     "GaussianPrior",
     "Measurement",
     "NetworkPrior",
