@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.baselines import Baseline, Regression, load_prior
+from diracdiff.baselines import Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.data.datamodule import ImageDataModule
@@ -92,10 +92,7 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
     Raises:
         UserError: if a method lacks a network, or a network was trained for another problem.
     """
-    prior = None
-    if cfg.prior is not None:
-        prior = load_prior(cfg.prior, device, cfg.trust)
-        check_same_images(restorer, prior.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
+    prior = _build_prior(cfg, restorer, device)
     contenders: list[Contender] = []
     for name, node in (cfg.baseline or {}).items():
         plain = OmegaConf.to_container(node, resolve=True)
@@ -104,11 +101,29 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
             check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
             if isinstance(method, Regression):
                 check_same_problem(restorer, network, f"regression={method.checkpoint}")
-        files = files_in([plain["method"], cfg.prior if method.needs_prior else None])
+        files = files_in([plain["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
         make, search = partial(build_method, node, device), plain.get("search") or {}
         contenders.append(Method(name, make, search, [plain["method"], *files], restorer.process, prior, cfg.seed))
     search = OmegaConf.to_container(cfg.dirac, resolve=True)["search"] or {}
     return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
+
+
+def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | None:
+    if cfg.prior is not None and cfg.guided_diffusion is not None:
+        raise UserError("give prior=… or guided_diffusion=…, not both: one prior serves all methods of a table")
+    if cfg.guided_diffusion is not None:
+        prior, size = DiffUNetPrior(cfg.guided_diffusion, device), restorer.process.degradation.image_size
+        if size != prior.image_size:
+            raise UserError(
+                f"guided_diffusion={cfg.guided_diffusion} is for images of {prior.image_size} px, the checkpoint for "
+                f"{size} px: train a prior with task=prior"
+            )
+        return prior
+    if cfg.prior is None:
+        return None
+    prior = load_prior(cfg.prior, device, cfg.trust)
+    check_same_images(restorer, prior.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
+    return prior
 
 
 def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Baseline:

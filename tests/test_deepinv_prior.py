@@ -1,0 +1,110 @@
+"""The prior that takes deepinv's network: units, range, and what it says when something is missing."""
+
+import sys
+
+import pytest
+import torch
+
+from diracdiff.baselines import DiffUNetPrior
+from diracdiff.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A DiffUNet with random weights, its last layer too."""
+    models = pytest.importorskip("deepinv").models
+    torch.manual_seed(0)
+    network = models.DiffUNet(pretrained=None).eval().half().float()
+    network.sqrt_alphas_cumprod, network.sqrt_1m_alphas_cumprod = network.get_alpha_prod()[:-3:-1]
+    last = network.out[-1]
+    last.weight.data.normal_(std=0.02)
+    last.weight.data = last.weight.data.half().float()
+    return network.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def file(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "diffunet.pt"
+    torch.save({name: value.half() for name, value in network.state_dict().items()}, path)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def prior(file):
+    return DiffUNetPrior(file)
+
+
+def schedule():
+    """a_t, in double precision."""
+    return torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+
+
+def test_its_range_of_noise_is_that_of_the_1000_times(prior):
+    a = schedule()
+    levels = ((1 - a) / a).sqrt() / 2
+    assert prior.sigma_min == pytest.approx(levels[0].item(), rel=1e-3) == pytest.approx(0.005, rel=1e-3)
+    assert prior.sigma_max == pytest.approx(levels[-1].item(), rel=1e-3) == pytest.approx(78.7, rel=1e-2)
+
+
+def test_sigma_is_in_units_of_the_image_range(network, prior):
+    x, times = torch.rand(3, 3, 32, 32), torch.tensor([30, 400, 900])
+    a = schedule()[times].float().reshape(-1, 1, 1, 1)
+    sigma = ((1 - a) / a).sqrt() / 2
+    y = x + sigma * torch.randn_like(x)
+    scaled = a.sqrt() * (2 * y - 1)
+    noise = network.forward_diffusion(scaled, times)[:, :3]
+    clean = (scaled - (1 - a).sqrt() * noise) / a.sqrt()
+    expected = (clean.clamp(-1, 1) + 1) / 2
+    assert (prior(y, sigma.flatten()) - expected).abs().max() < 1e-3
+    assert (prior(y, 2 * sigma.flatten()) - expected).abs().max() > 0.05
+
+
+def test_it_is_the_denoiser_of_deepinv(network, prior):
+    y, sigma = torch.rand(2, 3, 32, 64), torch.tensor([0.03, 0.4])
+    together = prior(y, sigma)
+    assert torch.equal(together, network(y, sigma))
+    for i in range(2):
+        assert (prior(y[i : i + 1], sigma[i]) - together[i : i + 1]).abs().max() < 1e-4
+    assert (prior(y.double(), sigma.double()) - together).abs().max() < 1e-6
+    assert prior(y.double(), 0.1).dtype == torch.float64
+
+
+def test_noise_beyond_its_range_is_taken_to_it(prior):
+    y = torch.rand(1, 3, 32, 32)
+    assert torch.equal(prior(y, 1e-6), prior(y, prior.sigma_min))
+    assert torch.equal(prior(y, 1e4), prior(y, prior.sigma_max))
+
+
+def test_other_sizes_are_reflected_and_warned_of_once(prior, network, capsys):
+    prior._warned = False
+    y = torch.rand(1, 3, 30, 25)
+    x_hat = prior(y, 0.1)
+    padded = torch.nn.functional.pad(y, (0, 7, 0, 2), mode="reflect")
+    assert torch.equal(x_hat, network(padded, torch.tensor([0.1]))[..., :30, :25])
+    prior(y, 0.1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "256 x 256" in line and "30 x 25" in line
+
+
+def test_what_is_missing_is_named(file, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"no weights at .*nowhere\.pt: download"):
+        DiffUNetPrior(tmp_path / "nowhere.pt")
+    monkeypatch.setitem(sys.modules, "deepinv", None)
+    monkeypatch.setitem(sys.modules, "deepinv.models", None)
+    with pytest.raises(UserError, match=r"pip install 'diracdiff\[baselines\]'"):
+        DiffUNetPrior(file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"no weights", {"weight": torch.zeros(1)}, {"time_embed.0.weight": torch.zeros(512, 128)}]
+)
+def test_other_files_are_refused(content, tmp_path):
+    pytest.importorskip("deepinv")
+    path = tmp_path / "other.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=r"other\.pt does not hold the weights of a DiffUNet"):
+        DiffUNetPrior(path)

@@ -1,0 +1,148 @@
+"""Plug-and-play ADMM where the answer is known, and the denoiser of one noise level that it was made for."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import DEGRADATIONS
+
+from diracdiff.baselines import GaussianPrior, NetworkPrior, Operator, PnPADMM
+from diracdiff.errors import UserError
+from diracdiff.models import Denoiser, DnCNN
+from diracdiff.noise import ConstantNoise
+
+SIZE, SIGMA = 12, 0.05
+
+
+def gaussian(dtype=torch.float64):
+    """Smooth images: a correlation that falls with distance, variance 0.05 of a pixel."""
+    place = torch.arange(SIZE, dtype=dtype)
+    return GaussianPrior(0.05**0.5 * torch.exp(-(place - place[:, None]).abs() / 6))
+
+
+def measured(task, prior, count=3):
+    degradation = DEGRADATIONS[task](SIZE)
+    x = prior.sample(torch.randn(count, 3, SIZE, SIZE, dtype=torch.float64))
+    y = degradation(x, 1.0) + SIGMA * torch.randn_like(x)
+    return y, Operator(degradation, y)
+
+
+def mode(y, operator, prior, variance):
+    """The mode of p(x | y), with matrices: argmin ||A x - y||^2 / variance + (x - mean)^T C^-1 (x - mean)."""
+    n = SIZE * SIZE
+    one = torch.eye(n, dtype=torch.float64).reshape(n, 1, SIZE, SIZE)
+    a = operator.degradation(one, 1.0).reshape(n, n).mT
+    precision = torch.linalg.inv(torch.kron(prior.matrix, prior.matrix))
+    right = (y - operator(torch.full_like(y, prior.mean))).flatten(2) @ a / variance
+    return prior.mean + torch.linalg.solve(a.mT @ a / variance + precision, right.mT).mT.reshape(y.shape)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.05])
+@pytest.mark.parametrize("task", ["blur", "inpainting", "box", "super_resolution"])
+def test_it_finds_the_mode_of_the_exact_posterior(task, level):
+    prior = gaussian()
+    y, operator = measured(task, prior)
+    restored = PnPADMM(SIGMA**2 / level**2, steps=2000, level=level)(y, operator, SIGMA, prior)
+    assert restored.calls == 2000
+    exact = mode(y, operator, prior, SIGMA**2)
+    assert (restored.images - exact).abs().max() < 1e-4
+    assert (mode(y, operator, prior, 2 * SIGMA**2) - exact).abs().max() > 3e-3
+
+
+def test_the_penalty_sets_the_balance():
+    prior = gaussian()
+    y, operator = measured("blur", prior)
+    restored = PnPADMM(1.5, steps=600, level=0.1)(y, operator, SIGMA, prior)
+    assert (restored.images - mode(y, operator, prior, 1.5 * 0.1**2)).abs().max() < 1e-4
+
+
+class Shift:
+    """Adds a number, and notes the levels it was asked for."""
+
+    def __init__(self, shift, sigma_min, sigma_max):
+        self.shift, self.sigma_min, self.sigma_max, self.levels = shift, sigma_min, sigma_max, []
+
+    def __call__(self, y, sigma):
+        self.levels.append(sigma)
+        return y + self.shift
+
+
+def test_its_own_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
+    y, operator = measured("blur", gaussian())
+    own, other = Shift(0.01, 0.1, 0.1), Shift(0.5, 0.01, 1.0)
+    method = PnPADMM(steps=7, level=None, denoiser=own)
+    assert not method.needs_prior and PnPADMM().needs_prior
+    restored = method(y, operator, SIGMA)
+    assert restored.calls == 7 and own.levels == [0.1] * 7
+    assert torch.equal(method(y, operator, SIGMA, other).images, restored.images) and other.levels == []
+    given = PnPADMM(steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
+    assert given.calls == 7 and torch.equal(given.images, restored.images)
+
+
+def test_the_level_is_the_one_asked_for():
+    y, operator = measured("blur", gaussian())
+    prior = Shift(0.0, 0.01, 1.0)
+    PnPADMM(steps=3, level=0.07)(y, operator, SIGMA, prior)
+    assert prior.levels == [0.07] * 3
+
+
+def test_what_it_refuses():
+    y, operator = measured("blur", gaussian())
+    with pytest.raises(UserError, match="needs a prior"):
+        PnPADMM()(y, operator, SIGMA)
+    with pytest.raises(UserError, match=r"knows more than one, from 0\.01 to 1: give level"):
+        PnPADMM(level=None)(y, operator, SIGMA, Shift(0, 0.01, 1.0))
+    with pytest.raises(UserError, match="knows more than one"):
+        PnPADMM(level=None, denoiser=Shift(0, 0.01, 1.0))
+    for arguments in ({"penalty": 0}, {"steps": 0}, {"steps": 2.5}, {"level": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(arguments))} must"):
+            PnPADMM(**arguments)
+
+
+# DnCNN
+
+
+def test_dncnn_has_17_layers_and_treats_each_channel_alike():
+    network = DnCNN().eval()
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert len(convolutions) == 17 and len(network.norms) == 15
+    assert convolutions[0].in_channels == convolutions[-1].out_channels == 1
+    y, level = torch.rand(2, 3, 15, 18), torch.full((2,), 0.1)
+    noise = network(y, level)
+    assert noise.shape == y.shape
+    order = [2, 0, 1]
+    assert torch.allclose(network(y[:, order], level), noise[:, order], atol=1e-5)
+    assert torch.equal(network(y, 2 * level), noise)
+    other = y.clone()
+    other[:, 1] += 0.3
+    change = (network(other, level) - noise).abs().amax((0, 2, 3))
+    assert change[1] > 1e-3 and change[[0, 2]].max() < 1e-5
+
+
+@pytest.mark.parametrize("arguments", [{"depth": 2}, {"channels": 0}])
+def test_dncnn_checks_its_arguments(arguments):
+    with pytest.raises(ValueError, match="must be at least"):
+        DnCNN(**arguments)
+
+
+def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
+    network = Denoiser(DnCNN(depth=5, channels=16), ConstantNoise(0.1))
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+
+    def batch(count=8):
+        x = F.interpolate(torch.rand(count, 3, 4, 4), size=(24, 24), mode="bicubic")
+        return x, x + 0.1 * torch.randn_like(x)
+
+    for _ in range(50):
+        x, y = batch()
+        loss = (network(y, torch.tensor(1.0)) - x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    prior = NetworkPrior(network, 0.1, 0.1)
+    with torch.no_grad():
+        x, y = batch(16)
+        assert (prior(y, 0.1) - x).square().mean() < 0.5 * (y - x).square().mean()
+    method = PnPADMM(penalty=1.0, steps=5, level=None, denoiser=prior)
+    restored = method(y, Operator(DEGRADATIONS["identity"](24), y), 0.1)
+    assert restored.calls == 5
+    assert (restored.images - x).square().mean() < 0.6 * (y - x).square().mean()
