@@ -57,6 +57,10 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def rows_in(folder):
+    return json.loads((folder / "comparison.json").read_text())["rows"]
+
+
 @needs_lpips
 def test_tables_and_pictures_are_written(compared):
     _, folder, printed = compared
@@ -202,6 +206,32 @@ def test_every_condition_is_checked(key):
         check_alike(conditions, conditions | {key: "other"}, "there")
 
 
+SHORT = ["ddrm", "dps", "diffpir", "pigdm", "pnp_admm", "admm_tv"]
+
+
+def test_every_method_runs_by_default(arguments, call, tmp_path):
+    steps = [f"baseline.{name}.method.steps=3" for name in SHORT]
+    status, errors = call("compare", *arguments, *steps, *PLAIN, "trials=1", "output=every", "dirac.search=null")
+    assert status == 0, errors
+    rows = rows_in(tmp_path / "every")
+    assert {row["method"] for row in rows} == {*SHORT, "measurement", "dirac_do"}
+    calls = {row["method"]: row["calls"] for row in rows}
+    assert all(calls[name] == (0 if name == "admm_tv" else 3) for name in SHORT)
+    assert not (tmp_path / "every" / "plane.png").exists()
+    assert all(row["for"] == "psnr" for row in rows if row["method"] not in ("measurement",))
+
+
+def test_optuna_tunes_as_well(arguments, call, tmp_path):
+    pytest.importorskip("optuna")
+    few = ["baseline=[admm_tv]", "baseline.admm_tv.method.steps=3", *PLAIN, "output=optuna", "dirac.search=null"]
+    assert call("compare", *arguments, *few, "tuner=optuna", "trials=3")[0] == 0
+    log = [row for row in rows_of(tmp_path / "optuna" / "tuning.csv") if row["method"] == "admm_tv"]
+    weights = [json.loads(row["setting"])["weight"] for row in log]
+    assert len(set(weights)) == 3 and all(0.0025 <= weight <= 0.08 for weight in weights)
+    chosen = next(r for r in rows_in(tmp_path / "optuna") if r["method"] == "admm_tv")
+    assert chosen["setting"] == json.loads(max(log, key=lambda row: float(row["psnr"]))["setting"])
+
+
 # mistakes
 
 
@@ -212,6 +242,12 @@ def test_a_missing_network_is_named(networks, folder, call):
         "regression network needs its checkpoint.*experiment=regression",
     )
     assert not Path("comparison").exists()
+
+
+@pytest.mark.parametrize("name", ["pnp_admm", "ddrm", "dps", "diffpir", "pigdm"])
+def test_a_missing_prior_is_named(networks, folder, call, name):
+    base = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], *FEW, *PLAIN]
+    refused(call("compare", *base, f"baseline=[{name}]"), r"needs a prior: train one with task=prior and give prior=")
 
 
 def test_an_unknown_method_is_named(arguments, call):
