@@ -1,8 +1,8 @@
 """Samples of Dirac and of the comparison methods with a prior against an exact posterior.
 
-The prior is Gaussian, see `diracdiff.baselines.bench`: three draws of 16 x 16 pixels, their measurements with a Gaussian
-blur of 1.5 pixels, the soft mask and a box of half the side, noise 0.05, and the denoisers are exact. Many samples of
-the same measurement are compared with the posterior's mean and covariance in closed form.
+The prior is Gaussian, see `diracdiff.baselines.bench`: three draws of 16 x 16 pixels, their measurements with a
+Gaussian blur of 1.5 pixels, the soft mask and a box of half the side, noise 0.05, and the denoisers are exact. Many
+samples of the same measurement are compared with the posterior's mean and covariance in closed form.
 
 Arguments: samples=256 (a quarter of them for methods of 500 and more calls).
 """
@@ -104,9 +104,8 @@ for problem in ("blur", "soft mask", "box"):
     for setting, (kind, steps, eta) in WALKS.items():
         started, count, of_kind = time.time(), samples // 4 if steps >= 500 else samples, bench(problem, kind)
         sampler = ReverseSampler(steps=steps, stochasticity=eta, output="iterate")
-        states = sampler.states(of_kind.process, of_kind.oracle, of_kind.measurements(count), ImageNoise(range(count)))
-        for last in states:
-            pass
+        noise, y = ImageNoise(range(count)), of_kind.measurements(count)
+        *_, last = sampler.states(of_kind.process, of_kind.oracle, y, noise)
         for output in ("iterate", "mean"):
             note(problem, f"{setting}, {output}", count, of_kind.calibration(last.image(output)), started)
         if kind == "geometric" and steps == 100:
