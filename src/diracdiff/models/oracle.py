@@ -52,3 +52,39 @@ class GaussianOracle:
         mask = self.process.mean(torch.ones_like(y), t)
         gain = mask * self.std**2 / (mask**2 * self.std**2 + self.process.sigma(t, y) ** 2)
         return self.mean + gain * (y - mask * self.mean)
+
+
+class GaussianFieldOracle:
+    """E[x | y_t] where every channel of x is N(mean, C) by itself, for any linear A_t.
+
+    With A the matrix of A_t and K = C A^T (A C A^T + sigma_t^2)^-1: E[x | y] = mean + K (y - A mean), and the
+    covariance of x given y is C - K A C. Dense, in double precision: for images of a few hundred pixels.
+
+    Args:
+        process: a linear degradation process.
+        covariance: C, (H W, H W), of the pixels of a channel, row by row.
+        mean: of a pixel.
+    """
+
+    def __init__(self, process: StochasticDegradation, covariance: Tensor, mean: float = 0.5):
+        self.process, self.covariance, self.mean = process, covariance.double(), mean
+
+    def __call__(self, y: Tensor, t: Tensor) -> Tensor:
+        """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, ()."""
+        gain, operator = self.gain(y, t)
+        residual = y.double().flatten(2) - self.mean * operator.sum(1)
+        return (self.mean + residual @ gain.mT).reshape(y.shape).to(y.dtype)
+
+    def posterior_covariance(self, like: Tensor, t: float | Tensor) -> Tensor:
+        """Of the pixels of a channel given y_t, (H W, H W), for images like `like`, (B, C, H, W)."""
+        gain, operator = self.gain(like, t)
+        return self.covariance - gain @ operator @ self.covariance
+
+    def gain(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """K and A, (H W, H W), at a time t, ()."""
+        t = as_time(t, like).double()
+        basis = torch.eye(len(self.covariance), dtype=torch.float64, device=like.device)
+        operator = self.process.mean(basis.reshape(-1, 1, *like.shape[-2:]), t).flatten(1).mT
+        crossed = self.covariance @ operator.mT
+        marginal = operator @ crossed + self.process.sigma(t, basis).double() ** 2 * basis
+        return torch.linalg.solve(marginal, crossed.mT).mT, operator

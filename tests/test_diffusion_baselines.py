@@ -1,0 +1,269 @@
+"""Posterior samplers with a prior: levels, formulas against literal ones, and what every method must keep to."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from conftest import DEGRADATIONS
+
+from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, GaussianPrior, KarrasLevels, Operator, PiGDM
+from diracdiff.degradations.svd import Mask
+from diracdiff.errors import UserError
+from diracdiff.samplers import ImageNoise
+
+SIZE = 16
+METHODS = {
+    "DDRM": lambda **k: DDRM(**{"steps": 6} | k),
+    "DPS": lambda **k: DPS(**{"steps": 7, "zeta": 0.05} | k),
+    "DPS_posterior": lambda **k: DPS(**{"steps": 7, "guidance": "posterior"} | k),
+    "DiffPIR": lambda **k: DiffPIR(**{"steps": 8} | k),
+    "PiGDM": lambda **k: PiGDM(**{"steps": 9} | k),
+    "PiGDM_adaptive": lambda **k: PiGDM(**{"steps": 9, "weight": "adaptive", "eta": 0.5} | k),
+}
+OPERATORS = ("blur", "inpainting", "box")
+
+
+def correlated(size=SIZE, std=0.2, length=4.0):
+    place = torch.arange(size, dtype=torch.float64)
+    return GaussianPrior(std * torch.exp(-(place - place.unsqueeze(-1)).abs() / length))
+
+
+class Spy:
+    """A prior with narrow limits that notes the levels it is asked about."""
+
+    def __init__(self, prior, sigma_min=0.01, sigma_max=30.0):
+        self.prior, self.sigma_min, self.sigma_max, self.asked = prior, sigma_min, sigma_max, []
+
+    def __call__(self, y, sigma):
+        self.asked.append(float(sigma))
+        return self.prior(y, sigma)
+
+
+@pytest.fixture(params=METHODS)
+def method(request):
+    return METHODS[request.param]()
+
+
+@pytest.fixture(params=OPERATORS)
+def degradation(request):
+    return DEGRADATIONS[request.param](256 if request.param == "blur" else SIZE)
+
+
+def measurement(degradation, t=1.0, sigma=0.05, count=3):
+    prior = correlated()
+    x = prior.sample(torch.randn(count, 3, SIZE, SIZE))
+    y = degradation(x, t) + torch.as_tensor(sigma).reshape(-1, 1, 1, 1) * torch.randn_like(x)
+    return y, prior
+
+
+@pytest.mark.parametrize("levels", [DDPMLevels(), DDPMLevels(start=1.0), KarrasLevels(), KarrasLevels(start=1.0)])
+@pytest.mark.parametrize("limits", [(0.001, 40.0), (0.03, 5.0)])
+@pytest.mark.parametrize("steps", [2, 20, 1000])
+def test_levels_fall_between_the_limits_of_the_prior(levels, limits, steps):
+    prior = Spy(None, *limits)
+    values = levels(steps, prior)
+    assert len(values) == steps
+    assert all(a > b > 0 for a, b in pairwise(values))
+    top = min(limits[1], levels.start)
+    assert 0.9 * top < values[0] <= top
+    assert limits[0] <= values[-1] < max(1.2 * limits[0], 0.0051)
+
+
+def test_all_levels_of_the_training_are_those_of_the_chain():
+    prior = Spy(None, 1e-4, 100.0)
+    abar, values = 1.0, []
+    for k in range(1000):
+        abar *= 1 - (1e-4 + k / 999 * (0.02 - 1e-4))
+        values.append(math.sqrt((1 - abar) / abar) / 2)
+    assert DDPMLevels()(1000, prior) == pytest.approx(values[::-1], rel=1e-9)
+    assert DDPMLevels()(2, prior) == pytest.approx([values[-1], values[0]], rel=1e-9)
+
+
+def test_levels_of_karras():
+    values = KarrasLevels(start=40.0, stop=1e-3, rho=7.0)(3, Spy(None, 1e-4, 100.0))
+    middle = ((40 ** (1 / 7) + 1e-3 ** (1 / 7)) / 2) ** 7
+    assert values == pytest.approx([40.0, middle, 1e-3])
+
+
+def test_dps_is_the_published_chain_on_minus_one_to_one():
+    """Chung et al. 2023, Algorithm 1, as it is written, for images in [-1, 1] of variance-preserving chains."""
+    steps, zeta = 20, 0.05
+    levels = DDPMLevels(beta_max=0.35, training_steps=steps)
+    y, prior = measurement(DEGRADATIONS["inpainting"](SIZE), count=2)
+    y = y.double()
+    operator = Operator(DEGRADATIONS["inpainting"](SIZE), y)
+    found = DPS(steps=steps, zeta=zeta, levels=levels)(y, operator, 0.05, prior).images
+
+    beta = torch.linspace(1e-4, 0.35, steps, dtype=torch.float64)
+    abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
+    noise = ImageNoise(range(2))
+    u = (1 - abar[-1]).sqrt() * noise.normal(y.shape[1:], y.dtype)
+    for i in range(steps, 0, -1):
+        b, now, before = beta[i - 1], abar[i], abar[i - 1]
+        u = u.detach().requires_grad_()
+        x_hat = 2 * prior((u / now.sqrt() + 1) / 2, ((1 - now) / now).sqrt() / 2) - 1
+        # the operator is a mask: on [-1, 1] the hidden value is -1, so that y' = 2 y - 1
+        norm = ((2 * y - 1) - (2 * operator((x_hat + 1) / 2) - 1)).flatten(1).norm(dim=1)
+        (gradient,) = torch.autograd.grad(norm.sum(), u)
+        mean = (1 - b).sqrt() * (1 - before) / (1 - now) * u + before.sqrt() * b / (1 - now) * x_hat
+        u = mean - zeta * gradient
+        if i > 1:
+            u = u + ((1 - before) / (1 - now) * b).sqrt() * noise.normal(y.shape[1:], y.dtype)
+    assert (found - (u.detach() + 1) / 2).abs().max() < 1e-6
+
+
+def test_ddrm_is_the_published_rule_for_every_coefficient():
+    """Kawar et al. 2022, Eq. 7 and 8, coefficient by coefficient."""
+    eta, eta_b, sigma = 0.7, 0.9, 0.05
+    y, prior = measurement(DEGRADATIONS["inpainting"](SIZE), count=1)
+    y = y.double()
+    mask = torch.rand(SIZE, SIZE, dtype=torch.float64)
+    mask[:4], mask[4], mask[5] = 0.0, 1e-3, 1e-30
+    operator = Operator(DEGRADATIONS["inpainting"](SIZE), y)
+    operator.svd = Mask(mask)
+    method = DDRM(steps=5, eta=eta, eta_b=eta_b)
+    found = method(y, operator, sigma, prior).images
+
+    levels = [*method.levels(5, prior), 0.0]
+    noise, s = ImageNoise([0]), mask.expand_as(y).flatten().tolist()
+    w = y.flatten().tolist()
+
+    def rule(i, level, following, x, h, z):
+        if level is None:
+            known = s[i] > 0 and following >= sigma / s[i]
+            return w[i] / s[i] + math.sqrt(following**2 - (sigma / s[i]) ** 2) * z if known else 0.5 + following * z
+        if s[i] == 0:
+            return h + math.sqrt(1 - eta**2) * following * (x - h) / level + eta * following * z
+        if following < sigma / s[i]:
+            return h + math.sqrt(1 - eta**2) * following * (w[i] - s[i] * h) / sigma + eta * following * z
+        spread = math.sqrt(following**2 - (eta_b * sigma / s[i]) ** 2)
+        return (1 - eta_b) * h + eta_b * w[i] / s[i] + spread * z
+
+    x, h, level = [0.0] * len(s), [0.0] * len(s), None
+    for following in levels:
+        if following == 0:
+            break
+        z = noise.normal(y.shape[1:], y.dtype).flatten().tolist()
+        x = [rule(i, level, following, x[i], h[i], z[i]) for i in range(len(s))]
+        h = prior(torch.tensor(x, dtype=y.dtype).reshape(y.shape), torch.tensor(following).double()).flatten().tolist()
+        level = following
+    assert (found.flatten() - torch.tensor(h, dtype=y.dtype)).abs().max() < 1e-6
+
+
+def test_diffpir_and_pigdm_end_where_the_data_say_all():
+    """With next to no noise and A the identity, nothing but y explains y."""
+    y, prior = measurement(DEGRADATIONS["identity"](SIZE), sigma=1e-3)
+    operator = Operator(DEGRADATIONS["identity"](SIZE), y)
+    for method in (DiffPIR(steps=20), PiGDM(steps=20)):
+        assert (method(y, operator, 1e-3, prior).images - y).abs().max() < 0.01
+
+
+def test_the_measurement_is_not_changed(method, degradation):
+    y, prior = measurement(degradation)
+    before = y.clone()
+    method(y, Operator(degradation, y), 0.05, prior)
+    assert torch.equal(y, before)
+
+
+def test_a_batch_is_its_single_images(method, degradation):
+    y, prior = measurement(degradation)
+    batch = method(y, Operator(degradation, y), 0.05, prior, seeds=[5, 6, 7]).images
+    assert torch.isfinite(batch).all()
+    for i in range(3):
+        one = y[i : i + 1]
+        single = method(one, Operator(degradation, one), 0.05, prior, seeds=[5 + i]).images
+        assert (single - batch[i : i + 1]).abs().max() < 1e-4
+
+
+def test_operators_and_noise_per_image(method, degradation):
+    t, sigma = torch.tensor([0.3, 0.7, 1.0]), torch.tensor([0.02, 0.05, 0.1])
+    y, prior = measurement(degradation, t, sigma)
+    batch = method(y, Operator(degradation, y, t), sigma, prior).images
+    for i in range(3):
+        one = y[i : i + 1]
+        single = method(one, Operator(degradation, one, t[i]), sigma[i], prior, seeds=[i]).images
+        assert (single - batch[i : i + 1]).abs().max() < 1e-4
+
+
+def test_results_follow_from_the_seeds(method):
+    degradation = DEGRADATIONS["inpainting"](SIZE)
+    y, prior = measurement(degradation)
+    first, same, other = (
+        method(y, Operator(degradation, y), 0.05, prior, seeds=s).images for s in ([1, 2, 3], [1, 2, 3], [4, 5, 6])
+    )
+    assert torch.equal(first, same)
+    assert not torch.allclose(first, other, atol=1e-2)
+
+
+def test_the_prior_is_asked_within_its_limits_and_calls_are_counted(method, degradation):
+    y, prior = measurement(degradation)
+    spy = Spy(prior)
+    restored = method(y, Operator(degradation, y), 0.05, spy)
+    assert restored.calls == len(spy.asked) == method.steps
+    assert all(spy.sigma_min * (1 - 1e-6) <= sigma <= spy.sigma_max * (1 + 1e-6) for sigma in spy.asked)
+    assert min(spy.asked) > 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_operators_without_a_decomposition(name):
+    degradation, method = DEGRADATIONS["motion_blur"](SIZE), METHODS[name]()
+    y, prior = measurement(degradation)
+    if method.needs_svd:
+        with pytest.raises(UserError, match=r"DDRM needs a singular value decomposition .* MotionBlur"):
+            method(y, Operator(degradation, y), 0.05, prior)
+        return
+    assert name != "DDRM"
+    assert torch.isfinite(method(y, Operator(degradation, y), 0.05, prior).images).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nonlinear_operators(name):
+    degradation, method = DEGRADATIONS["quantisation"](SIZE), METHODS[name]()
+    y, prior = measurement(degradation, 0.3)
+    operator = Operator(degradation, y, 0.3)
+    if method.needs_linear:
+        with pytest.raises(UserError, match=f"{type(method).__name__} needs a linear degradation, and ColourQuant"):
+            method(y, operator, 0.05, prior)
+        return
+    assert name.startswith("DPS")
+    guided = METHODS[name](steps=200, zeta=0.3 if name == "DPS" else 1.0)
+    without = METHODS[name](steps=200, zeta=0.0)
+    near, far = ((y - operator(m(y, operator, 0.05, prior).images)).norm() for m in (guided, without))
+    assert near < 0.4 * far
+
+
+def test_a_prior_is_needed(method):
+    degradation = DEGRADATIONS["inpainting"](SIZE)
+    y, _ = measurement(degradation)
+    with pytest.raises(UserError, match=f"{type(method).__name__} needs a prior"):
+        method(y, Operator(degradation, y), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: DDRM(steps=1), "steps must be an integer of at least 2"),
+        (lambda: DDRM(eta=1.1), r"eta must lie in \[0, 1\]"),
+        (lambda: DDRM(eta_b=-0.1), r"eta_b must lie in \[0, 1\]"),
+        (lambda: DPS(steps=2.5), "steps must be an integer of at least 2"),
+        (lambda: DPS(zeta=-1), "zeta must not be negative"),
+        (lambda: DPS(guidance="mean"), "guidance must be one of"),
+        (lambda: DPS(spread=0), "spread must be positive"),
+        (lambda: DiffPIR(weight=0), "weight must be positive"),
+        (lambda: DiffPIR(zeta=2), r"zeta must lie in \[0, 1\]"),
+        (lambda: PiGDM(eta=-1), r"eta must lie in \[0, 1\]"),
+        (lambda: PiGDM(spread=0), "spread must be positive"),
+        (lambda: PiGDM(weight="mean"), "weight must be one of"),
+        (lambda: DDPMLevels(start=0), "start must be positive"),
+        (lambda: DDPMLevels(beta_min=0.5, beta_max=0.1), "betas must satisfy"),
+        (lambda: DDPMLevels(training_steps=1), "training_steps must be an integer"),
+        (lambda: DDPMLevels(start=0.005)(5, Spy(None)), "start must leave two training levels"),
+        (lambda: KarrasLevels(stop=50.0), "stop must lie between 0 and start"),
+        (lambda: KarrasLevels(rho=0), "rho must be positive"),
+        (lambda: KarrasLevels(start=0.009)(5, Spy(None)), "start must exceed the lowest level"),
+    ],
+)
+def test_arguments_are_checked(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
