@@ -231,7 +231,7 @@ def test_what_dirac_keeps_of_the_noise_of_a_hidden_pixel(stochasticity):
     has the variance 1 - correlation^2, in posterior variances, about a mean that is off by the correlation.
     """
     bench = GaussianBench(process("box", 8), side=8, length=1e-3)
-    factor, spread = bench.walk(times(500), stochasticity)
+    factor, spread = bench.walk(times(1000), stochasticity)
     pixel = 3 * 8 + 3
     moments = torch.linspace(0, 1, 1001, dtype=torch.float64)
     image = torch.ones(1, 1, 8, 8, dtype=torch.float64)
