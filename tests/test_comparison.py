@@ -125,8 +125,8 @@ def test_the_choice_is_the_best_trial(compared):
     content, log = json.loads((folder / "comparison.json").read_text()), rows_of(folder / "tuning.csv")
     trials = [row for row in log if row["method"] == "dirac"]
     assert {row["trial"] for row in trials} == {"0", "1"} and {row["n"] for row in trials} == {"2"}
-    for row, best in zip(content["rows"][2:], (max, min), strict=True):
-        metric = row["for"]
+    for row, (metric, best) in zip(content["rows"][2:], (("psnr", max), ("lpips_squeeze", min)), strict=True):
+        assert metric in row["for"].split(", ")
         chosen = best(trials, key=lambda r: float(r[metric]))
         assert float(chosen[metric]) == pytest.approx(
             float(
@@ -247,7 +247,11 @@ def test_a_missing_network_is_named(networks, folder, call):
 @pytest.mark.parametrize("name", ["pnp_admm", "ddrm", "dps", "diffpir", "pigdm"])
 def test_a_missing_prior_is_named(networks, folder, call, name):
     base = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], *FEW, *PLAIN]
-    refused(call("compare", *base, f"baseline=[{name}]"), r"needs a prior: train one with task=prior and give prior=")
+    refused(
+        call("compare", *base, f"baseline=[{name}]", "output=new"),
+        r"needs a prior: train one with task=prior and give prior=",
+    )
+    assert not Path("new").exists()
 
 
 def test_an_unknown_method_is_named(arguments, call):

@@ -1,6 +1,5 @@
 """Compare methods on the same measurements: `python -m diracdiff.compare checkpoint=dirac.ckpt prior=prior.ckpt`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,10 @@ from omegaconf import DictConfig
 from diracdiff.cli import check_number, command, given
 from diracdiff.errors import UserError
 
-PICTURES = ("images.png", "plane.png")
-
 
 def compare(cfg: DictConfig) -> None:
     """Freeze the measurements, tune every method on the validation split, run all on the test split, and report."""
+    import torch
     from rich.progress import Progress
 
     from diracdiff.comparison.runs import Runner
@@ -37,6 +35,10 @@ def compare(cfg: DictConfig) -> None:
         raise UserError(f"tuner must be one of {TUNERS}, got {cfg.tuner!r}")
     extractor = Extractor(cfg.fid, cfg.fid_weights) if cfg.fid else None
     contenders = build_contenders(cfg, restorer, device)
+    size = restorer.process.degradation.image_size
+    like = torch.zeros(1, restorer.network.image_channels, size, size, device=device)
+    for contender in contenders:
+        contender.check(like)
     check_output(folder, [], overwrite=True)
     data = build_data(cfg, restorer.process)
     with Progress(transient=True) as progress:
@@ -47,8 +49,6 @@ def compare(cfg: DictConfig) -> None:
 
         runner = Runner(folder / "parts", restorer.process, metrics, extractor, cfg.batch_size, device, show)
         frozen = {split: _frozen(folder, data, split) for split in ("val", "test")}
-        for contender in contenders[:-1]:
-            contender.check(frozen["test"].y[:1].to(device))
         try:
             _run(cfg, runner, contenders, frozen, targets, folder)
         except KeyboardInterrupt:
@@ -111,6 +111,7 @@ def _frozen(folder: Path, data, split: str):
 
 
 def _run(cfg, runner, contenders, frozen, targets: list[str], folder: Path) -> None:
+    from diracdiff.comparison.contenders import Dirac
     from diracdiff.comparison.pictures import draw_images, draw_plane
     from diracdiff.comparison.table import Table
     from diracdiff.comparison.tuning import tune
@@ -129,16 +130,19 @@ def _run(cfg, runner, contenders, frozen, targets: list[str], folder: Path) -> N
     for other in cfg.include:
         table.read(Path(other))  # refused before anything is run
     for contender in contenders:
-        dirac = contender is contenders[-1]
-        wanted = ["psnr", runner.metrics.lpips_name] if dirac else targets
-        wanted = [metric for metric in wanted if metric]
+        dirac = isinstance(contender, Dirac)
+        wanted = ["psnr"] + [name for name in (runner.metrics.lpips_name,) if name] if dirac else targets
         choices, trials = tune(contender, runner, frozen["val"], wanted, cfg.trials, cfg.tuner, cfg.seed)
         log += trials
-        for choice, name in _named(contender.name, choices, dirac):
+        for name, choice in _named(contender.name, choices, dirac).items():
             kept = {other.stop for other in choices if other.setting == choice.setting}
             run = runner.run(contender, choice.setting, test, kept.__contains__, f"testing {contender.name}")
-            tuned_for = choice.metric if contender.search or dirac else None
-            table.add(name, tuned_for, choice.setting, choice.stop, run, cfg.seed)
+            tuned_for = ", ".join(
+                other.metric for other in choices if (other.setting, other.stop) == (choice.setting, choice.stop)
+            )
+            table.add(
+                name, tuned_for if contender.search or dirac else None, choice.setting, choice.stop, run, cfg.seed
+            )
             pictures[name] = run.images[choice.stop][: cfg.picture_rows]
             if dirac:
                 label = ", ".join(f"{key} {value}" for key, value in choice.setting.items())
@@ -162,14 +166,13 @@ def _run(cfg, runner, contenders, frozen, targets: list[str], folder: Path) -> N
     print(f"written to {folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
 
 
-def _named(name: str, choices: list, dirac: bool) -> list[tuple[Any, str]]:
-    """Choices with the names of their rows: one row for choices that are the same."""
+def _named(name: str, choices: list, dirac: bool) -> dict[str, Any]:
+    """Choices by the names of their rows: one row for choices that are the same."""
     if dirac:
-        return list(zip(choices, ("dirac_do", "dirac_po"), strict=False))
-    unique = {json.dumps([choice.setting, choice.stop]): choice for choice in reversed(choices)}
-    if len(unique) == 1:
-        return [(choices[0], name)]
-    return [(choice, f"{name} ({choice.metric.partition('_')[0]})") for choice in choices]
+        return dict(zip(("dirac_do", "dirac_po"), choices, strict=False))
+    if all(choice.setting == choices[0].setting for choice in choices):
+        return {name: choices[0]}
+    return {f"{name} ({choice.metric.partition('_')[0]})": choice for choice in choices}
 
 
 def _line(row: dict[str, Any]) -> str:

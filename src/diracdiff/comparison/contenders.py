@@ -48,6 +48,9 @@ class Contender(ABC):
     search: dict[str, list]
     identity: Any
 
+    def check(self, measurement: Tensor) -> None:  # noqa: B027
+        """Raise UserError if it cannot restore measurements like this one, (1, C, H, W)."""
+
     @abstractmethod
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
         """Restore a batch with a setting."""
@@ -81,7 +84,6 @@ class Method(Contender):
         self._made: dict[str, Baseline] = {}
 
     def check(self, measurement: Tensor) -> None:
-        """Raise UserError if the method cannot restore such a measurement, or its default setting is wrong."""
         self.make({}).check(Operator(self.process.degradation, measurement), self.prior)
 
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
