@@ -212,13 +212,7 @@ def test_dirac_has_the_right_law_over_all_measurements(small, problem, stochasti
     """
     bench = small[problem]
     factor, spread = bench.walk(times(400), stochasticity)
-
-    def marginal(t):
-        _, operator = bench.oracle.gain(bench.y, t)
-        noise = bench.process.sigma(t, bench.y).double().squeeze() ** 2
-        return operator @ bench.oracle.covariance @ operator.mT + noise * torch.eye(64)
-
-    found, right = factor @ marginal(1.0) @ factor.mT + spread, marginal(0.0)
+    found, right = factor @ bench.marginal(1.0) @ factor.mT + spread, bench.marginal(0.0)
     assert (found - right).norm() < 0.02 * right.norm()
 
 

@@ -111,4 +111,6 @@ for problem in ("blur", "soft mask", "box"):
         if kind == "geometric" and steps == 100:
             factor, spread = of_kind.walk(sampler.times(), eta)
             law = (spread.diagonal().mean() / of_kind.covariance.diagonal().mean()).sqrt().item()
-            print(f"    standard deviation by the law of the walk: {law:.4f}", flush=True)
+            before, after = (of_kind.marginal(t) for t in (1.0, 0.0))
+            off = (factor @ before @ factor.mT + spread - after).norm() / after.norm()
+            print(f"    the law of the walk: standard deviation {law:.4f}, marginal off by {off:.4f}", flush=True)

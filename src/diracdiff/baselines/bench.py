@@ -120,6 +120,12 @@ class GaussianBench:
             factor, spread = step @ factor, step @ spread @ step.mT + stochasticity**2 * (before - after) * one
         return factor, spread
 
+    def marginal(self, t: float) -> Tensor:
+        """The covariance of the pixels of a channel of y_t, (n, n), in double precision."""
+        _, operator = self.oracle.gain(self.y, t)
+        noise = self.process.sigma(t, self.y).double().squeeze() ** 2
+        return operator @ self.oracle.covariance @ operator.mT + noise * torch.eye(len(operator), dtype=torch.float64)
+
     def calibration(self, samples: Tensor) -> Calibration:
         """Of samples (B, C, H, W), B at least 2."""
         samples, variance = samples.double(), self.covariance.diagonal().reshape(self.y.shape[-2:])

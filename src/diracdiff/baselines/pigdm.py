@@ -13,7 +13,7 @@ WEIGHTS = ("score", "adaptive")
 
 
 class PiGDM(Baseline):
-    """Pseudoinverse-guided diffusion models (Song et al. 2023, Eq. 7 and Algorithm 1), in the variance-exploding form.
+    """Pseudoinverse-guided diffusion models (Song et al. 2023), in the variance-exploding form.
 
     Under x | x_sigma ~ N(x_hat, r^2) the score of p(y | x_sigma) is, J the Jacobian of x_hat = prior(x_sigma, sigma),
 
@@ -25,7 +25,7 @@ class PiGDM(Baseline):
 
     Weight "score": w = min(sigma (sigma - c_2), r^2), the first of which is the same step with the guided score in
     place of the prior's. J may be much larger than the r^2 / sigma^2 of the assumption, up to 1: where there is much
-    noise, long steps with that weight would diverge. Those with r^2 cannot. Weight "adaptive": w = r^2, as published.
+    noise, long steps with that weight would diverge. Those with r^2 cannot. Weight "adaptive": w = r^2 always.
 
     Args:
         steps: number of levels, and of denoiser calls; at least 2.
