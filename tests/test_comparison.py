@@ -157,16 +157,17 @@ def test_a_comparison_goes_on_where_it_was_stopped(compared, arguments):
         }
 
 
-def test_an_interrupted_comparison_says_how_to_go_on(tmp_path, arguments):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_comparison_says_how_to_go_on(tmp_path, arguments, signum):
     line = [sys.executable, "-m", "diracdiff.compare", *arguments, "baseline=[measurement]", "lpips=null"]
     line += ["tune_for=psnr", "output=out", "dirac.search.steps=[400]"]
     process = subprocess.Popen(line, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("parts/dirac/*/*.pt")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "go on with the same command" in printed
+    assert process.returncode == 128 + signum and "go on with the same command" in printed
     assert not (tmp_path / "out" / "comparison.json").exists()
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".0")]
 

@@ -1,5 +1,8 @@
 """Compare methods on the same measurements: `python -m diracdiff.compare checkpoint=dirac.ckpt prior=prior.ckpt`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +53,27 @@ def compare(cfg: DictConfig) -> None:
         runner = Runner(folder / "parts", restorer.process, metrics, extractor, cfg.batch_size, device, show)
         frozen = {split: _frozen(folder, data, split) for split in ("val", "test")}
         try:
-            _run(cfg, runner, contenders, frozen, targets, folder)
-        except KeyboardInterrupt:
+            with _signals_interrupt():
+                _run(cfg, runner, contenders, frozen, targets, folder)
+        except KeyboardInterrupt as stop:
             progress.stop()
             print(f"interrupted: what is done is in {folder}; go on with the same command")
-            raise SystemExit(130) from None
+            raise SystemExit(128 + stop.args[0]) from None
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt(number), also where the shell had SIGINT ignored."""
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt(signum)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_request(cfg: DictConfig, process) -> None:

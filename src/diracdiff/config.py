@@ -94,7 +94,7 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
     """
     prior = _build_prior(cfg, restorer, device)
     contenders: list[Contender] = []
-    for name, node in (cfg.baseline or {}).items():
+    for name, node in (cfg.get("baseline") or {}).items():
         plain = OmegaConf.to_container(node, resolve=True)
         method = build(node.method)
         for network in networks(method):
