@@ -16,6 +16,13 @@ TRAININGS = {
 }
 EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
+# What a CPU can do: a tenth of the published 1000 steps for DPS, with the larger steps they take, half of 100 for others.
+SHORTER = [
+    "baseline.dps.method.steps=100",
+    "baseline.dps.search.zeta=[0.5,1.0,2.0,3.0,5.0,7.0,10.0,15.0]",
+    "baseline.diffpir.method.steps=50",
+    "baseline.pigdm.method.steps=50",
+]
 METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression"
 
 
@@ -47,6 +54,7 @@ def main(arguments: list[str]) -> None:
             f"regression={checkpoint(f'regression_{task}')}",
             f"dncnn={checkpoint('dncnn')}",
             f"baseline=[{METHODS}]",
+            *SHORTER,
             "tune_for=[psnr,lpips]",
             "test_images=200",
             "fid=squeezenet",
