@@ -16,7 +16,7 @@ TRAININGS = {
 }
 EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
-# What a CPU can do: a tenth of the published 1000 steps for DPS, with the larger steps they take, half of 100 for others.
+# What a CPU can do: DPS makes 100 of the published 1000 steps, with the larger ones they take; others 50 of 100.
 SHORTER = [
     "baseline.dps.method.steps=100",
     "baseline.dps.search.zeta=[0.5,1.0,2.0,3.0,5.0,7.0,10.0,15.0]",
