@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     """Train what is not there yet, and compare both tasks."""
     for name, overrides in TRAININGS.items():
         if not checkpoint(name).exists():
-            run("train", *arguments, *EPOCHS, *LIMITS, *overrides, f"hydra.run.dir={FOLDER / name}")
+            run("train", *EPOCHS, *LIMITS, *arguments, *overrides, f"hydra.run.dir={FOLDER / name}")
     data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
     for task in TASKS:
         run(
