@@ -52,7 +52,7 @@ schedule: $(READY)  ## find how the severity of TASK should grow with time: a ta
 	@$(RUN) diracdiff.schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
 test: $(READY)  ## run the tests
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY)  ## check style
 	@$(RUN) ruff check . && $(RUN) ruff format --check .

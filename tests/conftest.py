@@ -1,11 +1,13 @@
 """What tests share: small processes, small data, and the place of real images where they are at hand."""
 
+import contextlib
 import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -127,6 +129,16 @@ def command(name, *overrides, cwd, **environment):
     )
 
 
+def run_here(cwd, name, *overrides):
+    """Exit status of a command that is run in this process, which spares the imports of another one."""
+    with contextlib.chdir(cwd), mock.patch.object(sys, "argv", [name, *overrides]):
+        try:
+            importlib.import_module(f"diracdiff.{name}").main()
+        except SystemExit as stop:
+            return stop.code
+    return 0
+
+
 @pytest.fixture(scope="session")
 def folder(image_folder):
     fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
@@ -147,16 +159,11 @@ def call(monkeypatch, tmp_path, capsys):
     """Run a command in this process and return (exit status, lines on stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def run_here(name, *overrides):
-        monkeypatch.setattr(sys, "argv", [name, *overrides])
-        status = 0
-        try:
-            importlib.import_module(f"diracdiff.{name}").main()
-        except SystemExit as stop:
-            status = stop.code
+    def call_here(name, *overrides):
+        status = run_here(Path.cwd(), name, *overrides)
         return status, capsys.readouterr().err.splitlines()
 
-    return run_here
+    return call_here
 
 
 def refused(result, *parts):

@@ -241,6 +241,7 @@ def test_mistakes_in_training(call, tmp_path, folder, image_folder):
     refused(call("train", *good, "trainer.max_epochs=many"), "trainer.*many")
     refused(call("train", *good, "checkpoint=absent.ckpt"), "absent.ckpt does not exist")
     refused(call("train", *good, "lpips=resnet"), "lpips must be one of", "resnet")
+    refused(call("train", *good, "dataset.image_size=8"), "SSIM needs images of at least 11 pixels a side, got 8")
     refused(call("train", *good, "trainer.check_val_every_n_epoch=3"), "would never validate", "max_epochs")
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"notes.txt"}
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BRIEF, SMALL, TORCH_HOME, clean_environment, command, needs_lpips, refused
+from conftest import BRIEF, SMALL, TORCH_HOME, clean_environment, command, needs_lpips, refused, run_here
 
+from diracdiff.comparison.checks import files_in
 from diracdiff.comparison.table import Table, check_alike
-from diracdiff.comparison.tuning import grid
+from diracdiff.comparison.tuning import best, grid
 from diracdiff.errors import UserError
 
 FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
@@ -23,8 +25,7 @@ PLAIN = ["lpips=null", "tune_for=psnr"]
 
 
 def train(cwd, folder, *overrides, run_dir):
-    done = command("train", *folder, *SMALL, *BRIEF, f"hydra.run.dir={run_dir}", *overrides, cwd=cwd)
-    assert done.returncode == 0, done.stderr
+    assert run_here(cwd, "train", *folder, *SMALL, *BRIEF, f"hydra.run.dir={run_dir}", *overrides) == 0
     return cwd / run_dir / "best.ckpt"
 
 
@@ -98,17 +99,14 @@ def test_rows_are_means_of_the_images_and_differences_are_paired(compared):
 
 
 @needs_lpips
-def test_dirac_is_what_evaluate_measures(compared, networks, folder):
+def test_dirac_is_what_evaluate_measures(torch_home, compared, networks, folder):
     """The same measurements and the same walk: every figure of DO and PO is that of the evaluation's curve."""
     cwd, out, _ = compared
     content = json.loads((out / "comparison.json").read_text())
     for row in content["rows"][2:]:
         setting = [f"sampler.{key}={value}" for key, value in row["setting"].items()]
         data = [*folder[:2], *folder[3:], "loader.test_images=3", "output=evaluated", "overwrite=true"]
-        done = command(
-            "evaluate", f"checkpoint={networks['checkpoint']}", *data, *setting, cwd=cwd, TORCH_HOME=str(TORCH_HOME)
-        )
-        assert done.returncode == 0, done.stderr
+        assert run_here(cwd, "evaluate", f"checkpoint={networks['checkpoint']}", *data, *setting) == 0
         output, t = row["stop"].split(" t=")
         curve = rows_of(cwd / "evaluated" / "curve.csv")
         (same,) = [r for r in curve if r["output"] == output and float(r["t"]) == float(t)]
@@ -125,9 +123,9 @@ def test_the_choice_is_the_best_trial(compared):
     content, log = json.loads((folder / "comparison.json").read_text()), rows_of(folder / "tuning.csv")
     trials = [row for row in log if row["method"] == "dirac"]
     assert {row["trial"] for row in trials} == {"0", "1"} and {row["n"] for row in trials} == {"2"}
-    for row, (metric, best) in zip(content["rows"][2:], (("psnr", max), ("lpips_squeeze", min)), strict=True):
+    for row, (metric, choose) in zip(content["rows"][2:], (("psnr", max), ("lpips_squeeze", min)), strict=True):
         assert metric in row["for"].split(", ")
-        chosen = best(trials, key=lambda r: float(r[metric]))
+        chosen = choose(trials, key=lambda r: float(r[metric]))
         assert float(chosen[metric]) == pytest.approx(
             float(
                 next(
@@ -138,7 +136,7 @@ def test_the_choice_is_the_best_trial(compared):
 
 
 @needs_lpips
-def test_a_comparison_goes_on_where_it_was_stopped(compared, arguments):
+def test_a_comparison_goes_on_where_it_was_stopped(torch_home, compared, arguments):
     cwd, folder, _ = compared
     before = json.loads((folder / "comparison.json").read_text())
     parts = sorted((folder / "parts").rglob("*.pt"))
@@ -146,8 +144,7 @@ def test_a_comparison_goes_on_where_it_was_stopped(compared, arguments):
     lost = next(path for path in parts if "regression" in path.parts)
     lost.unlink()
     extra = ["baseline=[measurement,regression]", "output=all", "fid=squeezenet", "picture_rows=2"]
-    done = command("compare", *arguments, *extra, cwd=cwd, TORCH_HOME=str(TORCH_HOME))
-    assert done.returncode == 0, done.stderr
+    assert run_here(cwd, "compare", *arguments, *extra) == 0
     assert {path for path in parts if path.stat().st_mtime_ns != times[path]} == {lost}
     after = json.loads((folder / "comparison.json").read_text())
     for old, new in zip(before["rows"], after["rows"], strict=True):
@@ -286,7 +283,7 @@ def test_a_restorer_is_no_prior(arguments, networks, call):
 
 
 def test_networks_of_other_images_are_refused(tmp_path, arguments, networks, folder, image_folder, call):
-    other = train(tmp_path, folder, "task=prior", "dataset.image_size=16", run_dir="small")
+    other = train(tmp_path, folder, "task=prior", "dataset.image_size=16", "lpips=null", run_dir="small")
     refused(call("compare", *arguments, f"prior={other}", *PLAIN), "images of 16 px, the checkpoint on 32 px")
     moved = tmp_path / "others"
     moved.symlink_to(image_folder)
@@ -329,6 +326,23 @@ def test_a_grid_is_spread_over_the_combinations():
     few = grid(search, 4)
     assert len(few) == 4 and few[0] == {"a": 1, "b": 10} and {s["a"] for s in few} == {1, 2, 3}
     assert grid({}, 8) == [{}]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_setting_that_diverges_is_not_chosen(order):
+    broken = {"": {"psnr": math.nan, "lpips_squeeze": math.nan, "calls": 1}}
+    fine = {"": {"psnr": 20.0, "lpips_squeeze": 0.3, "calls": 2}}
+    tried = [({"a": 1}, broken), ({"a": 2}, fine)][::order]
+    for metric in ("psnr", "lpips_squeeze"):
+        assert best(tried, metric).setting == {"a": 2}
+
+
+def test_a_network_that_is_replaced_makes_another_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("best.ckpt").write_bytes(b"one")
+    before = files_in({"checkpoint": "best.ckpt", "steps": 3, "others": ["none", None]})
+    Path("best.ckpt").write_bytes(b"two")
+    assert len(before) == 1 and files_in(["best.ckpt"]) != before
 
 
 def test_a_method_that_changes_its_measurements_is_found_out(tmp_path, process):

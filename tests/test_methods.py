@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import BRIEF, SMALL, command, needs_lpips, refused
+from conftest import BRIEF, SMALL, command, needs_lpips, refused, run_here
 from PIL import Image
 
 from diracdiff.dissimilarities import MSE
@@ -239,8 +239,7 @@ def test_loss_of_an_increment_is_zero_at_the_truth(process):
 
 def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evaluated):
     asked = ["task=inpaint", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
-    done = command("train", *asked, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert run_here(tmp_path, "train", *asked) == 0
     trained = tmp_path / "runs" / "latest" / "best.ckpt"
     assert load(trained).predict == "increment" and load(trained).curve
     with_network = evaluated("sampler/increment=network", f"sampler.increment.checkpoint={trained}", "lpips=null")
@@ -279,8 +278,7 @@ def test_loss_weights_of_edm_make_the_untrained_loss_even(process):
 
 
 def test_denoise_trains_and_generates(tmp_path, folder, run, call):
-    done = command("train", "task=denoise", *folder, *SMALL, *BRIEF, "lpips=null", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert call("train", "task=denoise", *folder, *SMALL, *BRIEF, "lpips=null") == (0, [])
     asked = ["checkpoint=runs/latest/best.ckpt", "sampler.steps=6"]
     assert call("sample", *asked, "images=3", "output=three") == (0, [])
     assert call("sample", *asked, "images=2", "output=two", "batch_size=1") == (0, [])
@@ -294,21 +292,23 @@ def test_denoise_trains_and_generates(tmp_path, folder, run, call):
 # a user's own operator
 
 
-def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call):
+def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, monkeypatch):
     (tmp_path / "my_module.py").write_text(OPERATOR)
     asked = ["task=custom", "task.severity=[0,0.8]", *folder, *SMALL, *BRIEF, "lpips=null"]
     done = command("train", *asked, "task.degradation._target_=my_module.Fade", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = command("train", *asked, "task.degradation._target_=my_module.Shrinking", cwd=tmp_path)
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2 and "Shrinking" in error and "shape" in error and "Traceback" not in done.stderr
-    restore = ["checkpoint=runs/latest/best.ckpt", f"input={image_folder}/05.png"]
-    done = command("restore", *restore, cwd=tmp_path)
-    assert done.returncode == 2 and "add trust=[my_module]" in done.stderr
-    done = command("restore", *restore, "trust=[my_module]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "restored/05.png").size == (40, 40)
-    done = command("restore", *restore, "trust=[my_module]", "output=x", cwd=image_folder.parent)
-    assert done.returncode == 2 and "does not exist" in done.stderr
+    checkpoint = "checkpoint=runs/latest/best.ckpt"
     with pytest.raises(UserError, match="needs the module my_module: run from its folder"):
         load(tmp_path / "runs/latest/best.ckpt", trust=["my_module"])
+    monkeypatch.syspath_prepend(tmp_path)
+    refused(call("train", *asked, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")
+    restore = ["restore", checkpoint, f"input={image_folder}/05.png"]
+    refused(call(*restore), r"add trust=\[my_module\]")
+    assert call(*restore, "trust=[my_module]") == (0, [])
+    assert Image.open(tmp_path / "restored/05.png").size == (40, 40)
+    networks = [checkpoint, "regression=runs/latest/best.ckpt", "baseline=[regression]"]
+    few = ["tune_images=1", "test_images=2", "dirac.search=null", "device=cpu", "lpips=null", "tune_for=psnr"]
+    assert call("compare", *networks, *folder, *few, "trust=[my_module]", "output=compared") == (0, [])
+    assert "| regression |" in (tmp_path / "compared/table.md").read_text()
+    monkeypatch.chdir(image_folder.parent)
+    refused(call(*restore, "trust=[my_module]", "output=x"), "does not exist")

@@ -9,7 +9,7 @@ from conftest import needs_lpips
 from skimage.metrics import structural_similarity
 
 from diracdiff.errors import UserError
-from diracdiff.metrics import ImageMetrics
+from diracdiff.metrics import SMALLEST, ImageMetrics
 from diracdiff.samplers import State
 from diracdiff.tradeoff import stopped, stopping_points, summarise
 from diracdiff.walks import ImageRows, scored
@@ -44,6 +44,25 @@ def test_lpips_is_named_by_its_backbone_and_equals_the_package(torch_home):
     with torch.no_grad():
         expected = LPIPS(net="squeeze", verbose=False)(restored * 2 - 1, clean * 2 - 1).flatten()
     assert torch.allclose(metrics(restored, clean)["lpips_squeeze"], expected, atol=1e-6)
+
+
+@needs_lpips
+def test_the_smallest_images_of_lpips_are_known(torch_home):
+    metrics = ImageMetrics("squeeze")
+    metrics(torch.rand(1, 3, 17, 17), torch.rand(1, 3, 17, 17))
+    with pytest.raises(UserError, match="backbone squeeze needs images of at least 17 pixels a side, got 16"):
+        metrics(torch.rand(1, 3, 16, 20), torch.rand(1, 3, 16, 20))
+
+
+@pytest.mark.parametrize("backbone", SMALLEST)
+def test_backbones_take_images_of_the_smallest_side_and_no_smaller(backbone):
+    from lpips import LPIPS
+
+    network = LPIPS(net=backbone, pnet_rand=True, pretrained=False, verbose=False)
+    fine, small = (torch.rand(1, 3, side, side) for side in (SMALLEST[backbone], SMALLEST[backbone] - 1))
+    network(fine, fine)
+    with pytest.raises(RuntimeError, match="too small"):
+        network(small, small)
 
 
 def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys):

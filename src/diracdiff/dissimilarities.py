@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.errors import UserError
-from diracdiff.metrics import BACKBONES, SSIM_WINDOW, load_lpips, structural_similarity
+from diracdiff.metrics import BACKBONES, SMALLEST, SSIM_WINDOW, load_lpips, structural_similarity
 
 
 class Dissimilarity(ABC):
@@ -83,7 +83,7 @@ class LPIPS(Dissimilarity):
             raise UserError(f"metric.net must be one of {sorted(BACKBONES)}, got {net!r}")
         self.net = net
         self.name = f"LPIPS ({net})"
-        self.smallest = {"squeeze": 17, "alex": 31, "vgg": 16}[net]
+        self.smallest = SMALLEST[net]
         self._network = load_lpips(net)
 
     def extract(self, x: Tensor) -> Tensor:

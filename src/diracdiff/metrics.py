@@ -20,6 +20,7 @@ BACKBONES = {
     "vgg": "vgg16-397923af.pth",
 }
 SSIM_WINDOW = 11
+SMALLEST = {"squeeze": 17, "alex": 31, "vgg": 16}  # images that pass a backbone, in pixels a side
 
 
 class ImageMetrics:
@@ -52,15 +53,28 @@ class ImageMetrics:
         """The metrics at hand, in the order of every table."""
         return ["psnr", "ssim"] + ([self.lpips_name] if self.lpips_name else [])
 
+    def check_size(self, side: int) -> None:
+        """Find out before any work whether images of so many pixels a side can be compared.
+
+        Raises:
+            UserError: if they are smaller than the window of SSIM, or than what the backbone of LPIPS takes.
+        """
+        if side < SSIM_WINDOW:
+            raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {side}: use larger ones")
+        if self._network is not None and side < SMALLEST[self.lpips]:
+            raise UserError(
+                f"LPIPS with the backbone {self.lpips} needs images of at least {SMALLEST[self.lpips]} pixels a side, "
+                f"got {side}: use larger ones, or lpips=null"
+            )
+
     @torch.no_grad()
     def __call__(self, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
         """Compare restored images with clean ones in [0, 1], (B, C, H, W) each: {name: (B,)}, on the CPU.
 
         Raises:
-            UserError: if the images are smaller than the window of SSIM.
+            UserError: if the images are too small, see `check_size`.
         """
-        if min(clean.shape[-2:]) < SSIM_WINDOW:
-            raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {tuple(clean.shape)}")
+        self.check_size(min(clean.shape[-2:]))
         with torch.autocast(clean.device.type, enabled=False):
             return self._compare(restored.float().clamp(0, 1), clean.float())
 

@@ -136,7 +136,8 @@ class Restorer(pl.LightningModule):
         return self.optimization.build(self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches)
 
     def on_fit_start(self) -> None:
-        """Note what the images are, for those who compare networks."""
+        """Note what the images are, for those who compare networks; refuse those too small for validation."""
+        self.metrics.check_size(self.process.degradation.image_size)
         try:
             self.dataset = to_recipe(self.trainer.datamodule.dataset)
         except (AttributeError, TypeError):  # images of the user's own, which have no recipe

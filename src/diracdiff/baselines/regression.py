@@ -1,5 +1,6 @@
 """The plain regression network: x_hat in one step, trained on measurements alone (conf/experiment/regression.yaml)."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +18,7 @@ class Regression(Baseline):
 
     Args:
         checkpoint: that was trained with experiment=regression.
+        trust: modules outside this package whose classes it may use, see `diracdiff.restorer.load`.
 
     Raises:
         UserError: if there is none.
@@ -24,14 +26,14 @@ class Regression(Baseline):
 
     needs_linear = False
 
-    def __init__(self, checkpoint: str | Path | None):
+    def __init__(self, checkpoint: str | Path | None, trust: Iterable[str] = ()):
         if checkpoint is None:
             raise UserError(
                 "the regression network needs its checkpoint: train one with experiment=regression task=… and give "
                 "regression=runs/…/best.ckpt, or leave regression out of baseline"
             )
         self.checkpoint = str(checkpoint)
-        self.restorer = load(checkpoint)
+        self.restorer = load(checkpoint, trust=trust)
         self.denoiser = self.restorer.denoiser
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:

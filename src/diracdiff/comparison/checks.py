@@ -71,7 +71,7 @@ def files_in(value: Any) -> list[str]:
         return [digest for item in value.values() for digest in files_in(item)]
     if isinstance(value, list):
         return [digest for item in value for digest in files_in(item)]
-    if not isinstance(value, str) or "/" not in value or not Path(value).is_file():
+    if not isinstance(value, str) or not Path(value).is_file():
         return []
     with open(value, "rb") as file:
         return [hashlib.file_digest(file, "sha256").hexdigest()[:16]]

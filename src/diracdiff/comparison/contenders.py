@@ -119,9 +119,3 @@ class Dirac(Contender):
         states = sampler.states(restorer.process, restorer.denoiser, batch.y, noise)
         for state, output, seconds in timed(states, batch.y):
             yield Result(f"{output} t={round(state.t, 9):g}", state.image(output), state.calls(output), seconds)
-
-
-def stop_of(text: str) -> tuple[str, float]:
-    """Output and time of a stop."""
-    output, _, t = text.partition(" t=")
-    return output, float(t)

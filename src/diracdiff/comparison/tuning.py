@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -62,19 +63,26 @@ def tune(
     if tuner == "grid" or not contender.search:
         settings = grid(contender.search, trials)
         tried = [(s, attempt(s, "all", i, len(settings))) for i, s in enumerate(settings)]
-        return [_best(tried, metric) for metric in metrics], log
+        return [best(tried, metric) for metric in metrics], log
     return [_study(contender, attempt, metric, trials, seed) for metric in metrics], log
 
 
-def _best(tried: list[tuple[Setting, dict[str, dict[str, float]]]], metric: str) -> Choice:
-    """Of equal values the one with fewer network calls counts."""
+def best(tried: list[tuple[Setting, dict[str, dict[str, float]]]], metric: str) -> Choice:
+    """The best of settings and their means by stop.
+
+    Of equal values the one with fewer network calls counts; a setting that diverges, to NaN, is the worst.
+    """
     candidates = [
-        (-row["psnr"] if metric == "psnr" else row[metric], row["calls"], i, stop)
+        (math.inf if math.isnan(row[metric]) else _cost(metric, row), row["calls"], i, stop)
         for i, (_, means) in enumerate(tried)
         for stop, row in means.items()
     ]
     *_, i, stop = min(candidates)
     return Choice(metric, tried[i][0], stop)
+
+
+def _cost(metric: str, row: dict[str, float]) -> float:
+    return -row["psnr"] if metric == "psnr" else row[metric]
 
 
 def _study(contender: Contender, attempt: Callable, metric: str, trials: int, seed: int) -> Choice:
@@ -88,11 +96,10 @@ def _study(contender: Contender, attempt: Callable, metric: str, trials: int, se
     def objective(trial) -> float:
         setting = {key: _suggest(trial, key, values) for key, values in contender.search.items()}
         tried.append((setting, attempt(setting, metric, trial.number, trials)))
-        values = [row[metric] for row in tried[-1][1].values()]
-        return -max(values) if metric == "psnr" else min(values)
+        return min(_cost(metric, row) for row in tried[-1][1].values())
 
     optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed)).optimize(objective, n_trials=trials)
-    return _best(tried, metric)
+    return best(tried, metric)
 
 
 def _suggest(trial, key: str, values: list) -> Any:
