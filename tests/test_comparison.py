@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import BRIEF, SMALL, TORCH_HOME, clean_environment, command, needs_lpips, refused, run_here
+from matplotlib.text import Text
 
+from diracdiff.comparison import pictures
 from diracdiff.comparison.checks import files_in
 from diracdiff.comparison.table import Table, check_alike
 from diracdiff.comparison.tuning import best, grid
@@ -326,6 +328,21 @@ def test_a_grid_is_spread_over_the_combinations():
     few = grid(search, 4)
     assert len(few) == 4 and few[0] == {"a": 1, "b": 10} and {s["a"] for s in few} == {1, 2, 3}
     assert grid({}, 8) == [{}]
+
+
+def test_names_in_the_plane_do_not_cover_one_another(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: figures.append(figure))
+    close = {f"method {i} (psnr)": {"psnr": 30 + 0.01 * (i % 2), "lpips": 0.1 + 0.001 * i} for i in range(5)}
+    far = {"measurement": {"psnr": 10, "lpips": 0.9}, "dirac_do": {"psnr": 20, "lpips": 0.3}}
+    far["regression"] = {"psnr": 40, "lpips": 0.02}
+    pictures.draw_plane(tmp_path / "plane.png", close | far, {"Dirac": [{"psnr": 21, "lpips": 0.2}]}, "lpips")
+    (axis,) = figures[0].axes
+    figures[0].draw_without_rendering()
+    names = {text.get_text(): Text.get_window_extent(text) for text in axis.texts}
+    assert set(names) == {*close, "dirac_do", "regression"}
+    for box in names.values():
+        assert axis.get_window_extent().count_overlaps([box]) and box.count_overlaps(names.values()) == 1
 
 
 @pytest.mark.parametrize("order", [1, -1])

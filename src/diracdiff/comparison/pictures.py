@@ -70,15 +70,42 @@ def draw_plane(path: Path, points: dict[str, dict[str, Any]], curves: dict[str, 
     axis = figure.subplots()
     for (name, rows), style in zip(curves.items(), ("-", "--"), strict=False):
         axis.plot([r["psnr"] for r in rows], [r[lpips] for r in rows], style, color=DISTORTION, label=name, marker=".")
-    for name, row in points.items():
-        if name == "measurement":  # far away, and nobody's choice
-            continue
+    places = {  # without the measurement: far away, and nobody's choice
+        name: (row["psnr"], row[lpips]) for name, row in points.items() if name != "measurement"
+    }
+    for name, place in places.items():
         dirac = name.startswith("dirac")
-        axis.plot(row["psnr"], row[lpips], "o" if not dirac else "D", color=DISTORTION if dirac else PERCEPTION)
-        axis.annotate(name, (row["psnr"], row[lpips]), xytext=(5, 4), textcoords="offset points", fontsize=8, color=INK)
+        axis.plot(*place, "D" if dirac else "o", color=DISTORTION if dirac else PERCEPTION)
     axis.set_xlabel("PSNR [dB]: faithful to the right")
     axis.set_ylabel(f"{lpips}: good-looking below")
     axis.set_title("distortion and perception", fontsize=11, color=INK)
     axis.grid(color=MUTED, alpha=0.2)
     axis.legend(frameon=False, fontsize=8)
+    _name(axis, places)
     save_figure(figure, path)
+
+
+def _name(axis, places: dict[str, tuple[float, float]]) -> None:
+    """Write names near their points, where they cover the fewest names and points."""
+    from matplotlib.transforms import Bbox
+
+    axis.figure.draw_without_rendering()
+    dots = axis.transData.transform([*places.values(), *np.concatenate([line.get_xydata() for line in axis.lines])])
+    dots = [Bbox.from_extents(*(dot - 4), *(dot + 4)) for dot in dots]
+    names = [axis.get_legend().get_window_extent()]
+    whole = axis.get_window_extent()
+    look = {"textcoords": "offset points", "fontsize": 8, "color": INK, "va": "center"}
+    for name, place in places.items():
+        tried = []
+        for side, x in (("left", 7), ("right", -7), ("center", 0)):
+            for y in (5, -5, 14, -14, 23, -23):
+                text = axis.annotate(name, place, (x, y), ha=side, **look)
+                box = text.get_window_extent()
+                text.remove()
+                outside = not (whole.x0 < box.x0 and box.x1 < whole.x1 and whole.y0 < box.y0 and box.y1 < whole.y1)
+                cost = 100 * outside + 10 * box.count_overlaps(names) + box.count_overlaps(dots) + abs(y) / 20
+                tried.append((cost, (x, y), side, box))
+        _, offset, side, box = min(tried, key=lambda trial: trial[0])
+        line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.5} if abs(offset[1]) > 5 else None
+        axis.annotate(name, place, offset, ha=side, arrowprops=line, **look)
+        names.append(box)
