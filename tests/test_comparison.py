@@ -357,7 +357,7 @@ def test_a_setting_that_diverges_is_not_chosen(order):
 def test_a_network_that_is_replaced_makes_another_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("best.ckpt").write_bytes(b"one")
-    before = files_in({"checkpoint": "best.ckpt", "steps": 3, "others": ["none", None]})
+    before = files_in({"checkpoint": "best.ckpt", "steps": 3, "others": ["none", None, 300 * "a"]})
     Path("best.ckpt").write_bytes(b"two")
     assert len(before) == 1 and files_in(["best.ckpt"]) != before
 
