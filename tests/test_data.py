@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import SHARED, needs_shared
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -18,8 +19,6 @@ from diracdiff.data.datamodule import ImageDataModule
 from diracdiff.data.images import center_crop_resize, list_images, load_image, load_square
 from diracdiff.data.photos import PHOTOS
 from diracdiff.errors import UserError
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -322,12 +321,12 @@ def test_photos_refuses_bad_arguments(monkeypatch):
         Photos(8).split("train")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
+@needs_shared
 def test_real_layouts_load():
-    faces = CelebAHQ(SHARED / "celeba-128", 64)
+    faces = CelebAHQ(SHARED / "data/celeba-128", 64)
     assert [len(faces.split(name)) for name in ("train", "val", "test")] == [4800, 600, 600]
     assert faces.split("val")[0]["x"].std() > 0.05
-    photos = ImageNet(SHARED / "imagenet-sample", 256)
+    photos = ImageNet(SHARED / "data/imagenet-sample", 256)
     assert len(photos.split("train")) == 700 and photos.split("train")[0]["x"].shape == (3, 256, 256)
     held_out = [names_of(photos.split(name)) for name in ("val", "test")]  # the sample has one image per class
     assert [len(names) for names in held_out] == [50, 50] and not set(held_out[0]) & set(held_out[1])
