@@ -20,7 +20,7 @@ LAYERS = [
     ["restorer"],
     ["report", "tables", "callbacks", "ema", "loggers", "data", "baselines"],
     ["comparison"],
-    ["config", "cli"],
+    ["config", "cli", "run_folder"],
     ["train", "evaluate", "restore", "compare", "sample", "schedule", "import_official", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

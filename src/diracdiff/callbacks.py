@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import cache
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -9,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
+from diracdiff.errors import warn
 from diracdiff.files import append_rows
 from diracdiff.report import TRADEOFF_CSV, gallery_grid
 from diracdiff.restorer import Restorer
@@ -71,10 +73,18 @@ class Interrupted(Exception):
         self.signum, self.checkpoint = signum, checkpoint
 
 
+@cache
+def _warn_once(message: str) -> None:
+    warn(message)
+
+
 def point_latest(run_dir: Path) -> None:
-    """Let `runs/latest` lead to the newest run."""
+    """Let `runs/latest` lead to the newest run, unless something else than a link has that name."""
     runs = next((parent for parent in run_dir.resolve().parents if parent.name == "runs"), None)
     if runs is None:
+        return
+    if os.path.lexists(runs / "latest") and not (runs / "latest").is_symlink():
+        _warn_once(f"{runs / 'latest'} is no link and is left as it is: the newest run is {run_dir}")
         return
     link = runs / f".latest.{os.getpid()}"
     link.symlink_to(os.path.relpath(run_dir, runs))

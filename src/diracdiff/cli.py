@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import re
-import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from diracdiff.errors import UserError
+from diracdiff.run_folder import RunFolder, forget, is_first_process, withdraw
 
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
@@ -48,18 +48,24 @@ def command(config_name: str) -> Callable:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 os.environ[SWEEP_DIR] = HydraConfig.get().sweep.dir
             _quiet()
+            folder = RunFolder(cfg.run_dir) if "run_dir" in cfg and is_first_process() else None
             try:
+                if folder is not None:
+                    folder.claim()
                 function(cfg)
             except (UserError, OmegaConfBaseException) as error:
-                _discard_run()
+                if folder is not None:
+                    folder.discard()
                 fail(error)
 
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing; we print one line
+            forget()
             sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]] + _child_overrides()
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
             except (HydraException, OmegaConfBaseException) as error:
+                withdraw()
                 fail(error)
 
         return main
@@ -82,6 +88,26 @@ def check_number(name: str, value: Any, least: float, most: float = math.inf, ki
     if value is not None and not (numeric and least <= value <= most):
         rule = f"lie in [{least}, {most}]" if most < math.inf else f"be an integer of at least {least}"
         raise UserError(f"{name} must {rule}, got {value}")
+
+
+def check_boolean(name: str, value: Any) -> None:
+    """Refuse a value that is neither true nor false: `no`, which is text, must not mean yes.
+
+    Raises:
+        UserError: naming the value and the rule.
+    """
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be true or false, got {'null' if value is None else value}")
+
+
+def check_booleans_of_trainer(cfg: DictConfig) -> None:
+    """Refuse what is neither true nor false where the trainer needs it.
+
+    Raises:
+        UserError: naming the value and the rule.
+    """
+    for key in ("enable_progress_bar", "enable_model_summary"):
+        check_boolean(f"trainer.{key}", cfg.trainer[key])
 
 
 def fail(error: Exception | str) -> NoReturn:
@@ -115,7 +141,7 @@ def _quoted(argument: str) -> str:
 
 def _child_overrides() -> list[str]:
     """What the processes that Lightning starts for DDP add, so that only the first one makes folders."""
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if is_first_process():
         return []
     overrides = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
     return overrides + ([f"hydra.sweep.dir='{os.environ[SWEEP_DIR]}'"] if SWEEP_DIR in os.environ else [])
@@ -129,11 +155,3 @@ def _quiet() -> None:
     dull = (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*")
     for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
         warnings.filterwarnings("ignore", message=message)
-
-
-def _discard_run() -> None:
-    """Remove the run's folder, unless there is a checkpoint in it to go on from."""
-    config = HydraConfig.get()
-    folder = Path(config.runtime.output_dir)
-    if config.output_subdir is not None and not any(folder.glob("*.ckpt")):
-        shutil.rmtree(folder)

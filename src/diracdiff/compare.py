@@ -1,5 +1,6 @@
 """Compare methods on the same measurements: `python -m diracdiff.compare checkpoint=dirac.ckpt prior=prior.ckpt`."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,21 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command, given
+from diracdiff.cli import check_boolean, check_number, command, given
 from diracdiff.errors import UserError
+
+WRITTEN = (
+    "comparison.json",
+    "images.csv",
+    "table.md",
+    "table.tex",
+    "paired.md",
+    "paired.tex",
+    "tuning.csv",
+    "images.png",
+    "plane.png",
+)
+"""What a comparison writes beside its measurements, where it may replace what an earlier one has left."""
 
 
 def compare(cfg: DictConfig) -> None:
@@ -28,6 +42,7 @@ def compare(cfg: DictConfig) -> None:
     for key, least in (("seed", 0), ("trials", 1), ("batch_size", 1), ("tune_images", 1), ("test_images", 1)):
         check_number(key, cfg[key], least)
     check_number("picture_rows", cfg.picture_rows, 1)
+    check_boolean("allow_other_data", cfg.allow_other_data)
     folder, device = Path(cfg.output), pick_device(cfg.device)
     restorer = load(cfg.checkpoint, device, cfg.trust)
     _check_request(cfg, restorer.process)
@@ -43,6 +58,7 @@ def compare(cfg: DictConfig) -> None:
     for contender in contenders:
         contender.check(like)
     check_output(folder, [], overwrite=True)
+    _check_folder(folder)
     data = build_data(cfg, restorer.process)
     with Progress(transient=True) as progress:
         task = progress.add_task("measuring")
@@ -59,6 +75,14 @@ def compare(cfg: DictConfig) -> None:
             progress.stop()
             print(f"interrupted: what is done is in {folder}; go on with the same command")
             raise SystemExit(128 + stop.args[0]) from None
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder with files that a comparison would replace and none has written."""
+    if not any(folder.glob("measurements_*.pt")):
+        for path in (folder / name for name in WRITTEN):
+            if os.path.lexists(path):
+                raise UserError(f"{path} exists, without the measurements of a comparison: give another output")
 
 
 @contextmanager

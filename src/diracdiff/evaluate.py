@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command, given
+from diracdiff.cli import check_boolean, check_booleans_of_trainer, check_number, command, given
 from diracdiff.errors import UserError
 
 PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
@@ -13,7 +13,7 @@ PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.config import build_data, build_sampler, build_tester
-    from diracdiff.files import check_output, write_rows
+    from diracdiff.files import check_not_input, check_output, write_rows
     from diracdiff.report import draw_consistency, draw_samples, draw_tradeoff, write_summary
     from diracdiff.restorer import load
     from diracdiff.tables import print_summary, write_tables
@@ -23,10 +23,13 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.tuned and cfg.split != "val":
         raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
     check_number("seed", cfg.seed, 0)
+    check_boolean("overwrite", cfg.overwrite)
+    check_booleans_of_trainer(cfg)
     folder = Path(cfg.output)
     tables = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
     check_output(folder, [folder / name for name in (*tables, *PICTURES)], cfg.overwrite)
     if cfg.tuned:
+        check_not_input("tuned", cfg.tuned, "checkpoint", cfg.checkpoint)
         check_output(Path(cfg.tuned).parent, [Path(cfg.tuned)], cfg.overwrite)
     restorer = load(cfg.checkpoint, trust=cfg.trust)
     restorer.lpips, restorer.fid, restorer.fid_weights, restorer.seed = cfg.lpips, cfg.fid, cfg.fid_weights, cfg.seed

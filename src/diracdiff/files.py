@@ -30,8 +30,20 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None
     except OSError as error:
         raise UserError(f"output={folder} cannot be written ({error.strerror}): give another output") from error
     for target in targets:
-        if target.exists() and not overwrite:
+        if target.is_dir():
+            raise UserError(f"{target} must be a file, but is a folder: give another output")
+        if os.path.lexists(target) and not overwrite:
             raise UserError(f"{target} exists: give another output, or overwrite=true")
+
+
+def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
+    """Refuse to write what is read, which overwrite=true does not allow either.
+
+    Raises:
+        UserError: naming both.
+    """
+    if Path(output).resolve() == Path(source).resolve():
+        raise UserError(f"{name}={output} would replace the input {key}={source}: give another {name}")
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

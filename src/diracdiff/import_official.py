@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.cli import check_number, command
+from diracdiff.cli import check_boolean, check_number, command
 from diracdiff.errors import UserError
 
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
@@ -71,13 +71,15 @@ def import_official(cfg: DictConfig) -> None:
 
 def _check(cfg: DictConfig) -> dict[str, Any]:
     """Refuse keys that break their rule; return what the user says of the operator and the noise."""
-    from diracdiff.files import check_output
+    from diracdiff.files import check_not_input, check_output
 
     output = Path(cfg.output)
     if output.suffix != ".ckpt" or output.is_dir():
         raise UserError(f"output must be the path of a .ckpt file, got {output}")
+    check_boolean("overwrite", cfg.overwrite)
+    check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.overwrite)
-    if cfg.ema not in ("auto", True, False):
+    if cfg.ema != "auto" and not isinstance(cfg.ema, bool):
         raise UserError(f"ema must be auto, true or false, got {cfg.ema}")
     check_number("sigma_min", cfg.sigma_min, 0, 1, float)
     check_number("sigma_max", cfg.sigma_max, 0, 1, float)

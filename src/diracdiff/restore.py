@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from diracdiff.cli import check_number, command
+from diracdiff.cli import check_boolean, check_number, command
 from diracdiff.errors import UserError
 from diracdiff.files import check_output, save_image, write_rows
 from diracdiff.report import HEAT_MAP_TOP, heat_map
@@ -26,6 +26,8 @@ def restore(cfg: DictConfig) -> None:
     check_number("samples", cfg.samples, 1)
     check_number("batch_size", cfg.batch_size, 1)
     check_number("seed", cfg.seed, 0)
+    check_boolean("degrade", cfg.degrade)
+    check_boolean("overwrite", cfg.overwrite)
     restorer = load(cfg.checkpoint, pick_device(cfg.device), cfg.trust)
     restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
     restorer.seed = cfg.seed
@@ -75,6 +77,9 @@ def _plan(source: Path, output: Path, extras: list[str], overwrite: bool) -> dic
         plan[file] = {"restored": output / f"{name}.png"} | {extra: output / f"{name}_{extra}.png" for extra in extras}
     targets = [target for targets in plan.values() for target in targets.values()]
     targets += [output / "uncertainty.csv"] if "uncertainty" in extras else []
+    twice = [target for target in targets if targets.count(target) > 1]
+    if twice:
+        raise UserError(f"two results would be called {twice[0]}: rename one of the inputs that give it")
     replaced = {file.resolve() for file in files} & {target.resolve() for target in targets}
     if replaced:
         raise UserError(f"output={output} would replace the input {min(replaced)}: give another folder")

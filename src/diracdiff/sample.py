@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command
+from diracdiff.cli import check_boolean, check_number, command
 
 
 def sample(cfg: DictConfig) -> None:
@@ -18,6 +18,7 @@ def sample(cfg: DictConfig) -> None:
     check_number("images", cfg.images, 1)
     check_number("batch_size", cfg.batch_size, 1)
     check_number("seed", cfg.seed, 0)
+    check_boolean("overwrite", cfg.overwrite)
     restorer = load(cfg.checkpoint, pick_device(cfg.device), cfg.trust)
     restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
     restorer.seed = cfg.seed

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from diracdiff.cli import check_number, command
+from diracdiff.cli import check_boolean, check_number, command
 from diracdiff.degradations import LinearSeverity
 from diracdiff.errors import UserError, warn
 from diracdiff.files import check_output, write_rows
@@ -114,6 +114,7 @@ def _check(cfg: DictConfig) -> tuple[Path, Path]:
     check_number("batch_size", cfg.batch_size, 1)
     check_number("memory", cfg.memory, 0)
     check_number("seed", cfg.seed, 0)
+    check_boolean("overwrite", cfg.overwrite)
     output = Path(cfg.output)
     if output.suffix != ".csv" or output.is_dir():
         raise UserError(f"output must be a CSV file, got {output}: give output=table.csv")

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.cli import command
+from diracdiff.cli import check_boolean, check_booleans_of_trainer, command
 
 
 def train(cfg: DictConfig) -> None:
@@ -22,6 +22,8 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.recipe import foreign_modules, to_recipe
     from diracdiff.restorer import load
 
+    check_boolean("model.residual", cfg.model.residual)
+    check_booleans_of_trainer(cfg)
     _name_wandb_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     process = build_process(cfg)

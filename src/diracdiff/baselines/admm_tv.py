@@ -49,8 +49,10 @@ class ADMMTV(Baseline):
                 raise ValueError(f"{name} must be positive, got {value}")
         if int(steps) != steps or steps < 1:
             raise ValueError(f"steps must be an integer of at least 1, got {steps}")
+        if not isinstance(coupled, bool):
+            raise ValueError(f"coupled must be true or false, got {coupled}")
         self.weight, self.steps = float(weight), int(steps)
-        self.penalty, self.threshold, self.coupled = float(penalty), float(threshold), bool(coupled)
+        self.penalty, self.threshold, self.coupled = float(penalty), float(threshold), coupled
 
     def objective(self, x: Tensor, y: Tensor, operator: Operator) -> Tensor:
         """1/2 ||A x - y||^2 + weight TV(x), (B,), for x and y (B, C, H, W)."""

@@ -1,0 +1,202 @@
+"""The folder of a training: one training has it, and one that fails removes nothing but what it has made."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from diracdiff.errors import UserError
+
+RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+OVERRIDES, SWEEP = "overrides.yaml", "multirun.yaml"
+WRITTEN = (
+    OVERRIDES,
+    "config.yaml",
+    "metrics.csv",
+    "tradeoff.csv",
+    "summary.json",
+    "tradeoff.png",
+    "samples.png",
+    "tensorboard/hparams.yaml",
+)
+"""What a training writes besides checkpoints and files whose names are its own."""
+
+
+def is_first_process() -> bool:
+    """Whether this is the process of a training that makes its folder."""
+    return not any(int(os.environ.get(rank, 0)) for rank in RANKS)
+
+
+def fresh(folder: Path) -> Path:
+    """Make a folder that no other process has: `folder`, or where that is taken `folder`_2, `folder`_3 …"""
+    for number in count(1):
+        path = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            if not os.path.lexists(path):
+                raise
+    raise AssertionError
+
+
+@dataclass
+class Start:
+    """What was there before Hydra made the folder of a run or of a sweep.
+
+    Attributes:
+        folder: of the run or of the sweep.
+        nearest: itself if it was there, else the nearest folder above it that was.
+        inside: what it held.
+    """
+
+    folder: Path
+    nearest: Path
+    inside: set[Path]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Start":
+        """Look at a folder."""
+        folder = Path(os.path.abspath(folder))
+        nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        return cls(folder, nearest, set(folder.iterdir()) if folder.is_dir() else set())
+
+    def made(self, folder: Path) -> list[Path]:
+        """Folders that were made on the way to one, itself first."""
+        found = list(takewhile(lambda path: path != self.nearest, (folder, *folder.parents)))
+        return [] if self.inside & set(found) or self.nearest not in (folder, *folder.parents) else found
+
+
+_start: Start | None = None
+
+
+def forget() -> None:
+    """Begin a command."""
+    global _start
+    _start = None
+
+
+def withdraw() -> None:
+    """Remove the folders that were made for a run or a sweep in which nothing is left but the sweep's record."""
+    if _start is None:
+        return
+    if _start.folder.is_dir() and set(_start.folder.iterdir()) - _start.inside == {_start.folder / SWEEP}:
+        (_start.folder / SWEEP).unlink()
+    _remove_empty(_start.made(_start.folder))
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+class FindFolder(Callback):
+    """Before Hydra makes anything, give a run or a sweep a folder of its own, unless the user has named one."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        if is_first_process():
+            with _said_in_one_line(config, "hydra.run.dir"):
+                self._find(config, "run")
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        if is_first_process():
+            with _said_in_one_line(config, "hydra.sweep.dir"):
+                self._find(config, "sweep")
+
+    def _find(self, config: DictConfig, kind: str) -> None:
+        global _start
+        key, named = f"hydra.{kind}.dir", Path(config.hydra[kind].dir)
+        if "run_dir" in config and not any(word.startswith(f"{key}=") for word in config.hydra.overrides.hydra):
+            above = Start.of(named.parent)
+            found = fresh(named)
+            _start = Start(Path(os.path.abspath(found)), above.nearest, set())
+            with read_write(config.hydra):
+                config.hydra[kind].dir = str(found)
+                config.hydra.overrides.hydra.append(f"{key}='{found}'")  # every job of a sweep is composed anew
+            return
+        _start = Start.of(named)
+        named.mkdir(parents=True, exist_ok=True)
+        record = named / SWEEP
+        if kind == "sweep" and os.path.lexists(record) and not ("run_dir" not in config and _of_hydra(record)):
+            raise UserError(f"{record} exists and a sweep writes it: give another hydra.sweep.dir, or move the file")
+
+
+def _of_hydra(record: Path) -> bool:
+    return record.is_file() and record.read_text(errors="replace").startswith("hydra:")
+
+
+@contextmanager
+def _said_in_one_line(config: DictConfig, key: str) -> Iterator[None]:
+    """Let `${hydra:…}` be resolved before Hydra does, and end the command where there can be no folder."""
+    from diracdiff.cli import fail
+
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
+    except OSError as error:
+        fail(f"{key}={OmegaConf.select(config, key)} cannot be made ({error.strerror}): give another folder")
+    except UserError as error:
+        fail(error)
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+class RunFolder:
+    """A training's folder.
+
+    Args:
+        folder: where the training writes.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self._claimed = False
+        self._made: list[Path] = []
+
+    def claim(self) -> None:
+        """Take the folder for this training alone, and note what was asked for.
+
+        Raises:
+            UserError: if another training has it, or it cannot be written.
+        """
+        beneath = self.folder / "tensorboard"
+        self._made = list(takewhile(lambda path: not os.path.lexists(path), (beneath, *beneath.parents)))
+        if _start is not None:
+            self._made += _start.made(Path(HydraConfig.get().runtime.output_dir))
+        written = [self.folder / name for name in WRITTEN]
+        for path in [*written, *self.folder.glob("*.ckpt")]:
+            if os.path.lexists(path):
+                raise self._taken(path)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.folder / OVERRIDES, "x") as file:  # of two that come at once, one gets past this
+                file.write(OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+        except FileExistsError as error:
+            raise self._taken(Path(error.filename)) from error
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be written ({error.strerror}): give another folder") from error
+        self._claimed = True
+
+    def _taken(self, path: Path) -> UserError:
+        return UserError(
+            f"{os.path.relpath(path)} exists and a training writes it; a folder is for one training: "
+            "give another one, or move what is there"
+        )
+
+    def discard(self) -> None:
+        """Remove the files of this training and the folders made for it, unless it has saved a checkpoint."""
+        if self._claimed and not any(self.folder.glob("*.ckpt")):
+            events = self.folder.glob(f"tensorboard/events.out.tfevents.*.{os.getpid()}.*")
+            for path in [*(self.folder / name for name in WRITTEN), *events]:
+                path.unlink(missing_ok=True)
+        _remove_empty(self._made)
+        withdraw()
