@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader
 
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.models import NCSNpp
+from diracdiff.measurement import TrainingBatch
+from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
+from diracdiff.training import RestorerModule
 
 
 class Fixed(pl.LightningDataModule):
@@ -35,6 +37,13 @@ class Fixed(pl.LightningDataModule):
         return DataLoader(rows, batch_size=8 // world)
 
 
+class Degraded(RestorerModule):
+    """Trains on what is degraded already."""
+
+    def degrade(self, batch, batch_idx):
+        return TrainingBatch(batch["x"], batch["y"], batch["t"], 0 * batch["t"])
+
+
 class SaveGradient(Callback):
     def on_before_optimizer_step(self, trainer, module, optimizer):
         if trainer.is_global_zero:
@@ -45,7 +54,7 @@ def main():
     torch.manual_seed(0)
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 30), 16), GeometricNoise())
     network = NCSNpp(8, [1, 2], 1, [1], 0.0)
-    restorer = Restorer(process, network, IncrementalReconstructionLoss(0.3), lpips=None)
+    restorer = Restorer(process, Denoiser(network, process.noise))
     devices = int(sys.argv[1])
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -58,7 +67,7 @@ def main():
         use_distributed_sampler=False,
         callbacks=[SaveGradient()],
     )
-    trainer.fit(restorer, Fixed(process))
+    trainer.fit(Degraded(restorer, IncrementalReconstructionLoss(0.3)), Fixed(process))
 
 
 if __name__ == "__main__":

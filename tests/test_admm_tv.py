@@ -6,8 +6,9 @@ import pytest
 import torch
 from conftest import DEGRADATIONS
 
-from diracdiff.baselines import ADMMTV, Operator
+from diracdiff.baselines import ADMMTV
 from diracdiff.baselines.admm_tv import _Cosine, gradient, transposed_gradient
+from diracdiff.degradations import Operator
 
 TASKS = ["blur", "inpainting", "box", "super_resolution"]
 SIGMA = 0.05

@@ -8,21 +8,25 @@ import pytest
 from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
-CORE = ["degradations", "noise", "process", "losses", "samplers", "models", "shapes"]
 LAYERS = [
-    ["shapes", "errors", "seeds", "weights"],
-    ["degradations", "noise"],
+    ["errors", "seeds", "pixels", "signals", "storage"],
+    ["shapes", "degradations", "noise"],
     ["process"],
-    ["losses", "samplers", "models"],
-    ["recipe", "checkpoint", "optimization", "metrics", "fidelity", "files", "official"],
-    ["tradeoff", "walks", "dissimilarities"],
-    ["scheduling"],
+    ["losses", "models", "samplers", "exact"],
+    ["measurement"],
+    ["evaluation"],
     ["restorer"],
-    ["report", "tables", "callbacks", "ema", "loggers", "data", "baselines"],
+    ["scheduling", "official", "data"],
+    ["training", "baselines"],
     ["comparison"],
     ["config", "cli", "run_folder"],
     ["train", "evaluate", "restore", "compare", "sample", "schedule", "import_official", "__main__"],
 ]
+"""Rooms, and files that are rooms of their own: each may import those above it, and those beside it."""
+
+COMMANDS = LAYERS[-1]
+CORE = [name for names in LAYERS[: 1 + LAYERS.index(["restorer"])] for name in names]
+LONGEST, LONGEST_COMMAND = 250, 60
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
@@ -57,8 +61,28 @@ def test_the_mathematical_core_needs_torch_alone(path):
     assert not outer & {"pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb"}
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_file_is_too_long(path):
+    limit = LONGEST_COMMAND if room(path) in COMMANDS else LONGEST
+    assert len(path.read_text().splitlines()) <= limit
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_private_name_leaves_its_file(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diracdiff"):
+            names = {alias.name for alias in node.names} - {"__version__"}
+            assert not [name for name in names if name.startswith("_")]
+
+
+def test_the_list_of_rooms_is_in_the_documentation():
+    documented = (ROOT / "docs" / "structure.md").read_text()
+    for names in LAYERS[:-1]:
+        assert re.search(rf"^{' '.join(names)} ", documented, re.MULTILINE), names
+
+
 def test_models_and_data_sets_stand_alone():
-    sets = [SOURCE / "data" / f"{name}.py" for name in ("datasets", "folders", "photos", "images", "sampler")]
+    sets = sorted((SOURCE / "data").glob("*.py"))
     for path in [*sets, SOURCE / "models" / "ncsnpp.py", SOURCE / "models" / "layers.py"]:
         assert not any(re.match(r"diracdiff\.(degradations|noise|process|losses|samplers)", m) for m in imports(path))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import DEGRADATIONS
 
-from diracdiff.baselines import Operator
+from diracdiff.degradations import Operator
 
 LINEAR = [name for name, build in DEGRADATIONS.items() if build(32).linear]
 TIMES = [torch.tensor(1.0), torch.tensor([0.3, 0.7, 1.0])]

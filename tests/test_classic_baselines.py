@@ -4,8 +4,10 @@ import pytest
 import torch
 from conftest import DEGRADATIONS
 
-from diracdiff.baselines import ADMMTV, Baseline, GaussianPrior, Measurement, Operator, PnPADMM
+from diracdiff.baselines import ADMMTV, Baseline, Measurement, PnPADMM
+from diracdiff.degradations import Operator
 from diracdiff.errors import UserError
+from diracdiff.exact import GaussianPrior
 
 SIZE = 24
 TASKS = ["blur", "inpainting", "box", "super_resolution"]

@@ -26,9 +26,9 @@ from conftest import (
 )
 from PIL import Image
 
-from diracdiff.checkpoint import KIND
-from diracdiff.files import read_rows
 from diracdiff.restorer import load
+from diracdiff.storage.checkpoint import KIND
+from diracdiff.storage.files import read_rows
 
 # training
 
@@ -56,12 +56,12 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     summary, restorer = json.loads((latest / "summary.json").read_text()), load(latest / "best.ckpt")
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
-    assert {k: summary["do"][k] for k in ("t", "output")} == restorer.stopping["psnr"]
+    assert {k: summary["do"][k] for k in ("t", "output")} == restorer.stops["psnr"].plain()
     metrics = {"psnr", "ssim", "lpips_squeeze", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
     assert all(low <= summary["do"][m] <= high for m, (low, high) in summary["do"]["interval"].items())
     if TORCH_HOME.is_dir():
-        assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stopping["lpips"]
+        assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stops["lpips"].plain()
 
 
 def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder):
@@ -235,8 +235,13 @@ def test_mistakes_in_training(call, tmp_path, folder, image_folder):
     refused(call("train", "dataset=folder", f"dataset.root={text}"), "holds no images", "png")
     refused(call("train", *good, "dataset.image_size=48"), r"40x40 pixels, smaller than dataset.image_size=48")
     refused(call("train", *good, "loader.batch_size=400"), "training images are fewer than one batch of 400")
-    refused(call("train", *good, "sampler.steps=0"), "sampler.steps must be an integer of at least 1, got 0")
-    refused(call("train", *good, "sampler.stop=-0.5"), r"stop must lie in \[0, 1\], got -0.5")
+    refused(call("train", *good, "sampler.steps=0"), "sampler: steps must be an integer of at least 1, got 0")
+    refused(call("train", *good, "take=median"), r"take must be one of .* got 'median'")
+    refused(call("train", *good, "sampler/step=heun", "sampler.stochasticity=1"), "sampler: Heun's steps are")
+    refused(call("train", *good, "task.predict=all"), "task.predict must be clean or increment, got 'all'")
+    refused(call("train", *good, "task.times=[0.5,2]"), "task.times: times must be two numbers")
+    deblur = [part for part in good if not part.startswith("task=")]
+    refused(call("train", "task=deblur", "task.severity=[0.3,5]", *deblur), r"task.severity=\[0.3, 5\] has no effect")
     refused(call("train", *good, "schedule.noise.sigma_max=-1"), r"noise must satisfy .*\[0, 1\].* -1")
     refused(call("train", *good, "trainer.max_epochs=many"), "trainer.*many")
     refused(call("train", *good, "checkpoint=absent.ckpt"), "absent.ckpt does not exist")
@@ -284,7 +289,8 @@ def test_mistakes_in_restoring_and_evaluating(call, run, tmp_path, image_folder)
     refused(
         call("restore", checkpoint, image, "target=ssim"), "target must be psnr, lpips, fid, nfe=N or t=T, got 'ssim'"
     )
-    refused(call("restore", checkpoint, image, "device=cuda:9"), "device=cuda:9 is not at hand")
+    refused(call("restore", checkpoint, image, "device=cuda:9"), "device=cuda:9 is not available")
+    refused(call("restore", checkpoint, image, "samples=null"), "samples must be given: add samples=")
     refused(call("restore", checkpoint, "input=absent"), "absent does not exist")
     refused(call("restore", checkpoint, f"input={tmp_path / 'broken.png'}"), "broken.png cannot be read")
     refused(call("restore", checkpoint, f"input={tmp_path / 'file'}"), "file cannot be read")

@@ -20,6 +20,7 @@ from diracdiff.comparison.checks import files_in
 from diracdiff.comparison.table import Table, check_alike
 from diracdiff.comparison.tuning import best, grid
 from diracdiff.errors import UserError
+from diracdiff.evaluation import LPIPS, PSNR, Missing
 
 FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
 
@@ -262,7 +263,8 @@ def test_an_unknown_method_is_named(arguments, call):
     ("override", "message"),
     [
         ("sigma=0.1", r"sigma=0.1 differs from that of checkpoint=.*, 0.05 in units of the \[0, 1\]"),
-        ("sigma=-1", r"sigma must lie in"),
+        ("sigma=-1", r"sigma must be a number from 0.0 to 100.0, got -1"),
+        ("trials=null", r"trials must be given: add trials="),
         ("trials=0", r"trials must be an integer of at least 1, got 0"),
         ("tuner=luck", r"tuner must be one of .*got 'luck'"),
         ("tune_for=fid", r"tune_for must be psnr, lpips or both"),
@@ -280,7 +282,7 @@ def test_mistakes_are_one_line(arguments, call, override, message):
 def test_a_restorer_is_no_prior(arguments, networks, call):
     refused(
         call("compare", *arguments, "baseline=[measurement]", f"prior={networks['checkpoint']}", *PLAIN),
-        "no denoiser of white noise",
+        "so it is not a denoiser of white noise",
     )
 
 
@@ -350,7 +352,11 @@ def test_a_setting_that_diverges_is_not_chosen(order):
     broken = {"": {"psnr": math.nan, "lpips_squeeze": math.nan, "calls": 1}}
     fine = {"": {"psnr": 20.0, "lpips_squeeze": 0.3, "calls": 2}}
     tried = [({"a": 1}, broken), ({"a": 2}, fine)][::order]
-    for metric in ("psnr", "lpips_squeeze"):
+
+    class Cost(Missing):
+        higher_is_better = False
+
+    for metric in (PSNR(), Cost(LPIPS, "lpips_squeeze")):
         assert best(tried, metric).setting == {"a": 2}
 
 
@@ -363,22 +369,38 @@ def test_a_network_that_is_replaced_makes_another_run(tmp_path, monkeypatch):
 
 
 def test_a_method_that_changes_its_measurements_is_found_out(tmp_path, process):
-    from diracdiff.comparison.contenders import Contender, Result
+    from diracdiff.comparison.contenders import Contender
     from diracdiff.comparison.measurements import Measurements
     from diracdiff.comparison.runs import Runner
-    from diracdiff.metrics import ImageMetrics
+    from diracdiff.evaluation import Result
 
     class Vandal(Contender):
         name, search, identity = "vandal", {}, None
 
         def results(self, batch, setting):
-            yield Result("", batch.y.mul_(2), 0, 0.0)
+            yield Result(batch.y.mul_(2), 0, 0.0)
 
     clean = (torch.rand(2, 3, 32, 32) * 255).byte()
     measurements = Measurements(clean, clean / 255, ["a", "b"], [1, 2], 0.05, {})
-    runner = Runner(tmp_path, process, ImageMetrics(None), None, 2)
+    runner = Runner(tmp_path, process, [PSNR()], 2)
     with pytest.raises(RuntimeError, match="vandal changed the measurements"):
         runner.run(Vandal(), {}, measurements, lambda stop: True, "")
+
+
+def test_dirac_walks_from_where_the_measurements_are(tmp_path):
+    """Whatever the start of the checkpoint's sampler: the methods of a table restore the same y_1."""
+    from test_recipe import restorer
+
+    from diracdiff.comparison.contenders import Dirac
+    from diracdiff.comparison.measurements import freeze
+
+    module, x = restorer(), torch.rand(2, 3, 16, 16)
+    (batch,) = freeze([{"x": x, "name": ["a", "b"]}], module.process, 0).batches(2)
+    plain = list(Dirac("dirac", module, {}, None).results(batch, {}))
+    module.sampler = module.sampler.replace(start=0.5, sigma=0.01)
+    late = list(Dirac("dirac", module, {}, None).results(batch, {}))
+    assert [result.t for result in late] == [result.t for result in plain] and late[0].t == 1
+    assert all(torch.equal(a.images, b.images) for a, b in zip(plain, late, strict=True))
 
 
 def test_a_table_without_dirac_has_no_differences():

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from diracdiff.comparison.tuning import grid
 from diracdiff.config import build, build_data, build_process, build_restorer, build_sampler, build_trainer
 from diracdiff.errors import UserError
-from diracdiff.recipe import from_recipe, to_recipe
 from diracdiff.samplers import ExactLookBack, Guidance, LookAhead, LookBack, ReverseSampler
+from diracdiff.storage import from_recipe, to_recipe
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())

@@ -15,10 +15,10 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from diracdiff.data import FFHQ, CelebAHQ, ImageFolder, ImageNet, Photos, ShardSampler
-from diracdiff.data.datamodule import ImageDataModule
 from diracdiff.data.images import center_crop_resize, list_images, load_image, load_square
 from diracdiff.data.photos import PHOTOS
 from diracdiff.errors import UserError
+from diracdiff.training import ImageDataModule
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import clean_environment
 
-from diracdiff.files import read_rows
 from diracdiff.restorer import load
+from diracdiff.storage.files import read_rows
 
 SMALL = [
     "task=inpaint",

@@ -17,7 +17,7 @@ from diracdiff.degradations import (
     SuperResolution,
     fourier,
 )
-from diracdiff.recipe import from_recipe, to_recipe
+from diracdiff.storage import from_recipe, to_recipe
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 ANGLES = [0.0, 30.0, 45.0, 90.0, 200.0]

@@ -7,9 +7,11 @@ import pytest
 import torch
 from conftest import DEGRADATIONS
 
-from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, GaussianPrior, KarrasLevels, Operator, PiGDM
+from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, KarrasLevels, PiGDM
+from diracdiff.degradations import Operator
 from diracdiff.degradations.svd import Mask
 from diracdiff.errors import UserError
+from diracdiff.exact import GaussianPrior
 from diracdiff.samplers import ImageNoise
 
 SIZE = 16

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from diracdiff.baselines import DDRM, DPS, DiffPIR, GaussianBench, KarrasLevels, LateNoise, PiGDM
+from diracdiff.baselines import DDRM, DPS, DiffPIR, KarrasLevels, PiGDM
 from diracdiff.degradations import (
     BoxInpainting,
     GaussianBlur,
@@ -18,7 +18,7 @@ from diracdiff.degradations import (
     LinearSeverity,
     TabulatedSeverity,
 )
-from diracdiff.models import GaussianFieldOracle, GaussianOracle
+from diracdiff.exact import GaussianBench, GaussianFieldOracle, GaussianOracle, LateNoise
 from diracdiff.noise import ConstantNoise, GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ImageNoise, ReverseSampler
@@ -180,9 +180,9 @@ def times(steps):
     return ReverseSampler(steps=steps).times()
 
 
-def walked(bench, count=64, **arguments):
-    sampler = ReverseSampler(**arguments)
-    return sampler.run(bench.process, bench.oracle, bench.measurements(count), ImageNoise(range(count)))
+def walked(bench, count=64, output="mean", **arguments):
+    sampler, noise = ReverseSampler(**arguments), ImageNoise(range(count))
+    return sampler.run(bench.process, bench.oracle, bench.measurements(count), noise, output=output)
 
 
 @pytest.fixture(scope="module")

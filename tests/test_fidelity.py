@@ -9,9 +9,12 @@ import torch
 from conftest import ROOT, TORCH_HOME, needs_lpips
 from torch.utils.data import Dataset
 
-from diracdiff import fidelity
+import diracdiff.evaluation.features
+import diracdiff.evaluation.fid
 from diracdiff.errors import UserError
-from diracdiff.fidelity import Extractor, fid, kid
+from diracdiff.evaluation import FID, KID
+from diracdiff.evaluation.features import Extractor
+from diracdiff.evaluation.fid import fid, kid
 
 FEATURES = 16
 
@@ -102,7 +105,7 @@ def test_kid_of_unequal_sets_is_the_mean_of_draws_by_the_seed():
 
 
 def test_large_sets_are_drawn_from(monkeypatch):
-    monkeypatch.setattr(fidelity, "KID_SUBSET_SIZE", 10)
+    monkeypatch.setattr(diracdiff.evaluation.fid, "KID_SUBSET_SIZE", 10)
     real, fake = gaussian(20), gaussian(20, shift=0.5)
     assert kid(real, fake, seed=1) != kid(real, fake, seed=2)
 
@@ -175,8 +178,20 @@ def test_a_broken_image_has_no_features(squeezenet):
 
 @needs_lpips
 def test_names_say_the_network(squeezenet):
-    assert (squeezenet.fid_name, squeezenet.kid_name) == ("fid_squeezenet", "kid_squeezenet")
     assert (squeezenet.name, squeezenet.weights) == ("squeezenet", None)
+    metrics = FID("squeezenet"), KID("squeezenet")
+    assert [metric.name for metric in metrics] == ["fid_squeezenet", "kid_squeezenet"]
+    assert all((metric.extractor.name, metric.extractor.weights) == ("squeezenet", None) for metric in metrics)
+
+
+@needs_lpips
+def test_the_metrics_are_the_distances_and_share_the_work(squeezenet):
+    metrics = FID("squeezenet"), KID("squeezenet")
+    assert metrics[0].extractor is metrics[1].extractor
+    real, fake = gaussian(25), gaussian(20, shift=0.5)
+    assert [metric.score(real, fake, 3) for metric in metrics] == [fid(real, fake), kid(real, fake, seed=3)]
+    assert FID.if_asked(None) is None and KID.if_asked(None) is None
+    assert FID.if_asked("squeezenet").name == "fid_squeezenet"
 
 
 @needs_lpips
@@ -270,14 +285,16 @@ def test_inception_reads_its_file(monkeypatch, tmp_path):
         weights = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
     torch.save(weights, tmp_path / "weights.pth")
     digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
-    monkeypatch.setattr(fidelity, "INCEPTION_SHA256", digest)
+    monkeypatch.setattr(diracdiff.evaluation.features, "INCEPTION_SHA256", digest)
     inception = Extractor("inception", tmp_path / "weights.pth")
-    assert (inception.fid_name, inception.kid_name) == ("fid_inception", "kid_inception")
+    names = [metric("inception", tmp_path / "weights.pth").name for metric in (FID, KID)]
+    assert names == ["fid_inception", "kid_inception"]
     features = inception.features(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, 2048) and features.isfinite().all() and features.std() > 0
 
 
 def test_torch_fidelity_is_imported_when_it_is_used():
-    top = ast.parse((ROOT / "src/diracdiff/fidelity.py").read_text()).body
+    files = [ROOT / "src/diracdiff/evaluation" / file for file in ("fid.py", "features.py")]
+    top = [node for file in files for node in ast.parse(file.read_text()).body]
     modules = [ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)]
     assert modules and not any("torch_fidelity" in module or "torchvision" in module for module in modules)

@@ -21,6 +21,7 @@ from diracdiff.__main__ import COMMANDS
 from diracdiff.errors import UserError
 from diracdiff.models import NCSNpp
 from diracdiff.restorer import load
+from diracdiff.storage import from_recipe
 
 TINY = {
     "image_size": 32,
@@ -265,8 +266,9 @@ def test_a_checkpoint_becomes_one_of_ours(run):
     assert torch.allclose(restorer.denoiser(y, t), expected, atol=1e-5 * expected.abs().max().item())
     assert restorer.process.degradation.image_size == 32 and restorer.name == "deblur"
     assert restorer.process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.1010, abs=1e-3)
-    assert restorer.loss.look_ahead == 1.0 and restorer.stopping == dict.fromkeys(("psnr", "lpips", "fid"))
-    parameters = f"{sum(p.numel() for p in restorer.parameters()):,}"
+    assert from_recipe(restorer.training["loss"]).look_ahead == 1.0
+    assert restorer.stops == dict.fromkeys(("psnr", "lpips", "fid"))
+    parameters = f"{sum(p.numel() for p in restorer.denoiser.parameters()):,}"
     for part in ("tiny", parameters, "weights as saved", "deblur", "published_blur", "0.01 to 0.05", "split=val"):
         assert part in printed
     assert len(printed.splitlines()) <= 8
@@ -274,7 +276,7 @@ def test_a_checkpoint_becomes_one_of_ours(run):
 
 def test_an_imported_checkpoint_is_measured_and_restores(run, monkeypatch, image_folder, capsys):
     from diracdiff import evaluate, restore
-    from diracdiff.files import read_rows
+    from diracdiff.storage.files import read_rows
 
     def call(module, *overrides):
         monkeypatch.setattr(sys, "argv", ["command", "checkpoint=ours.ckpt", *overrides])
@@ -289,14 +291,14 @@ def test_an_imported_checkpoint_is_measured_and_restores(run, monkeypatch, image
     assert Path("restored/00.png").exists()
     data = ["dataset=folder", f"dataset.root={image_folder}", "dataset.val_fraction=0.125", "loader.val_images=2"]
     call(evaluate, *data, "split=val", "sampler.steps=3", "lpips=null", "trainer=cpu", "tuned=tuned.ckpt")
-    tuned = load("tuned.ckpt").stopping["psnr"]
+    tuned = load("tuned.ckpt").stops["psnr"]
     rows = read_rows("evaluation/images.csv")
     found = json.loads(Path("evaluation/evaluation.json").read_text())["do"]
     means = defaultdict(list)
     for row in rows:
         means[float(row["t"]), row["output"]].append(float(row["psnr"]))
     best = max(means, key=lambda key: sum(means[key]))
-    assert (found["t"], found["output"]) == best == tuple(tuned.values())
+    assert (found["t"], found["output"]) == best == (tuned.t, tuned.output)
 
 
 def averages(kind, trained, average):
@@ -338,7 +340,7 @@ def test_the_command_writes_the_average(run):
     for ema, expected in (("auto", average), ("false", trained)):
         status, printed, _ = run(averages("optimizer", trained, average), f"ema={ema}", "overwrite=true")
         assert status == 0 and ("averaged weights (optimizer_states.0.ema)" in printed) == (ema == "auto")
-        bias = load("ours.ckpt").network.head[2].bias
+        bias = load("ours.ckpt").denoiser.network.head[2].bias
         assert torch.equal(bias, expected["dec.32x32_aux_conv.bias"])
 
 
@@ -407,7 +409,8 @@ def test_what_the_file_does_not_say_is_given(run):
         refused(run(released(hyper=unsaid), *given[:i]), f"does not say its {key} (", "mine.yaml", f"give {key}=")
     assert run(released(hyper=unsaid | {"model_conditioning": "time"}), *given)[0] == 0
     restorer = load("ours.ckpt")
-    assert restorer.name == "inpaint" and not restorer.residual and restorer.conditioning == "time"
+    assert restorer.name == "inpaint" and not restorer.denoiser.residual
+    assert restorer.denoiser.conditioning == "time"
     assert restorer.process.degradation.severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.1, 20])
     assert restorer.process.noise(torch.tensor(0.3)).item() == pytest.approx(0.02)
 

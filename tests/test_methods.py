@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 
 import numpy as np
@@ -10,15 +11,14 @@ import torch
 from conftest import BRIEF, SMALL, command, needs_lpips, refused, run_here
 from PIL import Image
 
-from diracdiff.dissimilarities import MSE
 from diracdiff.errors import UserError
+from diracdiff.evaluation import Consistency, Reference, Stop, interval
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.metrics import interval
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
 from diracdiff.restorer import load
-from diracdiff.scheduling import TrajectoryDistance, greedy
+from diracdiff.scheduling import MSE, TrajectoryDistance, greedy
 
 OPERATOR = """
 import torch
@@ -71,6 +71,7 @@ def rows(path):
         (["sampler/guidance=error", "sampler.stochasticity=1"], 4),
         (["sampler/grid=power", "sampler.grid.exponent=1.5"], 4),
         (["sampler=heun", "sampler.steps=3"], 6),
+        (["sampler/step=heun", "sampler.stochasticity=0"], 8),
         (["sampler.start=0.5", "sampler.sigma=0.01", "sampler.steps=2"], 2),
         (["sampler=euler", "sampler.steps=5"], 5),
     ],
@@ -85,9 +86,10 @@ def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
     asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], "trainer=cpu", "lpips=null"]
     for overrides, parts in [
         (["sampler/increment=small_look_ahead", "sampler.increment.delta=0.3"], ["smallest step, 0.25, got 0.3"]),
-        (["sampler.solver=heun", "sampler.stochasticity=1"], ["sampler.stochasticity=0"]),
-        (["sampler.start=2"], [r"start must lie in \(0, 1\], got 2"]),
+        (["sampler/step=heun", "sampler.stochasticity=1"], ["sampler: Heun's steps .* use stochasticity=0"]),
+        (["sampler.start=2"], [r"sampler: start must lie in \(0, 1\], got 2"]),
         (["sampler.sigma=0.2"], ["sigma=0.2 is more noise than this model knows"]),
+        (["take=median"], ["take must be one of .*, got 'median'"]),
         (["sampler/grid=adaptive", "sampler.grid.path=absent.csv"], ["no table of times absent.csv"]),
         (
             ["sampler/increment=network", f"sampler.increment.checkpoint={latest}/best.ckpt"],
@@ -102,7 +104,7 @@ def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
 
 def test_times_are_placed_where_the_walk_changes_most(run, folder, tmp_path, call, evaluated):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", *folder, "images=2", "metric=mse", "budget=5", "candidates=40"]
+    asked = [f"checkpoint={latest}/best.ckpt", *folder, "images=2", "dissimilarity=mse", "budget=5", "candidates=40"]
     assert call("schedule", *asked, "output=times.csv") == (0, [])
     times = [float(row["value"]) for row in rows(tmp_path / "times.csv")]
     assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
@@ -151,7 +153,15 @@ def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
     x = torch.rand(2, 3, 16, 16)
     z = torch.randn_like(x)
     y = module.process.measure(x, z)
-    assert torch.allclose(module.consistency(y, x), z.square().flatten(1).mean(1).sqrt(), rtol=1e-3)
+    length = z.square().flatten(1).mean(1).sqrt()
+    assert torch.allclose(Consistency()(x, module.reference(x, y)), length, rtol=1e-3)
+    module.sampler = module.sampler.replace(start=0.5, sigma=0.02)
+    z = 0.02 * torch.randn_like(x)
+    y = module.process.mean(x, 0.5) + z
+    length = z.square().flatten(1).mean(1).sqrt() / 0.02
+    assert torch.allclose(Consistency()(x, module.reference(x, y)), length, rtol=1e-3)
+    with pytest.raises(ValueError, match="consistency needs the measurement"):
+        Consistency()(x, Reference(x))
 
 
 @needs_lpips
@@ -169,10 +179,12 @@ def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, run, tmp
     tuned = load(tmp_path / "tuned.ckpt")
     assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
     best = max(rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
-    assert tuned.stopping["psnr"] == {"t": float(best["t"]), "output": best["output"]}
-    assert tuned.stopping["lpips"] is None
+    assert tuned.stops["psnr"] == Stop(float(best["t"]), best["output"])
+    assert tuned.stops["lpips"] is None
     original = load(run[1] / "best.ckpt")
-    assert all(torch.equal(a, b) for a, b in zip(original.parameters(), tuned.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(original.denoiser.parameters(), tuned.denoiser.parameters(), strict=True)
+    )
 
 
 def test_interval_is_the_bootstrap_s():
@@ -181,6 +193,17 @@ def test_interval_is_the_bootstrap_s():
     half = 1.96 * np.std(values) / np.sqrt(400)
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.03)
     assert interval([1.0, 1.0]) == (1.0, 1.0)
+    assert all(math.isnan(end) for end in interval([1.0, math.nan]))
+
+
+def test_interval_is_bias_corrected_and_follows_from_the_seed():
+    values = np.random.default_rng(1).exponential(1.0, 30).tolist()
+    low, high = interval(values)
+    assert np.mean(values) - low < high - np.mean(values)  # of a skewed sample, which percentiles would miss
+    assert interval(values) == (low, high) != interval(values, seed=1)
+    pairs = np.random.default_rng(2).normal(30, 5, 50)
+    narrow = interval((pairs + 0.1 + 0.01 * np.random.default_rng(3).normal(size=50) - pairs).tolist())
+    assert 0 < narrow[1] - narrow[0] < 0.02
 
 
 # uncertainty
@@ -204,7 +227,7 @@ def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, im
 def test_samples_differ_and_do_not_depend_on_company():
     from test_recipe import restorer
 
-    module = restorer().eval()
+    module = restorer()
     y = torch.rand(2, 3, 16, 16)
     samples = module.samples(y, 3, "t=0", names=["a", "b"])
     assert samples.shape == (3, 2, 3, 16, 16) and samples.std(0).min() >= 0 and samples.std(0).mean() > 1e-4
@@ -241,7 +264,7 @@ def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evalu
     asked = ["task=inpaint", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
     assert run_here(tmp_path, "train", *asked) == 0
     trained = tmp_path / "runs" / "latest" / "best.ckpt"
-    assert load(trained).predict == "increment" and load(trained).curve
+    assert load(trained).denoiser.incremental and load(trained).curve
     with_network = evaluated("sampler/increment=network", f"sampler.increment.checkpoint={trained}", "lpips=null")
     without = evaluated("lpips=null", output="without")
     ends = [rows(path / "curve.csv")[-1]["psnr"] for path in (with_network, without)]
@@ -253,6 +276,8 @@ def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evalu
 
 def test_edm_preconditioning_is_table_1():
     class Probe(torch.nn.Module):
+        image_channels, multiple, conditions = 3, 1, 1
+
         def forward(self, y, level):
             self.seen = y, level
             return torch.ones_like(y)

@@ -6,7 +6,8 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from diracdiff.models import Denoiser, FiniteDataOracle, GaussianOracle, NCSNpp, Padded
+from diracdiff.exact import FiniteDataOracle, GaussianOracle
+from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 
 TINY = dict(channels=8, multipliers=[1, 2], blocks=1, attention_levels=[1], dropout=0.0)
@@ -81,6 +82,8 @@ def test_denoiser_predicts_the_residual_from_the_noise_level():
     seen = []
 
     class Network(torch.nn.Module):
+        image_channels, multiple, conditions = 3, 1, 1
+
         def forward(self, y, level):
             seen.append(level)
             return torch.full_like(y, 0.25)
@@ -112,14 +115,32 @@ def test_a_network_that_is_told_the_time_needs_it():
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (13, 21), (3, 40)])
-def test_padded_denoiser_takes_any_size(shape):
-    class NeedsEight:
-        def __call__(self, y, t):
+def test_a_denoiser_takes_any_size(shape):
+    class NeedsEight(torch.nn.Module):
+        image_channels, multiple, conditions = 3, 8, 1
+
+        def forward(self, y, level):
             assert y.shape[-1] % 8 == y.shape[-2] % 8 == 0
             return 2 * y
 
-    y = torch.rand(2, 3, *shape)
-    assert torch.equal(Padded(NeedsEight(), 8)(y, torch.tensor(0.5)), 2 * y)
+    y, noise = torch.rand(2, 3, *shape), GeometricNoise()
+    assert torch.equal(Denoiser(NeedsEight(), noise, residual=False)(y, torch.tensor(0.5)), 2 * y)
+    assert torch.equal(Denoiser(NeedsEight(), noise)(y, torch.tensor([0.5, 0.1])), 3 * y)
+    assert torch.equal(Denoiser(NeedsEight(), noise, residual=False).at(y, 0.05), 2 * y)
+
+
+@pytest.mark.parametrize("missing", ["image_channels", "multiple", "conditions"])
+def test_a_network_that_does_not_say_what_it_takes_is_refused(missing):
+    class Network(torch.nn.Module):
+        def forward(self, y, level):
+            return y
+
+    network = Network()
+    for name, value in {"image_channels": 3, "multiple": 1, "conditions": 1}.items():
+        if name != missing:
+            setattr(network, name, value)
+    with pytest.raises(ValueError, match="image_channels, multiple and conditions"):
+        Denoiser(network, GeometricNoise())
 
 
 def test_finite_data_oracle_is_the_posterior_mean(process):

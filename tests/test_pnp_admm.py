@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from conftest import DEGRADATIONS
 
-from diracdiff.baselines import GaussianPrior, NetworkPrior, Operator, PnPADMM
+from diracdiff.baselines import NetworkPrior, PnPADMM
+from diracdiff.degradations import Operator
 from diracdiff.errors import UserError
+from diracdiff.exact import GaussianPrior
 from diracdiff.models import Denoiser, DnCNN
 from diracdiff.noise import ConstantNoise
 

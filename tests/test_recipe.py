@@ -5,33 +5,28 @@ import pickle
 import pytest
 import torch
 
-from diracdiff.checkpoint import KIND, read_checkpoint
 from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
 from diracdiff.errors import UserError
-from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.models import NCSNpp
+from diracdiff.evaluation import Stop
+from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.recipe import from_recipe, to_recipe
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
+from diracdiff.storage import Checkpoint, from_recipe, to_recipe
+from diracdiff.storage.checkpoint import KIND
 
 
 def restorer():
-    return Restorer(
-        StochasticDegradation(GaussianBlur(TabulatedSeverity([0, 0.5, 1], [0.3, 1, 3]), 16), GeometricNoise(0.02, 0.1)),
-        NCSNpp(8, [1, 2], 1, [1], 0.1),
-        IncrementalReconstructionLoss(0.5),
-        ReverseSampler(7, guidance=Guidance("error", 0.3), output="iterate"),
-        lpips=None,
-        seed=3,
-    )
+    blur = GaussianBlur(TabulatedSeverity([0, 0.5, 1], [0.3, 1, 3]), 16)
+    process = StochasticDegradation(blur, GeometricNoise(0.02, 0.1))
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.1), process.noise).eval()
+    return Restorer(process, denoiser, ReverseSampler(7, guidance=Guidance("error", 0.3)), seed=3, take="iterate")
 
 
-def save(path, module, **changes):
-    checkpoint = {"state_dict": module.state_dict()}
-    module.on_save_checkpoint(checkpoint)
-    torch.save(checkpoint | changes, path)
+def save(path, restorer, **changes):
+    restorer.save(path)
+    torch.save(torch.load(path, weights_only=True) | changes, path)
     return path
 
 
@@ -44,11 +39,11 @@ def test_a_recipe_builds_the_same_object():
 
 
 def test_a_checkpoint_needs_nothing_else(tmp_path):
-    module = restorer().eval()
-    module.stopping = {"psnr": {"t": 6 / 7, "output": "mean"}, "lpips": None}
+    module = restorer()
+    module.stops = {"psnr": Stop(6 / 7), "lpips": None, "fid": None}
     loaded = load(save(tmp_path / "a.ckpt", module))
     y = torch.rand(2, 3, 16, 16)
-    assert loaded.stopping == module.stopping
+    assert loaded.stops == module.stops
     assert torch.equal(loaded.restore(y), module.restore(y))
 
 
@@ -71,7 +66,7 @@ def test_an_argument_that_is_not_kept_has_no_recipe():
         "diracdiff.losses.Absent",
         "diracdiff.restorer.load",
         "diracdiff.restorer.Path",
-        "diracdiff.callbacks.ModelCheckpoint",
+        "diracdiff.training.ModelCheckpoint",
         "diracdifference.losses.X",
         3,
     ],
@@ -111,7 +106,7 @@ def test_a_pickle_inside_is_refused_and_not_run(tmp_path):
 
     path = save(tmp_path / "bad.ckpt", restorer(), extra=Payload())
     with pytest.raises(UserError, match="holds pickled objects besides weights"):
-        read_checkpoint(path)
+        Checkpoint.read(path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -120,8 +115,8 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path):
     path = save(tmp_path / "a.ckpt", module)
     checkpoint = torch.load(path, weights_only=True)
     for change, message in (
-        (lambda c: c[KIND]["recipe"]["network"].update(channels=12), "weights do not fit"),
-        (lambda c: c[KIND]["recipe"]["loss"].update(future=1), "does not fit this version"),
+        (lambda c: c[KIND]["recipe"]["denoiser"]["network"].update(channels=12), "weights do not fit"),
+        (lambda c: c[KIND]["recipe"]["sampler"].update(future=1), "does not fit this version"),
         (lambda c: c[KIND].update(recipe=to_recipe(LinearSeverity(0, 1))), "does not describe a restorer"),
     ):
         changed = torch.load(path, weights_only=True)
@@ -134,8 +129,8 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path):
 
 def test_targets_without_a_stopping_time_are_refused():
     module = restorer()
-    module.stopping = {"psnr": {"t": 0.5, "output": "mean"}, "lpips": None}
-    assert module.stop_for("psnr") == {"t": 0.5, "output": "mean"}
+    module.stops = {"psnr": Stop(0.5, "mean"), "lpips": None}
+    assert module.stop_for("psnr") == Stop(0.5, "mean")
     with pytest.raises(UserError, match="target=lpips needs PO, the best LPIPS"):
         module.stop_for("lpips")
     with pytest.raises(UserError, match="target=fid needs the best FID"):
@@ -155,13 +150,13 @@ def test_targets_by_calls_and_by_time():
     module.curve = [
         {"t": t, "nfe": n, "output": o} for t, n in ((1.0, 1), (0.5, 2), (0.2, 4)) for o in ("mean", "iterate")
     ]
-    assert [module.stop_for(f"nfe={n}")["t"] for n in (1, 2, 3, 4, 99)] == [1.0, 0.5, 0.5, 0.2, 0.2]
-    assert module.stop_for("nfe=2")["output"] == "mean"
-    assert module.stop_for("t=0.25") == {"t": 0.25, "output": "iterate"}
+    assert [module.stop_for(f"nfe={n}").t for n in (1, 2, 3, 4, 99)] == [1.0, 0.5, 0.5, 0.2, 0.2]
+    assert module.stop_for("nfe=2").output == "mean"
+    assert module.stop_for("t=0.25") == Stop(0.25, "iterate")
 
 
 def test_restoring_any_size_and_any_batch():
-    module = restorer().eval()
+    module = restorer()
     y = torch.rand(3, 3, 19, 26)
     names = ["a", "b", "c"]
     together = module.restore(y, "t=0", names=names)

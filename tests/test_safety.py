@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, clean_environment, refused
 
-from diracdiff import callbacks
-from diracdiff.callbacks import point_latest
-from diracdiff.files import check_output, read_rows
 from diracdiff.restorer import load
 from diracdiff.run_folder import WRITTEN, fresh
+from diracdiff.storage.files import check_output, read_rows
+from diracdiff.training import callbacks
+from diracdiff.training.callbacks import point_latest
 
 TYPO = ["task=inpaint", "dataset=folder", "dataset.root=nowhere"]
 SHORT = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null"]
@@ -183,11 +183,11 @@ def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, capsys,
         point_latest(tmp_path / "runs" / "one")
     assert path.read_text() == "precious" and len(list((tmp_path / "runs").iterdir())) == 2
     (warned,) = capsys.readouterr().err.splitlines()
-    assert warned.startswith("warning: ") and "latest is no link and is left as it is" in warned
+    assert warned.startswith("warning: ") and "latest is not a link and is left as it is" in warned
 
 
 def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path):
-    from diracdiff.compare import WRITTEN as COMPARED
+    from diracdiff.comparison.comparison import WRITTEN as COMPARED
 
     asked = [
         f"checkpoint={run[1]}/best.ckpt",

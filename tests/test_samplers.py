@@ -9,18 +9,19 @@ from conftest import DEGRADATIONS
 
 from diracdiff.degradations import Degradation, GaussianInpainting, LinearSeverity
 from diracdiff.errors import UserError
-from diracdiff.models import FiniteDataOracle, GaussianOracle
+from diracdiff.exact import FiniteDataOracle, GaussianOracle
 from diracdiff.noise import ConstantNoise, GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import (
     AdaptiveGrid,
     ExactLookBack,
     Guidance,
+    Heun,
     ImageNoise,
     LookAhead,
     LookBack,
+    NetworkIncrement,
     PowerGrid,
-    PredictedIncrement,
     ReverseSampler,
     SmallLookAhead,
     SmallLookBack,
@@ -38,11 +39,11 @@ class Constant:
         return self.image.expand_as(y)
 
 
-def walk(process, x, steps=10, **options):
+def walk(process, x, steps=10, denoiser=None, stop=0.0, output="mean", **options):
     noise = ImageNoise(range(len(x)))
     y = process.measure(x, noise.normal(x.shape[1:]))
-    denoiser = options.pop("denoiser", None) or FiniteDataOracle(process, x)
-    return list(ReverseSampler(steps, **options).states(process, denoiser, y, noise))
+    denoiser = denoiser or FiniteDataOracle(process, x)
+    return list(ReverseSampler(steps, **options).states(process, denoiser, y, noise, stop, output))
 
 
 def test_grid_and_calls(process):
@@ -79,8 +80,8 @@ def test_one_step_is_one_shot_reconstruction(process):
     noise = ImageNoise(range(3))
     y = process.measure(x, noise.normal(x.shape[1:]))
     oracle = FiniteDataOracle(process, torch.rand(2, 3, 32, 32))
-    for sampler in (ReverseSampler(1), ReverseSampler(20, stop=1.0)):
-        assert torch.equal(sampler.run(process, oracle, y, noise), oracle(y, torch.tensor(1.0)))
+    for sampler, stop in ((ReverseSampler(1), 0.0), (ReverseSampler(20), 1.0)):
+        assert torch.equal(sampler.run(process, oracle, y, noise, stop), oracle(y, torch.tensor(1.0)))
 
 
 def test_a_step_is_equation_7(process):
@@ -141,8 +142,8 @@ def test_marginals_match_the_forward_process_to_first_order(stochasticity):
 def test_the_ode_draws_no_noise(process):
     x = torch.rand(2, 3, 32, 32)
     y = process.measure(x, torch.randn_like(x))
-    sampler, oracle = ReverseSampler(4, output="iterate", stochasticity=0.0), FiniteDataOracle(process, x)
-    a, b = (sampler.run(process, oracle, y, ImageNoise(seeds)) for seeds in ([1, 2], [3, 4]))
+    sampler, oracle = ReverseSampler(4, stochasticity=0.0), FiniteDataOracle(process, x)
+    a, b = (sampler.run(process, oracle, y, ImageNoise(seeds), output="iterate") for seeds in ([1, 2], [3, 4]))
     assert torch.equal(a, b)
 
 
@@ -154,7 +155,7 @@ def test_images_do_not_depend_on_their_batch(process, guidance):
     def restore(rows):
         noise = ImageNoise([names[i] for i in rows])
         y = process.measure(x[rows], noise.normal(x.shape[1:]))
-        return ReverseSampler(5, guidance=guidance, output="iterate").run(process, oracle, y, noise)
+        return ReverseSampler(5, guidance=guidance).run(process, oracle, y, noise, output="iterate")
 
     together = restore([0, 1, 2, 3, 4])
     assert torch.allclose(together, torch.cat([restore([i]) for i in range(5)]), atol=1e-5)
@@ -209,14 +210,11 @@ def test_constant_noise_only_undoes_the_degradation():
     [
         ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
         ({"steps": 2.5}, "got 2.5"),
-        ({"stop": 1.5}, r"stop must lie in \[0, 1\], got 1.5"),
-        ({"output": "best"}, "output must be one of"),
         ({"stochasticity": 2}, r"stochasticity must lie in \[0, 1\], got 2"),
         ({"start": 0}, r"start must lie in \(0, 1\], got 0"),
         ({"sigma": -0.1}, r"sigma must not be negative, in units of the \[0, 1\] image range, got -0.1"),
-        ({"solver": "rk4"}, "solver must be one of"),
-        ({"solver": "heun"}, "sampler.solver=heun .* sampler.stochasticity=0"),
-        ({"solver": "heun", "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
+        ({"step": Heun()}, "Heun's steps .* stochasticity=0 .* or Euler's steps"),
+        ({"step": Heun(), "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
         ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the walk's smallest step, 0.05, got 0.1"),
         ({"increment": SmallLookBack(0.04), "grid": PowerGrid(2)}, r"smallest step, 0.0025, got 0.04"),
     ],
@@ -224,6 +222,25 @@ def test_constant_noise_only_undoes_the_degradation():
 def test_bad_samplers_are_refused(options, rule):
     with pytest.raises(ValueError, match=rule):
         ReverseSampler(**options)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rule"),
+    [
+        ({"stop": 1.5}, r"stop must lie in \[0, 1\], got 1.5"),
+        ({"stop": -0.1}, r"stop must lie in \[0, 1\], got -0.1"),
+        ({"output": "best"}, "output must be one of"),
+    ],
+)
+def test_bad_wishes_of_a_reader_are_refused(process, wanted, rule):
+    x = torch.rand(1, 3, 32, 32)
+    denoiser = Constant(x)
+    states = ReverseSampler(4).states(process, denoiser, x, ImageNoise([0]), **wanted)
+    with pytest.raises(ValueError, match=rule):
+        next(states)
+    with pytest.raises(ValueError, match=rule):
+        ReverseSampler(4).run(process, denoiser, x, ImageNoise([0]), **wanted)
+    assert denoiser.calls == []
 
 
 def test_bad_increments_and_grids_are_refused(tmp_path):
@@ -328,8 +345,8 @@ def ode_error(steps, **options):
     start = options.get("start", 1.0)
     if "increment" in options:
         options["increment"] = INCREMENTS[options["increment"]](1 / steps)
-    sampler = ReverseSampler(steps, stochasticity=0.0, output="iterate", **options)
-    states = list(sampler.states(process, oracle, quantile(start), ImageNoise(range(8))))
+    sampler = ReverseSampler(steps, stochasticity=0.0, **options)
+    states = list(sampler.states(process, oracle, quantile(start), ImageNoise(range(8)), output="iterate"))
     assert states[-1].t == 0
     return max((state.y - quantile(state.t)).abs().max().item() for state in states)
 
@@ -337,10 +354,10 @@ def ode_error(steps, **options):
 ORDERS = [
     *(({"increment": name}, 1) for name in INCREMENTS),
     ({"start": 0.7}, 1),
-    ({"solver": "heun"}, 2),
-    ({"solver": "heun", "start": 0.7}, 2),
-    ({"solver": "heun", "grid": PowerGrid(1.5)}, 2),
-    ({"solver": "heun", "grid": AdaptiveGrid([0, 0.4, 0.7, 1])}, 2),
+    ({"step": Heun()}, 2),
+    ({"step": Heun(), "start": 0.7}, 2),
+    ({"step": Heun(), "grid": PowerGrid(1.5)}, 2),
+    ({"step": Heun(), "grid": AdaptiveGrid([0, 0.4, 0.7, 1])}, 2),
 ]
 
 
@@ -355,22 +372,23 @@ def test_order_of_convergence_on_the_ode(options, order):
     assert abs(observed[-1] - order) < 0.3
 
 
-def test_a_predictor_of_the_posterior_mean_is_look_ahead_for_linear_degradations():
+def test_a_network_that_is_exactly_right_is_look_ahead_for_linear_degradations():
     process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
     x = torch.rand(3, 3, 32, 32)
     oracle = FiniteDataOracle(process, x)
 
-    def predictor(y, t, s):
+    def network(y, t, s):
+        assert t.shape == s.shape == () and s < t
         return process.mean(oracle(y, t), s)
 
-    a = walk(process, x, steps=5, increment=PredictedIncrement(predictor))[-1].y
+    a = walk(process, x, steps=5, increment=NetworkIncrement(network))[-1].y
     assert torch.allclose(a, walk(process, x, steps=5)[-1].y, atol=1e-5)
 
 
 def test_heun_takes_two_calls_a_step(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
-    states = walk(process, x, steps=2, solver="heun", stochasticity=0.0, denoiser=denoiser)
+    states = walk(process, x, steps=2, step=Heun(), stochasticity=0.0, denoiser=denoiser)
     assert denoiser.calls == [1.0, 0.5, 0.5, 0.0] and [s.nfe for s in states] == [1, 3, 4]
     assert [s.calls("iterate") for s in states] == [0, 2, 4]
 
@@ -380,11 +398,13 @@ def test_heun_takes_two_calls_a_step(process):
 
 def test_grids():
     assert ReverseSampler(4, grid=PowerGrid(2.0)).times() == [1.0, 0.5625, 0.25, 0.0625, 0.0]
+    assert ReverseSampler(4).times(stop=0.5) == [1.0, 0.75, 0.5]
+    assert ReverseSampler(4).times(stop=0.4) == [1.0, 0.75, 0.5]
     assert ReverseSampler(4, start=0.5).times() == [0.5, 0.375, 0.25, 0.125, 0.0]
     adaptive = AdaptiveGrid([0, 0.1, 0.8, 1])
     assert ReverseSampler(3, grid=adaptive).times() == pytest.approx([1.0, 0.8, 0.1, 0.0])
     assert ReverseSampler(6, grid=adaptive).times() == pytest.approx([1.0, 0.9, 0.8, 0.45, 0.1, 0.05, 0.0])
-    assert ReverseSampler(4, start=0.5, stop=0.9).times() == [0.5]
+    assert ReverseSampler(4, start=0.5).times(stop=0.9) == [0.5]
 
 
 def test_a_milder_measurement_is_recovered_from_its_own_time(process):

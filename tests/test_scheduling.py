@@ -10,14 +10,14 @@ from conftest import ROOT, SHARED, command, needs_lpips, needs_shared, refused
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from diracdiff import evaluation
 from diracdiff.config import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
-from diracdiff.dissimilarities import LPIPS, MSE, SSIM
 from diracdiff.errors import UserError
-from diracdiff.metrics import ImageMetrics
-from diracdiff.scheduling import MIB, DegradationDistance, greedy, tabulate
+from diracdiff.scheduling import LPIPS, MSE, SSIM, DegradationDistance, greedy, tabulate
+from diracdiff.scheduling.distances import MIB
 
-TINY = ["metric=mse", "dataset.image_size=16", "images=3", "candidates=40", "budget=9"]
+TINY = ["dissimilarity=mse", "dataset.image_size=16", "images=3", "candidates=40", "budget=9"]
 
 
 def curve(candidates, power=1.0):
@@ -116,7 +116,7 @@ def test_mse_and_ssim_are_those_of_the_definition_and_of_the_metrics():
     images = torch.rand(3, 3, 20, 24)
     a, b = (GaussianInpainting(LinearSeverity(0.1, 60.0), 24)(images, t) for t in (0.2, 0.7))
     assert distance_of(images, MSE())(2, 7) == pytest.approx((a - b).square().mean().item(), rel=1e-5)
-    expected = 1 - ImageMetrics(None)(a, b)["ssim"].mean().item()
+    expected = 1 - evaluation.SSIM()(a, evaluation.Reference(b)).mean().item()
     assert distance_of(images, SSIM())(2, 7) == pytest.approx(expected, abs=1e-6)
 
 
@@ -197,7 +197,10 @@ def test_bad_arguments_are_refused(without_weights):
         distance_of(images, MSE(), candidates=1)
     with pytest.raises(ValueError, match="images must have shape"):
         DegradationDistance(GaussianBlur(LinearSeverity(0, 1)), images[0], MSE(), 9)
-    with pytest.raises(UserError, match=r"weights of LPIPS' backbone 'vgg' cannot be had .*copy vgg16-397923af.pth"):
+    with pytest.raises(
+        UserError,
+        match=r"weights of LPIPS' backbone 'vgg' are missing and cannot be downloaded .*copy vgg16-397923af.pth",
+    ):
         LPIPS("vgg")
 
 
@@ -273,11 +276,11 @@ def test_a_table_follows_from_the_seed(schedule, tmp_path):
     assert (tmp_path / "0.png").stat().st_mtime_ns > before
 
 
-@pytest.mark.parametrize("metric", ["mse", "ssim", pytest.param("lpips", marks=needs_lpips)])
+@pytest.mark.parametrize("dissimilarity", ["mse", "ssim", pytest.param("lpips", marks=needs_lpips)])
 @pytest.mark.parametrize("task", ["deblur", "inpaint_box"])
-def test_every_metric_schedules_every_task(schedule, tmp_path, torch_home, task, metric):
+def test_every_dissimilarity_schedules_every_task(schedule, tmp_path, torch_home, task, dissimilarity):
     sizes = ["dataset.image_size=24", "images=2", "candidates=12", "budget=4"]
-    assert schedule(f"task={task}", f"metric={metric}", *sizes, "output=table.csv") == (0, [])
+    assert schedule(f"task={task}", f"dissimilarity={dissimilarity}", *sizes, "output=table.csv") == (0, [])
     assert len(TabulatedSeverity.from_csv(tmp_path / "table.csv").values) == 6
 
 
@@ -286,14 +289,13 @@ def test_mistakes_are_refused_in_one_line(schedule, tmp_path, without_weights):
     (tmp_path / "folder.csv").mkdir()
     good = [*TINY, "output=table.csv"]
     refused(schedule(*TINY), "output must be given: add output=")
-    refused(schedule(*good, "metric=psnr"), "psnr", "lpips mse ssim")
-    refused(schedule("output=table.csv", "metric.net=resnet"), "metric.net must be one of", "resnet")
-    refused(
-        schedule("output=table.csv", "metric.net=vgg"), "cannot be had", "copy vgg16-397923af.pth into .*/checkpoints"
-    )
+    refused(schedule(*good, "dissimilarity=psnr"), "psnr", "lpips mse ssim")
+    refused(schedule("output=table.csv", "dissimilarity.net=resnet"), "dissimilarity: net must be one of", "resnet")
+    missing = ("are missing and cannot be downloaded", "copy vgg16-397923af.pth into .*/checkpoints")
+    refused(schedule("output=table.csv", "dissimilarity.net=vgg"), *missing)
     refused(schedule(*good, "budget=39"), "budget must be at most candidates - 2 = 38, got 39")
     refused(schedule(*good, "budget=0"), "budget must be an integer of at least 1, got 0")
-    refused(schedule(*good, "budget=null"), "budget must be given")
+    refused(schedule(*good, "budget=null"), "budget must be given: add budget=")
     refused(schedule(*good, "candidates=2"), "candidates must be an integer of at least 3, got 2")
     refused(schedule(*good, "candidates=many"), "candidates must be an integer .* got many")
     refused(schedule(*good, "images=0"), "images must be an integer of at least 1, got 0")
@@ -301,7 +303,9 @@ def test_mistakes_are_refused_in_one_line(schedule, tmp_path, without_weights):
     refused(schedule(*good, "task.severity=null"), "task=deblur has no one severity parameter .* got None")
     refused(schedule(*good, "task.severity=[1,2,3]"), "no one severity parameter", r"\[1, 2, 3\]")
     refused(schedule(*good, "task.severity=[3,1]"), "task.severity: severity must satisfy 0 <= start <= end")
-    refused(schedule(*good, "dataset.image_size=8", "metric=ssim"), "1 - SSIM needs images of at least 11 pixels")
+    refused(
+        schedule(*good, "dataset.image_size=8", "dissimilarity=ssim"), "1 - SSIM needs images of at least 11 pixels"
+    )
     refused(schedule(*TINY, "output=table.png"), "output must be a CSV file, got table.png")
     refused(schedule(*TINY, "output=folder.csv"), "output must be a CSV file, got folder.csv")
     refused(schedule(*TINY, "output=file/table.csv"), "file is a file: give another output")

@@ -9,24 +9,25 @@ from conftest import needs_lpips
 from skimage.metrics import structural_similarity
 
 from diracdiff.errors import UserError
-from diracdiff.metrics import SMALLEST, ImageMetrics
+from diracdiff.evaluation import LPIPS, PSNR, SSIM, Evaluation, Missing, Reference, Stop, find_stops, summarise
+from diracdiff.evaluation.lpips import SMALLEST
+from diracdiff.evaluation.metric import ImageMetric
+from diracdiff.evaluation.stops import stopped
 from diracdiff.samplers import State
-from diracdiff.tradeoff import stopped, stopping_points, summarise
-from diracdiff.walks import ImageRows, scored
 
 
 def test_psnr_is_per_image_and_clipped():
     clean = torch.rand(2, 3, 32, 32) * 0.5
     restored = clean + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
-    assert ImageMetrics(None)(restored, clean)["psnr"].tolist() == pytest.approx([20, 40], abs=1e-3)
-    assert ImageMetrics(None)(torch.full_like(clean, 7.0), torch.ones_like(clean))["psnr"].min() > 80
+    assert PSNR()(restored, Reference(clean)).tolist() == pytest.approx([20, 40], abs=1e-3)
+    assert PSNR()(torch.full_like(clean, 7.0), Reference(torch.ones_like(clean))).min() > 80
     beyond = 3 * torch.rand_like(clean) - 1
-    assert torch.equal(ImageMetrics(None)(beyond, clean)["ssim"], ImageMetrics(None)(beyond.clamp(0, 1), clean)["ssim"])
+    assert torch.equal(SSIM()(beyond, Reference(clean)), SSIM()(beyond.clamp(0, 1), Reference(clean)))
 
 
 def test_ssim_is_wang_s():
     clean, restored = torch.rand(2, 3, 40, 32), torch.rand(2, 3, 40, 32)
-    ours = ImageMetrics(None)(restored, clean)["ssim"]
+    ours = SSIM()(restored, Reference(clean))
     for i in range(2):
         a, b = (np.asarray(v[i].permute(1, 2, 0), dtype=np.float64) for v in (clean, restored))
         options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2)
@@ -36,29 +37,29 @@ def test_ssim_is_wang_s():
 
 @needs_lpips
 def test_lpips_is_named_by_its_backbone_and_equals_the_package(torch_home):
-    from lpips import LPIPS
+    from lpips import LPIPS as Network
 
     clean, restored = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
-    metrics = ImageMetrics("squeeze")
-    assert metrics.names == ["psnr", "ssim", "lpips_squeeze"]
+    metric = LPIPS.if_available("squeeze")
+    assert metric.name == "lpips_squeeze"
     with torch.no_grad():
-        expected = LPIPS(net="squeeze", verbose=False)(restored * 2 - 1, clean * 2 - 1).flatten()
-    assert torch.allclose(metrics(restored, clean)["lpips_squeeze"], expected, atol=1e-6)
+        expected = Network(net="squeeze", verbose=False)(restored * 2 - 1, clean * 2 - 1).flatten()
+    assert torch.allclose(metric(restored, Reference(clean)), expected, atol=1e-6)
 
 
 @needs_lpips
 def test_the_smallest_images_of_lpips_are_known(torch_home):
-    metrics = ImageMetrics("squeeze")
-    metrics(torch.rand(1, 3, 17, 17), torch.rand(1, 3, 17, 17))
+    metric = LPIPS("squeeze")
+    metric(torch.rand(1, 3, 17, 17), Reference(torch.rand(1, 3, 17, 17)))
     with pytest.raises(UserError, match="backbone squeeze needs images of at least 17 pixels a side, got 16"):
-        metrics(torch.rand(1, 3, 16, 20), torch.rand(1, 3, 16, 20))
+        metric(torch.rand(1, 3, 16, 20), Reference(torch.rand(1, 3, 16, 20)))
 
 
 @pytest.mark.parametrize("backbone", SMALLEST)
 def test_backbones_take_images_of_the_smallest_side_and_no_smaller(backbone):
-    from lpips import LPIPS
+    from lpips import LPIPS as Network
 
-    network = LPIPS(net=backbone, pnet_rand=True, pretrained=False, verbose=False)
+    network = Network(net=backbone, pnet_rand=True, pretrained=False, verbose=False)
     fine, small = (torch.rand(1, 3, side, side) for side in (SMALLEST[backbone], SMALLEST[backbone] - 1))
     network(fine, fine)
     with pytest.raises(RuntimeError, match="too small"):
@@ -66,26 +67,30 @@ def test_backbones_take_images_of_the_smallest_side_and_no_smaller(backbone):
 
 
 def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys):
-    metrics = ImageMetrics("vgg")
+    metric = LPIPS.if_available("vgg")
+    assert LPIPS.if_available("vgg") is metric and LPIPS.if_available(None) is None
     lines = capsys.readouterr().err.splitlines()
-    assert metrics.names == ["psnr", "ssim"]
+    assert isinstance(metric, Missing) and not isinstance(metric, ImageMetric)
+    assert (metric.name, metric.target, metric.higher_is_better) == ("lpips_vgg", None, None)
     assert len(lines) == 1 and "vgg16-397923af.pth" in lines[0] and "no t_PO" in lines[0]
-    assert set(metrics(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))) == {"psnr", "ssim"}
+    evaluation, image = Evaluation([PSNR(), metric]), torch.rand(1, 3, 16, 16)
+    evaluation.add(["a"], [0], [State(1.0, image, image, 1, True)], Reference(image))
+    assert "psnr" in evaluation.finish()[0] and "lpips_vgg" not in evaluation.curve[0]
 
 
 def test_metrics_are_of_full_precision_under_autocast():
     clean, restored = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
-    expected = ImageMetrics(None)(restored, clean)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        values = ImageMetrics(None)(restored, clean)
-    assert all(torch.equal(values[name], expected[name]) for name in expected)
+    for metric in (PSNR(), SSIM()):
+        expected = metric(restored, Reference(clean))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(metric(restored, Reference(clean)), expected)
 
 
 def test_bad_metrics_are_refused():
     with pytest.raises(UserError, match="lpips must be one of"):
-        ImageMetrics("resnet")
+        LPIPS.if_available("resnet")
     with pytest.raises(UserError, match="at least 11 pixels"):
-        ImageMetrics(None)(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+        SSIM()(torch.rand(1, 3, 8, 8), Reference(torch.rand(1, 3, 8, 8)))
 
 
 def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
@@ -102,25 +107,41 @@ def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
     return rows
 
 
+class Measured(Missing):
+    """LPIPS whose values are given, without its network."""
+
+    higher_is_better, target, abbreviation = False, "lpips", "PO"
+
+
+MEASURED = [PSNR(), SSIM(), Measured(LPIPS, "lpips_squeeze")]
+
+
 def test_stopping_points_are_the_best_of_the_curve():
-    stops = stopping_points(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]))
-    assert stops == {"psnr": {"t": 0.75, "output": "mean"}, "lpips": {"t": 0.5, "output": "mean"}, "fid": None}
+    stops = find_stops(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]), MEASURED)
+    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.5, "mean"), "fid": None}
 
 
 def test_the_iterate_may_be_the_best_result():
-    stops = stopping_points(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], iterate=(18, 0.2)))
-    assert stops == {"psnr": {"t": 0.75, "output": "mean"}, "lpips": {"t": 0.25, "output": "iterate"}, "fid": None}
+    stops = find_stops(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], iterate=(18, 0.2)), MEASURED)
+    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.25, "iterate"), "fid": None}
 
 
 def test_the_earlier_stop_wins_a_draw():
-    stops = stopping_points(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3], iterate=(22, 0.3)))
-    assert stops["psnr"] == stops["lpips"] == {"t": 0.75, "output": "mean"}
+    stops = find_stops(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3], iterate=(22, 0.3)), MEASURED)
+    assert stops["psnr"] == stops["lpips"] == Stop(0.75, "mean")
+
+
+def test_a_value_that_is_not_a_number_is_never_the_best():
+    stops = find_stops(curve([math.nan, 22, 21, 19], [math.nan, 0.4, 0.3, 0.35]), MEASURED)
+    assert stops["psnr"].t == 0.75 and stops["lpips"].t == 0.5
+    with pytest.raises(ValueError, match="has no direction"):
+        Missing(LPIPS, "lpips_vgg").best([{"lpips_vgg": 1.0}])
 
 
 def test_without_lpips_there_is_no_perceptual_stop():
     rows = curve([20, 22, 21, 19])
-    stops = stopping_points(rows)
-    assert stops == {"psnr": {"t": 0.75, "output": "mean"}, "lpips": None, "fid": None}
+    stops = find_stops(rows, [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze")])
+    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": None, "fid": None}
     summary = summarise(rows, stops)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
     assert summary["measurement"] == rows[0] and summary["one_shot"] == rows[1]
@@ -129,8 +150,8 @@ def test_without_lpips_there_is_no_perceptual_stop():
 
 def test_a_stop_between_times_ends_at_the_one_before():
     rows = curve([20, 22, 21, 19])
-    assert stopped(rows, 0.6, "mean")["t"] == 0.75
-    assert stopped(rows, 0.0, "mean")["t"] == 0.25
+    assert stopped(rows, Stop(0.6, "mean"))["t"] == 0.75
+    assert stopped(rows, Stop(0.0, "mean"))["t"] == 0.25
 
 
 def test_curves_average_over_images_and_ignore_their_order():
@@ -140,22 +161,24 @@ def test_curves_average_over_images_and_ignore_their_order():
         State(0.0, torch.rand_like(clean), torch.rand_like(clean), 1, False),
     ]
 
-    def rows(parts):
-        collected, metrics = ImageRows(), ImageMetrics(None)
+    def evaluated(parts):
+        evaluation = Evaluation([PSNR(), SSIM()])
         for part in parts:
             sliced = [State(s.t, s.y[part], s.x_hat[part], s.nfe, s.fresh) for s in states]
-            for state, output, values in scored(sliced, clean[part], metrics):
-                del values["seconds"]
-                collected.add([f"image{i}" for i in part], part, state, output, values)
-        return collected.gathered()
+            evaluation.add([f"image{i}" for i in part], part, sliced, Reference(clean[part]))
+        evaluation.finish()
+        return evaluation
 
-    whole, split = rows([[0, 1, 2, 3, 4]]), rows([[4, 2], [0], [3, 1]])
-    assert whole.rows == split.rows and len(whole.rows) == 15
-    assert [(r["t"], r["output"], r["n"]) for r in whole.curve()] == [
+    def values(evaluation):
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in evaluation.records.rows]
+
+    whole, split = evaluated([[0, 1, 2, 3, 4]]), evaluated([[4, 2], [0], [3, 1]])
+    assert values(whole) == values(split) and len(values(whole)) == 15
+    assert [(r["t"], r["output"], r["n"]) for r in whole.curve] == [
         (1.0, "iterate", 5),
         (1.0, "mean", 5),
         (0.0, "iterate", 5),
     ]
     psnr = -10 * torch.log10((states[1].y - clean).square().flatten(1).mean(1))
-    assert whole.curve()[2]["psnr"] == pytest.approx(psnr.mean().item(), abs=1e-4)
-    assert not any(math.isnan(r["psnr"]) for r in whole.rows)
+    assert whole.curve[2]["psnr"] == pytest.approx(psnr.mean().item(), abs=1e-4)
+    assert not any(math.isnan(r["psnr"]) for r in whole.records.rows)

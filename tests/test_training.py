@@ -8,37 +8,44 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from diracdiff.callbacks import Checkpoints, Interrupted, StopOnSignal, TradeoffLog
 from diracdiff.data import ImageFolder
-from diracdiff.data.datamodule import ImageDataModule
 from diracdiff.degradations import GaussianInpainting, LinearSeverity
-from diracdiff.ema import EMA
 from diracdiff.errors import UserError
-from diracdiff.files import read_rows
+from diracdiff.evaluation import PSNR, SSIM, Consistency
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.models import NCSNpp
+from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
-from diracdiff.optimization import Optimization
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
+from diracdiff.storage.files import read_rows
+from diracdiff.training import (
+    EMA,
+    Checkpoints,
+    ImageDataModule,
+    Interrupted,
+    Optimization,
+    RestorerModule,
+    StopOnSignal,
+    TradeoffLog,
+)
 
 SIZE = 32
+METRICS = [PSNR(), SSIM(), Consistency()]
 
 
 def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3):
     torch.manual_seed(seed)
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise())
-    restorer = Restorer(
-        process,
-        NCSNpp(8, [1, 2], 1, [1], dropout, patch=2),
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], dropout, patch=2), process.noise)
+    module = RestorerModule(
+        Restorer(process, denoiser, ReverseSampler(3, guidance=guidance)),
         IncrementalReconstructionLoss(1.0),
-        ReverseSampler(3, guidance=guidance),
         Optimization(lr, decay="cosine"),
-        lpips=None,
+        METRICS,
     )
-    data = ImageDataModule(ImageFolder(str(folder), SIZE, 0.1, 0.1), process, batch_size=4, seed=seed, val_images=2)
-    return restorer, data
+    data = ImageDataModule(ImageFolder(str(folder), SIZE, 0.1, 0.1), batch_size=4, seed=seed, val_images=2)
+    return module, data
 
 
 def trainer(run_dir, *callbacks, epochs=2, **options):
@@ -84,8 +91,9 @@ class At(Callback):
 
 
 def test_a_run_leaves_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
-    restorer, data = make(image_folder)
-    trainer(tmp_path).fit(restorer, data)
+    module, data = make(image_folder)
+    trainer(tmp_path).fit(module, data)
+    restorer = module.restorer
     rows = read_rows(tmp_path / "tradeoff.csv")
     assert [r["t"] for r in rows if r["epoch"] == "1" and r["output"] == "mean"] == [
         "1.0",
@@ -95,13 +103,14 @@ def test_a_run_leaves_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
     metrics = {"psnr", "ssim", "consistency", "seconds"}
     assert rows[0].keys() == {"epoch", "step", "t", "nfe", "output", "n"} | metrics
     loaded = load(tmp_path / "last.ckpt")
-    assert loaded.curve == restorer.curve and loaded.stopping == restorer.stopping
-    assert loaded.stopping["lpips"] is None and loaded.stopping["psnr"] is not None
+    assert loaded.curve == restorer.curve and loaded.stops == restorer.stops
+    assert loaded.stops["lpips"] is None and loaded.stops["psnr"] is not None
 
 
 def test_training_improves_on_the_measurement(tmp_path, image_folder):
-    restorer, data = make(image_folder, dropout=0.0, lr=4e-3)
-    trainer(tmp_path, epochs=12, check_val_every_n_epoch=12).fit(restorer, data)
+    module, data = make(image_folder, dropout=0.0, lr=4e-3)
+    trainer(tmp_path, epochs=12, check_val_every_n_epoch=12).fit(module, data)
+    restorer = module.restorer
     measurement = next(r for r in restorer.curve if r["output"] == "iterate" and r["t"] == 1)
     assert max(r["psnr"] for r in restorer.curve) > measurement["psnr"] + 2
 
@@ -125,9 +134,8 @@ def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_f
             seen["validated"] = [p.detach().clone() for p in module.parameters()]
 
     watch = Watch()
-    restorer, data = make(image_folder)
-    trainer(tmp_path, watch, epochs=1).fit(restorer, data)
-    loaded = load(tmp_path / "last.ckpt")
+    trainer(tmp_path, watch, epochs=1).fit(*make(image_folder))
+    loaded = load(tmp_path / "last.ckpt").denoiser
     for expected, validated, saved in zip(watch.average, seen["validated"], loaded.parameters(), strict=True):
         assert torch.allclose(expected, validated, atol=1e-6) and torch.equal(validated, saved)
     _, weights = state(tmp_path / "last.ckpt")
@@ -186,12 +194,12 @@ def test_divergence_ends_training_with_the_remedy(tmp_path, image_folder):
 
 @pytest.mark.parametrize("scaling", ["std", "error"])
 def test_guidance_works_in_validation_within_and_outside_training(tmp_path, image_folder, scaling):
-    restorer, data = make(image_folder, guidance=Guidance(scaling, 0.5))
+    module, data = make(image_folder, guidance=Guidance(scaling, 0.5))
     run = trainer(tmp_path, epochs=1)
-    run.fit(restorer, data)
-    within = without_seconds(restorer.curve)
+    run.fit(module, data)
+    within = without_seconds(module.restorer.curve)
     loaded = load(tmp_path / "last.ckpt")
-    run.validate(loaded, data, verbose=False)
+    run.validate(RestorerModule(loaded, metrics=METRICS), data, verbose=False)
     assert without_seconds(loaded.curve) == within
 
 

@@ -15,10 +15,10 @@ from deepinv.optim import ADMM, PDCP, L12Prior, TVPrior
 from deepinv.optim.data_fidelity import L2
 from deepinv.physics import DecomposablePhysics
 
-from diracdiff.baselines import ADMMTV, Operator
+from diracdiff.baselines import ADMMTV
 from diracdiff.data import Photos
-from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity
-from diracdiff.files import write_rows
+from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, Operator
+from diracdiff.storage.files import write_rows
 from experiments.common import RUNS
 
 SIZE, IMAGES, SIGMA, WEIGHT, GAP, REPETITIONS = 64, 4, 0.05, 0.02, 1e-3, 7

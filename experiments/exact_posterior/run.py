@@ -1,6 +1,6 @@
 """Samples of Dirac and of the comparison methods with a prior against an exact posterior.
 
-The prior is Gaussian, see `diracdiff.baselines.bench`: three draws of 16 x 16 pixels, their measurements with a
+The prior is Gaussian, see `diracdiff.exact.GaussianBench`: three draws of 16 x 16 pixels, their measurements with a
 Gaussian blur of 1.5 pixels, the soft mask and a box of half the side, noise 0.05, and the denoisers are exact. Many
 samples of the same measurement are compared with the posterior's mean and covariance in closed form.
 
@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from diracdiff.baselines import DDRM, DPS, DiffPIR, GaussianBench, KarrasLevels, LateNoise, PiGDM
+from diracdiff.baselines import DDRM, DPS, DiffPIR, KarrasLevels, PiGDM
 from diracdiff.degradations import (
     BoxInpainting,
     GaussianBlur,
@@ -20,10 +20,11 @@ from diracdiff.degradations import (
     LinearSeverity,
     TabulatedSeverity,
 )
-from diracdiff.files import write_rows
+from diracdiff.exact import GaussianBench, LateNoise
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ImageNoise, ReverseSampler
+from diracdiff.storage.files import write_rows
 from experiments.common import RUNS
 
 NAME, SIDE, SEED = "exact_posterior", 16, 0
@@ -103,7 +104,7 @@ for problem in ("blur", "soft mask", "box"):
         note(problem, setting, count, exact.calibration(found), started)
     for setting, (kind, steps, eta) in WALKS.items():
         started, count, of_kind = time.time(), samples // 4 if steps >= 500 else samples, bench(problem, kind)
-        sampler = ReverseSampler(steps=steps, stochasticity=eta, output="iterate")
+        sampler = ReverseSampler(steps=steps, stochasticity=eta)
         noise, y = ImageNoise(range(count)), of_kind.measurements(count)
         *_, last = sampler.states(of_kind.process, of_kind.oracle, y, noise)
         for output in ("iterate", "mean"):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from diracdiff.data import ImageFolder
-from diracdiff.files import write_rows
-from diracdiff.report import heat_map
+from diracdiff.evaluation.pictures import heat_map
 from diracdiff.restorer import load
 from diracdiff.samplers import ImageNoise
 from diracdiff.seeds import image_seed
+from diracdiff.storage.files import write_rows
 from experiments.common import RUNS, panels, save
 
 NAME = "uncertainty"

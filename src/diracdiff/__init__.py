@@ -1,13 +1,12 @@
 """Image restoration with stochastic degradation processes."""
 
 import importlib
+from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "diracdiff.data": ["CelebAHQ", "FFHQ", "ImageFolder", "ImageNet", "Photos"],
-    "diracdiff.data.datamodule": ["ImageDataModule"],
-    "diracdiff.ema": ["EMA"],
     "diracdiff.degradations": [
         "BoxInpainting",
         "ColourQuantisation",
@@ -23,16 +22,16 @@ _HOMES = {
     "diracdiff.losses": ["IncrementalReconstructionLoss"],
     "diracdiff.models": ["Denoiser", "NCSNpp"],
     "diracdiff.noise": ["ConstantNoise", "GeometricNoise"],
-    "diracdiff.optimization": ["Optimization"],
     "diracdiff.process": ["StochasticDegradation"],
     "diracdiff.restorer": ["Restorer", "load"],
     "diracdiff.samplers": ["Guidance", "ImageNoise", "ReverseSampler"],
+    "diracdiff.training": ["EMA", "ImageDataModule", "Optimization", "RestorerModule"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted([*_HOME_OF, "__version__"])
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Import public names when they are first used: Lightning alone takes seconds to import."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'diracdiff' has no attribute {name!r}")

@@ -78,16 +78,46 @@ def given(key: str) -> bool:
     return any(override.startswith(f"{key}=") for override in HydraConfig.get().overrides.task)
 
 
-def check_number(name: str, value: Any, least: float, most: float = math.inf, kind: type = int) -> None:
-    """Refuse a value that is neither null nor a number of the kind (int or float) from `least` to `most`.
+def keep_image_size(cfg: DictConfig, image_size: int) -> int:
+    """Give the data set the image size of a checkpoint, which is returned.
 
     Raises:
-        UserError: naming the value and the rule.
+        UserError: if the user has given another one.
     """
+    if given("dataset.image_size") and cfg.dataset.image_size != image_size:
+        raise UserError(
+            f"dataset.image_size={cfg.dataset.image_size} differs from the checkpoint's {image_size}: leave it out"
+        )
+    cfg.dataset.image_size = image_size
+    return image_size
+
+
+def name_wandb_run(cfg: DictConfig) -> None:
+    """Let the runs of a sweep form a group, each named by its overrides, unless the user has named them."""
+    config = HydraConfig.get()
+    if "wandb" in (cfg.logger or {}) and config.mode == RunMode.MULTIRUN:
+        wandb = cfg.logger.wandb
+        wandb.group = wandb.group or Path(config.sweep.dir).name
+        wandb.name = wandb.name or config.job.override_dirname[:120]
+
+
+def check_number(
+    name: str, value: Any, least: float, most: float = math.inf, kind: type = int, optional: bool = False
+) -> None:
+    """Refuse a value that is not a number of the kind (int or float) from `least` to `most`, nor null if `optional`.
+
+    Raises:
+        UserError: naming the value, the rule and, where it is missing, the remedy.
+    """
+    if value is None:
+        if not optional:
+            raise UserError(f"{name} must be given: add {name}=…")
+        return
     numeric = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
-    if value is not None and not (numeric and least <= value <= most):
-        rule = f"lie in [{least}, {most}]" if most < math.inf else f"be an integer of at least {least}"
-        raise UserError(f"{name} must {rule}, got {value}")
+    if not (numeric and least <= value <= most):
+        noun = "an integer" if kind is int else "a number"
+        rule = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
+        raise UserError(f"{name} must be {noun} {rule}, got {value}")
 
 
 def check_boolean(name: str, value: Any) -> None:

@@ -11,25 +11,22 @@ def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
     from rich.progress import track
 
-    from diracdiff.config import build_sampler, pick_device
-    from diracdiff.files import check_output, save_image
+    from diracdiff.config import configure, pick_device
     from diracdiff.restorer import load
+    from diracdiff.storage.files import check_output, save_image
 
-    check_number("images", cfg.images, 1)
-    check_number("batch_size", cfg.batch_size, 1)
-    check_number("seed", cfg.seed, 0)
+    for key, least in (("images", 1), ("batch_size", 1), ("seed", 0)):
+        check_number(key, cfg[key], least)
     check_boolean("overwrite", cfg.overwrite)
-    restorer = load(cfg.checkpoint, pick_device(cfg.device), cfg.trust)
-    restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
-    restorer.seed = cfg.seed
+    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
     names = [f"{i:05d}" for i in range(cfg.images)]
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
     check_output(Path(cfg.output), targets.values(), cfg.overwrite)
     parts = [names[i : i + cfg.batch_size] for i in range(0, len(names), cfg.batch_size)]
     for part in track(parts, description="generating", transient=True):
         for name, image in zip(part, restorer.generate(part), strict=True):
-            save_image(targets[name], image.mul(255).round().byte().permute(1, 2, 0).cpu().numpy())
-    print(f"generated {len(names)} image{'s' if len(names) > 1 else ''} into {cfg.output}")
+            save_image(targets[name], image)
+    print(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 
 main = command("sample")(sample)

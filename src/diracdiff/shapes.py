@@ -1,6 +1,9 @@
-"""The one place where a time, or a value that follows from it, meets a batch of images."""
+"""Where a time, or a value that follows from it, meets a batch of images, and images of any size meet a network."""
+
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -20,3 +23,19 @@ def as_time(t: float | Tensor, x: Tensor) -> Tensor:
 def per_image(value: Tensor, x: Tensor) -> Tensor:
     """Reshape a value of shape () or (B,) so that it broadcasts over `x`, (B, C, H, W)."""
     return value.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def on_multiples(function: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
+    """Apply a function of images whose height and width are multiples of a number to images of any size.
+
+    Args:
+        function: keeps the shape of images.
+        images: (B, C, H, W); padded by reflection, at the bottom and at the right, and cropped back.
+        multiple: of pixels.
+    """
+    height, width = images.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return function(images)
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return function(F.pad(images, (0, right, 0, bottom), mode=mode))[..., :height, :width]

@@ -2,17 +2,15 @@
 
 from diracdiff.baselines.admm_tv import ADMMTV
 from diracdiff.baselines.base import Baseline, Restored
-from diracdiff.baselines.bench import Calibration, GaussianBench, LateNoise
 from diracdiff.baselines.ddrm import DDRM
 from diracdiff.baselines.deepinv_prior import DiffUNetPrior
 from diracdiff.baselines.diffpir import DiffPIR
 from diracdiff.baselines.dps import DPS
 from diracdiff.baselines.levels import DDPMLevels, KarrasLevels, Levels
 from diracdiff.baselines.measurement import Measurement
-from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.pigdm import PiGDM
 from diracdiff.baselines.pnp_admm import PnPADMM
-from diracdiff.baselines.prior import GaussianPrior, NetworkPrior, Prior, load_prior
+from diracdiff.baselines.prior import NetworkPrior, Prior, load_prior
 from diracdiff.baselines.regression import Regression
 
 __all__ = [
@@ -20,18 +18,13 @@ __all__ = [
     "DDRM",
     "DPS",
     "Baseline",
-    "Calibration",
     "DDPMLevels",
     "DiffPIR",
     "DiffUNetPrior",
-    "GaussianBench",
-    "GaussianPrior",
     "KarrasLevels",
-    "LateNoise",
     "Levels",
     "Measurement",
     "NetworkPrior",
-    "Operator",
     "PiGDM",
     "PnPADMM",
     "Prior",

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from diracdiff.baselines.base import Baseline
-from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.prior import Prior
+from diracdiff.degradations import Operator
 from diracdiff.degradations.super_resolution import dct_matrix
 from diracdiff.samplers import ImageNoise
 

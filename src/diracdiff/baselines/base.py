@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.prior import Prior
+from diracdiff.degradations import Operator
 from diracdiff.errors import UserError
 from diracdiff.samplers import ImageNoise
 from diracdiff.shapes import as_time, per_image

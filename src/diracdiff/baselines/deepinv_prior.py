@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.errors import UserError, warn
-from diracdiff.models import Padded
-from diracdiff.shapes import as_time
+from diracdiff.shapes import as_time, on_multiples
 
 SCHEDULE = ("sqrt_1m_alphas_cumprod", "sqrt_alphas_cumprod")
 MULTIPLE = 32
@@ -49,7 +48,6 @@ class DiffUNetPrior:
             raise UserError(_not_weights(self.path)) from error
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.sigma_min, self.sigma_max = ((noise / signal)[i].item() / 2 for i in (0, -1))
-        self._padded = Padded(self.network, MULTIPLE)
         self._warned = False
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
@@ -59,7 +57,7 @@ class DiffUNetPrior:
             size = f"{self.image_size} x {self.image_size}"
             warn(f"{self.path} is for images of {size} pixels and may fail at {y.shape[-2]} x {y.shape[-1]}")
         sigma = as_time(sigma, y).to(torch.float32).clamp(self.sigma_min, self.sigma_max).expand(len(y))
-        return self._padded(y.float(), sigma).to(y.dtype)
+        return on_multiples(lambda padded: self.network(padded, sigma), y.float(), MULTIPLE).to(y.dtype)
 
 
 def _state(path: Path) -> dict[str, Tensor]:

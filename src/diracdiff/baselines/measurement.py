@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from diracdiff.baselines.base import Baseline
-from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.prior import Prior
+from diracdiff.degradations import Operator
 from diracdiff.samplers import ImageNoise
 
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from diracdiff.baselines.base import Baseline
 from diracdiff.baselines.levels import DDPMLevels, Levels, check_steps
-from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.prior import Prior
+from diracdiff.degradations import Operator
 from diracdiff.samplers import ImageNoise
 
 WEIGHTS = ("score", "adaptive")

@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from diracdiff.baselines.base import Baseline
-from diracdiff.baselines.operator import Operator
 from diracdiff.baselines.prior import Prior
+from diracdiff.degradations import Operator
 from diracdiff.errors import UserError
 from diracdiff.restorer import load
 from diracdiff.samplers import ImageNoise

@@ -1,1 +1,7 @@
 """A fair table: every method restores the same measurements, tuned with the same budget, measured by the same rule."""
+
+from diracdiff.comparison.checks import check_sigma
+from diracdiff.comparison.comparison import Plan, check_folder, compare, frozen_splits, pick_targets, shown
+from diracdiff.comparison.runs import Runner
+
+__all__ = ["Plan", "Runner", "check_folder", "check_sigma", "compare", "frozen_splits", "pick_targets", "shown"]

@@ -10,8 +10,8 @@ import torch
 from diracdiff.degradations import Degradation
 from diracdiff.errors import UserError, warn
 from diracdiff.models import DnCNN
-from diracdiff.recipe import to_recipe
 from diracdiff.restorer import Restorer
+from diracdiff.storage import to_recipe
 
 SPLIT_FREE = ("flip", "image_size", "crops_per_epoch")
 """Arguments of a data set that do not say which images it trains on."""
@@ -25,8 +25,8 @@ def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_d
     Raises:
         UserError: naming what differs.
     """
-    sizes = [restorer.process.degradation.image_size for restorer in (ours, theirs)]
-    if sizes[0] != sizes[1] and not isinstance(theirs.network, DnCNN):
+    sizes = [restorer.image_size for restorer in (ours, theirs)]
+    if sizes[0] != sizes[1] and not isinstance(theirs.denoiser.network, DnCNN):
         raise UserError(
             f"{name} was trained on images of {sizes[1]} px, the checkpoint on {sizes[0]} px: train it with "
             f"dataset.image_size={sizes[0]}"
@@ -58,6 +58,25 @@ def check_same_problem(ours: Restorer, theirs: Restorer, name: str) -> None:
     degradations = [operator_recipe(restorer.process.degradation) for restorer in (ours, theirs)]
     if degradations[0] != degradations[1]:
         raise UserError(f"{name} undoes another degradation than the checkpoint: train both with the same task")
+
+
+def check_sigma(asked: float | None, restorer: Restorer, checkpoint: str) -> None:
+    """Refuse another noise level than the one that a restorer was trained for.
+
+    Args:
+        asked: standard deviation in units of the [0, 1] range, or None for the restorer's.
+        restorer: to be compared.
+        checkpoint: its path, for messages.
+
+    Raises:
+        UserError: naming both.
+    """
+    known = restorer.process.noise(torch.tensor(1.0, dtype=torch.float64)).item()
+    if asked is not None and abs(asked - known) > 1e-6 * known:
+        raise UserError(
+            f"sigma={asked} differs from that of checkpoint={checkpoint}, {known:.4g} in units of the [0, 1] range (a "
+            f"level on [-1, 1] is twice as large): leave it out, or train with schedule.noise.sigma_max={asked}"
+        )
 
 
 def operator_recipe(degradation: Degradation) -> dict[str, Any]:

@@ -3,36 +3,21 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from diracdiff.baselines import Baseline, Operator, Prior
+from diracdiff.baselines import Baseline, Prior
 from diracdiff.comparison.measurements import Batch
+from diracdiff.degradations import Operator
+from diracdiff.evaluation.results import Result, clock, results
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
 from diracdiff.seeds import image_seed
-from diracdiff.walks import clock, timed
 
 Setting = dict[str, Any]
 """Values of some arguments of a method."""
-
-
-class Result(NamedTuple):
-    """One restoration of a batch.
-
-    Attributes:
-        stop: where the walk stops, "mean t=0.35" say; "" for methods that do not stop early.
-        images: (B, C, H, W), not clipped.
-        calls: of the network, per image.
-        seconds: per image.
-    """
-
-    stop: str
-    images: Tensor
-    calls: int
-    seconds: float
 
 
 class Contender(ABC):
@@ -95,11 +80,11 @@ class Method(Contender):
         began = clock(batch.y)
         sigma = self.process.sigma(1.0, batch.y).item()
         restored = method(batch.y, Operator(self.process.degradation, batch.y), sigma, self.prior, seeds)
-        yield Result("", restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
+        yield Result(restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
 
 
 class Dirac(Contender):
-    """The walk of a restorer, with every stopping time.
+    """The walk of a restorer from t = 1, where the measurements are, with every stopping time.
 
     Args:
         name: of its rows.
@@ -113,9 +98,8 @@ class Dirac(Contender):
 
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
         restorer = self.restorer
-        sampler = restorer.sampler.replace(**setting, stop=0.0, output="mean")
+        sampler = restorer.sampler.replace(start=1.0, sigma=None, **setting)
         noise = ImageNoise(batch.seeds, batch.y.device)
         noise.normal(batch.y.shape[1:], batch.y.dtype)  # the measurement's
         states = sampler.states(restorer.process, restorer.denoiser, batch.y, noise)
-        for state, output, seconds in timed(states, batch.y):
-            yield Result(f"{output} t={round(state.t, 9):g}", state.image(output), state.calls(output), seconds)
+        yield from results(states, batch.y)

@@ -1,7 +1,7 @@
 """Measurements that are made once and kept, so that every method restores the same y, bit for bit."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diracdiff.checkpoint import read_weights
 from diracdiff.comparison.checks import operator_recipe
-from diracdiff.data.datamodule import ImageDataModule
-from diracdiff.files import replacing
+from diracdiff.errors import UserError
+from diracdiff.measurement import measure
+from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.process import StochasticDegradation
+from diracdiff.storage import read_weights
+from diracdiff.storage.files import replacing
 
 
 class Batch(NamedTuple):
@@ -69,7 +72,7 @@ class Measurements:
         """The measurements in order, `size` at a time; each batch is a copy."""
         for i in range(0, len(self), size):
             part = slice(i, i + size)
-            x = self.clean[part].to(device).float() / 255
+            x = from_pixels(self.clean[part].to(device))
             yield Batch(x, self.y[part].to(device, copy=True), self.names[part], self.seeds[part])
 
     def save(self, path: Path) -> None:
@@ -83,15 +86,42 @@ class Measurements:
         return cls(**read_weights(path, "measurements that diracdiff.compare wrote"))
 
 
-def measure(data: ImageDataModule, split: str) -> Measurements:
-    """Measure the images of a split, val or test, as validation and `diracdiff.evaluate` do."""
-    loader = {"val": data.val_dataloader, "test": data.test_dataloader}[split]()
-    batches = [data.on_after_batch_transfer(batch, 0) for batch in loader]
-    return Measurements(
-        torch.cat([batch["x"] for batch in batches]).mul(255).round().byte(),
-        torch.cat([batch["y"] for batch in batches]),
-        [str(name) for batch in batches for name in batch["name"]],
-        [seed for batch in batches for seed in batch["seed"]],
-        data.process.noise(torch.tensor(1.0, dtype=torch.float64)).item(),
-        operator_recipe(data.process.degradation),
-    )
+def freeze(batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:
+    """Measure images at t = 1, as validation and `diracdiff.evaluate` do.
+
+    Args:
+        batches: of clean images, {"x", "name"}.
+        process: the degradation process.
+        seed: of the run.
+    """
+    clean, y, names, seeds = [], [], [], []
+    for batch in batches:
+        of_batch = [str(name) for name in batch["name"]]
+        measured = measure(process, batch["x"], of_batch, seed)
+        clean.append(to_pixels(batch["x"]))
+        y.append(measured.y)
+        names += of_batch
+        seeds += measured.seeds
+    sigma = process.noise(torch.tensor(1.0, dtype=torch.float64)).item()
+    return Measurements(torch.cat(clean), torch.cat(y), names, seeds, sigma, operator_recipe(process.degradation))
+
+
+def frozen(path: Path, fresh: Measurements) -> Measurements:
+    """The measurements in a file, which is written first if there is none.
+
+    Args:
+        path: of the file.
+        fresh: what the file must hold measurements of.
+
+    Raises:
+        UserError: if it holds measurements of another problem.
+    """
+    if not path.exists():
+        fresh.save(path)
+        return fresh
+    kept = Measurements.load(path)
+    if kept.problem != fresh.problem:
+        raise UserError(
+            f"{path} holds measurements of other images, another seed, degradation or noise: give another output"
+        )
+    return kept

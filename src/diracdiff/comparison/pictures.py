@@ -1,12 +1,12 @@
 """Pictures of a comparison: restored images side by side, and the plane of distortion and perception."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from diracdiff.report import DISTORTION, INK, MUTED, PERCEPTION, save_figure
+from diracdiff.evaluation import Metric, Row
+from diracdiff.evaluation.pictures import DISTORTION, INK, MUTED, PERCEPTION, save_figure
 
 ZOOM = 0.28
 """Side of the zoom box, as a share of the image's."""
@@ -55,29 +55,33 @@ def _most_different(methods: np.ndarray) -> tuple[int, int, int]:
     return int(top), int(left), side
 
 
-def draw_plane(path: Path, points: dict[str, dict[str, Any]], curves: dict[str, list[dict]], lpips: str) -> None:
-    """Draw PSNR against LPIPS: a point per row of the table but the measurement, and Dirac's curve over t_stop.
+def draw_plane(
+    path: Path, points: dict[str, Row], curves: dict[str, list[Row]], distortion: Metric, perception: Metric
+) -> None:
+    """Draw distortion against perception: a point per row of the table but the measurement, and Dirac's curve.
 
     Args:
         path: of the PNG.
         points: {method: means}.
         curves: {name: means of x_hat, by falling t}.
-        lpips: the column of LPIPS.
+        distortion: metric of the horizontal axis.
+        perception: metric of the vertical axis.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 5.0), layout="constrained")
     axis = figure.subplots()
     for (name, rows), style in zip(curves.items(), ("-", "--"), strict=False):
-        axis.plot([r["psnr"] for r in rows], [r[lpips] for r in rows], style, color=DISTORTION, label=name, marker=".")
+        x, y = ([row[metric.name] for row in rows] for metric in (distortion, perception))
+        axis.plot(x, y, style, color=DISTORTION, label=name, marker=".")
     places = {  # without the measurement: far away, and nobody's choice
-        name: (row["psnr"], row[lpips]) for name, row in points.items() if name != "measurement"
+        name: (row[distortion.name], row[perception.name]) for name, row in points.items() if name != "measurement"
     }
     for name, place in places.items():
         dirac = name.startswith("dirac")
         axis.plot(*place, "D" if dirac else "o", color=DISTORTION if dirac else PERCEPTION)
-    axis.set_xlabel("PSNR [dB]: faithful to the right")
-    axis.set_ylabel(f"{lpips}: good-looking below")
+    axis.set_xlabel(f"{distortion.title} [{distortion.unit}]: faithful to the right")
+    axis.set_ylabel(f"{perception.name}: good-looking below")
     axis.set_title("distortion and perception", fontsize=11, color=INK)
     axis.grid(color=MUTED, alpha=0.2)
     axis.legend(frameon=False, fontsize=8)

@@ -3,8 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ import torch
 from torch import Tensor
 
 from diracdiff import __version__
-from diracdiff.checkpoint import read_weights
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Batch, Measurements
-from diracdiff.fidelity import Extractor, fid
-from diracdiff.files import replacing
-from diracdiff.metrics import ImageMetrics, mean
+from diracdiff.evaluation import Metric, Reference, Row, measured
+from diracdiff.evaluation.metric import SetMetric, image_metrics, set_metrics
+from diracdiff.evaluation.records import means, rows_of
+from diracdiff.pixels import to_pixels
 from diracdiff.process import StochasticDegradation
+from diracdiff.storage import read_weights
+from diracdiff.storage.files import replacing
 
 MIB = 2**20
 
@@ -31,28 +32,28 @@ class Run:
     Attributes:
         rows: one per image and stop: name, stop, calls, seconds and the metrics.
         images: {stop: uint8 (N, C, H, W)} of the stops that were kept.
-        features: likewise, with those of the clean images under "clean"; for FID.
+        features: {metric of sets: {stop: features}} likewise, with those of the clean images under "clean".
         memory: peak in MiB: of what is allocated on a GPU, or of the whole process on a CPU; None where unknown.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     images: dict[str, Tensor]
-    features: dict[str, Tensor]
+    features: dict[str, dict[str, Tensor]]
     memory: float | None
 
-    def of(self, stop: str) -> list[dict[str, Any]]:
+    def of(self, stop: str) -> list[Row]:
         """The rows of one stop, in the order of the images."""
         return [row for row in self.rows if row["stop"] == stop]
 
-    def means(self) -> dict[str, dict[str, float]]:
+    def means(self) -> dict[str, Row]:
         """{stop: {column: mean over the images}}, in the order of the walk."""
         stops = dict.fromkeys(row["stop"] for row in self.rows)
-        columns = [key for key in self.rows[0] if key not in ("name", "stop")]
-        return {stop: {column: mean([row[column] for row in self.of(stop)]) for column in columns} for stop in stops}
+        return {stop: means(self.of(stop), ("name", "stop")) for stop in stops}
 
-    def fid(self, stop: str) -> float:
-        """FID of a stop's images."""
-        return fid(self.features["clean"], self.features[stop])
+    def score(self, metric: SetMetric, stop: str, seed: int) -> float:
+        """A metric of the set of a stop's images."""
+        features = self.features[metric.name]
+        return metric.score(features["clean"], features[stop], seed)
 
 
 class Runner:
@@ -61,8 +62,7 @@ class Runner:
     Args:
         folder: for what is kept.
         process: the degradation process of the measurements.
-        metrics: of single images.
-        extractor: of features for FID, or None.
+        metrics: of single images and of sets.
         batch_size: measurements at a time.
         device: where.
         progress: called with a description after every batch, with the number done and the number of all.
@@ -72,13 +72,12 @@ class Runner:
         self,
         folder: Path,
         process: StochasticDegradation,
-        metrics: ImageMetrics,
-        extractor: Extractor | None,
+        metrics: Sequence[Metric],
         batch_size: int,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
     ):
-        self.folder, self.process, self.metrics, self.extractor = folder, process, metrics, extractor
+        self.folder, self.process, self.metrics = folder, process, list(metrics)
         self.batch_size, self.device, self.progress = batch_size, device, progress
 
     def run(
@@ -113,47 +112,46 @@ class Runner:
 
     def _key(self, contender: Contender, setting: Setting, measurements: Measurements) -> str:
         """A name for all that a run's results follow from."""
-        fid_name = self.extractor.fid_name if self.extractor is not None else None
-        identity = (contender.identity, setting, measurements.digest, self.metrics.names, fid_name, self.batch_size)
+        names = [metric.name for metric in self.metrics]
+        identity = (contender.identity, setting, measurements.digest, names, self.batch_size)
         return hashlib.sha256(json.dumps([__version__, *identity], sort_keys=True).encode()).hexdigest()[:16]
 
-    def _part(self, contender: Contender, setting: Setting, batch: Batch, keep: Callable[[str], bool]) -> dict:
+    def _part(
+        self, contender: Contender, setting: Setting, batch: Batch, keep: Callable[[str], bool]
+    ) -> dict[str, Any]:
         given = batch.y.clone()
-        rows, images, features = [], {}, {}
+        rows: list[Row] = []
+        images: dict[str, Tensor] = {}
+        kept: dict[str, Tensor] = {}
+        reference = Reference(batch.x, batch.y, self.process)
         _forget_peak_memory(self.device)
-        for stop, restored, calls, seconds in contender.results(batch, setting):
-            values = self.metrics(restored, batch.x)
-            level = self.process.sigma(1.0, batch.y).flatten()
-            consistency = self.process.residual(batch.y, restored.to(batch.y.dtype)).sqrt() / level
-            columns = {key: value.tolist() for key, value in (values | {"consistency": consistency}).items()}
-            for j, name in enumerate(batch.names):
-                row = {"name": name, "stop": stop, "calls": calls, "seconds": seconds}
-                rows.append(row | {key: column[j] for key, column in columns.items()})
-            if keep(stop):
-                images[stop] = restored.float().clamp(0, 1).mul(255).round().byte().cpu()
-                if self.extractor is not None:
-                    features[stop] = self.extractor.features(restored)
+        for result, values in measured(contender.results(batch, setting), reference, image_metrics(self.metrics)):
+            rows += rows_of(batch.names, values, stop=result.stop, calls=result.nfe, seconds=result.seconds)
+            if keep(result.stop):
+                images[result.stop], kept[result.stop] = to_pixels(result.images).cpu(), result.images
         memory = _peak_memory(self.device)
         if not torch.equal(given, batch.y):
             raise RuntimeError(f"{contender.name} changed the measurements that it was given")
-        if self.extractor is not None and images:
-            features["clean"] = self.extractor.features(batch.x)
+        compared = {"clean": batch.x, **kept} if kept else {}
+        features = {
+            metric.name: {stop: metric.extractor.features(of) for stop, of in compared.items()}
+            for metric in set_metrics(self.metrics)
+        }
         return {"rows": rows, "images": images, "features": features, "memory": memory}
 
 
 def _joined(parts: list[dict[str, Any]]) -> Run:
-    images, features = defaultdict(list), defaultdict(list)
-    for part in parts:
-        for target, source in ((images, part["images"]), (features, part["features"])):
-            for key, tensor in source.items():
-                target[key].append(tensor)
     memories = [part["memory"] for part in parts if part["memory"] is not None]
     return Run(
         [row for part in parts for row in part["rows"]],
-        {key: torch.cat(tensors) for key, tensors in images.items()},
-        {key: torch.cat(tensors) for key, tensors in features.items()},
+        _concatenated([part["images"] for part in parts]),
+        {name: _concatenated([part["features"][name] for part in parts]) for name in parts[0]["features"]},
         max(memories, default=None),
     )
+
+
+def _concatenated(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.cat([part[key] for part in parts if key in part]) for key in {k: None for p in parts for k in p}}
 
 
 def _forget_peak_memory(device: str) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run
 from diracdiff.errors import UserError
-from diracdiff.files import read_rows, write_json, write_rows
-from diracdiff.metrics import interval, mean
-from diracdiff.tables import cell, digits, write_markdown_and_latex
+from diracdiff.evaluation import METRICS, Metric, Row, interval, mean
+from diracdiff.evaluation.metric import image_metrics, set_metrics
+from diracdiff.evaluation.tables import cell, print_table, write_markdown_and_latex
+from diracdiff.storage.files import read_rows, write_json, write_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
 MEANINGS = {
@@ -17,12 +19,21 @@ MEANINGS = {
     "n": "the number of images",
     "sigma": "the noise level, in units of the [0, 1] range",
     "operator": "the degradation",
-    "lpips": "the backbone of LPIPS",
-    "fid": "the network of FID",
+    **{metric.title.lower(): metric.depends_on for metric in METRICS if metric.depends_on},
 }
 """What must be the same in all rows of a table."""
 
-Row = dict[str, Any]
+
+def conditions_of(measurements: Measurements, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """The conditions of rows on these measurements with these metrics."""
+    conditions = {
+        "measurements": measurements.digest,
+        "n": len(measurements),
+        "sigma": measurements.sigma,
+        "operator": measurements.operator,
+    }
+    names = {metric.title.lower(): metric.name for metric in metrics if metric.higher_is_better is not None}
+    return conditions | {key: names.get(key) for key in MEANINGS if key not in conditions}
 
 
 class Table:
@@ -30,21 +41,17 @@ class Table:
 
     Args:
         conditions: {key of MEANINGS: value}, what the rows have in common.
+        metrics: of single images and of sets, in the order of the columns.
 
     Attributes:
         rows: method, for, setting, stop, n, calls, seconds, memory and the means of the metrics, with "interval".
         images: {row's method: its rows per image}.
     """
 
-    def __init__(self, conditions: dict[str, Any]):
-        self.conditions = conditions
+    def __init__(self, conditions: dict[str, Any], metrics: Sequence[Metric] = ()):
+        self.conditions, self.metrics = conditions, list(metrics)
         self.rows: list[Row] = []
         self.images: dict[str, list[Row]] = {}
-
-    @property
-    def metrics(self) -> list[str]:
-        """The columns of metrics of single images."""
-        return ["psnr", "ssim"] + [name for name in (self.conditions["lpips"],) if name]
 
     def add(self, method: str, target: str | None, setting: dict, stop: str, run: Run, seed: int) -> None:
         """Append a row.
@@ -58,11 +65,10 @@ class Table:
             seed: of the bootstrap.
         """
         images = run.of(stop)
-        columns = [*self.metrics, "consistency"]
-        row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
+        columns = [metric.name for metric in image_metrics(self.metrics)]
+        row: Row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
         row |= {column: mean([image[column] for image in images]) for column in columns}
-        if self.conditions["fid"]:
-            row[self.conditions["fid"]] = run.fid(stop)
+        row |= {metric.name: run.score(metric, stop, seed) for metric in set_metrics(self.metrics)}
         row |= {column: mean([image[column] for image in images]) for column in ("calls", "seconds")}
         row |= {"memory": run.memory}
         row["interval"] = {column: interval([image[column] for image in images], seed) for column in columns}
@@ -101,10 +107,11 @@ class Table:
             of_reference = {image["name"]: image for image in self.images[reference]}
             for row in (row for row in self.rows if row["method"] != reference):
                 difference: Row = {"method": row["method"], "minus": reference, "n": row["n"]}
-                for metric in self.metrics:
-                    values = [i[metric] - of_reference[i["name"]][metric] for i in self.images[row["method"]]]
+                for metric in self._judged():
+                    m = metric.name
+                    values = [image[m] - of_reference[image["name"]][m] for image in self.images[row["method"]]]
                     low, high = interval(values, seed)
-                    difference |= {metric: mean(values), f"{metric}_low": low, f"{metric}_high": high}
+                    difference |= {m: mean(values), f"{m}_low": low, f"{m}_high": high}
                 differences.append(difference)
         return differences
 
@@ -125,54 +132,51 @@ class Table:
                 [
                     f"{row['method']} - {row['minus']}",
                     *(
-                        f"{row[m]:+.{digits(m)}f} [{row[f'{m}_low']:+.{digits(m)}f}, {row[f'{m}_high']:+.{digits(m)}f}]"
-                        for m in self.metrics
+                        f"{row[m.name]:+.{m.digits}f} [{row[f'{m.name}_low']:+.{m.digits}f}, "
+                        f"{row[f'{m.name}_high']:+.{m.digits}f}]"
+                        for m in self._judged()
                     ),
                 ]
                 for row in paired
             ]
-            note = f"{title}. Differences image by image, mean and 95 % bootstrap confidence interval."
-            write_markdown_and_latex(folder / "paired", ["difference", *self.metrics], cells, note)
+            note = f"{title}. Differences image by image, mean and 95 % bootstrap confidence interval (BCa)."
+            header = ["difference", *(metric.name for metric in self._judged())]
+            write_markdown_and_latex(folder / "paired", header, cells, note)
             names += ["paired.md", "paired.tex"]
         return names
 
     def text(self, intervals: bool = False) -> list[list[str]]:
         """The rows as text."""
+        places_of = {"n": 0, "calls": 0, "seconds": 3, "memory": 0} | {m.name: m.digits for m in self.metrics}
         lines = []
         for row in self.rows:
             line = [row["method"]]
             for column in self._columns():
-                places = {"n": 0, "calls": 0, "seconds": 3, "memory": 0}.get(column, digits(column))
+                places = places_of[column]
                 ends = row["interval"].get(column) if intervals else None
                 between = f" [{', '.join(cell(end, places) for end in ends)}]" if ends else ""
-                line.append(cell(row[column], places) + between)
+                line.append(cell(row.get(column), places) + between)
             lines.append(line)
         return lines
 
     def print(self, title: str) -> None:
         """Print the rows."""
-        from rich.console import Console
-        from rich.table import Table as Printed
+        caption = "calls: network calls; seconds: per image; memory: peak, MiB; consistency: in noise levels"
+        print_table(["method", *self._columns()], self.text(), title, caption)
 
-        table = Printed(title=title, title_justify="left", title_style="bold")
-        table.add_column("method")
-        for column in self._columns():
-            table.add_column(column, justify="right")
-        for line in self.text():
-            table.add_row(*line)
-        table.caption = "calls: network calls; seconds: per image; memory: peak, MiB; consistency: in noise levels"
-        table.caption_justify = "left"
-        console = Console()
-        console.width = max(console.width, 14 * len(table.columns))
-        console.print(table)
+    def _judged(self) -> list[Metric]:
+        """Metrics of single images that have a direction."""
+        return [metric for metric in image_metrics(self.metrics) if metric.higher_is_better is not None]
 
     def _columns(self) -> list[str]:
-        fid = [self.conditions["fid"]] if self.conditions["fid"] else []
-        return [*self.metrics, *fid, "n", "consistency", "calls", "seconds", "memory"]
+        judged, others = [], []
+        for metric in self.metrics:
+            (others if metric.higher_is_better is None else judged).append(metric.name)
+        return [*judged, "n", *others, "calls", "seconds", "memory"]
 
     def _note(self, title: str, seed: int, machine: str) -> str:
         return (
-            f"{title}; seed {seed}; {machine}. In brackets: 95 % bootstrap confidence intervals over the images. "
+            f"{title}; seed {seed}; {machine}. In brackets: 95 % bootstrap confidence intervals (BCa) over the images. "
             "consistency: distance from the measurement, in its noise level. calls: of the network, per image. "
             "seconds: per image. memory: peak, MiB."
         )

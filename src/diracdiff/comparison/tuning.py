@@ -2,16 +2,17 @@
 
 import itertools
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run, Runner
 from diracdiff.errors import UserError
+from diracdiff.evaluation import Metric, Row
 
 TUNERS = ("grid", "optuna")
+Attempt = Callable[[Setting, str, int, int], dict[str, Row]]
 
 
 class Choice(NamedTuple):
@@ -22,7 +23,7 @@ class Choice(NamedTuple):
     stop: str
 
 
-def grid(search: dict[str, list], trials: int) -> list[Setting]:
+def grid(search: dict[str, list[Any]], trials: int) -> list[Setting]:
     """At most `trials` settings, evenly spread over all combinations of the values, the first one first."""
     combinations = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
     count = min(trials, len(combinations))
@@ -33,7 +34,7 @@ def tune(
     contender: Contender,
     runner: Runner,
     measurements: Measurements,
-    metrics: list[str],
+    metrics: Sequence[Metric],
     trials: int,
     tuner: str = "grid",
     seed: int = 0,
@@ -52,7 +53,7 @@ def tune(
     """
     log: list[dict[str, Any]] = []
 
-    def attempt(setting: Setting, metric: str, number: int, of: int) -> dict[str, dict[str, float]]:
+    def attempt(setting: Setting, metric: str, number: int, of: int) -> dict[str, Row]:
         description = f"tuning {contender.name}, trial {number + 1} of {of}"
         run: Run = runner.run(contender, setting, measurements, lambda stop: False, description)
         means = run.means()
@@ -67,42 +68,38 @@ def tune(
     return [_study(contender, attempt, metric, trials, seed) for metric in metrics], log
 
 
-def best(tried: list[tuple[Setting, dict[str, dict[str, float]]]], metric: str) -> Choice:
+def best(tried: list[tuple[Setting, dict[str, Row]]], metric: Metric) -> Choice:
     """The best of settings and their means by stop.
 
     Of equal values the one with fewer network calls counts; a setting that diverges, to NaN, is the worst.
     """
     candidates = [
-        (math.inf if math.isnan(row[metric]) else _cost(metric, row), row["calls"], i, stop)
+        (metric.cost(row[metric.name]), row["calls"], i, stop)
         for i, (_, means) in enumerate(tried)
         for stop, row in means.items()
     ]
     *_, i, stop = min(candidates)
-    return Choice(metric, tried[i][0], stop)
+    return Choice(metric.name, tried[i][0], stop)
 
 
-def _cost(metric: str, row: dict[str, float]) -> float:
-    return -row["psnr"] if metric == "psnr" else row[metric]
-
-
-def _study(contender: Contender, attempt: Callable, metric: str, trials: int, seed: int) -> Choice:
+def _study(contender: Contender, attempt: Attempt, metric: Metric, trials: int, seed: int) -> Choice:
     try:
         import optuna
     except ImportError as error:
         raise UserError("tuner=optuna needs Optuna: pip install 'diracdiff[sweep]', or use tuner=grid") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tried = []
+    tried: list[tuple[Setting, dict[str, Row]]] = []
 
-    def objective(trial) -> float:
+    def objective(trial: Any) -> float:
         setting = {key: _suggest(trial, key, values) for key, values in contender.search.items()}
-        tried.append((setting, attempt(setting, metric, trial.number, trials)))
-        return min(_cost(metric, row) for row in tried[-1][1].values())
+        tried.append((setting, attempt(setting, metric.name, trial.number, trials)))
+        return min(metric.cost(row[metric.name]) for row in tried[-1][1].values())
 
     optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed)).optimize(objective, n_trials=trials)
     return best(tried, metric)
 
 
-def _suggest(trial, key: str, values: list) -> Any:
+def _suggest(trial: Any, key: str, values: list[Any]) -> Any:
     if all(isinstance(value, float) and value > 0 for value in values):
         return trial.suggest_float(key, min(values), max(values), log=True)
     return trial.suggest_categorical(key, values)

@@ -6,11 +6,14 @@ from diracdiff.degradations.fourier import FourierUndersampling
 from diracdiff.degradations.identity import Identity
 from diracdiff.degradations.inpainting import BoxInpainting, GaussianInpainting
 from diracdiff.degradations.motion_blur import MotionBlur
+from diracdiff.degradations.operator import Operator
 from diracdiff.degradations.quantisation import ColourQuantisation
 from diracdiff.degradations.severity import LinearSeverity, TabulatedSeverity
 from diracdiff.degradations.super_resolution import SuperResolution
+from diracdiff.degradations.svd import SVD
 
 __all__ = [
+    "SVD",
     "BoxInpainting",
     "ColourQuantisation",
     "Degradation",
@@ -20,6 +23,7 @@ __all__ = [
     "Identity",
     "LinearSeverity",
     "MotionBlur",
+    "Operator",
     "SuperResolution",
     "TabulatedSeverity",
 ]

@@ -1,8 +1,8 @@
-"""Networks, the denoiser they make, and oracles that need no training."""
+"""Networks, and the denoiser they make."""
 
-from diracdiff.models.denoiser import Denoiser, Padded
+from diracdiff.models.denoiser import Denoiser
 from diracdiff.models.dncnn import DnCNN
 from diracdiff.models.ncsnpp import NCSNpp
-from diracdiff.models.oracle import FiniteDataOracle, GaussianFieldOracle, GaussianOracle
+from diracdiff.models.network import Network
 
-__all__ = ["Denoiser", "DnCNN", "FiniteDataOracle", "GaussianFieldOracle", "GaussianOracle", "NCSNpp", "Padded"]
+__all__ = ["Denoiser", "DnCNN", "NCSNpp", "Network"]

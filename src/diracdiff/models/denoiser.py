@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diracdiff.shapes import as_time, per_image
+from diracdiff.models.network import Network
+from diracdiff.shapes import as_time, on_multiples, per_image
 
 CONDITIONING = ("sigma", "log_sigma", "time")
 PRECONDITIONING = ("none", "edm")
@@ -21,16 +21,23 @@ class Denoiser(nn.Module):
     pixel and the scales follow from sigma_t and the standard deviation of a pixel (Karras et al. 2022, Table 1): for
     noise that is much larger than the image.
 
+    Images of any size are padded by reflection to a multiple that the network takes, and cropped back.
+
+    The weights are put into the channels-last layout, which is faster.
+
     A network with two conditions is an incremental reconstruction network: it is told t - s as well and predicts
     A_s(x), the image itself at s = 0.
 
     Args:
-        network: F, maps images (B, C, H, W) and levels (B,) to images.
+        network: F, see `Network`; an `nn.Module`.
         noise: sigma_t.
         conditioning: what the network is told: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time",
             t itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
         preconditioning: "none" or "edm", which takes the place of `residual`.
+
+    Raises:
+        ValueError: if a choice is unknown, or the network lacks what `Network` asks for.
     """
 
     def __init__(
@@ -46,9 +53,15 @@ class Denoiser(nn.Module):
             raise ValueError(f"conditioning must be one of {CONDITIONING}, got {conditioning!r}")
         if preconditioning not in PRECONDITIONING:
             raise ValueError(f"preconditioning must be one of {PRECONDITIONING}, got {preconditioning!r}")
+        if not isinstance(network, Network):
+            raise ValueError(
+                f"{type(network).__name__} must have image_channels, multiple and conditions, see "
+                "diracdiff.models.Network"
+            )
         self.network, self.noise = network, noise
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
-        self.incremental = getattr(network, "conditions", 1) == 2
+        self.incremental = network.conditions == 2
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, y: Tensor, t: Tensor, s: Tensor | None = None) -> Tensor:
         """x_hat, (B, C, H, W), for y (B, C, H, W) and t () or (B,); with an incremental network A_s(x), s < t.
@@ -84,26 +97,11 @@ class Denoiser(nn.Module):
             total = (sigma**2 + DATA_STD**2).sqrt()
             skip, scale = (DATA_STD / total) ** 2, sigma * DATA_STD / total
             centred = y - DATA_MEAN
-            output = self.network(centred / per_image(total, y), level)
+            output = self._predict(centred / per_image(total, y), level)
             return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * output
-        output = self.network(y, level)
+        output = self._predict(y, level)
         return y + output if self.residual else output
 
-
-class Padded:
-    """A denoiser for images of any size: pads by reflection to a multiple, denoises, crops back.
-
-    Args:
-        denoiser: maps (y, t), or (y, t, s), to images.
-        multiple: height and width that the denoiser needs are multiples of this.
-    """
-
-    def __init__(self, denoiser: Callable[[Tensor, Tensor], Tensor], multiple: int):
-        self.denoiser, self.multiple = denoiser, multiple
-
-    def __call__(self, y: Tensor, *times: Tensor) -> Tensor:
-        height, width = y.shape[-2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
-        mode = "reflect" if bottom < height and right < width else "replicate"
-        padded = F.pad(y, (0, right, 0, bottom), mode=mode)
-        return self.denoiser(padded, *times)[..., :height, :width]
+    def _predict(self, images: Tensor, level: Tensor) -> Tensor:
+        multiple = self.network.multiple
+        return on_multiples(lambda padded: self.network(padded, level), images, multiple)

@@ -14,7 +14,7 @@ class DnCNN(nn.Module):
         channels: of the layers between.
     """
 
-    image_channels = 3
+    image_channels, multiple, conditions = 3, 1, 1
 
     def __init__(self, depth: int = 17, channels: int = 64):
         super().__init__()

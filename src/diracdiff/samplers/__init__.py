@@ -1,30 +1,42 @@
 """The reverse process: one loop over time that yields its states, and the choices it is made of."""
 
+from diracdiff.samplers.euler import Euler
 from diracdiff.samplers.grid import AdaptiveGrid, PowerGrid, UniformGrid
 from diracdiff.samplers.guidance import Guidance
+from diracdiff.samplers.heun import Heun
 from diracdiff.samplers.increment import (
     ExactLookBack,
+    Increment,
     LookAhead,
     LookBack,
-    PredictedIncrement,
+    NetworkIncrement,
     SmallLookAhead,
     SmallLookBack,
 )
 from diracdiff.samplers.noise import ImageNoise
-from diracdiff.samplers.reverse import ReverseSampler, State
+from diracdiff.samplers.sampler import ReverseSampler
+from diracdiff.samplers.step import Step
+from diracdiff.samplers.walk import OUTPUTS, Prediction, State, Walk
 
 __all__ = [
+    "OUTPUTS",
     "AdaptiveGrid",
+    "Euler",
     "ExactLookBack",
     "Guidance",
+    "Heun",
     "ImageNoise",
+    "Increment",
     "LookAhead",
     "LookBack",
+    "NetworkIncrement",
     "PowerGrid",
-    "PredictedIncrement",
+    "Prediction",
     "ReverseSampler",
     "SmallLookAhead",
     "SmallLookBack",
     "State",
+    "Step",
     "UniformGrid",
+    "Walk",
 ]

@@ -26,7 +26,7 @@ class PowerGrid:
 
     def __init__(self, exponent: float):
         if not 0 < exponent < float("inf"):
-            raise ValueError(f"sampler.grid.exponent must be positive, got {exponent}")
+            raise ValueError(f"exponent must be positive, got {exponent}")
         self.exponent = float(exponent)
 
     def __call__(self, u: float) -> float:

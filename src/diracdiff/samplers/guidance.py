@@ -41,3 +41,7 @@ class Guidance:
         else:
             eta = self.step / per_image(residual.detach().sqrt().clamp(min=1e-12), y)
         return -eta * gradient
+
+
+def no_guidance() -> None:
+    """None: what a configuration says that wants no guidance, whatever the checkpoint's."""

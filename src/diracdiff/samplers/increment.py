@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diracdiff.degradations import Degradation
 
@@ -20,7 +20,9 @@ class Increment(ABC):
     """An estimate of R."""
 
     @abstractmethod
-    def __call__(self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
         """R, (B, C, H, W); `degraded` is A_t(x_hat)."""
 
     def check(self, smallest: float) -> None:  # noqa: B027
@@ -30,14 +32,18 @@ class Increment(ABC):
 class LookAhead(Increment):
     """A_s(x_hat) - A_t(x_hat) (Eq. 13)."""
 
-    def __call__(self, degradation, x_hat, degraded, t, s, y):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
         return degradation(x_hat, s) - degraded
 
 
 class LookBack(Increment):
     """A_t(x_hat) - A_{t+dt}(x_hat), dt = t - s (Eq. 34)."""
 
-    def __call__(self, degradation, x_hat, degraded, t, s, y):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
         if 2 * t - s > 1 + 1e-9:
             return degradation(x_hat, s) - degraded
         return degraded - degradation(x_hat, min(1.0, 2 * t - s))
@@ -52,13 +58,13 @@ class _Small(Increment):
 
     def __init__(self, delta: float):
         if not 0 < delta <= 1:
-            raise ValueError(f"sampler.increment.delta must lie in (0, 1], got {delta}")
+            raise ValueError(f"delta must lie in (0, 1], got {delta}")
         self.delta = float(delta)
 
     def check(self, smallest: float) -> None:
         if self.delta > smallest + 1e-9:
             raise ValueError(
-                f"sampler.increment.delta must not exceed the walk's smallest step, {smallest:.4g}, got {self.delta}: "
+                f"the increment's delta must not exceed the walk's smallest step, {smallest:.4g}, got {self.delta}: "
                 "lower it or take fewer steps"
             )
 
@@ -66,14 +72,18 @@ class _Small(Increment):
 class SmallLookAhead(_Small):
     """(dt / delta) [A_{t-delta}(x_hat) - A_t(x_hat)] (Eq. 32)."""
 
-    def __call__(self, degradation, x_hat, degraded, t, s, y):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
         return (t - s) / self.delta * (degradation(x_hat, max(0.0, t - self.delta)) - degraded)
 
 
 class SmallLookBack(_Small):
     """(dt / delta) [A_t(x_hat) - A_{t+delta}(x_hat)] (Eq. 36)."""
 
-    def __call__(self, degradation, x_hat, degraded, t, s, y):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
         if t + self.delta > 1 + 1e-9:
             return (t - s) / self.delta * (degradation(x_hat, t - self.delta) - degraded)
         return (t - s) / self.delta * (degraded - degradation(x_hat, min(1.0, t + self.delta)))
@@ -82,23 +92,30 @@ class SmallLookBack(_Small):
 class ExactLookBack(Increment):
     """-dt dA_t/dt(x_hat), the limit of small look-back: one forward-mode derivative."""
 
-    def __call__(self, degradation, x_hat, degraded, t, s, y):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
         # One time per image: in float32, forward mode turns tangents of shape () into float64.
         time = x_hat.new_full((len(x_hat),), t)
         _, derivative = torch.func.jvp(lambda u: degradation(x_hat, u), (time,), (torch.ones_like(time),))
         return (s - t) * derivative
 
 
-class PredictedIncrement(Increment):
+class NetworkIncrement(Increment):
     """A_s(x) as a second network predicts it from y_t, minus A_t(x_hat).
 
     Args:
-        predictor: maps (y_t, t, s), times (), to A_s(x), (B, C, H, W).
+        denoiser: an incremental reconstruction network: maps (y_t, t, s), times (), to A_s(x), (B, C, H, W). As an
+            `nn.Module` it follows the iterates to their device, and a checkpoint of its restorer carries it.
     """
 
-    def __init__(self, predictor: Callable[[Tensor, Tensor, Tensor], Tensor]):
-        self.predictor = predictor
+    def __init__(self, denoiser: Callable[[Tensor, Tensor, Tensor], Tensor]):
+        self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
 
-    def __call__(self, degradation, x_hat, degraded, t, s, y):
+    def __call__(
+        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
+        if isinstance(self.denoiser, nn.Module):
+            self.denoiser.to(y.device)
         time, later = (torch.tensor(v, dtype=y.dtype, device=y.device) for v in (t, s))
-        return self.predictor(y, time, later).to(y.dtype) - degraded
+        return self.denoiser(y, time, later).to(y.dtype) - degraded

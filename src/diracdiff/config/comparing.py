@@ -1,0 +1,68 @@
+"""The methods of a comparison."""
+
+from functools import partial
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from diracdiff.baselines import Baseline, DiffUNetPrior, Prior, Regression, load_prior
+from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
+from diracdiff.comparison.contenders import Contender, Dirac, Method
+from diracdiff.config.build import build
+from diracdiff.errors import UserError
+from diracdiff.restorer import Restorer
+from diracdiff.storage import to_recipe
+
+
+def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[Contender]:
+    """The methods of a comparison in the order of the table, Dirac, `restorer`, last.
+
+    Raises:
+        UserError: if a method lacks a network, or a network was trained for another problem.
+    """
+    prior = _build_prior(cfg, restorer, device)
+    contenders: list[Contender] = []
+    for name, node in (cfg.get("baseline") or {}).items():
+        plain = OmegaConf.to_container(node, resolve=True)
+        method = build(node.method)
+        for network in networks(method):
+            check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
+            if isinstance(method, Regression):
+                check_same_problem(restorer, network, f"regression={method.checkpoint}")
+        files = files_in([plain["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
+        make, search = partial(build_method, node, device), plain.get("search") or {}
+        contenders.append(Method(name, make, search, [plain["method"], *files], restorer.process, prior, cfg.seed))
+    search = OmegaConf.to_container(cfg.dirac, resolve=True)["search"] or {}
+    return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
+
+
+def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | None:
+    if cfg.prior is not None and cfg.guided_diffusion is not None:
+        raise UserError("give prior=… or guided_diffusion=…, not both: one prior serves all methods of a table")
+    if cfg.guided_diffusion is not None:
+        prior, size = DiffUNetPrior(cfg.guided_diffusion, device), restorer.image_size
+        if size != prior.image_size:
+            raise UserError(
+                f"guided_diffusion={cfg.guided_diffusion} is for images of {prior.image_size} px, the checkpoint for "
+                f"{size} px: train a prior with task=prior"
+            )
+        return prior
+    if cfg.prior is None:
+        return None
+    trained = load_prior(cfg.prior, device, cfg.trust)
+    check_same_images(restorer, trained.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
+    return trained
+
+
+def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Baseline:
+    """A comparison method with some of its arguments changed."""
+    method: Baseline = build(node.method, **setting)
+    for network in networks(method):
+        network.to(device)
+    return method
+
+
+def networks(method: Baseline) -> list[Restorer]:
+    """The networks that a method has brought with it."""
+    found = [getattr(part, "restorer", None) for part in (method, method.denoiser)]
+    return [restorer for restorer in found if isinstance(restorer, Restorer)]

@@ -1,0 +1,98 @@
+"""The process, the restorer and its sampler."""
+
+import math
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from diracdiff.config.build import build, made
+from diracdiff.degradations import Degradation, LinearSeverity
+from diracdiff.errors import UserError
+from diracdiff.models import Denoiser
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer
+from diracdiff.samplers import OUTPUTS, ReverseSampler
+
+
+def build_process(cfg: DictConfig) -> StochasticDegradation:
+    """The stochastic degradation process of the task, its schedule and the data set's image size.
+
+    Raises:
+        UserError: if the schedule's severity does not begin and end where the task's does.
+    """
+    severity = build(cfg.schedule.severity)
+    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    asked = cfg.task.get("severity")
+    if severity is not None and asked is not None:
+        ends = severity(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        if not torch.allclose(ends, torch.tensor(list(asked), dtype=torch.float64), rtol=1e-6):
+            raise UserError(
+                f"task.severity={list(asked)} has no effect, because the schedule's table runs from "
+                f"{ends[0].item():g} to {ends[1].item():g}: add schedule=linear, or leave task.severity out"
+            )
+    return StochasticDegradation(degradation, build(cfg.schedule.noise))
+
+
+def build_straight(cfg: DictConfig) -> Degradation:
+    """The task's degradation with the straight line between the ends of its severity.
+
+    Raises:
+        UserError: if the task has no such ends.
+    """
+    ends = OmegaConf.to_container(cfg.task).get("severity")
+    numbers = isinstance(ends, list) and all(type(end) in (int, float) and math.isfinite(end) for end in ends)
+    if not numbers or len(ends) != 2:
+        raise UserError(
+            f"task={cfg.task.name} has no one severity parameter to schedule: task.severity must be two numbers, "
+            f"its values at t = 0 and t = 1, got {ends}"
+        )
+    severity = made("task.severity", LinearSeverity, *ends)
+    return build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+
+
+def build_restorer(cfg: DictConfig) -> Restorer:
+    """The restorer, untrained.
+
+    Raises:
+        UserError: if the network cannot take images of the data set's size.
+    """
+    if cfg.task.predict not in ("clean", "increment"):
+        raise UserError(f"task.predict must be clean or increment, got {cfg.task.predict!r}")
+    process = build_process(cfg)
+    network = build(cfg.model.network, **({"conditions": 2} if cfg.task.predict == "increment" else {}))
+    told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
+    denoiser = made("model", Denoiser, network, process.noise, **told)
+    size, multiple = cfg.dataset.image_size, network.multiple
+    if size % multiple:
+        raise UserError(f"dataset.image_size must be a multiple of {multiple} for this model, got {size}")
+    sampler = build(cfg.sampler)
+    return made("config", Restorer, process, denoiser, sampler, seed=cfg.seed, name=cfg.task.name, take=cfg.take)
+
+
+def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
+    """The sampler that `cfg` describes: a whole one, or the current one with the parts that are not null changed.
+
+    Raises:
+        UserError: if the parts do not fit.
+    """
+    if "_target_" in cfg:
+        whole: ReverseSampler = build(cfg)
+        return whole
+    given = {str(key): node for key, node in cfg.items() if node is not None}
+    parts = {key: build(node) if isinstance(node, DictConfig) else node for key, node in given.items()}
+    changed: ReverseSampler = made("sampler", current.replace, **parts)
+    return changed
+
+
+def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
+    """A checkpoint's restorer with the sampler, the output and the seed of a command.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
+    restorer.seed = cfg.seed
+    if cfg.take not in (None, *OUTPUTS):
+        raise UserError(f"take must be one of {OUTPUTS} or null, got {cfg.take!r}")
+    restorer.take = restorer.take if cfg.take is None else cfg.take
+    return restorer

@@ -1,0 +1,85 @@
+"""The module, its data and metrics, and the trainer."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import CSVLogger
+
+from diracdiff.config.build import build, made
+from diracdiff.errors import UserError
+from diracdiff.evaluation import Metric
+from diracdiff.restorer import Restorer
+from diracdiff.training.datamodule import ImageDataModule
+from diracdiff.training.module import RestorerModule
+
+
+def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
+    """The Lightning shell of a restorer, with the configured loss, optimiser and metrics."""
+    metrics = build_metrics(cfg)
+    loss, optimization = build(cfg.loss), build(cfg.optimizer)
+    return made("task.times", RestorerModule, restorer, loss, optimization, metrics, tuple(cfg.task.times))
+
+
+def build_metrics(cfg: DictConfig) -> list[Metric]:
+    """The metrics, in the order of every table, but for those that are switched off."""
+    built = [build(node) for node in cfg.metrics.values()]
+    return [metric for metric in built if metric is not None]
+
+
+def build_data(cfg: DictConfig) -> ImageDataModule:
+    """The data module of the data set."""
+    return made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
+
+
+def build_trainer(cfg: DictConfig) -> pl.Trainer:
+    """The trainer with its loggers and callbacks.
+
+    Raises:
+        UserError: if the training would end before its first validation, which finds the stopping times.
+    """
+    epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
+    if not isinstance(epochs, int | None) or not isinstance(every, int | None):
+        raise UserError(
+            f"trainer.max_epochs and trainer.check_val_every_n_epoch must be integers, got {epochs!r} and {every!r}"
+        )
+    if epochs is not None and every is not None and 0 <= epochs < every:
+        raise UserError(
+            f"training would never validate: set trainer.check_val_every_n_epoch (now {every}) to at most "
+            f"trainer.max_epochs (now {epochs})"
+        )
+    return _trainer(
+        cfg,
+        logger=[build(node) for node in (cfg.logger or {}).values()],
+        callbacks=[build(node) for node in (cfg.callbacks or {}).values()],
+        default_root_dir=cfg.run_dir,
+    )
+
+
+def log_composed(cfg: DictConfig, trainer: pl.Trainer) -> None:
+    """Tell every logger that shows settings the composed configuration."""
+    for logger in trainer.loggers:
+        if not isinstance(logger, CSVLogger):
+            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+
+
+def build_tester(cfg: DictConfig) -> pl.Trainer:
+    """A trainer that only evaluates: writes nothing."""
+    return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
+
+
+def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
+    trainer: pl.Trainer = build(
+        cfg.trainer,
+        precision=precision,
+        # Guidance needs gradients in validation, which inference mode forbids; samplers switch them off themselves.
+        inference_mode=False,
+        # The data module gives every process its own part.
+        use_distributed_sampler=False,
+        **arguments,
+    )
+    return trainer

@@ -1,0 +1,111 @@
+"""LPIPS, learned perceptual image patch similarity."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diracdiff.errors import UserError, warn
+from diracdiff.evaluation.metric import ImageMetric, Metric, Missing, Reference
+from diracdiff.storage.downloads import download_timeout, first_line
+
+BACKBONES = {
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+}
+"""The file of weights of each backbone."""
+
+SMALLEST = {"squeeze": 17, "alex": 31, "vgg": 16}
+"""Images that pass a backbone, in pixels a side."""
+
+
+class LPIPS(ImageMetric):
+    """LPIPS (Zhang et al. 2018) of clipped images.
+
+    It is named by its backbone, `lpips_squeeze` say, because values of different backbones do not compare.
+
+    Args:
+        backbone: "squeeze", "alex" or "vgg" (the paper's).
+
+    Raises:
+        UserError: if there is no such backbone, or its weights are missing and cannot be downloaded.
+    """
+
+    title, higher_is_better = "LPIPS", False
+    target, abbreviation, depends_on = "lpips", "PO", "the backbone of LPIPS"
+
+    def __init__(self, backbone: str = "squeeze"):
+        check_backbone(backbone)
+        self.backbone, self.name = backbone, f"lpips_{backbone}"
+        self._network = load_lpips(backbone)
+
+    @classmethod
+    def if_available(cls, backbone: str | None) -> Metric | None:
+        """The metric; None where no backbone is asked for; `Missing`, with one warning, where its weights are missing.
+
+        Raises:
+            UserError: if there is no such backbone.
+        """
+        if backbone is None:
+            return None
+        check_backbone(backbone)
+        return _available(backbone, torch.hub.get_dir())
+
+    @property
+    def label(self) -> str:
+        return f"LPIPS ({self.backbone}), lower is better"
+
+    def check_size(self, side: int) -> None:
+        if side < SMALLEST[self.backbone]:
+            raise UserError(
+                f"LPIPS with the backbone {self.backbone} needs images of at least {SMALLEST[self.backbone]} pixels a "
+                f"side, got {side}: use larger ones, or lpips=null"
+            )
+
+    def measure(self, images: Tensor, reference: Reference) -> Tensor:
+        network = self._network.to(images.device)
+        values: Tensor = network(images.clamp(0, 1), reference.clean.float(), normalize=True)
+        return values.flatten()
+
+
+def check_backbone(backbone: str) -> None:
+    """Raise UserError unless there is such a backbone."""
+    if backbone not in BACKBONES:
+        raise UserError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
+
+
+@functools.cache
+def _available(backbone: str, folder: str) -> Metric:
+    """One for each folder of weights, so that there is one warning."""
+    try:
+        return LPIPS(backbone)
+    except UserError as error:
+        warn(f"LPIPS is left out: {error}. Without LPIPS there is no t_PO.")
+        return Missing(LPIPS, f"lpips_{backbone}")
+
+
+def load_lpips(backbone: str) -> Any:
+    """The LPIPS network with a backbone of BACKBONES, frozen, for images in [-1, 1].
+
+    Raises:
+        UserError: if the backbone's weights are missing and cannot be downloaded.
+    """
+    from lpips import LPIPS as Network
+
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), download_timeout():
+            warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
+            network = Network(net=backbone, verbose=False)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the weights of LPIPS' backbone {backbone!r} are missing and cannot be downloaded ({first_line(error)}). "
+            f"Connect once, or copy {BACKBONES[backbone]} into {torch.hub.get_dir()}/checkpoints"
+        ) from error
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,180 @@
+"""Pictures that tell how a training or an evaluation went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diracdiff.degradations import LinearSeverity, TabulatedSeverity
+from diracdiff.evaluation.evaluation import Gallery
+from diracdiff.evaluation.metric import Metric, Row
+from diracdiff.evaluation.stops import TARGETS, Stop
+from diracdiff.samplers.sampler import TOLERANCE
+from diracdiff.storage.files import save_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRADEOFF_CSV = "tradeoff.csv"
+INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
+COLOURS = (DISTORTION, PERCEPTION)
+HEAT_MAP_TOP = 0.1
+"""Standard deviation, in units of the [0, 1] range, that is the brightest in a map of uncertainty."""
+MEANING = {"mean": "denoised image", "iterate": "iterate"}
+
+
+def heat_map(std: Tensor) -> NDArray[np.uint8]:
+    """A map of standard deviations, (H, W), as colours, uint8 (H, W, 3): black is 0, white HEAT_MAP_TOP and above."""
+    from matplotlib import colormaps
+
+    colours = colormaps["inferno"]((std / HEAT_MAP_TOP).clamp(0, 1).numpy())[..., :3]
+    return np.asarray((colours * 255).round(), dtype=np.uint8)
+
+
+def gallery_grid(gallery: Gallery, columns: int = 8) -> Tensor:
+    """Images of a validation as one picture, (3, H, W), uint8: clean, measurement, then x_hat as t falls."""
+    means, iterates = (by_time(gallery, output) for output in ("mean", "iterate"))
+    times = list(means)
+    chosen = np.unique(np.linspace(0, len(times) - 1, columns).round().astype(int))
+    shown = [gallery["clean"], iterates[max(iterates)], *(means[times[i]] for i in chosen)]
+    return torch.cat([torch.cat(list(images), dim=1) for images in shown], dim=2)
+
+
+def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
+    """The pictures of an output by time, in the order of the walk."""
+    return {key[0]: images for key, images in gallery.items() if isinstance(key, tuple) and key[1] == output}
+
+
+def draw_tradeoff(
+    path: str | Path,
+    curve: Sequence[Row],
+    stops: Mapping[str, Stop | None],
+    metrics: Sequence[Metric],
+    title: str,
+) -> None:
+    """Draw the metrics that t_DO and t_PO are picked by over t, time running from the measurement at the left.
+
+    Args:
+        path: of the PNG.
+        curve: rows as `Records.curve` makes them.
+        stops: of the targets, which are marked.
+        metrics: those that were measured.
+        title: of the picture.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    left = figure.subplots()
+    handles: list[Any] = []
+    shown = [metric for metric in metrics if metric.abbreviation][:2]
+    for metric, axis, colour in zip(shown, (left, left.twinx() if len(shown) > 1 else left), COLOURS, strict=False):
+        for output, style in (("mean", "-"), ("iterate", ":")):
+            rows = [row for row in curve if row["output"] == output]
+            name = f"{metric.title} of the {MEANING[output]}"
+            values = [r[metric.name] for r in rows]
+            handles += axis.plot([r["t"] for r in rows], values, style, color=colour, label=name)
+        best = stops.get(str(metric.target))
+        if best is not None:
+            where = f"t_{metric.abbreviation}: best {metric.title}, {MEANING[best.output]}, t = {best.t:.2f}"
+            handles.append(axis.axvline(best.t, color=colour, linestyle="--", linewidth=1, label=where))
+        axis.set_ylim(*_limits(curve, metric))
+        axis.set_ylabel(metric.label, color=colour)
+        axis.tick_params(axis="y", labelcolor=colour)
+    left.set_xlim(1.01, -0.01)
+    left.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
+    left.set_title(title, fontsize=11, color=INK)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def _limits(curve: Sequence[Row], metric: Metric) -> tuple[float, float]:
+    """The range of x_hat and of the best iterate: bad iterates would flatten the curve of x_hat."""
+    iterates = [row for row in curve if row["output"] == "iterate"]
+    shown = [float(row[metric.name]) for row in curve if row["output"] == "mean"]
+    shown.append(float(metric.best(iterates)[metric.name]))
+    margin = 0.05 * (max(shown) - min(shown)) + 1e-6
+    return min(shown) - margin, max(shown) + margin
+
+
+def draw_consistency(path: str | Path, curve: Sequence[Row], title: str) -> None:
+    """Draw the distance of x_hat from the measurement over t, in units of the measurement's noise (paper, Fig. 4)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    axis = figure.subplots()
+    rows = [row for row in curve if row["output"] == "mean"]
+    axis.plot([r["t"] for r in rows], [r["consistency"] for r in rows], color=DISTORTION, label="x_hat")
+    axis.axhline(1.0, color=MUTED, linestyle="--", linewidth=1, label="noise floor")
+    axis.set_xlim(1.01, -0.01)
+    axis.set_ylim(0, max(1.2, 1.1 * max(r["consistency"] for r in rows)))
+    axis.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
+    axis.set_ylabel("||y - A(x_hat)|| / (sqrt(n) sigma)")
+    axis.set_title(f"data consistency, {title}", fontsize=11, color=INK)
+    axis.legend(frameon=False, fontsize=8)
+    save_figure(figure, path)
+
+
+def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, Stop | None], rows: int = 6) -> None:
+    """Draw clean, measurement, one-shot, DO, PO and the iterate at t = 0 of a few images, one row each."""
+    from matplotlib.figure import Figure
+
+    pictures = {output: by_time(gallery, output) for output in ("mean", "iterate")}
+
+    def at(stop: Stop) -> Tensor:
+        times = pictures[stop.output]
+        return times[min((t for t in times if t >= stop.t - TOLERANCE), default=max(times))]
+
+    start, end = max(pictures["iterate"]), min(pictures["iterate"])
+    named = [(metric.abbreviation, stops.get(target)) for target, metric in TARGETS.items() if metric.abbreviation]
+    columns: list[tuple[str, Tensor | None]] = [
+        ("clean", gallery["clean"]),
+        ("measurement", pictures["iterate"][start]),
+        (f"one-shot, t = {start:g}", pictures["mean"][start]),
+        *((f"{name}, t = {stop.t:.2f}", at(stop)) if stop else (f"{name}: unknown", None) for name, stop in named),
+        (f"iterate, t = {end:.0f}", pictures["iterate"][end]),
+    ]
+    rows = min(rows, len(gallery["clean"]))
+    figure = Figure(figsize=(1.7 * len(columns), 1.75 * rows + 0.2), layout="constrained")
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for j, (name, images) in enumerate(columns):
+        axes[0, j].set_title(name, fontsize=9, color=INK)
+        for i in range(rows):
+            axes[i, j].axis("off")
+            if images is not None:
+                axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
+    save_figure(figure, path)
+
+
+def draw_schedule(
+    path: str | Path, table: TabulatedSeverity, linear: LinearSeverity, title: str, what: str = "severity"
+) -> None:
+    """Draw a scheduled severity over t, its points marked, and the linear schedule (paper, Fig. 7)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [linear.start, linear.end], "--", color=MUTED, linewidth=1, label="linear")
+    label = f"greedy, {len(table.times) - 2} points placed"
+    axis.plot(table.times, table.values, "-o", color=DISTORTION, linewidth=1, markersize=2.5, label=label)
+    axis.set_xlim(-0.01, 1.01)
+    axis.set_xlabel("time t: clean at 0, the measurement at 1")
+    axis.set_ylabel("severity parameter" if what == "severity" else "time of the walk")
+    axis.set_title(title, fontsize=11, color=INK)
+    axis.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(110)
+    canvas.draw()
+    save_pixels(path, np.asarray(canvas.buffer_rgba())[..., :3])

@@ -1,0 +1,70 @@
+"""What an evaluation leaves in its folder: records, curve, summary, tables and pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diracdiff.evaluation.evaluation import Evaluation
+from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
+from diracdiff.evaluation.stops import Stop
+from diracdiff.evaluation.summary import summary_of, write_summary
+from diracdiff.evaluation.tables import print_summary, write_tables
+from diracdiff.storage.files import check_not_input, check_output, write_rows
+
+TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
+PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
+
+
+def check_report(folder: Path, tuned: str | None, checkpoint: str, overwrite: bool) -> None:
+    """Refuse, before any work, an output that cannot be written or would replace something.
+
+    Args:
+        folder: of the report.
+        tuned: path of the checkpoint that is to be written, or None.
+        checkpoint: path of the one that is read.
+        overwrite: whether an earlier report, and `tuned`, may be replaced.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    check_output(folder, [folder / name for name in (*TABLES, *PICTURES)], overwrite)
+    if tuned:
+        check_not_input("tuned", tuned, "checkpoint", checkpoint)
+        check_output(Path(tuned).parent, [Path(tuned)], overwrite)
+
+
+def report(
+    folder: Path,
+    evaluation: Evaluation,
+    stops: Mapping[str, Stop | None],
+    extra: Stop | None,
+    title: str,
+    same: dict[str, Any],
+) -> list[str]:
+    """Write all files and print the summary.
+
+    Args:
+        folder: for the files.
+        evaluation: that was finished.
+        stops: of the targets.
+        extra: a further stop, the row "target".
+        title: of tables and pictures.
+        same: see `summary_of`.
+
+    Returns:
+        The names of the files.
+    """
+    curve, metrics = evaluation.curve, evaluation.metrics
+    write_rows(folder / "images.csv", evaluation.records.rows)
+    write_rows(folder / "curve.csv", curve)
+    summary = summary_of(evaluation, stops, extra, **same)
+    write_summary(folder / "evaluation.json", summary)
+    write_tables(folder, summary, metrics, title)
+    draw_tradeoff(folder / "tradeoff.png", curve, stops, metrics, title)
+    drawn = ["tradeoff.png", "samples.png"]
+    if "consistency" in curve[0]:
+        draw_consistency(folder / "consistency.png", curve, title)
+        drawn.insert(1, "consistency.png")
+    draw_samples(folder / "samples.png", evaluation.gallery, stops)
+    print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
+    return [*TABLES, *drawn]

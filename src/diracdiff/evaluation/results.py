@@ -1,0 +1,73 @@
+"""From the states of a walk to measured results: what every stopping time would give."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diracdiff.evaluation.metric import Metric, Reference, image_metrics
+from diracdiff.samplers import State
+
+
+@dataclass(frozen=True)
+class Result:
+    """One restoration of a batch.
+
+    Attributes:
+        images: (B, C, H, W), not clipped.
+        nfe: network calls per image.
+        seconds: per image.
+        t: where the walk stops; None for methods that do not walk.
+        output: "mean" or "iterate" of the walk's state; empty for methods that do not walk.
+    """
+
+    images: Tensor
+    nfe: int
+    seconds: float
+    t: float | None = None
+    output: str = ""
+
+    @property
+    def stop(self) -> str:
+        """The stop in words, "mean t=0.35" say; empty for methods that do not walk."""
+        return "" if self.t is None else f"{self.output} t={self.t:g}"
+
+
+def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:
+    """Everything that a walk could stop with: x_hat where it is fresh, and the iterate.
+
+    The seconds are those that the walk took up to there, without those of the reader.
+
+    Args:
+        states: the reverse process of a batch.
+        like: images of the batch, (B, C, H, W), on its device.
+    """
+    elapsed, began = 0.0, clock(like)
+    for state in states:
+        before, elapsed = elapsed, elapsed + clock(like) - began
+        for output in ("mean", "iterate") if state.fresh else ("iterate",):
+            seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
+            yield Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
+        began = clock(like)
+
+
+def measured(
+    results: Iterable[Result], reference: Reference, metrics: Sequence[Metric]
+) -> Iterator[tuple[Result, dict[str, Tensor]]]:
+    """Compare results with their reference.
+
+    Yields:
+        The result and {metric: (B,)} with every metric of single images.
+    """
+    of_images = image_metrics(metrics)
+    for result in results:
+        yield result, {metric.name: metric(result.images, reference) for metric in of_images}
+
+
+def clock(images: Tensor) -> float:
+    """Seconds on a clock that only moves on when the device of `images` has done its work."""
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter()

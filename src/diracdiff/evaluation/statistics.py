@@ -1,0 +1,38 @@
+"""Means over images, and how sure they are."""
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+RESAMPLES = 2000
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean, summed exactly, so that it does not depend on the order."""
+    return math.fsum(values) / len(values)
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap confidence interval of the mean, bias-corrected and accelerated (BCa; Efron 1987).
+
+    Of paired differences, one per image, it is the paired interval. Values that are all equal have an interval of no
+    width. NaN where a value is not finite.
+    """
+    from scipy.stats import bootstrap
+
+    sample = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(sample).all():
+        return math.nan, math.nan
+    if np.ptp(sample) == 0:
+        return float(sample[0]), float(sample[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of degenerate resamples, which is dealt with below
+        found = bootstrap(
+            (sample,), np.mean, n_resamples=RESAMPLES, method="BCa", vectorized=True, rng=np.random.default_rng(seed)
+        ).confidence_interval
+    low, high = float(found.low), float(found.high)
+    if math.isnan(low) or math.isnan(high):  # nearly equal values: no acceleration can be estimated
+        return float(sample.min()), float(sample.max())
+    return low, high

@@ -1,0 +1,97 @@
+"""A summary as a table: on the console, in Markdown and in LaTeX."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from diracdiff.evaluation.metric import Metric
+from diracdiff.evaluation.stops import TARGETS
+from diracdiff.evaluation.summary import Summary
+from diracdiff.storage.files import write_atomically
+
+OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
+NAMES = {
+    "measurement": "measurement",
+    "one_shot": "one-shot",
+    **{metric.stop_key(): metric.stop_title() for metric in TARGETS.values()},
+    "target": "target",
+}
+"""The rows of a table, by the keys of a summary."""
+
+
+def table_rows(summary: Summary, metrics: Sequence[Metric]) -> list[list[str]]:
+    """A summary as text: the stop, t, output, calls, seconds and the metrics, a row per stop."""
+    rows = []
+    for key, name in NAMES.items():
+        if key in summary:
+            row = summary[key] or {}
+            cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), cell(row.get("nfe"), 0)]
+            values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
+            rows.append([name, *cells, cell(row.get("seconds"), 3), *values])
+    return rows
+
+
+def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], title: str) -> None:
+    """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
+    header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
+    rows = table_rows(summary, metrics)
+    for row, key in zip(rows, [key for key in NAMES if key in summary], strict=True):
+        for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
+            ends = (summary[key] or {}).get("interval", {}).get(metric.name)
+            row[i] += f" [{', '.join(cell(end, metric.digits) for end in ends)}]" if ends else ""
+    note = (
+        f"{title}; n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps. In brackets: 95 % bootstrap "
+        "confidence intervals (BCa) over the images. consistency: distance from the measurement, in its noise level."
+    )
+    write_markdown_and_latex(folder / "table", header, rows, note)
+
+
+def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]], note: str) -> None:
+    """Write a table of text, with a note, as `path`.md and `path`.tex; the first column is flush left."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
+    write_atomically(path.with_suffix(".md"), "\n".join([*lines, "", note, ""]).encode())
+    body = [" & ".join(_latex(cell) for cell in cells) + r" \\" for cells in (header, *rows)]
+    columns = "l" + "r" * (len(header) - 1)
+    lines = [
+        f"% {note}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\hline",
+        body[0],
+        r"\hline",
+        *body[1:],
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    write_atomically(path.with_suffix(".tex"), "\n".join([*lines, ""]).encode())
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"([_%&#])", r"\\\1", text).replace("–", "--")
+
+
+def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> None:
+    """Print the rows of a summary as a table; "calls" are those of the network, per image."""
+    header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
+    print_table(header, table_rows(summary, metrics), title, "calls: network calls per image")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:
+    """Print a table of text; the first column is flush left."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(header[0])
+    for column in header[1:]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    table.caption, table.caption_justify = caption, "left"
+    console = Console()
+    console.width = max(console.width, 14 * len(table.columns))
+    console.print(table)
+
+
+def cell(value: float | None, places: int) -> str:
+    """A number in a table."""
+    return "–" if value is None else f"{value:.{places}f}"

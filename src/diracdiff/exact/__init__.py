@@ -1,0 +1,15 @@
+"""What is known in closed form: denoisers that are exactly right, Gaussian images, and a bench for samplers."""
+
+from diracdiff.exact.bench import Calibration, GaussianBench, LateNoise
+from diracdiff.exact.gaussian_prior import GaussianPrior
+from diracdiff.exact.oracles import FiniteDataOracle, GaussianFieldOracle, GaussianOracle
+
+__all__ = [
+    "Calibration",
+    "FiniteDataOracle",
+    "GaussianBench",
+    "GaussianFieldOracle",
+    "GaussianOracle",
+    "GaussianPrior",
+    "LateNoise",
+]

@@ -1,0 +1,80 @@
+"""How clean images become degraded ones: the one place where images meet the process and the noise that is theirs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diracdiff.process import StochasticDegradation
+from diracdiff.samplers.noise import ImageNoise
+from diracdiff.seeds import image_seed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A batch of measurements.
+
+    Attributes:
+        y: the measurements, (B, C, H, W).
+        t: their time.
+        seeds: of each image's noise.
+        noise: the streams that the measurements' noise was drawn from; a walk goes on with them.
+    """
+
+    y: Tensor
+    t: float
+    seeds: list[int]
+    noise: ImageNoise
+
+
+@torch.no_grad()
+def measure(process: StochasticDegradation, x: Tensor, names: Sequence[str], seed: int, t: float = 1.0) -> Measured:
+    """Measure images, with noise that follows from (seed, name) of each: for validation, tests and restoring.
+
+    Args:
+        process: the degradation process.
+        x: clean images in [0, 1], (B, C, H, W).
+        names: one per image.
+        seed: of the run.
+        t: time of the measurements.
+    """
+    seeds = [image_seed(seed, name) for name in names]
+    noise = ImageNoise(seeds, x.device)
+    return Measured(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise)
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Clean images, and what a network is trained on.
+
+    Attributes:
+        x: clean images, (B, C, H, W).
+        y: y_t, (B, C, H, W).
+        t: times, (B,).
+        s: earlier times, uniform in [0, t), (B,).
+    """
+
+    x: Tensor
+    y: Tensor
+    t: Tensor
+    s: Tensor
+
+
+def training_batch(
+    process: StochasticDegradation, x: Tensor, seed: int, times: tuple[float, float] = (0.0, 1.0)
+) -> TrainingBatch:
+    """Degrade images at random times, uniform in `times`, with noise: both follow from the seed.
+
+    Args:
+        process: the degradation process.
+        x: clean images in [0, 1], (B, C, H, W).
+        seed: of this batch, see `step_seed`.
+        times: range of the times, in [0, 1].
+    """
+    generator = torch.Generator(x.device).manual_seed(seed)
+    low, high = times
+    t = low + (high - low) * torch.rand(len(x), generator=generator, device=x.device)
+    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    s = t * torch.rand(len(x), generator=generator, device=x.device)
+    return TrainingBatch(x, process.sample(x, t, noise), t, s)

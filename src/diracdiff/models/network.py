@@ -1,0 +1,28 @@
+"""What a network must have to make a denoiser."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Network(Protocol):
+    """F(y, level): an image-shaped prediction from degraded images and what it is told of them.
+
+    Attributes:
+        image_channels: C.
+        multiple: height and width of its images must be multiples of this.
+        conditions: number of values that it is told: 1, the level, or 2 for an incremental reconstruction network.
+    """
+
+    image_channels: int
+    conditions: int
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+        ...
+
+    def __call__(self, y: Tensor, level: Tensor) -> Tensor:
+        """(B, C, H, W) for images y (B, C, H, W) and levels (B,), or (B, conditions)."""
+        ...

@@ -1,0 +1,157 @@
+"""The reverse process (paper, Algorithm 1): the one loop over time, as a generator of states."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Self
+
+from torch import Tensor
+
+from diracdiff.errors import UserError
+from diracdiff.process import StochasticDegradation
+from diracdiff.samplers.euler import Euler
+from diracdiff.samplers.grid import UniformGrid
+from diracdiff.samplers.guidance import Guidance
+from diracdiff.samplers.increment import Increment, LookAhead
+from diracdiff.samplers.noise import ImageNoise
+from diracdiff.samplers.step import Step
+from diracdiff.samplers.walk import OUTPUTS, Predictor, State, Walk
+
+TOLERANCE = 1e-9
+"""Of times, in which rounding must not decide."""
+
+
+class ReverseSampler:
+    """The reverse process on a grid of times.
+
+    With eta, the stochasticity, 1 it is the paper's SDE (Eq. 6) and with 0 the probability-flow ODE (Song et al. 2021,
+    Eq. 13); the marginals of y_t are the same for every eta. The network is called at the times of the grid that are
+    greater than 0, and by some steps between them.
+
+    A measurement may be milder than A_1: `start` is its time. It may have less noise than sigma_start: given its
+    `sigma`, the noise that is missing is added first.
+
+    Args:
+        steps: number of steps from `start` to t = 0; on a uniform grid the paper's dt is start / steps.
+        step: how one step is made; Euler's by default.
+        increment: estimate of the incremental reconstruction; look-ahead by default.
+        guidance: measurement guidance, or None.
+        stochasticity: eta in [0, 1].
+        start: time of the measurement, in (0, 1].
+        sigma: standard deviation of the measurement's noise in units of the [0, 1] range; None: sigma_start.
+        grid: where the times lie, see `diracdiff.samplers.grid`.
+
+    Raises:
+        ValueError: if an argument breaks its rule, or the parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        steps: int = 20,
+        step: Step | None = None,
+        increment: Increment | None = None,
+        guidance: Guidance | None = None,
+        stochasticity: float = 1.0,
+        start: float = 1.0,
+        sigma: float | None = None,
+        grid: Callable[[float], float] | None = None,
+    ):
+        if not math.isfinite(steps) or int(steps) != steps or steps < 1:
+            raise ValueError(f"steps must be an integer of at least 1, got {steps}")
+        if not 0 <= stochasticity <= 1:
+            raise ValueError(f"stochasticity must lie in [0, 1], got {stochasticity}")
+        if not 0 < start <= 1:
+            raise ValueError(f"start must lie in (0, 1], got {start}")
+        if sigma is not None and not sigma >= 0:
+            raise ValueError(f"sigma must not be negative, in units of the [0, 1] image range, got {sigma}")
+        self.steps = int(steps)
+        self.step = step if step is not None else Euler()
+        self.increment = increment if increment is not None else LookAhead()
+        self.guidance = guidance
+        self.stochasticity = float(stochasticity)
+        self.start = float(start)
+        self.sigma = None if sigma is None else float(sigma)
+        self.grid = grid if grid is not None else UniformGrid()
+        self.step.check(self.increment, self.stochasticity)
+        self.increment.check(min(t - s for t, s in pairwise(self.times())))
+
+    def replace(self, **changes: Any) -> Self:
+        """The same sampler, of the same class, with other arguments."""
+        arguments = inspect.signature(type(self)).parameters
+        return type(self)(**{name: getattr(self, name) for name in arguments} | changes)
+
+    def times(self, stop: float = 0.0) -> list[float]:
+        """The times of the walk: from `start` down to the last one that is at least `stop`."""
+        grid = [self.start * self.grid(1 - k / self.steps) for k in range(self.steps)] + [0.0]
+        return [t for t in grid if t >= min(stop, self.start) - TOLERANCE]
+
+    def states(
+        self,
+        process: StochasticDegradation,
+        denoiser: Predictor,
+        measurement: Tensor,
+        noise: ImageNoise,
+        stop: float = 0.0,
+        output: str = "mean",
+    ) -> Iterator[State]:
+        """Walk back from a measurement, as far as the reader wants.
+
+        Args:
+            process: the degradation process that made the measurement.
+            denoiser: maps (y, t), t (), to the posterior mean x_hat, (B, C, H, W).
+            measurement: y at `start`, (B, C, H, W).
+            noise: one stream per image.
+            stop: time in [0, 1] of the last state that is read; between two times of the grid, the earlier one in the
+                walk counts.
+            output: what is read there. For "iterate" the network is not called at the last state but the first.
+
+        Yields:
+            The state at every time of the grid, the measurement's first.
+
+        Raises:
+            UserError: if the measurement's sigma is more than the process has at `start`.
+            ValueError: if the stop or the output breaks its rule.
+        """
+        if not 0 <= stop <= 1:
+            raise ValueError(f"stop must lie in [0, 1], got {stop}")
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
+        guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
+        walk = Walk(process, denoiser, measurement, noise, self.increment, guidance, self.stochasticity, self.start)
+        times = self.times(stop)
+        y = self._first(process, measurement, noise)
+        for t, s in zip(times, [*times[1:], None], strict=True):
+            if walk.latest is not None and (t == 0 or (s is None and output == "iterate")):
+                yield State(t, y, walk.latest.x_hat, walk.nfe, fresh=False)
+                return
+            prediction = walk.predict(y, t)
+            yield State(t, y, prediction.x_hat, walk.nfe, fresh=True)
+            if s is not None:
+                y = self.step(walk, y, prediction, t, s)
+
+    def run(
+        self,
+        process: StochasticDegradation,
+        denoiser: Predictor,
+        measurement: Tensor,
+        noise: ImageNoise,
+        stop: float = 0.0,
+        output: str = "mean",
+    ) -> Tensor:
+        """The result at a stop, (B, C, H, W), not clipped. Arguments and errors are those of `states`."""
+        *_, last = self.states(process, denoiser, measurement, noise, stop, output)
+        return last.image(output)
+
+    def _first(self, process: StochasticDegradation, measurement: Tensor, noise: ImageNoise) -> Tensor:
+        """The measurement with as much noise as the process has at `start`."""
+        if self.sigma is None:
+            return measurement
+        known = process.sigma(self.start, measurement)
+        if self.sigma > known.max() * (1 + 1e-6):
+            raise UserError(
+                f"sigma={self.sigma} is more noise than this model knows at t = {self.start:g}, "
+                f"{known.max().item():.4g} in units of the [0, 1] range: give a smaller sigma, or a later start"
+            )
+        missing = (known**2 - self.sigma**2).clamp(min=0).sqrt()
+        return measurement + missing * noise.normal(measurement.shape[1:], measurement.dtype)

@@ -1,0 +1,99 @@
+"""Greedy scheduling: where to put a budget of points so that neighbours are alike (paper, Algorithm 2).
+
+Given a distance d between N ordered candidates, start from the two ends and, once per point of the budget, take
+the neighbours that are farthest apart and insert the candidate between them that minimises
+max(d(left, s), d(s, right)). Nothing here depends on what the candidates are: severities of a degradation, or times
+on a sampling trajectory.
+
+The cost is in d. Where it grows with separation, d(left, s) - d(s, right) grows with s and changes its sign next to
+the best s, so bisection finds it in log2(right - left) trials. m points among N candidates take about m log2(N / m)
+trials: fewer than N for the paper's 100 among 1000.
+"""
+
+import functools
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from diracdiff.degradations import TabulatedSeverity
+from diracdiff.degradations.base import Severity
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Chosen candidates.
+
+    Attributes:
+        chosen: their numbers, increasing, both ends included.
+        largest: the largest distance between neighbours.
+    """
+
+    chosen: tuple[int, ...]
+    largest: float
+
+
+def greedy(distance: Callable[[int, int], float], candidates: int, budget: int) -> Iterator[Placement]:
+    """Place points one by one: yields the ends alone, then the placement after every insertion.
+
+    `largest` never grows, whatever the distance. Where the distance grows with separation every insertion is the
+    best one. Where it does not, an insertion that bisection finds and that would let `largest` grow is replaced by
+    the best of all candidates between the two neighbours; if that one would as well, the next farthest neighbours
+    are parted, and if there are none the iteration ends before the budget does.
+
+    Args:
+        distance: d(i, j) >= 0 for candidates i < j; asked once for each pair.
+        candidates: their number N, at least 3; they are numbered 0 to N - 1.
+        budget: points to insert between the ends, 1 to N - 2.
+
+    Raises:
+        ValueError: if the budget does not fit.
+    """
+    if not 1 <= budget <= candidates - 2:
+        raise ValueError(f"budget must lie in [1, candidates - 2], got {budget} of {candidates}")
+    distance = functools.cache(distance)
+    chosen, whole = [0, candidates - 1], distance(0, candidates - 1)
+    gaps, final = [(-whole, 0, candidates - 1)], 0.0
+    yield Placement(tuple(chosen), whole)
+    while gaps and len(chosen) < budget + 2:
+        largest = max(final, -gaps[0][0])
+        size, left, right = heapq.heappop(gaps)
+        middle = _part(distance, left, right, largest)
+        if middle is None:
+            final = max(final, -size)
+            continue
+        for pair in ((left, middle), (middle, right)):
+            heapq.heappush(gaps, (-distance(*pair), *pair))
+        chosen = sorted([*chosen, middle])
+        yield Placement(tuple(chosen), max(final, -gaps[0][0]))
+
+
+def _part(distance: Callable[[int, int], float], left: int, right: int, limit: float) -> int | None:
+    """The candidate between two others that is nearest to both; None if it is farther from one than the limit."""
+
+    def farther(s: int) -> float:
+        return max(distance(left, s), distance(s, right))
+
+    low, high, tried = left, right, []
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried.append(middle)
+        low, high = (middle, high) if distance(left, middle) < distance(middle, right) else (low, middle)
+    best = min(sorted(tried), key=farther, default=None)
+    if best is not None and farther(best) > limit:
+        best = min(range(left + 1, right), key=farther)
+    return best if best is not None and farther(best) <= limit else None
+
+
+def tabulate(chosen: Sequence[int], candidates: int, severity: Severity) -> TabulatedSeverity:
+    """The schedule through chosen candidates: t = k / (m + 1) is the k-th of m + 2, linear in between.
+
+    Args:
+        chosen: numbers of candidates, increasing, from 0 to N - 1.
+        candidates: their number N.
+        severity: the curve along which they are evenly spaced.
+    """
+    steps = len(chosen) - 1
+    values = severity(torch.tensor(chosen, dtype=torch.float64) / (candidates - 1))
+    return TabulatedSeverity([k / steps for k in range(steps + 1)], values.tolist())

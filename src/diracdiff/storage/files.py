@@ -1,0 +1,114 @@
+"""Files written whole or not at all, and the checks before anything is written."""
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from diracdiff.errors import UserError
+from diracdiff.pixels import to_pixels
+
+
+def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None:
+    """Refuse an output folder that cannot be written, and targets in it that exist unless they may be replaced.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"output={folder} must be a folder, but {existing} is a file: give another output")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(f"output={folder} cannot be written ({error.strerror}): give another output") from error
+    for target in targets:
+        if target.is_dir():
+            raise UserError(f"{target} must be a file, but is a folder: give another output")
+        if os.path.lexists(target) and not overwrite:
+            raise UserError(f"{target} exists: give another output, or overwrite=true")
+
+
+def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
+    """Refuse to write what is read, which overwrite=true does not allow either.
+
+    Raises:
+        UserError: naming both.
+    """
+    if Path(output).resolve() == Path(source).resolve():
+        raise UserError(f"{name}={output} would replace the input {key}={source}: give another {name}")
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write into, which takes the place of `path` when all of it is written."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON, indented."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows with the same keys as CSV."""
+    lines = _Lines()
+    writer = csv.DictWriter(lines, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, "".join(lines).encode())
+
+
+class _Lines(list):
+    write = list.append
+
+
+def append_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a CSV file, which is made if it does not exist."""
+    old = read_rows(path) if Path(path).exists() else []
+    write_rows(path, old + rows)
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file; the values are text."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
+    """Write an image in [0, 1], (3, H, W), as PNG; a grey one as the mean of its channels."""
+    pixels = to_pixels(image.mean(0) if grey else image.permute(1, 2, 0))
+    save_pixels(path, pixels.cpu().numpy())
+
+
+def save_pixels(path: str | Path, pixels: NDArray[np.uint8]) -> None:
+    """Write pixels, uint8, (H, W), (H, W, 3) or (H, W, 4), as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    write_atomically(path, buffer.getvalue())

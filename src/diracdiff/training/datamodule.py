@@ -1,0 +1,155 @@
+"""The only LightningDataModule: batches of clean images, in an order that follows from the seed."""
+
+import warnings
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from diracdiff.data.datasets import check_integer
+from diracdiff.data.sampler import ShardSampler
+from diracdiff.errors import UserError
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, for every data set.
+
+    The module shards the data itself: use Trainer(use_distributed_sampler=False).
+
+    Args:
+        dataset: has `split(name)` for train, val and test, such as `Photos`; prediction uses test.
+        batch_size: training images per device and batch.
+        eval_batch_size: the same for all else; None: `batch_size`.
+        num_workers: loader processes per device.
+        val_images: validate on so many images at most, evenly spread over the split; None: on all.
+        test_images: the same for testing.
+        seed: of the order of the training images.
+
+    Raises:
+        ValueError: if a number breaks its rule.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        val_images: int | None = None,
+        test_images: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        check_integer("batch_size", batch_size, 1, 32)
+        check_integer("eval_batch_size", eval_batch_size, 1, 32)
+        check_integer("num_workers", num_workers, 0, 4)
+        check_integer("seed", seed, 0, 0)
+        for name, limit in (("val_images", val_images), ("test_images", test_images)):
+            if limit is not None:
+                check_integer(name, limit, 1, 64)
+        self.dataset = dataset
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers = num_workers
+        self.val_images, self.test_images = val_images, test_images
+        self.seed = seed
+        # With fewer images than devices, some device has nothing to evaluate.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._splits: dict[str, Dataset] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
+        names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+        for name in names.get(stage, ()):
+            self.split(name)
+
+    def split(self, name: str) -> Dataset:
+        """The data set train, val or test, with `val_images` or `test_images` applied."""
+        if name not in self._splits:
+            images = self.dataset.split(name)
+            limit = {"val": self.val_images, "test": self.test_images}.get(name)
+            if limit is not None and limit < len(images):
+                images = Subset(images, [i * len(images) // limit for i in range(limit)])
+            self._splits[name] = images
+        return self._splits[name]
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled (epoch, index) batches, the last incomplete one dropped; goes on where a checkpoint stopped.
+
+        Raises UserError when there are fewer images than one batch.
+        """
+        images = self.split("train")
+        rank, world_size = self._rank()
+        if len(images) < self.batch_size * world_size:
+            raise UserError(
+                f"{len(images)} training images are fewer than one batch of {self.batch_size} on each of"
+                f" {world_size} device(s): lower loader.batch_size or add images"
+            )
+        sampler = ShardSampler(len(images), seed=self.seed, shuffle=True, rank=rank, world_size=world_size)
+        loader = self._loader(images, sampler, self.batch_size, drop_last=True)
+        if self.trainer is not None:
+            limit = self.trainer.limit_train_batches
+            batches_per_epoch = min(limit, len(loader)) if isinstance(limit, int) else int(limit * len(loader))
+            sampler.epoch, done = _resume_point(self.trainer.fit_loop, batches_per_epoch)
+            sampler.skip = done * self.batch_size
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
+        return loader
+
+    def val_dataloader(self) -> DataLoader:
+        """Every validation image once over all devices, in order."""
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """Every test image once over all devices, in order."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        """The same as `test_dataloader`."""
+        return self._eval_loader("test")
+
+    def _eval_loader(self, name: str) -> DataLoader:
+        images = self.split(name)
+        rank, world_size = self._rank()
+        sampler = ShardSampler(len(images), rank=rank, world_size=world_size)
+        return self._loader(images, sampler, self.eval_batch_size)
+
+    def _loader(self, images: Dataset, sampler: ShardSampler, batch_size: int, drop_last: bool = False) -> DataLoader:
+        return DataLoader(
+            images,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+
+def _resume_point(loop, batches_per_epoch: int) -> tuple[int, int]:
+    """The epoch to begin in and how many of its batches are done, from a fit loop that may come from a checkpoint.
+
+    Lightning 2.6 asks for the loader after restoring its counters and before acting on them. It would lose batches
+    or whole epochs in four cases, which are mended here: a checkpoint from amid a batch, from the end of an epoch's
+    last batch, from the end of an epoch under max_steps, and from an epoch that max_steps or early stopping cut short.
+    """
+    epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
+    done = batches.current.processed
+    batches.is_last_batch = done >= batches_per_epoch
+    for tracker in (batches.total, batches.current):  # a batch broken off is repeated
+        tracker.ready = tracker.started = tracker.processed
+        if batches.is_last_batch:
+            tracker.completed = tracker.processed
+    if epochs.current.ready == epochs.current.processed and 0 < done < batches_per_epoch:  # cut short: reopen
+        for tracker in (epochs.total, epochs.current):
+            tracker.processed = tracker.completed = tracker.ready - 1
+        loop.restarting = True
+    if epochs.current.ready > epochs.current.processed:
+        return epochs.current.processed, done
+    if loop.restarting:  # finished: the next epoch is an ordinary one
+        for tracker in (epochs.total, epochs.current):
+            tracker.completed = tracker.processed
+        loop.epoch_loop.restarting = False
+    return epochs.current.processed, 0

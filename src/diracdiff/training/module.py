@@ -1,0 +1,173 @@
+"""The Lightning shell of a restorer: how it is trained, validated and tested."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from diracdiff.errors import UserError
+from diracdiff.evaluation import Evaluation, Metric, find_stops
+from diracdiff.evaluation.psnr import PSNR
+from diracdiff.evaluation.ssim import SSIM
+from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.measurement import TrainingBatch, training_batch
+from diracdiff.restorer import Restorer
+from diracdiff.seeds import DEGRADATION, DROPOUT, step_seed
+from diracdiff.storage.checkpoint import KIND, Checkpoint
+from diracdiff.storage.recipe import to_recipe
+from diracdiff.training.optimization import Optimization
+
+MAX_SKIPPED_STEPS = 10
+
+
+class RestorerModule(pl.LightningModule):
+    """Trains the denoiser of a restorer, and finds its stopping times.
+
+    Batches are of clean images, {"x": (B, C, H, W), "name": list of str}; they are degraded here, on their device.
+
+    Args:
+        restorer: process, denoiser and sampler; gets the stops that validation finds.
+        loss: training loss; look-ahead 0 by default.
+        optimization: optimiser and learning rate.
+        metrics: what validation and test measure; PSNR and SSIM by default.
+        times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
+
+    Attributes:
+        evaluation: what the last validation or test found.
+
+    Raises:
+        ValueError: if the times are not two numbers, 0 <= first <= last <= 1.
+    """
+
+    def __init__(
+        self,
+        restorer: Restorer,
+        loss: IncrementalReconstructionLoss | None = None,
+        optimization: Optimization | None = None,
+        metrics: Sequence[Metric] | None = None,
+        times: Sequence[float] = (0.0, 1.0),
+    ):
+        super().__init__()
+        if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
+            raise ValueError(f"times must be two numbers, 0 <= first <= last <= 1, got {list(times)}: try [0, 1]")
+        self.restorer, self.denoiser = restorer, restorer.denoiser
+        self.loss = loss if loss is not None else IncrementalReconstructionLoss()
+        self.optimization = optimization if optimization is not None else Optimization()
+        self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
+        self.times = (float(times[0]), float(times[1]))
+        self.evaluation = Evaluation(self.metrics)
+        self._skipped = 0
+
+    # training
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule."""
+        return self.optimization.build(self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches)
+
+    def on_fit_start(self) -> None:
+        """Note what the images are, for those who compare networks; refuse those too small for validation."""
+        self.evaluation.check_size(self.restorer.image_size)
+        dataset = getattr(getattr(self.trainer, "datamodule", None), "dataset", None)
+        try:
+            self.restorer.dataset = to_recipe(dataset)
+        except TypeError:  # images of the user's own, which have no recipe
+            self.restorer.dataset = None
+        self.restorer.training = {"loss": to_recipe(self.loss), "optimization": to_recipe(self.optimization)}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let dropout follow from (seed, step, rank)."""
+        seed = self.restorer.seed
+        torch.manual_seed(step_seed(seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        restorer, given = self.restorer, self.degrade(batch, batch_idx)
+        if self.denoiser.incremental:
+            predicted = self.denoiser(given.y, given.t, given.s)
+            loss = self.loss.of_increment(restorer.process, predicted, given.x, given.t, given.s)
+        else:
+            loss = self.loss(restorer.process, self.denoiser(given.y, given.t), given.x, given.t)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
+        """A batch at random times, with noise; both follow from (seed, step, rank)."""
+        trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
+        seed = step_seed(self.restorer.seed, DEGRADATION, trainer.global_step, part, trainer.global_rank)
+        return training_batch(self.restorer.process, batch["x"], seed, self.times)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm; skip a step whose gradient is not finite, and end training after ten of them.
+
+        Raises:
+            UserError: if training diverged.
+        """
+        limit = gradient_clip_val if gradient_clip_val else float("inf")
+        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), limit)
+        self.log("train/grad_norm", norm)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+        if torch.isfinite(norm):
+            self._skipped = 0
+            return
+        optimizer.zero_grad(set_to_none=True)
+        self._skipped += 1
+        if self._skipped >= MAX_SKIPPED_STEPS:
+            raise UserError(
+                f"training diverged: the gradient's norm was {norm.item()} in {self._skipped} consecutive steps, up to "
+                f"step {self.trainer.global_step}; go on from the last checkpoint with a smaller optimizer.lr "
+                f"(now {self.optimization.lr:g})"
+            )
+
+    # validation and test
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew."""
+        self.evaluation = Evaluation(self.metrics)
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Measure the images of a batch, walk back from them, and keep what is found."""
+        restorer, x = self.restorer, batch["x"]
+        names = [str(name) for name in batch["name"]]
+        measured = restorer.measure(x, names)
+        states = restorer.sampler.states(restorer.process, self.denoiser, measured.y, measured.noise)
+        self.evaluation.add(names, measured.seeds, states, restorer.reference(x, measured.y))
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Find the stopping times, and log the best values."""
+        curve = self.evaluation.finish(self.restorer.seed)
+        if not curve:
+            return
+        self.restorer.curve, self.restorer.stops = curve, find_stops(curve, self.metrics)
+        for metric in self.metrics:
+            if metric.higher_is_better is None:
+                continue
+            best = metric.best(curve)
+            self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
+            stop = self.restorer.stops.get(metric.target or "")
+            if stop is not None:
+                self.log(f"val/t_{metric.stop_key()}", stop.t)
+
+    def on_test_epoch_end(self) -> None:
+        """Gather what was found."""
+        self.evaluation.finish(self.restorer.seed)
+
+    # checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a restorer is built from."""
+        checkpoint[KIND] = self.restorer.checkpoint().header()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the stops and the curve of a training that goes on."""
+        self.restorer.remember(Checkpoint.of(checkpoint))

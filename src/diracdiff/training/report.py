@@ -1,0 +1,41 @@
+"""What a training leaves when it ends: a summary, pictures, and the command to type next."""
+
+import os
+import sys
+from pathlib import Path
+
+from diracdiff.evaluation import Evaluation
+from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
+from diracdiff.evaluation.summary import summary_of, write_summary
+from diracdiff.evaluation.tables import print_summary
+from diracdiff.restorer import Restorer
+
+
+def report(restorer: Restorer, tested: Evaluation, run_dir: Path) -> None:
+    """Write `summary.json`, `tradeoff.png` and `samples.png` of a tested restorer; print it and what to do next."""
+    same = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
+    summary = summary_of(tested, restorer.stops, **same)
+    write_summary(run_dir / "summary.json", summary)
+    title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"
+    draw_tradeoff(run_dir / "tradeoff.png", restorer.curve, restorer.stops, tested.metrics, title)
+    draw_samples(run_dir / "samples.png", tested.gallery, restorer.stops)
+    print_summary(summary, tested.metrics, f"{restorer.name}: {summary['n']} test images")
+    _print_next_steps(restorer, run_dir)
+
+
+def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
+    """Print what to do with the checkpoint."""
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+    target = "psnr" if restorer.stops.get("lpips") is None else "lpips"
+    folder = os.path.relpath(run_dir)
+    print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    if restorer.name == "prior":
+        print("see what it has learned, and restore with methods that need a prior:")
+        print(f"  {python} -m diracdiff.sample checkpoint={folder}/best.ckpt output=samples")
+        print(f"  {python} -m diracdiff.compare checkpoint=RESTORER prior={folder}/best.ckpt")
+        return
+    print("restore degraded images with:")
+    print(
+        f"  {python} -m diracdiff.restore checkpoint={folder}/best.ckpt "
+        f"input=FILE_OR_FOLDER output=restored target={target}"
+    )
