@@ -54,10 +54,10 @@ schedule: $(READY)  ## find how the severity of TASK should grow with time: a ta
 test: $(READY)  ## run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(READY)  ## check style
-	@$(RUN) ruff check . && $(RUN) ruff format --check .
+lint: $(READY)  ## check style, docstrings and types
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
-format: $(READY)  ## mend style
+format: $(READY)  ## fix style
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
 
 clean:  ## remove .venv and caches; runs/ stays

@@ -5,14 +5,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, needs_lpips
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from diracdiff.comparison.tuning import grid
-from diracdiff.config import build, build_data, build_process, build_restorer, build_sampler, build_trainer
+from diracdiff.config import (
+    build,
+    build_data,
+    build_metrics,
+    build_module,
+    build_process,
+    build_restorer,
+    build_sampler,
+    build_trainer,
+)
 from diracdiff.errors import UserError
-from diracdiff.samplers import ExactLookBack, Guidance, LookAhead, LookBack, ReverseSampler
+from diracdiff.evaluation import METRICS, Missing
+from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler
 from diracdiff.storage import from_recipe, to_recipe
 
 CONF = ROOT / "conf"
@@ -20,7 +31,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [
     (str(path.parent.relative_to(CONF)), path.stem)
     for group in GROUPS
-    if group not in ("metric", "published", "baseline")  # of other commands: test_scheduling.py, and below
+    if group not in ("dissimilarity", "published", "baseline")  # of other commands: test_scheduling.py, and below
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
 
@@ -37,7 +48,7 @@ def composed(tmp_path, *overrides):
 
 def test_the_groups_are_all_there():
     assert {"task", "dataset", "schedule", "sampler", "model", "loss", "optimizer"} <= set(GROUPS)
-    assert {"trainer", "logger", "callbacks", "experiment"} <= set(GROUPS)
+    assert {"trainer", "logger", "callbacks", "experiment", "metrics", "dissimilarity"} <= set(GROUPS)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=["/".join(o) for o in OPTIONS])
@@ -46,6 +57,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     if (group, option) in (("sampler", "checkpoint"), ("sampler/increment", "network")):
         pytest.skip("needs a checkpoint: tests/test_methods.py")
     needed = {
+        ("schedule", "none"): ["task=denoise"],
         ("schedule", "tabulated"): ["schedule.severity.path=published_blur"],
         ("sampler/grid", "adaptive"): [f"sampler.grid.path={tmp_path}/times.csv"],
         ("task", "custom"): ["task.degradation._target_=diracdiff.degradations.BoxInpainting"],
@@ -59,10 +71,14 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     with torch.device("meta"):
         build(cfg.model.network)
     cfg.model.network.channels = 8
-    process = build_process(cfg)
-    recipe = to_recipe(build_restorer(cfg, process))
+    restorer = build_restorer(cfg)
+    recipe = to_recipe(restorer)
     assert to_recipe(from_recipe(recipe)) == recipe
-    build_data(cfg, process)
+    assert recipe["process"] == to_recipe(build_process(cfg))
+    module = build_module(cfg, restorer)
+    for part in (module.loss, module.optimization):
+        assert to_recipe(from_recipe(to_recipe(part))) == to_recipe(part)
+    build_data(cfg)
     if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^trainer: .*gpu"):
             build_trainer(cfg)
@@ -88,6 +104,28 @@ def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ah
     severity = build_process(cfg).degradation.severity
     assert severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([start, end])
     assert cfg.loss.look_ahead == look_ahead
+
+
+def test_every_metric_is_measured_where_it_is_asked_for(tmp_path, torch_home):
+    options = {path.stem for path in (CONF / "metrics").glob("*.yaml")}
+    assert len(options) == len(METRICS)
+    for command in ("train", "evaluate"):
+        given = [f"run_dir={tmp_path}"] if command == "train" else ["checkpoint=x"]
+        cfg = compose(command, [*given, "lpips=null"])
+        assert set(cfg.metrics) == options
+        assert [metric.name for metric in build_metrics(cfg)] == ["psnr", "ssim", "consistency"]
+
+
+@needs_lpips
+def test_metrics_come_in_the_order_of_every_table(tmp_path, torch_home):
+    built = build_metrics(composed(tmp_path, "fid=squeezenet"))
+    assert [type(metric) for metric in built] == list(METRICS)
+
+
+def test_a_metric_whose_weights_are_missing_is_left_out(tmp_path, without_weights, capsys):
+    built = build_metrics(composed(tmp_path, "metrics=[psnr,lpips]", "lpips=alex"))
+    assert [metric.name for metric in built] == ["psnr", "lpips_alex"] and isinstance(built[1], Missing)
+    assert "LPIPS is left out" in capsys.readouterr().err
 
 
 METHODS = sorted(path.stem for path in (CONF / "baseline").glob("*.yaml"))
@@ -128,13 +166,15 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
     ("overrides", "message"),
     [
         (["schedule.noise.sigma_min=-0.01"], r"schedule.noise: noise must satisfy 0 < sigma_min .* got -0.01"),
-        (["sampler.steps=0"], r"sampler: sampler.steps must be an integer of at least 1, got 0"),
-        (["sampler.stop=1.5"], r"sampler: sampler.stop must lie in \[0, 1\], got 1.5"),
+        (["sampler.steps=0"], r"sampler: steps must be an integer of at least 1, got 0"),
+        (["take=best"], r"take must be one of .*mean.*iterate.* got 'best'"),
+        (["sampler/step=heun", "sampler.stochasticity=1"], "sampler: Heun's steps .* stochasticity=0"),
+        (["task.times=[0.5,0.2]"], r"task.times: times must be two numbers, .* got \[0.5, 0.2\]"),
         (["loss.look_ahead=2"], r"loss: look_ahead must lie in \[0, 1\], got 2"),
         (["model.conditioning=class"], "model: conditioning must be one of"),
         (["dataset.image_size=60"], "dataset.image_size must be a multiple of 16 for this model, got 60"),
         (["optimizer.lr=-1"], "optimizer: lr must be positive, got -1"),
-        (["loader.batch_size=0"], "batch_size"),
+        (["loader.batch_size=0"], "loader: batch_size must be an integer of at least 1, got 0"),
         (["trainer.precision=fp7"], "trainer: "),
         (["task.degradation._target_=no.such.Thing"], "no.such"),
     ],
@@ -142,11 +182,19 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
 def test_bad_values_are_refused_in_one_line(tmp_path, overrides, message):
     cfg = composed(tmp_path, *overrides)
     with pytest.raises(UserError, match=message) as error:
-        process = build_process(cfg)
-        build_restorer(cfg, process)
-        build_data(cfg, process)
+        build_module(cfg, build_restorer(cfg))
+        build_data(cfg)
         build_trainer(cfg)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [("sampler/step=rk4", "rk4"), ("sampler.stop=0.5", "stop"), ("sampler.output=mean", "output")],
+)
+def test_what_no_sampler_has_is_refused(tmp_path, override, named):
+    with pytest.raises(HydraException, match=named):
+        composed(tmp_path, override)
 
 
 def test_settings_of_the_paper_s_table(tmp_path):
@@ -175,14 +223,14 @@ def test_published_samplings(name, steps, target, increment, guidance, output):
     for command in ("evaluate", "restore"):
         cfg = compose(command, [f"published={name}", "checkpoint=x"])
         sampler = build_sampler(cfg.sampler, current)
-        assert (sampler.steps, cfg.target, sampler.output, sampler.stochasticity) == (steps, target, output, 1.0)
+        assert (sampler.steps, cfg.target, cfg.take, sampler.stochasticity) == (steps, target, output, 1.0)
         assert type(sampler.increment) is increment
-        found = (sampler.guidance.scaling, sampler.guidance.step)
-        assert found == guidance or (guidance is None and sampler.guidance.step == 0)
+        found = sampler.guidance and (sampler.guidance.scaling, sampler.guidance.step)
+        assert found == guidance
 
 
 def test_nothing_given_keeps_the_checkpoint_s_sampler():
     current = ReverseSampler(7, increment=ExactLookBack(), guidance=Guidance("error", 9.0), start=0.9, sigma=0.01)
     assert to_recipe(build_sampler(compose("evaluate", ["checkpoint=x"]).sampler, current)) == to_recipe(current)
     whole = build_sampler(compose("evaluate", ["checkpoint=x", "sampler=heun"]).sampler, current)
-    assert (whole.solver, whole.steps, whole.guidance) == ("heun", 10, None)
+    assert (type(whole.step), whole.steps, whole.guidance) == (Heun, 10, None)

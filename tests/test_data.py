@@ -17,8 +17,17 @@ from torch.utils.data import Dataset
 from diracdiff.data import FFHQ, CelebAHQ, ImageFolder, ImageNet, Photos, ShardSampler
 from diracdiff.data.images import center_crop_resize, list_images, load_image, load_square
 from diracdiff.data.photos import PHOTOS
+from diracdiff.degradations import Identity
 from diracdiff.errors import UserError
-from diracdiff.training import ImageDataModule
+from diracdiff.evaluation import PSNR
+from diracdiff.measurement import measure, training_batch
+from diracdiff.models import Denoiser
+from diracdiff.noise import ConstantNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer
+from diracdiff.samplers import ReverseSampler
+from diracdiff.seeds import DEGRADATION, step_seed
+from diracdiff.training import ImageDataModule, RestorerModule
 
 
 @pytest.fixture(autouse=True)
@@ -402,40 +411,70 @@ class Source:
         return Numbers(self.lengths[name])
 
 
-class Process:
+class Process(StochasticDegradation):
     """Returns the noise, so that tests can look at it."""
+
+    def __init__(self):
+        super().__init__(Identity(image_size=2), ConstantNoise(1.0))
+        self.times = []
 
     def sample(self, x, t, noise):
         assert t.shape == (len(x),) and noise.shape == x.shape
         return noise
 
     def measure(self, x, noise, t=1.0):
+        self.times.append(t)
         return noise
 
 
 def eval_batches(module, name="val"):
-    loader = {"val": module.val_dataloader, "test": module.test_dataloader}[name]()
-    return [module.on_after_batch_transfer(batch, 0) for batch in loader]
+    return list({"val": module.val_dataloader, "test": module.test_dataloader}[name]())
+
+
+def measured(batches, seed=0, t=1.0):
+    return [measure(Process(), batch["x"], batch["name"], seed, t) for batch in batches]
 
 
 def test_measurements_belong_to_the_image():
-    one, many = (eval_batches(ImageDataModule(Source(), Process(), eval_batch_size=n)) for n in (1, 5))
-    assert [len(batch["x"]) for batch in many] == [5, 2]
-    assert set(many[0]) == {"x", "y", "name", "index", "seed", "noise"}
-    assert [name for batch in many for name in batch["name"]] == [f"n{i}" for i in range(7)]
-    y = torch.cat([batch["y"] for batch in one])
-    assert torch.equal(y, torch.cat([batch["y"] for batch in many]))
+    of_one, of_many = (eval_batches(ImageDataModule(Source(), eval_batch_size=n)) for n in (1, 5))
+    assert [len(batch["x"]) for batch in of_many] == [5, 2]
+    assert all(set(batch) == {"x", "name", "index"} for batch in (*of_one, *of_many))
+    assert [name for batch in of_many for name in batch["name"]] == [f"n{i}" for i in range(7)]
+    one, many = measured(of_one), measured(of_many)
+    y = torch.cat([batch.y for batch in one])
+    assert torch.equal(y, torch.cat([batch.y for batch in many]))
     assert y.flatten(1).unique(dim=0).shape[0] == 7
-    assert all(type(seed) is int for seed in many[0]["seed"])
-    following = torch.cat([batch["noise"].normal((3, 2, 2), torch.float32) for batch in one])
-    assert torch.equal(following, torch.cat([b["noise"].normal((3, 2, 2), torch.float32) for b in many]))
+    assert [seed for batch in one for seed in batch.seeds] == [seed for batch in many for seed in batch.seeds]
+    assert all(type(seed) is int for seed in many[0].seeds)
+    following = torch.cat([batch.noise.normal((3, 2, 2), torch.float32) for batch in one])
+    assert torch.equal(following, torch.cat([b.noise.normal((3, 2, 2), torch.float32) for b in many]))
     assert not torch.equal(following, y)
-    other = eval_batches(ImageDataModule(Source(), Process(), eval_batch_size=5, seed=1))
-    assert not torch.equal(other[0]["y"], many[0]["y"])
+    assert not torch.equal(measured(of_many, seed=1)[0].y, many[0].y)
+
+
+def test_measurements_are_made_at_the_time_that_is_asked_for():
+    process, (batch,) = Process(), eval_batches(ImageDataModule(Source(val=3)))
+    assert measure(process, batch["x"], batch["name"], 0).t == 1.0
+    assert measure(process, batch["x"], batch["name"], 0, 0.6).t == 0.6
+    recorder = Recorder(process, ReverseSampler(4, start=0.4))
+    recorder.restorer.measure(batch["x"], batch["name"])
+    make_trainer().validate(recorder, ImageDataModule(Source(val=3)), verbose=False)
+    assert process.times == [1.0, 0.6, 0.4, 0.4]
+
+
+def test_validation_measures_as_the_restorer_does():
+    recorder, module = Recorder(Process()), ImageDataModule(Source(), eval_batch_size=5)
+    make_trainer().validate(recorder, module, verbose=False)
+    expected = [recorder.restorer.measure(batch["x"], batch["name"]) for batch in eval_batches(module)]
+    assert recorder.evaluated == [f"n{i}" for i in range(7)]
+    firsts = [y for t, y in recorder.seen if t.unique().tolist() == [1.0]]
+    assert torch.equal(torch.cat(firsts), torch.cat([batch.y for batch in expected]))
+    seeds = {row["name"]: row["seed"] for row in recorder.evaluation.records.rows}
+    assert [seeds[f"n{i}"] for i in range(7)] == [seed for batch in expected for seed in batch.seeds]
 
 
 def test_limits_are_spread_over_the_split():
-    module = ImageDataModule(Source(val=100), Process(), val_images=4, test_images=50)
+    module = ImageDataModule(Source(val=100), val_images=4, test_images=50)
     assert [batch["index"].tolist() for batch in eval_batches(module)] == [[0, 25, 50, 75]]
     assert len(eval_batches(module, "test")[0]["x"]) == 7
 
@@ -443,7 +482,7 @@ def test_limits_are_spread_over_the_split():
 def test_evaluation_shards_over_devices():
     seen = []
     for rank in range(3):
-        module = ImageDataModule(Source(), Process())
+        module = ImageDataModule(Source())
         module.trainer = types.SimpleNamespace(global_rank=rank, world_size=3, training=False)
         seen += [i for batch in eval_batches(module) for i in batch["index"].tolist()]
     assert sorted(seen) == list(range(7))
@@ -459,19 +498,23 @@ def test_datamodule_refuses_bad_arguments():
         "seed": -1,
     }.items():
         with refused(name, repr(value)):
-            ImageDataModule(Source(), Process(), **{name: value})
-    for times in ((0.5, 0.2), (-0.1, 1.0), (0.0, 1.5)):
-        with refused("task.times", str(list(times))):
-            ImageDataModule(Source(), Process(), times=times)
+            ImageDataModule(Source(), **{name: value})
     with refused("13 training images", "16", "lower loader.batch_size"):
-        ImageDataModule(Source(), Process(), batch_size=16).train_dataloader()
+        ImageDataModule(Source(), batch_size=16).train_dataloader()
+
+
+@pytest.mark.parametrize("times", [(0.5, 0.2), (-0.1, 1.0), (0.0, 1.5), (0.5,), (0.0, 0.5, 1.0)])
+def test_bad_training_times_are_refused(times):
+    with pytest.raises(ValueError, match="times must be two numbers") as caught:
+        Recorder(times=times)
+    assert str(list(times)) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_errors_in_a_worker_reach_the_user_in_one_line(tmp_path):
     write_images(tmp_path, FLAT)
     for name in FLAT:
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
-    module = ImageDataModule(ImageFolder(tmp_path, 8), Process(), batch_size=4, num_workers=1)
+    module = ImageDataModule(ImageFolder(tmp_path, 8), batch_size=4, num_workers=1)
     try:  # not pytest.raises, which would keep the worker alive with the traceback
         next(iter(module.val_dataloader()))
     except UserError as error:
@@ -482,25 +525,46 @@ def test_errors_in_a_worker_reach_the_user_in_one_line(tmp_path):
 # Training with Lightning
 
 
-class Recorder(pl.LightningModule):
+class Spy(torch.nn.Module):
+    """A network that keeps what it was given: (level, y)."""
+
+    image_channels, multiple, conditions = 3, 1, 1
+
     def __init__(self):
         super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
+        self.scale = torch.nn.Parameter(torch.tensor(0.1))
+        self.seen = []
+
+    def forward(self, y, level):
+        self.seen.append((level.detach().clone(), y.detach().clone()))
+        return self.scale * y
+
+
+class Recorder(RestorerModule):
+    """Keeps the images, times and degraded images that the network is trained on."""
+
+    def __init__(self, process=None, sampler=None, times=(0.0, 1.0)):
+        process = process or Process()
+        denoiser = Denoiser(Spy(), process.noise, conditioning="time")
+        restorer = Restorer(process, denoiser, sampler or ReverseSampler(2))
+        super().__init__(restorer, metrics=[PSNR()], times=times)
+        self.seen = denoiser.network.seen
         self.batches = []
         self.evaluated = []
 
     def training_step(self, batch, batch_idx):
         images = (batch["x"][:, :2, 0, 0] * 100).round().int().tolist()
-        self.batches.append((self.current_epoch, self.global_step, batch_idx, images, batch["t"], batch["y"]))
-        return self.layer(batch["y"][:, :1, 0, 0]).mean()
+        self.seen.clear()
+        loss = super().training_step(batch, batch_idx)
+        ((t, y),) = self.seen
+        self.batches.append((self.current_epoch, self.global_step, batch_idx, images, t, y))
+        return loss
 
     def validation_step(self, batch, batch_idx):
         self.evaluated += batch["name"]
+        super().validation_step(batch, batch_idx)
 
     test_step = predict_step = validation_step
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 class Killed(Exception):
@@ -538,8 +602,8 @@ def make_trainer(*callbacks, **options):
 def fit(*callbacks, ckpt_path=None, num_workers=0, times=(0.0, 1.0), **options):
     """The training batches of a run: 3 epochs of 3 batches of 4 images unless stopped."""
     torch.manual_seed(0)
-    recorder = Recorder()
-    module = ImageDataModule(Source(), Process(), batch_size=4, num_workers=num_workers, times=times)
+    recorder = Recorder(times=times)
+    module = ImageDataModule(Source(), batch_size=4, num_workers=num_workers)
     with suppress(Killed):
         make_trainer(*callbacks, **options).fit(recorder, module, ckpt_path=ckpt_path)
     return recorder.batches
@@ -571,6 +635,29 @@ def test_training_times_keep_to_their_range(times):
     drawn = torch.cat([batch[4] for batch in fit(times=times)])
     assert drawn.min() >= times[0] and drawn.max() <= times[1]
     assert drawn.unique().numel() == (1 if times[0] == times[1] else 36)
+
+
+@pytest.mark.parametrize("times", [(0.0, 1.0), (0.25, 0.5), (1.0, 1.0)])
+def test_a_training_batch_follows_from_its_seed(times):
+    x, process = torch.rand(50, 3, 2, 2), StochasticDegradation(Identity(image_size=2), ConstantNoise(0.5))
+    one, same, other = (training_batch(process, x, seed, times) for seed in (1, 1, 2))
+    assert torch.equal(one.x, x) and one.t.shape == one.s.shape == (50,) and one.y.shape == x.shape
+    for name in ("y", "t", "s"):
+        assert torch.equal(getattr(one, name), getattr(same, name))
+    assert not torch.equal(one.y, other.y) and not torch.equal(one.s, other.s)
+    assert one.t.min() >= times[0] and one.t.max() <= times[1]
+    assert one.t.unique().numel() == (1 if times[0] == times[1] else 50)
+    assert (one.s >= 0).all() and (one.s < one.t).all() and one.s.unique().numel() == 50
+    noise = (one.y - x) / 0.5
+    assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.15
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_a_network_is_trained_on_follows_from_the_step(accumulate):
+    for epoch, step, number, images, t, y in fit(accumulate_grad_batches=accumulate):
+        x = torch.tensor([[index, epoch, 0] for index, _ in images]).float().view(4, 3, 1, 1).expand(4, 3, 2, 2) / 100
+        expected = training_batch(Process(), x, step_seed(0, DEGRADATION, step, number % accumulate, 0))
+        assert torch.equal(t, expected.t) and torch.equal(y, expected.y)
 
 
 KILLED_AT = {
@@ -639,11 +726,11 @@ def test_resuming_with_workers_and_without_a_warning(tmp_path, recwarn):
 def test_test_and_predict_use_the_test_split():
     for run in ("test", "predict", "validate"):
         recorder = Recorder()
-        getattr(make_trainer(), run)(recorder, ImageDataModule(Source(val=3), Process(), batch_size=2))
+        getattr(make_trainer(), run)(recorder, ImageDataModule(Source(val=3), batch_size=2))
         assert recorder.evaluated == [f"n{i}" for i in range(3 if run == "validate" else 7)]
 
 
 def test_a_wrong_folder_is_reported_before_training(tmp_path):
-    module = ImageDataModule(ImageFolder(tmp_path / "none"), Process())
+    module = ImageDataModule(ImageFolder(tmp_path / "none"))
     with refused(tmp_path / "none", "does not exist"):
         make_trainer().fit(Recorder(), module)

@@ -445,7 +445,7 @@ def test_mistakes(run, tmp_path):
     refused(run(released(hyper={"model_arch": "tiny", "operator_config": cubed})), "mask_pow=3")
     refused(run(released(), "operator=inpaint"), "operator=inpaint contradicts the file, which says deblur")
     refused(run(released(), "sigma_max=0.1"), "sigma_max=0.1 contradicts", "0.05")
-    refused(run(released(), "sigma_max=lots"), "sigma_max must lie in [0, 1], got lots")
+    refused(run(released(), "sigma_max=lots"), "sigma_max must be a number from 0 to 1, got lots")
     refused(run(released(), "ema=maybe"), "ema must be auto, true or false, got maybe")
     refused(run(released(), "output=ours"), "must be the path of a .ckpt file, got ours")
     unsaid, noise = {"model_arch": "tiny"}, ["sigma_min=0.01", "sigma_max=0.05"]

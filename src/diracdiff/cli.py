@@ -40,7 +40,7 @@ FREE_TEXT = (
 )
 
 
-def command(config_name: str) -> Callable:
+def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Make a function of a configuration a command that reads `conf/<config_name>.yaml` and its overrides."""
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:

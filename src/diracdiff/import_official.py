@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command
 from diracdiff.errors import UserError
@@ -12,6 +12,7 @@ GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
+    from diracdiff.config.build import plain
     from diracdiff.official.importing import describe, read
     from diracdiff.storage.files import check_not_input, check_output
 
@@ -25,8 +26,8 @@ def import_official(cfg: DictConfig) -> None:
         raise UserError(f"ema must be auto, true or false, got {cfg.ema}")
     for key in ("sigma_min", "sigma_max"):
         check_number(key, cfg[key], 0, 1, float, optional=True)
-    plain = OmegaConf.to_container(cfg)
-    imported = read(cfg.checkpoint, {key: plain[key] for key in GIVEN}, cfg.ema)  # type: ignore[index,call-overload]
+    given = plain(cfg)
+    imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)
     imported.restorer.save(output)
     print("\n".join(describe(imported)))
     print(f"written: {output}")

@@ -186,7 +186,7 @@ class Restorer:
         return Checkpoint(
             to_recipe(self),
             self.denoiser.state_dict(),
-            {target: stop and stop.plain() for target, stop in self.stops.items()},
+            {target: stop.plain() if stop is not None else None for target, stop in self.stops.items()},
             self.curve,
             self.dataset,
             self.training,
@@ -195,7 +195,7 @@ class Restorer:
 
     def remember(self, checkpoint: Checkpoint) -> None:
         """Take over the stops, the curve and the data set of a checkpoint."""
-        known = {target: stop and Stop(**stop) for target, stop in checkpoint.stops.items()}
+        known = {target: Stop(**stop) if stop is not None else None for target, stop in checkpoint.stops.items()}
         self.stops, self.curve = no_stops() | known, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
 
@@ -220,8 +220,9 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: Iterable[s
     if not isinstance(restorer, Restorer):
         raise UserError(f"checkpoint={path} does not describe a restorer: give one that diracdiff.train wrote")
     _load_weights(restorer.denoiser, checkpoint.weights, path)
-    if isinstance(restorer.sampler.increment, NetworkIncrement):
-        _load_weights(restorer.sampler.increment.denoiser, checkpoint.increment or {}, path)
+    network = getattr(restorer.sampler.increment, "denoiser", None)
+    if isinstance(network, Denoiser):
+        _load_weights(network, checkpoint.increment or {}, path)
     restorer.remember(checkpoint)
     return restorer.to(device)
 

@@ -35,7 +35,7 @@ def is_first_process() -> bool:
 
 
 def fresh(folder: Path) -> Path:
-    """Make a folder that no other process has: `folder`, or where that is taken `folder`_2, `folder`_3 …"""
+    """Make a folder that no other process has: `folder`, or where that is taken `folder`_2, `folder`_3, and so on."""
     for number in count(1):
         path = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
         try:

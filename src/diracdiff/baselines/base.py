@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
 from diracdiff.errors import UserError
+from diracdiff.models import Denoiser
 from diracdiff.samplers import ImageNoise
 from diracdiff.shapes import as_time, per_image
 
@@ -41,7 +42,7 @@ class Baseline(ABC):
     needs_svd: bool = False
     """Whether A must have a singular value decomposition in closed form."""
 
-    denoiser: Prior | None = None
+    denoiser: Prior | Denoiser | None = None
     """A network of the method's own, which takes the place of the prior."""
 
     @torch.no_grad()
@@ -92,17 +93,17 @@ class Baseline(ABC):
             raise UserError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
 
     @abstractmethod
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: "Prior | None", noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
         """Restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off."""
 
 
 class Counted:
     """A network that counts its calls."""
 
-    def __init__(self, prior: Prior):
+    def __init__(self, prior: Prior | Denoiser):
         self.prior, self.calls = prior, 0
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.prior, name)
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class DDRM(Baseline):
         self.steps, self.eta, self.eta_b = check_steps(steps), float(eta), float(eta_b)
         self.levels = levels if levels is not None else DDPMLevels()
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior, noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None and operator.svd is not None
         svd, levels = operator.svd, self.levels(self.steps, prior)
         s, w = svd.values, svd.ut(y)
         keep = (1 - self.eta**2) ** 0.5
@@ -64,10 +65,11 @@ class DDRM(Baseline):
         for level, following in zip(levels, [*levels[1:], None], strict=True):
             x_hat = prior(svd.v(coefficients), y.new_tensor(level))
             if following is None:
-                return x_hat
+                break
             h = svd.vt(x_hat)
             where, target, spread = informed(following)
             direction = torch.where(s > 0, (w - s * h) / sigma, (coefficients - h) / level)
             mean = torch.where(where, h + self.eta_b * (target - h), h + keep * following * direction)
             variance = torch.where(where, following**2 - (self.eta_b * spread) ** 2, (self.eta * following) ** 2)
             coefficients = mean + variance.clamp(min=0).sqrt() * normal()
+        return x_hat

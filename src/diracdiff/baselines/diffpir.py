@@ -37,13 +37,15 @@ class DiffPIR(Baseline):
         self.steps, self.weight, self.zeta = check_steps(steps), float(weight), float(zeta)
         self.levels = levels if levels is not None else DDPMLevels()
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior, noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
         levels, variance = self.levels(self.steps, prior), (sigma**2).expand(len(y), 1, 1, 1).flatten()
         x = 0.5 + levels[0] * noise.normal(y.shape[1:], y.dtype)
         for level, following in zip(levels, [*levels[1:], None], strict=True):
             x_hat = prior(x, y.new_tensor(level))
             x_0 = operator.prox(x_hat, y, self.weight * variance / level**2)
             if following is None:
-                return x_0
+                break
             old = (1 - self.zeta) ** 0.5 * (x - x_0) / level
             x = x_0 + following * (old + self.zeta**0.5 * noise.normal(y.shape[1:], y.dtype))
+        return x_0

@@ -66,7 +66,8 @@ class DPS(Baseline):
         self.spread = float(spread)
         self.levels = levels if levels is not None else DDPMLevels()
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior, noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
         levels = self.levels(self.steps, prior)
         x = 0.5 + levels[0] * noise.normal(y.shape[1:], y.dtype)
         for level, following in zip(levels, [*levels[1:], 0.0], strict=True):
@@ -86,7 +87,7 @@ class DPS(Baseline):
     def _step(self, level: float, following: float, squared: Tensor, sigma: Tensor) -> Tensor:
         """The factor of the gradient of ||y - A x_hat||^2 = `squared`."""
         if self.guidance == "norm":
-            scale = ((1 + 4 * level**2) * (1 + 4 * following**2)) ** 0.5
+            scale: float = ((1 + 4 * level**2) * (1 + 4 * following**2)) ** 0.5
             return self.zeta / 2 * scale / (2 * squared.sqrt().clamp(min=1e-12))
         spread = level**2 * self.spread**2 / (level**2 + self.spread**2)
         return self.zeta * min(level**2 - following**2, spread) / (2 * (sigma**2 + spread))

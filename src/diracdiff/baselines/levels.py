@@ -56,7 +56,8 @@ class DDPMLevels:
             raise ValueError(f"start must leave two training levels or more above {low:g}, got {self.start:g}")
         place = np.linspace(len(trained) - 1, 0, steps)
         chosen = np.exp(np.interp(place, np.arange(len(trained)), np.log(trained)))
-        return chosen.clip(low, high).tolist()
+        levels: list[float] = chosen.clip(low, high).tolist()
+        return levels
 
 
 class KarrasLevels:
@@ -84,7 +85,8 @@ class KarrasLevels:
         if not low < high:
             raise ValueError(f"start must exceed the lowest level, {low:g}, got {self.start:g}")
         roots = np.linspace(high ** (1 / self.rho), low ** (1 / self.rho), steps)
-        return (roots**self.rho).clip(low, high).tolist()
+        levels: list[float] = (roots**self.rho).clip(low, high).tolist()
+        return levels
 
 
 def check_steps(steps: int) -> int:

@@ -55,7 +55,8 @@ class PiGDM(Baseline):
         self.weight = weight
         self.levels = levels if levels is not None else DDPMLevels()
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior, noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
         levels, variance = self.levels(self.steps, prior), (sigma**2).expand(len(y), 1, 1, 1).flatten()
         x = 0.5 + levels[0] * noise.normal(y.shape[1:], y.dtype)
         for level, following in zip(levels, [*levels[1:], 0.0], strict=True):

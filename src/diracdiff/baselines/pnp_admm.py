@@ -13,8 +13,7 @@ from diracdiff.samplers import ImageNoise
 
 
 class PnPADMM(Baseline):
-    """Plug-and-play ADMM (Venkatakrishnan et al. 2013; Chan et al. 2016, Section II, with a constant
-    penalty).
+    """Plug-and-play ADMM (Venkatakrishnan et al. 2013; Chan et al. 2016, Section II) with a constant penalty.
 
     From z = A^T y and u = 0: x = argmin ||A x - y||^2 + penalty ||x - z + u||^2, z = x_hat(x + u, level),
     u = u + x - z; the result is z. Where x_hat is the proximal map of level^2 R, the fixed point is
@@ -28,6 +27,8 @@ class PnPADMM(Baseline):
         denoiser: takes the place of the common prior, such as a `NetworkPrior` of a DnCNN; None: the prior that is
             given with the measurements.
     """
+
+    denoiser: Prior | None
 
     def __init__(
         self, penalty: float = 0.25, steps: int = 20, level: float | None = 0.1, denoiser: Prior | None = None
@@ -47,10 +48,12 @@ class PnPADMM(Baseline):
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
         super().check(operator, prior)
-        if self.level is None:
-            _only_level(self.denoiser if self.denoiser is not None else prior)
+        network = self.denoiser if self.denoiser is not None else prior
+        if self.level is None and network is not None:
+            _only_level(network)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
         level = _only_level(prior) if self.level is None else self.level
         z = operator.adjoint(y)
         u = torch.zeros_like(z)

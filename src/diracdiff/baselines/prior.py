@@ -79,5 +79,5 @@ def load_prior(
         )
     if restorer.denoiser.conditioning == "time" or restorer.denoiser.incremental:
         raise UserError(f"{key}={checkpoint} is not told the noise level: train it with model.conditioning=log_sigma")
-    ends = restorer.process.noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
-    return NetworkPrior(restorer.denoiser, *ends, restorer=restorer)
+    sigma_min, sigma_max = restorer.process.noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    return NetworkPrior(restorer.denoiser, sigma_min, sigma_max, restorer)

@@ -37,4 +37,5 @@ class Regression(Baseline):
         self.denoiser = self.restorer.denoiser
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
         return prior(y, operator.t)

@@ -82,7 +82,8 @@ def check_sigma(asked: float | None, restorer: Restorer, checkpoint: str) -> Non
 def operator_recipe(degradation: Degradation) -> dict[str, Any]:
     """The degradation at t = 1, in plain containers."""
     severity = degradation.severity(torch.tensor(1.0, dtype=torch.float64))
-    return to_recipe(degradation) | {"severity": severity.item()}
+    recipe: dict[str, Any] = to_recipe(degradation)
+    return recipe | {"severity": severity.item()}
 
 
 def files_in(value: Any) -> list[str]:

@@ -30,7 +30,7 @@ class Contender(ABC):
     """
 
     name: str
-    search: dict[str, list]
+    search: dict[str, list[Any]]
     identity: Any
 
     def check(self, measurement: Tensor) -> None:  # noqa: B027
@@ -58,7 +58,7 @@ class Method(Contender):
         self,
         name: str,
         make: Callable[[Setting], Baseline],
-        search: dict[str, list],
+        search: dict[str, list[Any]],
         identity: Any,
         process: StochasticDegradation,
         prior: Prior | None = None,
@@ -93,7 +93,7 @@ class Dirac(Contender):
         identity: see `Contender`.
     """
 
-    def __init__(self, name: str, restorer: Restorer, search: dict[str, list], identity: Any):
+    def __init__(self, name: str, restorer: Restorer, search: dict[str, list[Any]], identity: Any):
         self.name, self.restorer, self.search, self.identity = name, restorer, search, identity
 
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:

@@ -1,6 +1,7 @@
 """Pictures of a comparison: restored images side by side, and the plane of distortion and perception."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -89,7 +90,7 @@ def draw_plane(
     save_figure(figure, path)
 
 
-def _name(axis, places: dict[str, tuple[float, float]]) -> None:
+def _name(axis: Any, places: dict[str, tuple[float, float]]) -> None:
     """Write names near their points, where they cover the fewest names and points."""
     from matplotlib.transforms import Bbox
 

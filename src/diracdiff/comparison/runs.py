@@ -91,6 +91,10 @@ class Runner:
         """Restore all measurements, but for batches that were done before with the same everything.
 
         Args:
+            contender: what restores them.
+            setting: of the contender.
+            measurements: of a split.
+            description: of the run, for progress.
             keep: whether the images of a stop are to be kept.
         """
         batches = list(measurements.batches(self.batch_size, self.device))

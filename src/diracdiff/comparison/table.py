@@ -53,7 +53,7 @@ class Table:
         self.rows: list[Row] = []
         self.images: dict[str, list[Row]] = {}
 
-    def add(self, method: str, target: str | None, setting: dict, stop: str, run: Run, seed: int) -> None:
+    def add(self, method: str, target: str | None, setting: dict[str, Any], stop: str, run: Run, seed: int) -> None:
         """Append a row.
 
         Args:
@@ -86,7 +86,8 @@ class Table:
             raise UserError(f"include={folder} holds no comparison.json: give the output folder of a comparison")
         other = json.loads(path.read_text())
         check_alike(self.conditions, other["conditions"], str(folder))
-        return other["rows"]
+        rows: list[Row] = other["rows"]
+        return rows
 
     def include(self, folder: Path) -> None:
         """Append the rows of another comparison.
@@ -169,9 +170,8 @@ class Table:
         return [metric for metric in image_metrics(self.metrics) if metric.higher_is_better is not None]
 
     def _columns(self) -> list[str]:
-        judged, others = [], []
-        for metric in self.metrics:
-            (others if metric.higher_is_better is None else judged).append(metric.name)
+        judged = [metric.name for metric in self.metrics if metric.higher_is_better is not None]
+        others = [metric.name for metric in self.metrics if metric.higher_is_better is None]
         return [*judged, "n", *others, "calls", "seconds", "memory"]
 
     def _note(self, title: str, seed: int, machine: str) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ def _study(contender: Contender, attempt: Attempt, metric: Metric, trials: int, 
         import optuna
     except ImportError as error:
         raise UserError("tuner=optuna needs Optuna: pip install 'diracdiff[sweep]', or use tuner=grid") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(logging.WARNING)
     tried: list[tuple[Setting, dict[str, Row]]] = []
 
     def objective(trial: Any) -> float:

@@ -43,6 +43,13 @@ def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
         raise UserError(f"{key}: {error}") from error
 
 
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A node in plain containers, every reference resolved."""
+    container = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
 def pick_device(name: str) -> str:
     """A device by name; "auto" is a GPU where there is one.
 

@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from diracdiff.baselines import Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
-from diracdiff.config.build import build
+from diracdiff.config.build import build, plain
 from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer
 from diracdiff.storage import to_recipe
@@ -23,16 +23,16 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
     prior = _build_prior(cfg, restorer, device)
     contenders: list[Contender] = []
     for name, node in (cfg.get("baseline") or {}).items():
-        plain = OmegaConf.to_container(node, resolve=True)
+        described = plain(node)
         method = build(node.method)
         for network in networks(method):
             check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
             if isinstance(method, Regression):
                 check_same_problem(restorer, network, f"regression={method.checkpoint}")
-        files = files_in([plain["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
-        make, search = partial(build_method, node, device), plain.get("search") or {}
-        contenders.append(Method(name, make, search, [plain["method"], *files], restorer.process, prior, cfg.seed))
-    search = OmegaConf.to_container(cfg.dirac, resolve=True)["search"] or {}
+        files = files_in([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
+        make, search = partial(build_method, node, device), described.get("search") or {}
+        contenders.append(Method(name, make, search, [described["method"], *files], restorer.process, prior, cfg.seed))
+    search = plain(cfg.dirac)["search"] or {}
     return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
 
 
@@ -50,7 +50,8 @@ def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | No
     if cfg.prior is None:
         return None
     trained = load_prior(cfg.prior, device, cfg.trust)
-    check_same_images(restorer, trained.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
+    if trained.restorer is not None:
+        check_same_images(restorer, trained.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
     return trained
 
 

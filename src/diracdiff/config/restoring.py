@@ -1,11 +1,12 @@
 """The process, the restorer and its sampler."""
 
 import math
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from diracdiff.config.build import build, made
+from diracdiff.config.build import build, made, plain
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.models import Denoiser
@@ -39,7 +40,7 @@ def build_straight(cfg: DictConfig) -> Degradation:
     Raises:
         UserError: if the task has no such ends.
     """
-    ends = OmegaConf.to_container(cfg.task).get("severity")
+    ends: Any = plain(cfg.task).get("severity")
     numbers = isinstance(ends, list) and all(type(end) in (int, float) and math.isfinite(end) for end in ends)
     if not numbers or len(ends) != 2:
         raise UserError(
@@ -47,7 +48,8 @@ def build_straight(cfg: DictConfig) -> Degradation:
             f"its values at t = 0 and t = 1, got {ends}"
         )
     severity = made("task.severity", LinearSeverity, *ends)
-    return build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    degradation: Degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    return degradation
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
@@ -66,7 +68,9 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     if size % multiple:
         raise UserError(f"dataset.image_size must be a multiple of {multiple} for this model, got {size}")
     sampler = build(cfg.sampler)
-    return made("config", Restorer, process, denoiser, sampler, seed=cfg.seed, name=cfg.task.name, take=cfg.take)
+    named = {"seed": cfg.seed, "name": cfg.task.name, "take": cfg.take}
+    restorer: Restorer = made("config", Restorer, process, denoiser, sampler, **named)
+    return restorer
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
-from diracdiff.config.build import build, made
+from diracdiff.config.build import build, made, plain
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
 from diracdiff.restorer import Restorer
@@ -19,7 +19,9 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     """The Lightning shell of a restorer, with the configured loss, optimiser and metrics."""
     metrics = build_metrics(cfg)
     loss, optimization = build(cfg.loss), build(cfg.optimizer)
-    return made("task.times", RestorerModule, restorer, loss, optimization, metrics, tuple(cfg.task.times))
+    times = tuple(cfg.task.times)
+    module: RestorerModule = made("task.times", RestorerModule, restorer, loss, optimization, metrics, times)
+    return module
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
@@ -30,7 +32,8 @@ def build_metrics(cfg: DictConfig) -> list[Metric]:
 
 def build_data(cfg: DictConfig) -> ImageDataModule:
     """The data module of the data set."""
-    return made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
+    data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
+    return data
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
@@ -61,7 +64,7 @@ def log_composed(cfg: DictConfig, trainer: pl.Trainer) -> None:
     """Tell every logger that shows settings the composed configuration."""
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):
-            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+            logger.log_hyperparams(plain(cfg))
 
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:

@@ -1,18 +1,39 @@
 """What all data sets share.
 
 A data set is a description: its constructor's arguments, kept as attributes, and `split(name)`, which looks at the
-disk and returns a `torch.utils.data.Dataset` for train, val or test. Items of every split are
+disk and returns an `ImageDataset` for train, val or test. Items of every split are
 {"x": float32 (3, S, S) in [0, 1], "name": str, "index": int}, where the name is unique within the split.
 """
 
+from typing import Any, Protocol
+
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from diracdiff.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
+Item = dict[str, Any]
+"""An image with its name and index, or a batch of them."""
 
-def item(image: Tensor, name: str, index: int) -> dict:
+
+class ImageDataset(Dataset[Item]):
+    """The images of a split: a `torch.utils.data.Dataset` with a length. Training asks for (epoch, index)."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class Splits(Protocol):
+    """A data set."""
+
+    def split(self, name: str) -> ImageDataset:
+        """The images of train, val or test."""
+        ...
+
+
+def item(image: Tensor, name: str, index: int) -> Item:
     """The item of a uint8 image (3, S, S)."""
     return {"x": image.float() / 255, "name": name, "index": index}
 

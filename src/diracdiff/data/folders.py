@@ -10,15 +10,13 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from torch.utils.data import Dataset
-
-from diracdiff.data.datasets import SPLITS, check_integer, check_split, item
+from diracdiff.data.datasets import SPLITS, ImageDataset, Item, check_integer, check_split, item
 from diracdiff.data.images import check_root, list_images, load_square
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.errors import UserError
 
 
-class ImageFiles(Dataset):
+class ImageFiles(ImageDataset):
     """The images `names` below `root`. Key: index or (epoch, index).
 
     `flip_seed`: mirror image `index` of an epoch as (flip_seed, epoch, index) says; None: never mirror.
@@ -30,7 +28,7 @@ class ImageFiles(Dataset):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, key: Key) -> dict:
+    def __getitem__(self, key: Key) -> Item:
         epoch, index = epoch_and_index(key)
         name = self.names[index]
         x = load_square(self.root / name, self.image_size)
@@ -74,7 +72,7 @@ class ImageFolder:
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.seed, self.flip = seed, flip
 
-    def split(self, name: str) -> Dataset:
+    def split(self, name: str) -> ImageFiles:
         """The data set `name`: train, val or test. Raises UserError when there are too few images for three."""
         check_split(name)
         root = check_root(self.root)
@@ -114,7 +112,7 @@ class FFHQ:
     def __init__(self, root: str | Path | None, image_size: int = 256):
         self.root, self.image_size = _check_arguments(root, image_size)
 
-    def split(self, name: str) -> Dataset:
+    def split(self, name: str) -> ImageFiles:
         """The data set `name`: train, val or test. Raises UserError when its folders are missing."""
         check_split(name)
         root = check_root(self.root)
@@ -132,17 +130,16 @@ class FFHQ:
 
 
 class ImageNet:
-    """ImageNet: root/train/<wnid>/*.JPEG trains; of each class in root/val/<wnid>/ the first image in the order of
-    names validates and the last one tests.
+    """ImageNet: root/train/<wnid>/*.JPEG trains, root/val/<wnid>/ validates and tests.
 
-    Classes with a single image in val, as a sample of ImageNet may have, validate and test by turns, so that no
-    image does both.
+    Of each class in val, the first image in the order of names validates and the last one tests. Classes with a
+    single image there, as a sample of ImageNet may have, validate and test by turns, so that no image does both.
     """
 
     def __init__(self, root: str | Path | None, image_size: int = 256):
         self.root, self.image_size = _check_arguments(root, image_size)
 
-    def split(self, name: str) -> Dataset:
+    def split(self, name: str) -> ImageFiles:
         """The data set `name`: train, val or test. Raises UserError for another layout than ImageNet's."""
         check_split(name)
         root = check_root(self.root)

@@ -6,6 +6,7 @@ or on the device.
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def check_root(root: str | Path) -> Path:
     raise UserError(f"{path} {fault}: name a folder of images, such as dataset.root=/path/to/images")
 
 
-def _refuse_folder(error: OSError):
+def _refuse_folder(error: OSError) -> NoReturn:
     raise UserError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions")
 
 

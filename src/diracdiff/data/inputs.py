@@ -50,15 +50,15 @@ def plan(source: Path, output: Path, extras: list[str], overwrite: bool) -> list
         name = str(file.relative_to(root)) if stems.count(stem) > 1 else str(stem)
         targets = {"restored": output / f"{name}.png"} | {extra: output / f"{name}_{extra}.png" for extra in extras}
         inputs.append(Input(file, *_header(file), targets))
-    targets = [target for image in inputs for target in image.targets.values()]
-    targets += [output / "uncertainty.csv"] if "uncertainty" in extras else []
-    twice = [target for target in targets if targets.count(target) > 1]
+    results = [target for image in inputs for target in image.targets.values()]
+    results += [output / "uncertainty.csv"] if "uncertainty" in extras else []
+    twice = [target for target in results if results.count(target) > 1]
     if twice:
         raise UserError(f"two results would be called {twice[0]}: rename one of the inputs that give it")
-    replaced = {file.resolve() for file in files} & {target.resolve() for target in targets}
+    replaced = {file.resolve() for file in files} & {target.resolve() for target in results}
     if replaced:
         raise UserError(f"output={output} would replace the input {min(replaced)}: give another folder")
-    check_output(output, targets, overwrite)
+    check_output(output, results, overwrite)
     return inputs
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from diracdiff.data.datasets import check_integer, check_split, item
+from diracdiff.data.datasets import ImageDataset, Item, check_integer, check_split, item
 from diracdiff.data.images import crop_resize, load_image
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.errors import UserError
@@ -65,7 +64,7 @@ class Photos:
         self.crops_per_epoch = crops_per_epoch
         self.seed = seed
 
-    def split(self, name: str) -> Dataset:
+    def split(self, name: str) -> ImageDataset:
         """The data set `name`: train, val or test. Raises UserError for any other name or a missing photograph."""
         check_split(name)
         for file in PHOTOS[name]:
@@ -75,7 +74,7 @@ class Photos:
         return FixedCrops(PHOTOS[name], self.image_size)
 
 
-class RandomCrops(Dataset):
+class RandomCrops(ImageDataset):
     """`length` random square crops of the photographs `files`; see `Photos`. Key: index or (epoch, index)."""
 
     def __init__(self, files: tuple[str, ...], size: int, length: int, seed: int):
@@ -84,7 +83,7 @@ class RandomCrops(Dataset):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, key: Key) -> dict:
+    def __getitem__(self, key: Key) -> Item:
         epoch, index = epoch_and_index(key)
         if not 0 <= index < self.length:
             raise IndexError(f"index must be in [0, {self.length}), got {index}")
@@ -103,7 +102,7 @@ class RandomCrops(Dataset):
         return item(x, _crop_name(file, left, top, side), index)
 
 
-class FixedCrops(Dataset):
+class FixedCrops(ImageDataset):
     """The held-out crops of the photographs `files`; see `Photos`."""
 
     def __init__(self, files: tuple[str, ...], size: int):
@@ -113,7 +112,7 @@ class FixedCrops(Dataset):
     def __len__(self) -> int:
         return len(self.crops)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> Item:
         file, left, top, side = self.crops[index]
         x = crop_resize(_photo(file), left, top, side, self.size)
         return item(x, _crop_name(file, left, top, side), index)

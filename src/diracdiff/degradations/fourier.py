@@ -42,8 +42,9 @@ class FourierUndersampling(Degradation):
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         missing = 1 - self.mask(size.to(x.dtype), x.shape[-2])
-        lost = torch.fft.rfft(x, dim=-2) * missing.unsqueeze(-2).unsqueeze(-1)
-        return x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
+        lost: Tensor = torch.fft.rfft(x, dim=-2) * missing.unsqueeze(-2).unsqueeze(-1)
+        kept: Tensor = x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
+        return kept
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         height, width = x.shape[-2:]
@@ -67,7 +68,7 @@ def _turns(n: int, centre: float, seed: int) -> tuple[tuple[int, ...], tuple[int
     # Exponential waiting times with rates proportional to k (Efraimidis and Spirakis 2006).
     waiting = {k: -math.log(1 - random.random()) / k for k in range(1, n // 2 + 1)}
     starts, gone = [n] * len(lines), 0
-    for k in sorted(waiting, key=waiting.get):
+    for k in sorted(waiting, key=waiting.__getitem__):
         if 2 * k + 1 > centre * n:
             starts[k], gone = gone, gone + lines[k]
     return tuple(starts), tuple(lines)

@@ -43,7 +43,8 @@ class MotionBlur(Degradation):
         planes = x.flatten(0, 1)
         kernels = kernel.expand(len(x), *kernel.shape[-2:]).repeat_interleave(x.shape[1], 0)
         blurred = F.conv2d(planes.unsqueeze(0), kernels.unsqueeze(1), groups=len(planes))
-        return blurred.squeeze(0).unflatten(0, x.shape[:2])
+        images: Tensor = blurred.squeeze(0).unflatten(0, x.shape[:2])
+        return images
 
     def kernel(self, length: Tensor) -> Tensor:
         """Kernels of odd height and width, (h, w) or (B, h, w), for paths of lengths () or (B,) up to that of t = 1."""

@@ -1,5 +1,6 @@
 """The degradation of a measurement, with what reconstruction needs besides: adjoint, decomposition, linear solves."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -73,7 +74,7 @@ class Operator:
         return per_image(as_time(value, self.like), self.like)
 
 
-def _conjugate_gradients(matrix, right: Tensor) -> Tensor:
+def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
     """Solve matrix(x) = right, symmetric and positive definite in each image of a batch, (B, C, H, W).
 
     Every image has its own step sizes and stops on its own, so a result does not depend on the rest of the batch.

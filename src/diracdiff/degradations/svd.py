@@ -48,7 +48,14 @@ class Mask(SVD):
     def u(self, coefficients: Tensor) -> Tensor:
         return coefficients
 
-    ut = v = vt = u
+    def ut(self, image: Tensor) -> Tensor:
+        return image
+
+    def v(self, coefficients: Tensor) -> Tensor:
+        return coefficients
+
+    def vt(self, image: Tensor) -> Tensor:
+        return image
 
 
 class Separable(SVD):

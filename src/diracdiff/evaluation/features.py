@@ -5,6 +5,7 @@ import hashlib
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,8 @@ class Extractor:
         full_precision = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
         with torch.autocast(images.device.type, enabled=False), full_precision:
             (features,) = self._network.to(images.device)(pixels)
-        return features.masked_fill(broken.unsqueeze(1), math.nan).cpu()
+        marked: Tensor = features.masked_fill(broken.unsqueeze(1), math.nan).cpu()
+        return marked
 
 
 def shared_extractor(name: str, weights: str | None) -> Extractor:
@@ -88,7 +90,8 @@ def _load(name: str, path: Path) -> nn.Module:
     options = {"cuda": False, "feature_extractor_weights_path": str(path), "verbose": False}
     try:
         with torch.random.fork_rng(devices=[]):  # networks draw their initial weights first
-            return create_feature_extractor(registered, [layer], **options)
+            network: nn.Module = create_feature_extractor(registered, [layer], **options)
+            return network
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} does not hold the weights of {name}: {first_line(error)}") from error
 
@@ -121,10 +124,12 @@ def _url(name: str) -> str:
     if name == "inception":
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-        return URL_INCEPTION_V3
+        inception: str = URL_INCEPTION_V3
+        return inception
     from torchvision.models import SqueezeNet1_1_Weights
 
-    return SqueezeNet1_1_Weights.IMAGENET1K_V1.url
+    squeezenet: str = SqueezeNet1_1_Weights.IMAGENET1K_V1.url
+    return squeezenet
 
 
 @functools.cache
@@ -135,8 +140,10 @@ def _register_squeezenet() -> None:
 
     registered, layer = NETWORKS["squeezenet"]
 
-    class SqueezeNet(FeatureExtractorBase):
-        def __init__(self, name, features_list, feature_extractor_weights_path=None, **kwargs):
+    class SqueezeNet(FeatureExtractorBase):  # type: ignore[misc]
+        def __init__(
+            self, name: str, features_list: list[str], feature_extractor_weights_path: str | None = None, **kwargs: Any
+        ):
             super().__init__(name, features_list)
             path = _weights_file("squeezenet", feature_extractor_weights_path)
             network = squeezenet1_1()
@@ -145,19 +152,19 @@ def _register_squeezenet() -> None:
             self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).reshape(3, 1, 1))
             self.register_buffer("std", torch.tensor(IMAGENET_STD).reshape(3, 1, 1))
 
-        def forward(self, input):
+        def forward(self, input: Tensor) -> tuple[Tensor]:
             return (self.trunk((input.float() / 255 - self.mean) / self.std).mean((2, 3)),)
 
         @staticmethod
-        def get_provided_features_list():
+        def get_provided_features_list() -> tuple[str]:
             return (layer,)
 
         @staticmethod
-        def get_default_feature_layer_for_metric(metric):
+        def get_default_feature_layer_for_metric(metric: str) -> str:
             return layer
 
         @staticmethod
-        def can_be_compiled():
+        def can_be_compiled() -> bool:
             return False
 
     register_feature_extractor(registered, SqueezeNet)

@@ -79,12 +79,12 @@ def fid(real: Tensor, fake: Tensor) -> float:
     if real.isnan().any() or fake.isnan().any():
         return math.nan
     statistics = [fid_features_to_statistics(features) for features in (real, fake)]
-    return max(0.0, fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    return max(0.0, distance)
 
 
 def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
-    """Squared maximum mean discrepancy of two sets of features, (N, D) and (M, D): negative at times; NaN if a
-    feature is.
+    """Squared maximum mean discrepancy of features, (N, D) and (M, D): negative at times; NaN if a feature is.
 
     The mean over 100 draws of min(N, M, 1000) images from each set. Where that is every image of both sets, once is
     enough, and neither the seed nor the order of the images matters.
@@ -100,7 +100,8 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
     size = min(len(real), len(fake), KID_SUBSET_SIZE)
     subsets = 1 if len(real) == len(fake) == size else KID_SUBSETS
     options = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": seed % 2**32, "verbose": False}
-    return kid_features_to_metric(real, fake, **options)[KEY_METRIC_KID_MEAN]
+    discrepancy: float = kid_features_to_metric(real, fake, **options)[KEY_METRIC_KID_MEAN]
+    return discrepancy
 
 
 def _checked(real: Tensor, fake: Tensor) -> list[Tensor]:

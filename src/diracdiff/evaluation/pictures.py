@@ -48,7 +48,8 @@ def gallery_grid(gallery: Gallery, columns: int = 8) -> Tensor:
 
 def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
     """The pictures of an output by time, in the order of the walk."""
-    return {key[0]: images for key, images in gallery.items() if isinstance(key, tuple) and key[1] == output}
+    keys = [key for key in gallery if isinstance(key, tuple) and key[1] == output]
+    return {key[0]: gallery[key] for key in keys}
 
 
 def draw_tradeoff(

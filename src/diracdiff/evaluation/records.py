@@ -14,7 +14,7 @@ from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean
 
 KEYS = ("t", "nfe", "output")
-Key = tuple[float | None, str] | str
+Key = tuple[float, str] | str
 """A set of images: (t, output), or "clean"."""
 
 

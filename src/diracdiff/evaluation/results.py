@@ -1,5 +1,6 @@
 """From the states of a walk to measured results: what every stopping time would give."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,20 +20,20 @@ class Result:
         images: (B, C, H, W), not clipped.
         nfe: network calls per image.
         seconds: per image.
-        t: where the walk stops; None for methods that do not walk.
+        t: where the walk stops; NaN for methods that do not walk.
         output: "mean" or "iterate" of the walk's state; empty for methods that do not walk.
     """
 
     images: Tensor
     nfe: int
     seconds: float
-    t: float | None = None
+    t: float = math.nan
     output: str = ""
 
     @property
     def stop(self) -> str:
         """The stop in words, "mean t=0.35" say; empty for methods that do not walk."""
-        return "" if self.t is None else f"{self.output} t={self.t:g}"
+        return f"{self.output} t={self.t:g}" if self.output else ""
 
 
 def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:

@@ -25,7 +25,7 @@ def table_rows(summary: Summary, metrics: Sequence[Metric]) -> list[list[str]]:
     for key, name in NAMES.items():
         if key in summary:
             row = summary[key] or {}
-            cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output"), "–"), cell(row.get("nfe"), 0)]
+            cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
             values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
             rows.append([name, *cells, cell(row.get("seconds"), 3), *values])
     return rows

@@ -95,7 +95,7 @@ class GaussianBench:
 
     def posterior(self, noise: Tensor) -> Tensor:
         """Posterior samples from standard normal noise, (B, C, H, W)."""
-        root = torch.linalg.cholesky(self.covariance).to(noise)
+        root: Tensor = torch.linalg.cholesky(self.covariance).to(noise)
         return self.mean + (noise.flatten(2) @ root.mT).reshape(noise.shape)
 
     def walk(self, times: list[float], stochasticity: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,11 @@ class GaussianPrior:
     """
 
     sigma_min, sigma_max = 1e-4, 100.0
+    basis: Tensor
 
     def __init__(self, matrix: Tensor, mean: float = 0.5):
         self.matrix, self.mean = matrix, mean
+        values: Tensor
         values, self.basis = torch.linalg.eigh(matrix.double())
         if not (values > 0).all():
             raise ValueError(f"matrix must be positive definite, its least eigenvalue is {values.min().item():.3g}")

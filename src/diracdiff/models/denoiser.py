@@ -58,7 +58,8 @@ class Denoiser(nn.Module):
                 f"{type(network).__name__} must have image_channels, multiple and conditions, see "
                 "diracdiff.models.Network"
             )
-        self.network, self.noise = network, noise
+        self.network: Network = network
+        self.noise = noise
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
         self.to(memory_format=torch.channels_last)

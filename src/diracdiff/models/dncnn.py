@@ -29,8 +29,9 @@ class DnCNN(nn.Module):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """x - y for noisy images y, (B, C, H, W); it is not told the noise `level`, (B,)."""
+        """The difference x - y for noisy images y, (B, C, H, W); it is not told the noise `level`, (B,)."""
         h = F.relu(self.first(y.flatten(0, 1).unsqueeze(1)))
         for convolution, norm in zip(self.middle, self.norms, strict=True):
             h = F.relu(norm(convolution(h)))
-        return self.last(h).reshape(y.shape)
+        difference: Tensor = self.last(h).reshape(y.shape)
+        return difference

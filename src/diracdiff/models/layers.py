@@ -1,12 +1,15 @@
 """Building blocks of NCSN++ (Song et al. 2021, Appendix H; Karras et al. 2022, Appendix F.2, Table 7)."""
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 SKIP_SCALE = 1 / math.sqrt(2)
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def conv(inputs: int, outputs: int, size: int = 3, padding: int | None = None, gain: float = 1.0) -> nn.Conv2d:
@@ -20,9 +23,10 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return _initialise(nn.Linear(inputs, outputs), 1.0)
 
 
-def _initialise(layer, gain: float):
+def _initialise(layer: Layer, gain: float) -> Layer:
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     with torch.no_grad():
         layer.weight.mul_(gain)
     return layer
@@ -36,6 +40,8 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 class FIR(nn.Module):
     """Resampling by 2 with the filter [1, 3, 3, 1] in both directions: "down", "up" or, without change, "keep"."""
+
+    kernel: Tensor
 
     def __init__(self, mode: str, padding: int = 1):
         super().__init__()
@@ -55,6 +61,8 @@ class FIR(nn.Module):
 
 class FourierEmbedding(nn.Module):
     """Random Fourier features of conditioning values: (B,) -> (B, channels) or (B, k) -> (B, k channels)."""
+
+    frequencies: Tensor
 
     def __init__(self, channels: int, scale: float = 16.0):
         super().__init__()
@@ -77,7 +85,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (part.flatten(2).mT for part in self.qkv(self.norm(x)).chunk(3, dim=1))
         attended = F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
-        return (x + self.out(attended)) * SKIP_SCALE
+        images: Tensor = (x + self.out(attended)) * SKIP_SCALE
+        return images
 
 
 class ResidualBlock(nn.Module):
@@ -109,4 +118,5 @@ class ResidualBlock(nn.Module):
         h = h + self.embed(embedding)[:, :, None, None]
         h = self.conv_out(self.dropout(F.silu(self.norm_out(h))))
         x = (self.skip(self.resample(x)) + h) * SKIP_SCALE
-        return self.attention(x)
+        attended: Tensor = self.attention(x)
+        return attended

@@ -6,6 +6,7 @@ the encoder at every level.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class NCSNpp(nn.Module):
             nn.SiLU(),
         )
 
-        def block(inputs: int, outputs: int, **options) -> ResidualBlock:
+        def block(inputs: int, outputs: int, **options: Any) -> ResidualBlock:
             return ResidualBlock(inputs, outputs, width, dropout=dropout, **options)
 
         pixels = image_channels * patch**2
@@ -115,7 +116,8 @@ class NCSNpp(nn.Module):
     @property
     def multiple(self) -> int:
         """Height and width must be multiples of this."""
-        return self.patch * 2 ** (len(self.multipliers) - 1)
+        multiple: int = self.patch * 2 ** (len(self.multipliers) - 1)
+        return multiple
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
         """Predict.
@@ -141,7 +143,8 @@ class NCSNpp(nn.Module):
         x = self.stem(image)
         skips = [x]
         for encoder in self.encoder:
-            if encoder.down is not None:
+            assert isinstance(encoder, Level)
+            if encoder.down is not None and encoder.pyramid is not None:
                 x = encoder.down(x, embedding)
                 x = image = (x + encoder.pyramid(image)) * SKIP_SCALE
                 skips.append(x)
@@ -151,6 +154,7 @@ class NCSNpp(nn.Module):
         self_attention, plain = self.middle
         x = plain(self_attention(x, embedding), embedding)
         for blocks, up in zip(self.decoder, self.up, strict=True):
+            assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 x = block(torch.cat([x, skips.pop()], dim=1), embedding)
             x = up(x, embedding) if isinstance(up, ResidualBlock) else x

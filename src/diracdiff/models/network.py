@@ -15,12 +15,19 @@ class Network(Protocol):
         conditions: number of values that it is told: 1, the level, or 2 for an incremental reconstruction network.
     """
 
-    image_channels: int
-    conditions: int
+    @property
+    def image_channels(self) -> int:
+        """C."""
+        ...
 
     @property
     def multiple(self) -> int:
         """Height and width must be multiples of this."""
+        ...
+
+    @property
+    def conditions(self) -> int:
+        """How many values it is told."""
         ...
 
     def __call__(self, y: Tensor, level: Tensor) -> Tensor:

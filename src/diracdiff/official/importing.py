@@ -88,7 +88,7 @@ def read(path: str | Path, given: Mapping[str, Any], ema: str | bool = "auto") -
 def describe(imported: Imported) -> list[str]:
     """What was imported, in lines."""
     restorer, denoiser = imported.restorer, imported.restorer.denoiser
-    parameters = sum(p.numel() for p in denoiser.network.parameters())
+    parameters = sum(p.numel() for p in denoiser.parameters())
     ahead = imported.look_ahead
     loss = "its look-ahead is unknown, taken as 0" if ahead is None else f"look-ahead {ahead:g}"
     noise = restorer.process.noise

@@ -119,8 +119,9 @@ def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) ->
 
 
 def _blocked(rows: Tensor) -> Tensor:
-    """Rows q0, k0, v0, q1, … as q0, q1, … k0, … v0, …"""
-    return rows.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1).contiguous()
+    """Rows q0, k0, v0, q1, … as q0, q1, … k0, … v0, and so on."""
+    blocks: Tensor = rows.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1).contiguous()
+    return blocks
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -5,11 +5,12 @@ Their Gaussian hole is centred on pixel 128 of 256, not between pixels 127 and 1
 
 import functools
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
+from diracdiff.degradations import Degradation, GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
+from diracdiff.degradations.base import Severity
 from diracdiff.errors import UserError
 from diracdiff.noise import GeometricNoise
 from diracdiff.official.network import ARCHITECTURES
@@ -26,7 +27,10 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
 EXPERIMENT_KEYS = ("experiment_config_file", "operator_config")
 EXPERIMENT_NOISE = {"sigma_min": 0.01, "sigma_max": 0.05}
 LEAST_BLUR = 0.3  # px; where their linear blur starts
-OPERATORS = {"deblur": GaussianBlur, "inpaint": functools.partial(GaussianInpainting, centre=0.0)}
+OPERATORS: dict[str, Callable[[Severity, int], Degradation]] = {
+    "deblur": GaussianBlur,
+    "inpaint": functools.partial(GaussianInpainting, centre=0.0),
+}
 REMEDIES = {
     "operator": "deblur or inpaint",
     "severity": "published_blur, or [start,end] in px at 256 px",
@@ -55,7 +59,7 @@ def architecture(hyper: Mapping[str, Any]) -> str:
     Raises:
         UserError: if it is not one of `ARCHITECTURES`.
     """
-    name = hyper.get("model_arch", "base")
+    name: str = hyper.get("model_arch", "base")
     if name not in list(ARCHITECTURES):
         raise UserError(f"the file's model_arch is {name!r}, must be one of {list(ARCHITECTURES)}")
     return name

@@ -30,7 +30,8 @@ class PowerGrid:
         self.exponent = float(exponent)
 
     def __call__(self, u: float) -> float:
-        return u**self.exponent
+        placed: float = u**self.exponent
+        return placed
 
 
 class AdaptiveGrid:

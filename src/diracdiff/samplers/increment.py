@@ -97,7 +97,7 @@ class ExactLookBack(Increment):
     ) -> Tensor:
         # One time per image: in float32, forward mode turns tangents of shape () into float64.
         time = x_hat.new_full((len(x_hat),), t)
-        _, derivative = torch.func.jvp(lambda u: degradation(x_hat, u), (time,), (torch.ones_like(time),))
+        derivative: Tensor = torch.func.jvp(lambda u: degradation(x_hat, u), (time,), (torch.ones_like(time),))[1]
         return (s - t) * derivative
 
 

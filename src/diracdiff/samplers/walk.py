@@ -126,7 +126,7 @@ class Walk:
         return increment + (1 + self.stochasticity**2) / 2 * self._removed(y, t, s) * score
 
     def diffuse(self, y: Tensor, t: float, s: float) -> Tensor:
-        """y with the noise of a step from t to s, eta sqrt(sigma_t^2 - sigma_s^2) z."""
+        """The iterate y with the noise of a step from t to s, eta sqrt(sigma_t^2 - sigma_s^2) z."""
         if self.stochasticity == 0:
             return y
         z = self.noise.normal(y.shape[1:], y.dtype)

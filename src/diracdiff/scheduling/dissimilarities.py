@@ -41,7 +41,8 @@ class Dissimilarity(ABC):
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """M of the images with features a and b, (B,)."""
-        return torch.linalg.vector_norm(a - b, dim=1).square()
+        squared: Tensor = torch.linalg.vector_norm(a - b, dim=1).square()
+        return squared
 
 
 class MSE(Dissimilarity):
@@ -50,7 +51,8 @@ class MSE(Dissimilarity):
     name = "MSE"
 
     def extract(self, x: Tensor) -> Tensor:
-        return x.flatten(1) / x[0].numel() ** 0.5
+        scale: float = x[0].numel() ** 0.5
+        return x.flatten(1) / scale
 
 
 class SSIM(Dissimilarity):

@@ -112,4 +112,5 @@ class TrajectoryDistance(FeatureDistance):
 
     def version(self, candidate: int, batch: int) -> Tensor:
         """y_t of a batch, t = candidate / (N - 1)."""
-        return self.states[candidate].split(self.batch_size)[batch]
+        batches: tuple[Tensor, ...] = self.states[candidate].split(self.batch_size)
+        return batches[batch]

@@ -125,7 +125,7 @@ class Checkpoint:
         return bool(self.rest.get("optimizer_states"))
 
     def tuned(self, other: Checkpoint) -> Checkpoint:
-        """This one with the sampler, the stops and the curve of another one."""
+        """Itself with the sampler, the stops and the curve of another one."""
         recipe = self.recipe | {"sampler": other.recipe["sampler"]}
         return replace(self, recipe=recipe, stops=other.stops, curve=other.curve, increment=other.increment)
 

@@ -85,7 +85,7 @@ def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
     write_atomically(path, "".join(lines).encode())
 
 
-class _Lines(list):
+class _Lines(list[str]):
     write = list.append
 
 

@@ -128,7 +128,7 @@ class StopOnSignal(Callback):
         signum = self._received
         if trainer.world_size > 1:
             received = torch.tensor(signum, device=pl_module.device)
-            signum = int(trainer.strategy.reduce(received, reduce_op="max"))  # type: ignore[arg-type]
+            signum = int(trainer.strategy.reduce(received, reduce_op="max"))
         if signum:
             trainer.save_checkpoint(self.checkpoint)
             if trainer.is_global_zero:

@@ -1,14 +1,18 @@
 """The only LightningDataModule: batches of clean images, in an order that follows from the seed."""
 
 import warnings
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
-from diracdiff.data.datasets import check_integer
+from diracdiff.data.datasets import ImageDataset, Item, Splits, check_integer
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.errors import UserError
+
+Images = ImageDataset | Subset[Item]
+"""A split, or a part of it."""
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -31,7 +35,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset,
+        dataset: Splits,
         batch_size: int = 32,
         eval_batch_size: int | None = None,
         num_workers: int = 0,
@@ -55,25 +59,25 @@ class ImageDataModule(pl.LightningDataModule):
         self.seed = seed
         # With fewer images than devices, some device has nothing to evaluate.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self._splits: dict[str, Dataset] = {}
+        self._splits: dict[str, Images] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-        for name in names.get(stage, ()):
+        for name in names.get(stage or "", ()):
             self.split(name)
 
-    def split(self, name: str) -> Dataset:
+    def split(self, name: str) -> Images:
         """The data set train, val or test, with `val_images` or `test_images` applied."""
         if name not in self._splits:
-            images = self.dataset.split(name)
+            images: Images = self.dataset.split(name)
             limit = {"val": self.val_images, "test": self.test_images}.get(name)
             if limit is not None and limit < len(images):
                 images = Subset(images, [i * len(images) // limit for i in range(limit)])
             self._splits[name] = images
         return self._splits[name]
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Item]:
         """Shuffled (epoch, index) batches, the last incomplete one dropped; goes on where a checkpoint stopped.
 
         Raises UserError when there are fewer images than one batch.
@@ -95,25 +99,27 @@ class ImageDataModule(pl.LightningDataModule):
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
         return loader
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Item]:
         """Every validation image once over all devices, in order."""
         return self._eval_loader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Item]:
         """Every test image once over all devices, in order."""
         return self._eval_loader("test")
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Item]:
         """The same as `test_dataloader`."""
         return self._eval_loader("test")
 
-    def _eval_loader(self, name: str) -> DataLoader:
+    def _eval_loader(self, name: str) -> DataLoader[Item]:
         images = self.split(name)
         rank, world_size = self._rank()
         sampler = ShardSampler(len(images), rank=rank, world_size=world_size)
         return self._loader(images, sampler, self.eval_batch_size)
 
-    def _loader(self, images: Dataset, sampler: ShardSampler, batch_size: int, drop_last: bool = False) -> DataLoader:
+    def _loader(
+        self, images: Images, sampler: ShardSampler, batch_size: int, drop_last: bool = False
+    ) -> DataLoader[Item]:
         return DataLoader(
             images,
             batch_size=batch_size,
@@ -128,7 +134,7 @@ class ImageDataModule(pl.LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
 
-def _resume_point(loop, batches_per_epoch: int) -> tuple[int, int]:
+def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:
     """The epoch to begin in and how many of its batches are done, from a fit loop that may come from a checkpoint.
 
     Lightning 2.6 asks for the loader after restoring its counters and before acting on them. It would lose batches

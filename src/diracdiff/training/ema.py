@@ -1,5 +1,6 @@
 """Exponential moving average of the weights."""
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 
@@ -22,22 +23,31 @@ class EMA(WeightAveraging):
         self.decay = decay
         self._swapped = False
 
+    @property
+    def _updates(self) -> int:
+        """How often the average has been updated."""
+        assert self._average_model is not None
+        return int(self._average_model.n_averaged)
+
     def _blend(self, average: list[torch.Tensor], current: list[torch.Tensor], _: torch.Tensor) -> None:
-        n = int(self._average_model.n_averaged)
+        n = self._updates
         torch._foreach_lerp_(average, current, 1 - min(self.decay, (1 + n) / (10 + n)))
 
-    def on_fit_start(self, trainer, pl_module) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average where the module is."""
+        assert self._average_model is not None
         self._average_model.module.to(pl_module.device)
 
-    def _swap_models(self, pl_module) -> None:
-        if self._swapped or int(self._average_model.n_averaged) > 0:
+    def _swap_models(self, pl_module: pl.LightningModule) -> None:
+        if self._swapped or self._updates > 0:
             super()._swap_models(pl_module)
             self._swapped = not self._swapped
 
-    def _copy_average_to_current(self, pl_module) -> None:
-        if int(self._average_model.n_averaged) > 0:
+    def _copy_average_to_current(self, pl_module: pl.LightningModule) -> None:
+        if self._updates > 0:
             super()._copy_average_to_current(pl_module)
 
-    def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Put the weights to go on training with back in their place."""
         if self._swapped:
             self._swap_models(pl_module)

@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
@@ -55,7 +57,7 @@ def wandb_logger(
         raise UserError(f"logger.wandb.mode must be auto, online, offline or disabled, got {mode!r}")
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in(wandb) else "offline")
-    settings = {
+    settings: dict[str, Any] = {
         "dir": str(run_dir),
         "project": project,
         "name": name,
@@ -78,7 +80,7 @@ def wandb_logger(
     return WandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
 
 
-def _logged_in(wandb) -> bool:
+def _logged_in(wandb: ModuleType) -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -34,7 +35,7 @@ class Optimization:
             raise ValueError(f"decay must be 'none' or 'cosine', got {decay!r}")
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
 
-    def build(self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float]) -> dict:
+    def build(self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float]) -> dict[str, Any]:
         """Lightning's description of the optimiser.
 
         Args:
@@ -42,7 +43,8 @@ class Optimization:
             total_steps: tells the number of steps of the training; asked after the first step only, because
                 Lightning would load the data too early otherwise and lose its place when it resumes.
         """
-        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=tuple(self.betas))
+        first, second = self.betas
+        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=(first, second))
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / (self.warmup_steps + 1))

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
@@ -13,7 +14,7 @@ from diracdiff.restorer import Restorer
 
 def report(restorer: Restorer, tested: Evaluation, run_dir: Path) -> None:
     """Write `summary.json`, `tradeoff.png` and `samples.png` of a tested restorer; print it and what to do next."""
-    same = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
+    same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stops, **same)
     write_summary(run_dir / "summary.json", summary)
     title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"

@@ -1,0 +1,55 @@
+"""Every public name of the package says what it is: shapes, units, ranges, errors, source."""
+
+import ast
+import importlib
+import inspect
+import re
+
+import pytest
+from test_architecture import FILES, SOURCE
+
+MODULES = [path for path in FILES if path.name not in ("__main__.py",)]
+
+
+def module_of(path):
+    name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    return importlib.import_module(name.removesuffix(".__init__"))
+
+
+def public(path):
+    """Public classes, functions and methods that a file defines."""
+    module = module_of(path)
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield name, value
+        if inspect.isclass(value):
+            for inner, method in vars(value).items():
+                if not inner.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)):
+                    yield f"{name}.{inner}", getattr(value, inner)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_public_names_have_a_docstring_of_their_own_or_of_what_they_override(path):
+    for name, value in public(path):
+        assert inspect.getdoc(value), f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_errors_that_a_function_raises_are_in_its_docstring(path):
+    """A public function that raises says so, unless it overrides one that does, or is the constructor of a class."""
+    module = module_of(path)
+    for node in ast.parse(path.read_text()).body:
+        owners = [node] if isinstance(node, ast.FunctionDef) else getattr(node, "body", [])
+        for function in (part for part in owners if isinstance(part, ast.FunctionDef)):
+            if function.name.startswith("_"):
+                continue
+            raised = {
+                inner.exc.func.id
+                for inner in ast.walk(function)
+                if isinstance(inner, ast.Raise) and isinstance(inner.exc, ast.Call) and hasattr(inner.exc.func, "id")
+            } & {"UserError", "ValueError"}
+            owner = getattr(module, node.name)
+            documented = inspect.getdoc(owner if owner.__name__ == function.name else getattr(owner, function.name))
+            assert not raised or re.search(r"\b[Rr]aises?\b", documented or ""), f"{function.name} raises {raised}"
