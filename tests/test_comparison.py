@@ -338,7 +338,8 @@ def test_names_in_the_plane_do_not_cover_one_another(tmp_path, monkeypatch):
     close = {f"method {i} (psnr)": {"psnr": 30 + 0.01 * (i % 2), "lpips": 0.1 + 0.001 * i} for i in range(5)}
     far = {"measurement": {"psnr": 10, "lpips": 0.9}, "dirac_do": {"psnr": 20, "lpips": 0.3}}
     far["regression"] = {"psnr": 40, "lpips": 0.02}
-    pictures.draw_plane(tmp_path / "plane.png", close | far, {"Dirac": [{"psnr": 21, "lpips": 0.2}]}, "lpips")
+    metrics = PSNR(), Missing(LPIPS, "lpips")
+    pictures.draw_plane(tmp_path / "plane.png", close | far, {"Dirac": [{"psnr": 21, "lpips": 0.2}]}, *metrics)
     (axis,) = figures[0].axes
     figures[0].draw_without_rendering()
     names = {text.get_text(): Text.get_window_extent(text) for text in axis.texts}

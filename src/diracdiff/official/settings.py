@@ -66,7 +66,11 @@ def architecture(hyper: Mapping[str, Any]) -> str:
 
 
 def conditioning(hyper: Mapping[str, Any]) -> str:
-    """What the network is told, in our word."""
+    """What the network is told, in our word.
+
+    Raises:
+        UserError: if it is something else.
+    """
     told = hyper.get("model_conditioning", "noise")
     if told not in list(CONDITIONING):
         raise UserError(f"the file's model_conditioning is {told!r}, must be one of {list(CONDITIONING)}")

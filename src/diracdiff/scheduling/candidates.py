@@ -47,6 +47,9 @@ def severities(
         images: clean, (n, C, H, W).
         dissimilarity: M.
         options: count, batch_size and memory, see `DegradationDistance`.
+
+    Raises:
+        ValueError: if the severity is not a straight line.
     """
     line = degradation.severity
     if not isinstance(line, LinearSeverity):

@@ -42,6 +42,9 @@ class Optimization:
             parameters: what to train.
             total_steps: tells the number of steps of the training; asked after the first step only, because
                 Lightning would load the data too early otherwise and lose its place when it resumes.
+
+        Raises:
+            UserError: after the first step, if the learning rate decays to an end that the training does not have.
         """
         first, second = self.betas
         optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=(first, second))
