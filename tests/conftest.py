@@ -1,4 +1,4 @@
-"""What tests share: small processes, small data, and the place of real images where they are at hand."""
+"""What tests share: small processes, small data, and the place of real images where they are available."""
 
 import contextlib
 import importlib

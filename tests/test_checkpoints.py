@@ -163,6 +163,21 @@ def test_restoring_does_not_leave_a_network_in_another_mode():
     assert module.denoiser.training
 
 
+def test_the_command_that_restores_starts_without_lightning(tmp_path, image_folder):
+    save(tmp_path / "a.ckpt", restorer())
+    code = (
+        "import sys\n"
+        f"sys.argv = ['restore', 'checkpoint=a.ckpt', 'input={image_folder}/05.png', 'target=t=0.5']\n"
+        "from diracdiff.restore import main\n"
+        "main()\n"
+        "assert not {'pytorch_lightning', 'lightning', 'wandb', 'torchmetrics', 'kornia'} & set(sys.modules)\n"
+    )
+    environment = clean_environment()
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "restored" / "05.png").is_file()
+
+
 def test_restoring_needs_neither_lightning_nor_hydra_nor_wandb(tmp_path):
     save(tmp_path / "a.ckpt", restorer())
     code = (

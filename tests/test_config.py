@@ -11,16 +11,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from diracdiff.comparison.tuning import grid
-from diracdiff.config import (
-    build,
-    build_data,
-    build_metrics,
-    build_module,
-    build_process,
-    build_restorer,
-    build_sampler,
-    build_trainer,
-)
+from diracdiff.config.build import build
+from diracdiff.config.restoring import build_process, build_restorer, build_sampler
+from diracdiff.config.training import build_data, build_metrics, build_module, build_trainer
 from diracdiff.errors import UserError
 from diracdiff.evaluation import METRICS, Missing
 from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler

@@ -167,7 +167,7 @@ def test_of_two_trainings_into_one_folder_one_is_refused(tmp_path, folder):
     assert (tmp_path / "same" / "overrides.yaml").read_text().endswith(f"- seed={won}\n")
 
 
-# what is at hand is not written over
+# what is there is not written over
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

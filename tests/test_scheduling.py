@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from diracdiff import evaluation
-from diracdiff.config import build
+from diracdiff.config.build import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
 from diracdiff.errors import UserError
 from diracdiff.scheduling import LPIPS, MSE, SSIM, DegradationDistance, greedy, tabulate

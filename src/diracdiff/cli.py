@@ -1,11 +1,9 @@
 """Commands: Hydra composes, the command runs, and a user's mistake is one line on stderr and exit status 2."""
 
-import logging
 import math
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,21 +21,8 @@ from diracdiff.run_folder import RunFolder, forget, is_first_process, withdraw
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
 SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
-FREE_TEXT = (
-    "target",
-    "checkpoint",
-    "input",
-    "output",
-    "dataset.root",
-    "fid_weights",
-    "tuned",
-    "prior",
-    "guided_diffusion",
-    "regression",
-    "dncnn",
-    "sampler.increment.checkpoint",
-    "sampler.grid.path",
-)
+STRUCTURED = re.compile(r"""^$|^['"\[{$]|^(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(""")
+"""Values that are not free text: empty, quoted, lists, dictionaries, references, and functions of Hydra's grammar."""
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -47,7 +32,6 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
         def job(cfg: DictConfig) -> None:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 os.environ[SWEEP_DIR] = HydraConfig.get().sweep.dir
-            _quiet()
             folder = RunFolder(cfg.run_dir) if "run_dir" in cfg and is_first_process() else None
             try:
                 if folder is not None:
@@ -61,7 +45,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing; we print one line
             forget()
-            sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]] + _child_overrides()
+            sweep = bool({"-m", "--multirun"} & set(sys.argv))
+            sys.argv[1:] = [_quoted(argument, sweep) for argument in sys.argv[1:]] + _child_overrides()
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
             except (HydraException, OmegaConfBaseException) as error:
@@ -161,12 +146,16 @@ def one_line(error: Exception | str) -> str:
     return re.sub(r"\s+", " ", " ".join(line for line in lines if line and not line.startswith(dull)))
 
 
-def _quoted(argument: str) -> str:
-    """Quote a value of free text, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas."""
+def _quoted(argument: str, sweep: bool) -> str:
+    """Quote a value of free text, which may hold what Hydra's grammar reserves: spaces, brackets, `=`, commas.
+
+    In a sweep a comma parts the values, and stays what it is.
+    """
     key, separator, value = argument.partition("=")
-    if separator and key in FREE_TEXT and re.search(r"[^\w./~+-]", value) and value[0] not in "'\"":
-        return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
-    return argument
+    reserved = re.search(r"[^\w./~+-]", value)
+    if not separator or not reserved or STRUCTURED.match(value) or (sweep and "," in value):
+        return argument
+    return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
 
 
 def _child_overrides() -> list[str]:
@@ -175,13 +164,3 @@ def _child_overrides() -> list[str]:
         return []
     overrides = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
     return overrides + ([f"hydra.sweep.dir='{os.environ[SWEEP_DIR]}'"] if SWEEP_DIR in os.environ else [])
-
-
-def _quiet() -> None:
-    """Silence what Lightning says in every run and nobody can act on."""
-    import pytorch_lightning  # sets its level when imported
-
-    logging.getLogger(pytorch_lightning.__name__).setLevel(logging.WARNING)
-    dull = (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*")
-    for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
-        warnings.filterwarnings("ignore", message=message)

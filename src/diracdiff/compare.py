@@ -13,7 +13,9 @@ def compare(cfg: DictConfig) -> None:
     from rich.progress import Progress
 
     from diracdiff import comparison
-    from diracdiff.config import build_contenders, build_data, build_metrics, pick_device
+    from diracdiff.config.build import pick_device
+    from diracdiff.config.comparing import build_contenders
+    from diracdiff.config.training import build_data, build_metrics
     from diracdiff.restorer import load
     from diracdiff.signals import interruptible
 

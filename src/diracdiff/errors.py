@@ -1,4 +1,4 @@
-"""What a user is told: mistakes that can be mended, and warnings. One line each."""
+"""What a user is told: mistakes to correct, and warnings. One line each."""
 
 import os
 import sys

@@ -10,7 +10,8 @@ from diracdiff.errors import UserError
 
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
-    from diracdiff.config import build_data, build_metrics, build_tester, configure
+    from diracdiff.config.restoring import configure
+    from diracdiff.config.training import build_data, build_metrics, build_tester
     from diracdiff.evaluation.report import check_report, report
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint

@@ -12,7 +12,8 @@ def restore(cfg: DictConfig) -> None:
     import torch
     from rich.progress import track
 
-    from diracdiff.config import configure, pick_device
+    from diracdiff.config.build import pick_device
+    from diracdiff.config.restoring import configure
     from diracdiff.data.images import load_image
     from diracdiff.data.inputs import batches, plan
     from diracdiff.evaluation.pictures import HEAT_MAP_TOP, heat_map

@@ -11,7 +11,8 @@ def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
     from rich.progress import track
 
-    from diracdiff.config import configure, pick_device
+    from diracdiff.config.build import pick_device
+    from diracdiff.config.restoring import configure
     from diracdiff.restorer import load
     from diracdiff.storage.files import check_output, save_image
 

@@ -16,7 +16,8 @@ def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's walk, greedily; write them as a table, and draw it."""
     from rich.progress import track
 
-    from diracdiff.config import build, build_straight, pick_device
+    from diracdiff.config.build import build, pick_device
+    from diracdiff.config.restoring import build_straight
     from diracdiff.restorer import load
     from diracdiff.scheduling import greedy
     from diracdiff.scheduling.candidates import Candidates, images_of, severities, times

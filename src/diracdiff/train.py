@@ -13,7 +13,8 @@ def train(cfg: DictConfig) -> None:
     """Train as configured; everything goes to `cfg.run_dir`."""
     import pytorch_lightning as pl
 
-    from diracdiff.config import build_data, build_module, build_restorer, build_trainer, log_composed, write_composed
+    from diracdiff.config.restoring import build_restorer
+    from diracdiff.config.training import build_data, build_module, build_trainer, record
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint, foreign_modules, to_recipe
     from diracdiff.training.callbacks import Interrupted
@@ -31,9 +32,7 @@ def train(cfg: DictConfig) -> None:
         check_same(restorer, Checkpoint.read(cfg.checkpoint), cfg.checkpoint)
     try:
         trainer = build_trainer(cfg)
-        if trainer.is_global_zero:
-            write_composed(cfg, run_dir / "config.yaml")
-            log_composed(cfg, trainer)
+        record(cfg, trainer)
         trainer.fit(module, data, ckpt_path=cfg.checkpoint, weights_only=True)
         if not (run_dir / "best.ckpt").exists():
             raise UserError(

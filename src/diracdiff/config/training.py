@@ -1,5 +1,8 @@
 """The module, its data and metrics, and the trainer."""
 
+import logging
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -7,12 +10,23 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
-from diracdiff.config.build import build, made, plain
+from diracdiff.config.build import build, made, plain, write_composed
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
+
+
+def quiet() -> None:
+    """Silence what Lightning says in every run and nobody can act on."""
+    logging.getLogger(pl.__name__).setLevel(logging.WARNING)  # it sets its level when imported
+    dull = (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*")
+    for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
+        warnings.filterwarnings("ignore", message=message)
+
+
+quiet()
 
 
 def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
@@ -60,11 +74,13 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     )
 
 
-def log_composed(cfg: DictConfig, trainer: pl.Trainer) -> None:
-    """Tell every logger that shows settings the composed configuration."""
-    for logger in trainer.loggers:
-        if not isinstance(logger, CSVLogger):
-            logger.log_hyperparams(plain(cfg))
+def record(cfg: DictConfig, trainer: pl.Trainer) -> None:
+    """Write the composed configuration into the run's folder, and tell every logger that shows settings."""
+    if trainer.is_global_zero:
+        write_composed(cfg, Path(cfg.run_dir) / "config.yaml")
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):
+                logger.log_hyperparams(plain(cfg))
 
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:

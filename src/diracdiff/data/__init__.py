@@ -1,4 +1,4 @@
-"""Images to train and evaluate on. The LightningDataModule is in `diracdiff.data.datamodule`, not imported here."""
+"""Images to train and evaluate on: clean, and without physics."""
 
 from diracdiff.data.folders import FFHQ, CelebAHQ, ImageFolder, ImageNet
 from diracdiff.data.images import center_crop_resize, list_images, load_image

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from diracdiff.errors import UserError
+from diracdiff.pixels import from_pixels
 
 SPLITS = ("train", "val", "test")
 
@@ -35,7 +36,7 @@ class Splits(Protocol):
 
 def item(image: Tensor, name: str, index: int) -> Item:
     """The item of a uint8 image (3, S, S)."""
-    return {"x": image.float() / 255, "name": name, "index": index}
+    return {"x": from_pixels(image), "name": name, "index": index}
 
 
 def check_split(name: str) -> None:

@@ -72,7 +72,7 @@ def load_image(path: str | Path) -> Tensor:
     """Decode an image file to 8-bit RGB, uint8 (3, H, W), values 0 to 255.
 
     The EXIF rotation is applied, 16-bit grey is scaled by 255/65535, transparency is composited onto white; of an
-    animation the first frame counts. Raises UserError, naming the file, when it is no readable image.
+    animation the first frame counts. Raises UserError, naming the file, when it is not a readable image.
     """
     return _to_tensor(_decode(path))
 

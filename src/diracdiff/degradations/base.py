@@ -4,7 +4,7 @@ A_0 is the identity and A_t is a more severe version of A_s for s < t: there is 
 A_t = G(A_s). A severity curve maps t to the family's one parameter (a width, a factor, a share).
 
 Widths are given in pixels of a 256-pixel image and scale with `image_size`, the side of the images that a
-model is trained on. They do not scale with the image at hand: a model restores a larger photograph with the
+model is trained on. They do not scale with the image that is restored: a model restores a larger photograph with the
 width in pixels that it knows. Factors and shares (`in_pixels = False`) are taken as they are.
 """
 

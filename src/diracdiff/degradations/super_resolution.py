@@ -1,8 +1,7 @@
 """Super-resolution: an anti-aliased low-pass whose cut-off falls with t, on the full grid of pixels.
 
 An image that is smaller by a factor f holds the frequencies below Nyquist / f. A low-pass with this cut-off is
-what is left of the image on its own grid, so A_t and its measurement keep the shape of the image; `downsample`
-and `upsample` go to the smaller grid and back without loss.
+what is left of the image on its own grid, so A_t and its measurement keep the shape of the image.
 """
 
 import math
@@ -40,29 +39,6 @@ class SuperResolution(Degradation):
         rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
         return rows, columns
 
-    @property
-    def factor(self) -> float:
-        """The factor at t = 1."""
-        return float(self.severity(torch.tensor(1.0)))
-
-    def downsample(self, x: Tensor) -> Tensor:
-        """The small image that has the frequencies of x, (B, C, H, W), below the cut-off at t = 1.
-
-        Returns:
-            (B, C, ceil(H / factor), ceil(W / factor)); A_1(x) is a function of it.
-        """
-        rows, columns = (_resampling(n, math.ceil(n / self.factor - 1e-6), x) for n in x.shape[-2:])
-        return rows @ x @ columns.mT
-
-    def upsample(self, low: Tensor, shape: tuple[int, int]) -> Tensor:
-        """The image of the given shape (H, W) that has the frequencies of `low`, (B, C, h, w), and no others.
-
-        `downsample` undoes it, and A_1(upsample(downsample(x))) = A_1(x): applied to a photograph that is small, A_1
-        after `upsample` makes the measurement that a model expects.
-        """
-        rows, columns = (_resampling(n, m, low).mT * (n / m) for n, m in zip(shape, low.shape[-2:], strict=True))
-        return rows @ low @ columns.mT
-
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:
     """The matrix of the low-pass on n samples: (n, n) or (B, n, n) for factors () or (B,) of at least 1."""
@@ -79,7 +55,3 @@ def dct_matrix(n: int, like: Tensor) -> Tensor:
     # Whole periods are taken off in integers: a large angle would cost single precision three digits.
     angle = (k.unsqueeze(-1) * (2 * k + 1)).remainder(4 * n).to(like.dtype) * (math.pi / (2 * n))
     return angle.cos() * (torch.where(k == 0, 1, 2).to(like.dtype) / n).sqrt().unsqueeze(-1)
-
-
-def _resampling(n: int, m: int, like: Tensor) -> Tensor:
-    return math.sqrt(m / n) * dct_matrix(m, like).mT @ dct_matrix(n, like)[:m]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.errors import UserError
-from diracdiff.pixels import to_pixels
+from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.storage.downloads import checkpoints, fetched, first_line
 
 # The name that torch-fidelity has for the network, and its layer that is compared.
@@ -153,7 +153,7 @@ def _register_squeezenet() -> None:
             self.register_buffer("std", torch.tensor(IMAGENET_STD).reshape(3, 1, 1))
 
         def forward(self, input: Tensor) -> tuple[Tensor]:
-            return (self.trunk((input.float() / 255 - self.mean) / self.std).mean((2, 3)),)
+            return (self.trunk((from_pixels(input) - self.mean) / self.std).mean((2, 3)),)
 
         @staticmethod
         def get_provided_features_list() -> tuple[str]:

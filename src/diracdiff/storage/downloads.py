@@ -18,7 +18,7 @@ def checkpoints() -> Path:
 def fetched(url: str) -> Path:
     """The file of this address in torch hub's folder, downloaded if it is not there.
 
-    A download is checked by the eight digits of SHA-256 that torch hub's file names end with; a file at hand is
+    A download is checked by the eight digits of SHA-256 that torch hub's file names end with; a file that is there is
     taken as it is.
 
     Raises:

@@ -138,7 +138,7 @@ def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:
     """The epoch to begin in and how many of its batches are done, from a fit loop that may come from a checkpoint.
 
     Lightning 2.6 asks for the loader after restoring its counters and before acting on them. It would lose batches
-    or whole epochs in four cases, which are mended here: a checkpoint from amid a batch, from the end of an epoch's
+    or whole epochs in four cases, which are repaired here: a checkpoint from amid a batch, from the end of an epoch's
     last batch, from the end of an epoch under max_steps, and from an epoch that max_steps or early stopping cut short.
     """
     epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
