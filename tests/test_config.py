@@ -99,20 +99,25 @@ def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ah
     assert cfg.loss.look_ahead == look_ahead
 
 
-def test_every_metric_is_measured_where_it_is_asked_for(tmp_path, torch_home):
-    options = {path.stem for path in (CONF / "metrics").glob("*.yaml")}
-    assert len(options) == len(METRICS)
-    for command in ("train", "evaluate"):
+@needs_lpips
+@pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "metrics").glob("*.yaml")))
+def test_every_metric_can_be_chosen(tmp_path, torch_home, option):
+    for command in ("train", "evaluate", "compare"):
         given = [f"run_dir={tmp_path}"] if command == "train" else ["checkpoint=x"]
-        cfg = compose(command, [*given, "lpips=null"])
-        assert set(cfg.metrics) == options
-        assert [metric.name for metric in build_metrics(cfg)] == ["psnr", "ssim", "consistency"]
+        (metric,) = build_metrics(compose(command, [*given, f"metrics=[{option}]", "fid=squeezenet"]))
+        assert type(metric) in METRICS and metric.name.split("_")[0] == option
+
+
+def test_metrics_that_are_not_asked_for_are_left_out():
+    cfg = compose("evaluate", ["checkpoint=x", "lpips=null"])
+    assert [metric.name for metric in build_metrics(cfg)] == ["psnr", "ssim", "consistency"]
 
 
 @needs_lpips
 def test_metrics_come_in_the_order_of_every_table(tmp_path, torch_home):
-    built = build_metrics(composed(tmp_path, "fid=squeezenet"))
-    assert [type(metric) for metric in built] == list(METRICS)
+    for options in ("[psnr,ssim,lpips,fid,kid,consistency]", "[consistency,kid,fid,lpips,ssim,psnr]"):
+        built = build_metrics(composed(tmp_path, "fid=squeezenet", f"metrics={options}"))
+        assert [type(metric).__name__ for metric in built] == ["PSNR", "SSIM", "LPIPS", "FID", "KID", "Consistency"]
 
 
 def test_a_metric_whose_weights_are_missing_is_left_out(tmp_path, without_weights, capsys):

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import CSVLogger
 from diracdiff.config.build import build, made, plain, write_composed
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
+from diracdiff.evaluation.metrics import in_order
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
@@ -41,7 +42,7 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
 def build_metrics(cfg: DictConfig) -> list[Metric]:
     """The metrics, in the order of every table, but for those that are switched off."""
     built = [build(node) for node in cfg.metrics.values()]
-    return [metric for metric in built if metric is not None]
+    return in_order([metric for metric in built if metric is not None])
 
 
 def build_data(cfg: DictConfig) -> ImageDataModule:
