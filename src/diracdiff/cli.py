@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, fail
 from diracdiff.run_folder import RunFolder, forget, is_first_process, withdraw
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +40,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
             except (UserError, OmegaConfBaseException) as error:
                 if folder is not None:
                     folder.discard()
-                fail(error)
+                fail(one_line(error))
 
         def main() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing; we print one line
@@ -51,7 +51,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
             except (HydraException, OmegaConfBaseException) as error:
                 withdraw()
-                fail(error)
+                fail(one_line(error))
 
         return main
 
@@ -123,12 +123,6 @@ def check_booleans_of_trainer(cfg: DictConfig) -> None:
     """
     for key in ("enable_progress_bar", "enable_model_summary"):
         check_boolean(f"trainer.{key}", cfg.trainer[key])
-
-
-def fail(error: Exception | str) -> NoReturn:
-    """Print one line and exit with status 2."""
-    print(f"error: {one_line(error)}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def one_line(error: Exception | str) -> str:

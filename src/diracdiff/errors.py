@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import NoReturn
 
 
 class UserError(ValueError):
@@ -15,3 +16,9 @@ def warn(message: str) -> None:
     """Print one line on stderr; of several processes, the first one does."""
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on stderr and exit with status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, fail
 
 RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 OVERRIDES, SWEEP = "overrides.yaml", "multirun.yaml"
@@ -136,8 +136,6 @@ def _of_hydra(record: Path) -> bool:
 @contextmanager
 def _said_in_one_line(config: DictConfig, key: str) -> Iterator[None]:
     """Let `${hydra:…}` be resolved before Hydra does, and end the command where there can be no folder."""
-    from diracdiff.cli import fail
-
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(config)
     try:
@@ -145,7 +143,7 @@ def _said_in_one_line(config: DictConfig, key: str) -> Iterator[None]:
     except OSError as error:
         fail(f"{key}={OmegaConf.select(config, key)} cannot be made ({error.strerror}): give another folder")
     except UserError as error:
-        fail(error)
+        fail(str(error))
     finally:
         HydraConfig.instance().cfg = before
 
