@@ -13,11 +13,11 @@ import pytest
 import torch
 from conftest import (
     BRIEF,
+    HAS_LPIPS,
     ROOT,
     SHARED,
     SMALL,
     STEPS_PER_EPOCH,
-    TORCH_HOME,
     clean_environment,
     command,
     needs_lpips,
@@ -42,7 +42,7 @@ def test_a_training_leaves_what_it_promises(run):
     rows = read_rows(latest / "tradeoff.csv")
     lpips = [key for key in rows[0] if key.startswith("lpips_")]
     assert list(rows[0])[:5] == ["epoch", "step", "t", "nfe", "output"] and {"psnr", "ssim"} <= rows[0].keys()
-    assert lpips == (["lpips_squeeze"] if TORCH_HOME.is_dir() else [])
+    assert lpips == (["lpips_squeeze"] if HAS_LPIPS else [])
     assert {(r["epoch"], r["n"]) for r in rows} == {("0", "3"), ("1", "3")}
     logged = read_rows(latest / "metrics.csv")
     assert {"train/loss", "train/grad_norm", "train/lr", "val/psnr", "val/t_do"} <= logged[0].keys()
@@ -60,7 +60,7 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     metrics = {"psnr", "ssim", "lpips_squeeze", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
     assert all(low <= summary["do"][m] <= high for m, (low, high) in summary["do"]["interval"].items())
-    if TORCH_HOME.is_dir():
+    if HAS_LPIPS:
         assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stops["lpips"].plain()
 
 

@@ -313,6 +313,7 @@ def test_networks_of_another_problem_are_refused(tmp_path, arguments, folder, ca
         refused(call("compare", *arguments, "baseline=[regression]", f"regression={other}", *PLAIN), message)
 
 
+@needs_lpips
 def test_an_output_of_another_problem_is_kept(compared, arguments, call):
     _, folder, _ = compared
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}

@@ -30,7 +30,9 @@ def evaluate(cfg: DictConfig) -> None:
     keep_image_size(cfg, restorer.image_size)
     stops = restorer.stops
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
-    module, data, trainer = RestorerModule(restorer, metrics=build_metrics(cfg)), build_data(cfg), build_tester(cfg)
+    data, trainer = build_data(cfg), build_tester(cfg)
+    data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
+    module = RestorerModule(restorer, metrics=build_metrics(cfg))
     (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return

@@ -27,7 +27,9 @@ def train(cfg: DictConfig) -> None:
     name_wandb_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     restorer = build_restorer(cfg)
-    module, data, run_dir = build_module(cfg, restorer), build_data(cfg), Path(cfg.run_dir)
+    data, run_dir = build_data(cfg), Path(cfg.run_dir)
+    data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
+    module = build_module(cfg, restorer)
     if cfg.checkpoint:
         check_same(restorer, Checkpoint.read(cfg.checkpoint), cfg.checkpoint)
     try:
