@@ -5,6 +5,7 @@ disk and returns an `ImageDataset` for train, val or test. Items of every split 
 {"x": float32 (3, S, S) in [0, 1], "name": str, "index": int}, where the name is unique within the split.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -19,11 +20,11 @@ Item = dict[str, Any]
 """An image with its name and index, or a batch of them."""
 
 
-class ImageDataset(Dataset[Item]):
+class ImageDataset(Dataset[Item], ABC):
     """The images of a split: a `torch.utils.data.Dataset` with a length. Training asks for (epoch, index)."""
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
 
 class Splits(Protocol):

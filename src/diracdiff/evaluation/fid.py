@@ -21,7 +21,7 @@ KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 
 
-class _Frechet(SetMetric):
+class _OfFeatures(SetMetric):
     """What FID and KID share: the network, which both are named by.
 
     Args:
@@ -47,7 +47,7 @@ class _Frechet(SetMetric):
         return None if network is None else cls(network, weights)
 
 
-class FID(_Frechet):
+class FID(_OfFeatures):
     """Fréchet distance of the features of two sets of images, see `fid`."""
 
     title, target, depends_on = "FID", "fid", "the network of FID"
@@ -56,7 +56,7 @@ class FID(_Frechet):
         return fid(clean, restored)
 
 
-class KID(_Frechet):
+class KID(_OfFeatures):
     """Kernel distance of the features of two sets of images, see `kid`."""
 
     title, depends_on = "KID", "the network of KID"
