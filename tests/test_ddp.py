@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import ddp_gradient
 import pytest
 import torch
-from conftest import clean_environment
+from conftest import clean_environment, run_here
 
 from diracdiff.restorer import load
 from diracdiff.storage.files import read_rows
@@ -53,9 +55,9 @@ def run(*words, cwd):
 
 
 def test_two_processes_make_the_gradient_of_one(tmp_path):
-    script = Path(__file__).with_name("ddp_gradient.py")
-    for devices in ("1", "2"):
-        run(str(script), devices, str(tmp_path / devices), cwd=tmp_path)
+    with mock.patch.object(sys, "argv", ["ddp_gradient", "1", str(tmp_path / "1")]):
+        ddp_gradient.main()
+    run(str(Path(ddp_gradient.__file__)), "2", str(tmp_path / "2"), cwd=tmp_path)
     one, two = torch.load(tmp_path / "1"), torch.load(tmp_path / "2")
     scale = max(g.abs().max() for g in one)
     difference = max((a - b).abs().max() for a, b in zip(one, two, strict=True)) / scale
@@ -83,7 +85,7 @@ def test_validation_and_test_cover_every_image_once(trained):
 def test_evaluation_does_not_depend_on_the_number_of_processes(trained):
     cwd, data = trained
     asked = ["checkpoint=runs/latest/best.ckpt", "lpips=null", "split=val", "loader.val_images=5", *data]
-    run("-m", "diracdiff.evaluate", *asked, "output=one", "trainer=cpu", cwd=cwd)
+    assert run_here(cwd, "evaluate", *asked, "output=one", "trainer=cpu") == 0
     run(
         "-m",
         "diracdiff.evaluate",
