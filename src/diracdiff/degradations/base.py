@@ -85,11 +85,23 @@ class Degradation(ABC):
         """
         return self.decompose(x, self._size(x, t)) if self.linear else None
 
+    def diagonal(self, x: Tensor, t: float | Tensor) -> SVD | None:
+        """A_t of images like x, (B, C, H, W), in a basis that is the same for every t, () or (B,).
+
+        What is white noise in pixels is white noise in the basis, but for the pixels at the border. None where there
+        is no such basis in closed form.
+        """
+        return self.diagonalise(x, self._size(x, t)) if self.linear else None
+
     def _size(self, x: Tensor, t: float | Tensor) -> Tensor:
         return self.severity(as_time(t, x)) * (self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD | None:
         """The decomposition for the parameter `size`, see `apply`."""
+        return None
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD | None:
+        """The diagonal form for the parameter `size`, see `apply`."""
         return None
 
     @abstractmethod

@@ -1,10 +1,12 @@
 """Gaussian blur whose width grows with t (paper, Section 4: 61x61 kernel, std 0.3 to 3 px, reflection)."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
-from diracdiff.degradations.svd import SVD, Separable
+from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
 
 SUPPORT = 61
 
@@ -24,6 +26,11 @@ class GaussianBlur(Degradation):
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Separable(*self.matrices(x, size))
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        rows, columns = (blur_response(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
+        bases = (cosine_basis(n, x) for n in x.shape[-2:])
+        return Eigenbasis((rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3), *bases)
 
     def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices of the two directions, (H, H) and (W, W), or with a batch of widths."""
@@ -47,10 +54,41 @@ def blur_matrix(std: Tensor, n: int, radius: int) -> Tensor:
     Returns:
         (n, n) or (B, n, n); rows sum to 1.
     """
-    radius = min(radius, n - 1)
-    offset = torch.arange(-radius, radius + 1, device=std.device)
-    exponent = -(offset.to(std.dtype) ** 2) / (2 * std.clamp(min=1e-3).unsqueeze(-1) ** 2)
-    kernel = exponent.softmax(-1).unsqueeze(-2).expand(*std.shape, n, -1)
+    offset, kernel = _kernel(std, n, radius)
+    kernel = kernel.unsqueeze(-2).expand(*std.shape, n, -1)
     source = (torch.arange(n, device=std.device).unsqueeze(-1) + offset).abs()
     source = torch.where(source >= n, 2 * (n - 1) - source, source).expand(kernel.shape)
     return torch.zeros(*std.shape, n, n, dtype=std.dtype, device=std.device).scatter_add(-1, source, kernel)
+
+
+def blur_response(std: Tensor, n: int, radius: int) -> Tensor:
+    """The eigenvalues of `blur_matrix` in the basis of `cosine_basis`, (n,) or (B, n)."""
+    offset, kernel = _kernel(std, n, radius)
+    return kernel @ _cosines(offset, n, std)
+
+
+def cosine_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosines that a reflection with the edge pixel not repeated keeps (DCT-I), as columns, and the inverse.
+
+    Orthonormal but for the pixels at the ends, (n, n) each; device and precision are those of `like`.
+    """
+    k = torch.arange(n, device=like.device)
+    ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(like.dtype)
+    basis = _cosines(k, n, like) * (2 / max(1, n - 1) * ends).sqrt()
+    return basis, basis.mT * ends
+
+
+def _kernel(std: Tensor, n: int, radius: int) -> tuple[Tensor, Tensor]:
+    """Offsets of a kernel, (k,), and its weights, (k,) or (B, k)."""
+    radius = min(radius, n - 1)
+    offset = torch.arange(-radius, radius + 1, device=std.device)
+    exponent = -(offset.to(std.dtype) ** 2) / (2 * std.clamp(min=1e-3).unsqueeze(-1) ** 2)
+    return offset, exponent.softmax(-1)
+
+
+def _cosines(place: Tensor, n: int, like: Tensor) -> Tensor:
+    """cos(pi place k / (n - 1)) for k = 0 … n - 1, one frequency a column."""
+    k = torch.arange(n, device=like.device)
+    # Whole periods are taken off in integers: a large angle would cost single precision three digits.
+    angle = (place.unsqueeze(-1) * k).remainder(max(1, 2 * (n - 1)))
+    return (angle.to(like.dtype) * (math.pi / max(1, n - 1))).cos()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
-from diracdiff.degradations.svd import SVD, Separable
+from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
 
 
 class FourierUndersampling(Degradation):
@@ -52,12 +52,32 @@ class FourierUndersampling(Degradation):
         rows = self.apply(one if size.ndim else one.unsqueeze(0), size).reshape(*size.shape, height, height)
         return Separable(rows, torch.eye(width, dtype=x.dtype, device=x.device))
 
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        height, width = x.shape[-2:]
+        frequency, basis = fourier_basis(height, x)
+        values = self.mask(size.to(x.dtype), height)[..., frequency]
+        one = torch.eye(width, dtype=x.dtype, device=x.device)
+        return Eigenbasis(values.unsqueeze(-1).unsqueeze(-3), (basis, basis.mT), (one, one))
+
     def mask(self, share: Tensor, n: int) -> Tensor:
         """Weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1), for shares () or (B,)."""
         starts, lines = (
             torch.tensor(column, dtype=share.dtype, device=share.device) for column in _turns(n, self.centre, self.seed)
         )
         return 1 - ((share.unsqueeze(-1) * n - starts) / lines).clamp(0, 1)
+
+
+def fourier_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal real waves of n samples: their frequencies, (n,), and the waves as columns, (n, n).
+
+    A frequency of the discrete Fourier transform has a cosine and a sine, but 0 and n / 2 a cosine only. Device and
+    precision of the waves are those of `like`.
+    """
+    j = torch.arange(n, device=like.device)
+    frequency = (j + 1) // 2
+    angle = (j.unsqueeze(-1) * frequency).remainder(n).to(like.dtype) * (2 * math.pi / n)
+    waves = torch.where((j % 2 == 1) | (j == 0), angle.cos(), angle.sin())
+    return frequency, waves / waves.square().sum(0).sqrt()
 
 
 @lru_cache

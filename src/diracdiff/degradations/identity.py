@@ -26,3 +26,6 @@ class Identity(Degradation):
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Mask(torch.ones(*size.shape, 1, 1, 1, dtype=x.dtype, device=x.device))
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        return self.decompose(x, size)

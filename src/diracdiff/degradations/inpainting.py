@@ -24,6 +24,9 @@ class Inpainting(Degradation):
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Mask(self._mask(x, size))
 
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        return self.decompose(x, size)
+
     def _mask(self, x: Tensor, size: Tensor) -> Tensor:
         rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
         size = size.to(x.dtype).reshape(*size.shape, 1, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import Degradation
-from diracdiff.degradations.svd import SVD, Separable
+from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
 
 ROLL_OFF = 0.5
 
@@ -34,6 +34,11 @@ class SuperResolution(Degradation):
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Separable(*self.matrices(x, size))
 
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        rows, columns = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
+        bases = ((basis.mT, basis) for basis in (dct_matrix(n, x) for n in x.shape[-2:]))
+        return Eigenbasis((rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3), *bases)
+
     def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices of the two directions, (H, H) and (W, W), or with a batch of factors."""
         rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
@@ -42,10 +47,7 @@ class SuperResolution(Degradation):
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:
     """The matrix of the low-pass on n samples: (n, n) or (B, n, n) for factors () or (B,) of at least 1."""
-    basis, factor = dct_matrix(n, factor), factor.unsqueeze(-1)
-    relative = torch.arange(n, dtype=factor.dtype, device=factor.device) * factor / n
-    a = ((1 - relative) / (ROLL_OFF * (1 - 1 / factor).clamp(min=1e-6))).clamp(0, 1)
-    removed = 1 - a**2 * (3 - 2 * a)
+    basis, removed = dct_matrix(n, factor), _removed(factor, n)
     return torch.eye(n, dtype=basis.dtype, device=basis.device) - basis.mT @ (removed.unsqueeze(-1) * basis)
 
 
@@ -55,3 +57,11 @@ def dct_matrix(n: int, like: Tensor) -> Tensor:
     # Whole periods are taken off in integers: a large angle would cost single precision three digits.
     angle = (k.unsqueeze(-1) * (2 * k + 1)).remainder(4 * n).to(like.dtype) * (math.pi / (2 * n))
     return angle.cos() * (torch.where(k == 0, 1, 2).to(like.dtype) / n).sqrt().unsqueeze(-1)
+
+
+def _removed(factor: Tensor, n: int) -> Tensor:
+    """What the low-pass takes off every frequency, (n,) or (B, n)."""
+    factor = factor.unsqueeze(-1)
+    relative = torch.arange(n, dtype=factor.dtype, device=factor.device) * factor / n
+    a = ((1 - relative) / (ROLL_OFF * (1 - 1 / factor).clamp(min=1e-6))).clamp(0, 1)
+    return 1 - a**2 * (3 - 2 * a)

@@ -1,6 +1,7 @@
-"""Singular value decompositions A = U S V^T of operators that keep the shape of the image.
+"""Decompositions A = U S V^T of operators that keep the shape of the image.
 
-U and V are orthonormal changes of basis of an image, S multiplies every coefficient with its singular value.
+U and V are changes of basis of an image, S multiplies every coefficient with its singular value. They are orthonormal
+but in an `Eigenbasis`, where U = V and V^T stands for the inverse.
 """
 
 from abc import ABC, abstractmethod
@@ -83,6 +84,30 @@ class Separable(SVD):
 
     def vt(self, image: Tensor) -> Tensor:
         return _both(self._vt_rows, image, self._vt_columns)
+
+
+class Eigenbasis(SVD):
+    """A = T S T^-1, where T is a matrix per direction.
+
+    The basis does not depend on t, only the eigenvalues do. T need not be orthonormal.
+
+    Args:
+        values: S, broadcasts over (B, C, H, W).
+        rows: T of the vertical direction and its inverse, (H, H) each.
+        columns: T of the horizontal direction and its inverse, (W, W) each.
+    """
+
+    def __init__(self, values: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]):
+        self.values = values
+        (self._rows, self._rows_inverse), (self._columns, self._columns_inverse) = rows, columns
+
+    def u(self, coefficients: Tensor) -> Tensor:
+        return _both(self._rows, coefficients, self._columns)
+
+    def ut(self, image: Tensor) -> Tensor:
+        return _both(self._rows_inverse, image, self._columns_inverse)
+
+    v, vt = u, ut
 
 
 def _both(rows: Tensor, image: Tensor, columns: Tensor) -> Tensor:
