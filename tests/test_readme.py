@@ -42,7 +42,9 @@ def test_nothing_is_left_to_fill_in():
 METHOD = (ROOT / "docs" / "method.md").read_text()
 
 
-@pytest.mark.parametrize("kind", ["task", "loss", "sampler/increment", "sampler/grid", "sampler/guidance"])
+@pytest.mark.parametrize(
+    "kind", ["task", "loss", "walk", "sampler/increment", "sampler/grid", "sampler/guidance", "sampler/step"]
+)
 def test_every_choice_is_in_the_table_of_the_method(kind):
     for path in (ROOT / "conf" / kind).glob("*.yaml"):
         assert re.search(rf"[`= ]{path.stem}\b", METHOD), f"{kind}={path.stem}"

@@ -12,8 +12,8 @@ from diracdiff.data import ImageFolder
 from diracdiff.degradations import GaussianInpainting, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.evaluation import PSNR, SSIM, Consistency
-from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.models import Denoiser, NCSNpp
+from diracdiff.losses import IncrementalReconstructionLoss, MatchedLoss
+from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
@@ -34,13 +34,16 @@ SIZE = 32
 METRICS = [PSNR(), SSIM(), Consistency()]
 
 
-def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3):
+def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False):
     torch.manual_seed(seed)
-    process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise())
-    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], dropout, patch=2), process.noise)
+    sigma = 0.02 if given else None
+    process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise(), sigma)
+    scales = OperatorPreconditioning(process) if given else "none"
+    network = NCSNpp(8, [1, 2], 1, [1], dropout, patch=2, images=2 if given else 1)
+    denoiser = Denoiser(network, process.noise, preconditioning=scales)
     module = RestorerModule(
         Restorer(process, denoiser, ReverseSampler(3, guidance=guidance)),
-        IncrementalReconstructionLoss(1.0),
+        MatchedLoss(given_measurement=True) if given else IncrementalReconstructionLoss(1.0),
         Optimization(lr, decay="cosine"),
         METRICS,
     )
@@ -142,18 +145,18 @@ def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_f
     assert any(not torch.equal(weights[k], weights[k.replace("average", "current")]) for k in weights if "average" in k)
 
 
-@pytest.mark.parametrize("at", [2, 5, 8])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, image_folder, at):
+@pytest.mark.parametrize(("at", "given"), [(2, False), (5, False), (8, False), (5, True)])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, image_folder, at, given):
     """4 batches an epoch and dropout: stopped within an epoch, and at the end of one."""
     whole, parts, resumed = (tmp_path / name for name in ("whole", "parts", "resumed"))
-    trainer(whole, epochs=3).fit(*make(image_folder))
+    trainer(whole, epochs=3).fit(*make(image_folder, given=given))
     stop = At(at, lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Interrupted):
         pl.seed_everything(5, verbose=False)
-        trainer(parts, stop, epochs=3).fit(*make(image_folder))
+        trainer(parts, stop, epochs=3).fit(*make(image_folder, given=given))
     assert state(parts / "last.ckpt")[0] in (at, at + 1)
     pl.seed_everything(6, verbose=False)
-    trainer(resumed, epochs=3).fit(*make(image_folder), ckpt_path=parts / "last.ckpt", weights_only=True)
+    trainer(resumed, epochs=3).fit(*make(image_folder, given=given), ckpt_path=parts / "last.ckpt", weights_only=True)
     assert_same(whole / "last.ckpt", resumed / "last.ckpt")
 
 

@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from diracdiff.errors import UserError, fail
@@ -21,6 +21,7 @@ from diracdiff.run_folder import RunFolder, forget, is_first_process, withdraw
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
 SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
+BOOLEANS_OF_TRAINER = ("trainer.enable_progress_bar", "trainer.enable_model_summary")
 STRUCTURED = re.compile(r"""^$|^['"\[{$]|^(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(""")
 """Values that are not free text: empty, quoted, lists, dictionaries, references, and functions of Hydra's grammar."""
 
@@ -115,14 +116,14 @@ def check_boolean(name: str, value: Any) -> None:
         raise UserError(f"{name} must be true or false, got {'null' if value is None else value}")
 
 
-def check_booleans_of_trainer(cfg: DictConfig) -> None:
-    """Refuse what is neither true nor false where the trainer needs it.
+def check_booleans(cfg: DictConfig, *keys: str) -> None:
+    """Refuse values that are neither true nor false, see `check_boolean`.
 
     Raises:
         UserError: naming the value and the rule.
     """
-    for key in ("enable_progress_bar", "enable_model_summary"):
-        check_boolean(f"trainer.{key}", cfg.trainer[key])
+    for key in keys:
+        check_boolean(key, OmegaConf.select(cfg, key))
 
 
 def one_line(error: Exception | str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_booleans_of_trainer, check_number, command, keep_image_size
+from diracdiff.cli import BOOLEANS_OF_TRAINER, check_boolean, check_booleans, check_number, command, keep_image_size
 from diracdiff.errors import UserError
 
 
@@ -23,7 +23,7 @@ def evaluate(cfg: DictConfig) -> None:
         raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
     check_number("seed", cfg.seed, 0)
     check_boolean("overwrite", cfg.overwrite)
-    check_booleans_of_trainer(cfg)
+    check_booleans(cfg, *BOOLEANS_OF_TRAINER)
     folder = Path(cfg.output)
     check_report(folder, cfg.tuned, cfg.checkpoint, cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, trust=cfg.trust))

@@ -1,4 +1,4 @@
-"""The incremental reconstruction loss (paper, Eq. 14)."""
+"""The incremental reconstruction loss (paper, Eq. 14), and the one that belongs to preconditioning by the operator."""
 
 from torch import Tensor
 
@@ -32,11 +32,7 @@ class IncrementalReconstructionLoss:
         """Loss of the predictions x_hat for the clean images x, (B, C, H, W), at times t, () or (B,): a scalar."""
         x_hat = x_hat.to(x.dtype)
         tau = (as_time(t, x) - self.look_ahead).clamp(min=0)
-        if process.degradation.linear:
-            error = process.mean(x_hat - x, tau)
-        else:
-            error = process.mean(x_hat, tau) - process.mean(x, tau)
-        return self._weighted(process, error, t)
+        return self._weighted(process, _degraded_error(process, x_hat, x, tau), t)
 
     def of_increment(
         self, process: StochasticDegradation, predicted: Tensor, x: Tensor, t: Tensor, s: Tensor
@@ -49,3 +45,45 @@ class IncrementalReconstructionLoss:
         if self.data_std is not None:
             weight = weight + self.data_std**-2
         return (weight * error**2).mean()
+
+
+class MatchedLoss:
+    """mean over images of ||A_t e||^2 / sigma_t^2 + ||e||^2 / S^2 per value, e = x_hat - x.
+
+    The weights make every component of what an `OperatorPreconditioning` leaves to learn count alike, 1 / c_out^2: they
+    are score matching (paper, Eq. 12) and the loss of clean images together. For a network that is given the
+    measurement the precision of what is known counts in the place of the first term:
+    ||A_1 e||^2 / sigma_y^2 + ||(A_t - a A_1) e||^2 / v, see `StochasticDegradation.beyond_measurement`.
+
+    Args:
+        data_std: S, standard deviation of a pixel in the [0, 1] range; positive.
+        given_measurement: whether the network is given the measurement.
+
+    Raises:
+        ValueError: if data_std breaks its rule.
+    """
+
+    def __init__(self, data_std: float = 0.25, given_measurement: bool = False):
+        if not data_std > 0:
+            raise ValueError(f"data_std must be positive, got {data_std}")
+        self.data_std, self.given_measurement = float(data_std), bool(given_measurement)
+
+    def __call__(self, process: StochasticDegradation, x_hat: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """Loss of the predictions x_hat for the clean images x, (B, C, H, W), at times t, () or (B,): a scalar."""
+        x_hat = x_hat.to(x.dtype)
+        error = _degraded_error(process, x_hat, x, t)
+        total = (x_hat - x) ** 2 / self.data_std**2
+        if self.given_measurement:
+            measured = _degraded_error(process, x_hat, x, 1.0)
+            share, free = process.beyond_measurement(t, x)
+            total = total + (measured / process.sigma_of_measurement(x)) ** 2 + (error - share * measured) ** 2 / free
+        else:
+            total = total + (error / process.sigma(t, x)) ** 2
+        return total.mean()
+
+
+def _degraded_error(process: StochasticDegradation, x_hat: Tensor, x: Tensor, t: float | Tensor) -> Tensor:
+    """A_t(x_hat) - A_t(x)."""
+    if process.degradation.linear:
+        return process.mean(x_hat - x, t)
+    return process.mean(x_hat, t) - process.mean(x, t)

@@ -53,16 +53,22 @@ class TrainingBatch:
         y: y_t, (B, C, H, W).
         t: times, (B,).
         s: earlier times, uniform in [0, t), (B,).
+        measurement: y_1 of the same walk, (B, C, H, W), or None for a network that is not given it.
     """
 
     x: Tensor
     y: Tensor
     t: Tensor
     s: Tensor
+    measurement: Tensor | None = None
 
 
 def training_batch(
-    process: StochasticDegradation, x: Tensor, seed: int, times: tuple[float, float] = (0.0, 1.0)
+    process: StochasticDegradation,
+    x: Tensor,
+    seed: int,
+    times: tuple[float, float] = (0.0, 1.0),
+    measured: bool = False,
 ) -> TrainingBatch:
     """Degrade images at random times, uniform in `times`, with noise: both follow from the seed.
 
@@ -71,10 +77,15 @@ def training_batch(
         x: clean images in [0, 1], (B, C, H, W).
         seed: of this batch, see `step_seed`.
         times: range of the times, in [0, 1].
+        measured: measure the images, too, with noise that y_t shares as on a walk from the measurement.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     low, high = times
     t = low + (high - low) * torch.rand(len(x), generator=generator, device=x.device)
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     s = t * torch.rand(len(x), generator=generator, device=x.device)
-    return TrainingBatch(x, process.sample(x, t, noise), t, s)
+    if not measured:
+        return TrainingBatch(x, process.sample(x, t, noise), t, s)
+    of_measurement = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    y = process.sample_beside(x, t, noise, of_measurement)
+    return TrainingBatch(x, y, t, s, process.measure(x, of_measurement))

@@ -130,7 +130,7 @@ class Restorer:
         """
         if count < 1:
             raise UserError(f"samples must be an integer of at least 1, got {count}")
-        if count > 1 and self.sampler.stochasticity == 0:
+        if count > 1 and not self.sampler.adds_noise(self.process):
             raise UserError(
                 f"{count} samples of one measurement would all be the same, because the sampler adds no noise: "
                 "use sampler.stochasticity=1, or samples=1"

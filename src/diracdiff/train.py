@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_booleans_of_trainer, command, name_wandb_run
+from diracdiff.cli import BOOLEANS_OF_TRAINER, check_booleans, command, name_wandb_run
 from diracdiff.errors import UserError
 
 
@@ -22,8 +22,7 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.training.report import report
     from diracdiff.training.resume import check_same
 
-    check_boolean("model.residual", cfg.model.residual)
-    check_booleans_of_trainer(cfg)
+    check_booleans(cfg, "model.residual", "walk.given_measurement", *BOOLEANS_OF_TRAINER)
     name_wandb_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     restorer = build_restorer(cfg)

@@ -48,8 +48,7 @@ def check_same_problem(ours: Restorer, theirs: Restorer, name: str) -> None:
     Raises:
         UserError: naming what differs.
     """
-    one = torch.tensor(1.0, dtype=torch.float64)
-    levels = [restorer.process.noise(one).item() for restorer in (ours, theirs)]
+    levels = [restorer.process.sigma_y for restorer in (ours, theirs)]
     if abs(levels[0] - levels[1]) > 1e-6 * levels[0]:
         raise UserError(
             f"{name} was trained for sigma {levels[1]:.4g}, the checkpoint for {levels[0]:.4g}, in units of the [0, 1] "
@@ -71,7 +70,7 @@ def check_sigma(asked: float | None, restorer: Restorer, checkpoint: str) -> Non
     Raises:
         UserError: naming both.
     """
-    known = restorer.process.noise(torch.tensor(1.0, dtype=torch.float64)).item()
+    known = restorer.process.sigma_y
     if asked is not None and abs(asked - known) > 1e-6 * known:
         raise UserError(
             f"sigma={asked} differs from that of checkpoint={checkpoint}, {known:.4g} in units of the [0, 1] range (a "

@@ -78,7 +78,7 @@ class Method(Contender):
         method = self._made[key]
         seeds = [image_seed(self.seed, f"{self.name}/{name}") for name in batch.names]
         began = clock(batch.y)
-        sigma = self.process.sigma(1.0, batch.y).item()
+        sigma = self.process.sigma_of_measurement(batch.y).item()
         restored = method(batch.y, Operator(self.process.degradation, batch.y), sigma, self.prior, seeds)
         yield Result(restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
 

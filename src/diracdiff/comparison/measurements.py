@@ -102,7 +102,7 @@ def freeze(batches: Iterable[dict[str, Any]], process: StochasticDegradation, se
         y.append(measured.y)
         names += of_batch
         seeds += measured.seeds
-    sigma = process.noise(torch.tensor(1.0, dtype=torch.float64)).item()
+    sigma = process.sigma_y
     return Measurements(torch.cat(clean), torch.cat(y), names, seeds, sigma, operator_recipe(process.degradation))
 
 

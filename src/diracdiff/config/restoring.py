@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from diracdiff.config.build import build, made, plain
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.errors import UserError
-from diracdiff.models import Denoiser
+from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS, ReverseSampler
@@ -31,7 +31,11 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
                 f"task.severity={list(asked)} has no effect, because the schedule's table runs from "
                 f"{ends[0].item():g} to {ends[1].item():g}: add schedule=linear, or leave task.severity out"
             )
-    return StochasticDegradation(degradation, build(cfg.schedule.noise))
+    sigma = cfg.walk.measurement_sigma if "walk" in cfg else None
+    process: StochasticDegradation = made(
+        "walk", StochasticDegradation, degradation, build(cfg.schedule.noise), measurement_sigma=sigma
+    )
+    return process
 
 
 def build_straight(cfg: DictConfig) -> Degradation:
@@ -61,8 +65,13 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     if cfg.task.predict not in ("clean", "increment"):
         raise UserError(f"task.predict must be clean or increment, got {cfg.task.predict!r}")
     process = build_process(cfg)
-    network = build(cfg.model.network, **({"conditions": 2} if cfg.task.predict == "increment" else {}))
+    takes = ({"conditions": 2} if cfg.task.predict == "increment" else {}) | (
+        {"images": 2} if cfg.walk.given_measurement else {}
+    )
+    network = build(cfg.model.network, **takes)
     told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
+    if told["preconditioning"] == "operator":
+        told["preconditioning"] = made("model", OperatorPreconditioning, process)
     denoiser = made("model", Denoiser, network, process.noise, **told)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:

@@ -23,5 +23,5 @@ class Consistency(ImageMetric):
         y, process = reference.measurement, reference.process
         if y is None or process is None:
             raise ValueError("consistency needs the measurement and its process")
-        sigma = reference.sigma if reference.sigma else process.sigma(reference.t, y).max().item()
+        sigma = reference.sigma if reference.sigma else process.sigma_of_measurement(y, reference.t).max().item()
         return process.residual(y, images.to(y.dtype), reference.t).sqrt() / sigma

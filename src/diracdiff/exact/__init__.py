@@ -2,10 +2,11 @@
 
 from diracdiff.exact.bench import Calibration, GaussianBench, LateNoise
 from diracdiff.exact.gaussian_prior import GaussianPrior
-from diracdiff.exact.oracles import FiniteDataOracle, GaussianFieldOracle, GaussianOracle
+from diracdiff.exact.oracles import ConditionalFieldOracle, FiniteDataOracle, GaussianFieldOracle, GaussianOracle
 
 __all__ = [
     "Calibration",
+    "ConditionalFieldOracle",
     "FiniteDataOracle",
     "GaussianBench",
     "GaussianFieldOracle",

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from diracdiff.degradations import Operator
 from diracdiff.exact.gaussian_prior import GaussianPrior
-from diracdiff.exact.oracles import GaussianFieldOracle
-from diracdiff.noise import GeometricNoise
+from diracdiff.exact.oracles import ConditionalFieldOracle, GaussianFieldOracle
+from diracdiff.noise import ConstantNoise, GeometricNoise
 from diracdiff.process import StochasticDegradation
 
 
@@ -76,14 +76,21 @@ class GaussianBench:
         place = torch.arange(side, dtype=torch.float64)
         matrix = std * torch.exp(-(place - place.unsqueeze(-1)).abs() / length)
         self.process, self.prior = process, GaussianPrior(matrix)
-        self.oracle = GaussianFieldOracle(process, torch.kron(matrix, matrix))
+        covariance = torch.kron(matrix, matrix)
+        self.oracle, self.conditional = (
+            kind(process, covariance) for kind in (GaussianFieldOracle, ConditionalFieldOracle)
+        )
         generator = torch.Generator().manual_seed(seed)
         z_x, z_y = torch.randn(2, 1, channels, side, side, generator=generator)
         self.x = self.prior.sample(z_x)
         self.y = process.measure(self.x, z_y)
-        self.sigma = process.sigma(1.0, self.y).squeeze()
-        self.mean = self.oracle(self.y, torch.tensor(1.0))
-        self.covariance = self.oracle.posterior_covariance(self.y, 1.0)
+        self.sigma = process.sigma_of_measurement(self.y).squeeze()
+        of_measurement = self.oracle
+        if process.measurement_sigma is not None:
+            measured = StochasticDegradation(process.degradation, ConstantNoise(process.measurement_sigma))
+            of_measurement = GaussianFieldOracle(measured, covariance)
+        self.mean = of_measurement(self.y, torch.tensor(1.0))
+        self.covariance = of_measurement.posterior_covariance(self.y, 1.0)
 
     def measurements(self, count: int) -> Tensor:
         """y, `count` times, (count, C, H, W)."""

@@ -1,5 +1,8 @@
 """Denoisers that are exactly right, for tests and for demonstrations without training."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -82,9 +85,55 @@ class GaussianFieldOracle:
 
     def gain(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
         """K and A, (H W, H W), at a time t, ()."""
-        t = as_time(t, like).double()
-        basis = torch.eye(len(self.covariance), dtype=torch.float64, device=like.device)
-        operator = self.process.mean(basis.reshape(-1, 1, *like.shape[-2:]), t).flatten(1).mT
+        basis, operator = self.matrix(like, t)
         crossed = self.covariance @ operator.mT
-        marginal = operator @ crossed + self.process.sigma(t, basis).double() ** 2 * basis
+        noise = self.process.sigma(as_time(t, like).double(), basis)
+        marginal = operator @ crossed + noise.double() ** 2 * basis
         return torch.linalg.solve(marginal, crossed.mT).mT, operator
+
+    def matrix(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """The identity and A, (H W, H W), at a time t, ()."""
+        one = torch.eye(len(self.covariance), dtype=torch.float64, device=like.device)
+        t = as_time(t, like).double()
+        return one, self.process.mean(one.reshape(-1, 1, *like.shape[-2:]), t).flatten(1).mT
+
+
+class ConditionalFieldOracle(GaussianFieldOracle):
+    """E[x | y_t, y_1] where every channel of x is N(mean, C) by itself, for any linear A_t.
+
+    y_1 and y_t - a y_1 have independent noise (`StochasticDegradation.beyond_measurement`), so with D = A_t - a A_1 the
+    precision of x is C^-1 + A_1^T A_1 / sigma_y^2 + D^T D / v.
+
+    Args:
+        process: see `GaussianFieldOracle`.
+        covariance: see `GaussianFieldOracle`.
+        mean: see `GaussianFieldOracle`.
+    """
+
+    given_measurement = True
+
+    def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """E[x | y_t, y_1] of (y, t) beside this measurement, (B, C, H, W)."""
+        return partial(self.of_both, measurement)
+
+    def of_both(self, measurement: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, (), beside the measurement."""
+        of_y, of_measurement, precision = self.gains(y, t)
+        first, operator = (self.matrix(y, u)[1] for u in (1.0, t))
+        rest, rest_1 = (
+            image.double().flatten(2) - self.mean * matrix.sum(1)
+            for image, matrix in ((y, operator), (measurement, first))
+        )
+        estimate: Tensor = torch.linalg.solve(precision, (rest @ of_y + rest_1 @ of_measurement).mT).mT
+        return (self.mean + estimate).reshape(y.shape).to(y.dtype)
+
+    def gains(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What y_t and y_1 are multiplied with, and the precision of x given both, (H W, H W) each, at a time t, ()."""
+        one, operator = self.matrix(like, t)
+        first = self.matrix(like, 1.0)[1]
+        pixel = one.reshape(1, 1, *one.shape)
+        share, free = (v.squeeze() for v in self.process.beyond_measurement(as_time(t, like).double(), pixel))
+        variance = self.process.sigma_of_measurement(pixel).squeeze() ** 2
+        news = operator - share * first
+        precision = torch.linalg.inv(self.covariance) + first.mT @ first / variance + news.mT @ news / free
+        return news / free, first / variance - share / free * news, precision

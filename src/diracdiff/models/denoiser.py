@@ -1,17 +1,17 @@
-"""From a network to the posterior mean x_hat(y_t, t)."""
+"""From a network to the posterior mean x_hat(y_t, t), or x_hat(y_t, y_1, t)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from diracdiff.models.network import Network
+from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, OperatorPreconditioning
 from diracdiff.shapes import as_time, on_multiples, per_image
 
 CONDITIONING = ("sigma", "log_sigma", "time")
 PRECONDITIONING = ("none", "edm")
-DATA_MEAN, DATA_STD = 0.5, 0.25
-"""Mean and standard deviation of pixels that the "edm" preconditioning assumes, in the [0, 1] range."""
 
 
 class Denoiser(nn.Module):
@@ -28,13 +28,16 @@ class Denoiser(nn.Module):
     A network with two conditions is an incremental reconstruction network: it is told t - s as well and predicts
     A_s(x), the image itself at s = 0.
 
+    A network that takes two images is given the measurement y_1 beside y_t, and predicts E[x | y_t, y_1]: given the
+    measurement, the walk with such an x_hat samples the posterior, which it does not with E[x | y_t].
+
     Args:
         network: F, see `Network`; an `nn.Module`.
         noise: sigma_t.
         conditioning: what the network is told: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time",
             t itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
-        preconditioning: "none" or "edm", which takes the place of `residual`.
+        preconditioning: "none", or what takes the place of `residual`: "edm" or an `OperatorPreconditioning`.
 
     Raises:
         ValueError: if a choice is unknown, or the network lacks what `Network` asks for.
@@ -46,12 +49,12 @@ class Denoiser(nn.Module):
         noise: Callable[[Tensor], Tensor],
         conditioning: str = "sigma",
         residual: bool = True,
-        preconditioning: str = "none",
+        preconditioning: str | OperatorPreconditioning = "none",
     ):
         super().__init__()
         if conditioning not in CONDITIONING:
             raise ValueError(f"conditioning must be one of {CONDITIONING}, got {conditioning!r}")
-        if preconditioning not in PRECONDITIONING:
+        if not isinstance(preconditioning, OperatorPreconditioning) and preconditioning not in PRECONDITIONING:
             raise ValueError(f"preconditioning must be one of {PRECONDITIONING}, got {preconditioning!r}")
         if not isinstance(network, Network):
             raise ValueError(
@@ -62,45 +65,71 @@ class Denoiser(nn.Module):
         self.noise = noise
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
+        self.given_measurement = getattr(network, "images", 1) == 2
+        if self.incremental and self.given_measurement:
+            raise ValueError("an incremental reconstruction network cannot be given the measurement: use images=1")
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, y: Tensor, t: Tensor, s: Tensor | None = None) -> Tensor:
+    def forward(self, y: Tensor, t: Tensor, s: Tensor | None = None, measurement: Tensor | None = None) -> Tensor:
         """x_hat, (B, C, H, W), for y (B, C, H, W) and t () or (B,); with an incremental network A_s(x), s < t.
 
+        Args:
+            y: y_t.
+            t: its time.
+            s: an earlier time, for an incremental network.
+            measurement: y_1, like y, for a network that is given it.
+
         Raises:
-            ValueError: if `s` is given to a network that predicts the clean image only.
+            ValueError: if `s` or `measurement` is given to a network that does not take it, or is missing.
         """
         if s is not None and not self.incremental:
             raise ValueError("this network predicts the clean image only: s must be None")
+        if (measurement is not None) != self.given_measurement:
+            rule = "needs the measurement: use `given`" if self.given_measurement else "is not given the measurement"
+            raise ValueError(f"this network {rule}")
         t = as_time(t, y).expand(len(y))
         sigma = self.noise(t)
         level = t if self.conditioning == "time" else self._level(sigma)
         if self.incremental:
             level = torch.stack([level, t if s is None else t - as_time(s, y)], dim=1)
-        return self._clean(y, sigma, level)
+        if isinstance(self.preconditioning, OperatorPreconditioning):
+            images, scaled = self.preconditioning(y, t, measurement)
+            return scaled.x_hat(self._predict(images, level))
+        return self._clean(y, sigma, level, measurement)
+
+    def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """x_hat of (y, t) beside this measurement y_1, (B, C, H, W)."""
+        return partial(self, measurement=measurement)
 
     def at(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """x_hat, (B, C, H, W), for y (B, C, H, W) whose noise is sigma, () or (B,), whatever t it belongs to.
 
         Raises:
-            ValueError: if the network is told the time, or two conditions.
+            ValueError: if the network is told more than a noise level.
         """
         if self.conditioning == "time" or self.incremental:
             raise ValueError("a network that is told the time has no x_hat for a noise level alone")
+        if self.given_measurement or isinstance(self.preconditioning, OperatorPreconditioning):
+            raise ValueError(
+                "a network that knows the measurement or its operator has no x_hat for a noise level alone"
+            )
         sigma = as_time(sigma, y).to(y.dtype).expand(len(y))
         return self._clean(y, sigma, self._level(sigma))
 
     def _level(self, sigma: Tensor) -> Tensor:
         return sigma if self.conditioning == "sigma" else sigma.log() / 4
 
-    def _clean(self, y: Tensor, sigma: Tensor, level: Tensor) -> Tensor:
+    def _clean(self, y: Tensor, sigma: Tensor, level: Tensor, measurement: Tensor | None = None) -> Tensor:
         if self.preconditioning == "edm":
             total = (sigma**2 + DATA_STD**2).sqrt()
             skip, scale = (DATA_STD / total) ** 2, sigma * DATA_STD / total
             centred = y - DATA_MEAN
-            output = self._predict(centred / per_image(total, y), level)
+            images = centred / per_image(total, y)
+            if measurement is not None:
+                images = torch.cat([images, (measurement - DATA_MEAN) / DATA_STD], 1)
+            output = self._predict(images, level)
             return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * output
-        output = self._predict(y, level)
+        output = self._predict(y if measurement is None else torch.cat([y, measurement], 1), level)
         return y + output if self.residual else output
 
     def _predict(self, images: Tensor, level: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ class NCSNpp(nn.Module):
             published network.
         embedding_scale: standard deviation of the random frequencies of the noise embedding.
         conditions: number of values that the network is told: 1, the noise level, or more.
+        images: number of images that it is given: 1, y_t, or 2, the measurement besides.
 
     Raises:
         ValueError: if an argument breaks its rule.
@@ -54,9 +55,11 @@ class NCSNpp(nn.Module):
         patch: int = 1,
         embedding_scale: float = 16.0,
         conditions: int = 1,
+        images: int = 1,
     ):
         super().__init__()
-        for name, value in {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions}.items():
+        least = {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions, "images": images}
+        for name, value in least.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if channels % 4 or not multipliers or min(multipliers) < 1:
@@ -68,7 +71,7 @@ class NCSNpp(nn.Module):
         self.channels, self.multipliers, self.blocks = channels, list(multipliers), blocks
         self.attention_levels, self.dropout = list(attention_levels), dropout
         self.image_channels, self.patch, self.embedding_scale = image_channels, patch, embedding_scale
-        self.conditions = conditions
+        self.conditions, self.images = conditions, images
 
         width = 4 * channels
         self.embedding = nn.Sequential(
@@ -83,9 +86,9 @@ class NCSNpp(nn.Module):
             return ResidualBlock(inputs, outputs, width, dropout=dropout, **options)
 
         pixels = image_channels * patch**2
-        self.stem = conv(pixels, channels)
+        self.stem = conv(pixels * images, channels)
         self.encoder = nn.ModuleList()
-        skips, current, image = [channels], channels, pixels
+        skips, current, image = [channels], channels, pixels * images
         for level, multiplier in enumerate(self.multipliers):
             down = pyramid = None
             if level > 0:
@@ -123,7 +126,7 @@ class NCSNpp(nn.Module):
         """Predict.
 
         Args:
-            y: (B, C, H, W), H and W multiples of `multiple`.
+            y: (B, images C, H, W), H and W multiples of `multiple`.
             level: noise levels, (B,); with several conditions, (B, conditions).
 
         Returns:
@@ -132,8 +135,9 @@ class NCSNpp(nn.Module):
         Raises:
             ValueError: if the shape does not fit.
         """
-        if y.ndim != 4 or y.shape[1] != self.image_channels:
-            raise ValueError(f"images must have shape (B, {self.image_channels}, H, W), got {tuple(y.shape)}")
+        channels = self.image_channels * self.images
+        if y.ndim != 4 or y.shape[1] != channels:
+            raise ValueError(f"images must have shape (B, {channels}, H, W), got {tuple(y.shape)}")
         if level[0].numel() != self.conditions:
             raise ValueError(f"the network takes {self.conditions} conditioning values per image, got {level.shape}")
         if y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:

@@ -9,6 +9,8 @@ from torch import Tensor
 class Network(Protocol):
     """F(y, level): an image-shaped prediction from degraded images and what it is told of them.
 
+    A network may have an attribute `images`: 2 if it is given the measurement beside y_t, channels one after the other.
+
     Attributes:
         image_channels: C.
         multiple: height and width of its images must be multiples of this.

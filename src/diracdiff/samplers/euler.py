@@ -14,4 +14,4 @@ class Euler(Step):
     """
 
     def __call__(self, walk: Walk, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        return walk.diffuse(y + walk.drift(y, prediction, t, s), t, s)
+        return walk.diffuse(y + walk.drift(y, prediction, t, s), walk.removed(y, t, s).sqrt())

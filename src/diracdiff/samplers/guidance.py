@@ -37,7 +37,7 @@ class Guidance:
         residual = (measurement - process.mean(x_hat, start)).square().flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(residual.sum(), y)
         if self.scaling == "std":
-            eta = self.step / (2 * process.sigma(start, y) ** 2)
+            eta = self.step / (2 * process.sigma_of_measurement(y, start) ** 2)
         else:
             eta = self.step / per_image(residual.detach().sqrt().clamp(min=1e-12), y)
         return -eta * gradient

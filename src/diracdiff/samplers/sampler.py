@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from diracdiff.errors import UserError
@@ -16,7 +17,7 @@ from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import Increment, LookAhead
 from diracdiff.samplers.noise import ImageNoise
 from diracdiff.samplers.step import Step
-from diracdiff.samplers.walk import OUTPUTS, Predictor, State, Walk
+from diracdiff.samplers.walk import OUTPUTS, Conditional, Predictor, State, Walk, beside, takes_measurement
 
 TOLERANCE = 1e-9
 """Of times, in which rounding must not decide."""
@@ -30,7 +31,10 @@ class ReverseSampler:
     greater than 0, and by some steps between them.
 
     A measurement may be milder than A_1: `start` is its time. It may have less noise than sigma_start: given its
-    `sigma`, the noise that is missing is added first.
+    `sigma`, or the process's `measurement_sigma`, the noise that is missing is added first.
+
+    A denoiser that is given the measurement gets it as it is, but for noise that its training expects, and the walk
+    begins with as much noise as the process has at t = 1.
 
     Args:
         steps: number of steps from `start` to t = 0; on a uniform grid the paper's dt is start / steps.
@@ -39,7 +43,8 @@ class ReverseSampler:
         guidance: measurement guidance, or None.
         stochasticity: eta in [0, 1].
         start: time of the measurement, in (0, 1].
-        sigma: standard deviation of the measurement's noise in units of the [0, 1] range; None: sigma_start.
+        sigma: standard deviation of the measurement's noise in units of the [0, 1] range; None: the
+            process's.
         grid: where the times lie, see `diracdiff.samplers.grid`.
 
     Raises:
@@ -89,7 +94,7 @@ class ReverseSampler:
     def states(
         self,
         process: StochasticDegradation,
-        denoiser: Predictor,
+        denoiser: Predictor | Conditional,
         measurement: Tensor,
         noise: ImageNoise,
         stop: float = 0.0,
@@ -110,17 +115,19 @@ class ReverseSampler:
             The state at every time of the grid, the measurement's first.
 
         Raises:
-            UserError: if the measurement's sigma is more than the process has at `start`.
+            UserError: if the measurement's sigma is more than is known at `start`, or the denoiser is given the
+                measurement and `start` is not 1.
             ValueError: if the stop or the output breaks its rule.
         """
         if not 0 <= stop <= 1:
             raise ValueError(f"stop must lie in [0, 1], got {stop}")
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
+        measurement, y = self._first(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
-        walk = Walk(process, denoiser, measurement, noise, self.increment, guidance, self.stochasticity, self.start)
+        predict = beside(denoiser, measurement)
+        walk = Walk(process, predict, measurement, noise, self.increment, guidance, self.stochasticity, self.start)
         times = self.times(stop)
-        y = self._first(process, measurement, noise)
         for t, s in zip(times, [*times[1:], None], strict=True):
             if walk.latest is not None and (t == 0 or (s is None and output == "iterate")):
                 yield State(t, y, walk.latest.x_hat, walk.nfe, fresh=False)
@@ -133,7 +140,7 @@ class ReverseSampler:
     def run(
         self,
         process: StochasticDegradation,
-        denoiser: Predictor,
+        denoiser: Predictor | Conditional,
         measurement: Tensor,
         noise: ImageNoise,
         stop: float = 0.0,
@@ -143,15 +150,38 @@ class ReverseSampler:
         *_, last = self.states(process, denoiser, measurement, noise, stop, output)
         return last.image(output)
 
-    def _first(self, process: StochasticDegradation, measurement: Tensor, noise: ImageNoise) -> Tensor:
-        """The measurement with as much noise as the process has at `start`."""
-        if self.sigma is None:
-            return measurement
+    def adds_noise(self, process: StochasticDegradation) -> bool:
+        """Whether two walks from the same measurement differ."""
+        return self.stochasticity > 0 or self.sigma is not None or process.measurement_sigma is not None
+
+    def _first(
+        self, process: StochasticDegradation, denoiser: Predictor | Conditional, measurement: Tensor, noise: ImageNoise
+    ) -> tuple[Tensor, Tensor]:
+        """The measurement as the denoiser is given it, and y with as much noise as the process has at `start`."""
+        given = takes_measurement(denoiser)
+        if given and self.start != 1:
+            raise UserError(
+                f"start={self.start:g} must be 1 for a network that is given the measurement, because it was trained "
+                "with measurements at t = 1"
+            )
+        if self.sigma is None and process.measurement_sigma is None:
+            return measurement, measurement
         known = process.sigma(self.start, measurement)
-        if self.sigma > known.max() * (1 + 1e-6):
+        expected = process.sigma_of_measurement(measurement, self.start)
+        limit = expected if given else known
+        sigma = expected if self.sigma is None else torch.full_like(expected, self.sigma)
+        if self.sigma is not None and self.sigma > limit.max() * (1 + 1e-6):
             raise UserError(
                 f"sigma={self.sigma} is more noise than this model knows at t = {self.start:g}, "
-                f"{known.max().item():.4g} in units of the [0, 1] range: give a smaller sigma, or a later start"
+                f"{limit.max().item():.4g} in units of the [0, 1] range: give a smaller sigma, or a later start"
             )
-        missing = (known**2 - self.sigma**2).clamp(min=0).sqrt()
-        return measurement + missing * noise.normal(measurement.shape[1:], measurement.dtype)
+
+        def noisier(y: Tensor, before: Tensor, after: Tensor) -> Tensor:
+            missing = (after**2 - before**2).clamp(min=0).sqrt()
+            return y + missing * noise.normal(y.shape[1:], y.dtype)
+
+        if not given:
+            return measurement, noisier(measurement, sigma, known)
+        if self.sigma is not None:
+            measurement = noisier(measurement, sigma, expected)
+        return measurement, noisier(measurement, expected, known)

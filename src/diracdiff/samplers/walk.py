@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,34 @@ OUTPUTS = ("mean", "iterate")
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
 """Maps (y, t), (B, C, H, W) and (), to the posterior mean x_hat, (B, C, H, W)."""
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A denoiser that may be given the measurement beside y_t.
+
+    Attributes:
+        given_measurement: whether it is.
+    """
+
+    given_measurement: bool
+
+    def given(self, measurement: Tensor) -> Predictor:
+        """x_hat of (y, t) beside this measurement, (B, C, H, W)."""
+        ...
+
+
+def takes_measurement(denoiser: Predictor | Conditional) -> bool:
+    """Whether a denoiser is given the measurement beside y_t."""
+    return isinstance(denoiser, Conditional) and denoiser.given_measurement
+
+
+def beside(denoiser: Predictor | Conditional, measurement: Tensor) -> Predictor:
+    """A denoiser with its measurement, (B, C, H, W), if it takes one."""
+    if isinstance(denoiser, Conditional) and denoiser.given_measurement:
+        return denoiser.given(measurement)
+    assert callable(denoiser)
+    return denoiser
 
 
 class Prediction(NamedTuple):
@@ -72,6 +100,7 @@ class Walk:
     Attributes:
         nfe: network calls per image so far.
         latest: what the last network call gave, or None before the first one.
+        earlier: time and x_hat of the call before, or None.
     """
 
     def __init__(
@@ -90,6 +119,8 @@ class Walk:
         self.stochasticity, self.start = stochasticity, start
         self.nfe = 0
         self.latest: Prediction | None = None
+        self.earlier: tuple[float, Tensor] | None = None
+        self._called_at = start
 
     def predict(self, y: Tensor, t: float) -> Prediction:
         """Call the network on y_t, (B, C, H, W). Keeps a graph only while guidance needs one."""
@@ -98,6 +129,8 @@ class Walk:
             x_hat = self.denoiser(y, torch.tensor(t, dtype=y.dtype, device=y.device)).to(y.dtype)
             term = self.guidance(self.process, y, x_hat, self.measurement, self.start) if self.guidance else None
         self.nfe += 1
+        self.earlier = None if self.latest is None else (self._called_at, self.latest.x_hat)
+        self._called_at = t
         self.latest = Prediction(x_hat.detach(), term)
         return self.latest
 
@@ -115,6 +148,13 @@ class Walk:
             s: time at its end.
             at: time of the score, t or s; t by default.
         """
+        return self.change(y, prediction, t, s, (1 + self.stochasticity**2) / 2 * self.removed(y, t, s), at)
+
+    @torch.no_grad()
+    def change(
+        self, y: Tensor, prediction: Prediction, t: float, s: float, weight: Tensor, at: float | None = None
+    ) -> Tensor:
+        """R + weight score, (B, C, H, W); the weight is a variance, the other arguments are those of `drift`."""
         at = t if at is None else at
         x_hat = prediction.x_hat
         degraded = self.process.mean(x_hat, t)
@@ -123,15 +163,15 @@ class Walk:
         if prediction.guidance is not None:
             score = score + prediction.guidance
         increment = self.increment(self.process.degradation, x_hat, degraded, t, s, y)
-        return increment + (1 + self.stochasticity**2) / 2 * self._removed(y, t, s) * score
+        return increment + weight * score
 
-    def diffuse(self, y: Tensor, t: float, s: float) -> Tensor:
-        """The iterate y with the noise of a step from t to s, eta sqrt(sigma_t^2 - sigma_s^2) z."""
+    def diffuse(self, y: Tensor, sigma: Tensor) -> Tensor:
+        """The iterate y with noise of standard deviation eta sigma; sigma broadcasts over y, (B, C, H, W)."""
         if self.stochasticity == 0:
             return y
         z = self.noise.normal(y.shape[1:], y.dtype)
-        return y + self.stochasticity * self._removed(y, t, s).sqrt() * z
+        return y + self.stochasticity * sigma * z
 
-    def _removed(self, y: Tensor, t: float, s: float) -> Tensor:
+    def removed(self, y: Tensor, t: float, s: float) -> Tensor:
         """sigma_t^2 - sigma_s^2, shaped to broadcast over y."""
         return self.process.sigma(t, y) ** 2 - self.process.sigma(s, y) ** 2

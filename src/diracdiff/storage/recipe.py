@@ -65,6 +65,21 @@ def renamed(recipe: Any) -> Any:
     return new | ({TARGET: OLD_NAMES.get(new[TARGET], new[TARGET])} if isinstance(new.get(TARGET), str) else {})
 
 
+def completed(recipe: Any) -> Any:
+    """The recipe with the defaults of arguments that its version did not have yet, where they are plain values."""
+    if isinstance(recipe, list):
+        return [completed(item) for item in recipe]
+    if not isinstance(recipe, dict):
+        return recipe
+    given = {key: completed(item) for key, item in recipe.items()}
+    if not str(given.get(TARGET, "")).startswith(f"{PACKAGE}."):
+        return given
+    arguments = inspect.signature(_trusted_class(given[TARGET], ())).parameters.items()
+    defaults = {name: argument.default for name, argument in arguments}
+    plain = {name: value for name, value in defaults.items() if value is None or isinstance(value, int | float | str)}
+    return {TARGET: given[TARGET]} | plain | given
+
+
 def from_recipe(recipe: Any, trust: Iterable[str] = ()) -> Any:
     """Build what a recipe describes.
 

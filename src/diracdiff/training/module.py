@@ -88,7 +88,8 @@ class RestorerModule(pl.LightningModule):
             predicted = self.denoiser(given.y, given.t, given.s)
             loss = self.loss.of_increment(restorer.process, predicted, given.x, given.t, given.s)
         else:
-            loss = self.loss(restorer.process, self.denoiser(given.y, given.t), given.x, given.t)
+            x_hat = self.denoiser(given.y, given.t, measurement=given.measurement)
+            loss = self.loss(restorer.process, x_hat, given.x, given.t)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -96,7 +97,9 @@ class RestorerModule(pl.LightningModule):
         """A batch at random times, with noise; both follow from (seed, step, rank)."""
         trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
         seed = step_seed(self.restorer.seed, DEGRADATION, trainer.global_step, part, trainer.global_rank)
-        return training_batch(self.restorer.process, batch["x"], seed, self.times)
+        return training_batch(
+            self.restorer.process, batch["x"], seed, self.times, measured=self.denoiser.given_measurement
+        )
 
     def configure_gradient_clipping(
         self,

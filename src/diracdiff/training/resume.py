@@ -2,7 +2,7 @@
 
 from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer
-from diracdiff.storage import Checkpoint, to_recipe
+from diracdiff.storage import Checkpoint, completed, to_recipe
 
 
 def check_same(restorer: Restorer, checkpoint: Checkpoint, name: str) -> None:
@@ -20,7 +20,7 @@ def check_same(restorer: Restorer, checkpoint: Checkpoint, name: str) -> None:
         raise UserError(
             f"checkpoint={name} holds weights but no training to go on with: give a last.ckpt of diracdiff.train"
         )
-    ours, theirs = to_recipe(restorer), checkpoint.recipe
+    ours, theirs = to_recipe(restorer), completed(checkpoint.recipe)
     pairs = {"process": (ours["process"], theirs.get("process"))}
     pairs |= {key: (ours["denoiser"][key], theirs["denoiser"].get(key)) for key in ours["denoiser"]}
     for part, (our, their) in pairs.items():

@@ -1,0 +1,89 @@
+"""Scales of a network's input and output that know the operator, in the place of Karras' for the identity."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diracdiff.degradations import SVD
+from diracdiff.process import StochasticDegradation
+
+DATA_MEAN, DATA_STD = 0.5, 0.25
+"""Mean m and standard deviation S of pixels that preconditioning assumes, in the [0, 1] range."""
+
+
+class OperatorPreconditioning:
+    """x_hat = x_skip + c_out F(c_in (y - A_t m)) with scales for every coefficient of a basis in which A_t is diagonal.
+
+    With the coefficient's eigenvalue s_i of A_t: x_skip is the linear estimate of x of least mean square error, and
+    c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) the variance that it leaves, if pixels have mean m and standard
+    deviation S; c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2). What a hole hides so arrives at unit scale however dark the mask
+    is, and what is left to learn is what a linear filter cannot know. With A_t the identity these are the scales of
+    Karras et al. 2022 (Table 1).
+
+    A network that is given the measurement y_1 beside y_t has the estimate from both: the precision is
+    1 / S^2 + s_1^2 / sigma_y^2 + (s_t - a s_1)^2 / v, see `StochasticDegradation.beyond_measurement`.
+
+    Args:
+        process: a degradation process with a diagonal form in a basis that is the same for every t.
+
+    Raises:
+        ValueError: if there is no such basis in closed form.
+    """
+
+    def __init__(self, process: StochasticDegradation):
+        self.process = process
+        if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
+            raise ValueError(
+                f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
+                "does not have: use preconditioning none or edm"
+            )
+
+    def __call__(self, y: Tensor, t: Tensor, measurement: Tensor | None = None) -> tuple[Tensor, "Scaled"]:
+        """The network's input, (B, C, H, W) or (B, 2 C, H, W), and what makes x_hat of its output.
+
+        Args:
+            y: y_t, (B, C, H, W).
+            t: times, (B,).
+            measurement: y_1, (B, C, H, W), for a network that is given it.
+        """
+        process, mean = self.process, y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN)
+        basis, variance = self._basis(y, t), process.sigma(t, y) ** 2
+        s, rest = basis.values, basis.ut(y) - basis.values * basis.vt(mean)
+        images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
+        if measurement is None:
+            precision = 1 / DATA_STD**2 + s**2 / variance
+            return images, Scaled(basis, s * rest / variance / precision, precision)
+        last = self._basis(y, torch.ones_like(t))
+        share, free = process.beyond_measurement(t, y)
+        variance = process.sigma_of_measurement(y) ** 2
+        s_1, rest_1 = last.values, last.ut(measurement) - last.values * last.vt(mean)
+        images_1 = last.u(rest_1 / (s_1**2 * DATA_STD**2 + variance).sqrt())
+        news = s - share * s_1
+        precision = 1 / DATA_STD**2 + s_1**2 / variance + news**2 / free
+        skip = (s_1 * rest_1 / variance + news * (rest - share * rest_1) / free) / precision
+        return torch.cat([images, images_1], 1), Scaled(basis, skip, precision)
+
+    def _basis(self, y: Tensor, t: Tensor) -> SVD:
+        basis = self.process.degradation.diagonal(y, t)
+        assert basis is not None
+        return basis
+
+
+class Scaled(NamedTuple):
+    """What is known of x before the network is called: x = m + V (estimate + error), of variance 1 / precision.
+
+    Attributes:
+        basis: V.
+        estimate: coefficients of the linear estimate, (B, C, H, W).
+        precision: of every coefficient.
+    """
+
+    basis: SVD
+    estimate: Tensor
+    precision: Tensor
+
+    def x_hat(self, output: Tensor) -> Tensor:
+        """m + x_skip + c_out F, (B, C, H, W), for the network's output F."""
+        basis = self.basis
+        return DATA_MEAN + basis.v(self.estimate + basis.vt(output) / self.precision.sqrt())
