@@ -23,6 +23,7 @@ from conftest import (
     needs_lpips,
     needs_shared,
     refused,
+    run_here,
 )
 from PIL import Image
 
@@ -57,21 +58,23 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
     assert {k: summary["do"][k] for k in ("t", "output")} == restorer.stops["psnr"].plain()
-    metrics = {"psnr", "ssim", "lpips_squeeze", "consistency"}
+    metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
+    assert {k: summary["swd"][k] for k in ("t", "output")} == restorer.stops["swd"].plain()
     assert all(low <= summary["do"][m] <= high for m, (low, high) in summary["do"]["interval"].items())
     if HAS_LPIPS:
         assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stops["lpips"].plain()
 
 
-def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, without_weights):
+def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, without_weights, capsys):
     brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
-    status, errors = call("train", "task=inpaint", *folder, *SMALL, *brief)
-    assert status == 0, errors
-    warned = [line for line in errors if line.startswith("warning: LPIPS is left out")]
+    assert run_here(tmp_path, "train", "task=inpaint", *folder, *SMALL, *brief) == 0
+    printed, errors = capsys.readouterr()
+    warned = [line for line in errors.splitlines() if line.startswith("warning: LPIPS is left out")]
     assert len(warned) == 1 and "squeezenet1_1-b8a52dc0.pth" in warned[0]
     summary = json.loads((tmp_path / "runs/latest/summary.json").read_text())
     assert summary["po"] is None and summary["do"]["lpips_squeeze"] is None
+    assert summary["swd"]["swd"] <= summary["do"]["swd"] and "target=swd" in printed
     assert "lpips" not in (tmp_path / "runs/latest/tradeoff.csv").read_text()
     refused(call("restore", "checkpoint=runs/latest/best.ckpt", "input=x", "target=lpips"), "target=lpips needs PO")
 
@@ -284,7 +287,8 @@ def test_mistakes_in_restoring_and_evaluating(call, run, tmp_path, image_folder)
     refused(call("restore", checkpoint, image, "samples=0"), "samples must be an integer of at least 1, got 0")
     refused(call("restore", checkpoint, image, "target=fid"), "target=fid needs the best FID")
     refused(
-        call("restore", checkpoint, image, "target=ssim"), "target must be psnr, lpips, fid, nfe=N or t=T, got 'ssim'"
+        call("restore", checkpoint, image, "target=ssim"),
+        "target must be psnr, lpips, swd, fid, nfe=N or t=T, got 'ssim'",
     )
     refused(call("restore", checkpoint, image, "device=cuda:9"), "device=cuda:9 is not available")
     refused(call("restore", checkpoint, image, "samples=null"), "samples must be given: add samples=")

@@ -110,14 +110,22 @@ def test_every_metric_can_be_chosen(tmp_path, torch_home, option):
 
 def test_metrics_that_are_not_asked_for_are_left_out():
     cfg = compose("evaluate", ["checkpoint=x", "lpips=null"])
-    assert [metric.name for metric in build_metrics(cfg)] == ["psnr", "ssim", "consistency"]
+    assert [metric.name for metric in build_metrics(cfg)] == ["psnr", "ssim", "swd", "consistency"]
 
 
 @needs_lpips
 def test_metrics_come_in_the_order_of_every_table(tmp_path, torch_home):
-    for options in ("[psnr,ssim,lpips,fid,kid,consistency]", "[consistency,kid,fid,lpips,ssim,psnr]"):
+    for options in ("[psnr,ssim,lpips,swd,fid,kid,consistency]", "[consistency,kid,fid,swd,lpips,ssim,psnr]"):
         built = build_metrics(composed(tmp_path, "fid=squeezenet", f"metrics={options}"))
-        assert [type(metric).__name__ for metric in built] == ["PSNR", "SSIM", "LPIPS", "FID", "KID", "Consistency"]
+        assert [type(metric).__name__ for metric in built] == [
+            "PSNR",
+            "SSIM",
+            "LPIPS",
+            "SWD",
+            "FID",
+            "KID",
+            "Consistency",
+        ]
 
 
 def test_a_metric_whose_weights_are_missing_is_left_out(tmp_path, without_weights, capsys):

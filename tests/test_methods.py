@@ -139,7 +139,7 @@ def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
     psnr = summary["target"]["psnr"]
     assert f"| {psnr:.2f} [" in table[-3]
     tex = (out / "table.tex").read_text()
-    assert tex.count(r"\\") == 6 and "s/image" in tex and not re.search(r"(?<!\\)_", tex.split("\n", 1)[1])
+    assert tex.count(r"\\") == 7 and "s/image" in tex and not re.search(r"(?<!\\)_", tex.split("\n", 1)[1])
     per_image = [row for row in rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "mean"]
     assert len(per_image) == 3 and np.mean([float(r["psnr"]) for r in per_image]) == pytest.approx(psnr)
     seconds = [float(row["seconds"]) for row in rows(out / "curve.csv") if row["output"] == "mean"]

@@ -141,7 +141,7 @@ def test_targets_without_a_stopping_time_are_refused():
 
 @pytest.mark.parametrize("target", ["ssim", "nfe=0", "nfe=2.5", "t=1.5", "t=", "t=soon", "nfe"])
 def test_unknown_targets_are_refused(target):
-    with pytest.raises(UserError, match=f"target must be psnr, lpips, fid, nfe=N or t=T.* got '{target}'"):
+    with pytest.raises(UserError, match=f"target must be psnr, lpips, swd, fid, nfe=N or t=T.* got '{target}'"):
         restorer().stop_for(target)
 
 

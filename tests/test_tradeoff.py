@@ -118,12 +118,12 @@ MEASURED = [PSNR(), SSIM(), Measured(LPIPS, "lpips_squeeze")]
 
 def test_stopping_points_are_the_best_of_the_curve():
     stops = find_stops(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]), MEASURED)
-    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.5, "mean"), "fid": None}
+    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.5, "mean"), "swd": None, "fid": None}
 
 
 def test_the_iterate_may_be_the_best_result():
     stops = find_stops(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], iterate=(18, 0.2)), MEASURED)
-    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.25, "iterate"), "fid": None}
+    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.25, "iterate"), "swd": None, "fid": None}
 
 
 def test_the_earlier_stop_wins_a_draw():
@@ -141,7 +141,7 @@ def test_a_value_that_is_not_a_number_is_never_the_best():
 def test_without_lpips_there_is_no_perceptual_stop():
     rows = curve([20, 22, 21, 19])
     stops = find_stops(rows, [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze")])
-    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": None, "fid": None}
+    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": None, "swd": None, "fid": None}
     summary = summarise(rows, stops)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
     assert summary["measurement"] == rows[0] and summary["one_shot"] == rows[1]

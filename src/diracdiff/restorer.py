@@ -82,7 +82,7 @@ class Restorer:
         """Where to stop for a target, by the last validation.
 
         Args:
-            target: "psnr" (t_DO, faithful), "lpips" (t_PO, good-looking), "fid", "nfe=N" or "t=T".
+            target: "psnr" (t_DO, faithful), "lpips" (t_PO, good-looking), "swd", "fid", "nfe=N" or "t=T".
 
         Raises:
             UserError: if the target is unknown or has no stop.

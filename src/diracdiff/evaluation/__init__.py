@@ -12,6 +12,7 @@ from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.ssim import SSIM
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stops import TARGETS, Stop, Stops, find_stops, stop_for, summarise
+from diracdiff.evaluation.swd import SWD
 
 __all__ = [
     "FID",
@@ -20,6 +21,7 @@ __all__ = [
     "METRICS",
     "PSNR",
     "SSIM",
+    "SWD",
     "TARGETS",
     "Consistency",
     "Evaluation",

@@ -86,6 +86,11 @@ class Metric(ABC):
         return f"{cls.abbreviation} (best {cls.title})" if cls.abbreviation else f"best {cls.title}"
 
     @classmethod
+    def stop_name(cls) -> str:
+        """Of its stop in pictures: "DO", "PO", "SWD"."""
+        return cls.abbreviation or cls.title
+
+    @classmethod
     def stop_key(cls) -> str:
         """Of its stop in summaries: "do", "po", "fid"."""
         return cls.abbreviation.lower() or str(cls.target)
@@ -143,7 +148,7 @@ class FeatureNetwork(Protocol):
     """Features of images, which set metrics compare."""
 
     def features(self, images: Tensor) -> Tensor:
-        """Features of images in [0, 1], (B, C, H, W): (B, D), on the CPU."""
+        """Features of images in [0, 1], (B, C, H, W): (B, D), or patches of them, (B, L, P, D), on the CPU."""
         ...
 
 
@@ -158,7 +163,7 @@ class SetMetric(Metric):
 
     @abstractmethod
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
-        """Compare the features of two sets of images, (N, D) and (M, D); `seed` is for those that draw at random."""
+        """Compare the features of two sets of images, (N, …) and (M, …); `seed` is for those that draw at random."""
 
 
 def image_metrics(metrics: Sequence[Metric]) -> list[ImageMetric]:

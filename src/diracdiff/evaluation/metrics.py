@@ -8,8 +8,9 @@ from diracdiff.evaluation.lpips import LPIPS
 from diracdiff.evaluation.metric import Metric
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.ssim import SSIM
+from diracdiff.evaluation.swd import SWD
 
-METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, FID, KID, Consistency)
+METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, Consistency)
 
 
 def in_order(metrics: Iterable[Metric]) -> list[Metric]:

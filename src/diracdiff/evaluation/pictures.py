@@ -59,7 +59,9 @@ def draw_tradeoff(
     metrics: Sequence[Metric],
     title: str,
 ) -> None:
-    """Draw the metrics that t_DO and t_PO are picked by over t, time running from the measurement at the left.
+    """Draw what t_DO and the perceptual stops are picked by over t, time running from the measurement at the left.
+
+    There is a panel for every perceptual metric that was measured, LPIPS, SWD and FID say, each with PSNR.
 
     Args:
         path: of the PNG.
@@ -70,28 +72,37 @@ def draw_tradeoff(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    left = figure.subplots()
-    handles: list[Any] = []
-    shown = [metric for metric in metrics if metric.abbreviation][:2]
-    for metric, axis, colour in zip(shown, (left, left.twinx() if len(shown) > 1 else left), COLOURS, strict=False):
-        for output, style in (("mean", "-"), ("iterate", ":")):
-            rows = [row for row in curve if row["output"] == output]
-            name = f"{metric.title} of the {MEANING[output]}"
-            values = [r[metric.name] for r in rows]
-            handles += axis.plot([r["t"] for r in rows], values, style, color=colour, label=name)
-        best = stops.get(str(metric.target))
-        if best is not None:
-            where = f"t_{metric.abbreviation}: best {metric.title}, {MEANING[best.output]}, t = {best.t:.2f}"
-            handles.append(axis.axvline(best.t, color=colour, linestyle="--", linewidth=1, label=where))
-        axis.set_ylim(*_limits(curve, metric))
-        axis.set_ylabel(metric.label, color=colour)
-        axis.tick_params(axis="y", labelcolor=colour)
-    left.set_xlim(1.01, -0.01)
+    picked = [metric for metric in metrics if metric.target and metric.name in curve[0]]
+    distortion = [metric for metric in picked if metric.higher_is_better]
+    panels = [[*distortion, metric] for metric in picked if not metric.higher_is_better] or [distortion]
+    figure = Figure(figsize=(7.2, 1.8 + 2.8 * len(panels)), layout="constrained")
+    handles: dict[str, Any] = {}
+    for left, shown in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        axes = (left, left.twinx()) if len(shown) > 1 else (left,)
+        for metric, axis, colour in zip(shown, axes, COLOURS, strict=False):
+            handles |= {line.get_label(): line for line in _draw_metric(axis, curve, stops, metric, colour)}
+        left.set_xlim(1.01, -0.01)
     left.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
-    left.set_title(title, fontsize=11, color=INK)
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=11, color=INK)
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     save_figure(figure, path)
+
+
+def _draw_metric(axis: Any, curve: Sequence[Row], stops: Mapping[str, Stop | None], metric: Metric, colour: str) -> Any:
+    """Draw one metric on its axis; returns the lines for the legend."""
+    lines = []
+    for output, style in (("mean", "-"), ("iterate", ":")):
+        rows = [row for row in curve if row["output"] == output]
+        name = f"{metric.title} of the {MEANING[output]}"
+        lines += axis.plot([r["t"] for r in rows], [r[metric.name] for r in rows], style, color=colour, label=name)
+    best = stops.get(str(metric.target))
+    if best is not None:
+        where = f"t_{metric.stop_name()}: best {metric.title}, {MEANING[best.output]}, t = {best.t:.2f}"
+        lines.append(axis.axvline(best.t, color=colour, linestyle="--", linewidth=1, label=where))
+    axis.set_ylim(*_limits(curve, metric))
+    axis.set_ylabel(metric.label, color=colour)
+    axis.tick_params(axis="y", labelcolor=colour)
+    return lines
 
 
 def _limits(curve: Sequence[Row], metric: Metric) -> tuple[float, float]:
@@ -122,7 +133,7 @@ def draw_consistency(path: str | Path, curve: Sequence[Row], title: str) -> None
 
 
 def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, Stop | None], rows: int = 6) -> None:
-    """Draw clean, measurement, one-shot, DO, PO and the iterate at t = 0 of a few images, one row each."""
+    """Draw clean, measurement, one-shot, the stops that are known and the iterate at t = 0, an image a row."""
     from matplotlib.figure import Figure
 
     pictures = {output: by_time(gallery, output) for output in ("mean", "iterate")}
@@ -132,12 +143,12 @@ def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, Stop | 
         return times[min((t for t in times if t >= stop.t - TOLERANCE), default=max(times))]
 
     start, end = max(pictures["iterate"]), min(pictures["iterate"])
-    named = [(metric.abbreviation, stops.get(target)) for target, metric in TARGETS.items() if metric.abbreviation]
-    columns: list[tuple[str, Tensor | None]] = [
+    named = [(metric.stop_name(), stops.get(target)) for target, metric in TARGETS.items()]
+    columns: list[tuple[str, Tensor]] = [
         ("clean", gallery["clean"]),
         ("measurement", pictures["iterate"][start]),
         (f"one-shot, t = {start:g}", pictures["mean"][start]),
-        *((f"{name}, t = {stop.t:.2f}", at(stop)) if stop else (f"{name}: unknown", None) for name, stop in named),
+        *((f"{name}, t = {stop.t:.2f}", at(stop)) for name, stop in named if stop),
         (f"iterate, t = {end:.0f}", pictures["iterate"][end]),
     ]
     rows = min(rows, len(gallery["clean"]))
@@ -147,8 +158,7 @@ def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, Stop | 
         axes[0, j].set_title(name, fontsize=9, color=INK)
         for i in range(rows):
             axes[i, j].axis("off")
-            if images is not None:
-                axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
     save_figure(figure, path)
 
 

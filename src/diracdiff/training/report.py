@@ -27,7 +27,7 @@ def report(restorer: Restorer, tested: Evaluation, run_dir: Path) -> None:
 def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     """Print what to do with the checkpoint."""
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
-    target = "psnr" if restorer.stops.get("lpips") is None else "lpips"
+    target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     folder = os.path.relpath(run_dir)
     print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     if restorer.name == "prior":
