@@ -1,10 +1,12 @@
 """What the README shows runs."""
 
 import re
+import shlex
 
 import pytest
 import torch
 from conftest import ROOT
+from hydra import compose, initialize_config_dir
 
 README = (ROOT / "README.md").read_text()
 
@@ -37,6 +39,33 @@ def test_choices_that_the_readme_names_exist(kind):
 
 def test_nothing_is_left_to_fill_in():
     assert not re.search(r"RESULTS|CAPTION|TODO", README)
+
+
+def commands():
+    """Every command of the package in the documentation: (file, name, overrides)."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").glob("**/*.md")]:
+        text = path.read_text().replace("\\\n", " ")
+        for line in re.findall(r"python -m diracdiff\.(\w+ [^`\n]*)", text):
+            name, *overrides = shlex.split(line.split("    #")[0].split("|")[0])
+            yield pytest.param(name, overrides, id=f"{path.relative_to(ROOT)}: {line[:60]}")
+
+
+@pytest.mark.parametrize(("name", "overrides"), commands())
+def test_the_keys_of_every_command_exist(name, overrides):
+    """Values that the reader has to fill in are stood in for, and of a sweep the first value is taken."""
+    given = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or (key, value) in (("task", "…"), ("dataset", "…")):
+            continue
+        choices = value.split(",") if "-m" in overrides and "[" not in value else [value]
+        keys = [key]
+        if "{" in key:  # the shell's braces
+            before, inner, after = re.fullmatch(r"(.*)\{(.*)\}(.*)", key).groups()
+            keys = [before + part + after for part in inner.split(",")]
+        given += [f"{each}={choices[0].replace('…', 'x').split('|')[0]}" for each in keys]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        compose(name, given)
 
 
 METHOD = (ROOT / "docs" / "method.md").read_text()
