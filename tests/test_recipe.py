@@ -40,7 +40,7 @@ def test_a_recipe_builds_the_same_object():
 
 def test_a_checkpoint_needs_nothing_else(tmp_path):
     module = restorer()
-    module.stops = {"psnr": Stop(6 / 7), "lpips": None, "fid": None}
+    module.stops = {"psnr": Stop(6 / 7), "lpips": None, "swd": None, "fid": None}
     loaded = load(save(tmp_path / "a.ckpt", module))
     y = torch.rand(2, 3, 16, 16)
     assert loaded.stops == module.stops
@@ -141,7 +141,7 @@ def test_targets_without_a_stopping_time_are_refused():
 
 @pytest.mark.parametrize("target", ["ssim", "nfe=0", "nfe=2.5", "t=1.5", "t=", "t=soon", "nfe"])
 def test_unknown_targets_are_refused(target):
-    with pytest.raises(UserError, match=f"target must be psnr, lpips, swd, fid, nfe=N or t=T.* got '{target}'"):
+    with pytest.raises(UserError, match=f"target must be psnr, lpips, swd, fid, nfe=N, t=T, blend=A.* got '{target}'"):
         restorer().stop_for(target)
 
 

@@ -10,8 +10,10 @@ from diracdiff.errors import UserError
 
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
+    from diracdiff.config.build import made
     from diracdiff.config.restoring import configure
     from diracdiff.config.training import build_data, build_metrics, build_tester
+    from diracdiff.evaluation import Blend, blends_of
     from diracdiff.evaluation.report import check_report, report
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint
@@ -32,7 +34,8 @@ def evaluate(cfg: DictConfig) -> None:
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
     data, trainer = build_data(cfg), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
-    module = RestorerModule(restorer, metrics=build_metrics(cfg))
+    blends = made("blends", blends_of, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
+    module = RestorerModule(restorer, metrics=build_metrics(cfg), blends=blends)
     (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.metric import Reference, Row
-from diracdiff.evaluation.stops import Stop, Stops, no_stops, stop_for
+from diracdiff.evaluation.results import image_at
+from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
+from diracdiff.evaluation.targets import stop_for
 from diracdiff.measurement import Measured, measure
 from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation
@@ -78,11 +80,11 @@ class Restorer:
         self.denoiser.to(device)
         return self
 
-    def stop_for(self, target: str) -> Stop:
+    def stop_for(self, target: str) -> Stop | Blend:
         """Where to stop for a target, by the last validation.
 
         Args:
-            target: "psnr" (t_DO, faithful), "lpips" (t_PO, good-looking), "swd", "fid", "nfe=N" or "t=T".
+            target: "psnr" (t_DO, faithful), "lpips" (t_PO, good-looking) or another, see `evaluation.stop_for`.
 
         Raises:
             UserError: if the target is unknown or has no stop.
@@ -149,9 +151,8 @@ class Restorer:
         Raises:
             UserError: if the noise at t = 1 does not hide the image.
         """
-        size = self.image_size
-        noise = self._noise(names, self.device)
-        y = torch.full((len(names), self.denoiser.network.image_channels, size, size), 0.5, device=self.device)
+        noise, shape = self._noise(names, self.device), (self.image_size, self.image_size)
+        y = torch.full((len(names), self.denoiser.network.image_channels, *shape), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
         if sigma < LEAST_SIGMA_TO_GENERATE:
             raise UserError(
@@ -161,14 +162,14 @@ class Restorer:
         y = y + sigma * noise.normal(y.shape[1:])
         return self._walk(y, noise, Stop(0.0, self.take))
 
-    def _walk(self, measurement: Tensor, noise: ImageNoise, stop: Stop) -> Tensor:
+    def _walk(self, measurement: Tensor, noise: ImageNoise, stop: Stop | Blend) -> Tensor:
         training = self.denoiser.training
         self.denoiser.eval()
         try:
-            images = self.sampler.run(self.process, self.denoiser, measurement, noise, stop.t, stop.output)
+            walk = (self.process, self.denoiser, measurement, noise, stop.t, stop.last_output)
+            return image_at(stop, self.sampler.states(*walk)).clamp(0, 1)
         finally:
             self.denoiser.train(training)
-        return images.clamp(0, 1)
 
     def _noise(self, names: Sequence[str], device: torch.device) -> ImageNoise:
         return ImageNoise([image_seed(self.seed, name) for name in names], device)

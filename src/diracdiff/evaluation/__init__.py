@@ -11,8 +11,9 @@ from diracdiff.evaluation.records import Records
 from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.ssim import SSIM
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.evaluation.stops import TARGETS, Stop, Stops, find_stops, stop_for, summarise
+from diracdiff.evaluation.stops import TARGETS, Blend, Stop, Stops, blends_of, find_stops, summarise
 from diracdiff.evaluation.swd import SWD
+from diracdiff.evaluation.targets import stop_for
 
 __all__ = [
     "FID",
@@ -23,6 +24,7 @@ __all__ = [
     "SSIM",
     "SWD",
     "TARGETS",
+    "Blend",
     "Consistency",
     "Evaluation",
     "Gallery",
@@ -36,6 +38,7 @@ __all__ = [
     "SetMetric",
     "Stop",
     "Stops",
+    "blends_of",
     "find_stops",
     "interval",
     "mean",

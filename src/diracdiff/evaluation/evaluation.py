@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from diracdiff.evaluation.metric import Metric, Reference, Row, image_metrics, set_metrics
-from diracdiff.evaluation.records import FeatureSets, Key, Records
+from diracdiff.evaluation.records import FeatureSets, Key, Records, of_all_processes
 from diracdiff.evaluation.results import measured, results
+from diracdiff.evaluation.stops import Blend, Stop, taken_for
 from diracdiff.pixels import to_pixels
 from diracdiff.samplers import State
 
@@ -21,15 +22,27 @@ class Evaluation:
     Args:
         metrics: of single images and of sets, in the order of every table.
         gallery_size: number of images whose pictures are kept, those of the first batch.
+        ends: the faithful and the good-looking stop, where they are known, for `excess`.
+        blends: of two stops, to be measured besides.
 
     Attributes:
         records: metrics of single images.
         curve: the trade-off curve, see `Records.curve`, once all is gathered.
         gallery: pictures of a few images.
+        excess: {name: P - c} where both ends are known, with P the mean square error of x_DO and
+            c = <x_DO - x, x_PO - x> / n: where its mean is above 0, x_DO is not the posterior mean.
     """
 
-    def __init__(self, metrics: Sequence[Metric], gallery_size: int = 6):
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        gallery_size: int = 6,
+        ends: tuple[Stop, Stop] | None = None,
+        blends: Sequence[Blend] = (),
+    ):
         self.metrics, self.gallery_size = list(metrics), gallery_size
+        self.ends, self.blends = ends, list(blends)
+        self.excess: dict[str, float] = {}
         self.records = Records()
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
@@ -49,11 +62,18 @@ class Evaluation:
         if collect:
             self.gallery["clean"] = self._picture(clean)
         self._sets.add("clean", names, clean)
-        for result, values in measured(results(states, clean), reference, self.metrics):
+        ends: dict[Stop, Tensor] = {}
+        for result, values in measured(results(states, clean, self.blends), reference, self.metrics):
+            for end in self.ends or ():
+                ends |= dict.fromkeys(taken_for(end, result.t, result.output, ends), result.images)
             self.records.add(names, seeds, result, values)
             self._sets.add((result.t, result.output), names, result.images)
             if collect:
                 self.gallery[result.t, result.output] = self._picture(result.images)
+        if self.ends:
+            faithful, perceptual = (ends[end].to(clean.dtype) for end in self.ends)
+            excess = ((faithful - clean) * (faithful - perceptual)).flatten(1).mean(1)
+            self.excess |= dict(zip(names, excess.tolist(), strict=True))
 
     def finish(self, seed: int = 0) -> list[Row]:
         """Gather the records of all processes and return the trade-off curve over all images.
@@ -62,6 +82,7 @@ class Evaluation:
             seed: of metrics that draw at random.
         """
         self.records = self.records.gathered()
+        self.excess = {name: v for part in of_all_processes(self.excess) for name, v in sorted(part.items())}
         self.curve = self.records.curve(self._sets.scores(seed)) if self.records.rows else []
         return self.curve
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
-from diracdiff.evaluation.stops import Stop
+from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary, write_tables
 from diracdiff.storage.files import check_not_input, check_output, write_rows
@@ -37,7 +37,7 @@ def report(
     folder: Path,
     evaluation: Evaluation,
     stops: Mapping[str, Stop | None],
-    extra: Stop | None,
+    extra: Stop | Blend | None,
     title: str,
     same: dict[str, Any],
 ) -> list[str]:
@@ -67,4 +67,10 @@ def report(
         drawn.insert(1, "consistency.png")
     draw_samples(folder / "samples.png", evaluation.gallery, stops)
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
+    if "excess" in summary:
+        low, high = summary["excess"]["interval"]
+        print(
+            f"P - c = {summary['excess']['mean']:.3g} [{low:.3g}, {high:.3g}]: "
+            + ("DO is not the posterior mean, a blend with PO is nearer to it" if low > 0 else "a blend gains no PSNR")
+        )
     return [*TABLES, *drawn]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from diracdiff.evaluation.metric import Metric, Reference, image_metrics
-from diracdiff.samplers import State
+from diracdiff.evaluation.stops import Blend, Stop, taken_for
+from diracdiff.samplers import OUTPUTS, State
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Result:
         return f"{self.output} t={self.t:g}" if self.output else ""
 
 
-def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:
+def results(states: Iterable[State], like: Tensor, blends: Sequence[Blend] = ()) -> Iterator[Result]:
     """Everything that a walk could stop with: x_hat where it is fresh, and the iterate.
 
     The seconds are those that the walk took up to there, without those of the reader.
@@ -44,14 +45,33 @@ def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:
     Args:
         states: the reverse process of a batch.
         like: images of the batch, (B, C, H, W), on its device.
+        blends: what to mix of them in the end, all of the same stops.
     """
+    held: dict[Stop, Result] = {}
     elapsed, began = 0.0, clock(like)
     for state in states:
         before, elapsed = elapsed, elapsed + clock(like) - began
         for output in ("mean", "iterate") if state.fresh else ("iterate",):
             seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
-            yield Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
+            result = Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
+            held |= {end: result for blend in blends for end in taken_for(blend, state.t, output, held)}
+            yield result
         began = clock(like)
+    for blend in blends:
+        ends = [held[end] for end in blend.ends]
+        images = blend.mix(*(end.images for end in ends))
+        yield Result(
+            images, max(e.nfe for e in ends), max(e.seconds for e in ends), min(e.t for e in ends), blend.output
+        )
+
+
+def image_at(stop: Stop | Blend, states: Iterable[State]) -> Tensor:
+    """The result of a walk at a stop, (B, C, H, W), not clipped."""
+    taken: dict[Stop, Tensor] = {}
+    for state in states:
+        for output in OUTPUTS:
+            taken |= dict.fromkeys(taken_for(stop, state.t, output, taken), state.image(output))
+    return stop.mix(*(taken[end] for end in stop.ends))
 
 
 def measured(

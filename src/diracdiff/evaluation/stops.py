@@ -5,17 +5,21 @@ distortion-optimised time t_DO is where mean PSNR is highest, the perception-opt
 LPIPS, or FID, is lowest, of x_hat or of the iterate, both on validation images.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from diracdiff.errors import UserError
+from torch import Tensor
+
 from diracdiff.evaluation.metric import Metric, Row
 from diracdiff.evaluation.metrics import METRICS
+from diracdiff.samplers import OUTPUTS
 from diracdiff.samplers.sampler import TOLERANCE
 
+BLEND = "blend"
 TARGETS = {str(metric.target): metric for metric in METRICS if metric.target}
-TARGET_RULE = f"target must be {', '.join(TARGETS)}, nfe=N or t=T"
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,72 @@ class Stop:
     t: float
     output: str = "mean"
 
+    @property
+    def ends(self) -> tuple[Stop, ...]:
+        """Itself: a blend has two."""
+        return (self,)
+
+    @property
+    def last_output(self) -> str:
+        """What is read where the walk ends."""
+        return self.output
+
+    def mix(self, images: Tensor) -> Tensor:
+        """The images themselves."""
+        return images
+
     def plain(self) -> dict[str, Any]:
         """As a checkpoint holds it."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """(1 - share) x_DO + share x_PO of one walk: a point between its faithful and its good-looking stop.
+
+    For a posterior mean and images that are optimally transported from it the straight line between them is the best
+    trade-off there is (Freirich et al. 2021).
+
+    Args:
+        faithful: the stop of x_DO.
+        perceptual: the stop of x_PO.
+        share: of x_PO, in [0, 1].
+
+    Raises:
+        ValueError: if the share breaks its rule.
+    """
+
+    faithful: Stop
+    perceptual: Stop
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"the share of a blend must lie in [0, 1], got {self.share:g}")
+
+    @property
+    def ends(self) -> tuple[Stop, Stop]:
+        """Both stops."""
+        return self.faithful, self.perceptual
+
+    @property
+    def t(self) -> float:
+        """The time to which the walk has to go."""
+        return min(end.t for end in self.ends)
+
+    @property
+    def last_output(self) -> str:
+        """What is read where the walk ends: x_hat, if one of the ends there is."""
+        return "mean" if any(end.output == "mean" for end in self.ends if end.t == self.t) else "iterate"
+
+    @property
+    def output(self) -> str:
+        """Its name in curves, "blend=0.3" say."""
+        return f"{BLEND}={self.share:g}"
+
+    def mix(self, faithful: Tensor, perceptual: Tensor) -> Tensor:
+        """Images of both stops, (B, C, H, W), blended."""
+        return (1 - self.share) * faithful + self.share * perceptual
 
 
 Stops = dict[str, Stop | None]
@@ -39,10 +106,38 @@ def no_stops() -> Stops:
     return dict.fromkeys(TARGETS)
 
 
-def stopped(curve: Sequence[Row], stop: Stop) -> Row:
+def taken_for(stop: Stop | Blend, t: float, output: str, taken: Mapping[Stop, Any]) -> list[Stop]:
+    """The ends of a stop that a walk's result at t is taken for, until a later one is.
+
+    Args:
+        stop: where to stop.
+        t: time of the result.
+        output: what it is, "mean" or "iterate".
+        taken: what is taken so far: the first result serves a stop that lies before the walk's beginning.
+    """
+    return [e for e in stop.ends if output == e.output and (t >= e.t - TOLERANCE or e not in taken)]
+
+
+def stopped(curve: Sequence[Row], stop: Stop | Blend) -> Row:
     """The row of a curve where a walk with this stop ends: the last time that is at least the stop's."""
     rows = [row for row in curve if row["output"] == stop.output]
     return min((r for r in rows if r["t"] >= stop.t - TOLERANCE), key=lambda r: float(r["t"]), default=rows[0])
+
+
+def ends_of(stops: Mapping[str, Stop | None]) -> tuple[Stop, Stop] | None:
+    """The faithful stop and the good-looking one, LPIPS' or else SWD's; None where one is unknown or both are one."""
+    faithful, perceptual = stops.get("psnr"), stops.get("lpips") or stops.get("swd")
+    return (faithful, perceptual) if faithful and perceptual and faithful != perceptual else None
+
+
+def blends_of(stops: Mapping[str, Stop | None], shares: Sequence[float]) -> list[Blend]:
+    """Blends of the faithful and the good-looking stop; none where these are not known.
+
+    Raises:
+        ValueError: if a share breaks its rule.
+    """
+    ends = ends_of(stops)
+    return [] if ends is None else [Blend(*ends, share) for share in shares]
 
 
 def find_stops(curve: Sequence[Row], metrics: Sequence[Metric]) -> Stops:
@@ -54,7 +149,8 @@ def find_stops(curve: Sequence[Row], metrics: Sequence[Metric]) -> Stops:
         curve: rows as `Records.curve` makes them.
         metrics: those that were measured.
     """
-    rows, stops = sorted(curve, key=lambda row: float(row["nfe"])), no_stops()
+    of_walk = [row for row in curve if row["output"] in OUTPUTS]
+    rows, stops = sorted(of_walk, key=lambda row: float(row["nfe"])), no_stops()
     for metric in metrics:
         if metric.target:
             best = metric.best(rows)
@@ -62,61 +158,10 @@ def find_stops(curve: Sequence[Row], metrics: Sequence[Metric]) -> Stops:
     return stops
 
 
-def stop_for(target: str, stops: Mapping[str, Stop | None], curve: Sequence[Row], output: str = "mean") -> Stop:
-    """Where to stop for a target.
-
-    Args:
-        target: one of TARGETS; "nfe=N", the last x_hat that N network calls reach; or "t=T".
-        stops: as `find_stops` gives them.
-        curve: the validation's, for nfe.
-        output: what to take at "t=T".
-
-    Raises:
-        UserError: if the target is unknown or has no stop.
-    """
-    kind, _, value = str(target).partition("=")
-    if kind == "t" and value:
-        return Stop(_number(target, value, float), output)
-    if kind == "nfe" and value:
-        number = _number(target, value, int)
-        if not curve:
-            raise UserError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t=…")
-        reached = [row["t"] for row in curve if row["output"] == "mean" and row["nfe"] <= number]
-        if not reached:
-            least = min(row["nfe"] for row in curve if row["output"] == "mean")
-            raise UserError(f"target={target} is too few network calls: this sampler's first x_hat takes {least}")
-        return Stop(min(reached), "mean")
-    if target not in TARGETS:
-        raise UserError(f"{TARGET_RULE}, got {target!r}")
-    stop, metric = stops.get(target), TARGETS[target]
-    if not any(stops.values()):
-        raise UserError(
-            f"target={target} needs {metric.meaning()}, but this checkpoint was never validated: give target=t=T, or "
-            "find its stopping times with python -m diracdiff.evaluate split=val tuned=…"
-        )
-    if stop is None:
-        raise UserError(
-            f"target={target} needs {metric.meaning()}, which this checkpoint does not know: measure it with "
-            f"python -m diracdiff.evaluate split=val {metric.how_to_measure}tuned=…, or use another target"
-        )
-    return stop
-
-
-def _number(target: str, value: str, kind: type) -> Any:
-    try:
-        number = kind(value)
-    except ValueError:
-        number = -1
-    if (kind is int and number < 1) or (kind is float and not 0 <= number <= 1):
-        rule = "N an integer of at least 1" if kind is int else "T in [0, 1]"
-        raise UserError(f"{TARGET_RULE} with {rule}, got {target!r}")
-    return number
-
-
 def summarise(
-    curve: Sequence[Row], stops: Mapping[str, Stop | None], extra: Stop | None = None
+    curve: Sequence[Row], stops: Mapping[str, Stop | None], extra: Stop | Blend | None = None
 ) -> dict[str, Row | None]:
-    """The rows of a curve that matter: measurement, one_shot, do, po, other stops that are known, and target.
+    """The rows of a curve that matter: measurement, one_shot, do, po, other stops that are known, blends, and target.
 
     Args:
         curve: rows as `Records.curve` makes them.
@@ -131,4 +176,5 @@ def summarise(
         stop = stops.get(target)
         if stop is not None or metric.abbreviation:
             rows[metric.stop_key()] = stopped(curve, stop) if stop is not None else None
+    rows |= {row["output"]: row for row in curve if row["output"].startswith(BLEND)}
     return rows | ({"target": stopped(curve, extra)} if extra is not None else {})

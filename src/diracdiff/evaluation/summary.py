@@ -6,8 +6,8 @@ from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.metric import ImageMetric, Row
-from diracdiff.evaluation.statistics import interval
-from diracdiff.evaluation.stops import Stop, summarise
+from diracdiff.evaluation.statistics import interval, mean
+from diracdiff.evaluation.stops import Blend, Stop, summarise
 from diracdiff.storage.files import write_json
 
 Summary = dict[str, Any]
@@ -15,13 +15,14 @@ Summary = dict[str, Any]
 
 
 def summary_of(
-    evaluation: Evaluation, stops: Mapping[str, Stop | None], extra: Stop | None = None, **same: Any
+    evaluation: Evaluation, stops: Mapping[str, Stop | None], extra: Stop | Blend | None = None, **same: Any
 ) -> Summary:
     """The figures at the measurement, one-shot, DO, PO and other stops.
 
     Every entry has t, output, nfe, seconds per image, the means of the metrics (None where one is missing) and, as
     "interval", their 95 % bootstrap confidence intervals, where single images have the metric; or it is None where
-    there is no such stop. n is the number of images and seed the run's.
+    there is no such stop. "excess" is P - c with its interval, see `Evaluation`, where both ends are known. n is the
+    number of images and seed the run's.
 
     Args:
         evaluation: that was finished.
@@ -31,8 +32,10 @@ def summary_of(
     """
     rows = summarise(evaluation.curve, stops, extra)
     seed = int(same.get("seed", 0))
+    excess = list(evaluation.excess.values())
+    found = {"excess": {"mean": mean(excess), "interval": interval(excess, seed)}} if excess else {}
     summary: Summary = {key: row and _entry(row, evaluation, seed) for key, row in rows.items()}
-    return summary | {"n": evaluation.curve[0]["n"]} | same
+    return summary | found | {"n": evaluation.curve[0]["n"]} | same
 
 
 def write_summary(path: str | Path, summary: Summary) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diracdiff.evaluation.metric import Metric
-from diracdiff.evaluation.stops import TARGETS
+from diracdiff.evaluation.stops import BLEND, TARGETS
 from diracdiff.evaluation.summary import Summary
 from diracdiff.storage.files import write_atomically
 
@@ -14,28 +14,31 @@ NAMES = {
     "measurement": "measurement",
     "one_shot": "one-shot",
     **{metric.stop_key(): metric.stop_title() for metric in TARGETS.values()},
-    "target": "target",
 }
-"""The rows of a table, by the keys of a summary."""
+"""The rows of a table, by the keys of a summary; blends and the user's target follow."""
 
 
 def table_rows(summary: Summary, metrics: Sequence[Metric]) -> list[list[str]]:
     """A summary as text: the stop, t, output, calls, seconds and the metrics, a row per stop."""
     rows = []
-    for key, name in NAMES.items():
-        if key in summary:
-            row = summary[key] or {}
-            cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
-            values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
-            rows.append([name, *cells, cell(row.get("seconds"), 3), *values])
+    for key in _keys(summary):
+        row = summary[key] or {}
+        cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
+        values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
+        rows.append([NAMES.get(key, key.replace("=", " ")), *cells, cell(row.get("seconds"), 3), *values])
     return rows
+
+
+def _keys(summary: Summary) -> list[str]:
+    blends = [key for key in summary if key.startswith(BLEND)]
+    return [key for key in (*NAMES, *blends, "target") if key in summary]
 
 
 def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], title: str) -> None:
     """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
     header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
     rows = table_rows(summary, metrics)
-    for row, key in zip(rows, [key for key in NAMES if key in summary], strict=True):
+    for row, key in zip(rows, _keys(summary), strict=True):
         for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
             ends = (summary[key] or {}).get("interval", {}).get(metric.name)
             row[i] += f" [{', '.join(cell(end, metric.digits) for end in ends)}]" if ends else ""

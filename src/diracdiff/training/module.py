@@ -7,10 +7,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Evaluation, Metric, find_stops
+from diracdiff.errors import UserError, warn
+from diracdiff.evaluation import Blend, Evaluation, Metric, find_stops
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.ssim import SSIM
+from diracdiff.evaluation.stops import BLEND, ends_of
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.measurement import TrainingBatch, training_batch
 from diracdiff.restorer import Restorer
@@ -33,6 +34,7 @@ class RestorerModule(pl.LightningModule):
         optimization: optimiser and learning rate.
         metrics: what validation and test measure; PSNR and SSIM by default.
         times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
+        blends: of the stops that are known already, to measure besides; None where they are to be found here alone.
 
     Attributes:
         evaluation: what the last validation or test found.
@@ -48,6 +50,7 @@ class RestorerModule(pl.LightningModule):
         optimization: Optimization | None = None,
         metrics: Sequence[Metric] | None = None,
         times: Sequence[float] = (0.0, 1.0),
+        blends: Sequence[Blend] | None = None,
     ):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
@@ -57,6 +60,8 @@ class RestorerModule(pl.LightningModule):
         self.optimization = optimization if optimization is not None else Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
         self.times = (float(times[0]), float(times[1]))
+        self.blends = list(blends or [])
+        self.ends = None if blends is None else ends_of(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
         self._skipped = 0
 
@@ -132,7 +137,7 @@ class RestorerModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew."""
-        self.evaluation = Evaluation(self.metrics)
+        self.evaluation = Evaluation(self.metrics, ends=self.ends, blends=self.blends)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -151,7 +156,11 @@ class RestorerModule(pl.LightningModule):
         curve = self.evaluation.finish(self.restorer.seed)
         if not curve:
             return
-        self.restorer.curve, self.restorer.stops = curve, find_stops(curve, self.metrics)
+        stops = find_stops(curve, self.metrics)
+        if self.blends and ends_of(stops) != self.blends[0].ends:
+            warn("blends are left out, because they were of other stops than those found now: evaluate once more")
+            curve = [row for row in curve if not row["output"].startswith(BLEND)]
+        self.restorer.curve, self.restorer.stops = curve, stops
         for metric in self.metrics:
             if metric.higher_is_better is None:
                 continue
