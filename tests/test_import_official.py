@@ -267,7 +267,7 @@ def test_a_checkpoint_becomes_one_of_ours(run):
     assert restorer.process.degradation.image_size == 32 and restorer.name == "deblur"
     assert restorer.process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.1010, abs=1e-3)
     assert from_recipe(restorer.training["loss"]).look_ahead == 1.0
-    assert restorer.stops == dict.fromkeys(("psnr", "lpips", "fid"))
+    assert restorer.stops == dict.fromkeys(("psnr", "lpips", "swd", "fid"))
     parameters = f"{sum(p.numel() for p in restorer.denoiser.parameters()):,}"
     for part in ("tiny", parameters, "weights as saved", "deblur", "published_blur", "0.01 to 0.05", "split=val"):
         assert part in printed

@@ -50,7 +50,7 @@ def commands():
             yield pytest.param(name, overrides, id=f"{path.relative_to(ROOT)}: {line[:60]}")
 
 
-@pytest.mark.parametrize(("name", "overrides"), commands())
+@pytest.mark.parametrize(("name", "overrides"), list(commands()))
 def test_the_keys_of_every_command_exist(name, overrides):
     """Values that the reader has to fill in are stood in for, and of a sweep the first value is taken."""
     given = []

@@ -9,7 +9,7 @@ from diracdiff.evaluation.metric import Row
 from diracdiff.evaluation.stops import BLEND, TARGETS, Blend, Stop, ends_of
 
 NAMES = ", ".join(TARGETS)
-TARGET_RULE = f"target must be {NAMES}, nfe=N, t=T, blend=A, or with conditions, lpips,psnr>=29"
+TARGET_RULE = f"target must be {NAMES}, nfe=N, t=T, blend=A, or one within bounds (lpips,psnr>=29)"
 CONDITION = re.compile(r"(\w+)(>=|<=)([\d.eE+-]+)")
 
 
@@ -65,7 +65,7 @@ def _number(target: str, value: str, kind: type) -> Any:
     except ValueError:
         number = -1
     if (kind is int and number < 1) or (kind is float and not 0 <= number <= 1):
-        rule = "N an integer of at least 1" if kind is int else "T and A in [0, 1]"
+        rule = "N an integer of at least 1" if kind is int else f"{'A' if target.startswith(BLEND) else 'T'} in [0, 1]"
         raise UserError(f"{TARGET_RULE} with {rule}, got {target!r}")
     return number
 
