@@ -214,7 +214,8 @@ def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, im
     asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "target=t=0", "sampler.stochasticity=1"]
     assert call("restore", *asked, "output=one") == (0, [])
     assert call("restore", *asked, "output=many", "samples=3") == (0, [])
-    assert {path.name for path in (tmp_path / "many").iterdir()} == {"05.png", "05_uncertainty.png", "uncertainty.csv"}
+    extras = {f"05_{name}.png" for name in ("uncertainty", "mean", "low", "high")}
+    assert {path.name for path in (tmp_path / "many").iterdir()} == {"05.png", "uncertainty.csv"} | extras
     assert (tmp_path / "one/05.png").read_bytes() == (tmp_path / "many/05.png").read_bytes()
     (row,) = rows(tmp_path / "many/uncertainty.csv")
     assert row["samples"] == "3" and float(row["std"]) > 1e-4

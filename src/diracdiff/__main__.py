@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
     "evaluate": "measure a restorer on a data set",
+    "calibrate": "find intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",
     "sample": "generate images with a restorer of task=denoise",
     "import_official": "turn weights that the authors released into a checkpoint",

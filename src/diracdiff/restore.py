@@ -12,11 +12,12 @@ def restore(cfg: DictConfig) -> None:
     import torch
     from rich.progress import track
 
-    from diracdiff.config.build import pick_device
+    from diracdiff.config.build import made, pick_device
     from diracdiff.config.restoring import configure
     from diracdiff.data.images import load_image
     from diracdiff.data.inputs import batches, plan
     from diracdiff.evaluation.pictures import HEAT_MAP_TOP, heat_map
+    from diracdiff.evaluation.uncertainty import PICTURES, Interval, Spread, Walked
     from diracdiff.pixels import from_pixels
     from diracdiff.restorer import load
     from diracdiff.storage.files import save_image, save_pixels, write_rows
@@ -26,10 +27,11 @@ def restore(cfg: DictConfig) -> None:
     check_boolean("degrade", cfg.degrade)
     check_boolean("overwrite", cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
-    stop = restorer.stop_for(cfg.target)
-    extras = (["measurement"] if cfg.degrade else []) + (["uncertainty"] if cfg.samples > 1 else [])
+    stop, rows = restorer.stop_for(cfg.target), []
+    walked = Walked.of(restorer.sampler, cfg.samples, stop)
+    interval = made("level", Interval.of, restorer.calibrations, walked, cfg.level) if cfg.samples > 1 else None
+    extras = (["measurement"] if cfg.degrade else []) + (list(PICTURES) if interval else [])
     inputs = plan(Path(cfg.input), Path(cfg.output), extras, cfg.overwrite)
-    spreads: dict[str, float] = {}
     for batch in track(batches(inputs, cfg.batch_size), description="restoring", transient=True):
         names = [image.path.name for image in batch]
         y = from_pixels(torch.stack([load_image(image.path) for image in batch]).to(restorer.device))
@@ -37,17 +39,20 @@ def restore(cfg: DictConfig) -> None:
             y = restorer.measure(y, [f"measurement/{name}" for name in names]).y
         samples = restorer.samples(y, cfg.samples, cfg.target, names=names)
         for i, image in enumerate(batch):
-            save_image(image.targets["restored"], samples[0, i], image.grey)
-            if cfg.degrade:
-                save_image(image.targets["measurement"], y[i], image.grey)
-            if cfg.samples > 1:
-                spread = samples[:, i].std(0).mean(0)
-                spreads[str(image.path)] = spread.mean().item()
-                save_pixels(image.targets["uncertainty"], heat_map(spread.cpu()))
-    if spreads:
+            pictures = {"restored": samples[0, i]} | ({"measurement": y[i]} if cfg.degrade else {})
+            if interval:
+                spread = Spread(samples)
+                pictures |= interval.pictures(spread, i)
+                save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
+                rows.append({"image": str(image.path), **interval.row(spread, i)})
+            for name, picture in pictures.items():
+                save_image(image.targets[name], picture, image.grey)
+    if interval:
         path = Path(cfg.output) / "uncertainty.csv"
-        write_rows(path, [{"image": name, "samples": cfg.samples, "std": std} for name, std in sorted(spreads.items())])
-        print(f"uncertainty: bright where {cfg.samples} samples differ, white at std {HEAT_MAP_TOP}; {path}")
+        write_rows(path, sorted(rows, key=lambda row: row["image"]))
+        print(
+            f"uncertainty: bright where {cfg.samples} samples differ, white at std {HEAT_MAP_TOP}; {interval}; {path}"
+        )
     print(f"restored {len(inputs)} image{'s' * (len(inputs) > 1)} at t = {stop.t:.2f} into {cfg.output}")
 
 

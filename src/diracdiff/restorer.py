@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.metric import Reference, Row
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
 from diracdiff.evaluation.targets import stop_for
+from diracdiff.evaluation.uncertainty import Calibration
 from diracdiff.measurement import Measured, measure
 from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation
@@ -41,6 +42,7 @@ class Restorer:
         curve: the last validation's trade-off curve, see `Records.curve`.
         dataset: recipe of the data set that it was trained on, or None where that is not known.
         training: recipes of what it was trained with.
+        calibrations: of intervals, see `diracdiff.calibrate`.
 
     Raises:
         ValueError: if `take` is neither.
@@ -64,6 +66,7 @@ class Restorer:
         self.curve: list[Row] = []
         self.dataset: dict[str, Any] | None = None
         self.training: dict[str, Any] = {}
+        self.calibrations: list[Calibration] = []
 
     @property
     def device(self) -> torch.device:
@@ -133,15 +136,11 @@ class Restorer:
         if count < 1:
             raise UserError(f"samples must be an integer of at least 1, got {count}")
         if count > 1 and not self.sampler.adds_noise(self.process):
-            raise UserError(
-                f"{count} samples of one measurement would all be the same, because the sampler adds no noise: "
-                "use sampler.stochasticity=1, or samples=1"
-            )
-        stop, results = self.stop_for(target), []
-        for k in range(count):
-            of_sample = [name if k == 0 else f"{name}/sample{k}" for name in self._names(measurement, names)]
-            results.append(self._walk(measurement, self._noise(of_sample, measurement.device), stop))
-        return torch.stack(results)
+            same = f"{count} samples of one measurement would all be the same, because the sampler adds no noise"
+            raise UserError(f"{same}: use sampler.stochasticity=1, or samples=1")
+        stop, names = self.stop_for(target), self._names(measurement, names)
+        named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
+        return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
 
     def generate(self, names: Sequence[str]) -> Tensor:
         """Draw images from the prior, with noise that follows from their names: (B, C, H, W) in [0, 1].
@@ -151,23 +150,22 @@ class Restorer:
         Raises:
             UserError: if the noise at t = 1 does not hide the image.
         """
-        noise, shape = self._noise(names, self.device), (self.image_size, self.image_size)
-        y = torch.full((len(names), self.denoiser.network.image_channels, *shape), 0.5, device=self.device)
+        noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
+        y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
         if sigma < LEAST_SIGMA_TO_GENERATE:
             raise UserError(
                 f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
                 f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
             )
-        y = y + sigma * noise.normal(y.shape[1:])
-        return self._walk(y, noise, Stop(0.0, self.take))
+        return self._walk(y + sigma * noise.normal(y.shape[1:]), noise, Stop(0.0, self.take))
 
     def _walk(self, measurement: Tensor, noise: ImageNoise, stop: Stop | Blend) -> Tensor:
         training = self.denoiser.training
         self.denoiser.eval()
         try:
-            walk = (self.process, self.denoiser, measurement, noise, stop.t, stop.last_output)
-            return image_at(stop, self.sampler.states(*walk)).clamp(0, 1)
+            states = self.sampler.states(self.process, self.denoiser, measurement, noise, stop.t, stop.last_output)
+            return image_at(stop, states).clamp(0, 1)
         finally:
             self.denoiser.train(training)
 
@@ -183,7 +181,7 @@ class Restorer:
     def checkpoint(self) -> Checkpoint:
         """All that it is made from again."""
         network = getattr(self.sampler.increment, "denoiser", None)
-        carried = network.state_dict() if isinstance(network, nn.Module) else None
+        carried = network.state_dict() if isinstance(network, Denoiser) else None
         return Checkpoint(
             to_recipe(self),
             self.denoiser.state_dict(),
@@ -192,13 +190,15 @@ class Restorer:
             self.dataset,
             self.training,
             carried,
+            [calibration.plain() for calibration in self.calibrations],
         )
 
     def remember(self, checkpoint: Checkpoint) -> None:
-        """Take over the stops, the curve and the data set of a checkpoint."""
+        """Take over what a checkpoint knows besides its recipe and weights."""
         known = {target: Stop(**stop) if stop is not None else None for target, stop in checkpoint.stops.items()}
         self.stops, self.curve = no_stops() | known, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
+        self.calibrations = [Calibration.from_plain(plain) for plain in checkpoint.calibrations]
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint that `load` reads."""
@@ -221,8 +221,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: Iterable[s
     if not isinstance(restorer, Restorer):
         raise UserError(f"checkpoint={path} does not describe a restorer: give one that diracdiff.train wrote")
     _load_weights(restorer.denoiser, checkpoint.weights, path)
-    network = getattr(restorer.sampler.increment, "denoiser", None)
-    if isinstance(network, Denoiser):
+    if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
         _load_weights(network, checkpoint.increment or {}, path)
     restorer.remember(checkpoint)
     return restorer.to(device)

@@ -14,6 +14,7 @@ from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stops import TARGETS, Blend, Stop, Stops, blends_of, find_stops, summarise
 from diracdiff.evaluation.swd import SWD
 from diracdiff.evaluation.targets import stop_for
+from diracdiff.evaluation.uncertainty import Calibration, Spread
 
 __all__ = [
     "FID",
@@ -25,6 +26,7 @@ __all__ = [
     "SWD",
     "TARGETS",
     "Blend",
+    "Calibration",
     "Consistency",
     "Evaluation",
     "Gallery",
@@ -36,6 +38,7 @@ __all__ = [
     "Result",
     "Row",
     "SetMetric",
+    "Spread",
     "Stop",
     "Stops",
     "blends_of",

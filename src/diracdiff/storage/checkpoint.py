@@ -41,6 +41,7 @@ class Checkpoint:
         dataset: recipe of the data set that it was trained on, or None where that is not known.
         training: recipes of what it was trained with, for the record.
         increment: weights of the incremental reconstruction network that the sampler uses, or None.
+        calibrations: of intervals, see `diracdiff.evaluation.Calibration`.
         rest: what Lightning goes on training with; empty if there is none.
     """
 
@@ -51,6 +52,7 @@ class Checkpoint:
     dataset: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     increment: dict[str, Tensor] | None = None
+    calibrations: list[dict[str, Any]] = field(default_factory=list)
     rest: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -98,6 +100,7 @@ class Checkpoint:
             header.get("dataset"),
             header.get("training", {}),
             header.get("increment"),
+            header.get("calibrations", []),
             {key: value for key, value in content.items() if key not in (KIND, "state_dict")},
         )
 
@@ -111,6 +114,7 @@ class Checkpoint:
             "stopping": self.stops,
             "curve": self.curve,
             "increment": self.increment,
+            "calibrations": self.calibrations,
         }
 
     def write(self, path: str | Path) -> None:

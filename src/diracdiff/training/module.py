@@ -79,6 +79,7 @@ class RestorerModule(pl.LightningModule):
             self.restorer.dataset = to_recipe(dataset)
         except TypeError:  # images of the user's own, which have no recipe
             self.restorer.dataset = None
+        self.restorer.calibrations = []  # they hold for other weights
         self.restorer.training = {"loss": to_recipe(self.loss), "optimization": to_recipe(self.optimization)}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

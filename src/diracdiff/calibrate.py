@@ -1,0 +1,55 @@
+"""Calibrate uncertainty: `python -m diracdiff.calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t=0`."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from diracdiff.cli import check_boolean, check_number, command, keep_image_size
+
+
+def calibrate(cfg: DictConfig) -> None:
+    """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
+    from rich.progress import track
+
+    from diracdiff.config.build import pick_device
+    from diracdiff.config.restoring import configure
+    from diracdiff.config.training import build_data
+    from diracdiff.evaluation.tables import print_table
+    from diracdiff.evaluation.uncertainty import Calibration, Spread, Tally, Walked, coverage, coverage_table
+    from diracdiff.restorer import load
+    from diracdiff.storage.files import check_not_input, check_output, write_rows
+
+    check_number("samples", cfg.samples, 2)
+    check_number("seed", cfg.seed, 0)
+    check_boolean("overwrite", cfg.overwrite)
+    folder = Path(cfg.output)
+    path, table = folder / "calibrated.ckpt", folder / "coverage.csv"
+    check_not_input("output", path, "checkpoint", cfg.checkpoint)
+    check_output(folder, [path, table], cfg.overwrite)
+    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
+    keep_image_size(cfg, restorer.image_size)
+    walked, data = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target)), build_data(cfg)
+    loaders, tallies = (data.val_dataloader(), data.test_dataloader()), (Tally(), Tally())
+    for part, loader, tally in zip(("validation", "test"), loaders, tallies, strict=True):
+        for batch in track(loader, description=f"{part} images", transient=True):
+            x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
+            y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
+            tally.add(Spread(restorer.samples(y, cfg.samples, cfg.target, names=names)), x)
+    calibration = Calibration.of(walked, tallies[0])
+    restorer.calibrations = [c for c in restorer.calibrations if c.walked != walked] + [calibration]
+    restorer.save(path)
+    rows = coverage(calibration, tallies[1])
+    write_rows(table, rows)
+    title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
+    print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
+    print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
+    print(
+        f"  python -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored "
+        f"samples={cfg.samples} target={cfg.target}"
+    )
+
+
+main = command("calibrate")(calibrate)
+
+if __name__ == "__main__":
+    main()

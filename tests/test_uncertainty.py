@@ -1,0 +1,151 @@
+"""Intervals from several samples of one measurement: do they hold what they say?"""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import refused, run_here
+from PIL import Image
+
+from diracdiff.evaluation.uncertainty import LEVELS, Calibration, Interval, Spread, Tally, Walked, coverage, raw_factor
+from diracdiff.restorer import load
+from diracdiff.storage import Checkpoint
+
+WALKED = Walked(8, {"t": 0.0, "output": "mean"}, {})
+
+
+def drawn(images, scale=1.0, samples=8, seed=0):
+    """Images and samples of one law, the samples with `scale` times its standard deviation, which differs by image."""
+    generator = torch.Generator().manual_seed(seed)
+    std = 0.01 + 0.03 * torch.rand(images, 1, 1, 1, generator=generator)
+    centre = torch.full((images, 3, 8, 8), 0.5)
+    x = centre + std * torch.randn(centre.shape, generator=generator)
+    y = centre + scale * std * torch.randn(samples, *centre.shape, generator=generator)
+    return Spread(y), x
+
+
+def tally(images, **how):
+    counted, (spread, x) = Tally(), drawn(images, **how)
+    counted.add(spread, x)
+    return counted
+
+
+def test_raw_intervals_of_exact_samples_hold_what_they_say():
+    counted = tally(200)
+    for level in LEVELS:
+        assert counted.covered(raw_factor(level, 8)) == pytest.approx(level, abs=0.01)
+    assert raw_factor(0.9, 8) == pytest.approx(1.8946 * math.sqrt(9 / 8), rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+def test_calibration_mends_spreads_that_are_wrong(scale):
+    calibration, other = Calibration.of(WALKED, tally(400, scale=scale)), tally(400, scale=scale, seed=1)
+    for row in coverage(calibration, other):
+        assert row["pixels_calibrated"] == pytest.approx(row["level"], abs=0.015)
+        assert row["images_calibrated"] == pytest.approx(row["level"], abs=0.05)
+        exact = row["factor_raw"] * math.sqrt((1 / scale**2 + 1 / 8) / (1 + 1 / 8))
+        assert row["factor_calibrated"] == pytest.approx(exact, rel=0.05)
+        assert (abs(row["pixels_raw"] - row["level"]) > 0.04) == (scale != 1)
+
+
+def test_the_image_to_come_counts_as_missed():
+    """Conformal risk control: the least factor with (misses + 1) / (n + 1) at most 1 - level, counted by hand."""
+    spread, x = drawn(19)
+    counted = Tally()
+    counted.add(spread, x)
+    calibration = Calibration.of(WALKED, counted, [0.9])
+    needed = spread.needed(x).flatten(1)
+
+    def risk(factor):
+        return ((needed > factor).float().mean(1).sum() + 1) / 20
+
+    assert risk(calibration.factors[0.9]) <= 0.1 < risk(calibration.factors[0.9] / 1.012)
+    errors = sorted(counted.errors)
+    assert calibration.errors[0.9] == (errors[0], errors[18])  # 90 % of 20 places lie between the 1st and the 19th
+
+
+def test_levels_that_the_images_are_too_few_for_are_said_to_be():
+    calibration = Calibration.of(WALKED, tally(10))
+    assert math.isfinite(calibration.factors[0.8]) and calibration.errors[0.8][0] > 0
+    assert calibration.factors[0.95] == math.inf and calibration.errors[0.95] == (0.0, math.inf)
+    with pytest.raises(ValueError, match=r"level=0\.95 needs more images than the 10"):
+        Interval.of([calibration], WALKED, 0.95)
+    with pytest.raises(ValueError, match=r"one that was calibrated, \[0.8, 0.9, 0.95\], got 0.7"):
+        Interval.of([calibration], WALKED, 0.7)
+    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+        Interval.of([], WALKED, 1)
+    with pytest.raises(ValueError, match="at least 2 samples, got 1"):
+        Spread(torch.rand(1, 1, 3, 4, 4))
+
+
+def test_a_calibration_holds_for_its_walk_alone():
+    calibration = Calibration.of(WALKED, tally(30))
+    assert Interval.of([calibration], WALKED, 0.9).images == 30
+    for other in (
+        Walked(4, WALKED.stop, {}),
+        Walked(8, {"t": 0.5, "output": "mean"}, {}),
+        Walked(8, WALKED.stop, {"steps": 1}),
+    ):
+        raw = Interval.of([calibration], other, 0.9)
+        assert raw.images == 0 and raw.factor == raw_factor(0.9, other.samples) and "not calibrated" in str(raw)
+    assert Calibration.from_plain(calibration.plain()) == calibration
+
+
+def test_bounds_as_files_hold_what_they_hold_as_numbers():
+    spread, _ = drawn(2)
+    pictures = Interval(0.9, 2.0).pictures(spread, 1)
+    low, high = spread.interval(2.0)
+    assert (pictures["low"] <= low[1] + 1e-6).all() and (pictures["high"] >= high[1] - 1e-6).all()
+    assert (255 * pictures["low"]).sub((255 * pictures["low"]).round()).abs().max() < 1e-3
+
+
+def rows(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_calibrated_from_the_shell(run, folder, tmp_path, call, image_folder):
+    best = run[1] / "best.ckpt"
+    walk = ["sampler.stochasticity=1", "samples=3", "target=t=0.25"]
+    assert call("calibrate", f"checkpoint={best}", *folder, *walk) == (0, [])
+    found = rows(tmp_path / "calibration/coverage.csv")
+    assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
+    (kept,) = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
+    assert kept["images"] == 3 and kept["walked"]["samples"] == 3 and not Checkpoint.read(best).calibrations
+    refused(call("calibrate", f"checkpoint={best}", *folder, *walk), "calibrated.ckpt exists", "overwrite=true")
+    before = load(best).denoiser.state_dict()
+    restorer = load(tmp_path / "calibration/calibrated.ckpt")
+    assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
+    asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={image_folder}/05.png", *walk]
+    refused(call("restore", *asked), "level: level=0.9 needs more images than the 3")
+    assert not (tmp_path / "restored").exists()
+    assert call("restore", *asked[:-1], "target=t=0.5", "output=raw") == (0, [])
+    (raw,) = rows(tmp_path / "raw/uncertainty.csv")
+    assert raw["calibrated_on"] == "0" and raw["psnr_low"] == ""
+    low, mean, high = (
+        np.asarray(Image.open(tmp_path / f"raw/05_{name}.png"), dtype=int) for name in ("low", "mean", "high")
+    )
+    assert (low <= mean).all() and (mean <= high).all() and (high - low).mean() > 1
+
+
+def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_folder):
+    """With enough images: here those of one folder serve for calibration, which 10 of them are enough for at 80 %."""
+    fractions = [part.replace("0.125", "0.4") for part in folder]
+    walk = ["sampler.stochasticity=1", "samples=2", "target=t=0.5"]
+    assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *walk, "output=c") == 0
+    assert "images' errors, calibrated" in capsys.readouterr().out
+    asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
+    assert run_here(tmp_path, "restore", *asked, *walk) == 0
+    assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
+    (row,) = rows(tmp_path / "o/uncertainty.csv")
+    assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("samples=1", "samples must be an integer of at least 2"), ("overwrite=no", "overwrite must be true or false")],
+)
+def test_mistakes(run, call, asked, said):
+    refused(call("calibrate", f"checkpoint={run[1]}/best.ckpt", asked), said)
