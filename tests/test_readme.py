@@ -59,6 +59,8 @@ def test_the_keys_of_every_command_exist(name, overrides):
         if not equals or (key, value) in (("task", "…"), ("dataset", "…")):
             continue
         choices = value.split(",") if "-m" in overrides and "[" not in value else [value]
+        if key == "target" and "=" in value:  # the command line quotes it
+            choices = [f"'{value}'"]
         keys = [key]
         if "{" in key:  # the shell's braces
             before, inner, after = re.fullmatch(r"(.*)\{(.*)\}(.*)", key).groups()

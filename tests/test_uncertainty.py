@@ -9,7 +9,8 @@ import torch
 from conftest import refused, run_here
 from PIL import Image
 
-from diracdiff.evaluation.uncertainty import LEVELS, Calibration, Interval, Spread, Tally, Walked, coverage, raw_factor
+from diracdiff.evaluation.calibration import LEVELS, Calibration, Interval, Tally, Walked, coverage
+from diracdiff.evaluation.uncertainty import Spread, raw_factor
 from diracdiff.restorer import load
 from diracdiff.storage import Checkpoint
 

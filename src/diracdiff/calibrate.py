@@ -14,8 +14,9 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
     from diracdiff.config.training import build_data
+    from diracdiff.evaluation.calibration import Calibration, Tally, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
-    from diracdiff.evaluation.uncertainty import Calibration, Spread, Tally, Walked, coverage, coverage_table
+    from diracdiff.evaluation.uncertainty import Spread
     from diracdiff.restorer import load
     from diracdiff.storage.files import check_not_input, check_output, write_rows
 

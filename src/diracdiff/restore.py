@@ -16,8 +16,9 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.config.restoring import configure
     from diracdiff.data.images import load_image
     from diracdiff.data.inputs import batches, plan
+    from diracdiff.evaluation.calibration import Interval, Walked
     from diracdiff.evaluation.pictures import HEAT_MAP_TOP, heat_map
-    from diracdiff.evaluation.uncertainty import PICTURES, Interval, Spread, Walked
+    from diracdiff.evaluation.uncertainty import PICTURES, Spread
     from diracdiff.pixels import from_pixels
     from diracdiff.restorer import load
     from diracdiff.storage.files import save_image, save_pixels, write_rows
@@ -41,8 +42,7 @@ def restore(cfg: DictConfig) -> None:
         for i, image in enumerate(batch):
             pictures = {"restored": samples[0, i]} | ({"measurement": y[i]} if cfg.degrade else {})
             if interval:
-                spread = Spread(samples)
-                pictures |= interval.pictures(spread, i)
+                pictures |= interval.pictures(spread := Spread(samples), i)
                 save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
                 rows.append({"image": str(image.path), **interval.row(spread, i)})
             for name, picture in pictures.items():
@@ -50,9 +50,7 @@ def restore(cfg: DictConfig) -> None:
     if interval:
         path = Path(cfg.output) / "uncertainty.csv"
         write_rows(path, sorted(rows, key=lambda row: row["image"]))
-        print(
-            f"uncertainty: bright where {cfg.samples} samples differ, white at std {HEAT_MAP_TOP}; {interval}; {path}"
-        )
+        print(f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {interval}; {path}")
     print(f"restored {len(inputs)} image{'s' * (len(inputs) > 1)} at t = {stop.t:.2f} into {cfg.output}")
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from diracdiff.errors import UserError
+from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.metric import Reference, Row
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
 from diracdiff.evaluation.targets import stop_for
-from diracdiff.evaluation.uncertainty import Calibration
 from diracdiff.measurement import Measured, measure
 from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation

@@ -1,5 +1,6 @@
 """How good a restoration is: metrics, records along the walk, the trade-off curve and its stops, tables, pictures."""
 
+from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.consistency import Consistency
 from diracdiff.evaluation.evaluation import Evaluation, Gallery
 from diracdiff.evaluation.fid import FID, KID
@@ -14,7 +15,7 @@ from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stops import TARGETS, Blend, Stop, Stops, blends_of, find_stops, summarise
 from diracdiff.evaluation.swd import SWD
 from diracdiff.evaluation.targets import stop_for
-from diracdiff.evaluation.uncertainty import Calibration, Spread
+from diracdiff.evaluation.uncertainty import Spread
 
 __all__ = [
     "FID",
