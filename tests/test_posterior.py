@@ -6,12 +6,14 @@ import pytest
 import torch
 from conftest import DEGRADATIONS
 
+from diracdiff.data import Photos
 from diracdiff.degradations import BoxInpainting, GaussianBlur, GaussianInpainting, LinearSeverity, MotionBlur
 from diracdiff.errors import UserError
 from diracdiff.exact import ConditionalFieldOracle, GaussianBench, GaussianFieldOracle
 from diracdiff.losses import MatchedLoss
 from diracdiff.measurement import measure, training_batch
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
+from diracdiff.models.preconditioning import spectrum
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import Euler, Exponential, ImageNoise, Multistep, ReverseSampler
@@ -147,6 +149,49 @@ def test_what_a_network_gets_and_has_to_give_has_unit_scale(name, given):
         left = (scaled.basis.vt(x - 0.5) - scaled.estimate) * scaled.precision.sqrt()
         for values in (*images.unbind(1), left):
             assert values.std(0).median().item() == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("name", ["blur", "super_resolution", "fourier"])
+def test_what_is_left_of_images_with_a_spectrum_has_unit_scale(name, given):
+    process, like = process_of(name, 0.02, 16), torch.empty(512, 1, 16, 16)
+    basis = process.degradation.diagonal(like, 1.0)
+    variance = spectrum(basis, like, 3.0, 16)
+    of_cosines = 0.2 if name == "fourier" else 1e-5  # whose frequencies set the scale
+    assert variance.mean().item() == pytest.approx(1 / 16, rel=of_cosines)
+    assert variance[8].max() < variance[0].max() / 50
+    x = 0.5 + basis.v(variance.sqrt() * torch.randn_like(like))
+    for t in (0.0, 0.5, 1.0):
+        z, z_1 = torch.randn(2, *x.shape)
+        y_1, y, time = process.measure(x, z_1), process.sample_beside(x, t, z, z_1), torch.full((512,), t)
+        _, scaled = OperatorPreconditioning(process, 3.0)(y, time, y_1 if given else None)
+        left = (scaled.basis.vt(x - 0.5) - scaled.estimate) * scaled.precision.sqrt()
+        assert left.std(0).median().item() == pytest.approx(1, abs=0.08)
+        _, white = OperatorPreconditioning(process)(y, time, y_1 if given else None)
+        errors = [((s.x_hat(torch.zeros_like(y)) - x) ** 2).mean() for s in (scaled, white)]
+        assert errors[0] < errors[1]
+
+
+def test_a_spectrum_is_a_density_and_that_of_pixels_is_white():
+    blur, mask = (DEGRADATIONS[name](32) for name in ("blur", "inpainting"))
+    small, large = torch.empty(1, 3, 32, 32), torch.empty(1, 3, 64, 32)
+    of_small, of_large = (spectrum(blur.diagonal(image, 1.0), image, 3.0, 32) for image in (small, large))
+    assert torch.allclose(of_large[::2], of_small, rtol=1e-5)
+    for basis, exponent in ((mask.diagonal(small, 1.0), 3.0), (blur.diagonal(small, 1.0), 0.0)):
+        assert torch.equal(spectrum(basis, small, exponent, 32), torch.full((32, 32), 1 / 16))
+    with pytest.raises(ValueError, match="exponent of the images' spectrum must be at least 0, got -1"):
+        OperatorPreconditioning(process_of("blur"), -1)
+
+
+def test_photographs_have_the_spectrum():
+    """Without any training: Wiener's filter with it is better than the measurement, with a white one it is worse."""
+    process, images = process_of("blur", size=64), Photos(64).split("val")
+    x = torch.stack([images[i]["x"] for i in range(16)])
+    y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
+    by = {e: OperatorPreconditioning(process, e)(y, t)[1].x_hat(torch.zeros_like(y)) for e in (0.0, 2.0, 3.0, 4.0)}
+    mse = {e: (x_hat.clamp(0, 1) - x).square().mean().item() for e, x_hat in by.items()}
+    assert min(mse, key=mse.get) == 3.0
+    assert mse[3.0] < 0.5 * (y.clamp(0, 1) - x).square().mean().item() < 0.5 * mse[0.0]
 
 
 @pytest.mark.parametrize("given", [False, True])

@@ -71,7 +71,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     network = build(cfg.model.network, **takes)
     told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
     if told["preconditioning"] == "operator":
-        told["preconditioning"] = made("model", OperatorPreconditioning, process)
+        told["preconditioning"] = made("model", OperatorPreconditioning, process, cfg.model.spectrum)
     denoiser = made("model", Denoiser, network, process.noise, **told)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:

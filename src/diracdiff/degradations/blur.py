@@ -29,8 +29,10 @@ class GaussianBlur(Degradation):
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
         rows, columns = (blur_response(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
-        bases = (cosine_basis(n, x) for n in x.shape[-2:])
-        return Eigenbasis((rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3), *bases)
+        vertical, horizontal = (cosine_basis(n, x) for n in x.shape[-2:])
+        height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
+        values = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3)
+        return Eigenbasis(values, vertical, horizontal, (height, width))
 
     def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices of the two directions, (H, H) and (W, W), or with a batch of widths."""

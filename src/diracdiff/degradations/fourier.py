@@ -57,7 +57,8 @@ class FourierUndersampling(Degradation):
         frequency, basis = fourier_basis(height, x)
         values = self.mask(size.to(x.dtype), height)[..., frequency]
         one = torch.eye(width, dtype=x.dtype, device=x.device)
-        return Eigenbasis(values.unsqueeze(-1).unsqueeze(-3), (basis, basis.mT), (one, one))
+        waves = (2 * frequency.to(x.dtype), None)
+        return Eigenbasis(values.unsqueeze(-1).unsqueeze(-3), (basis, basis.mT), (one, one), waves)
 
     def mask(self, share: Tensor, n: int) -> Tensor:
         """Weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1), for shares () or (B,)."""

@@ -36,8 +36,10 @@ class SuperResolution(Degradation):
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
         rows, columns = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
-        bases = ((basis.mT, basis) for basis in (dct_matrix(n, x) for n in x.shape[-2:]))
-        return Eigenbasis((rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3), *bases)
+        vertical, horizontal = ((basis.mT, basis) for basis in (dct_matrix(n, x) for n in x.shape[-2:]))
+        height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
+        values = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3)
+        return Eigenbasis(values, vertical, horizontal, (height, width))
 
     def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices of the two directions, (H, H) and (W, W), or with a batch of factors."""

@@ -15,9 +15,11 @@ class SVD(ABC):
 
     Attributes:
         values: S, not negative, broadcasts over (B, C, H, W).
+        frequencies: of rows and of columns of coefficients, (H,) and (W,), in half cycles per side; None for pixels.
     """
 
     values: Tensor
+    frequencies: tuple[Tensor | None, Tensor | None] = (None, None)
 
     @abstractmethod
     def u(self, coefficients: Tensor) -> Tensor:
@@ -95,10 +97,17 @@ class Eigenbasis(SVD):
         values: S, broadcasts over (B, C, H, W).
         rows: T of the vertical direction and its inverse, (H, H) each.
         columns: T of the horizontal direction and its inverse, (W, W) each.
+        frequencies: see `SVD`.
     """
 
-    def __init__(self, values: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]):
-        self.values = values
+    def __init__(
+        self,
+        values: Tensor,
+        rows: tuple[Tensor, Tensor],
+        columns: tuple[Tensor, Tensor],
+        frequencies: tuple[Tensor | None, Tensor | None],
+    ):
+        self.values, self.frequencies = values, frequencies
         (self._rows, self._rows_inverse), (self._columns, self._columns_inverse) = rows, columns
 
     def u(self, coefficients: Tensor) -> Tensor:

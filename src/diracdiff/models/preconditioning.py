@@ -24,15 +24,24 @@ class OperatorPreconditioning:
     A network that is given the measurement y_1 beside y_t has the estimate from both: the precision is
     1 / S^2 + s_1^2 / sigma_y^2 + (s_t - a s_1)^2 / v, see `StochasticDegradation.beyond_measurement`.
 
+    In a basis of frequencies natural images are far from white: their variance falls with about the third power of the
+    frequency. With `exponent` 3 the linear estimate then is Wiener's filter and c_out falls as the images' spectrum
+    does, so that an untrained network already is a good linear restorer. c_in keeps the white S, with which the network
+    sees an image rather than its whitened edges.
+
     Args:
         process: a degradation process with a diagonal form in a basis that is the same for every t.
+        exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
+            degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask say, are white.
 
     Raises:
-        ValueError: if there is no such basis in closed form.
+        ValueError: if there is no such basis in closed form, or the exponent is negative.
     """
 
-    def __init__(self, process: StochasticDegradation):
-        self.process = process
+    def __init__(self, process: StochasticDegradation, exponent: float = 0.0):
+        if not exponent >= 0:
+            raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
+        self.process, self.exponent = process, float(exponent)
         if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
             raise ValueError(
                 f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
@@ -49,10 +58,11 @@ class OperatorPreconditioning:
         """
         process, mean = self.process, y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN)
         basis, variance = self._basis(y, t), process.sigma(t, y) ** 2
+        prior = spectrum(basis, y, self.exponent, process.degradation.image_size)
         s, rest = basis.values, basis.ut(y) - basis.values * basis.vt(mean)
         images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
         if measurement is None:
-            precision = 1 / DATA_STD**2 + s**2 / variance
+            precision = 1 / prior + s**2 / variance
             return images, Scaled(basis, s * rest / variance / precision, precision)
         last = self._basis(y, torch.ones_like(t))
         share, free = process.beyond_measurement(t, y)
@@ -60,7 +70,7 @@ class OperatorPreconditioning:
         s_1, rest_1 = last.values, last.ut(measurement) - last.values * last.vt(mean)
         images_1 = last.u(rest_1 / (s_1**2 * DATA_STD**2 + variance).sqrt())
         news = s - share * s_1
-        precision = 1 / DATA_STD**2 + s_1**2 / variance + news**2 / free
+        precision = 1 / prior + s_1**2 / variance + news**2 / free
         skip = (s_1 * rest_1 / variance + news * (rest - share * rest_1) / free) / precision
         return torch.cat([images, images_1], 1), Scaled(basis, skip, precision)
 
@@ -68,6 +78,34 @@ class OperatorPreconditioning:
         basis = self.process.degradation.diagonal(y, t)
         assert basis is not None
         return basis
+
+
+def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
+    """Variance of an image's coefficients, S_i^2, (H, W), see `OperatorPreconditioning`.
+
+    Args:
+        basis: of the coefficients.
+        like: an image, (B, C, H, W), of any size.
+        exponent: see `OperatorPreconditioning`.
+        size: side in pixels of images whose half cycles r counts, and whose cosines have the mean variance S^2.
+    """
+    height, width = like.shape[-2:]
+    if exponent == 0 or all(own is None for own in basis.frequencies):
+        return like.new_full((height, width), DATA_STD**2)
+    rows, columns = (
+        torch.arange(n, dtype=like.dtype, device=like.device) if own is None else own
+        for n, own in zip((height, width), basis.frequencies, strict=True)
+    )
+    r = torch.arange(size, dtype=like.dtype, device=like.device)
+    variance = _power(rows * size / height, columns * size / width, exponent) / _power(r, r, exponent).mean()
+    for axis, own in zip((-2, -1), basis.frequencies, strict=True):
+        if own is None:  # of pixels along the axis: the mean over its frequencies
+            variance = variance.mean(axis, keepdim=True).expand(height, width)
+    return DATA_STD**2 * variance
+
+
+def _power(rows: Tensor, columns: Tensor, exponent: float) -> Tensor:
+    return (1 + rows.unsqueeze(-1) ** 2 + columns**2) ** (-exponent / 2)
 
 
 class Scaled(NamedTuple):
