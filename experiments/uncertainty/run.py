@@ -19,6 +19,8 @@ from experiments.common import RUNS, panels, save
 NAME = "uncertainty"
 given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 count, samples, target = int(given.get("images", 100)), int(given.get("samples", 8)), given.get("target", "t=0")
+if samples < 3:
+    sys.exit(f"error: samples must be an integer of at least 3, which the picture shows, got {samples}")
 
 restorer = load(given["checkpoint"])
 restorer.sampler = restorer.sampler.replace(stochasticity=1.0)
