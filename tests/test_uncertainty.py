@@ -116,8 +116,8 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, image_folder):
     (kept,) = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
     assert kept["images"] == 3 and kept["walked"]["samples"] == 3 and not Checkpoint.read(best).calibrations
     refused(call("calibrate", f"checkpoint={best}", *folder, *walk), "calibrated.ckpt exists", "overwrite=true")
-    before = load(best).denoiser.state_dict()
-    restorer = load(tmp_path / "calibration/calibrated.ckpt")
+    before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
+    assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
     asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={image_folder}/05.png", *walk]
     refused(call("restore", *asked), "level: level=0.9 needs more images than the 3")
@@ -136,7 +136,9 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     fractions = [part.replace("0.125", "0.4") for part in folder]
     walk = ["sampler.stochasticity=1", "samples=2", "target=t=0.5"]
     assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *walk, "output=c") == 0
-    assert "images' errors, calibrated" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "images' errors, calibrated" in printed
+    assert "output=restored samples=2 target=t=0.5 sampler.stochasticity=1" in printed
     asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
     assert run_here(tmp_path, "restore", *asked, *walk) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out

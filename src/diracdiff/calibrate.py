@@ -1,7 +1,10 @@
 """Calibrate uncertainty: `python -m diracdiff.calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t=0`."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command, keep_image_size
@@ -18,6 +21,7 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.evaluation.tables import print_table
     from diracdiff.evaluation.uncertainty import Spread
     from diracdiff.restorer import load
+    from diracdiff.storage import Checkpoint
     from diracdiff.storage.files import check_not_input, check_output, write_rows
 
     check_number("samples", cfg.samples, 2)
@@ -37,17 +41,17 @@ def calibrate(cfg: DictConfig) -> None:
             y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
             tally.add(Spread(restorer.samples(y, cfg.samples, cfg.target, names=names)), x)
     calibration = Calibration.of(walked, tallies[0])
-    restorer.calibrations = [c for c in restorer.calibrations if c.walked != walked] + [calibration]
-    restorer.save(path)
+    others = [c for c in restorer.calibrations if c.walked != walked]
+    plain = [c.plain() for c in (*others, calibration)]
+    replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler that its stops are of
     rows = coverage(calibration, tallies[1])
     write_rows(table, rows)
     title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
     print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
     print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
-    print(
-        f"  python -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored "
-        f"samples={cfg.samples} target={cfg.target}"
-    )
+    asked = [o for o in HydraConfig.get().overrides.task if re.match("(take|sampler|trust)[=./]", o)]
+    given = " ".join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
+    print(f"  python -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
 main = command("calibrate")(calibrate)
