@@ -87,7 +87,7 @@ def test_the_best_that_meets_the_conditions(target, expected):
         ("lpips,nfe<=3", r"'nfe' is not a metric"),
         ("fid,psnr>=29", r"'fid' is not a metric that the validation"),
         ("ssim,psnr>=29", r"target must be psnr, lpips, swd, fid, .* got 'ssim,psnr>=29'"),
-        ("blend=1.5", r"A in \[0, 1\], got 'blend=1.5'"),
+        ("blend=1.5", r"with A in \[0, 1\], got 'blend=1.5'"),
         ("blend=half", r"got 'blend=half'"),
         ("blend", r"got 'blend'"),
     ],

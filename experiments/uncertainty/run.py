@@ -39,7 +39,7 @@ with torch.no_grad():
             pixels = np.corrcoef(spread[i].flatten(), error[i].flatten())[0, 1]
             rows.append({"image": name, "std": spread[i].mean().item(), "error": error[i].mean().item(), "r": pixels})
         if not pictures:
-            pictures = [(x[i], y[i], *drawn[:3, i], drawn[:, i].mean(0), spread[i]) for i in range(4)]
+            pictures = [(x[i], y[i], *drawn[:3, i], drawn[:, i].mean(0), spread[i]) for i in range(min(4, len(part)))]
 std, error, r = (np.array([row[key] for row in rows]) for key in ("std", "error", "r"))
 write_rows(RUNS / NAME / "results.csv", rows)
 print(f"{count} images, {samples} samples at {target}: mean std {std.mean():.4f}, mean |error| {error.mean():.4f}")

@@ -1,6 +1,6 @@
 """Calibrate uncertainty: `python -m diracdiff.calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t=0`."""
 
-import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,8 +49,8 @@ def calibrate(cfg: DictConfig) -> None:
     title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
     print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
     print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
-    asked = [o for o in HydraConfig.get().overrides.task if re.match("(take|sampler|trust)[=./]", o)]
-    given = " ".join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
+    asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trust="))]
+    given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
     print(f"  python -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 

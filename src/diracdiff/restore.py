@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.cli import check_booleans, check_number, command
 
 
 def restore(cfg: DictConfig) -> None:
@@ -25,8 +25,7 @@ def restore(cfg: DictConfig) -> None:
 
     for key, least in (("samples", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)
-    check_boolean("degrade", cfg.degrade)
-    check_boolean("overwrite", cfg.overwrite)
+    check_booleans(cfg, "degrade", "overwrite")
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
     stop, rows = restorer.stop_for(cfg.target), []
     walked = Walked.of(restorer.sampler, cfg.samples, stop)
@@ -39,10 +38,11 @@ def restore(cfg: DictConfig) -> None:
         if cfg.degrade:
             y = restorer.measure(y, [f"measurement/{name}" for name in names]).y
         samples = restorer.samples(y, cfg.samples, cfg.target, names=names)
+        spread = Spread(samples) if interval else None
         for i, image in enumerate(batch):
             pictures = {"restored": samples[0, i]} | ({"measurement": y[i]} if cfg.degrade else {})
-            if interval:
-                pictures |= interval.pictures(spread := Spread(samples), i)
+            if interval and spread:
+                pictures |= interval.pictures(spread, i)
                 save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
                 rows.append({"image": str(image.path), **interval.row(spread, i)})
             for name, picture in pictures.items():

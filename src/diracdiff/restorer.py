@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.calibration import Calibration
@@ -181,7 +181,7 @@ class Restorer:
     def checkpoint(self) -> Checkpoint:
         """All that it is made from again."""
         network = getattr(self.sampler.increment, "denoiser", None)
-        carried = network.state_dict() if isinstance(network, Denoiser) else None
+        carried = network.state_dict() if isinstance(network, nn.Module) else None
         return Checkpoint(
             to_recipe(self),
             self.denoiser.state_dict(),

@@ -213,4 +213,6 @@ def coverage_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[l
     """The rows of `coverage` as text: header and cells."""
     columns = ("level", "pixels_raw", "pixels_calibrated", "images_calibrated")
     header = ["to hold", "pixels, raw", "pixels, calibrated", "images' errors, calibrated"]
-    return header, [[f"{100 * row[column]:.1f} %" for column in columns] for row in rows]
+    cells = [[f"{100 * row[column]:.1f} %" for column in columns] for row in rows]
+    few = [row["factor_calibrated"] == math.inf for row in rows]
+    return header, [[*row[:2], "too few images", "–"] if rare else row for row, rare in zip(cells, few, strict=True)]
