@@ -49,6 +49,8 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     if (group, option) in (("sampler", "checkpoint"), ("sampler/increment", "network")):
         pytest.skip("needs a checkpoint: tests/test_methods.py")
+    if (group, option) == ("task", "pmrf"):
+        pytest.skip("needs a checkpoint: tests/test_pmrf.py")
     needed = {
         ("schedule", "none"): ["task=denoise"],
         ("schedule", "tabulated"): ["schedule.severity.path=published_blur"],
@@ -141,7 +143,7 @@ METHODS = sorted(path.stem for path in (CONF / "baseline").glob("*.yaml"))
 def test_every_comparison_method_builds_with_every_setting(name):
     cfg = compose("compare", [f"baseline=[{name}]", "checkpoint=x"])
     node = cfg.baseline[name]
-    needs = {"regression": "regression=", "pnp_admm_dncnn": "dncnn="}
+    needs = {"regression": "regression=", "pmrf": "regression=", "pnp_admm_dncnn": "dncnn="}
     if name in needs:
         with pytest.raises(UserError, match=needs[name]):
             build(node.method)
@@ -152,7 +154,7 @@ def test_every_comparison_method_builds_with_every_setting(name):
 
 
 def test_a_comparison_has_every_method_by_default_that_needs_no_checkpoint_of_its_own():
-    assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - {"regression", "pnp_admm_dncnn"}
+    assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - {"regression", "pmrf", "pnp_admm_dncnn"}
 
 
 def test_a_choice_of_the_user_beats_the_task_s(tmp_path):
@@ -161,6 +163,20 @@ def test_a_choice_of_the_user_beats_the_task_s(tmp_path):
     assert process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.65)
     assert process.noise(torch.tensor(0.5)).item() == pytest.approx(0.05)
     assert cfg.loss.look_ahead == 1.0
+
+
+def test_an_experiment_has_the_last_word(tmp_path):
+    """Whatever an experiment or a task sets is composed so, in whatever order the command names them."""
+    for task in (["experiment=regression", "task=inpaint"], ["task=inpaint", "experiment=regression"]):
+        assert composed(tmp_path, *task).task.times == [1.0, 1.0] and composed(tmp_path, *task).task.name == "inpaint"
+    for name in ("paper", *(path.stem for path in (CONF / "experiment").glob("*_*.yaml"))):
+        cfg = composed(tmp_path, f"experiment={name}")
+        assert cfg.loader.batch_size == 32 and cfg.lpips == "vgg"
+        own = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+        del own["defaults"]
+        assert OmegaConf.merge(cfg, own) == cfg
+    assert composed(tmp_path, "task=pmrf").task.times == [0.001, 1.0]
+    assert composed(tmp_path, "experiment=paper", "loader.batch_size=4").loader.batch_size == 4
 
 
 def test_the_average_is_updated_before_anything_is_saved(tmp_path):

@@ -68,3 +68,19 @@ class ConstantNoise:
 
     def __call__(self, t: Tensor) -> Tensor:
         return t * 0 + self.sigma
+
+
+class LinearNoise:
+    """sigma_t = t sigma_max: the noise of a rectified flow (Liu et al. 2023), none at t = 0.
+
+    Args:
+        sigma_max: standard deviation at t = 1, in units of the [0, 1] range; positive.
+    """
+
+    def __init__(self, sigma_max: float = 0.1):
+        if not 0 < sigma_max < math.inf:
+            raise ValueError(f"sigma_max must be positive, {_UNIT}, got {sigma_max}")
+        self.sigma_max = float(sigma_max)
+
+    def __call__(self, t: Tensor) -> Tensor:
+        return t * self.sigma_max

@@ -18,7 +18,6 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint, foreign_modules, to_recipe
     from diracdiff.training.callbacks import Interrupted
-    from diracdiff.training.module import RestorerModule
     from diracdiff.training.report import report
     from diracdiff.training.resume import check_same
 
@@ -41,7 +40,7 @@ def train(cfg: DictConfig) -> None:
                 f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
             )
         best = load(run_dir / "best.ckpt", trust=foreign_modules(to_recipe(restorer)))
-        tested = RestorerModule(best, metrics=module.metrics)
+        tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
             report(best, tested.evaluation, run_dir)

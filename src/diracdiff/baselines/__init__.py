@@ -9,6 +9,7 @@ from diracdiff.baselines.dps import DPS
 from diracdiff.baselines.levels import DDPMLevels, KarrasLevels, Levels
 from diracdiff.baselines.measurement import Measurement
 from diracdiff.baselines.pigdm import PiGDM
+from diracdiff.baselines.pmrf import PMRF, PosteriorMeanFlow
 from diracdiff.baselines.pnp_admm import PnPADMM
 from diracdiff.baselines.prior import NetworkPrior, Prior, load_prior
 from diracdiff.baselines.regression import Regression
@@ -17,6 +18,7 @@ __all__ = [
     "ADMMTV",
     "DDRM",
     "DPS",
+    "PMRF",
     "Baseline",
     "DDPMLevels",
     "DiffPIR",
@@ -27,6 +29,7 @@ __all__ = [
     "NetworkPrior",
     "PiGDM",
     "PnPADMM",
+    "PosteriorMeanFlow",
     "Prior",
     "Regression",
     "Restored",

@@ -42,6 +42,9 @@ class Baseline(ABC):
     needs_svd: bool = False
     """Whether A must have a singular value decomposition in closed form."""
 
+    calls_besides: int = 0
+    """Network calls per image besides those of `denoiser`."""
+
     denoiser: Prior | Denoiser | None = None
     """A network of the method's own, which takes the place of the prior."""
 
@@ -77,7 +80,7 @@ class Baseline(ABC):
         network = self.denoiser if self.denoiser is not None else prior
         counted = Counted(network) if network is not None else None
         images = self.restore(measurement.clone(), operator, level, counted, noise)
-        return Restored(images, counted.calls if counted is not None else 0)
+        return Restored(images, self.calls_besides + (counted.calls if counted is not None else 0))
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
         """Raise UserError if the method cannot work with this operator or without a prior."""

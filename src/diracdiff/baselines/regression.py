@@ -30,7 +30,7 @@ class Regression(Baseline):
         if checkpoint is None:
             raise UserError(
                 "the regression network needs its checkpoint: train one with experiment=regression task=… and give "
-                "regression=runs/…/best.ckpt, or leave regression out of baseline"
+                "regression=runs/…/best.ckpt"
             )
         self.checkpoint = str(checkpoint)
         self.restorer = load(checkpoint, trust=trust)

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from diracdiff.baselines import Baseline, DiffUNetPrior, Prior, Regression, load_prior
+from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.config.build import build, plain
@@ -27,8 +27,9 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
         method = build(node.method)
         for network in networks(method):
             check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
-            if isinstance(method, Regression):
-                check_same_problem(restorer, network, f"regression={method.checkpoint}")
+        if isinstance(method, Regression | PMRF):
+            regression = method.regression if isinstance(method, PMRF) else method
+            check_same_problem(restorer, regression.restorer, f"regression={regression.checkpoint}")
         files = files_in([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
         make, search = partial(build_method, node, device), described.get("search") or {}
         contenders.append(Method(name, make, search, [described["method"], *files], restorer.process, prior, cfg.seed))
@@ -65,5 +66,6 @@ def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Base
 
 def networks(method: Baseline) -> list[Restorer]:
     """The networks that a method has brought with it."""
-    found = [getattr(part, "restorer", None) for part in (method, method.denoiser)]
+    parts = (method, method.denoiser, getattr(method, "regression", None))
+    found = [getattr(part, "restorer", None) for part in parts]
     return [restorer for restorer in found if isinstance(restorer, Restorer)]

@@ -101,8 +101,13 @@ def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
     """A checkpoint's restorer with the sampler, the output and the seed of a command.
 
     Raises:
-        UserError: if they do not fit.
+        UserError: if they do not fit, or it is a flow, which begins where a regression network ends.
     """
+    if restorer.denoiser.preconditioning == "flow":
+        raise UserError(
+            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff.compare baseline=[pmrf] "
+            "regression=… flow=…"
+        )
     restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
     restorer.seed = cfg.seed
     if cfg.take not in (None, *OUTPUTS):

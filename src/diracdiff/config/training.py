@@ -10,12 +10,14 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
+from diracdiff.baselines import Regression
 from diracdiff.config.build import build, made, plain, write_composed
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
 from diracdiff.evaluation.metrics import in_order
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
+from diracdiff.training.flow import FlowModule
 from diracdiff.training.module import RestorerModule
 
 
@@ -31,11 +33,20 @@ quiet()
 
 
 def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
-    """The Lightning shell of a restorer, with the configured loss, optimiser and metrics."""
+    """The Lightning shell of a restorer, with the configured loss, optimiser and metrics.
+
+    Raises:
+        UserError: if a flow lacks its regression network, or it was trained on images of another size.
+    """
     metrics = build_metrics(cfg)
     loss, optimization = build(cfg.loss), build(cfg.optimizer)
     times = tuple(cfg.task.times)
-    module: RestorerModule = made("task.times", RestorerModule, restorer, loss, optimization, metrics, times)
+    module: RestorerModule
+    if "regression" not in cfg:
+        module = made("task.times", RestorerModule, restorer, loss, optimization, metrics, times)
+        return module
+    regression = Regression(cfg.regression).restorer
+    module = made("regression", FlowModule, restorer, regression, loss, optimization, metrics, times)
     return module
 
 

@@ -11,7 +11,7 @@ from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, OperatorPrecon
 from diracdiff.shapes import as_time, on_multiples, per_image
 
 CONDITIONING = ("sigma", "log_sigma", "time")
-PRECONDITIONING = ("none", "edm")
+PRECONDITIONING = ("none", "edm", "flow")
 
 
 class Denoiser(nn.Module):
@@ -19,7 +19,8 @@ class Denoiser(nn.Module):
 
     With "edm" preconditioning, x_hat = m + c_skip (y - m) + c_out F(c_in (y - m), level), where m is the mean of a
     pixel and the scales follow from sigma_t and the standard deviation of a pixel (Karras et al. 2022, Table 1): for
-    noise that is much larger than the image.
+    noise that is much larger than the image. With "flow", x_hat = y + t S F((y - m) / S, level): F is the velocity of
+    a rectified flow whose end is x, in standard deviations S of a pixel.
 
     Images of any size are padded by reflection to a multiple that the network takes, and cropped back.
 
@@ -37,7 +38,7 @@ class Denoiser(nn.Module):
         conditioning: what the network is told: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time",
             t itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
-        preconditioning: "none", or what takes the place of `residual`: "edm" or an `OperatorPreconditioning`.
+        preconditioning: "none", or what takes the place of `residual`: "edm", "flow" or an `OperatorPreconditioning`.
 
     Raises:
         ValueError: if a choice is unknown, or the network lacks what `Network` asks for.
@@ -68,6 +69,10 @@ class Denoiser(nn.Module):
         self.given_measurement = getattr(network, "images", 1) == 2
         if self.incremental and self.given_measurement:
             raise ValueError("an incremental reconstruction network cannot be given the measurement: use images=1")
+        if preconditioning == "flow" and (self.incremental or self.given_measurement):
+            raise ValueError(
+                "preconditioning flow is for a network of y_t alone: use walk=paper and task.predict=clean"
+            )
         self.to(memory_format=torch.channels_last)
 
     def forward(self, y: Tensor, t: Tensor, s: Tensor | None = None, measurement: Tensor | None = None) -> Tensor:
@@ -95,6 +100,8 @@ class Denoiser(nn.Module):
         if isinstance(self.preconditioning, OperatorPreconditioning):
             images, scaled = self.preconditioning(y, t, measurement)
             return scaled.x_hat(self._predict(images, level))
+        if self.preconditioning == "flow":
+            return y + per_image(t * DATA_STD, y) * self._predict((y - DATA_MEAN) / DATA_STD, level)
         return self._clean(y, sigma, level, measurement)
 
     def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -107,7 +114,7 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: if the network is told more than a noise level.
         """
-        if self.conditioning == "time" or self.incremental:
+        if self.conditioning == "time" or self.preconditioning == "flow" or self.incremental:
             raise ValueError("a network that is told the time has no x_hat for a noise level alone")
         if self.given_measurement or isinstance(self.preconditioning, OperatorPreconditioning):
             raise ValueError(

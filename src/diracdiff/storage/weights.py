@@ -1,11 +1,13 @@
 """Files of weights and plain containers, read without running any code that they hold."""
 
+import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from diracdiff.errors import UserError
 
@@ -38,3 +40,12 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
         raise UserError(f"checkpoint={path} is not a checkpoint: give {wanted}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """What tells the weights of two networks apart, whatever device they are on: 16 hexadecimal digits of a SHA-256."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
 """The Lightning shell of a restorer: how it is trained, validated and tested."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
@@ -174,6 +174,10 @@ class RestorerModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Gather what was found."""
         self.evaluation.finish(self.restorer.seed)
+
+    def to_test(self, restorer: Restorer) -> Self:
+        """The shell in which another restorer, the best one of a training say, is measured as this one."""
+        return type(self)(restorer, metrics=self.metrics)
 
     # checkpoints
 

@@ -30,6 +30,13 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     folder = os.path.relpath(run_dir)
     print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    if restorer.name == "pmrf":
+        print("compare it, beside the regression network that it was trained from, with a restorer:")
+        print(
+            f"  {python} -m diracdiff.compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
+            '"baseline=[regression,pmrf]"'
+        )
+        return
     if restorer.name == "prior":
         print("see what it has learned, and restore with methods that need a prior:")
         print(f"  {python} -m diracdiff.sample checkpoint={folder}/best.ckpt output=samples")

@@ -1,0 +1,95 @@
+"""PMRF, posterior-mean rectified flow (Ohayon et al., ICLR 2025): from the posterior mean straight to an image."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.prior import Prior
+from diracdiff.baselines.regression import Regression
+from diracdiff.degradations import Operator
+from diracdiff.errors import UserError
+from diracdiff.restorer import Restorer, load
+from diracdiff.samplers import ImageNoise
+from diracdiff.shapes import as_time, per_image
+from diracdiff.storage.weights import fingerprint
+
+REGRESSION = "regression"
+"""In a flow's checkpoint, what it was trained with: the fingerprint of its regression network's weights."""
+
+
+class PosteriorMeanFlow:
+    """Z_t = (1 - t) x + t (f(y) + s z): from what a regression network f makes of a measurement, t = 1, to x, t = 0.
+
+    It is the process y_t = x + s t z of a flow's restorer, moved by t (f(y) - x).
+
+    Args:
+        regression: f and the process whose measurements it restores.
+    """
+
+    def __init__(self, regression: Restorer):
+        self.regression = regression
+
+    @torch.no_grad()
+    def mean(self, measurement: Tensor) -> Tensor:
+        """f(y), (B, C, H, W), for measurements y at t = 1."""
+        one = torch.ones((), dtype=measurement.dtype, device=measurement.device)
+        mean: Tensor = self.regression.to(measurement.device).denoiser(measurement, one)
+        return mean
+
+    def moved(self, noisy: Tensor, x: Tensor, mean: Tensor, t: float | Tensor) -> Tensor:
+        """Z_t, (B, C, H, W), for noisy = x + s t z, clean images x, their f(y), and t, () or (B,)."""
+        return noisy + per_image(as_time(t, x), x) * (mean - x)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of f's weights."""
+        return fingerprint(self.regression.denoiser.state_dict())
+
+
+class PMRF(Baseline):
+    """x_hat of a regression network and a little noise, then Euler's steps along the flow that was trained from there.
+
+    One network call for the regression and one a step.
+
+    Args:
+        regression: checkpoint of the regression network, trained with experiment=regression.
+        flow: checkpoint of the flow, trained with task=pmrf from that network.
+        steps: K, of equal length.
+        trust: modules outside this package whose classes the checkpoints may use, see `diracdiff.restorer.load`.
+
+    Raises:
+        UserError: if a checkpoint is missing, is no flow, or the flow was trained from another regression network.
+    """
+
+    needs_linear = False
+    calls_besides = 1
+
+    def __init__(
+        self, regression: str | Path | None, flow: str | Path | None, steps: int = 25, trust: Iterable[str] = ()
+    ):
+        trust = list(trust)
+        self.regression = Regression(regression, trust)
+        if flow is None:
+            raise UserError(
+                "PMRF needs the checkpoint of its flow: train one with task=pmrf regression=… and give "
+                "flow=runs/…/best.ckpt, or leave pmrf out of baseline"
+            )
+        self.flow, self.steps = str(flow), steps
+        self.restorer = load(flow, trust=trust)
+        self.denoiser = self.restorer.denoiser
+        if self.denoiser.preconditioning != "flow":
+            raise UserError(f"flow={flow} is not a flow: give a checkpoint that was trained with task=pmrf")
+        self.begin = PosteriorMeanFlow(self.regression.restorer)
+        if self.restorer.training.get(REGRESSION) != self.begin.fingerprint:
+            raise UserError(
+                f"flow={flow} was trained from another network than regression={regression}: give both of one training"
+            )
+        self.sampler = self.restorer.sampler.replace(steps=steps)
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
+        process, mean = self.restorer.process, self.begin.mean(y)
+        return self.sampler.run(process, prior, process.measure(mean, noise.normal(y.shape[1:], y.dtype)), noise)

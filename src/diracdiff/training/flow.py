@@ -1,0 +1,79 @@
+"""The Lightning shell of a rectified flow that goes on from a regression network: training and validation of PMRF."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from diracdiff.baselines.pmrf import REGRESSION, PosteriorMeanFlow
+from diracdiff.evaluation import Metric
+from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.measurement import TrainingBatch, training_batch
+from diracdiff.restorer import Restorer
+from diracdiff.seeds import MEASUREMENT, step_seed
+from diracdiff.training.module import RestorerModule
+from diracdiff.training.optimization import Optimization
+
+
+class FlowModule(RestorerModule):
+    """Trains the denoiser of a flow on Z_t, see `PosteriorMeanFlow`, where a restorer's is trained on y_t.
+
+    Args:
+        restorer: of the flow; its process is the identity with noise s t.
+        regression: of measurements, trained already; it is not trained further.
+        loss: see `RestorerModule`; with the weight 1 / sigma_t^2 it is ||v - (x - Z_1)||^2 for the velocity v.
+        optimization: see `RestorerModule`.
+        metrics: see `RestorerModule`.
+        times: see `RestorerModule`.
+
+    Raises:
+        ValueError: see `RestorerModule`; or if images of other sizes were used for the regression network.
+    """
+
+    def __init__(
+        self,
+        restorer: Restorer,
+        regression: Restorer,
+        loss: IncrementalReconstructionLoss | None = None,
+        optimization: Optimization | None = None,
+        metrics: Sequence[Metric] | None = None,
+        times: Sequence[float] = (0.0, 1.0),
+    ):
+        super().__init__(restorer, loss, optimization, metrics, times)
+        sizes = regression.image_size, restorer.image_size
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"it was trained on images of {sizes[0]} px: train with dataset.image_size={sizes[0]}")
+        self.flow = PosteriorMeanFlow(regression)
+
+    def on_fit_start(self) -> None:
+        """Note which regression network the flow goes on from."""
+        super().on_fit_start()
+        self.restorer.training[REGRESSION] = self.flow.fingerprint
+
+    def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
+        """A batch of Z_t at random times, with measurements of their own."""
+        given, trainer = super().degrade(batch, batch_idx), self.trainer
+        part = batch_idx % trainer.accumulate_grad_batches
+        seed = step_seed(self.restorer.seed, MEASUREMENT, trainer.global_step, part, trainer.global_rank)
+        measured = training_batch(self.flow.regression.process, given.x, seed, (1.0, 1.0))
+        moved = self.flow.moved(given.y, given.x, self.flow.mean(measured.y), given.t)
+        return TrainingBatch(given.x, moved, given.t, given.s)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Measure the images of a batch, restore them by regression, go along the flow, and keep what is found.
+
+        The iterate at t = 1 is the measurement, as for a restorer; calls are those of the flow.
+        """
+        restorer, regression, x = self.restorer, self.flow.regression, batch["x"]
+        names = [str(name) for name in batch["name"]]
+        measured = regression.measure(x, names)
+        begin = restorer.process.measure(self.flow.mean(measured.y), measured.noise.normal(x.shape[1:], x.dtype))
+        states = restorer.sampler.states(restorer.process, self.denoiser, begin, measured.noise)
+        first = replace(next(states), y=measured.y)
+        self.evaluation.add(names, measured.seeds, chain([first], states), regression.reference(x, measured.y))
+
+    test_step = validation_step
+
+    def to_test(self, restorer: Restorer) -> "FlowModule":
+        """See `RestorerModule.to_test`."""
+        return FlowModule(restorer, self.flow.regression, metrics=self.metrics)

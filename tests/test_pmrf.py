@@ -1,0 +1,157 @@
+"""PMRF: the flow from a regression network's image, its training, and its row in a comparison."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import BRIEF, SMALL, refused, run_here
+
+from diracdiff.baselines import PMRF, PosteriorMeanFlow
+from diracdiff.degradations import Identity, Operator
+from diracdiff.models import Denoiser
+from diracdiff.noise import LinearNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import load
+from diracdiff.samplers import Exponential, ImageNoise, ReverseSampler
+from diracdiff.storage.weights import fingerprint
+
+FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
+PLAIN = ["lpips=null", "tune_for=psnr"]
+
+
+class Velocity(torch.nn.Module):
+    """F(z, t) = z + t, to read a denoiser's formula off."""
+
+    image_channels, multiple, conditions = 3, 1, 1
+
+    def forward(self, z, level):
+        return z + level.view(-1, 1, 1, 1)
+
+
+def test_a_flow_s_denoiser_follows_its_velocity_to_the_end():
+    """x_hat = y + t S F((y - m) / S, t), with S = 1/4 and m = 1/2."""
+    denoiser = Denoiser(Velocity(), LinearNoise(0.1), conditioning="time", preconditioning="flow")
+    y, t = torch.rand(2, 3, 8, 8), torch.tensor([0.3, 0.8])
+    scale = t.view(-1, 1, 1, 1)
+    torch.testing.assert_close(denoiser(y, t), y + scale * 0.25 * ((y - 0.5) / 0.25 + scale))
+    with pytest.raises(ValueError, match="told the time has no x_hat for a noise level alone"):
+        denoiser.at(y, 0.1)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -0.1, float("inf"), float("nan")])
+def test_a_linear_noise_without_noise_is_refused(sigma):
+    with pytest.raises(ValueError, match="sigma_max must be positive"):
+        LinearNoise(sigma)
+
+
+def test_steps_of_the_walk_are_euler_s_steps_along_the_flow():
+    process = StochasticDegradation(Identity(), LinearNoise(0.1))
+    sampler = ReverseSampler(steps=5, step=Exponential(), stochasticity=0.0)
+    begin = torch.rand(2, 3, 4, 4, dtype=torch.float64)
+
+    def velocity(z, t):
+        return torch.sin(3 * z) - t
+
+    z = begin
+    for k in range(5):
+        z = z + velocity(z, 1 - k / 5) / 5
+    walked = sampler.run(process, lambda z, t: z + t * velocity(z, t), begin, ImageNoise([0, 1]))
+    torch.testing.assert_close(walked, z)
+
+
+def test_the_exact_flow_gives_back_the_law_of_the_images():
+    """x ~ N(0, 1), y = x + sigma z: f(y) has too little variance, the end of the flow has that of x."""
+    sigma, s = 1.0, 0.1
+    process = StochasticDegradation(Identity(), LinearNoise(s))
+    generator = torch.Generator().manual_seed(0)
+    x, z, fresh = torch.randn(3, 1, 1, 200, 200, generator=generator, dtype=torch.float64)
+    gain = 1 / (1 + sigma**2)
+    mean = gain * (x + sigma * z)
+    begin = mean + s * fresh
+    known = gain  # Cov(x, f) = Var f = gain
+
+    def denoiser(state, t):
+        """E[x | Z_t] of Z_t = (1 - t) x + t (f + s eps)."""
+        with_x = (1 - t) + t * known
+        variance = (1 - t) ** 2 + 2 * t * (1 - t) * known + t**2 * (known + s**2)
+        return with_x / variance * state
+
+    sampler = ReverseSampler(steps=200, step=Exponential(), stochasticity=0.0)
+    end = sampler.run(process, denoiser, begin, ImageNoise([0]))
+    assert mean.var() == pytest.approx(0.5, abs=0.02)
+    assert end.var() == pytest.approx(1.0, abs=0.02)
+    assert (end - x).square().mean() < 2 * (mean - x).square().mean()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, folder):
+    """Checkpoints of a regression network and of the flow that goes on from it, hardly trained."""
+    cwd = tmp_path_factory.mktemp("pmrf")
+    base = [*folder, *SMALL, *BRIEF, "lpips=null"]
+    assert run_here(cwd, "train", *base, "experiment=regression", "task=inpaint", "hydra.run.dir=regression") == 0
+    regression = cwd / "regression" / "best.ckpt"
+    assert run_here(cwd, "train", *base, "task=pmrf", f"regression={regression}", "hydra.run.dir=flow") == 0
+    return {"regression": regression, "flow": cwd / "flow" / "best.ckpt"}
+
+
+def test_a_flow_remembers_the_network_that_it_goes_on_from(trained):
+    flow, regression = load(trained["flow"]), load(trained["regression"])
+    assert flow.training["regression"] == fingerprint(regression.denoiser.state_dict())
+    assert flow.training["regression"] != fingerprint(flow.denoiser.state_dict())
+    assert flow.stops["psnr"] is not None
+    summary = json.loads((trained["flow"].parent / "summary.json").read_text())
+    measured = json.loads((trained["regression"].parent / "summary.json").read_text())
+    assert summary["measurement"]["psnr"] == pytest.approx(measured["measurement"]["psnr"])
+
+
+def test_a_flow_begins_at_the_regression_network_s_image(trained):
+    flow, x = PosteriorMeanFlow(load(trained["regression"])), torch.rand(2, 3, 32, 32)
+    measured = flow.regression.measure(x)
+    mean = flow.mean(measured.y)
+    torch.testing.assert_close(mean, flow.regression.denoiser(measured.y, torch.tensor(1.0)))
+    noise, t = torch.randn(x.shape), torch.tensor([0.25, 1.0])
+    per = t.view(-1, 1, 1, 1)
+    moved = flow.moved(x + 0.1 * per * noise, x, mean, t)
+    torch.testing.assert_close(moved, (1 - per) * x + per * (mean + 0.1 * noise))
+
+
+def test_one_call_for_the_regression_and_one_a_step(trained):
+    method = PMRF(trained["regression"], trained["flow"], steps=3)
+    regression = method.regression.restorer
+    y = regression.measure(torch.rand(2, 3, 32, 32)).y
+    operator = Operator(regression.process.degradation, y)
+    both = method(y, operator, 0.05, seeds=[3, 4])
+    assert both.calls == 4
+    torch.testing.assert_close(both.images[1:], method(y[1:], operator, 0.05, seeds=[4]).images)
+
+
+def test_it_has_its_row_in_a_comparison(trained, run, folder, call):
+    networks = [f"checkpoint={run[1] / 'best.ckpt'}", *(f"{key}={path}" for key, path in trained.items())]
+    asked = [
+        *networks,
+        *folder[:2],
+        *folder[3:],
+        *FEW,
+        *PLAIN,
+        "baseline=[regression,pmrf]",
+        "baseline.pmrf.method.steps=4",
+    ]
+    assert call("compare", *asked)[0] == 0
+    rows = {row["method"]: row for row in json.loads(Path("comparison/comparison.json").read_text())["rows"]}
+    assert rows["regression"]["calls"] == 1 and rows["pmrf"]["calls"] == 5
+    assert rows["pmrf"]["psnr"] != rows["regression"]["psnr"]
+
+
+def test_what_a_flow_lacks_is_named(trained, run, folder, call, tmp_path):
+    base = [*folder, *SMALL, *BRIEF, "lpips=null", "task=pmrf"]
+    refused(call("train", *base), "regression network needs its checkpoint.*experiment=regression")
+    other = [*base, f"regression={trained['regression']}", "dataset.image_size=64"]
+    refused(call("train", *other), "regression: it was trained on images of 32 px.*dataset.image_size=32")
+    refused(call("restore", f"checkpoint={trained['flow']}", f"input={tmp_path}"), "restores nothing by itself")
+    compare = [f"checkpoint={run[1] / 'best.ckpt'}", *folder[:2], *folder[3:], *FEW, *PLAIN, "baseline=[pmrf]"]
+    regression, flow = (f"{key}={path}" for key, path in trained.items())
+    refused(call("compare", *compare, regression), "PMRF needs the checkpoint of its flow.*task=pmrf")
+    refused(call("compare", *compare, regression, f"flow={trained['regression']}"), "is not a flow.*task=pmrf")
+    swapped = [f"regression={run[1] / 'best.ckpt'}", flow]
+    refused(call("compare", *compare, *swapped), "was trained from another network")
