@@ -16,6 +16,8 @@ from diracdiff.config.restoring import build_process, build_restorer, build_samp
 from diracdiff.config.training import build_data, build_metrics, build_module, build_trainer
 from diracdiff.errors import UserError
 from diracdiff.evaluation import METRICS, Missing
+from diracdiff.losses import MatchedLoss
+from diracdiff.models import OperatorPreconditioning
 from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler
 from diracdiff.storage import from_recipe, to_recipe
 
@@ -95,7 +97,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     ],
 )
 def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ahead):
-    cfg = composed(tmp_path, f"task={task}")
+    cfg = composed(tmp_path, f"task={task}", "method=paper")
     severity = build_process(cfg).degradation.severity
     assert severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([start, end])
     assert cfg.loss.look_ahead == look_ahead
@@ -192,7 +194,7 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
         (["take=best"], r"take must be one of .*mean.*iterate.* got 'best'"),
         (["sampler/step=heun", "sampler.stochasticity=1"], "sampler: Heun's steps .* stochasticity=0"),
         (["task.times=[0.5,0.2]"], r"task.times: times must be two numbers, .* got \[0.5, 0.2\]"),
-        (["loss.look_ahead=2"], r"loss: look_ahead must lie in \[0, 1\], got 2"),
+        (["method=paper", "loss.look_ahead=2"], r"loss: look_ahead must lie in \[0, 1\], got 2"),
         (["model.conditioning=class"], "model: conditioning must be one of"),
         (["dataset.image_size=60"], "dataset.image_size must be a multiple of 16 for this model, got 60"),
         (["optimizer.lr=-1"], "optimizer: lr must be positive, got -1"),
@@ -219,12 +221,40 @@ def test_what_no_sampler_has_is_refused(tmp_path, override, named):
         composed(tmp_path, override)
 
 
+@pytest.mark.parametrize("task", ["deblur", "inpaint", "inpaint_box", "super_resolution", "mri"])
+def test_where_the_operator_is_known_the_walk_is_given_its_measurement(tmp_path, task):
+    restorer = build_restorer(composed(tmp_path, f"task={task}"))
+    assert restorer.denoiser.given_measurement
+    assert isinstance(restorer.denoiser.preconditioning, OperatorPreconditioning)
+    assert isinstance(build(composed(tmp_path, f"task={task}").loss), MatchedLoss)
+
+
+@pytest.mark.parametrize("task", ["motion_deblur", "dequantise", "denoise", "denoise_fixed", "prior"])
+def test_where_it_is_not_the_walk_is_the_paper_s(tmp_path, task):
+    denoiser = build_restorer(composed(tmp_path, f"task={task}")).denoiser
+    assert not denoiser.given_measurement and denoiser.preconditioning in ("none", "edm")
+    if task == "motion_deblur":
+        with pytest.raises(UserError, match=r"MotionBlur does not have: use method=paper"):
+            build_restorer(composed(tmp_path, f"task={task}", "method=posterior"))
+
+
+@pytest.mark.parametrize("method", ["posterior", "preconditioned"])
+def test_an_increment_is_the_paper_s_network_s(tmp_path, method):
+    with pytest.raises(UserError, match=r"task\.predict=increment .* add method=paper"):
+        build_restorer(composed(tmp_path, f"method={method}", "task.predict=increment"))
+
+
 def test_settings_of_the_paper_s_table(tmp_path):
     for task, data in itertools.product(("deblur", "inpaint"), ("celebahq", "imagenet")):
         cfg = composed(tmp_path, f"experiment={task}_{data}", "dataset.root=x")
         assert (cfg.dataset.image_size, cfg.optimizer.lr, cfg.optimizer.decay) == (256, 1e-4, "none")
         assert cfg.loss.look_ahead == (1.0 if task == "inpaint" else 0.0)
         assert cfg.sampler.stochasticity == 1.0
+        assert (cfg.model.preconditioning, cfg.model.conditioning, cfg.walk.given_measurement) == (
+            "none",
+            "sigma",
+            False,
+        )
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_loss_of_an_increment_is_zero_at_the_truth(process):
 
 
 def test_an_incremental_network_is_trained_and_used(tmp_path, folder, run, evaluated):
-    asked = ["task=inpaint", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
+    asked = ["task=inpaint", "method=paper", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
     assert run_here(tmp_path, "train", *asked) == 0
     trained = tmp_path / "runs" / "latest" / "best.ckpt"
     assert load(trained).denoiser.incremental and load(trained).curve

@@ -10,8 +10,8 @@ FOLDER = RUNS / "table1_small"
 TASKS = ("deblur", "inpaint")
 TRAININGS = {
     "prior": ["task=prior"],
-    **{task: [f"task={task}"] for task in TASKS},
-    **{f"regression_{task}": ["experiment=regression", f"task={task}"] for task in TASKS},
+    **{task: [f"task={task}", "method=paper"] for task in TASKS},
+    **{f"regression_{task}": ["experiment=regression", "method=paper", f"task={task}"] for task in TASKS},
     "dncnn": ["experiment=dncnn", "dataset.image_size=32", "loader.batch_size=4", "trainer.max_epochs=2"],
 }
 EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]

@@ -64,6 +64,8 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     """
     if cfg.task.predict not in ("clean", "increment"):
         raise UserError(f"task.predict must be clean or increment, got {cfg.task.predict!r}")
+    if cfg.task.predict == "increment" and (cfg.walk.given_measurement or cfg.model.preconditioning == "operator"):
+        raise UserError("task.predict=increment is for the paper's network, which is told y_t alone: add method=paper")
     process = build_process(cfg)
     takes = ({"conditions": 2} if cfg.task.predict == "increment" else {}) | (
         {"images": 2} if cfg.walk.given_measurement else {}

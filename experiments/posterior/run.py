@@ -1,0 +1,133 @@
+"""Train the networks of the table at equal numbers of images, compare, and measure quality over network calls.
+
+Arguments are those of the data set and the trainer; what is there already is not made again.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from diracdiff.storage.files import write_rows
+from experiments.common import RUNS, panels, save
+from experiments.table1_small.run import run
+
+FOLDER = RUNS / "posterior"
+TASKS = ("inpaint", "deblur")
+METHODS = ("posterior", "preconditioned", "paper")
+LIMITS = ["loader.val_images=64", "loader.test_images=16"]
+BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
+SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]
+SAMPLERS = {
+    "euler": ["sampler/step=euler"],
+    "exponential": ["sampler/step=exponential"],
+    "multistep": ["sampler/step=multistep"],
+    "sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
+}
+CALLS = (4, 8, 12, 20, 50, 100)
+COLUMNS = ("calls", "psnr", "ssim", "lpips_squeeze", "swd", "fid_squeezenet", "consistency")
+
+
+def trainings(task: str) -> dict[str, list[str]]:
+    """{name: overrides} of one task's networks, in an order in which each finds what it needs."""
+    regression = f"regression_{task}"
+    return {
+        **{f"{method}_{task}": [f"task={task}", f"method={method}"] for method in METHODS},
+        regression: ["experiment=regression", f"task={task}"],
+        f"pmrf_{task}": ["task=pmrf", f"regression={checkpoint(regression)}"],
+    }
+
+
+def checkpoint(name: str) -> Path:
+    """Where a training leaves its network."""
+    return FOLDER / name / "best.ckpt"
+
+
+def train(arguments: list[str]) -> None:
+    """Train what is not there yet."""
+    wanted = {"prior": ["task=prior"]} | {name: o for task in TASKS for name, o in trainings(task).items()}
+    for name, overrides in wanted.items():
+        if not checkpoint(name).exists():
+            run("train", *LIMITS, *arguments, *overrides, f"hydra.run.dir={FOLDER / name}")
+
+
+def exact(name: str, arguments: list[str]) -> Path:
+    """A checkpoint with exponential steps and the stops that they have on validation images."""
+    tuned = FOLDER / name / "exponential.ckpt"
+    if not tuned.exists():
+        stops = ["split=val", "sampler/step=exponential", "loader.val_images=64", f"output={FOLDER / name / 'tuned'}"]
+        run("evaluate", *arguments, f"checkpoint={checkpoint(name)}", *stops, f"tuned={tuned}", "overwrite=true")
+    return tuned
+
+
+def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
+    """The rows of one task's table: ours, its ablations, and other methods."""
+    common = [*data, "tune_for=[psnr,lpips]", "tune_images=32", "test_images=200", "fid=squeezenet"]
+    folders = []
+    for method in METHODS[::-1]:
+        name = f"{method}_{task}"
+        folders.append(FOLDER / f"table_{name}")
+        mine = [f"checkpoint={exact(name, data)}", f"output={folders[-1]}"]
+        if method == METHODS[0]:
+            others = {"prior": "prior", "regression": f"regression_{task}", "flow": f"pmrf_{task}"}
+            mine += [f"{key}={checkpoint(value)}" for key, value in others.items()]
+            mine += [f"baseline=[{BASELINES}]", *SHORTER, f"include=[{','.join(map(str, folders[:-1]))}]"]
+        run("compare", *common, *mine, *([] if method == METHODS[0] else ["baseline=[measurement]"]))
+    rows = json.loads((folders[-1] / "comparison.json").read_text())["rows"]
+    return [row for row in rows if not row["method"].startswith("measurement (")]
+
+
+def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
+    """Quality at DO and PO for every sampler and number of steps, with stops found on validation images."""
+    rows = []
+    for sampler, overrides in SAMPLERS.items():
+        for steps in CALLS:
+            folder = FOLDER / f"calls_{task}" / f"{sampler}_{steps}"
+            asked = [*data, *overrides, f"sampler.steps={steps}", "overwrite=true", "loader.val_images=64"]
+            summary = folder / "test" / "evaluation.json"
+            if not summary.exists():
+                given, tuned = f"checkpoint={checkpoint(f'posterior_{task}')}", folder / "tuned.ckpt"
+                run("evaluate", *asked, given, "split=val", f"tuned={tuned}", f"output={folder / 'val'}")
+                more = ["loader.test_images=200", f"output={folder / 'test'}"]
+                run("evaluate", *asked, f"checkpoint={tuned}", *more)
+            found = json.loads(summary.read_text())
+            for stop in ("one_shot", "do", "po"):
+                entry = found[stop]
+                cells = {key: entry[key] for key in COLUMNS if key in entry}
+                rows.append({"task": task, "sampler": sampler, "steps": steps, "stop": stop, "t": entry["t"]})
+                rows[-1] |= {"calls": entry["nfe"], **cells}
+    return rows
+
+
+def cells(task: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of results.csv: the figures and their intervals."""
+    found = {"task": task, "method": row["method"]} | {key: row.get(key) for key in COLUMNS}
+    for key, bounds in (row.get("interval") or {}).items():
+        found |= {f"{key}_low": bounds[0], f"{key}_high": bounds[1]}
+    return found
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """LPIPS at PO over network calls."""
+    figure, axes = panels(len(TASKS))
+    for axis, task in zip(axes, TASKS, strict=True):
+        for sampler in SAMPLERS:
+            mine = [row for row in rows if (row["task"], row["sampler"], row["stop"]) == (task, sampler, "po")]
+            axis.plot([row["steps"] for row in mine], [row["lpips_squeeze"] for row in mine], "o-", label=sampler)
+        axis.set(title=task, xlabel="steps of the whole walk", ylabel="LPIPS (squeeze) at PO", xscale="log")
+        axis.legend()
+    save(figure, "posterior")
+
+
+def main(arguments: list[str]) -> None:
+    """Train, compare, and measure over calls."""
+    train(arguments)
+    data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
+    write_rows(FOLDER / "results.csv", [cells(task, row) for task in TASKS for row in compare(task, data)])
+    rows = [row for task in TASKS for row in over_calls(task, data)]
+    write_rows(FOLDER / "calls.csv", rows)
+    draw(rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
