@@ -42,7 +42,7 @@ sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS
 evaluate: $(READY)  ## measure CHECKPOINT on DATASET
 	@$(RUN) diracdiff.evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
 
-restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips
+restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips|swd|…
 	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff.restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
 
 compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="prior=… regression=…"

@@ -62,7 +62,13 @@ def test_an_incremental_network_that_was_named_by_its_path_is_carried_from_then_
 
 
 def test_an_old_training_goes_on(old, call, torch_home):
-    options = ["task=inpaint", "dataset.image_size=24", "model.network.channels=4", "model.network.multipliers=[1,1]"]
+    options = [
+        "task=inpaint",
+        "method=paper",
+        "dataset.image_size=24",
+        "model.network.channels=4",
+        "model.network.multipliers=[1,1]",
+    ]
     options += ["model.network.attention_levels=[]", "loader.batch_size=2", "loader.val_images=2", "sampler.steps=4"]
     options += ["trainer=cpu", "trainer.limit_train_batches=3", "trainer.check_val_every_n_epoch=1", "lpips=null"]
     options += ["loader.test_images=2", "trainer.max_epochs=2", "checkpoint=training.ckpt"]
@@ -70,6 +76,9 @@ def test_an_old_training_goes_on(old, call, torch_home):
     content = torch.load("on/last.ckpt", weights_only=True)
     assert content["global_step"] == 6 and content[KIND]["version"] == ".".join(map(str, VERSION))
     refused(call("train", *options, "model.preconditioning=edm", "hydra.run.dir=no"), "with another preconditioning")
+    refused(
+        call("train", *options, "method=posterior", "hydra.run.dir=no"), "with another .*earlier.* add method=paper"
+    )
 
 
 def test_old_names_lead_to_classes():

@@ -55,6 +55,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
         pytest.skip("needs a checkpoint: tests/test_pmrf.py")
     needed = {
         ("schedule", "none"): ["task=denoise"],
+        ("model", "dncnn"): ["method=paper"],
         ("schedule", "tabulated"): ["schedule.severity.path=published_blur"],
         ("sampler/grid", "adaptive"): [f"sampler.grid.path={tmp_path}/times.csv"],
         ("task", "custom"): ["task.degradation._target_=diracdiff.degradations.BoxInpainting"],

@@ -38,13 +38,20 @@ class Shrinking(Fade):
 """
 
 
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory, folder):
+    """A checkpoint of the paper's method, which walks from milder measurements, too; hardly trained."""
+    cwd = tmp_path_factory.mktemp("paper")
+    assert run_here(cwd, "train", "task=inpaint", "method=paper", *folder, *SMALL, *BRIEF, "hydra.run.dir=run") == 0
+    return cwd / "run" / "best.ckpt"
+
+
 @pytest.fixture
-def evaluated(run, folder, tmp_path, call):
-    """Evaluate the training of test_cli; returns the folder with the results."""
-    _, latest, _ = run
+def evaluated(paper, folder, tmp_path, call):
+    """Evaluate the paper's method; returns the folder with the results."""
 
     def evaluate(*overrides, output="out"):
-        asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
+        asked = [f"checkpoint={paper}", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
         status, errors = call("evaluate", *asked, f"output={output}", *overrides)
         assert (status, errors) == (0, [])
         return tmp_path / output
@@ -102,9 +109,8 @@ def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
         refused(call("evaluate", *asked, *overrides), *parts)
 
 
-def test_times_are_placed_where_the_walk_changes_most(run, folder, tmp_path, call, evaluated):
-    _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", *folder, "images=2", "dissimilarity=mse", "budget=5", "candidates=40"]
+def test_times_are_placed_where_the_walk_changes_most(paper, folder, tmp_path, call, evaluated):
+    asked = [f"checkpoint={paper}", *folder, "images=2", "dissimilarity=mse", "budget=5", "candidates=40"]
     assert call("schedule", *asked, "output=times.csv") == (0, [])
     times = [float(row["value"]) for row in rows(tmp_path / "times.csv")]
     assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
@@ -174,14 +180,14 @@ def test_fid_and_kid_are_named_by_their_network_and_do_not_depend_on_the_batch(e
         assert float(one["fid_squeezenet"]) == pytest.approx(float(three["fid_squeezenet"]), rel=1e-3)
 
 
-def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, run, tmp_path):
+def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, paper, tmp_path):
     out = evaluated("split=val", "tuned=tuned.ckpt", "sampler.steps=8", "sampler.stochasticity=1", "lpips=null")
     tuned = load(tmp_path / "tuned.ckpt")
     assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
     best = max(rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
     assert tuned.stops["psnr"] == Stop(float(best["t"]), best["output"])
     assert tuned.stops["lpips"] is None
-    original = load(run[1] / "best.ckpt")
+    original = load(paper)
     assert all(
         torch.equal(a, b) for a, b in zip(original.denoiser.parameters(), tuned.denoiser.parameters(), strict=True)
     )

@@ -127,7 +127,7 @@ def test_every_task_has_the_walk(task, folder, tmp_path, call):
 
 def test_mistakes(call, folder, tmp_path):
     good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
-    refused(call("train", *good, "walk=posterior", "task.predict=increment"), "cannot be given the measurement")
+    refused(call("train", *good, "walk=posterior", "task.predict=increment"), "add method=paper")
     refused(
         call("train", *good, "walk=posterior", "walk.measurement_sigma=0.1"), "walk: measurement_sigma must be", "0.05"
     )

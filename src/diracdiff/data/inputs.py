@@ -42,6 +42,8 @@ def plan(source: Path, output: Path, extras: list[str], overwrite: bool) -> list
     Raises:
         UserError: if there are no images, one cannot be read, or a result would replace something.
     """
+    if not source.exists():
+        raise UserError(f"input={source} does not exist: give an image, or a folder of images")
     files = [source] if source.is_file() else list_images(source)
     root = source.parent if source.is_file() else source
     stems = [file.relative_to(root).with_suffix("") for file in files]

@@ -37,9 +37,13 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
             '"baseline=[regression,pmrf]"'
         )
         return
-    if restorer.name == "prior":
-        print("see what it has learned, and restore with methods that need a prior:")
+    if restorer.name in ("denoise", "prior"):
+        print("see what it has learned:")
         print(f"  {python} -m diracdiff.sample checkpoint={folder}/best.ckpt output=samples")
+    if restorer.name == "denoise":
+        return
+    if restorer.name == "prior":
+        print("restore with methods that need a prior:")
         print(f"  {python} -m diracdiff.compare checkpoint=RESTORER prior={folder}/best.ckpt")
         return
     print("restore degraded images with:")

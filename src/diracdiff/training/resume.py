@@ -27,5 +27,5 @@ def check_same(restorer: Restorer, checkpoint: Checkpoint, name: str) -> None:
         if our != their:
             raise UserError(
                 f"checkpoint={name} was trained with another {part}: give the command that made it, "
-                "with checkpoint=… added"
+                "with checkpoint=… added; to a command of an earlier version also add method=paper"
             )
