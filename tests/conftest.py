@@ -157,6 +157,14 @@ def run(tmp_path_factory, folder):
     return cwd, cwd / "runs" / "latest", done.stdout
 
 
+@pytest.fixture(scope="session")
+def paper(tmp_path_factory, folder):
+    """A checkpoint of the paper's method, which walks from milder measurements, too; hardly trained."""
+    cwd = tmp_path_factory.mktemp("paper")
+    assert run_here(cwd, "train", "task=inpaint", "method=paper", *folder, *SMALL, *BRIEF, "hydra.run.dir=run") == 0
+    return cwd / "run" / "best.ckpt"
+
+
 @pytest.fixture
 def call(monkeypatch, tmp_path, capsys):
     """Run a command in this process and return (exit status, lines on stderr)."""

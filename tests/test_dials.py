@@ -55,8 +55,12 @@ def test_a_blend_is_mixed_of_two_stops_of_one_walk():
 
 def test_without_lpips_the_other_end_is_swd_s():
     assert stop_for("blend=1", STOPS | {"lpips": None}, CURVE) == Blend(DO, STOPS["swd"], 1.0)
-    assert blends_of({"psnr": DO, "lpips": DO}, [0.5]) == blends_of({"psnr": DO}, [0.5]) == []
-    with pytest.raises(UserError, match="needs a faithful stop and another good-looking one"):
+    assert blends_of({"psnr": DO, "lpips": DO}, []) == blends_of({"psnr": DO}, []) == []
+    with pytest.raises(ValueError, match="are one and the same, so there is nothing to blend: leave blends out"):
+        blends_of({"psnr": DO, "lpips": DO}, [0.5])
+    with pytest.raises(ValueError, match=r"does not know both .*tuned=…\), so there is nothing to blend"):
+        blends_of({"psnr": DO}, [0.5])
+    with pytest.raises(UserError, match="so there is nothing to blend: use target=psnr"):
         stop_for("blend=0.5", {"psnr": DO, "lpips": DO}, CURVE)
 
 
@@ -120,10 +124,10 @@ def test_the_excess_says_whether_a_blend_is_nearer():
     assert [r["output"] for r in curve if r["t"] == 0.25] == ["blend=0.5", "iterate", "mean"]
 
 
-def test_blends_are_measured_kept_and_asked_for(run, folder, tmp_path, call, image_folder):
+def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, image_folder):
     """On validation images with a new checkpoint, twice: the first time finds the stops."""
     data = [*folder[:2], *folder[3:], "loader.val_images=3", "trainer=cpu", "lpips=null"]
-    first = [f"checkpoint={run[1]}/best.ckpt", "split=val", "sampler.steps=6", *data]
+    first = [f"checkpoint={paper}", "split=val", "sampler.steps=6", *data]
     assert call("evaluate", *first, "tuned=one.ckpt", "output=one") == (0, [])
     restorer = load(tmp_path / "one.ckpt")
     assert restorer.stops["psnr"] != restorer.stops["swd"]

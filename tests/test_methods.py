@@ -38,14 +38,6 @@ class Shrinking(Fade):
 """
 
 
-@pytest.fixture(scope="module")
-def paper(tmp_path_factory, folder):
-    """A checkpoint of the paper's method, which walks from milder measurements, too; hardly trained."""
-    cwd = tmp_path_factory.mktemp("paper")
-    assert run_here(cwd, "train", "task=inpaint", "method=paper", *folder, *SMALL, *BRIEF, "hydra.run.dir=run") == 0
-    return cwd / "run" / "best.ckpt"
-
-
 @pytest.fixture
 def evaluated(paper, folder, tmp_path, call):
     """Evaluate the paper's method; returns the folder with the results."""

@@ -131,13 +131,25 @@ def ends_of(stops: Mapping[str, Stop | None]) -> tuple[Stop, Stop] | None:
 
 
 def blends_of(stops: Mapping[str, Stop | None], shares: Sequence[float]) -> list[Blend]:
-    """Blends of the faithful and the good-looking stop; none where these are not known.
+    """Blends of the faithful and the good-looking stop.
 
     Raises:
-        ValueError: if a share breaks its rule.
+        ValueError: if a share breaks its rule, or there are shares but not two stops to blend.
     """
     ends = ends_of(stops)
+    if ends is None and shares:
+        raise ValueError(f"{no_ends(stops)}, so there is nothing to blend: leave blends out")
     return [] if ends is None else [Blend(*ends, share) for share in shares]
+
+
+def no_ends(stops: Mapping[str, Stop | None]) -> str:
+    """Why `ends_of` found none, in words."""
+    if stops.get("psnr") and (stops.get("lpips") or stops.get("swd")):
+        return "the faithful and the good-looking stop of this checkpoint are one and the same"
+    return (
+        "this checkpoint does not know both a faithful and a good-looking stop (find them with "
+        "python -m diracdiff.evaluate split=val tuned=…)"
+    )
 
 
 def find_stops(curve: Sequence[Row], metrics: Sequence[Metric]) -> Stops:

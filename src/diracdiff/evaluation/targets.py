@@ -6,7 +6,7 @@ from typing import Any
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.metric import Row
-from diracdiff.evaluation.stops import BLEND, TARGETS, Blend, Stop, ends_of
+from diracdiff.evaluation.stops import BLEND, TARGETS, Blend, Stop, ends_of, no_ends
 
 NAMES = ", ".join(TARGETS)
 TARGET_RULE = f"target must be {NAMES}, nfe=N, t=T, blend=A, or one within bounds (lpips,psnr>=29)"
@@ -73,10 +73,7 @@ def _number(target: str, value: str, kind: type) -> Any:
 def _ends(target: str, stops: Mapping[str, Stop | None]) -> tuple[Stop, Stop]:
     ends = ends_of(stops)
     if ends is None:
-        raise UserError(
-            f"target={target} needs a faithful stop and another good-looking one, which this checkpoint does not know: "
-            "find them with python -m diracdiff.evaluate split=val tuned=…, or use another target"
-        )
+        raise UserError(f"target={target}: {no_ends(stops)}, so there is nothing to blend: use target=psnr")
     return ends
 
 
