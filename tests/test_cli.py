@@ -240,6 +240,7 @@ def test_mistakes_in_training(call, tmp_path, folder, image_folder):
     refused(call("train", *good, "sampler/step=heun", "sampler.stochasticity=1"), "sampler: Heun's steps are")
     refused(call("train", *good, "task.predict=all"), "task.predict must be clean or increment, got 'all'")
     refused(call("train", *good, "task.times=[0.5,2]"), "task.times: times must be two numbers")
+    refused(call("train", *good, "task.share_at_end=2"), r"task.share_at_end must be a number from 0.0 to 1.0, got 2")
     deblur = [part for part in good if not part.startswith("task=")]
     refused(call("train", "task=deblur", "task.severity=[0.3,5]", *deblur), r"task.severity=\[0.3, 5\] has no effect")
     refused(call("train", *good, "schedule.noise.sigma_max=-1"), r"noise must satisfy .*\[0, 1\].* -1")

@@ -652,6 +652,15 @@ def test_a_training_batch_follows_from_its_seed(times):
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.15
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_a_share_of_a_training_batch_is_at_the_last_time(share):
+    x, process = torch.rand(2000, 1, 1, 1), StochasticDegradation(Identity(image_size=1), ConstantNoise(0.5))
+    plain, shared = (training_batch(process, x, 1, (0.25, 0.5), share_at_end=s) for s in (0.0, share))
+    at_end = shared.t == 0.5
+    assert at_end.float().mean().item() == pytest.approx(share, abs=0.04)
+    assert torch.equal(shared.t[~at_end], plain.t[~at_end]) and (shared.s < shared.t).all()
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_what_a_network_is_trained_on_follows_from_the_step(accumulate):
     for epoch, step, number, images, t, y in fit(accumulate_grad_batches=accumulate):

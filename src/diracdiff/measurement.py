@@ -69,6 +69,7 @@ def training_batch(
     seed: int,
     times: tuple[float, float] = (0.0, 1.0),
     measured: bool = False,
+    share_at_end: float = 0.0,
 ) -> TrainingBatch:
     """Degrade images at random times, uniform in `times`, with noise: both follow from the seed.
 
@@ -78,10 +79,13 @@ def training_batch(
         seed: of this batch, see `step_seed`.
         times: range of the times, in [0, 1].
         measured: measure the images, too, with noise that y_t shares as on a walk from the measurement.
+        share_at_end: probability in [0, 1] that an image's time is the last of `times` instead.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     low, high = times
     t = low + (high - low) * torch.rand(len(x), generator=generator, device=x.device)
+    if share_at_end > 0:
+        t[torch.rand(len(x), generator=generator, device=x.device) < share_at_end] = high
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     s = t * torch.rand(len(x), generator=generator, device=x.device)
     if not measured:

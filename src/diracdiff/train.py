@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import BOOLEANS_OF_TRAINER, check_booleans, command, name_wandb_run
+from diracdiff.cli import BOOLEANS_OF_TRAINER, check_booleans, check_number, command, name_wandb_run
 from diracdiff.errors import UserError
 
 
@@ -22,6 +22,7 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.training.resume import check_same
 
     check_booleans(cfg, "model.residual", "walk.given_measurement", *BOOLEANS_OF_TRAINER)
+    check_number("task.share_at_end", cfg.task.share_at_end, 0.0, 1.0, float)
     name_wandb_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     restorer = build_restorer(cfg)

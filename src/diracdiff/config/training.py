@@ -43,7 +43,8 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     times = tuple(cfg.task.times)
     module: RestorerModule
     if "regression" not in cfg:
-        module = made("task.times", RestorerModule, restorer, loss, optimization, metrics, times)
+        share = cfg.task.share_at_end
+        module = made("task.times", RestorerModule, restorer, loss, optimization, metrics, times, share_at_end=share)
         return module
     regression = Regression(cfg.regression).restorer
     module = made("regression", FlowModule, restorer, regression, loss, optimization, metrics, times)

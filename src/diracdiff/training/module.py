@@ -34,13 +34,15 @@ class RestorerModule(pl.LightningModule):
         optimization: optimiser and learning rate.
         metrics: what validation and test measure; PSNR and SSIM by default.
         times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
+        share_at_end: share of the images that are trained at the last of these times, in [0, 1]; the others' times are
+            uniform. A walk begins there, and its first call counts most for DO.
         blends: of the stops that are known already, to measure besides; None where they are to be found here alone.
 
     Attributes:
         evaluation: what the last validation or test found.
 
     Raises:
-        ValueError: if the times are not two numbers, 0 <= first <= last <= 1.
+        ValueError: if the times are not two numbers, 0 <= first <= last <= 1, or the share breaks its rule.
     """
 
     def __init__(
@@ -51,15 +53,18 @@ class RestorerModule(pl.LightningModule):
         metrics: Sequence[Metric] | None = None,
         times: Sequence[float] = (0.0, 1.0),
         blends: Sequence[Blend] | None = None,
+        share_at_end: float = 0.0,
     ):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
             raise ValueError(f"times must be two numbers, 0 <= first <= last <= 1, got {list(times)}: try [0, 1]")
+        if not 0 <= share_at_end <= 1:
+            raise ValueError(f"share_at_end must lie in [0, 1], got {share_at_end}")
         self.restorer, self.denoiser = restorer, restorer.denoiser
         self.loss = loss if loss is not None else IncrementalReconstructionLoss()
         self.optimization = optimization if optimization is not None else Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
-        self.times = (float(times[0]), float(times[1]))
+        self.times, self.share_at_end = (float(times[0]), float(times[1])), float(share_at_end)
         self.blends = list(blends or [])
         self.ends = None if blends is None else ends_of(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
@@ -103,9 +108,8 @@ class RestorerModule(pl.LightningModule):
         """A batch at random times, with noise; both follow from (seed, step, rank)."""
         trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
         seed = step_seed(self.restorer.seed, DEGRADATION, trainer.global_step, part, trainer.global_rank)
-        return training_batch(
-            self.restorer.process, batch["x"], seed, self.times, measured=self.denoiser.given_measurement
-        )
+        given = self.denoiser.given_measurement
+        return training_batch(self.restorer.process, batch["x"], seed, self.times, given, self.share_at_end)
 
     def configure_gradient_clipping(
         self,
