@@ -14,7 +14,13 @@ from experiments.table1_small.run import run
 
 FOLDER = RUNS / "posterior"
 TASKS = ("inpaint", "deblur")
-METHODS = ("posterior", "preconditioned", "paper")
+VARIANTS = {
+    "posterior": ["method=posterior"],
+    "half": ["method=posterior", "task.share_at_end=0.5"],
+    "preconditioned": ["method=preconditioned"],
+    "paper": ["method=paper"],
+}
+"""Ours; the first stands in the table with the methods of others."""
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
 SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]
@@ -32,7 +38,7 @@ def trainings(task: str) -> dict[str, list[str]]:
     """{name: overrides} of one task's networks, in an order in which each finds what it needs."""
     regression = f"regression_{task}"
     return {
-        **{f"{method}_{task}": [f"task={task}", f"method={method}"] for method in METHODS},
+        **{f"{name}_{task}": [f"task={task}", *overrides] for name, overrides in VARIANTS.items()},
         regression: ["experiment=regression", f"task={task}"],
         f"pmrf_{task}": ["task=pmrf", f"regression={checkpoint(regression)}"],
     }
@@ -63,16 +69,17 @@ def exact(name: str, arguments: list[str]) -> Path:
 def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
     """The rows of one task's table: ours, its ablations, and other methods."""
     common = [*data, "tune_for=[psnr,lpips]", "tune_images=32", "test_images=200", "fid=squeezenet"]
-    folders = []
-    for method in METHODS[::-1]:
-        name = f"{method}_{task}"
+    folders: list[Path] = []
+    first, *ablations = VARIANTS
+    for variant in (*ablations, first):
+        name = f"{variant}_{task}"
         folders.append(FOLDER / f"table_{name}")
         mine = [f"checkpoint={exact(name, data)}", f"output={folders[-1]}"]
-        if method == METHODS[0]:
+        if variant == first:
             others = {"prior": "prior", "regression": f"regression_{task}", "flow": f"pmrf_{task}"}
             mine += [f"{key}={checkpoint(value)}" for key, value in others.items()]
             mine += [f"baseline=[{BASELINES}]", *SHORTER, f"include=[{','.join(map(str, folders[:-1]))}]"]
-        run("compare", *common, *mine, *([] if method == METHODS[0] else ["baseline=[measurement]"]))
+        run("compare", *common, *mine, *([] if variant == first else ["baseline=[measurement]"]))
     rows = json.loads((folders[-1] / "comparison.json").read_text())["rows"]
     return [row for row in rows if not row["method"].startswith("measurement (")]
 
