@@ -74,7 +74,7 @@ METHOD = (ROOT / "docs" / "method.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "kind", ["task", "loss", "walk", "sampler/increment", "sampler/grid", "sampler/guidance", "sampler/step"]
+    "kind", ["task", "method", "loss", "walk", "sampler/increment", "sampler/grid", "sampler/guidance", "sampler/step"]
 )
 def test_every_choice_is_in_the_table_of_the_method(kind):
     for path in (ROOT / "conf" / kind).glob("*.yaml"):

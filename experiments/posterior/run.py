@@ -16,7 +16,7 @@ FOLDER = RUNS / "posterior"
 TASKS = ("inpaint", "deblur")
 VARIANTS = {
     "posterior": ["method=posterior"],
-    "half": ["method=posterior", "task.share_at_end=0.5"],
+    "uniform": ["method=posterior", "task.share_at_end=0"],
     "preconditioned": ["method=preconditioned"],
     "paper": ["method=paper"],
 }
