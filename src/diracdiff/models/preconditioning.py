@@ -45,7 +45,7 @@ class OperatorPreconditioning:
         if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
             raise ValueError(
                 f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
-                "does not have: use method=paper, or preconditioning none or edm"
+                "does not have: use preconditioning none or edm, as method=paper does"
             )
 
     def __call__(self, y: Tensor, t: Tensor, measurement: Tensor | None = None) -> tuple[Tensor, "Scaled"]:
