@@ -16,6 +16,14 @@ RUNS = Path("runs/experiments")
 COLOURS = ("#2463a8", "#c8553d", "#4a9061", "#8a5a9e", "#8a8a8a", "#b08a1e")
 
 
+def run(module: str, *overrides: str) -> None:
+    """Run a command of the package, or stop where it fails."""
+    command = [sys.executable, "-m", f"diracdiff.{module}", *overrides]
+    print(" ".join(command[2:]), flush=True)
+    if subprocess.run(command).returncode:
+        raise SystemExit(2)
+
+
 def evaluate(folder: Path, *overrides: str) -> dict[str, Any]:
     """The summary of `diracdiff.evaluate` with these overrides in `folder`; it is run unless it is there."""
     summary = folder / "evaluation.json"

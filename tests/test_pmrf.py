@@ -153,5 +153,7 @@ def test_what_a_flow_lacks_is_named(trained, run, folder, call, tmp_path):
     regression, flow = (f"{key}={path}" for key, path in trained.items())
     refused(call("compare", *compare, regression), "PMRF needs the checkpoint of its flow.*task=pmrf")
     refused(call("compare", *compare, regression, f"flow={trained['regression']}"), "is not a flow.*task=pmrf")
+    itself = [f"checkpoint={trained['flow']}", *compare[1:], regression, flow]
+    refused(call("compare", *itself), "restores nothing by itself")
     swapped = [f"regression={run[1] / 'best.ckpt'}", flow]
     refused(call("compare", *compare, *swapped), "was trained from another network")

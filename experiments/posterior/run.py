@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diracdiff.storage.files import write_rows
-from experiments.common import RUNS, panels, save
-from experiments.table1_small.run import run
+from experiments.common import RUNS, panels, run, save
 
 FOLDER = RUNS / "posterior"
 TASKS = ("inpaint", "deblur")

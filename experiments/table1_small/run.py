@@ -1,10 +1,9 @@
 """Train every network of the small table, then compare: arguments are those of the data set and the trainer."""
 
-import subprocess
 import sys
 from pathlib import Path
 
-from experiments.common import RUNS
+from experiments.common import RUNS, run
 
 FOLDER = RUNS / "table1_small"
 TASKS = ("deblur", "inpaint")
@@ -24,14 +23,6 @@ SHORTER = [
     "baseline.pigdm.method.steps=50",
 ]
 METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression"
-
-
-def run(module: str, *overrides: str) -> None:
-    """Run a command of the package, or stop where it fails."""
-    command = [sys.executable, "-m", f"diracdiff.{module}", *overrides]
-    print(" ".join(command[2:]), flush=True)
-    if subprocess.run(command).returncode:
-        raise SystemExit(2)
 
 
 def checkpoint(name: str) -> Path:

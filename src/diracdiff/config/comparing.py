@@ -9,6 +9,7 @@ from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.config.build import build, plain
+from diracdiff.config.restoring import refuse_flow
 from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer
 from diracdiff.storage import to_recipe
@@ -18,8 +19,9 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
     """The methods of a comparison in the order of the table, Dirac, `restorer`, last.
 
     Raises:
-        UserError: if a method lacks a network, or a network was trained for another problem.
+        UserError: if a method lacks a network, or a network was trained for another problem or does not restore.
     """
+    refuse_flow(restorer)
     prior = _build_prior(cfg, restorer, device)
     contenders: list[Contender] = []
     for name, node in (cfg.get("baseline") or {}).items():

@@ -105,14 +105,19 @@ def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
     Raises:
         UserError: if they do not fit, or it is a flow, which begins where a regression network ends.
     """
-    if restorer.denoiser.preconditioning == "flow":
-        raise UserError(
-            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff.compare baseline=[pmrf] "
-            "regression=… flow=…"
-        )
+    refuse_flow(restorer)
     restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
     restorer.seed = cfg.seed
     if cfg.take not in (None, *OUTPUTS):
         raise UserError(f"take must be one of {OUTPUTS} or null, got {cfg.take!r}")
     restorer.take = restorer.take if cfg.take is None else cfg.take
     return restorer
+
+
+def refuse_flow(restorer: Restorer) -> None:
+    """Raise UserError for a flow, which begins where a regression network ends."""
+    if restorer.denoiser.preconditioning == "flow":
+        raise UserError(
+            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff.compare baseline=[pmrf] "
+            "regression=… flow=…"
+        )

@@ -40,14 +40,14 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     """
     metrics = build_metrics(cfg)
     loss, optimization = build(cfg.loss), build(cfg.optimizer)
-    times = tuple(cfg.task.times)
+    given = (loss, optimization, metrics, tuple(cfg.task.times))
+    share = {"share_at_end": cfg.task.share_at_end}
     module: RestorerModule
-    if "regression" not in cfg:
-        share = cfg.task.share_at_end
-        module = made("task.times", RestorerModule, restorer, loss, optimization, metrics, times, share_at_end=share)
-        return module
-    regression = Regression(cfg.regression).restorer
-    module = made("regression", FlowModule, restorer, regression, loss, optimization, metrics, times)
+    if "regression" in cfg:
+        regression = Regression(cfg.regression, cfg.trust).restorer
+        module = made("regression", FlowModule, restorer, regression, *given, **share)
+    else:
+        module = made("task.times", RestorerModule, restorer, *given, **share)
     return module
 
 

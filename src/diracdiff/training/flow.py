@@ -25,6 +25,7 @@ class FlowModule(RestorerModule):
         optimization: see `RestorerModule`.
         metrics: see `RestorerModule`.
         times: see `RestorerModule`.
+        share_at_end: see `RestorerModule`.
 
     Raises:
         ValueError: see `RestorerModule`; or if images of other sizes were used for the regression network.
@@ -38,8 +39,9 @@ class FlowModule(RestorerModule):
         optimization: Optimization | None = None,
         metrics: Sequence[Metric] | None = None,
         times: Sequence[float] = (0.0, 1.0),
+        share_at_end: float = 0.0,
     ):
-        super().__init__(restorer, loss, optimization, metrics, times)
+        super().__init__(restorer, loss, optimization, metrics, times, share_at_end=share_at_end)
         sizes = regression.image_size, restorer.image_size
         if sizes[0] != sizes[1]:
             raise ValueError(f"it was trained on images of {sizes[0]} px: train with dataset.image_size={sizes[0]}")
