@@ -139,6 +139,54 @@ def test_the_choice_is_the_best_trial(compared):
 
 
 @needs_lpips
+def test_dials_have_their_points_on_the_plane(torch_home, arguments, networks, folder, tmp_path):
+    """Each is what evaluate, or several walks of it, gives; one of nothing turned is the SDE's own."""
+    dials = "dirac.dials={blend: [0, 0.5], noise_scale: [1, 0.5], renoise: [0.5], samples: [1, 3]}"
+    quick = ["baseline=[measurement]", "dirac.search.stochasticity=[1.0]", "trials=1", dials]
+    assert run_here(tmp_path, "compare", *arguments, *quick) == 0
+    rows = {(row["dial"], float(row["value"])): row for row in rows_of(tmp_path / "comparison" / "dials.csv")}
+    assert list(rows) == [
+        *(("blend", share) for share in (0, 0.5)),
+        *(("noise_scale", scale) for scale in (1, 0.5)),
+        ("renoise", 0.5),
+        *(("samples", count) for count in (1, 3)),
+    ]
+    table = {row["method"]: row for row in rows_in(tmp_path / "comparison")}
+    for column in ("psnr", "lpips_squeeze", "ssim", "swd"):
+        assert float(rows["blend", 0][column]) == pytest.approx(table["dirac_do"][column])
+        for turned in (("noise_scale", 1), ("samples", 1)):
+            assert float(rows[turned][column]) == pytest.approx(table["dirac_po"][column])
+    for row in rows.values():
+        assert float(row["psnr_low"]) <= float(row["psnr"]) <= float(row["psnr_high"])
+    plain, three = (float(rows["samples", count]["calls"]) for count in (1, 3))
+    assert three % 3 == 0 and plain <= three
+
+    stop = rows["noise_scale", 0.5]["stop"].split(" t=")[1]
+    given = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], "loader.test_images=3"]
+    given += ["sampler.steps=4", "sampler.stochasticity=1", "sampler.noise_scale=0.5", f"target=t={stop}"]
+    assert run_here(tmp_path, "evaluate", *given) == 0
+    curve = rows_of(tmp_path / "evaluation" / "curve.csv")
+    (same,) = [r for r in curve if f"{r['output']} t={float(r['t']):g}" == rows["noise_scale", 0.5]["stop"]]
+    assert float(same["psnr"]) == pytest.approx(float(rows["noise_scale", 0.5]["psnr"]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dials", "rule"),
+    [
+        ("{sharpen: [1]}", "dirac.dials knows blend, noise_scale, renoise, samples, got 'sharpen'"),
+        ("{blend: 0.5}", r"dirac.dials.blend must be a list of values, \[0.25,0.5\] say, got 0.5"),
+        ("{blend: [2]}", "dirac.dials.blend must be numbers from 0 to 1, got 2"),
+        ("{samples: [1.5]}", "dirac.dials.samples must be integers from 1 to 1000, got 1.5"),
+        ("{renoise: [one]}", "dirac.dials.renoise must be numbers from 0.001 to 0.999, got one"),
+        ("{blend: [0.5]}", "dirac.dials needs PSNR and LPIPS, .*: leave dials out, dirac.dials=null"),
+    ],
+)
+def test_bad_dials_are_refused(arguments, call, tmp_path, dials, rule):
+    refused(call("compare", *arguments, *PLAIN, "baseline=[measurement]", f"dirac.dials={dials}"), rule)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_lpips
 def test_a_comparison_goes_on_where_it_was_stopped(torch_home, compared, arguments):
     cwd, folder, _ = compared
     before = json.loads((folder / "comparison.json").read_text())
@@ -340,11 +388,12 @@ def test_names_in_the_plane_do_not_cover_one_another(tmp_path, monkeypatch):
     far = {"measurement": {"psnr": 10, "lpips": 0.9}, "dirac_do": {"psnr": 20, "lpips": 0.3}}
     far["regression"] = {"psnr": 40, "lpips": 0.02}
     metrics = PSNR(), Missing(LPIPS, "lpips")
-    pictures.draw_plane(tmp_path / "plane.png", close | far, {"Dirac": [{"psnr": 21, "lpips": 0.2}]}, *metrics)
+    dial = [{"dial": "blend", "value": 0.5, "psnr": 21.5, "lpips": 0.19}]
+    pictures.draw_plane(tmp_path / "plane.png", close | far, {"Dirac": [{"psnr": 21, "lpips": 0.2}]}, dial, *metrics)
     (axis,) = figures[0].axes
     figures[0].draw_without_rendering()
     names = {text.get_text(): Text.get_window_extent(text) for text in axis.texts}
-    assert set(names) == {*close, "dirac_do", "regression"}
+    assert set(names) == {*close, "dirac_do", "regression", "0.5"}
     for box in names.values():
         assert axis.get_window_extent().count_overlaps([box]) and box.count_overlaps(names.values()) == 1
 

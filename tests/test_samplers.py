@@ -14,7 +14,9 @@ from diracdiff.noise import ConstantNoise, GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import (
     AdaptiveGrid,
+    Euler,
     ExactLookBack,
+    Exponential,
     Guidance,
     Heun,
     ImageNoise,
@@ -212,6 +214,11 @@ def test_constant_noise_only_undoes_the_degradation():
         ({"steps": 2.5}, "got 2.5"),
         ({"stochasticity": 2}, r"stochasticity must lie in \[0, 1\], got 2"),
         ({"start": 0}, r"start must lie in \(0, 1\], got 0"),
+        ({"noise_scale": -1}, "noise_scale must be a number of at least 0, got -1"),
+        ({"noise_scale": math.nan}, "noise_scale must be a number of at least 0, got nan"),
+        ({"renoise": 1.0}, r"renoise must be a time in \(0, start=1\), or null, got 1.0"),
+        ({"renoise": 0.5, "start": 0.4}, r"renoise must be a time in \(0, start=0.4\), or null, got 0.5"),
+        ({"renoise": 0.5, "steps": 1}, "renoise needs at least 2 steps"),
         ({"sigma": -0.1}, r"sigma must not be negative, in units of the \[0, 1\] image range, got -0.1"),
         ({"step": Heun()}, "Heun's steps .* stochasticity=0 .* or Euler's steps"),
         ({"step": Heun(), "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
@@ -439,3 +446,56 @@ def test_noise_that_a_measurement_lacks_is_added():
     assert ((first.y - y) * (y - clean)).mean().abs() < 1e-5
     with pytest.raises(UserError, match=r"sigma=0\.1 is more noise than this model knows at t = 1, 0\.05 "):
         ReverseSampler(3, sigma=0.1).run(process, Constant(x), y, noise)
+
+
+@pytest.mark.parametrize("step", [Euler(), Exponential()])
+def test_the_noise_of_the_steps_is_scaled_at_unchanged_drift(process, step):
+    x = torch.rand(1, 3, 32, 32)
+    none, half, whole, plain = (
+        walk(process, x, denoiser=Constant(x), step=step, **({} if scale is None else {"noise_scale": scale}))
+        for scale in (0, 0.5, 1, None)
+    )
+    for a, b, c, d in zip(none, half, whole, plain, strict=True):
+        assert torch.equal(c.y, d.y)
+        assert torch.allclose(b.y - a.y, (c.y - a.y) / 2, atol=1e-6)
+    assert (whole[5].y - none[5].y).std() > 0.01
+    assert not ReverseSampler(noise_scale=0).adds_noise(process) and ReverseSampler().adds_noise(process)
+
+
+@pytest.mark.parametrize("stochasticity", [0.0, 1.0])
+def test_a_walk_is_begun_anew_from_the_image_of_its_first_call(process, stochasticity):
+    x = torch.rand(1, 3, 32, 32)
+    image, denoiser = torch.rand(1, 3, 32, 32), Constant(torch.rand(1, 3, 32, 32))
+    denoiser.image = image
+    first, second, *_ = states = walk(process, x, steps=5, denoiser=denoiser, renoise=0.6, stochasticity=stochasticity)
+    assert [s.t for s in states] == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15, 0.0])
+    assert denoiser.calls == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15])
+    noise = ImageNoise([0])
+    assert torch.equal(first.y, process.measure(x, noise.normal(x.shape[1:])))
+    assert torch.equal(second.y, process.sample(image, 0.6, noise.normal(x.shape[1:])))
+    assert ReverseSampler(5, stochasticity=0, renoise=0.6).adds_noise(process)
+    assert [s.t for s in walk(process, x, steps=5, denoiser=denoiser, renoise=0.6, stop=0.7)] == [1.0]
+
+
+def test_a_walk_that_is_given_its_measurement_is_begun_anew_beside_it(process):
+    """What it is begun with has the joint law with y_1 that training has."""
+
+    class Given(Constant):
+        given_measurement = True
+
+        def given(self, measurement):
+            return self
+
+    x, t = torch.full((1, 3, 32, 32), 0.3), 0.6
+    wide = StochasticDegradation(process.degradation, process.noise, process.sigma(1.0, x).item() / 2)
+    for of in (process, wide):
+        states = ReverseSampler(5, renoise=t, stochasticity=0).states(
+            of, Given(x), y_1 := of.measure(x, torch.randn_like(x)), ImageNoise([7])
+        )
+        y = [state.y for state in states][1]
+        trained = of.sample_beside(x, t, torch.randn_like(x), z := torch.randn_like(x))
+        noise, expected = (y - of.mean(x, t)), (trained - of.mean(x, t))
+        assert noise.std().item() == pytest.approx(expected.std().item(), rel=0.1)
+        share = (noise * (y_1 - of.mean(x, 1.0))).mean() / (y_1 - of.mean(x, 1.0)).square().mean()
+        sigma_y = of.sigma_of_measurement(x)
+        assert share.item() == pytest.approx((expected * sigma_y * z).mean().item() / sigma_y.item() ** 2, abs=0.05)

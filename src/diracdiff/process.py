@@ -94,6 +94,20 @@ class StochasticDegradation:
         rho = known * self.sigma_of_measurement(x) / self.sigma(1.0, x) ** 2
         return share, known**2 * (1 - rho**2).clamp(min=LEAST_FREE_NOISE)
 
+    def sample_after(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement: Tensor) -> Tensor:
+        """y_t of the walk that begins at a measurement y_1 of x: (B, C, H, W), with the law of `sample_beside`.
+
+        y_t = A_t(x) + share (y_1 - A_1(x)) + free z, see `beyond_measurement`.
+
+        Args:
+            x: clean images in [0, 1], (B, C, H, W).
+            t: times, () or (B,).
+            noise: z, standard normal, like x.
+            measurement: y_1, like x.
+        """
+        share, free = self.beyond_measurement(t, x)
+        return self.mean(x, t) + share * (measurement - self.mean(x, 1.0)) + free.sqrt() * noise
+
     def residual(self, measurement: Tensor, x_hat: Tensor, t: float = 1.0) -> Tensor:
         """||measurement - A_t(x_hat)||^2 / n of each image, (B,): sigma_t^2 where x_hat explains the measurement."""
         return (measurement - self.mean(x_hat, t)).square().flatten(1).mean(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.comparison.contenders import Contender, Dirac
+from diracdiff.comparison.dials import Dials, plain, turn
 from diracdiff.comparison.measurements import Measurements, freeze, frozen
 from diracdiff.comparison.pictures import draw_images, draw_plane
 from diracdiff.comparison.runs import Runner
@@ -34,6 +35,7 @@ WRITTEN = (
     "paired.md",
     "paired.tex",
     "tuning.csv",
+    "dials.csv",
     "images.png",
     "plane.png",
 )
@@ -53,6 +55,7 @@ class Plan:
         include: folders of other comparisons, whose rows join the table.
         picture_rows: images that are drawn.
         task: what is restored, for the title.
+        dials: of Dirac's, {name: values}, see `turn`.
 
     Raises:
         UserError: if the tuner is unknown, or a folder of another comparison is missing.
@@ -66,6 +69,7 @@ class Plan:
     include: Sequence[Path]
     picture_rows: int
     task: str
+    dials: Dials = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.tuner not in TUNERS:
@@ -114,6 +118,7 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
         UserError: if the rows of another comparison do not belong in the table.
     """
     metrics, log = runner.metrics, []
+    dials: list[Row] = []
     table = Table(conditions_of(test, metrics), metrics)
     pictures: dict[str, Tensor] = {}
     curves: dict[str, list[Row]] = {}
@@ -136,6 +141,10 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
                 rows = [row for stop, row in run.means().items() if stop.startswith("mean")]
                 curves.setdefault(f"Dirac over t_stop{f' ({label})' if label else ''}", rows)
             print(_line(table.rows[-1]), flush=True)
+        if isinstance(contender, Dirac) and any(plan.dials.values()):
+            dials = turn(plan.dials, contender, choices[-1].setting, runner, val, test, table, plan.seed)
+            for row in dials:
+                print(_line(row), flush=True)
     for other in plan.include:
         table.include(other)
     title = f"{plan.task}, {len(test)} test images, sigma {test.sigma:.3g}"
@@ -146,8 +155,12 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
     drawn = ["images.png"]
     plane = [metric for metric in metrics if metric.abbreviation]
     if len(plane) > 1:
-        draw_plane(plan.folder / "plane.png", {row["method"]: row for row in table.rows}, curves, *plane[:2])
+        points = {row["method"]: row for row in table.rows}
+        draw_plane(plan.folder / "plane.png", points, curves, dials, *plane[:2])
         drawn.append("plane.png")
+    if dials:
+        write_rows(plan.folder / "dials.csv", plain(dials))
+        drawn.append("dials.csv")
     table.print(title)
     print(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
 

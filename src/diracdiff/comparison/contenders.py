@@ -2,18 +2,21 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diracdiff.baselines import Baseline, Prior
 from diracdiff.comparison.measurements import Batch
 from diracdiff.degradations import Operator
+from diracdiff.evaluation import Blend, Stop
 from diracdiff.evaluation.results import Result, clock, results
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
-from diracdiff.samplers import ImageNoise
+from diracdiff.samplers import ImageNoise, State
 from diracdiff.seeds import image_seed
 
 Setting = dict[str, Any]
@@ -83,13 +86,22 @@ class Method(Contender):
         yield Result(restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
 
 
+def _mean(states: Sequence[State]) -> State:
+    """The mean of the states of several walks at one time."""
+    if len(states) == 1:
+        return states[0]
+    y, x_hat = (torch.stack([getattr(state, name) for state in states]).mean(0) for name in ("y", "x_hat"))
+    return replace(states[0], y=y, x_hat=x_hat, nfe=sum(state.nfe for state in states))
+
+
 class Dirac(Contender):
     """The walk of a restorer from t = 1, where the measurements are, with every stopping time.
 
     Args:
         name: of its rows.
         restorer: the network, the process and the sampler.
-        search: values of the sampler's arguments that tuning tries.
+        search: values that tuning tries, of the sampler's arguments; of "samples", the number of walks whose mean is
+            taken; and of "blend", a `Blend` in plain containers that is a further result.
         identity: see `Contender`.
     """
 
@@ -97,9 +109,18 @@ class Dirac(Contender):
         self.name, self.restorer, self.search, self.identity = name, restorer, search, identity
 
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
-        restorer = self.restorer
-        sampler = restorer.sampler.replace(start=1.0, sigma=None, **setting)
+        setting = dict(setting)
+        count, blend = setting.pop("samples", 1), setting.pop("blend", None)
+        sampler = self.restorer.sampler.replace(start=1.0, sigma=None, **setting)
         noise = ImageNoise(batch.seeds, batch.y.device)
         noise.normal(batch.y.shape[1:], batch.y.dtype)  # the measurement's
-        states = sampler.states(restorer.process, restorer.denoiser, batch.y, noise)
-        yield from results(states, batch.y)
+        others = [
+            ImageNoise([image_seed(self.restorer.seed, f"{name}/sample{k}") for name in batch.names], batch.y.device)
+            for k in range(1, int(count))
+        ]
+        process, denoiser = self.restorer.process, self.restorer.denoiser
+        walks = [sampler.states(process, denoiser, batch.y, each) for each in (noise, *others)]
+        blends = (
+            [] if blend is None else [Blend(Stop(**blend["faithful"]), Stop(**blend["perceptual"]), blend["share"])]
+        )
+        yield from results(map(_mean, zip(*walks, strict=True)), batch.y, blends)

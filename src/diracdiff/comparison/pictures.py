@@ -1,5 +1,6 @@
 """Pictures of a comparison: restored images side by side, and the plane of distortion and perception."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,20 @@ def _most_different(methods: np.ndarray) -> tuple[int, int, int]:
 
 
 def draw_plane(
-    path: Path, points: dict[str, Row], curves: dict[str, list[Row]], distortion: Metric, perception: Metric
+    path: Path,
+    points: dict[str, Row],
+    curves: dict[str, list[Row]],
+    dials: Sequence[Row],
+    distortion: Metric,
+    perception: Metric,
 ) -> None:
-    """Draw distortion against perception: a point per row of the table but the measurement, and Dirac's curve.
+    """Draw distortion against perception: a point per row of the table but the measurement, and Dirac's curves.
 
     Args:
         path: of the PNG.
         points: {method: means}.
         curves: {name: means of x_hat, by falling t}.
+        dials: rows with "dial" and "value".
         distortion: metric of the horizontal axis.
         perception: metric of the vertical axis.
     """
@@ -75,6 +82,12 @@ def draw_plane(
     for (name, rows), style in zip(curves.items(), ("-", "--"), strict=False):
         x, y = ([row[metric.name] for row in rows] for metric in (distortion, perception))
         axis.plot(x, y, style, color=DISTORTION, label=name, marker=".")
+    for dial, marker in zip(dict.fromkeys(row["dial"] for row in dials), "sv^P", strict=False):
+        rows = [row for row in dials if row["dial"] == dial]
+        x, y = ([row[metric.name] for row in rows] for metric in (distortion, perception))
+        axis.plot(x, y, ":", marker=marker, markersize=4, color=MUTED, label=f"Dirac's {dial}")
+        for row, place in zip(rows, zip(x, y, strict=True), strict=True):
+            axis.annotate(f"{row['value']:g}", place, (3, 3), textcoords="offset points", fontsize=6, color=MUTED)
     places = {  # without the measurement: far away, and nobody's choice
         name: (row[distortion.name], row[perception.name]) for name, row in points.items() if name != "measurement"
     }

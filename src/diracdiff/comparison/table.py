@@ -54,7 +54,12 @@ class Table:
         self.images: dict[str, list[Row]] = {}
 
     def add(self, method: str, target: str | None, setting: dict[str, Any], stop: str, run: Run, seed: int) -> None:
-        """Append a row.
+        """Append a row, see `row`."""
+        self.rows.append(self.row(method, target, setting, stop, run, seed))
+        self.images[method] = run.of(stop)
+
+    def row(self, method: str, target: str | None, setting: dict[str, Any], stop: str, run: Run, seed: int) -> Row:
+        """A row in the terms of this table.
 
         Args:
             method: its name.
@@ -72,8 +77,7 @@ class Table:
         row |= {column: mean([image[column] for image in images]) for column in ("calls", "seconds")}
         row |= {"memory": run.memory}
         row["interval"] = {column: interval([image[column] for image in images], seed) for column in columns}
-        self.rows.append(row)
-        self.images[method] = images
+        return row
 
     def read(self, folder: Path) -> list[Row]:
         """The rows of another comparison.

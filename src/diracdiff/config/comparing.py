@@ -1,5 +1,6 @@
 """The methods of a comparison."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,9 +9,11 @@ from omegaconf import DictConfig
 from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
+from diracdiff.comparison.dials import Dials, check_dials
 from diracdiff.config.build import build, plain
 from diracdiff.config.restoring import refuse_flow
 from diracdiff.errors import UserError
+from diracdiff.evaluation import Metric
 from diracdiff.restorer import Restorer
 from diracdiff.storage import to_recipe
 
@@ -37,6 +40,17 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
         contenders.append(Method(name, make, search, [described["method"], *files], restorer.process, prior, cfg.seed))
     search = plain(cfg.dirac)["search"] or {}
     return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
+
+
+def build_dials(cfg: DictConfig, metrics: Sequence[Metric]) -> Dials:
+    """The dials of Dirac's that are turned, {name: values}.
+
+    Raises:
+        UserError: if there is no such dial, or it cannot be turned with these metrics.
+    """
+    dials: dict[str, Any] = plain(cfg.dirac)["dials"] or {}
+    check_dials(dials, metrics)
+    return dials
 
 
 def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | None:

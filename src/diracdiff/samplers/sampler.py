@@ -36,6 +36,11 @@ class ReverseSampler:
     A denoiser that is given the measurement gets it as it is, but for noise that its training expects, and the walk
     begins with as much noise as the process has at t = 1.
 
+    Two dials trade distortion for perception beside the stopping time. `noise_scale` scales the noise of the SDE's
+    steps at unchanged drift. With `renoise` t_0 the walk begins twice: the x_hat of its first call, the faithful image,
+    is made noisy anew, y_{t_0} = A_{t_0}(x_hat) + sigma_{t_0} z, and the other steps go on from there. A denoiser that
+    is given the measurement gets y_{t_0} of the walk that begins at it, see `StochasticDegradation.sample_after`.
+
     Args:
         steps: number of steps from `start` to t = 0; on a uniform grid the paper's dt is start / steps.
         step: how one step is made; Euler's by default.
@@ -46,6 +51,8 @@ class ReverseSampler:
         sigma: standard deviation of the measurement's noise in units of the [0, 1] range; None: the
             process's.
         grid: where the times lie, see `diracdiff.samplers.grid`.
+        noise_scale: factor of the noise of the SDE's steps, at least 0.
+        renoise: t_0 in (0, start), or None.
 
     Raises:
         ValueError: if an argument breaks its rule, or the parts do not fit together.
@@ -61,6 +68,8 @@ class ReverseSampler:
         start: float = 1.0,
         sigma: float | None = None,
         grid: Callable[[float], float] | None = None,
+        noise_scale: float = 1.0,
+        renoise: float | None = None,
     ):
         if not math.isfinite(steps) or int(steps) != steps or steps < 1:
             raise ValueError(f"steps must be an integer of at least 1, got {steps}")
@@ -70,6 +79,14 @@ class ReverseSampler:
             raise ValueError(f"start must lie in (0, 1], got {start}")
         if sigma is not None and not sigma >= 0:
             raise ValueError(f"sigma must not be negative, in units of the [0, 1] image range, got {sigma}")
+        if not 0 <= noise_scale < math.inf:
+            raise ValueError(f"noise_scale must be a number of at least 0, got {noise_scale}")
+        if renoise is not None and not 0 < renoise < start:
+            raise ValueError(f"renoise must be a time in (0, start={start:g}), or null, got {renoise}")
+        if renoise is not None and steps < 2:
+            raise ValueError(
+                "renoise needs at least 2 steps: the first call makes the image that the others begin with"
+            )
         self.steps = int(steps)
         self.step = step if step is not None else Euler()
         self.increment = increment if increment is not None else LookAhead()
@@ -78,6 +95,8 @@ class ReverseSampler:
         self.start = float(start)
         self.sigma = None if sigma is None else float(sigma)
         self.grid = grid if grid is not None else UniformGrid()
+        self.noise_scale = float(noise_scale)
+        self.renoise = None if renoise is None else float(renoise)
         self.step.check(self.increment, self.stochasticity)
         self.increment.check(min(t - s for t, s in pairwise(self.times())))
 
@@ -88,7 +107,9 @@ class ReverseSampler:
 
     def times(self, stop: float = 0.0) -> list[float]:
         """The times of the walk: from `start` down to the last one that is at least `stop`."""
-        grid = [self.start * self.grid(1 - k / self.steps) for k in range(self.steps)] + [0.0]
+        first, begin = ([], self.start) if self.renoise is None else ([self.start], self.renoise)
+        steps = self.steps - len(first)
+        grid = [*first, *(begin * self.grid(1 - k / steps) for k in range(steps)), 0.0]
         return [t for t in grid if t >= min(stop, self.start) - TOLERANCE]
 
     def states(
@@ -126,7 +147,8 @@ class ReverseSampler:
         measurement, y = self._first(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
         predict = beside(denoiser, measurement)
-        walk = Walk(process, predict, measurement, noise, self.increment, guidance, self.stochasticity, self.start)
+        parts = (self.increment, guidance, self.stochasticity, self.start, self.noise_scale)
+        walk = Walk(process, predict, measurement, noise, *parts)
         times = self.times(stop)
         for t, s in zip(times, [*times[1:], None], strict=True):
             if walk.latest is not None and (t == 0 or (s is None and output == "iterate")):
@@ -134,7 +156,9 @@ class ReverseSampler:
                 return
             prediction = walk.predict(y, t)
             yield State(t, y, prediction.x_hat, walk.nfe, fresh=True)
-            if s is not None:
+            if s is not None and self.renoise is not None and t == self.start:
+                y = walk.renoised(prediction.x_hat, s, takes_measurement(denoiser))
+            elif s is not None:
                 y = self.step(walk, y, prediction, t, s)
 
     def run(
@@ -152,7 +176,8 @@ class ReverseSampler:
 
     def adds_noise(self, process: StochasticDegradation) -> bool:
         """Whether two walks from the same measurement differ."""
-        return self.stochasticity > 0 or self.sigma is not None or process.measurement_sigma is not None
+        draws = self.stochasticity * self.noise_scale > 0 or self.renoise is not None
+        return draws or self.sigma is not None or process.measurement_sigma is not None
 
     def _first(
         self, process: StochasticDegradation, denoiser: Predictor | Conditional, measurement: Tensor, noise: ImageNoise

@@ -96,6 +96,7 @@ class Walk:
         guidance: measurement guidance, or None.
         stochasticity: eta in [0, 1].
         start: time of the measurement.
+        noise_scale: factor of the noise that steps add.
 
     Attributes:
         nfe: network calls per image so far.
@@ -113,10 +114,11 @@ class Walk:
         guidance: Guidance | None,
         stochasticity: float,
         start: float,
+        noise_scale: float = 1.0,
     ):
         self.process, self.denoiser, self.measurement, self.noise = process, denoiser, measurement, noise
         self.increment, self.guidance = increment, guidance
-        self.stochasticity, self.start = stochasticity, start
+        self.stochasticity, self.start, self.noise_scale = stochasticity, start, noise_scale
         self.nfe = 0
         self.latest: Prediction | None = None
         self.earlier: tuple[float, Tensor] | None = None
@@ -166,11 +168,19 @@ class Walk:
         return increment + weight * score
 
     def diffuse(self, y: Tensor, sigma: Tensor) -> Tensor:
-        """The iterate y with noise of standard deviation eta sigma; sigma broadcasts over y, (B, C, H, W)."""
+        """The iterate y with noise of deviation noise_scale eta sigma; sigma broadcasts over y, (B, C, H, W)."""
         if self.stochasticity == 0:
             return y
         z = self.noise.normal(y.shape[1:], y.dtype)
-        return y + self.stochasticity * sigma * z
+        return y + self.noise_scale * self.stochasticity * sigma * z
+
+    @torch.no_grad()
+    def renoised(self, x_hat: Tensor, t: float, beside_measurement: bool) -> Tensor:
+        """y_t of x_hat with fresh noise, (B, C, H, W); of the walk that begins at the measurement, if asked."""
+        z = self.noise.normal(x_hat.shape[1:], x_hat.dtype)
+        if beside_measurement:
+            return self.process.sample_after(x_hat, t, z, self.measurement)
+        return self.process.sample(x_hat, t, z)
 
     def removed(self, y: Tensor, t: float, s: float) -> Tensor:
         """sigma_t^2 - sigma_s^2, shaped to broadcast over y."""
