@@ -25,13 +25,14 @@ def run(module: str, *overrides: str) -> None:
 
 
 def evaluate(folder: Path, *overrides: str) -> dict[str, Any]:
-    """The summary of `diracdiff.evaluate` with these overrides in `folder`; it is run unless it is there."""
-    summary = folder / "evaluation.json"
-    if not summary.exists():
+    """The summary of `diracdiff.evaluate` with these overrides in `folder`; it is run unless it was, with the same."""
+    summary, asked = folder / "evaluation.json", folder / "overrides.json"
+    if not summary.exists() or not asked.exists() or json.loads(asked.read_text()) != list(overrides):
         command = [sys.executable, "-m", "diracdiff.evaluate", f"output={folder}", "overwrite=true", *overrides]
         print(" ".join(command[2:]), flush=True)
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit(2)
+        asked.write_text(json.dumps(overrides))
     return json.loads(summary.read_text())
 
 

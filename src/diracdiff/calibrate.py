@@ -8,12 +8,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command, keep_image_size
+from diracdiff.console import python, track
 
 
 def calibrate(cfg: DictConfig) -> None:
     """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
-    from rich.progress import track
-
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
     from diracdiff.config.training import build_data
@@ -36,7 +35,7 @@ def calibrate(cfg: DictConfig) -> None:
     walked, data = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target)), build_data(cfg)
     loaders, tallies = (data.val_dataloader(), data.test_dataloader()), (Tally(), Tally())
     for part, loader, tally in zip(("validation", "test"), loaders, tallies, strict=True):
-        for batch in track(loader, description=f"{part} images", transient=True):
+        for batch in track(loader, description=f"{part} images"):
             x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
             y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
             tally.add(Spread(restorer.samples(y, cfg.samples, cfg.target, names=names)), x)
@@ -51,7 +50,7 @@ def calibrate(cfg: DictConfig) -> None:
     print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trust="))]
     given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
-    print(f"  python -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
+    print(f"  {python()} -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
 main = command("calibrate")(calibrate)

@@ -5,12 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command, keep_image_size
+from diracdiff.console import bar
 
 
 def compare(cfg: DictConfig) -> None:
     """Freeze the measurements, tune every method on the validation split, run all on the test split, and report."""
     import torch
-    from rich.progress import Progress
 
     from diracdiff import comparison
     from diracdiff.config.build import pick_device
@@ -42,7 +42,7 @@ def compare(cfg: DictConfig) -> None:
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
     frozen = comparison.frozen_splits(folder, loaders, restorer.process, cfg.seed)
 
-    with Progress(transient=True) as progress:
+    with bar() as progress:
         show = comparison.shown(progress)
         runner = comparison.Runner(folder / "parts", restorer.process, metrics, cfg.batch_size, device, show)
         try:

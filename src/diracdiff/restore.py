@@ -5,12 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_booleans, check_number, command
+from diracdiff.console import track
 
 
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
     import torch
-    from rich.progress import track
 
     from diracdiff.config.build import made, pick_device
     from diracdiff.config.restoring import configure
@@ -32,7 +32,7 @@ def restore(cfg: DictConfig) -> None:
     interval = made("level", Interval.of, restorer.calibrations, walked, cfg.level) if cfg.samples > 1 else None
     extras = (["measurement"] if cfg.degrade else []) + (list(PICTURES) if interval else [])
     inputs = plan(Path(cfg.input), Path(cfg.output), extras, cfg.overwrite)
-    for batch in track(batches(inputs, cfg.batch_size), description="restoring", transient=True):
+    for batch in track(batches(inputs, cfg.batch_size), description="restoring"):
         names = [image.path.name for image in batch]
         y = from_pixels(torch.stack([load_image(image.path) for image in batch]).to(restorer.device))
         if cfg.degrade:

@@ -5,12 +5,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.console import track
 
 
 def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
-    from rich.progress import track
-
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
     from diracdiff.restorer import load
@@ -24,7 +23,7 @@ def sample(cfg: DictConfig) -> None:
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
     check_output(Path(cfg.output), targets.values(), cfg.overwrite)
     parts = [names[i : i + cfg.batch_size] for i in range(0, len(names), cfg.batch_size)]
-    for part in track(parts, description="generating", transient=True):
+    for part in track(parts, description="generating"):
         for name, image in zip(part, restorer.generate(part), strict=True):
             save_image(targets[name], image)
     print(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")

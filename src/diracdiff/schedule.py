@@ -9,13 +9,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.console import track
 from diracdiff.errors import UserError
 
 
 def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's walk, greedily; write them as a table, and draw it."""
-    from rich.progress import track
-
     from diracdiff.config.build import build, pick_device
     from diracdiff.config.restoring import build_straight
     from diracdiff.restorer import load
@@ -41,11 +40,11 @@ def schedule(cfg: DictConfig) -> None:
         restorer = load(cfg.checkpoint, device, cfg.trust)
         cfg.dataset.image_size, restorer.seed = restorer.image_size, cfg.seed
         parts = images_of(build(cfg.dataset), cfg.images, cfg.seed).to(device).split(cfg.batch_size)
-        walked = track(parts, description="walking", transient=True)
+        walked = track(parts, description="walking")
         candidates = times(restorer, walked, dissimilarity, **options)
     start = time.perf_counter()
     placed = greedy(candidates.distance, cfg.candidates, cfg.budget)
-    steps = track(placed, total=cfg.budget + 1, description=f"placing {candidates.name}", transient=True)
+    steps = track(placed, total=cfg.budget + 1, description=f"placing {candidates.name}")
     first, *_, last = steps
     report(output, candidates, first, last, cfg.budget, time.perf_counter() - start)
 

@@ -1,10 +1,10 @@
 """What a training leaves when it ends: a summary, pictures, and the command to type next."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from diracdiff.console import python
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
 from diracdiff.evaluation.summary import summary_of, write_summary
@@ -26,28 +26,25 @@ def report(restorer: Restorer, tested: Evaluation, run_dir: Path) -> None:
 
 def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     """Print what to do with the checkpoint."""
-    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+    command = f"{python()} -m diracdiff"
     target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     folder = os.path.relpath(run_dir)
     print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     if restorer.name == "pmrf":
         print("compare it, beside the regression network that it was trained from, with a restorer:")
         print(
-            f"  {python} -m diracdiff.compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
+            f"  {command}.compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
             '"baseline=[regression,pmrf]"'
         )
         return
     if restorer.name in ("denoise", "prior"):
         print("see what it has learned:")
-        print(f"  {python} -m diracdiff.sample checkpoint={folder}/best.ckpt output=samples")
+        print(f"  {command}.sample checkpoint={folder}/best.ckpt output=samples")
     if restorer.name == "denoise":
         return
     if restorer.name == "prior":
         print("restore with methods that need a prior:")
-        print(f"  {python} -m diracdiff.compare checkpoint=RESTORER prior={folder}/best.ckpt")
+        print(f"  {command}.compare checkpoint=RESTORER prior={folder}/best.ckpt")
         return
     print("restore degraded images with:")
-    print(
-        f"  {python} -m diracdiff.restore checkpoint={folder}/best.ckpt "
-        f"input=FILE_OR_FOLDER output=restored target={target}"
-    )
+    print(f"  {command}.restore checkpoint={folder}/best.ckpt input=FILE_OR_FOLDER output=restored target={target}")

@@ -1,0 +1,30 @@
+"""What commands show besides their results: progress on a terminal, and commands to type next."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+T = TypeVar("T")
+
+
+def python() -> str:
+    """This interpreter as one types it: from the working folder if it lies there, a virtual environment's say."""
+    return os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+
+
+def bar() -> "Progress":
+    """A progress bar that leaves nothing behind, and is none where there is no terminal."""
+    from rich.progress import Progress
+
+    return Progress(transient=True, disable=not sys.stdout.isatty())
+
+
+def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
+    """The items, with such a bar."""
+    with bar() as progress:
+        yield from progress.track(items, total, description=description)
