@@ -73,6 +73,9 @@ def rows(path):
         (["sampler/step=heun", "sampler.stochasticity=0"], 8),
         (["sampler.start=0.5", "sampler.sigma=0.01", "sampler.steps=2"], 2),
         (["sampler=euler", "sampler.steps=5"], 5),
+        (["sampler=fast"], 12),
+        (["sampler.noise_scale=0.5", "sampler.stochasticity=1"], 4),
+        (["sampler.renoise=0.5"], 4),
     ],
 )
 def test_every_part_of_the_sampler_can_be_chosen_when_evaluating(evaluated, overrides, calls):
@@ -87,6 +90,8 @@ def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
         (["sampler/increment=small_look_ahead", "sampler.increment.delta=0.3"], ["smallest step, 0.25, got 0.3"]),
         (["sampler/step=heun", "sampler.stochasticity=1"], ["sampler: Heun's steps .* use stochasticity=0"]),
         (["sampler.start=2"], [r"sampler: start must lie in \(0, 1\], got 2"]),
+        (["sampler.noise_scale=-1"], ["sampler: noise_scale must be a number of at least 0, got -1"]),
+        (["sampler.renoise=2"], [r"sampler: renoise must be a time in \(0, start=1\), or null, got 2"]),
         (["sampler.sigma=0.2"], ["sigma=0.2 is more noise than this model knows"]),
         (["take=median"], ["take must be one of .*, got 'median'"]),
         (["sampler/grid=adaptive", "sampler.grid.path=absent.csv"], ["no table of times absent.csv"]),

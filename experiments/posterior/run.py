@@ -27,6 +27,7 @@ SAMPLERS = {
     "euler": ["sampler/step=euler"],
     "exponential": ["sampler/step=exponential"],
     "multistep": ["sampler/step=multistep"],
+    "fast": ["sampler=fast"],
     "sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
 }
 CALLS = (4, 8, 12, 20, 50, 100)
