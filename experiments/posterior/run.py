@@ -15,11 +15,14 @@ FOLDER = RUNS / "posterior"
 TASKS = ("inpaint", "deblur")
 VARIANTS = {
     "posterior": ["method=posterior"],
-    "uniform": ["method=posterior", "task.share_at_end=0"],
-    "preconditioned": ["method=preconditioned"],
+    "uniform times": ["method=posterior", "task.share_at_end=0"],
+    "not given the measurement": ["method=posterior", "walk=paper"],
+    "not preconditioned": ["method=paper", "walk=posterior", "task.share_at_end=0.9"],
+    "more noise": ["method=posterior", "schedule.noise.sigma_max=0.2", "walk.measurement_sigma=0.05"],
     "paper": ["method=paper"],
 }
-"""Ours; the first stands in the table with the methods of others."""
+"""Ours; the first stands in the table with the methods of others, and has a second seed as they have."""
+SECOND = "seed 1"
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
 SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]
@@ -30,23 +33,30 @@ SAMPLERS = {
     "fast": ["sampler=fast"],
     "sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
 }
-CALLS = (4, 8, 12, 20, 50, 100)
+CALLS = (6, 8, 12, 20, 100)
+STOPS = {"dirac_do": "DO", "dirac_po": "PO"}
 COLUMNS = ("calls", "psnr", "ssim", "lpips_squeeze", "swd", "fid_squeezenet", "consistency")
 
 
 def trainings(task: str) -> dict[str, list[str]]:
     """{name: overrides} of one task's networks, in an order in which each finds what it needs."""
-    regression = f"regression_{task}"
-    return {
-        **{f"{name}_{task}": [f"task={task}", *overrides] for name, overrides in VARIANTS.items()},
-        regression: ["experiment=regression", f"task={task}"],
-        f"pmrf_{task}": ["task=pmrf", f"regression={checkpoint(regression)}"],
-    }
+    first = {f"{name} {task}": [f"task={task}", *overrides] for name, overrides in VARIANTS.items()}
+    second = {f"posterior {task} {SECOND}": [*first[f"posterior {task}"], "seed=1"]}
+    for end, seed in (("", []), (f" {SECOND}", ["seed=1"])):
+        regression = f"regression {task}{end}"
+        second[regression] = ["experiment=regression", f"task={task}", *seed]
+        second[f"pmrf {task}{end}"] = ["task=pmrf", f"regression={checkpoint(regression)}", *seed]
+    return first | second
+
+
+def place(name: str) -> Path:
+    """The folder of a network."""
+    return FOLDER / name.replace(" ", "_")
 
 
 def checkpoint(name: str) -> Path:
     """Where a training leaves its network."""
-    return FOLDER / name / "best.ckpt"
+    return place(name) / "best.ckpt"
 
 
 def train(arguments: list[str]) -> None:
@@ -54,34 +64,38 @@ def train(arguments: list[str]) -> None:
     wanted = {"prior": ["task=prior"]} | {name: o for task in TASKS for name, o in trainings(task).items()}
     for name, overrides in wanted.items():
         if not checkpoint(name).exists():
-            run("train", *LIMITS, *arguments, *overrides, f"hydra.run.dir={FOLDER / name}")
+            run("train", *LIMITS, *arguments, *overrides, f"hydra.run.dir={place(name)}")
 
 
 def exact(name: str, arguments: list[str]) -> Path:
     """A checkpoint with exponential steps and the stops that they have on validation images."""
-    tuned = FOLDER / name / "exponential.ckpt"
+    tuned = place(name) / "exponential.ckpt"
     if not tuned.exists():
-        stops = ["split=val", "sampler/step=exponential", "loader.val_images=64", f"output={FOLDER / name / 'tuned'}"]
+        stops = ["split=val", "sampler/step=exponential", "loader.val_images=64", f"output={place(name) / 'tuned'}"]
         run("evaluate", *arguments, f"checkpoint={checkpoint(name)}", *stops, f"tuned={tuned}", "overwrite=true")
     return tuned
 
 
 def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
-    """The rows of one task's table: ours, its ablations, and other methods."""
-    common = [*data, "tune_for=[psnr,lpips]", "tune_images=32", "test_images=200", "fid=squeezenet"]
-    folders: list[Path] = []
+    """The rows of one task's table: ours, its ablations, other methods, and the second seed."""
     first, *ablations = VARIANTS
-    for variant in (*ablations, first):
-        name = f"{variant}_{task}"
-        folders.append(FOLDER / f"table_{name}")
-        mine = [f"checkpoint={exact(name, data)}", f"output={folders[-1]}"]
-        if variant == first:
-            others = {"prior": "prior", "regression": f"regression_{task}", "flow": f"pmrf_{task}"}
-            mine += [f"{key}={checkpoint(value)}" for key, value in others.items()]
-            mine += [f"baseline=[{BASELINES}]", *SHORTER, f"include=[{','.join(map(str, folders[:-1]))}]"]
-        run("compare", *common, *mine, *([] if variant == first else ["baseline=[measurement]"]))
-    rows = json.loads((folders[-1] / "comparison.json").read_text())["rows"]
+    tables = [_table(f"{name} {task}", data, "measurement") for name in ablations]
+    end = f"{task} {SECOND}"
+    others = [f"regression={checkpoint(f'regression {end}')}", f"flow={checkpoint(f'pmrf {end}')}"]
+    tables.append(_table(f"{first} {end}", data, "measurement,regression,pmrf", *others))
+    others = [f"prior={checkpoint('prior')}", f"regression={checkpoint(f'regression {task}')}"]
+    others += [f"flow={checkpoint(f'pmrf {task}')}", *SHORTER, f"include=[{','.join(map(str, tables))}]"]
+    rows = json.loads((_table(f"{first} {task}", data, BASELINES, *others) / "comparison.json").read_text())["rows"]
     return [row for row in rows if not row["method"].startswith("measurement (")]
+
+
+def _table(name: str, data: list[str], baselines: str, *more: str) -> Path:
+    """Compare a network of ours with other methods: the folder."""
+    folder = FOLDER / f"table_{name.replace(' ', '_')}"
+    common = [*data, "tune_for=[psnr,lpips]", "tune_images=32", "test_images=200", "fid=squeezenet"]
+    mine = [f"checkpoint={exact(name, data)}", f"baseline=[{baselines}]", f"output={folder}"]
+    run("compare", *common, *mine, *more)
+    return folder
 
 
 def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
@@ -93,7 +107,7 @@ def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
             asked = [*data, *overrides, f"sampler.steps={steps}", "overwrite=true", "loader.val_images=64"]
             summary = folder / "test" / "evaluation.json"
             if not summary.exists():
-                given, tuned = f"checkpoint={checkpoint(f'posterior_{task}')}", folder / "tuned.ckpt"
+                given, tuned = f"checkpoint={checkpoint(f'posterior {task}')}", folder / "tuned.ckpt"
                 run("evaluate", *asked, given, "split=val", f"tuned={tuned}", f"output={folder / 'val'}")
                 more = ["loader.test_images=200", f"output={folder / 'test'}"]
                 run("evaluate", *asked, f"checkpoint={tuned}", *more)
@@ -106,9 +120,18 @@ def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def named(method: str, task: str) -> str:
+    """The name of a row of a comparison, of which others are included."""
+    own, _, table = method.partition(" (table_")
+    origin = table.removesuffix(")").replace("_", " ").replace(f" {task}", "") or next(iter(VARIANTS))
+    if own in STOPS:
+        return f"{origin}, {STOPS[own]}"
+    return f"{own}, {SECOND}" if table else own
+
+
 def cells(task: str, row: dict[str, Any]) -> dict[str, Any]:
     """A row of results.csv: the figures and their intervals."""
-    found = {"task": task, "method": row["method"]} | {key: row.get(key) for key in COLUMNS}
+    found = {"task": task, "method": named(row["method"], task)} | {key: row.get(key) for key in COLUMNS}
     for key, bounds in (row.get("interval") or {}).items():
         found |= {f"{key}_low": bounds[0], f"{key}_high": bounds[1]}
     return found
