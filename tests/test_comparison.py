@@ -385,7 +385,11 @@ def test_names_in_the_plane_do_not_cover_one_another(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(pictures, "save_figure", lambda figure, path: figures.append(figure))
     close = {f"method {i} (psnr)": {"psnr": 30 + 0.01 * (i % 2), "lpips": 0.1 + 0.001 * i} for i in range(5)}
-    far = {"measurement": {"psnr": 10, "lpips": 0.9}, "dirac_do": {"psnr": 20, "lpips": 0.3}}
+    far = {
+        "measurement": {"psnr": 10, "lpips": 0.9},
+        "measurement (other)": {"psnr": 9, "lpips": 0.9},
+        "dirac_do": {"psnr": 20, "lpips": 0.3},
+    }
     far["regression"] = {"psnr": 40, "lpips": 0.02}
     metrics = PSNR(), Missing(LPIPS, "lpips")
     dial = [{"dial": "blend", "value": 0.5, "psnr": 21.5, "lpips": 0.19}]

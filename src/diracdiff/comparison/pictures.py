@@ -89,7 +89,9 @@ def draw_plane(
         for row, place in zip(rows, zip(x, y, strict=True), strict=True):
             axis.annotate(f"{row['value']:g}", place, (3, 3), textcoords="offset points", fontsize=6, color=MUTED)
     places = {  # without the measurement: far away, and nobody's choice
-        name: (row[distortion.name], row[perception.name]) for name, row in points.items() if name != "measurement"
+        name: (row[distortion.name], row[perception.name])
+        for name, row in points.items()
+        if not name.startswith("measurement")
     }
     for name, place in places.items():
         dirac = name.startswith("dirac")
