@@ -17,10 +17,13 @@ from matplotlib.text import Text
 
 from diracdiff.comparison import pictures
 from diracdiff.comparison.checks import files_in
+from diracdiff.comparison.contenders import Dirac
+from diracdiff.comparison.measurements import Batch
 from diracdiff.comparison.table import Table, check_alike
 from diracdiff.comparison.tuning import best, grid
 from diracdiff.errors import UserError
 from diracdiff.evaluation import LPIPS, PSNR, Missing
+from diracdiff.restorer import load
 
 FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
 
@@ -170,12 +173,24 @@ def test_dials_have_their_points_on_the_plane(torch_home, arguments, networks, f
     assert float(same["psnr"]) == pytest.approx(float(rows["noise_scale", 0.5]["psnr"]), abs=1e-4)
 
 
+def test_the_mean_of_samples_takes_the_calls_of_all(networks):
+    restorer, x = load(networks["checkpoint"]), torch.rand(2, 3, 32, 32)
+    batch = Batch(x, restorer.measure(x).y, ["a", "b"], [1, 2])
+    dirac = Dirac("dirac", restorer, {}, None)
+    one, three = (list(dirac.results(batch, {"steps": 4, "stochasticity": 1.0, "samples": n})) for n in (1, 3))
+    assert [r.stop for r in three] == [r.stop for r in one] and [r.nfe for r in three] == [3 * r.nfe for r in one]
+    assert torch.allclose(three[0].images, one[0].images, atol=1e-6) and not torch.equal(
+        three[-1].images, one[-1].images
+    )
+
+
 @pytest.mark.parametrize(
     ("dials", "rule"),
     [
         ("{sharpen: [1]}", "dirac.dials knows blend, noise_scale, renoise, samples, got 'sharpen'"),
         ("{blend: 0.5}", r"dirac.dials.blend must be a list of values, \[0.25,0.5\] say, got 0.5"),
         ("{blend: [2]}", "dirac.dials.blend must be numbers from 0 to 1, got 2"),
+        ("{blend: [null]}", "dirac.dials.blend must be numbers from 0 to 1, got None"),
         ("{samples: [1.5]}", "dirac.dials.samples must be integers from 1 to 1000, got 1.5"),
         ("{renoise: [one]}", "dirac.dials.renoise must be numbers from 0.001 to 0.999, got one"),
         ("{blend: [0.5]}", "dirac.dials needs PSNR and LPIPS, .*: leave dials out, dirac.dials=null"),

@@ -97,7 +97,7 @@ class StochasticDegradation:
     def sample_after(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement: Tensor) -> Tensor:
         """y_t of the walk that begins at a measurement y_1 of x: (B, C, H, W), with the law of `sample_beside`.
 
-        y_t = A_t(x) + share (y_1 - A_1(x)) + free z, see `beyond_measurement`.
+        y_t = A_t(x) + share (y_1 - A_1(x)) + sqrt(variance) z, see `beyond_measurement`.
 
         Args:
             x: clean images in [0, 1], (B, C, H, W).

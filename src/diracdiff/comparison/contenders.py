@@ -87,11 +87,11 @@ class Method(Contender):
 
 
 def _mean(states: Sequence[State]) -> State:
-    """The mean of the states of several walks at one time."""
+    """The mean of the states of several walks at one time; network calls are those of one."""
     if len(states) == 1:
         return states[0]
     y, x_hat = (torch.stack([getattr(state, name) for state in states]).mean(0) for name in ("y", "x_hat"))
-    return replace(states[0], y=y, x_hat=x_hat, nfe=sum(state.nfe for state in states))
+    return replace(states[0], y=y, x_hat=x_hat)
 
 
 class Dirac(Contender):
@@ -110,17 +110,18 @@ class Dirac(Contender):
 
     def results(self, batch: Batch, setting: Setting) -> Iterator[Result]:
         setting = dict(setting)
-        count, blend = setting.pop("samples", 1), setting.pop("blend", None)
+        count, blend = int(setting.pop("samples", 1)), setting.pop("blend", None)
         sampler = self.restorer.sampler.replace(start=1.0, sigma=None, **setting)
         noise = ImageNoise(batch.seeds, batch.y.device)
         noise.normal(batch.y.shape[1:], batch.y.dtype)  # the measurement's
         others = [
             ImageNoise([image_seed(self.restorer.seed, f"{name}/sample{k}") for name in batch.names], batch.y.device)
-            for k in range(1, int(count))
+            for k in range(1, count)
         ]
         process, denoiser = self.restorer.process, self.restorer.denoiser
         walks = [sampler.states(process, denoiser, batch.y, each) for each in (noise, *others)]
         blends = (
             [] if blend is None else [Blend(Stop(**blend["faithful"]), Stop(**blend["perceptual"]), blend["share"])]
         )
-        yield from results(map(_mean, zip(*walks, strict=True)), batch.y, blends)
+        for result in results(map(_mean, zip(*walks, strict=True)), batch.y, blends):
+            yield replace(result, nfe=count * result.nfe)

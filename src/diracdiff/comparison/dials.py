@@ -36,7 +36,8 @@ def check_dials(dials: Mapping[str, Any], metrics: Sequence[Metric]) -> None:
         within = {"blend": (0, 1), "noise_scale": (0, 100), "renoise": (0.001, 0.999), "samples": (1, 1000)}[name]
         for value in values:
             if (
-                isinstance(value, str | bool)
+                not isinstance(value, int | float)
+                or isinstance(value, bool)
                 or not within[0] <= value <= within[1]
                 or (name == "samples" and int(value) != value)
             ):
