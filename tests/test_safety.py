@@ -12,8 +12,8 @@ from conftest import SMALL, clean_environment, refused
 from diracdiff.restorer import load
 from diracdiff.run_folder import WRITTEN, fresh
 from diracdiff.storage.files import check_output, read_rows
-from diracdiff.training import callbacks
-from diracdiff.training.callbacks import point_latest
+from diracdiff.training import saving
+from diracdiff.training.saving import point_latest
 
 TYPO = ["task=inpaint", "dataset=folder", "dataset.root=nowhere"]
 SHORT = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null"]
@@ -172,7 +172,7 @@ def test_of_two_trainings_into_one_folder_one_is_refused(tmp_path, folder):
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, capsys, kind):
-    callbacks._warn_once.cache_clear()
+    saving._warn_once.cache_clear()
     (tmp_path / "runs" / "one").mkdir(parents=True)
     latest = tmp_path / "runs" / "latest"
     if kind == "folder":

@@ -33,7 +33,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
         def job(cfg: DictConfig) -> None:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 os.environ[SWEEP_DIR] = HydraConfig.get().sweep.dir
-            folder = RunFolder(cfg.run_dir) if "run_dir" in cfg and is_first_process() else None
+            folder = RunFolder(cfg.run_dir, cfg.checkpoint) if "run_dir" in cfg and is_first_process() else None
             try:
                 if folder is not None:
                     folder.claim()

@@ -1,12 +1,13 @@
 """The folder of a training: one training has it, and one that fails removes nothing but what it has made."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -153,12 +154,17 @@ class RunFolder:
 
     Args:
         folder: where the training writes.
+        checkpoint: that it goes on from: "auto", a path, or None. One that lies in the folder lets it go on there.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, checkpoint: str | None = None):
         self.folder = Path(folder)
+        self._auto = checkpoint == "auto"
+        path = Path(checkpoint or "")
+        self._goes_on = path.is_file() and path.resolve().parent == self.folder.resolve()
         self._claimed = False
         self._made: list[Path] = []
+        self._lock: IO[str] | None = None
 
     def claim(self) -> None:
         """Take the folder for this training alone, and note what was asked for.
@@ -170,19 +176,28 @@ class RunFolder:
         self._made = list(takewhile(lambda path: not os.path.lexists(path), (beneath, *beneath.parents)))
         if _start is not None:
             self._made += _start.made(Path(HydraConfig.get().runtime.output_dir))
-        written = [self.folder / name for name in WRITTEN]
-        for path in [*written, *self.folder.glob("*.ckpt")]:
+        record = self.folder / OVERRIDES
+        goes_on = (self._goes_on or self._auto) and record.is_file()
+        written = [] if goes_on else [self.folder / name for name in WRITTEN] + [*self.folder.glob("*.ckpt")]
+        for path in written:
             if os.path.lexists(path):
                 raise self._taken(path)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(self.folder / OVERRIDES, "x") as file:  # of two that come at once, one gets past this
-                file.write(OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+            self._lock = record.open("a" if goes_on else "x")  # of two that come at once, one gets past this
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._lock.tell() == 0:
+                self._lock.write(OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+                self._lock.flush()
         except FileExistsError as error:
             raise self._taken(Path(error.filename)) from error
+        except BlockingIOError as error:
+            raise UserError(f"a training is at work in {os.path.relpath(self.folder)}: wait until it ends") from error
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written ({error.strerror}): give another folder") from error
         self._claimed = True
+        if self._auto and not any(self.folder.glob("*.ckpt")):  # ended before it saved: it begins anew
+            self._remove_files(but=OVERRIDES)
 
     def _taken(self, path: Path) -> UserError:
         return UserError(
@@ -193,8 +208,13 @@ class RunFolder:
     def discard(self) -> None:
         """Remove the files of this training and the folders made for it, unless it has saved a checkpoint."""
         if self._claimed and not any(self.folder.glob("*.ckpt")):
-            events = self.folder.glob(f"tensorboard/events.out.tfevents.*.{os.getpid()}.*")
-            for path in [*(self.folder / name for name in WRITTEN), *events]:
+            self._remove_files()
+            for path in self.folder.glob(f"tensorboard/events.out.tfevents.*.{os.getpid()}.*"):
                 path.unlink(missing_ok=True)
         _remove_empty(self._made)
         withdraw()
+
+    def _remove_files(self, but: str = "") -> None:
+        for name in WRITTEN:
+            if name != but:
+                (self.folder / name).unlink(missing_ok=True)

@@ -16,10 +16,10 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.config.restoring import build_restorer
     from diracdiff.config.training import build_data, build_module, build_trainer, record
     from diracdiff.restorer import load
-    from diracdiff.storage import Checkpoint, foreign_modules, to_recipe
-    from diracdiff.training.callbacks import Interrupted
+    from diracdiff.storage import foreign_modules, to_recipe
     from diracdiff.training.report import report
-    from diracdiff.training.resume import check_same
+    from diracdiff.training.resume import check_same, find, keep_logs
+    from diracdiff.training.stopping import Interrupted, ended
 
     check_booleans(cfg, "model.residual", "walk.given_measurement", *BOOLEANS_OF_TRAINER)
     check_number("task.share_at_end", cfg.task.share_at_end, 0.0, 1.0, float)
@@ -29,12 +29,14 @@ def train(cfg: DictConfig) -> None:
     data, run_dir = build_data(cfg), Path(cfg.run_dir)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
     module = build_module(cfg, restorer)
-    if cfg.checkpoint:
-        check_same(restorer, Checkpoint.read(cfg.checkpoint), cfg.checkpoint)
+    found = find(cfg.checkpoint, run_dir)
     try:
         trainer = build_trainer(cfg)
+        if found is not None:
+            check_same(module, data, trainer, found[1], str(found[0]))
+            keep_logs(trainer, run_dir, found[0], found[1])
         record(cfg, trainer)
-        trainer.fit(module, data, ckpt_path=cfg.checkpoint, weights_only=True)
+        trainer.fit(module, data, ckpt_path=found and found[0], weights_only=True)
         if not (run_dir / "best.ckpt").exists():
             raise UserError(
                 f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
@@ -46,8 +48,7 @@ def train(cfg: DictConfig) -> None:
         if trainer.is_global_zero:
             report(best, tested.evaluation, run_dir)
     except Interrupted as stop:
-        print(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
-        raise SystemExit(128 + stop.signum) from None
+        raise SystemExit(ended(stop, cfg.checkpoint, trainer.is_global_zero)) from None
     finally:
         if "wandb" in sys.modules:
             sys.modules["wandb"].finish()

@@ -14,8 +14,7 @@ from diracdiff.errors import UserError
 from diracdiff.measurement import measure
 from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage import read_weights
-from diracdiff.storage.files import replacing
+from diracdiff.storage.weights import read_weights, write_weights
 
 
 class Batch(NamedTuple):
@@ -77,8 +76,7 @@ class Measurements:
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
-        with replacing(path) as file:
-            torch.save(vars(self), file)
+        write_weights(path, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "Measurements":

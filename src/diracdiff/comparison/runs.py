@@ -19,8 +19,7 @@ from diracdiff.evaluation.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.evaluation.records import means, rows_of
 from diracdiff.pixels import to_pixels
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage import read_weights
-from diracdiff.storage.files import replacing
+from diracdiff.storage.weights import read_weights, write_weights
 
 MIB = 2**20
 
@@ -107,8 +106,7 @@ class Runner:
             part = read_weights(path, "a part that diracdiff.compare wrote") if path.exists() else None
             if part is None or not all(row["stop"] in part["images"] for row in part["rows"] if keep(row["stop"])):
                 part = self._part(contender, setting, batch, keep)
-                with replacing(path) as file:
-                    torch.save(part, file)
+                write_weights(path, part)
             parts.append(part)
         if self.progress is not None:
             self.progress(description, len(batches), len(batches))

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from diracdiff.errors import UserError
-from diracdiff.storage.files import replacing
 from diracdiff.storage.recipe import TARGET, renamed
-from diracdiff.storage.weights import read_weights
+from diracdiff.storage.weights import read_weights, write_weights
 
 KIND = "diracdiff.restorer"
 """The key beside Lightning's, under which version, recipe, stopping times and curve lie."""
@@ -60,16 +58,24 @@ class Checkpoint:
         """Read a file, of this version or an older one, without running any code that it holds.
 
         Raises:
-            UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind, or is of a
-                newer version.
+            Damaged: if it is not as it was written.
+            UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or of a
+                newer version, or its weights are not finite.
         """
         content = read_weights(path, "one that diracdiff wrote")
         if not isinstance(content, dict) or KIND not in content:
             raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
         try:
-            return cls.of(content, str(path))
+            checkpoint = cls.of(content, str(path))
+            wrong = [name for name, weight in checkpoint.weights.items() if not weight.isfinite().all()]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"checkpoint={path} is damaged: {error!r} is missing or of another kind") from error
+        if wrong:
+            raise UserError(
+                f"checkpoint={path} holds weights that are not finite ({wrong[0]}): the training that wrote it "
+                "diverged; give an earlier one"
+            )
+        return checkpoint
 
     @classmethod
     def of(cls, content: Mapping[str, Any], name: str = "this") -> Self:
@@ -120,8 +126,7 @@ class Checkpoint:
     def write(self, path: str | Path) -> None:
         """Write a file, whole or not at all."""
         state = {f"{DENOISER}{key}": value for key, value in self.weights.items()}
-        with replacing(path) as file:
-            torch.save({**self.rest, "state_dict": state, KIND: self.header()}, file)
+        write_weights(path, {**self.rest, "state_dict": state, KIND: self.header()})
 
     @property
     def resumable(self) -> bool:

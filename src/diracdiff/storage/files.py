@@ -1,12 +1,13 @@
 """Files written whole or not at all, and the checks before anything is written."""
 
 import csv
+import errno
 import io
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,18 +58,48 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write into, which takes the place of `path` when all of it is written."""
+    """A file to write into, which takes the place of `path` when all of it is written and on the disk.
+
+    A process that is killed leaves the old file as it was, and at most a file that begins with a dot.
+
+    Raises:
+        UserError: if it cannot be written, as on a full disk; `path` stays what it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        sync_folder(path.parent)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise not_written(path, error) from error
         raise
+
+
+def not_written(path: Path, error: OSError) -> UserError:
+    """What to say where a file cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
+    return UserError(f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder be on the disk, where its file system can do that."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: str | Path, content: Any) -> None:

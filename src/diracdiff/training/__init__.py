@@ -7,13 +7,13 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Checkpoints": "callbacks",
+    "Checkpoints": "saving",
     "EMA": "ema",
     "ImageDataModule": "datamodule",
-    "Interrupted": "callbacks",
+    "Interrupted": "stopping",
     "Optimization": "optimization",
     "RestorerModule": "module",
-    "StopOnSignal": "callbacks",
+    "StopOnSignal": "stopping",
     "TradeoffLog": "callbacks",
     "csv_logger": "loggers",
     "tensorboard_logger": "loggers",

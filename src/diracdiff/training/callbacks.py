@@ -1,21 +1,14 @@
-"""What is logged and drawn while training, and how it stops when asked to."""
+"""What is logged and drawn while training."""
 
-import os
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
-from diracdiff.errors import warn
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import TRADEOFF_CSV, gallery_grid
-from diracdiff.signals import on_signals
 from diracdiff.storage.files import append_rows
 from diracdiff.training.module import RestorerModule
 
@@ -64,122 +57,3 @@ class TradeoffLog(Callback):
         picture = gallery_grid(evaluation.gallery).permute(1, 2, 0).numpy()
         logged["val/walk"] = wandb.Image(picture, caption=caption)
         run.log(logged)
-
-
-class Interrupted(Exception):
-    """Training was asked to stop by a signal.
-
-    Attributes:
-        signum: the signal.
-        checkpoint: where the state was saved.
-    """
-
-    def __init__(self, signum: int, checkpoint: Path):
-        super().__init__(signum, checkpoint)
-        self.signum, self.checkpoint = signum, checkpoint
-
-
-@cache
-def _warn_once(message: str) -> None:
-    warn(message)
-
-
-def point_latest(run_dir: Path) -> None:
-    """Let `runs/latest` lead to the newest run, unless something else than a link has that name."""
-    runs = next((parent for parent in run_dir.resolve().parents if parent.name == "runs"), None)
-    if runs is None:
-        return
-    if os.path.lexists(runs / "latest") and not (runs / "latest").is_symlink():
-        _warn_once(f"{runs / 'latest'} is not a link and is left as it is: the newest run is {run_dir}")
-        return
-    link = runs / f".latest.{os.getpid()}"
-    link.symlink_to(os.path.relpath(run_dir, runs))
-    os.replace(link, runs / "latest")
-
-
-class StopOnSignal(Callback):
-    """On SIGINT or SIGTERM, finishes the step, saves `last.ckpt` and stops. A second signal stops at once.
-
-    Args:
-        run_dir: the run's folder.
-    """
-
-    def __init__(self, run_dir: str | Path):
-        self.checkpoint = Path(run_dir) / "last.ckpt"
-        self._received = 0
-        self._put_back: Callable[[], None] | None = None
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen."""
-        self._received = 0
-        self._put_back = on_signals(self._handle)
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._received:
-            raise KeyboardInterrupt
-        self._received = signum
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Save and stop if there was a signal.
-
-        Raises:
-            Interrupted: then.
-        """
-        signum = self._received
-        if trainer.world_size > 1:
-            received = torch.tensor(signum, device=pl_module.device)
-            signum = int(trainer.strategy.reduce(received, reduce_op="max"))
-        if signum:
-            trainer.save_checkpoint(self.checkpoint)
-            if trainer.is_global_zero:
-                point_latest(self.checkpoint.parent)
-            raise Interrupted(signum, self.checkpoint)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen no longer."""
-        self._stop_listening()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Listen no longer."""
-        self._stop_listening()
-
-    def _stop_listening(self) -> None:
-        if self._put_back is not None:
-            self._put_back()
-        self._put_back = None
-
-
-class Checkpoints(ModelCheckpoint):
-    """`best.ckpt`, by the PSNR peak of validation, and `last.ckpt`, after every validation and at the end.
-
-    Args:
-        run_dir: the run's folder.
-    """
-
-    def __init__(self, run_dir: str | Path):
-        super().__init__(
-            run_dir,
-            filename="best",
-            monitor="val/psnr",
-            mode="max",
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
-        self.last = Path(run_dir) / "last.ckpt"
-        self._last_step = -1
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the best and the last."""
-        super().on_validation_end(trainer, pl_module)
-        self._save_last(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the last."""
-        self._save_last(trainer)
-
-    def _save_last(self, trainer: pl.Trainer) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and trainer.global_step > self._last_step:
-            trainer.save_checkpoint(self.last)
-            if trainer.is_global_zero:
-                point_latest(self.last.parent)
-            self._last_step = trainer.global_step

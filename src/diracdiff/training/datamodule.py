@@ -140,8 +140,13 @@ def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:
     Lightning 2.6 asks for the loader after restoring its counters and before acting on them. It would lose batches
     or whole epochs in four cases, which are repaired here: a checkpoint from amid a batch, from the end of an epoch's
     last batch, from the end of an epoch under max_steps, and from an epoch that max_steps or early stopping cut short.
+    In a fifth, from before or amid a validation, it would lose the validation.
     """
     epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
+    validation = loop.epoch_loop.val_loop.batch_progress
+    if validation.total.completed < max(validation.total.ready, 1):  # as Lightning knows one that is to be finished
+        validation.reset()
+        validation.total.ready = validation.total.started = 1
     done = batches.current.processed
     batches.is_last_batch = done >= batches_per_epoch
     for tracker in (batches.total, batches.current):  # a batch broken off is repeated

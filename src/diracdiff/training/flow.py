@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+import pytorch_lightning as pl
+
 from diracdiff.baselines.pmrf import REGRESSION, PosteriorMeanFlow
 from diracdiff.evaluation import Metric
 from diracdiff.losses import IncrementalReconstructionLoss
@@ -47,10 +49,9 @@ class FlowModule(RestorerModule):
             raise ValueError(f"it was trained on images of {sizes[0]} px: train with dataset.image_size={sizes[0]}")
         self.flow = PosteriorMeanFlow(regression)
 
-    def on_fit_start(self) -> None:
-        """Note which regression network the flow goes on from."""
-        super().on_fit_start()
-        self.restorer.training[REGRESSION] = self.flow.fingerprint
+    def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
+        """See `RestorerModule.settings`; with the regression network that the flow goes on from."""
+        return super().settings(trainer, data) | {REGRESSION: self.flow.fingerprint}
 
     def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
         """A batch of Z_t at random times, with measurements of their own."""

@@ -18,9 +18,10 @@ from diracdiff.restorer import Restorer
 from diracdiff.seeds import DEGRADATION, DROPOUT, step_seed
 from diracdiff.storage.checkpoint import KIND, Checkpoint
 from diracdiff.storage.recipe import to_recipe
+from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
 
-MAX_SKIPPED_STEPS = 10
+MAX_SKIPPED_STEPS, MAX_NAMED = 10, 8
 
 
 class RestorerModule(pl.LightningModule):
@@ -69,6 +70,7 @@ class RestorerModule(pl.LightningModule):
         self.ends = None if blends is None else ends_of(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
         self._skipped = 0
+        self._seen: tuple[list[str], Tensor] = [], torch.zeros(0)
 
     # training
 
@@ -85,7 +87,29 @@ class RestorerModule(pl.LightningModule):
         except TypeError:  # images of the user's own, which have no recipe
             self.restorer.dataset = None
         self.restorer.calibrations = []  # they hold for other weights
-        self.restorer.training = {"loss": to_recipe(self.loss), "optimization": to_recipe(self.optimization)}
+        self.restorer.training = self.settings(self.trainer, getattr(self.trainer, "datamodule", None))
+
+    def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
+        """What the weights follow from besides process, denoiser, data set and seed, in plain containers."""
+        return {
+            "loss": to_recipe(self.loss),
+            "optimization": to_recipe(self.optimization),
+            "times": list(self.times),
+            "share_at_end": self.share_at_end,
+            "batch_size": getattr(data, "batch_size", None),
+            "accumulate_grad_batches": trainer.accumulate_grad_batches,
+            "processes": trainer.world_size,
+            "average": next((c.decay for c in trainer.callbacks if isinstance(c, EMA)), None),  # type: ignore[attr-defined]
+        }
+
+    def on_train_start(self) -> None:
+        """Let a training that goes on have the learning rate that is asked for now, not the checkpoint's."""
+        (optimizer,), (config,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        before = self.optimization.renew(optimizer, config.scheduler)
+        if before is not None and self.trainer.is_global_zero:
+            print(
+                f"optimizer.lr is {self.optimization.lr:g} from step {self.trainer.global_step} on, {before:g} before"
+            )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let dropout follow from (seed, step, rank)."""
@@ -95,6 +119,7 @@ class RestorerModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
         restorer, given = self.restorer, self.degrade(batch, batch_idx)
+        self._seen = [str(name) for name in batch["name"]], given.t
         if self.denoiser.incremental:
             predicted = self.denoiser(given.y, given.t, given.s)
             loss = self.loss.of_increment(restorer.process, predicted, given.x, given.t, given.s)
@@ -131,12 +156,23 @@ class RestorerModule(pl.LightningModule):
             return
         optimizer.zero_grad(set_to_none=True)
         self._skipped += 1
+        step, images = self.trainer.global_step, self._images_of_the_step()
+        if self._skipped == 1:
+            warn(f"step {step} is skipped: the gradient's norm is {norm.item()}; {images}")
         if self._skipped >= MAX_SKIPPED_STEPS:
             raise UserError(
                 f"training diverged: the gradient's norm was {norm.item()} in {self._skipped} consecutive steps, up to "
-                f"step {self.trainer.global_step}; go on from the last checkpoint with a smaller optimizer.lr "
-                f"(now {self.optimization.lr:g})"
+                f"step {step}; go on from the last checkpoint with a smaller optimizer.lr "
+                f"(now {self.optimization.lr:g}); {images}"
             )
+
+    def _images_of_the_step(self) -> str:
+        """Which images a step was made on, at which times and noise levels."""
+        names, t = self._seen
+        sigma = self.restorer.process.noise(t)
+        images = [f"{n} (t {a:.3g}, sigma {b:.3g})" for n, a, b in zip(names, t.tolist(), sigma.tolist(), strict=True)]
+        more = f" and {len(images) - MAX_NAMED} more" if len(images) > MAX_NAMED else ""
+        return f"images: {', '.join(images[:MAX_NAMED])}{more}"
 
     # validation and test
 

@@ -62,3 +62,16 @@ class Optimization:
             return min(1.0, step / total)
 
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def renew(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> float | None:
+        """Give an optimiser that was restored this learning rate and these betas.
+
+        Returns:
+            The learning rate that it had, if that was another one.
+        """
+        (group,) = optimizer.param_groups
+        before: float = group["initial_lr"]
+        group["betas"] = tuple(self.betas)
+        group["initial_lr"], scheduler.base_lrs = self.lr, [self.lr]
+        group["lr"] = self.lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
+        return None if before == self.lr else before
