@@ -76,7 +76,10 @@ class RestorerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule."""
-        return self.optimization.build(self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches)
+        fused = self.trainer.precision != "16-mixed"
+        return self.optimization.build(
+            self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches, fused
+        )
 
     def on_fit_start(self) -> None:
         """Note what the images are, for those who compare networks; refuse those too small for validation."""
@@ -126,8 +129,15 @@ class RestorerModule(pl.LightningModule):
         else:
             x_hat = self.denoiser(given.y, given.t, measurement=given.measurement)
             loss = self.loss(restorer.process, x_hat, given.x, given.t)
-        self.log("train/loss", loss, prog_bar=True)
+        if self._logs:
+            self.log("train/loss", loss, prog_bar=True)
         return loss
+
+    @property
+    def _logs(self) -> bool:
+        """Whether loggers take what this step logs; Lightning would collect it at every step."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and (self.trainer.global_step + 1) % every == 0
 
     def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
         """A batch at random times, with noise; both follow from (seed, step, rank)."""
@@ -149,8 +159,9 @@ class RestorerModule(pl.LightningModule):
         """
         limit = gradient_clip_val if gradient_clip_val else float("inf")
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), limit)
-        self.log("train/grad_norm", norm)
-        self.log("train/lr", optimizer.param_groups[0]["lr"])
+        if self._logs:
+            self.log("train/grad_norm", norm)
+            self.log("train/lr", optimizer.param_groups[0]["lr"])
         if torch.isfinite(norm):
             self._skipped = 0
             return

@@ -35,19 +35,22 @@ class Optimization:
             raise ValueError(f"decay must be 'none' or 'cosine', got {decay!r}")
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
 
-    def build(self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float]) -> dict[str, Any]:
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float], fused: bool = True
+    ) -> dict[str, Any]:
         """Lightning's description of the optimiser.
 
         Args:
             parameters: what to train.
             total_steps: tells the number of steps of the training; asked after the first step only, because
                 Lightning would load the data too early otherwise and lose its place when it resumes.
+            fused: update all parameters in one pass; not with gradients that a scaler has scaled.
 
         Raises:
             UserError: after the first step, if the learning rate decays to an end that the training does not have.
         """
         first, second = self.betas
-        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=(first, second))
+        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=(first, second), fused=fused)
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
