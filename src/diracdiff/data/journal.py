@@ -50,8 +50,9 @@ class Journal:
         """
         with open(path, "a+b") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                # Unlike flock's, this lock does not pass to loader processes, which may outlive a killed parent.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
                 raise UserError(f"another process is packing into output={path.parent}: wait, or end it") from error
             yield cls(path, file)
 
@@ -63,7 +64,8 @@ class Journal:
             splits: their names.
             anew: forget all that is packed.
         """
-        lines = [] if anew else list(whole_lines(self.path))
+        self.file.seek(0)  # to close another handle of the file would end the lock
+        lines = [] if anew else list(whole_lines(self.file.read()))
         self.file.truncate(sum(len(_line(line)) for line in lines))
         if not lines:
             self.add(plan)
@@ -79,9 +81,9 @@ class Journal:
         os.fsync(self.file.fileno())
 
 
-def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+def whole_lines(journal: bytes) -> Iterator[dict[str, Any]]:
     """What a journal says, up to its first line that is not as it was written."""
-    for line in path.read_bytes().splitlines(keepends=True):
+    for line in journal.splitlines(keepends=True):
         try:
             content = json.loads(line[9:])
         except ValueError:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diracdiff.data.images import MAX_PIXELS, central_square, check_pixels, load_square
+from diracdiff.data.images import MAX_PIXELS, central_square, check_pixels, load_square_reduced
 from diracdiff.errors import UserError
 
 DRAFT_MARGIN = 4
@@ -57,7 +57,7 @@ def load_square_fast(path: str | Path, size: int, max_pixels: int = MAX_PIXELS) 
             image = _decoded(data, shape)
             if image is not None:
                 return _square(image, size)
-    return load_square(path, size, max_pixels, draft=DRAFT_MARGIN * size)
+    return load_square_reduced(path, size, DRAFT_MARGIN, max_pixels)
 
 
 def plain_jpeg(data: memoryview | bytes) -> tuple[int, int] | None:

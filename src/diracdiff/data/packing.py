@@ -93,7 +93,7 @@ class Packer:
                 return True
             raise self._other("a packed set")
         journal = self.folder / JOURNAL
-        if journal.exists() and next(whole_lines(journal), self.plan) != self.plan:
+        if journal.exists() and next(whole_lines(journal.read_bytes()), self.plan) != self.plan:
             raise self._other("the beginning of a packed set")
         return False
 
@@ -110,8 +110,9 @@ class Packer:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with Journal.locked(self.folder / JOURNAL) as journal:
-                if overwrite:
-                    (self.folder / INDEX).unlink(missing_ok=True)
+                stale = list(self.folder.glob(f".{INDEX}.*"))  # of a process that was killed while it wrote the index
+                for path in [*stale, self.folder / INDEX] if overwrite else stale:
+                    path.unlink(missing_ok=True)
                 done = journal.begin(self.plan, list(self.splits), overwrite)
                 self._check_space(done)
                 for name, images in self.splits.items():
