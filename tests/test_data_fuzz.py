@@ -1,6 +1,7 @@
 """Files that nobody would write: a result or one line for the user, never another exception."""
 
 import io
+import os
 import shutil
 import zlib
 from pathlib import Path
@@ -20,7 +21,8 @@ from diracdiff.data.packed import INDEX
 from diracdiff.data.packing import JOURNAL, Packer
 from diracdiff.errors import UserError
 
-CASES = 150
+pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of metadata
+CASES = int(os.environ.get("FUZZ_CASES", 150))
 SETTINGS = settings(
     max_examples=CASES,
     derandomize=True,

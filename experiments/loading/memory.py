@@ -16,12 +16,15 @@ from diracdiff.training import ImageDataModule
 
 
 def used() -> float:
-    """MiB that belong to this process and its loader's: proportional shares of what they share with each other."""
+    """MiB of this process and its loader's, what they share counted once; without the files that they have mapped.
+
+    Those, the libraries mostly, count by the share that other programs on the machine leave to them.
+    """
     processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
     total = 0
     for process in processes:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return total / 1024
 
 

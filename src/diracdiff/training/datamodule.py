@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,15 +20,27 @@ Images = ImageDataset | Subset[Item]
 
 
 class EvalLoader(DataLoader[Item]):
-    """Batches in order, without those of which every image was skipped; says at the end how many images were."""
+    """Batches in order, without those of which every image was skipped; says at the end how many images were.
+
+    Never without any: processes of one evaluation wait for each other in their first batch. One that has nothing left
+    takes an image of another's, and records keep each image once.
+    """
 
     name = ""
 
     def __iter__(self) -> Iterator[Item]:  # type: ignore[override]
+        some = False
         for batch in super().__iter__():
             if batch is not None:
+                some = True
                 yield batch
+        if not some:
+            others = (self._batch(index) for index in range(len(self.dataset)))  # type: ignore[arg-type]
+            yield from islice((batch for batch in others if batch is not None), 1)
         report_skipped(self.dataset, self.name)
+
+    def _batch(self, index: int) -> Item | None:
+        return self.collate_fn(self.dataset.__getitems__([index]))  # type: ignore[attr-defined, no-any-return]
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -76,8 +89,6 @@ class ImageDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.val_images, self.test_images = val_images, test_images
         self.seed = seed
-        # With fewer images than devices, some device has nothing to evaluate.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self._splits: dict[str, Images] = {}
 
     def setup(self, stage: str | None = None) -> None:
