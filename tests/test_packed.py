@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import ROOT, SMALL, refused, run_here
 from test_data import write_images
-from test_reading import broken, refusal
+from test_reading import broken, refusal, smooth
 
 from diracdiff.data import CelebAHQ, ImageFolder, Packed, Photos, packing
 from diracdiff.data.packed import INDEX, checksum, header
@@ -330,6 +330,28 @@ def test_an_array_that_is_cut_while_it_is_read_is_an_error_and_no_crash(images, 
     assert split[0]["x"].shape == (3, 8, 8)
     assert "ends before byte" in refusal(lambda: split[20])
     assert "ends before byte" in refusal(split.for_training().__getitems__, [(0, 1), (0, 20)])
+
+
+# speed
+
+
+def test_packed_images_load_many_times_as_fast(tmp_path):
+    """CPU time in turns; what is really gained: experiments/loading."""
+    (tmp_path / "images").mkdir()
+    for i in range(60):
+        smooth((160, 128), seed=i).save(tmp_path / f"images/{i:02}.jpg", quality=92)
+    data = ImageFolder(tmp_path / "images", 64)
+    pack(data, tmp_path / "packed")
+    loaders = [ImageDataModule(d, 12).train_dataloader() for d in (data, Packed(tmp_path / "packed", 64))]
+    spent = [[], []]
+    for _ in range(5):
+        for loader, times in zip(loaders, spent, strict=True):
+            start = time.process_time()
+            for epoch in range(1, 4):
+                list(loader)
+                loader.sampler.set_epoch(epoch)
+            times.append(time.process_time() - start)
+    assert min(spent[0]) > 8 * min(spent[1])
 
 
 # the command

@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import Subset
 
 from diracdiff.data.images import ImageError
-from diracdiff.errors import UserError
 
 ON_ERROR = ("error", "skip")
 NAMED = 10
@@ -46,18 +45,12 @@ class Skipped:
 
 
 def report_skipped(images: Any, name: str) -> None:
-    """Print how many images of a split, or of a part of one, this process has skipped, if any were since the last time.
-
-    Raises:
-        UserError: if none of them could be read.
-    """
+    """Print how many images of a split, or of a part of one, this process has skipped, if any were since then."""
     indices = images.indices if isinstance(images, Subset) else range(len(images))
     skipped = getattr(images.dataset if isinstance(images, Subset) else images, "skipped", None)
     if skipped is None or len(skipped) == skipped.reported:
         return
     count = sum(index in skipped for index in indices)
-    if count == len(indices):
-        raise UserError(f"none of the {count} {name} images can be read: check dataset.root")
     skipped.reported = len(skipped)
     rank = int(os.environ.get("LOCAL_RANK", 0))
     process = f" in process {rank}" if rank else ""

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -34,9 +33,12 @@ class EvalLoader(DataLoader[Item]):
             if batch is not None:
                 some = True
                 yield batch
-        if not some:
+        if not some and len(self.dataset):  # type: ignore[arg-type]
             others = (self._batch(index) for index in range(len(self.dataset)))  # type: ignore[arg-type]
-            yield from islice((batch for batch in others if batch is not None), 1)
+            other = next((batch for batch in others if batch is not None), None)
+            if other is None:
+                raise UserError(f"none of the {self.name} images can be read: check dataset.root")
+            yield other
         report_skipped(self.dataset, self.name)
 
     def _batch(self, index: int) -> Item | None:
@@ -148,9 +150,9 @@ class ImageDataModule(pl.LightningDataModule):
         return batch | {"x": from_pixels(x)} if x is not None and x.dtype == torch.uint8 else batch
 
     def teardown(self, stage: str | None = None) -> None:
-        """Say how many training images were skipped."""
-        if stage == "fit" and "train" in self._splits:
-            report_skipped(self._splits["train"], "train")
+        """Say how many images were skipped, where that was not said at the end of a pass."""
+        for name, images in self._splits.items():
+            report_skipped(images, name)
 
     def _training(self, images: Images) -> Images:
         return images.for_training() if isinstance(images, ImageDataset) else images
