@@ -14,6 +14,7 @@ from torch.utils.data import Subset
 
 from diracdiff.data import ImageFolder, ImageNet
 from diracdiff.data.images import load_image, load_square
+from diracdiff.data.inputs import plan
 from diracdiff.data.jpeg import DRAFT_MARGIN, load_square_fast, plain_jpeg
 from diracdiff.errors import UserError
 from diracdiff.pixels import from_pixels
@@ -160,6 +161,8 @@ def test_a_bomb_is_refused_by_its_size_before_it_is_decoded(tmp_path, monkeypatc
     for read in (load_image, lambda path: load_square(path, 8), lambda path: load_square_fast(path, 8)):
         message = refusal(read, tmp_path / "bomb.png")
         assert "30000x30000 pixels, more than dataset.max_pixels=178956970" in message
+    message = refusal(plan, tmp_path, tmp_path / "restored", [], False)
+    assert "30000x30000 pixels, more than 178956970: shrink it" in message
 
 
 def test_the_limit_of_pixels_is_the_user_s(tmp_path):
