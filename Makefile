@@ -11,7 +11,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train sweep evaluate restore compare schedule test lint format clean
+.PHONY: help setup train sweep evaluate restore compare schedule pack test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@touch $(READY)
 
-train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet
+train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|packed
 	@$(RUN) diracdiff.train task=$(TASK) dataset=$(DATASET) $(ARGS)
 
 sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
@@ -50,6 +50,9 @@ compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="pr
 
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
 	@$(RUN) diracdiff.schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
+
+pack: $(READY)  ## write DATASET into files that load many times as fast: ARGS="dataset.root=… output=packed"
+	@$(RUN) diracdiff.pack dataset=$(DATASET) $(ARGS)
 
 test: $(READY)  ## run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)

@@ -20,7 +20,18 @@ LAYERS = [
     ["training", "baselines"],
     ["comparison"],
     ["config", "cli", "run_folder"],
-    ["train", "evaluate", "restore", "calibrate", "compare", "sample", "schedule", "import_official", "__main__"],
+    [
+        "train",
+        "evaluate",
+        "restore",
+        "calibrate",
+        "compare",
+        "sample",
+        "schedule",
+        "pack",
+        "import_official",
+        "__main__",
+    ],
 ]
 """Rooms, and files that are rooms of their own: each may import those above it, and those beside it."""
 

@@ -15,7 +15,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from diracdiff.data import FFHQ, CelebAHQ, ImageFolder, ImageNet, Photos, ShardSampler
-from diracdiff.data.images import center_crop_resize, list_images, load_image, load_square
+from diracdiff.data.images import center_crop_resize, load_image, load_square
+from diracdiff.data.listing import list_images
 from diracdiff.data.photos import PHOTOS
 from diracdiff.degradations import Identity
 from diracdiff.errors import UserError

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from conftest import clean_environment, run_here
 
+from diracdiff.data import ImageFolder, ShardSampler
 from diracdiff.restorer import load
 from diracdiff.storage.files import read_rows
 
@@ -52,6 +54,7 @@ def run(*words, cwd):
         os.killpg(process.pid, signal.SIGKILL)
         raise
     assert process.returncode == 0, errors
+    return errors
 
 
 def test_two_processes_make_the_gradient_of_one(tmp_path):
@@ -113,3 +116,25 @@ def test_a_sweep_over_two_processes_makes_one_folder(tmp_path, trained):
     (sweep,) = (tmp_path / "runs").glob("sweep_*")
     assert sorted(p.name for p in sweep.iterdir() if p.is_dir()) == ["0_inpaint", "1_inpaint"]
     assert [load(sweep / f"{i}_inpaint/best.ckpt").seed for i in (0, 1)] == [1, 2]
+
+
+def test_processes_that_skip_images_agree_on_their_batches(tmp_path, image_folder):
+    """The second has nothing left to validate on, and less to train on, but for what takes its place."""
+    photos = tmp_path / "photos"
+    shutil.copytree(image_folder, photos)
+    dataset = ImageFolder(photos, 32, 0.25, 0.25)
+    train, val = (dataset.split(name).names for name in ("train", "val"))
+    order = [index for _, index in ShardSampler(len(train), shuffle=True)]
+    lost = [val[1], val[4], *(train[index] for index in order[1:8:2])]  # of four to validate on, the second's two
+    for name in lost:
+        (photos / name).write_bytes((photos / name).read_bytes()[:50])
+    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "dataset.on_error=skip"]
+    data += ["dataset.val_fraction=0.25", "dataset.test_fraction=0.25", "loader.val_images=4"]
+    errors = run("-m", "diracdiff.train", *SMALL, *TWO, *data, cwd=tmp_path)
+    rows = read_rows(tmp_path / "runs/latest/tradeoff.csv")
+    assert {row["n"] for row in rows} == {"2"}
+    assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 5
+    assert "warning: skipped 2 of 4 val images in process 1, which cannot be read" in errors
+    assert "warning: skipped 4 of 12 train images in process 1, which cannot be read" in errors
+    steps = torch.load(tmp_path / "runs/latest/last.ckpt", weights_only=True)["global_step"]
+    assert steps == len(train) // 4

@@ -7,6 +7,7 @@ import torch
 from omegaconf import DictConfig
 
 from diracdiff.config.build import build, made, plain
+from diracdiff.data.datasets import check_integer
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, OperatorPreconditioning
@@ -19,8 +20,9 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
     """The stochastic degradation process of the task, its schedule and the data set's image size.
 
     Raises:
-        UserError: if the schedule's severity does not begin and end where the task's does.
+        UserError: if the schedule's severity does not begin and end where the task's does, or the size is none.
     """
+    check_integer("dataset.image_size", cfg.dataset.image_size, 1, 64)
     severity = build(cfg.schedule.severity)
     degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
     asked = cfg.task.get("severity")
@@ -42,8 +44,9 @@ def build_straight(cfg: DictConfig) -> Degradation:
     """The task's degradation with the straight line between the ends of its severity.
 
     Raises:
-        UserError: if the task has no such ends.
+        UserError: if the task has no such ends, or the size is none.
     """
+    check_integer("dataset.image_size", cfg.dataset.image_size, 1, 64)
     ends: Any = plain(cfg.task).get("severity")
     numbers = isinstance(ends, list) and all(type(end) in (int, float) and math.isfinite(end) for end in ends)
     if not numbers or len(ends) != 2:

@@ -58,7 +58,15 @@ def build_metrics(cfg: DictConfig) -> list[Metric]:
 
 
 def build_data(cfg: DictConfig) -> ImageDataModule:
-    """The data module of the data set."""
+    """The data module of the data set.
+
+    Raises:
+        UserError: if the loader has a key that it does not take.
+    """
+    known = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
+    if cfg.loader is None or set(cfg.loader) - set(known):
+        wrong = "loader=null" if cfg.loader is None else f"loader.{min(set(map(str, cfg.loader)) - set(known))}"
+        raise UserError(f"{wrong} is no setting of a loader: use {', '.join(f'loader.{key}' for key in known)}")
     data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
     return data
 

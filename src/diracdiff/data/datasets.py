@@ -6,15 +6,18 @@ disk and returns an `ImageDataset` for train, val or test. Items of every split 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.errors import UserError
 from diracdiff.pixels import from_pixels
 
 SPLITS = ("train", "val", "test")
+PURPOSE = {"train": "train", "val": "validate", "test": "test"}
 
 Item = dict[str, Any]
 """An image with its name and index, or a batch of them."""
@@ -25,6 +28,40 @@ class ImageDataset(Dataset[Item], ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def for_training(self) -> "ImageDataset":
+        """The same images as a training reads them; their "x" may be uint8, for the data module to divide by 255."""
+        return self
+
+
+class StillImages(ImageDataset):
+    """Images that are the same in every epoch, but for a mirroring. Key: index or (epoch, index).
+
+    Attributes:
+        names: of the images.
+        image_size: side in pixels.
+        flip_seed: mirror image `index` of an epoch as (flip_seed, epoch, index) says; None: never mirror.
+    """
+
+    names: Sequence[str]
+    image_size: int
+    flip_seed: int | None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def pixels(self, index: int) -> Tensor:
+        """An image before it is mirrored, uint8 (3, S, S), the same on every machine. Raises UserError."""
+
+    def __getitem__(self, key: Key) -> Item:
+        epoch, index = epoch_and_index(key)
+        return item(self.mirrored(self.pixels(index), epoch, index), self.names[index], index)
+
+    def mirrored(self, x: Tensor, epoch: int, index: int) -> Tensor:
+        """The image as the epoch has it."""
+        turn = self.flip_seed is not None and augmentation(self.flip_seed, epoch, index).random() < 0.5
+        return x.flip(-1) if turn else x
 
 
 class Splits(Protocol):
@@ -46,7 +83,19 @@ def check_split(name: str) -> None:
         raise UserError(f"the split must be train, val or test, got {name!r}: use one of these")
 
 
-def check_integer(name: str, value: int, least: int, example: int) -> None:
+def check_integer(name: str, value: Any, least: int, example: int) -> None:
     """Raise UserError unless `value` is an integer of at least `least`."""
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r}: try {name}={example}")
+
+
+def check_boolean(name: str, value: Any) -> None:
+    """Raise UserError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be true or false, got {value!r}: try {name}=false")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise UserError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise UserError(f"{name} must be {' or '.join(choices)}, got {value!r}: try {name}={choices[0]}")

@@ -6,38 +6,59 @@ Images are named by their path relative to the root, with '/'. They are centre-c
 
 import hashlib
 import re
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from diracdiff.data.datasets import SPLITS, ImageDataset, Item, check_integer, check_split, item
-from diracdiff.data.images import check_root, list_images, load_square
-from diracdiff.data.sampler import Key, augmentation, epoch_and_index
+import numpy as np
+
+from diracdiff.data.datasets import PURPOSE, SPLITS, check_boolean, check_choice, check_integer, check_split
+from diracdiff.data.faults import ON_ERROR
+from diracdiff.data.files import DECODERS, ImageFiles, Reading
+from diracdiff.data.images import MAX_PIXELS
+from diracdiff.data.listing import Names, check_root, image_names
 from diracdiff.errors import UserError
 
 
-class ImageFiles(ImageDataset):
-    """The images `names` below `root`. Key: index or (epoch, index).
+class Folder:
+    """What folders of images share.
 
-    `flip_seed`: mirror image `index` of an epoch as (flip_seed, epoch, index) says; None: never mirror.
+    Args:
+        root: folder of images.
+        image_size: side in pixels.
+        on_error: what an image that cannot be read does: "error" ends the command, "skip" leaves it out, says so and
+            counts it. Training then takes the next image that can be read, so that batches keep their size.
+        max_pixels: an image of more is refused before it is decoded.
+        decoder: of training images, "fast" (torchvision, for plain JPEG files) or "pillow"; all else is Pillow's.
+
+    Raises:
+        UserError: if an argument breaks its rule.
     """
 
-    def __init__(self, root: Path, names: list[str], image_size: int, flip_seed: int | None = None):
-        self.root, self.names, self.image_size, self.flip_seed = root, names, image_size, flip_seed
+    def __init__(
+        self,
+        root: str | Path | None,
+        image_size: int = 256,
+        on_error: str = "error",
+        max_pixels: int = MAX_PIXELS,
+        decoder: str = "fast",
+    ):
+        if root is None or str(root) in ("", "???"):
+            raise UserError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
+        check_integer("dataset.image_size", image_size, 1, 256)
+        check_choice("dataset.on_error", on_error, ON_ERROR)
+        check_integer("dataset.max_pixels", max_pixels, 1, MAX_PIXELS)
+        check_choice("dataset.decoder", decoder, DECODERS)
+        self.root, self.image_size = str(root), image_size  # text, which a checkpoint's recipe can hold
+        self.on_error, self.max_pixels, self.decoder = on_error, max_pixels, decoder
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, key: Key) -> Item:
-        epoch, index = epoch_and_index(key)
-        name = self.names[index]
-        x = load_square(self.root / name, self.image_size)
-        if self.flip_seed is not None and augmentation(self.flip_seed, epoch, index).random() < 0.5:
-            x = x.flip(-1)
-        return item(x, name, index)
+    def files(self, names: list[str], split: str, flip_seed: int | None = None) -> ImageFiles:
+        """The images `names` below the root, mirrored if they are to train on."""
+        reading = Reading(self.image_size, self.on_error, self.max_pixels, self.decoder)
+        seed = flip_seed if split == "train" else None
+        return ImageFiles(Path(self.root).expanduser(), Names(names), reading, seed)
 
 
-class ImageFolder:
+class ImageFolder(Folder):
     """Any tree of images. Folders train, val and test at its top divide it; otherwise it is divided reproducibly.
 
     Then the images are ordered by a hash of (seed, name): the first ones validate, the next ones test, the rest train.
@@ -49,6 +70,7 @@ class ImageFolder:
         test_fraction: share that tests, likewise.
         seed: of the division and of the mirroring.
         flip: mirror half of the training images.
+        on_error, max_pixels, decoder: see `Folder`.
     """
 
     def __init__(
@@ -59,8 +81,13 @@ class ImageFolder:
         test_fraction: float = 0.1,
         seed: int = 0,
         flip: bool = True,
+        on_error: str = "error",
+        max_pixels: int = MAX_PIXELS,
+        decoder: str = "fast",
     ):
-        self.root, self.image_size = _check_arguments(root, image_size)
+        super().__init__(root, image_size, on_error, max_pixels, decoder)
+        check_integer("dataset.seed", seed, 0, 0)
+        check_boolean("dataset.flip", flip)
         for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
             if not isinstance(fraction, int | float) or not 0 < fraction < 1:
                 raise UserError(f"dataset.{key} must be between 0 and 1, got {fraction!r}: try dataset.{key}=0.1")
@@ -76,11 +103,10 @@ class ImageFolder:
         """The data set `name`: train, val or test. Raises UserError when there are too few images for three."""
         check_split(name)
         root = check_root(self.root)
+        flip_seed = self.seed if self.flip else None
         if all((root / split).is_dir() for split in SPLITS):
-            names = _relative(root, list_images(root / name))
-            return _files(root, names, self.image_size, name, self.seed, self.flip)
-        names = _relative(root, list_images(root))
-        order = sorted(names, key=lambda n: hashlib.sha256(f"{self.seed}/{n}".encode()).digest())
+            return self.files(image_names(root, name), name, flip_seed)
+        order = _order(image_names(root), self.seed)
         n_val = max(1, round(len(order) * self.val_fraction))
         n_test = max(1, round(len(order) * self.test_fraction))
         if n_val + n_test >= len(order):
@@ -93,24 +119,29 @@ class ImageFolder:
             "test": order[n_val : n_val + n_test],
             "train": order[n_val + n_test :],
         }[name]
-        return _files(self.root, sorted(part), self.image_size, name, self.seed, self.flip)
+        return self.files(sorted(part), name, flip_seed)
 
 
 class CelebAHQ(ImageFolder):
     """CelebA-HQ: a flat folder of faces; 80 % train, 10 % validate, 10 % test, divided as in `ImageFolder`."""
 
-    def __init__(self, root: str | Path | None, image_size: int = 256, seed: int = 0):
-        super().__init__(root, image_size, seed=seed)
+    def __init__(
+        self,
+        root: str | Path | None,
+        image_size: int = 256,
+        seed: int = 0,
+        on_error: str = "error",
+        max_pixels: int = MAX_PIXELS,
+        decoder: str = "fast",
+    ):
+        super().__init__(root, image_size, seed=seed, on_error=on_error, max_pixels=max_pixels, decoder=decoder)
 
 
-class FFHQ:
+class FFHQ(Folder):
     """FFHQ: folders 00000 to 00069 of a thousand faces each. 00000 tests, 00001 validates, the rest train.
 
     A split needs its own folders only, so 00000 suffices to test on.
     """
-
-    def __init__(self, root: str | Path | None, image_size: int = 256):
-        self.root, self.image_size = _check_arguments(root, image_size)
 
     def split(self, name: str) -> ImageFiles:
         """The data set `name`: train, val or test. Raises UserError when its folders are missing."""
@@ -122,29 +153,25 @@ class FFHQ:
         if not wanted:
             missing = held_out.get(name, "00002 to 00069")
             raise UserError(
-                f"{root} lacks FFHQ's folder {missing}, needed to {_PURPOSE[name]}: dataset.root must hold"
+                f"{root} lacks FFHQ's folder {missing}, needed to {PURPOSE[name]}: dataset.root must hold"
                 " 00000 (test), 00001 (validation) and 00002 to 00069 (training)"
             )
-        names = [n for folder in wanted for n in _relative(root, list_images(root / folder))]
-        return _files(root, names, self.image_size, name)
+        return self.files([n for folder in wanted for n in image_names(root, folder)], name, 0)
 
 
-class ImageNet:
+class ImageNet(Folder):
     """ImageNet: root/train/<wnid>/*.JPEG trains, root/val/<wnid>/ validates and tests.
 
     Of each class in val, the first image in the order of names validates and the last one tests. Classes with a
     single image there, as a sample of ImageNet may have, validate and test by turns, so that no image does both.
     """
 
-    def __init__(self, root: str | Path | None, image_size: int = 256):
-        self.root, self.image_size = _check_arguments(root, image_size)
-
     def split(self, name: str) -> ImageFiles:
         """The data set `name`: train, val or test. Raises UserError for another layout than ImageNet's."""
         check_split(name)
         root = check_root(self.root)
         folder = root / ("train" if name == "train" else "val")
-        names = _relative(root, list_images(folder)) if folder.is_dir() else []
+        names = image_names(root, folder.name) if folder.is_dir() else []
         if not names or any(n.count("/") < 2 for n in names):
             raise UserError(
                 f"{folder} is not laid out as ImageNet: dataset.root must hold"
@@ -156,32 +183,16 @@ class ImageNet:
             position, turn = (0, 0) if name == "val" else (-1, 1)
             names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
             if not names:
-                raise UserError(f"{folder} holds one image only: add images to {_PURPOSE[name]} with")
-        return _files(root, names, self.image_size, name)
-
-
-_PURPOSE = {"train": "train", "val": "validate", "test": "test"}
+                raise UserError(f"{folder} holds one image only: add images to {PURPOSE[name]} with")
+        return self.files(names, name, 0)
 
 
 def _wnid(name: str) -> str:
     return name.split("/")[1]
 
 
-def _files(
-    root: str | Path, names: list[str], image_size: int, split: str, seed: int = 0, flip: bool = True
-) -> ImageFiles:
-    flip_seed = seed if flip and split == "train" else None
-    return ImageFiles(Path(root).expanduser(), names, image_size, flip_seed)
-
-
-def _relative(root: str | Path, paths: Iterable[Path]) -> list[str]:
-    root = Path(root).expanduser()
-    return [path.relative_to(root).as_posix() for path in paths]
-
-
-def _check_arguments(root: str | Path | None, image_size: int) -> tuple[str, int]:
-    """The root as text, which a checkpoint's recipe can hold, and the size."""
-    if root is None or str(root) in ("", "???"):
-        raise UserError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
-    check_integer("dataset.image_size", image_size, 1, 256)
-    return str(root), image_size
+def _order(names: list[str], seed: int) -> list[str]:
+    """The names in the order of a hash of (seed, name)."""
+    digests = b"".join(hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest() for name in names)
+    first_to_last = np.frombuffer(digests, dtype=">u8").reshape(-1, 4).T
+    return [names[i] for i in np.lexsort(first_to_last[::-1]).tolist()]

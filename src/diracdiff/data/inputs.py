@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
-from diracdiff.data.images import list_images
+from diracdiff.data.images import opened
+from diracdiff.data.listing import list_images
 from diracdiff.errors import UserError
 from diracdiff.storage.files import check_output
 
@@ -76,10 +77,7 @@ def batches(inputs: list[Input], size: int) -> list[list[Input]]:
 
 def _header(path: Path) -> tuple[tuple[int, int], bool]:
     """Width and height as shown, and whether the image is grey."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            width, height = image.size
-            return ((height, width) if turned else (width, height)), image.mode in GREY_MODES
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as an image: replace or remove the file") from error
+    with opened(path, key=None) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        width, height = image.size
+        return ((height, width) if turned else (width, height)), image.mode in GREY_MODES

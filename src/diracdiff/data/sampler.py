@@ -22,7 +22,8 @@ class ShardSampler(Sampler[Key]):
     With `shuffle` (training): yields (epoch, index) in the order of (seed, epoch), padded from the order's start
     until all ranks have the same number. Global batches therefore hold the same images whatever the number of
     ranks, and `set_epoch` moves on to the next order.
-    Without (evaluation): yields plain indices, each image once over all ranks, nothing padded.
+    Without (evaluation): yields plain indices, each image once over all ranks, nothing padded; with fewer images than
+    ranks, ranks beyond them get one of another's, since ranks wait for each other and records keep each image once.
 
     `epoch` is where the sampler starts, and `skip` the number of this rank's images already used in that epoch,
     for resuming in its middle. `len` remains the full epoch's.
@@ -52,7 +53,7 @@ class ShardSampler(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         if not self.shuffle:
-            yield from range(self.rank + self.skip * self.world_size, self.length, self.world_size)
+            yield from self._share()[self.skip :]
             return
         epoch, skip = self.epoch, self.skip
         generator = torch.Generator().manual_seed(step_seed(self.seed, ORDER, epoch))
@@ -63,7 +64,12 @@ class ShardSampler(Sampler[Key]):
     def __len__(self) -> int:
         if self.shuffle:
             return -(-self.length // self.world_size)
-        return len(range(self.rank, self.length, self.world_size))
+        return len(self._share())
+
+    def _share(self) -> range:
+        return range(
+            self.rank if self.rank < self.length else self.rank % max(1, self.length), self.length, self.world_size
+        )
 
 
 def epoch_and_index(key: Key) -> tuple[int, int]:

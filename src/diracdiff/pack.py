@@ -1,0 +1,55 @@
+"""Pack a data set: `python -m diracdiff.pack dataset=folder dataset.root=photos/ output=packed`; use dataset=packed."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.console import track
+from diracdiff.errors import UserError
+
+
+def pack(cfg: DictConfig) -> None:
+    """Write the images of a data set, as it serves them, into one file per split."""
+    from diracdiff.config.build import build, plain
+    from diracdiff.data import Packed
+    from diracdiff.data.datasets import SPLITS
+    from diracdiff.data.packing import Packer
+    from diracdiff.signals import interruptible
+    from diracdiff.storage.files import check_output
+
+    check_number("num_workers", cfg.num_workers, 0)
+    check_boolean("overwrite", cfg.overwrite)
+    names = list(cfg.splits or [])
+    if not names or set(names) - set(SPLITS) or len(set(names)) < len(names):
+        raise UserError(f"splits must be some of {', '.join(SPLITS)}, each once, got {names}: try splits=[train,val]")
+    folder, node = Path(cfg.output), plain(cfg.dataset)
+    if node.get("root"):
+        node["root"] = str(Path(node["root"]).expanduser().absolute())
+    check_output(folder, [], cfg.overwrite)
+    dataset = build(cfg.dataset)
+    splits = {name: dataset.split(name) for name in names}
+    skip = node.pop("on_error", "error") == "skip"
+    source = {key: value for key, value in node.items() if key not in ("decoder", "max_pixels")}
+    packer = Packer(folder, splits, source, cfg.num_workers, skip)
+    use = f"dataset=packed dataset.root={folder} dataset.image_size={packer.size}"
+    if packer.is_complete(cfg.overwrite):
+        for name in names:
+            Packed(folder, packer.size, verify=True).split(name)
+        print(f"{folder} is packed already, and every image is as it was written: {use}")
+        return
+    try:
+        with interruptible():
+            done = packer.pack(cfg.overwrite, track)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: what is done is in {folder}; go on with the same command")
+        raise SystemExit(128 + stop.args[0]) from None
+    left_out = sum(len(progress.skipped) for progress in done.values())
+    packed = ", ".join(f"{len(progress.crc32)} {name}" for name, progress in done.items())
+    print(f"packed {packed} images{f', skipped {left_out} that cannot be read' * bool(left_out)}: {use}")
+
+
+main = command("pack")(pack)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Files that nobody would write: a result or one line for the user, never another exception."""
+
+import io
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from test_data import write_images
+
+from diracdiff.data import ImageFolder, Packed
+from diracdiff.data.images import load_square
+from diracdiff.data.inputs import plan
+from diracdiff.data.jpeg import load_square_fast
+from diracdiff.data.packed import INDEX
+from diracdiff.data.packing import JOURNAL, Packer
+from diracdiff.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of metadata
+CASES = int(os.environ.get("FUZZ_CASES", 150))
+SETTINGS = settings(
+    max_examples=CASES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def seeds():
+    """Small files of every kind that Pillow is let open, {name: bytes}."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 4), dtype=np.uint8)
+    colour, clear = Image.fromarray(pixels[..., :3]), Image.fromarray(pixels)
+    grey, deep = Image.fromarray(pixels[..., 0]), Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    frames = {"save_all": True, "append_images": [colour.rotate(90), grey.convert("RGB")]}
+    return {
+        "plain.jpg": encoded(colour, "JPEG"),
+        "progressive.jpg": encoded(colour, "JPEG", progressive=True, exif=exif),
+        "ink.jpg": encoded(colour.convert("CMYK"), "JPEG"),
+        "grey.jpg": encoded(grey, "JPEG", exif=exif),
+        "colour.png": encoded(colour, "PNG", exif=exif),
+        "clear.png": encoded(clear, "PNG"),
+        "palette.png": encoded(colour.quantize(7), "PNG", transparency=1),
+        "deep.png": encoded(deep, "PNG"),
+        "animated.png": encoded(colour, "PNG", **frames),
+        "lossy.webp": encoded(colour, "WEBP", exif=exif),
+        "animated.webp": encoded(colour, "WEBP", **frames),
+        "plain.bmp": encoded(colour, "BMP"),
+        "plain.tif": encoded(colour, "TIFF"),
+        "packed.tif": encoded(deep, "TIFF", compression="tiff_lzw"),
+        "pages.tif": encoded(colour, "TIFF", compression="tiff_deflate", **frames),
+        "animated.gif": encoded(colour, "GIF", **frames),
+    }
+
+
+FILES = seeds()
+damage = st.lists(
+    st.tuples(
+        st.sampled_from(["flip", "set", "cut", "drop", "double", "insert"]), st.integers(0, 2**20), st.integers(0, 255)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def damaged(data, changes):
+    data = bytearray(data)
+    for kind, place, value in changes:
+        at = place % max(1, len(data))
+        if kind == "flip" and data:
+            data[at] ^= 1 << value % 8
+        elif kind == "set" and data:
+            data[at] = value
+        elif kind == "cut":
+            del data[at:]
+        elif kind == "drop":
+            del data[at : at + value]
+        elif kind == "double":
+            data[at:at] = data[at : at + value]
+        elif kind == "insert":
+            data[at:at] = bytes([value]) * (value % 9)
+    return bytes(data)
+
+
+def repaired(data):
+    """A PNG with the checksums that its chunks should have, so that damage gets past them."""
+    out, at = bytearray(data[:8]), 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        chunk = data[at + 4 : at + 8 + length]
+        if len(chunk) < 4 + length:
+            break
+        out += data[at : at + 4] + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        at += 12 + length
+    return bytes(out) + data[at:]
+
+
+def result_or_line(call):
+    """What a call gives, or the one line for the user that it raises."""
+    try:
+        return call()
+    except UserError as error:
+        assert str(error) and "\n" not in str(error)
+        return None
+
+
+def read_every_way(path):
+    for read in (load_square, load_square_fast):
+        image = result_or_line(lambda read=read: read(path, 8, 10_000))
+        assert image is None or image.shape == (3, 8, 8)
+    result_or_line(lambda: plan(path, path.parent / "restored", [], False))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_images(tmp_path, name):
+    path = tmp_path / name
+
+    @SETTINGS
+    @given(damage)
+    def run(changes):
+        data = damaged(FILES[name], changes)
+        path.write_bytes(data)
+        read_every_way(path)
+        if name.endswith(".png"):
+            path.write_bytes(repaired(data))
+            read_every_way(path)
+
+    path.write_bytes(FILES[name])
+    assert load_square(path, 8).shape == load_square_fast(path, 8).shape == (3, 8, 8)
+    run()
+
+
+def test_files_of_noise(tmp_path):
+    starts = sorted({data[:n] for data in FILES.values() for n in (0, 2, 4, 12)})
+
+    @SETTINGS
+    @given(st.sampled_from(starts), st.binary(max_size=200), st.sampled_from(sorted(FILES)))
+    def run(start, noise, name):
+        (tmp_path / name).write_bytes(start + noise)
+        read_every_way(tmp_path / name)
+
+    run()
+
+
+def test_headers_of_any_size(tmp_path):
+    """Widths and heights from 0 to 2^31: refused before memory is asked for."""
+
+    @SETTINGS
+    @given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.sampled_from(["png", "jpg", "bmp"]))
+    def run(width, height, kind):
+        name = {"png": "colour.png", "jpg": "plain.jpg", "bmp": "plain.bmp"}[kind]
+        data = bytearray(FILES[name])
+        if kind == "png":
+            data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+        elif kind == "bmp":
+            data[18:26] = width.to_bytes(4, "little") + height.to_bytes(4, "little")
+        else:
+            at = data.index(b"\xff\xc0") + 5
+            data[at : at + 4] = (height % 2**16).to_bytes(2, "big") + (width % 2**16).to_bytes(2, "big")
+        (tmp_path / name).write_bytes(repaired(bytes(data)) if kind == "png" else bytes(data))
+        read_every_way(tmp_path / name)
+
+    run()
+
+
+def split_of_packed(folder, verify):
+    split = Packed(folder, 8, verify=verify).split("val")
+    return [split[i] for i in range(len(split))]
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A packed set, the folder it was made from, and its files."""
+    data = ImageFolder(write_images(tmp_path / "images", [f"{i}.png" for i in range(9)]), 8)
+    Packer(tmp_path / "packed", {name: data.split(name) for name in ("train", "val")}, "here").pack()
+    return tmp_path / "packed", data, {path.name: path.read_bytes() for path in (tmp_path / "packed").iterdir()}
+
+
+@pytest.mark.parametrize("name", [INDEX, "val.npy"])
+@pytest.mark.parametrize("verify", [False, True])
+def test_damaged_packed_sets(packed, name, verify):
+    folder, _, whole = packed
+    right = split_of_packed(folder, True)
+
+    @SETTINGS
+    @given(damage)
+    def run(changes):
+        (folder / name).write_bytes(damaged(whole[name], changes))
+        found = result_or_line(lambda: split_of_packed(folder, verify))
+        if found is not None and (verify or name == INDEX):  # what is checked is right
+            assert all((a["x"] == b["x"]).all() and a["name"] == b["name"] for a, b in zip(found, right, strict=True))
+
+    run()
+
+
+def test_packings_that_go_on_from_a_damaged_beginning(packed):
+    folder, data, whole = packed
+    splits = {name: data.split(name) for name in ("train", "val")}
+    packer = Packer(folder, splits, "here")
+    journal = b"".join(lines_of(packer, folder))
+
+    @SETTINGS
+    @given(damage, damage, st.sampled_from([JOURNAL, "val.npy"]))
+    def run(one, other, name):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / JOURNAL).write_bytes(damaged(journal, one))
+        (folder / "train.npy").write_bytes(whole["train.npy"])
+        (folder / "val.npy").write_bytes(whole["val.npy"] if name == JOURNAL else damaged(whole["val.npy"], other))
+        if result_or_line(lambda: packer.is_complete(False)) is not None:
+            result_or_line(packer.pack)
+        if (folder / INDEX).exists():
+            result_or_line(lambda: split_of_packed(folder, True))
+
+    run()
+
+
+def lines_of(packer, folder):
+    """The lines of the journal of a packing, which it removes at its end."""
+    kept, unlink = [], Path.unlink
+    with pytest.MonkeyPatch.context() as patch:
+
+        def keep(path, missing_ok=False):
+            if path.name == JOURNAL:
+                kept.append(path.read_bytes())
+            unlink(path, missing_ok)
+
+        patch.setattr(Path, "unlink", keep)
+        packer.pack(overwrite=True)
+    return kept
