@@ -11,7 +11,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train sweep evaluate restore compare schedule test lint format clean
+.PHONY: help setup train sweep evaluate restore compare schedule bench test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="pr
 
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
 	@$(RUN) diracdiff.schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
+
+bench: $(READY)  ## time every part: ARGS="model=base compare_with=saved.json"
+	@$(RUN) diracdiff.bench $(ARGS)
 
 test: $(READY)  ## run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "seeds", "pixels", "signals", "storage"],
+    ["console", "errors", "seeds", "pixels", "signals", "memory", "storage"],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -18,9 +18,20 @@ LAYERS = [
     ["restorer"],
     ["scheduling", "official", "data"],
     ["training", "baselines"],
-    ["comparison"],
+    ["comparison", "benchmarks"],
     ["config", "cli", "run_folder"],
-    ["train", "evaluate", "restore", "calibrate", "compare", "sample", "schedule", "import_official", "__main__"],
+    [
+        "train",
+        "evaluate",
+        "restore",
+        "calibrate",
+        "compare",
+        "sample",
+        "schedule",
+        "import_official",
+        "bench",
+        "__main__",
+    ],
 ]
 """Rooms, and files that are rooms of their own: each may import those above it, and those beside it."""
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "compare": "compare a restorer with other methods on the same measurements",
     "sample": "generate images with a restorer of task=denoise",
     "import_official": "turn weights that the authors released into a checkpoint",
+    "bench": "measure speed, part by part",
     "schedule": "find how a task's severity should grow with time",
 }
 
