@@ -53,9 +53,10 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, Tensor):
-                self._watch(leaf.untyped_storage())
+        given = {storage._cdata for storage in _storages((args, kwargs))}  # what is changed in place is not made
+        for storage in _storages(made):
+            if storage._cdata not in given:
+                self._watch(storage)
         return made
 
     def _watch(self, storage: torch.UntypedStorage) -> None:
@@ -71,6 +72,10 @@ class LiveBytes(TorchDispatchMode):
             self._known.pop(key, None)
 
         self._known[key] = weakref.ref(storage, gone)
+
+
+def _storages(values: Any) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def on_meta(network: nn.Module) -> nn.Module:

@@ -15,7 +15,6 @@ from diracdiff.config.build import build, made, plain, write_composed
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
 from diracdiff.evaluation.metrics import in_order
-from diracdiff.memory import keep_freed_memory
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
@@ -103,7 +102,6 @@ def build_tester(cfg: DictConfig) -> pl.Trainer:
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
-    keep_freed_memory()
     precision = cfg.trainer.precision
     if precision == "auto":
         precision = "bf16-mixed" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
