@@ -1,5 +1,6 @@
 """Measure speed, part by part: `python -m diracdiff.bench model=tiny output=bench.json`."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def bench(cfg: DictConfig) -> None:
             raise SystemExit(1)
 
 
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")  # for all cases that take turns; 1024 are too few
 main = command("bench")(bench)
 
 if __name__ == "__main__":
