@@ -13,6 +13,7 @@ from diracdiff.benchmarks import finished, markdown, peak_tflops, slower, timing
 from diracdiff.benchmarks.cost import LiveBytes, cost, flops, predicted
 from diracdiff.benchmarks.networks import network_cases
 from diracdiff.benchmarks.parts import Parts, rows_of_laps
+from diracdiff.benchmarks.profile import kind_of
 from diracdiff.benchmarks.timing import YARDSTICK, Case, quartiles, timed
 from diracdiff.benchmarks.training import training_step
 from diracdiff.errors import UserError
@@ -177,6 +178,21 @@ def test_a_reference_predicts_in_proportion_to_operations():
     assert [row.get("predicted") for row in predicted(rows, "ref")] == [None, 3.0]
 
 
+@pytest.mark.parametrize(
+    ("name", "shapes", "kind"),
+    [
+        ("aten::mkldnn_convolution", [[8, 16, 64, 64], [16, 16, 3, 3]], "convolution"),
+        ("aten::convolution_backward", [[8, 16, 8, 8], [8, 16, 16, 16], [16, 1, 4, 4]], "FIR resampling, gradient"),
+        ("aten::native_group_norm_backward", [], "group normalisation, gradient"),
+        ("aten::addmm", [], "matrix product"),
+        ("aten::add_", [], "sum, product, sum over pixels"),
+        ("aten::as_strided", None, "all else"),
+    ],
+)
+def test_operators_are_told_apart(name, shapes, kind):
+    assert kind_of(name, shapes) == kind
+
+
 def test_variants_are_copies_and_unknown_ones_are_refused():
     network = NCSNpp(8, [1, 2], 1, [1], 0.0)
     before = copy.deepcopy(network.state_dict())
@@ -209,6 +225,7 @@ def test_the_command_measures_every_part(benched):
     groups = {row["group"] for row in saved["rows"]}
     assert groups >= {"network, forward", "loading", "degradation", "loss and its gradient", "evaluation", "cost"}
     assert {"training step", "sampler step, euler", "sampler step, exponential", "sampler step, multistep"} <= groups
+    assert "profile, forward and backward, 32 px, batch 2" in groups
     assert {row["case"] for row in saved["rows"] if row["group"] == "loading"} == {"dataset", "jpeg folder"}
     assert all(len(row["seconds"]) == 3 and row["seconds"][0] > 0 for row in saved["rows"])
     assert saved["machine"]["versions"]["torch"] in torch.__version__ and saved["settings"]["image_size"] == 32

@@ -12,6 +12,7 @@ from diracdiff.benchmarks.cost import cost, predicted
 from diracdiff.benchmarks.networks import inputs, network_cases
 from diracdiff.benchmarks.parts import Parts
 from diracdiff.benchmarks.pieces import degradation_and_loss, evaluation, loading
+from diracdiff.benchmarks.profile import profile_rows
 from diracdiff.benchmarks.sampling import sampler_steps
 from diracdiff.benchmarks.timing import Case, timed
 from diracdiff.benchmarks.training import training_step
@@ -23,7 +24,7 @@ from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 from diracdiff.training import ImageDataModule, RestorerModule
 
-TABLES = ("network", "loading", "degradation", "evaluation", "cost", "sampling", "training")
+TABLES = ("network", "loading", "degradation", "evaluation", "cost", "profile", "sampling", "training")
 
 
 @dataclass
@@ -85,6 +86,9 @@ class Suite:
         rows = timed(cases, self.device, self.rounds, self.seconds, self.track) if cases else []
         if "cost" in tables:
             rows = predicted(rows, self._case_of_cost(self.restorer.image_size))
+        if "profile" in tables:
+            size = self.restorer.image_size
+            rows += profile_rows(self.network, size, self.batch, self.device, self.rounds)
         if "sampling" in tables:
             rows += sampler_steps(self.restorer, self.samplers, self._images(), self.walks, self.track)
         if "training" in tables:
