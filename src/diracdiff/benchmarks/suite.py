@@ -127,7 +127,8 @@ class Suite:
             named = {"counted": counted.activations}
             if self.device.type == "cpu":
                 both()
-                named["memory"] = resident_peak(both) or 0
+                peak = resident_peak(both)
+                named |= {} if peak is None else {"memory": peak}
             cases.append(Case("cost", self._case_of_cost(size), both, self.batch, flops=counted.both, known=named))
         return cases
 

@@ -4,21 +4,32 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, ListConfig, open_dict
 
 from diracdiff.benchmarks import Suite, write_jpegs
+from diracdiff.cli import check_number
 from diracdiff.config.build import build, made
 from diracdiff.config.restoring import build_restorer
 from diracdiff.config.training import build_data, build_metrics, build_module, build_trainer
+from diracdiff.errors import UserError
 from diracdiff.evaluation import Missing
+
+LISTS = ("measure", "batches", "variants", "sizes")
 
 
 def build_suite(cfg: DictConfig, device: torch.device, folder: str) -> Suite:
     """The suite of a benchmark, whose training and whose JPEG files go to a folder.
 
     Raises:
-        UserError: if the parts do not fit.
+        UserError: if a value breaks its rule, or the parts do not fit.
     """
+    for key in LISTS:
+        if not isinstance(cfg[key], ListConfig):
+            raise UserError(f"{key} must be a list, {key}=[…], got {cfg[key]}")
+    for batch in cfg.batches:
+        check_number("batches", batch, 1)
+    for size in cfg.sizes:
+        check_number("sizes", size, 0.01, 100.0, float)
     with open_dict(cfg):
         cfg.run_dir, cfg.jpeg_folder = folder, str(Path(folder) / "jpegs")
         cfg.trainer.accelerator = "gpu" if device.type == "cuda" else "cpu"
@@ -46,6 +57,6 @@ def build_suite(cfg: DictConfig, device: torch.device, folder: str) -> Suite:
         sets,
         [metric for metric in metrics if not isinstance(metric, Missing)],
         **{key: cfg[key] for key in ("batch", "rounds", "seconds", "train_steps", "warm_up", "walks")},
-        **{key: list(cfg[key]) for key in ("batches", "variants", "sizes")},
+        **{key: list(cfg[key]) for key in LISTS[1:]},
     )
     return suite
