@@ -4,9 +4,11 @@ import copy
 import resource
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from conftest import SMALL, refused
+from conftest import SMALL, refused, run_here
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from test_training import make, state, trainer
 
@@ -61,6 +63,15 @@ def test_bad_choices_of_execution_are_refused_in_one_line(call, run):
     asked = [f"checkpoint={run[1]}/best.ckpt", "input=x", "output=y"]
     refused(call("restore", *asked, "precision=half"), "precision must be one of .*bf16-mixed.* got 'half'")
     refused(call("restore", *asked, "compile=maybe"), "compile must be true or false, got maybe")
+
+
+def test_images_are_restored_in_bfloat16(tmp_path, run, image_folder):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t=0.5"]
+    for precision in ("32-true", "bf16-mixed"):
+        assert run_here(tmp_path, "restore", *asked, f"precision={precision}", f"output={precision}") == 0
+    files = [tmp_path / precision / "05.png" for precision in ("32-true", "bf16-mixed")]
+    full, half = (torch.from_numpy(np.asarray(Image.open(file), dtype=np.float32)) for file in files)
+    assert full.shape == half.shape and (full - half).abs().max() <= 8
 
 
 def test_a_compiled_training_leaves_the_same_checkpoint(tmp_path, image_folder):
