@@ -9,7 +9,7 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "seeds", "pixels", "signals", "storage"],
+    ["console", "errors", "seeds", "pixels", "signals", "memory", "storage"],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -18,7 +18,7 @@ LAYERS = [
     ["restorer"],
     ["scheduling", "official", "data"],
     ["training", "baselines"],
-    ["comparison"],
+    ["comparison", "benchmarks"],
     ["config", "cli", "run_folder"],
     [
         "train",
@@ -30,6 +30,7 @@ LAYERS = [
         "schedule",
         "pack",
         "import_official",
+        "bench",
         "__main__",
     ],
 ]

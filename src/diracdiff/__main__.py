@@ -12,6 +12,7 @@ COMMANDS = {
     "sample": "generate images with a restorer of task=denoise",
     "import_official": "turn weights that the authors released into a checkpoint",
     "pack": "write a data set into files that load many times as fast",
+    "bench": "measure speed, part by part",
     "schedule": "find how a task's severity should grow with time",
 }
 

@@ -10,10 +10,12 @@ from diracdiff.config.build import build, made, plain
 from diracdiff.data.datasets import check_integer
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.errors import UserError
-from diracdiff.models import Denoiser, OperatorPreconditioning
+from diracdiff.models import Denoiser, OperatorPreconditioning, execute
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS, ReverseSampler
+
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
 
 def build_process(cfg: DictConfig) -> StochasticDegradation:
@@ -74,6 +76,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
         {"images": 2} if cfg.walk.given_measurement else {}
     )
     network = build(cfg.model.network, **takes)
+    made("model", execute, network, cfg.model.compile, cfg.model.checkpoint_activations)
     told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
     if told["preconditioning"] == "operator":
         told["preconditioning"] = made("model", OperatorPreconditioning, process, cfg.model.spectrum)
@@ -114,6 +117,12 @@ def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
     if cfg.take not in (None, *OUTPUTS):
         raise UserError(f"take must be one of {OUTPUTS} or null, got {cfg.take!r}")
     restorer.take = restorer.take if cfg.take is None else cfg.take
+    if "compile" in cfg:
+        made("network", execute, restorer.denoiser.network, cfg.compile)
+    if "precision" in cfg:
+        if cfg.precision not in PRECISIONS:
+            raise UserError(f"precision must be one of {list(PRECISIONS)}, got {cfg.precision!r}")
+        restorer.denoiser.autocast = PRECISIONS[cfg.precision]
     return restorer
 
 

@@ -1,6 +1,8 @@
 """Gaussian blur whose width grows with t (paper, Section 4: 61x61 kernel, std 0.3 to 3 px, reflection)."""
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,7 +30,7 @@ class GaussianBlur(Degradation):
         return Separable(*self.matrices(x, size))
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        rows, columns = (blur_response(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
+        rows, columns = self._of_sides(blur_response, x, size)
         vertical, horizontal = (cosine_basis(n, x) for n in x.shape[-2:])
         height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
         values = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3)
@@ -36,8 +38,12 @@ class GaussianBlur(Degradation):
 
     def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices of the two directions, (H, H) and (W, W), or with a batch of widths."""
-        rows, columns = (blur_matrix(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
-        return rows, columns
+        return self._of_sides(blur_matrix, x, size)
+
+    def _of_sides(self, make: Callable[[Tensor, int, int], Tensor], x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[-2:]
+        rows = make(size.to(x.dtype), height, self.radius)
+        return rows, rows if width == height else make(size.to(x.dtype), width, self.radius)
 
     @property
     def radius(self) -> int:
@@ -74,10 +80,16 @@ def cosine_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
     Orthonormal but for the pixels at the ends, (n, n) each; device and precision are those of `like`.
     """
-    k = torch.arange(n, device=like.device)
-    ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(like.dtype)
-    basis = _cosines(k, n, like) * (2 / max(1, n - 1) * ends).sqrt()
-    return basis, basis.mT * ends
+    return _cosine_basis(n, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def _cosine_basis(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        k = torch.arange(n, device=device)
+        ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(dtype)
+        basis = _cosines(k, n, ends) * (2 / max(1, n - 1) * ends).sqrt()
+        return basis, basis.mT * ends
 
 
 def _kernel(std: Tensor, n: int, radius: int) -> tuple[Tensor, Tensor]:

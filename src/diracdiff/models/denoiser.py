@@ -7,11 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.models.network import Network
-from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, OperatorPreconditioning
+from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, Known, OperatorPreconditioning
 from diracdiff.shapes import as_time, on_multiples, per_image
 
 CONDITIONING = ("sigma", "log_sigma", "time")
 PRECONDITIONING = ("none", "edm", "flow")
+
+
+def full_precision(images: Tensor) -> torch.autocast:
+    """A context without autocast: a change of basis in bfloat16 would add noise of its own."""
+    return torch.autocast(images.device.type, enabled=False)
 
 
 class Denoiser(nn.Module):
@@ -40,9 +45,14 @@ class Denoiser(nn.Module):
         residual: predict x - y instead of x.
         preconditioning: "none", or what takes the place of `residual`: "edm", "flow" or an `OperatorPreconditioning`.
 
+    Attributes:
+        autocast: what the network computes in where it can, torch.bfloat16 say; None: as its surroundings do.
+
     Raises:
         ValueError: if a choice is unknown, or the network lacks what `Network` asks for.
     """
+
+    autocast: torch.dtype | None = None
 
     def __init__(
         self,
@@ -75,14 +85,16 @@ class Denoiser(nn.Module):
             )
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, y: Tensor, t: Tensor, s: Tensor | None = None, measurement: Tensor | None = None) -> Tensor:
+    def forward(
+        self, y: Tensor, t: Tensor, s: Tensor | None = None, measurement: Tensor | Known | None = None
+    ) -> Tensor:
         """x_hat, (B, C, H, W), for y (B, C, H, W) and t () or (B,); with an incremental network A_s(x), s < t.
 
         Args:
             y: y_t.
             t: its time.
             s: an earlier time, for an incremental network.
-            measurement: y_1, like y, for a network that is given it.
+            measurement: y_1, like y, for a network that is given it, or what preconditioning knows of it.
 
         Raises:
             ValueError: if `s` or `measurement` is given to a network that does not take it, or is missing.
@@ -98,15 +110,22 @@ class Denoiser(nn.Module):
         if self.incremental:
             level = torch.stack([level, t if s is None else t - as_time(s, y)], dim=1)
         if isinstance(self.preconditioning, OperatorPreconditioning):
-            images, scaled = self.preconditioning(y, t, measurement)
-            return scaled.x_hat(self._predict(images, level))
+            with full_precision(y):
+                images, scaled = self.preconditioning(y, t, measurement)
+            output = self._predict(images, level)
+            with full_precision(y):
+                return scaled.x_hat(output.to(y.dtype))
+        assert not isinstance(measurement, Known)
         if self.preconditioning == "flow":
             return y + per_image(t * DATA_STD, y) * self._predict((y - DATA_MEAN) / DATA_STD, level)
         return self._clean(y, sigma, level, measurement)
 
     def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """x_hat of (y, t) beside this measurement y_1, (B, C, H, W)."""
-        return partial(self, measurement=measurement)
+        """x_hat of (y, t) beside this measurement y_1, (B, C, H, W); what follows from it alone is computed once."""
+        if not isinstance(self.preconditioning, OperatorPreconditioning):
+            return partial(self, measurement=measurement)
+        with full_precision(measurement):
+            return partial(self, measurement=self.preconditioning.known(measurement))
 
     def at(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """x_hat, (B, C, H, W), for y (B, C, H, W) whose noise is sigma, () or (B,), whatever t it belongs to.
@@ -141,4 +160,8 @@ class Denoiser(nn.Module):
 
     def _predict(self, images: Tensor, level: Tensor) -> Tensor:
         multiple = self.network.multiple
-        return on_multiples(lambda padded: self.network(padded, level), images, multiple)
+        if self.autocast is None:
+            return on_multiples(lambda padded: self.network(padded, level), images, multiple)
+        with torch.autocast(images.device.type, self.autocast):
+            output = on_multiples(lambda padded: self.network(padded, level), images, multiple)
+        return output.to(images.dtype)

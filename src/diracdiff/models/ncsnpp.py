@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualBlock, conv, group_norm, linear
 
@@ -40,9 +41,14 @@ class NCSNpp(nn.Module):
         conditions: number of values that the network is told: 1, the noise level, or more.
         images: number of images that it is given: 1, y_t, or 2, the measurement besides.
 
+    Attributes:
+        checkpoint_activations: see `execute`.
+
     Raises:
         ValueError: if an argument breaks its rule.
     """
+
+    checkpoint_activations = False
 
     def __init__(
         self,
@@ -149,17 +155,24 @@ class NCSNpp(nn.Module):
         for encoder in self.encoder:
             assert isinstance(encoder, Level)
             if encoder.down is not None and encoder.pyramid is not None:
-                x = encoder.down(x, embedding)
+                x = self._through(encoder.down, x, embedding)
                 x = image = (x + encoder.pyramid(image)) * SKIP_SCALE
                 skips.append(x)
             for block in encoder.blocks:
-                x = block(x, embedding)
+                x = self._through(block, x, embedding)
                 skips.append(x)
         self_attention, plain = self.middle
-        x = plain(self_attention(x, embedding), embedding)
+        x = self._through(plain, self._through(self_attention, x, embedding), embedding)
         for blocks, up in zip(self.decoder, self.up, strict=True):
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
-                x = block(torch.cat([x, skips.pop()], dim=1), embedding)
-            x = up(x, embedding) if isinstance(up, ResidualBlock) else x
+                x = self._through(block, torch.cat([x, skips.pop()], dim=1), embedding)
+            x = self._through(up, x, embedding) if isinstance(up, ResidualBlock) else x
         return F.pixel_shuffle(self.head(x), self.patch)
+
+    def _through(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            checkpointed: Tensor = checkpoint(block, x, embedding, use_reentrant=False)
+            return checkpointed
+        plain: Tensor = block(x, embedding)
+        return plain

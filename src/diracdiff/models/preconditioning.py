@@ -1,6 +1,6 @@
 """Scales of a network's input and output that know the operator, in the place of Karras' for the identity."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,42 +42,79 @@ class OperatorPreconditioning:
         if not exponent >= 0:
             raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
         self.process, self.exponent = process, float(exponent)
+        self._of_size: dict[Any, tuple[Tensor, Tensor]] = {}
         if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
             raise ValueError(
                 f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
                 "does not have: use preconditioning none or edm, as method=paper does"
             )
 
-    def __call__(self, y: Tensor, t: Tensor, measurement: Tensor | None = None) -> tuple[Tensor, "Scaled"]:
+    def __call__(self, y: Tensor, t: Tensor, measurement: "Tensor | Known | None" = None) -> tuple[Tensor, "Scaled"]:
         """The network's input, (B, C, H, W) or (B, 2 C, H, W), and what makes x_hat of its output.
 
         Args:
             y: y_t, (B, C, H, W).
             t: times, (B,).
-            measurement: y_1, (B, C, H, W), for a network that is given it.
+            measurement: y_1, (B, C, H, W), or what is `known` of it, for a network that is given it.
         """
-        process, mean = self.process, y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN)
-        basis, variance = self._basis(y, t), process.sigma(t, y) ** 2
-        prior = spectrum(basis, y, self.exponent, process.degradation.image_size)
-        s, rest = basis.values, basis.ut(y) - basis.values * basis.vt(mean)
+        process, basis = self.process, self._basis(y, t)
+        prior, mean = self._fixed(basis, y)
+        variance = process.sigma(t, y) ** 2
+        s = basis.values
+        rest = basis.ut(y) - s * mean
         images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
         if measurement is None:
             precision = 1 / prior + s**2 / variance
             return images, Scaled(basis, s * rest / variance / precision, precision)
-        last = self._basis(y, torch.ones_like(t))
+        known = measurement if isinstance(measurement, Known) else self.known(measurement)
         share, free = process.beyond_measurement(t, y)
-        variance = process.sigma_of_measurement(y) ** 2
-        s_1, rest_1 = last.values, last.ut(measurement) - last.values * last.vt(mean)
-        images_1 = last.u(rest_1 / (s_1**2 * DATA_STD**2 + variance).sqrt())
-        news = s - share * s_1
-        precision = 1 / prior + s_1**2 / variance + news**2 / free
-        skip = (s_1 * rest_1 / variance + news * (rest - share * rest_1) / free) / precision
-        return torch.cat([images, images_1], 1), Scaled(basis, skip, precision)
+        news = s - share * known.values
+        precision = 1 / prior + known.precision + news**2 / free
+        skip = (known.estimate + news * (rest - share * known.rest) / free) / precision
+        return torch.cat([images, known.images], 1), Scaled(basis, skip, precision)
+
+    def known(self, measurement: Tensor) -> "Known":
+        """What a measurement y_1, (B, C, H, W), says at every time of a walk that begins at it."""
+        last = self._basis(measurement, measurement.new_ones(len(measurement)))
+        _, mean = self._fixed(last, measurement)
+        variance = self.process.sigma_of_measurement(measurement) ** 2
+        s = last.values
+        rest = last.ut(measurement) - s * mean
+        images = last.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
+        return Known(s, rest, images, s**2 / variance, s * rest / variance)
 
     def _basis(self, y: Tensor, t: Tensor) -> SVD:
         basis = self.process.degradation.diagonal(y, t)
         assert basis is not None
         return basis
+
+    def _fixed(self, basis: SVD, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The images' spectrum and the coefficients of m, which no time and no image changes: (H, W), (1, 1, H, W)."""
+        key = (*y.shape[-2:], y.dtype, y.device)
+        if key not in self._of_size:
+            with torch.inference_mode(False), torch.no_grad():
+                mean = basis.vt(torch.full((1, 1, *y.shape[-2:]), DATA_MEAN, dtype=y.dtype, device=y.device))
+                prior = spectrum(basis, y.detach(), self.exponent, self.process.degradation.image_size)
+            self._of_size = {key: (prior, mean)}  # of the last size alone: photographs have many
+        return self._of_size[key]
+
+
+class Known(NamedTuple):
+    """What a measurement says, in coefficients of the basis.
+
+    Attributes:
+        values: s_1.
+        rest: of y_1 - A_1 m, (B, C, H, W).
+        images: the network's second image, (B, C, H, W).
+        precision: s_1^2 / sigma_y^2.
+        estimate: s_1 rest / sigma_y^2.
+    """
+
+    values: Tensor
+    rest: Tensor
+    images: Tensor
+    precision: Tensor
+    estimate: Tensor
 
 
 def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:

@@ -1,0 +1,212 @@
+"""How networks are executed: compiled, in bfloat16, with less memory, in parts; and what a walk computes once."""
+
+import copy
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, refused, run_here
+from PIL import Image
+from pytorch_lightning.callbacks import Callback
+from test_training import make, state, trainer
+
+from diracdiff.benchmarks.cost import LiveBytes
+from diracdiff.degradations import GaussianBlur, LinearSeverity
+from diracdiff.measurement import training_batch
+from diracdiff.memory import keep_freed_memory, resident_peak
+from diracdiff.models import Denoiser, DnCNN, NCSNpp, OperatorPreconditioning, execute
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import load
+from diracdiff.seeds import DEGRADATION, step_seed
+
+DEEP = dict(channels=8, multipliers=[1, 1, 2], blocks=2, attention_levels=[1], dropout=0.2)
+
+
+def gradients(network, y, level):
+    torch.manual_seed(3)
+    network.zero_grad()
+    network(y, level).square().mean().backward()
+    return [p.grad.clone() for p in network.parameters()]
+
+
+def test_checkpointed_activations_take_less_memory_and_give_the_same_gradient():
+    plain, y, level = NCSNpp(**DEEP), torch.rand(2, 3, 32, 32), torch.tensor([0.01, 0.05])
+    other = copy.deepcopy(plain)
+    execute(other, checkpoint_activations=True)
+    peaks = []
+    for network in (plain, other):
+        with LiveBytes() as live:
+            network(y, level).square().mean().backward()
+        peaks.append(live.peak)
+    assert peaks[1] < 0.6 * peaks[0]
+    assert all(torch.equal(a, b) for a, b in zip(gradients(plain, y, level), gradients(other, y, level), strict=True))
+    with torch.no_grad():
+        assert torch.equal(plain.eval()(y, level), other.eval()(y, level))
+
+
+def test_what_a_network_cannot_do_is_refused():
+    with pytest.raises(ValueError, match="DnCNN has no blocks to checkpoint"):
+        execute(DnCNN(3, 4), checkpoint_activations=True)
+    with pytest.raises(ValueError, match="compile must be true or false, got no"):
+        execute(NCSNpp(**DEEP), compiled="no")
+
+
+def test_bad_choices_of_execution_are_refused_in_one_line(call, run):
+    refused(call("train", "model.compile=no", *SMALL), "model: compile must be true or false, got no")
+    refused(
+        call("train", "task=denoise_fixed", "model=dncnn", "model.checkpoint_activations=true", "lpips=null"),
+        "model: DnCNN has no blocks",
+    )
+    asked = [f"checkpoint={run[1]}/best.ckpt", "input=x", "output=y"]
+    refused(call("restore", *asked, "precision=half"), "precision must be one of .*bf16-mixed.* got 'half'")
+    refused(call("restore", *asked, "compile=maybe"), "compile must be true or false, got maybe")
+
+
+def test_images_are_restored_in_bfloat16(tmp_path, run, image_folder):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t=0.5"]
+    for precision in ("32-true", "bf16-mixed"):
+        assert run_here(tmp_path, "restore", *asked, f"precision={precision}", f"output={precision}") == 0
+    files = [tmp_path / precision / "05.png" for precision in ("32-true", "bf16-mixed")]
+    full, half = (torch.from_numpy(np.asarray(Image.open(file), dtype=np.float32)) for file in files)
+    assert full.shape == half.shape and (full - half).abs().max() <= 8
+
+
+def test_a_compiled_training_leaves_the_same_checkpoint(tmp_path, image_folder):
+    """With a backend that traces and then runs the network as it is, so that even the bits agree."""
+    for name in ("plain", "compiled"):
+        module, data = make(image_folder, dropout=0.0, given=True)
+        if name == "compiled":
+            module.denoiser.network.compile(backend="eager")
+        trainer(tmp_path / name, epochs=1).fit(module, data)
+    (_, plain), (_, compiled) = (state(tmp_path / name / "last.ckpt") for name in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys() and all(torch.equal(plain[key], compiled[key]) for key in plain)
+    x = torch.rand(2, 3, 32, 32)
+    restored = []
+    for name in ("plain", "compiled"):
+        restorer = load(tmp_path / name / "last.ckpt")
+        if name == "compiled":
+            restorer.denoiser.network.compile(backend="eager")
+        restored.append(restorer.restore(restorer.measure(x).y, "t=0"))
+    assert torch.equal(*restored)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_network_agrees_up_to_rounding():
+    network = NCSNpp(4, [1], 1, [], 0.0).eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+        y, level, names = torch.rand(2, 3, 8, 8), torch.tensor([0.01, 0.05]), list(network.state_dict())
+        plain = network(y, level)
+        execute(network, compiled=True)
+        assert torch.allclose(network(y, level), plain, atol=1e-5) and list(network.state_dict()) == names
+
+
+class Seen(torch.nn.Module):
+    """Keeps what it is given, and the precision that its convolution works in."""
+
+    image_channels, multiple, conditions, images = 3, 1, 1, 2
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(6, 3, 1)
+
+    def forward(self, y, level):
+        self.given, self.output = y.detach().clone(), self.convolution(y)
+        return self.output
+
+
+def conditional(size=32):
+    process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 8.0), size), GeometricNoise(0.01, 0.05))
+    denoiser = Denoiser(Seen(), process.noise, preconditioning=OperatorPreconditioning(process, 3.0))
+    x = torch.rand(2, 3, size, size)
+    y_1 = process.measure(x, torch.randn_like(x))
+    return process, denoiser, y_1, process.sample(x, 0.5, torch.randn_like(x))
+
+
+def test_scales_are_computed_in_full_precision_under_autocast():
+    _, denoiser, y_1, y = conditional()
+    t = torch.tensor(0.5)
+    plain, given = denoiser(y, t, measurement=y_1), denoiser.network.given
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = denoiser(y, t, measurement=y_1)
+        assert torch.equal(denoiser.given(y_1)(y, t), mixed)
+    assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
+    assert torch.equal(denoiser.network.given, given)
+    assert 0 < (mixed - plain).abs().max() < 0.02
+
+
+def test_a_denoiser_in_bfloat16_gives_float32():
+    _, denoiser, y_1, y = conditional()
+    plain = denoiser(y, torch.tensor(0.5), measurement=y_1)
+    denoiser.autocast = torch.bfloat16
+    mixed = denoiser(y, torch.tensor(0.5), measurement=y_1)
+    assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
+    assert 0 < (mixed - plain).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("t", [torch.tensor(0.7), torch.tensor([1.0, 0.2])])
+def test_what_is_known_of_a_measurement_is_computed_once_to_the_same_bits(t):
+    _, denoiser, y_1, y = conditional()
+    whole, walk = denoiser(y, t, measurement=y_1), denoiser.given(y_1)
+    assert torch.equal(walk(y, t), whole) and torch.equal(walk(y, t), whole)
+    assert not torch.equal(denoiser.given(1 - y_1)(y, t), whole)
+
+
+def test_what_is_kept_of_a_size_serves_another_size_and_a_gradient():
+    process, denoiser, y_1, y = conditional()
+    with torch.inference_mode():
+        first = denoiser(y, torch.tensor(0.5), measurement=y_1)
+        denoiser(y[..., :24], torch.tensor(0.5), measurement=y_1[..., :24])
+    denoiser(y, torch.tensor(0.5), measurement=y_1).sum().backward()
+    assert denoiser.network.convolution.weight.grad.abs().sum() > 0
+    fresh = Denoiser(denoiser.network, process.noise, preconditioning=OperatorPreconditioning(process, 3.0))
+    assert torch.equal(fresh(y, torch.tensor(0.5), measurement=y_1), first)
+
+
+class Steps(Callback):
+    """Keeps the images of every batch, and the gradient before every step of the optimiser."""
+
+    def __init__(self):
+        self.images, self.gradients = [], []
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self.images.append(batch["x"].clone())
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        self.gradients.append([p.grad.clone() for p in module.denoiser.parameters()])
+
+
+def test_accumulated_gradients_are_the_mean_over_batches_of_their_own_noise(tmp_path, image_folder):
+    module, data = make(image_folder, dropout=0.0)
+    denoiser, steps = copy.deepcopy(module.denoiser), Steps()
+    options = {"accumulate_grad_batches": 2, "limit_train_batches": 4, "limit_val_batches": 0}
+    short = trainer(tmp_path, steps, epochs=1, **options)
+    short.fit(module, data)
+    assert short.global_step == len(steps.gradients) == 2 and len(steps.images) == 4
+    process = module.restorer.process
+    for part, x in enumerate(steps.images[:2]):
+        batch = training_batch(process, x, step_seed(0, DEGRADATION, 0, part, 0))
+        (module.loss(process, denoiser(batch.y, batch.t), batch.x, batch.t) / 2).backward()
+    for parameter, found in zip(denoiser.parameters(), steps.gradients[0], strict=True):
+        assert torch.allclose(parameter.grad, found, rtol=1e-4, atol=1e-7)
+
+
+def test_freed_memory_is_kept():
+    if not keep_freed_memory():
+        pytest.skip("needs glibc")
+    torch.zeros(2**21)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.zeros(2**21)  # 8 MiB, 2048 pages
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 10 * 2048
+
+
+def test_the_peak_of_resident_memory_is_found():
+    peak = resident_peak(lambda: torch.ones(2**24))
+    if peak is None:
+        pytest.skip("needs Linux and glibc")
+    assert 0.8 * 2**26 < peak < 1.5 * 2**26
