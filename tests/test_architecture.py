@@ -9,7 +9,7 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "seeds", "pixels", "signals", "storage"],
+    ["console", "errors", "seeds", "pixels", "signals", "ranks", "resources", "storage"],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -17,7 +17,7 @@ LAYERS = [
     ["evaluation"],
     ["restorer"],
     ["scheduling", "official", "data"],
-    ["training", "baselines"],
+    ["training", "baselines", "restoration"],
     ["comparison"],
     ["config", "cli", "run_folder"],
     ["train", "evaluate", "restore", "calibrate", "compare", "sample", "schedule", "import_official", "__main__"],

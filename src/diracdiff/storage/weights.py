@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diracdiff.errors import UserError
 
@@ -40,6 +40,19 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
         raise UserError(f"checkpoint={path} is not a checkpoint: give {wanted}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a module the weights of a checkpoint, and freeze it.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"checkpoint={path}: its weights do not fit its recipe") from error
+    module.eval().requires_grad_(False)
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
