@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -30,6 +30,7 @@ class Reference:
         process: that made the measurement, or None.
         t: time of the measurement.
         sigma: standard deviation of its noise in units of the [0, 1] range; None: the process's at t.
+        kept: what metrics have found of the clean images, by their names, for the next result.
     """
 
     clean: Tensor
@@ -37,6 +38,7 @@ class Reference:
     process: StochasticDegradation | None = None
     t: float = 1.0
     sigma: float | None = None
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Metric(ABC):

@@ -71,6 +71,22 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """A folder to write files into, which take their places in `folder` when all of them are written."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as staging:
+            yield Path(staging)
+            for path in Path(staging).iterdir():
+                os.replace(path, folder / path.name)
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write JSON, indented."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
