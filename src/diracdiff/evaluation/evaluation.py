@@ -86,7 +86,7 @@ class Evaluation:
         """
         self.records = self.records.gathered()
         self.excess = {name: v for part in of_all_processes(self.excess) for name, v in sorted(part.items())}
-        self.curve = self.records.curve(self._sets.scores(seed)) if self.records.rows else []
+        self.curve = self.records.curve(self._sets.scores(seed)) if len(self.records) else []
         return self.curve
 
     def check_size(self, side: int) -> None:

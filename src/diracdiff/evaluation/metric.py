@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from diracdiff.evaluation.gathering import Sample
 from diracdiff.process import StochasticDegradation
 
 Row = dict[str, Any]
@@ -163,9 +164,20 @@ class SetMetric(Metric):
 
     extractor: FeatureNetwork
 
+    limit: int = 1000
+    """Of images whose features are kept in an evaluation: a larger set is judged by so many, see `Sample`."""
+
     @abstractmethod
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         """Compare the features of two sets of images, (N, …) and (M, …); `seed` is for those that draw at random."""
+
+    def gathering(self) -> Any:
+        """What keeps the features of a set in an evaluation: a `Gathering`, empty."""
+        return Sample(self.limit)
+
+    def score_gathered(self, clean: Any, restored: Any, seed: int) -> float:
+        """Compare what was kept of two sets, see `gathering` and `score`."""
+        return self.score(clean.features(), restored.features(), seed)
 
 
 def image_metrics(metrics: Sequence[Metric]) -> list[ImageMetric]:
