@@ -1,7 +1,7 @@
 """Files that are restored: past those that cannot be, shared by processes, and on where an earlier command stopped."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from diracdiff.console import track
 from diracdiff.data.images import load_image
 from diracdiff.data.inputs import Input
 from diracdiff.errors import UserError
-from diracdiff.evaluation.calibration import Interval
+from diracdiff.evaluation.calibration import Interval, Tally
 from diracdiff.evaluation.pictures import heat_map
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.pixels import from_pixels
@@ -118,3 +118,23 @@ class Restoration:
         rows = {path: row for part in parts for path, row in part.items()}
         if self.interval and rows:
             write_rows(self.table, [rows[path] for path in sorted(rows)])
+
+
+def tallied(
+    restorer: Restorer, batches: Iterable[dict[str, Any]], samples: int, target: str, description: str
+) -> Tally:
+    """What the spreads of several samples hold of clean images, which are measured first.
+
+    Args:
+        restorer: that restores.
+        batches: {"x", "name"} of clean images.
+        samples: of each image.
+        target: where walks stop.
+        description: for progress.
+    """
+    tally = Tally()
+    for batch in track(batches, description=description):
+        x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
+        y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
+        tally.add(Spread(restorer.samples(y, samples, target, names=names)), x)
+    return tally
