@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -297,3 +299,33 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
             written = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
             assert written == [], name
     assert tempfile.gettempdir()
+
+
+@pytest.mark.parametrize("name", ["restore", "evaluate"])
+def test_an_interruption_is_said(run, folder, image_folder, tmp_path, call, monkeypatch, name):
+    before = signal.getsignal(signal.SIGINT)
+    forward, calls = NCSNpp.forward, []
+
+    def interrupted(self, *given):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, *given)
+
+    monkeypatch.setattr(NCSNpp, "forward", interrupted)
+    given = {
+        "restore": [f"input={image_folder}", "batch_size=4", "target=t=1"],
+        "evaluate": [*folder[:2], *folder[3:], "lpips=null", "trainer=cpu"],
+    }
+    with mock.patch("builtins.print") as said:
+        status, _ = call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out")
+    signal.signal(signal.SIGINT, before)
+    assert status == 130
+    (line,) = [str(words.args[0]) for words in said.call_args_list if "interrupted" in str(words.args)]
+    if name == "restore":
+        assert line.startswith("interrupted: what is done is in out; go on with existing=skip")
+        assert len(list((tmp_path / "out").iterdir())) == 4
+        assert call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out", "existing=skip") == (0, [])
+        assert len(list((tmp_path / "out").iterdir())) == 24
+    else:
+        assert line == "interrupted: nothing is written to out" and not (tmp_path / "out").exists()
