@@ -49,7 +49,8 @@ def restore(cfg: DictConfig) -> None:
                     f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {interval}; {job.table}"
                 )
             print(f"restored {job.restored} image{'s' * (job.restored != 1)} at t = {stop.t:.2f} into {output}")
-    job.check()
+    if ranks.rank == 0:
+        job.check()
 
 
 main = command("restore")(restore)

@@ -50,7 +50,7 @@ def measure(trainer: pl.Trainer, module: RestorerModule, data: ImageDataModule, 
         SystemExit: with status 130 if it is interrupted, which Lightning has taken note of.
     """
     try:
-        with told(folder, "loader.eval_batch_size or dataset.image_size"):
+        with told(folder, "loader.eval_batch_size"):
             (trainer.test if split == "test" else trainer.validate)(module, data, verbose=False)
     except SystemExit:
         if trainer.is_global_zero and trainer.interrupted:

@@ -8,7 +8,7 @@ import numpy as np
 
 RESAMPLES = 2000
 
-BATCH = 2**20
+BATCH = 2**17
 """Values that are resampled at a time, which bounds the memory and changes no number."""
 
 
