@@ -40,9 +40,11 @@ class Sample(Gathering):
 
     def add(self, names: Sequence[str], features: Tensor) -> None:
         """See `Gathering`."""
-        self._kept |= {name: row.clone() for name, row in zip(names, features, strict=True)}
-        for name in sorted(self._kept, key=_place)[self.limit :] if len(self._kept) > self.limit else ():
+        together = sorted({*self._kept, *names}, key=_place)
+        left_out = set(together[self.limit :])
+        for name in left_out & self._kept.keys():
             del self._kept[name]
+        self._kept |= {name: row.clone() for name, row in zip(names, features, strict=True) if name not in left_out}
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -119,10 +121,11 @@ class Moments(Gathering):
     def _join(self, count: int, mean: Tensor, scatter: Tensor) -> None:
         """Take in the moments of other images (Chan et al. 1979)."""
         if self.mean is None or self.scatter is None:
-            self.count, self.mean, self.scatter = count, mean, scatter
+            self.count, self.mean, self.scatter = count, mean, scatter.clone()
             return
         total, gap = self.count + count, mean - self.mean
-        self.scatter = self.scatter + scatter + torch.outer(gap, gap) * (self.count * count / total)
+        self.scatter += scatter
+        self.scatter.addr_(gap, gap, alpha=self.count * count / total)
         self.mean, self.count = self.mean + gap * (count / total), total
 
 
