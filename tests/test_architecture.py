@@ -9,7 +9,7 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "seeds", "pixels", "signals", "memory", "storage"],
+    ["console", "errors", "seeds", "pixels", "signals", "memory", "ranks", "resources", "storage"],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -17,7 +17,7 @@ LAYERS = [
     ["evaluation"],
     ["restorer"],
     ["scheduling", "official", "data"],
-    ["training", "baselines"],
+    ["training", "baselines", "restoration"],
     ["comparison", "benchmarks"],
     ["config", "cli", "run_folder"],
     [

@@ -35,6 +35,7 @@ SMALL = [
     "lpips=null",
 ]
 TWO = ["trainer=ddp", "trainer.devices=2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 
 
 def run(*words, cwd):
@@ -108,6 +109,35 @@ def test_evaluation_does_not_depend_on_the_number_of_processes(trained):
     for point in curve:
         values = [float(r["psnr"]) for r in one if float(r["t"]) == point["t"] and r["output"] == point["output"]]
         assert point["psnr"] == pytest.approx(sum(values) / 5, abs=1e-4)
+
+
+def test_restoring_does_not_depend_on_the_number_of_processes(trained, image_folder, tmp_path):
+    """Bit for bit: the processes share the batches of one."""
+    cwd, _ = trained
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(5):
+        (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+    asked = ["checkpoint=runs/latest/best.ckpt", f"input={photos}", "target=t=0.5", "batch_size=2", "device=cpu"]
+    asked += ["samples=2", "sampler.stochasticity=1"]
+    assert run_here(cwd, "restore", *asked, f"output={tmp_path}/one") == 0
+    run(*TORCHRUN, "diracdiff.restore", *asked, f"output={tmp_path}/two", cwd=cwd)
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert len(one) == 5 * 5 + 1 and one == two
+
+
+def test_comparing_does_not_depend_on_the_number_of_processes(trained, tmp_path):
+    """But for seconds and memory, bit for bit: the processes share the batches of one."""
+    cwd, data = trained
+    asked = ["checkpoint=runs/latest/best.ckpt", "lpips=null", "tune_for=psnr", "baseline=[measurement]", "device=cpu"]
+    asked += ["batch_size=2", "tune_images=3", "test_images=5", "dirac.search.steps=[3]", *data[:2], *data[3:]]
+    assert run_here(cwd, "compare", *asked, f"output={tmp_path}/one") == 0
+    run(*TORCHRUN, "diracdiff.compare", *asked, f"output={tmp_path}/two", cwd=cwd)
+    one, two = (read_rows(tmp_path / name / "images.csv") for name in ("one", "two"))
+    assert len(one) == 2 * 5
+    for a, b in zip(one, two, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
+    assert {p.name for p in (tmp_path / "one").iterdir()} == {p.name for p in (tmp_path / "two").iterdir()}
 
 
 def test_a_sweep_over_two_processes_makes_one_folder(tmp_path, trained):

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command, keep_image_size
-from diracdiff.console import python, track
+from diracdiff.console import python
 
 
 def calibrate(cfg: DictConfig) -> None:
@@ -16,9 +16,10 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
     from diracdiff.config.training import build_data
-    from diracdiff.evaluation.calibration import Calibration, Tally, Walked, coverage, coverage_table
+    from diracdiff.evaluation.calibration import Calibration, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
-    from diracdiff.evaluation.uncertainty import Spread
+    from diracdiff.resources import told
+    from diracdiff.restoration import tallied
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint
     from diracdiff.storage.files import check_not_input, check_output, write_rows
@@ -33,18 +34,17 @@ def calibrate(cfg: DictConfig) -> None:
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
     keep_image_size(cfg, restorer.image_size)
     walked, data = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target)), build_data(cfg)
-    loaders, tallies = (data.val_dataloader(), data.test_dataloader()), (Tally(), Tally())
-    for part, loader, tally in zip(("validation", "test"), loaders, tallies, strict=True):
-        for batch in track(loader, description=f"{part} images"):
-            x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
-            y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
-            tally.add(Spread(restorer.samples(y, cfg.samples, cfg.target, names=names)), x)
-    calibration = Calibration.of(walked, tallies[0])
-    others = [c for c in restorer.calibrations if c.walked != walked]
-    plain = [c.plain() for c in (*others, calibration)]
-    replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler that its stops are of
-    rows = coverage(calibration, tallies[1])
-    write_rows(table, rows)
+    with told(folder, "samples or loader.eval_batch_size"):
+        tallies = [
+            tallied(restorer, loader, cfg.samples, cfg.target, f"{part} images")
+            for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader()))
+        ]
+        calibration = Calibration.of(walked, tallies[0])
+        others = [c for c in restorer.calibrations if c.walked != walked]
+        plain = [c.plain() for c in (*others, calibration)]
+        replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stops
+        rows = coverage(calibration, tallies[1])
+        write_rows(table, rows)
     title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
     print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
     print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")

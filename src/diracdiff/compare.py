@@ -5,7 +5,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command, keep_image_size
-from diracdiff.console import bar
 
 
 def compare(cfg: DictConfig) -> None:
@@ -16,8 +15,9 @@ def compare(cfg: DictConfig) -> None:
     from diracdiff.config.build import pick_device
     from diracdiff.config.comparing import build_contenders, build_dials
     from diracdiff.config.training import build_data, build_metrics
+    from diracdiff.ranks import joined
+    from diracdiff.resources import told
     from diracdiff.restorer import load
-    from diracdiff.signals import interruptible
 
     for key, least in (("seed", 0), ("trials", 1), ("batch_size", 1), ("picture_rows", 1)):
         check_number(key, cfg[key], least)
@@ -25,33 +25,27 @@ def compare(cfg: DictConfig) -> None:
         check_number(key, cfg[key], 1, optional=True)
     check_number("sigma", cfg.sigma, 0.0, 100.0, float, optional=True)
     check_boolean("allow_other_data", cfg.allow_other_data)
-    folder, device = Path(cfg.output), pick_device(cfg.device)
-    restorer = load(cfg.checkpoint, device, cfg.trust)
-    comparison.check_sigma(cfg.sigma, restorer, cfg.checkpoint)
-    size = keep_image_size(cfg, restorer.image_size)
-    metrics = build_metrics(cfg)
-    targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
-    shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics))
-    plan = comparison.Plan(folder, targets, cfg.trials, cfg.tuner, cfg.seed, include, *shown_as)
-    contenders = build_contenders(cfg, restorer, device)
-    like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
-    for contender in contenders:
-        contender.check(like)
-    comparison.check_folder(folder)
-    data = build_data(cfg)
-    loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
-    frozen = comparison.frozen_splits(folder, loaders, restorer.process, cfg.seed)
-
-    with bar() as progress:
-        show = comparison.shown(progress)
-        runner = comparison.Runner(folder / "parts", restorer.process, metrics, cfg.batch_size, device, show)
-        try:
-            with interruptible():
-                comparison.compare(plan, runner, contenders, frozen["val"], frozen["test"])
-        except KeyboardInterrupt as stop:
-            progress.stop()
-            print(f"interrupted: what is done is in {folder}; go on with the same command")
-            raise SystemExit(128 + stop.args[0]) from None
+    folder = Path(cfg.output)
+    with told(folder, "batch_size"), joined() as ranks:
+        device = pick_device(cfg.device)
+        restorer = load(cfg.checkpoint, device, cfg.trust)
+        comparison.check_sigma(cfg.sigma, restorer, cfg.checkpoint)
+        size = keep_image_size(cfg, restorer.image_size)
+        metrics = build_metrics(cfg)
+        targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
+        shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics))
+        plan = comparison.Plan(folder, targets, cfg.trials, cfg.tuner, cfg.seed, include, *shown_as)
+        contenders = build_contenders(cfg, restorer, device)
+        like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
+        for contender in contenders:
+            contender.check(like)
+        comparison.check_folder(folder)
+        data = build_data(cfg)
+        loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
+        frozen = comparison.frozen_splits(folder, loaders, restorer.process, cfg.seed)
+        parts = folder / "parts"
+        runner = comparison.Runner(parts, restorer.process, metrics, cfg.batch_size, device, ranks=ranks)
+        comparison.show(plan, runner, contenders, frozen)
 
 
 main = command("compare")(compare)

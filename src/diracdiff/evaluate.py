@@ -11,18 +11,20 @@ from diracdiff.errors import UserError
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.config.build import made
+    from diracdiff.config.evaluating import build_tested, check_times, measure
     from diracdiff.config.restoring import configure
-    from diracdiff.config.training import build_data, build_metrics, build_tester
+    from diracdiff.config.training import build_data, build_tester
     from diracdiff.evaluation import Blend, blends_of
     from diracdiff.evaluation.report import check_report, report
+    from diracdiff.resources import told
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint
-    from diracdiff.training.module import RestorerModule
 
     if cfg.split not in ("test", "val"):
         raise UserError(f"split must be test or val, got {cfg.split!r}")
     if cfg.tuned and cfg.split != "val":
         raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
+    check_times(cfg)
     check_number("seed", cfg.seed, 0)
     check_boolean("overwrite", cfg.overwrite)
     check_booleans(cfg, *BOOLEANS_OF_TRAINER)
@@ -35,18 +37,20 @@ def evaluate(cfg: DictConfig) -> None:
     data, trainer = build_data(cfg), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
     blends = made("blends", blends_of, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
-    module = RestorerModule(restorer, metrics=build_metrics(cfg), blends=blends)
-    (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
+    module = build_tested(cfg, restorer, stops, extra, blends)
+    measure(trainer, module, data, cfg.split, folder)
     if not trainer.is_global_zero:
         return
     if cfg.tuned:
-        Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.tuned)
+        with told(cfg.tuned, "loader.eval_batch_size"):
+            Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.tuned)
         stops = stops | restorer.stops
     # Those of training, unless they were to be found here; where it found none, those of the validation images.
     stops = {target: stop or restorer.stops.get(target) for target, stop in stops.items()}
     title = f"{restorer.name}: {module.evaluation.curve[0]['n']} images of the {cfg.split} split"
     same = {"seed": cfg.seed, "steps": restorer.sampler.steps, "task": restorer.name}
-    names = report(folder, module.evaluation, stops, extra, title, same)
+    with told(folder, "loader.test_images"):
+        names = report(folder, module.evaluation, stops, extra, title, same)
     print(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 

@@ -6,9 +6,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diracdiff.errors import UserError
+from diracdiff.pixels import check_range
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.noise import ImageNoise
 from diracdiff.seeds import image_seed
+
+ROUNDING, RINGING, SIGMAS = 0.01, 0.5, 10.0
+"""How far clean images may leave [0, 1], what an operator may overshoot, and how many deviations noise may reach."""
+
+LEAST_SIGMA_TO_GENERATE = 2.5
+"""Ten standard deviations of a pixel: from there on a measurement says next to nothing of its image."""
+
+
+def check_clean(x: Tensor) -> None:
+    """Raise UserError unless clean images, (B, C, H, W), lie in [0, 1]."""
+    check_range(x, "clean images", ROUNDING)
+
+
+def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0) -> None:
+    """Raise UserError unless measurements at t, (B, C, H, W), lie in [0, 1] up to their noise."""
+    check_range(y, "measurements", RINGING + SIGMAS * process.sigma(t, y).max().item())
+
+
+def check_hides(sigma: float) -> None:
+    """Raise UserError unless noise of this standard deviation hides images, so that they can be generated from it."""
+    if sigma < LEAST_SIGMA_TO_GENERATE:
+        raise UserError(
+            f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
+            f"units of the [0, 1] range, got {sigma:.3g}: train with task=denoise"
+        )
 
 
 @dataclass(frozen=True)

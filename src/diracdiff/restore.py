@@ -5,53 +5,52 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_booleans, check_number, command
-from diracdiff.console import track
 
 
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
-    import torch
-
     from diracdiff.config.build import made, pick_device
-    from diracdiff.config.restoring import configure
-    from diracdiff.data.images import load_image
+    from diracdiff.config.restoring import build_tiles, configure, existing_results
     from diracdiff.data.inputs import batches, plan
     from diracdiff.evaluation.calibration import Interval, Walked
-    from diracdiff.evaluation.pictures import HEAT_MAP_TOP, heat_map
-    from diracdiff.evaluation.uncertainty import PICTURES, Spread
-    from diracdiff.pixels import from_pixels
+    from diracdiff.evaluation.pictures import HEAT_MAP_TOP
+    from diracdiff.evaluation.uncertainty import PICTURES
+    from diracdiff.ranks import joined
+    from diracdiff.resources import told
+    from diracdiff.restoration import Restoration
     from diracdiff.restorer import load
-    from diracdiff.storage.files import save_image, save_pixels, write_rows
+    from diracdiff.signals import interruptible
 
     for key, least in (("samples", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)
     check_booleans(cfg, "degrade", "overwrite")
-    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
-    stop, rows = restorer.stop_for(cfg.target), []
-    walked = Walked.of(restorer.sampler, cfg.samples, stop)
-    interval = made("level", Interval.of, restorer.calibrations, walked, cfg.level) if cfg.samples > 1 else None
-    extras = (["measurement"] if cfg.degrade else []) + (list(PICTURES) if interval else [])
-    inputs = plan(Path(cfg.input), Path(cfg.output), extras, cfg.overwrite)
-    for batch in track(batches(inputs, cfg.batch_size), description="restoring"):
-        names = [image.path.name for image in batch]
-        y = from_pixels(torch.stack([load_image(image.path) for image in batch]).to(restorer.device))
-        if cfg.degrade:
-            y = restorer.measure(y, [f"measurement/{name}" for name in names]).y
-        samples = restorer.samples(y, cfg.samples, cfg.target, names=names)
-        spread = Spread(samples) if interval else None
-        for i, image in enumerate(batch):
-            pictures = {"restored": samples[0, i]} | ({"measurement": y[i]} if cfg.degrade else {})
-            if interval and spread:
-                pictures |= interval.pictures(spread, i)
-                save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
-                rows.append({"image": str(image.path), **interval.row(spread, i)})
-            for name, picture in pictures.items():
-                save_image(image.targets[name], picture, image.grey)
-    if interval:
-        path = Path(cfg.output) / "uncertainty.csv"
-        write_rows(path, sorted(rows, key=lambda row: row["image"]))
-        print(f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {interval}; {path}")
-    print(f"restored {len(inputs)} image{'s' * (len(inputs) > 1)} at t = {stop.t:.2f} into {cfg.output}")
+    existing, tiles, output = existing_results(cfg), build_tiles(cfg), Path(cfg.output)
+    with told(output, "tile, batch_size or samples"), joined() as ranks:
+        restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
+        restorer.tiles = tiles
+        stop = restorer.stop_for(cfg.target)
+        walked = Walked.of(restorer.sampler, cfg.samples, stop)
+        interval = made("level", Interval.of, restorer.calibrations, walked, cfg.level) if cfg.samples > 1 else None
+        extras = (["measurement"] if cfg.degrade else []) + (list(PICTURES) if interval else [])
+        job = Restoration(restorer, cfg.target, cfg.samples, interval, cfg.degrade, output / "uncertainty.csv")
+        inputs, unreadable = plan(Path(cfg.input), output, extras, existing, job.done)
+        ranks.wait()  # until no process may take the results of another for those of an earlier command
+        for path, reason in ranks.share(list(unreadable.items())):
+            job.leave_out(path, reason)
+        try:
+            with interruptible():
+                job.run(batches(inputs, cfg.batch_size), ranks)
+        except KeyboardInterrupt as stopped:
+            print(f"interrupted: what is done is in {output}; go on with existing=skip added to the same command")
+            raise SystemExit(128 + stopped.args[0]) from None
+        if ranks.rank == 0:
+            if interval and job.restored:
+                print(
+                    f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {interval}; {job.table}"
+                )
+            print(f"restored {job.restored} image{'s' * (job.restored != 1)} at t = {stop.t:.2f} into {output}")
+    if ranks.rank == 0:
+        job.check()
 
 
 main = command("restore")(restore)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,15 +15,14 @@ from diracdiff.evaluation.metric import Reference, Row
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
 from diracdiff.evaluation.targets import stop_for
-from diracdiff.measurement import Measured, measure
+from diracdiff.measurement import Measured, check_clean, check_hides, check_measurement, measure
 from diracdiff.models import Denoiser
+from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
 from diracdiff.seeds import image_seed
 from diracdiff.storage import Checkpoint, from_recipe, to_recipe
-
-LEAST_SIGMA_TO_GENERATE = 2.5
-"""Ten standard deviations of a pixel: from there on a measurement says next to nothing of its image."""
+from diracdiff.storage.weights import load_weights
 
 
 class Restorer:
@@ -43,6 +42,7 @@ class Restorer:
         dataset: recipe of the data set that it was trained on, or None where that is not known.
         training: recipes of what it was trained with.
         calibrations: of intervals, see `diracdiff.calibrate`.
+        tiles: how the network sees large images.
 
     Raises:
         ValueError: if `take` is neither.
@@ -67,6 +67,7 @@ class Restorer:
         self.dataset: dict[str, Any] | None = None
         self.training: dict[str, Any] = {}
         self.calibrations: list[Calibration] = []
+        self.tiles = Tiles()
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +101,11 @@ class Restorer:
         Args:
             x: clean images.
             names: one per image, which its noise follows from; by default its number in the batch.
+
+        Raises:
+            UserError: if the images are not in [0, 1].
         """
+        check_clean(x)
         return measure(self.process, x, self._names(x, names), self.seed, self.sampler.start)
 
     def reference(self, clean: Tensor, measurement: Tensor) -> Reference:
@@ -122,7 +127,7 @@ class Restorer:
     ) -> Tensor:
         """Restore the same measurements several times: (count, B, C, H, W). The first ones are those of `restore`.
 
-        Their standard deviation over the first axis is the uncertainty of a pixel.
+        Their standard deviation is the uncertainty of a pixel.
 
         Args:
             measurement: see `restore`.
@@ -131,15 +136,18 @@ class Restorer:
             names: see `restore`.
 
         Raises:
-            UserError: if count is not positive, or there is no randomness to tell the samples apart.
+            UserError: if count is not positive, the samples would be the same, or the measurement is not in [0, 1].
         """
         if count < 1:
             raise UserError(f"samples must be an integer of at least 1, got {count}")
         if count > 1 and not self.sampler.adds_noise(self.process):
-            same = f"{count} samples of one measurement would all be the same, because the sampler adds no noise"
-            raise UserError(f"{same}: use sampler.stochasticity=1, or samples=1")
+            raise UserError(
+                f"{count} samples of one measurement would all be the same, because the sampler adds no noise: use "
+                "sampler.stochasticity=1, or samples=1"
+            )
         stop, names = self.stop_for(target), self._names(measurement, names)
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
+        check_measurement(measurement, self.process, self.sampler.start)
         return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
 
     def generate(self, names: Sequence[str]) -> Tensor:
@@ -153,18 +161,15 @@ class Restorer:
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
-        if sigma < LEAST_SIGMA_TO_GENERATE:
-            raise UserError(
-                f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
-                f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
-            )
+        check_hides(sigma.item())
         return self._walk(y + sigma * noise.normal(y.shape[1:]), noise, Stop(0.0, self.take))
 
     def _walk(self, measurement: Tensor, noise: ImageNoise, stop: Stop | Blend) -> Tensor:
         training = self.denoiser.training
+        denoiser, sampler = self.tiles.applied(self.denoiser, self.sampler, measurement)
         self.denoiser.eval()
         try:
-            states = self.sampler.states(self.process, self.denoiser, measurement, noise, stop.t, stop.last_output)
+            states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.last_output)
             return image_at(stop, states).clamp(0, 1)
         finally:
             self.denoiser.train(training)
@@ -220,9 +225,9 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: Iterable[s
     restorer = from_recipe(checkpoint.recipe, trust)
     if not isinstance(restorer, Restorer):
         raise UserError(f"checkpoint={path} does not describe a restorer: give one that diracdiff.train wrote")
-    _load_weights(restorer.denoiser, checkpoint.weights, path)
+    load_weights(restorer.denoiser, checkpoint.weights, path)
     if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
-        _load_weights(network, checkpoint.increment or {}, path)
+        load_weights(network, checkpoint.increment or {}, path)
     restorer.remember(checkpoint)
     return restorer.to(device)
 
@@ -239,11 +244,3 @@ def network_increment(checkpoint: str | Path) -> NetworkIncrement:
             f"checkpoint={checkpoint} predicts clean images only: give one that was trained with task.predict=increment"
         )
     return NetworkIncrement(denoiser)
-
-
-def _load_weights(denoiser: Denoiser, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    try:
-        denoiser.load_state_dict(weights)
-    except (RuntimeError, KeyError) as error:
-        raise UserError(f"checkpoint={path}: its weights do not fit its recipe") from error
-    denoiser.eval().requires_grad_(False)

@@ -6,12 +6,14 @@ from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command
 from diracdiff.console import track
+from diracdiff.errors import UserError
 
 
 def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
+    from diracdiff.resources import told
     from diracdiff.restorer import load
     from diracdiff.storage.files import check_output, save_image
 
@@ -23,9 +25,12 @@ def sample(cfg: DictConfig) -> None:
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
     check_output(Path(cfg.output), targets.values(), cfg.overwrite)
     parts = [names[i : i + cfg.batch_size] for i in range(0, len(names), cfg.batch_size)]
-    for part in track(parts, description="generating"):
-        for name, image in zip(part, restorer.generate(part), strict=True):
-            save_image(targets[name], image)
+    with told(cfg.output, "batch_size"):
+        for part in track(parts, description="generating"):
+            for name, image in zip(part, restorer.generate(part), strict=True):
+                if not image.isfinite().all():
+                    raise UserError(f"image {name} is not a number at every pixel: take another sampler or checkpoint")
+                save_image(targets[name], image)
     print(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,10 +23,7 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric, Row
 from diracdiff.pixels import to_pixels
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage.files import check_output, write_rows
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from diracdiff.storage.files import check_output, together, write_rows
 
 WRITTEN = (
     "comparison.json",
@@ -124,6 +122,11 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
     curves: dict[str, list[Row]] = {}
     for other in plan.include:
         table.read(other)  # refused before anything is run
+
+    def say(line: str) -> None:
+        if runner.ranks.rank == 0:
+            print(line, flush=True)
+
     for contender in contenders:
         dirac = isinstance(contender, Dirac)
         wanted = [metric for metric in metrics if metric.abbreviation] if dirac else plan.targets
@@ -131,7 +134,9 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
         log += trials
         for name, choice in _named(contender.name, choices, wanted, dirac).items():
             kept = {other.stop for other in choices if other.setting == choice.setting}
-            run = runner.run(contender, choice.setting, test, kept.__contains__, f"testing {contender.name}")
+            drawn_of = {r["stop"] for r in trials if r["setting"] == json.dumps(choice.setting) and "mean" in r["stop"]}
+            asked, described = drawn_of | kept, f"testing {contender.name}"
+            run = runner.run(contender, choice.setting, test, kept.__contains__, described, only=asked)
             same = [c.metric for c in choices if (c.setting, c.stop) == (choice.setting, choice.stop)]
             tuned_for = ", ".join(same) if contender.search or dirac else None
             table.add(name, tuned_for, choice.setting, choice.stop, run, plan.seed)
@@ -140,27 +145,30 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
                 label = ", ".join(f"{key} {value}" for key, value in choice.setting.items())
                 rows = [row for stop, row in run.means().items() if stop.startswith("mean")]
                 curves.setdefault(f"Dirac over t_stop{f' ({label})' if label else ''}", rows)
-            print(_line(table.rows[-1]), flush=True)
+            say(_line(table.rows[-1]))
         if isinstance(contender, Dirac) and any(plan.dials.values()):
             dials = turn(plan.dials, contender, choices[-1].setting, runner, val, test, table, plan.seed)
             for row in dials:
-                print(_line(row), flush=True)
+                say(_line(row))
+    if runner.ranks.rank > 0:
+        return
     for other in plan.include:
         table.include(other)
     title = f"{plan.task}, {len(test)} test images, sigma {test.sigma:.3g}"
-    names = table.write(plan.folder, title, plan.seed, machine(runner.device))
-    write_rows(plan.folder / "tuning.csv", log)
-    columns = {"clean": test.clean[: plan.picture_rows], "measured": to_pixels(test.y[: plan.picture_rows])}
-    draw_images(plan.folder / "images.png", columns | {k: v for k, v in pictures.items() if k != "measurement"})
-    drawn = ["images.png"]
-    plane = [metric for metric in metrics if metric.abbreviation]
-    if len(plane) > 1:
-        points = {row["method"]: row for row in table.rows}
-        draw_plane(plan.folder / "plane.png", points, curves, dials, *plane[:2])
-        drawn.append("plane.png")
-    if dials:
-        write_rows(plan.folder / "dials.csv", plain(dials))
-        drawn.append("dials.csv")
+    with together(plan.folder) as folder:
+        names = table.write(folder, title, plan.seed, machine(runner.device))
+        write_rows(folder / "tuning.csv", log)
+        columns = {"clean": test.clean[: plan.picture_rows], "measured": to_pixels(test.y[: plan.picture_rows])}
+        draw_images(folder / "images.png", columns | {k: v for k, v in pictures.items() if k != "measurement"})
+        drawn = ["images.png"]
+        plane = [metric for metric in metrics if metric.abbreviation]
+        if len(plane) > 1:
+            points = {row["method"]: row for row in table.rows}
+            draw_plane(folder / "plane.png", points, curves, dials, *plane[:2])
+            drawn.append("plane.png")
+        if dials:
+            write_rows(folder / "dials.csv", plain(dials))
+            drawn.append("dials.csv")
     table.print(title)
     print(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
 
@@ -200,16 +208,6 @@ def frozen_splits(
     """
     made = {split: freeze(of_split, process, seed) for split, of_split in batches.items()}
     return {split: frozen(folder / f"measurements_{split}.pt", fresh) for split, fresh in made.items()}
-
-
-def shown(progress: Progress) -> Callable[[str, int, int], None]:
-    """Tells a progress bar what a runner does."""
-    task = progress.add_task("measuring")
-
-    def show(description: str, done: int, of: int) -> None:
-        progress.update(task, description=description, completed=done, total=of)
-
-    return show
 
 
 def machine(device: str) -> str:

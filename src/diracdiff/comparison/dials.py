@@ -92,7 +92,7 @@ def turn(
             else:
                 setting = base | NEEDS[dial] | {dial: value}
                 stop = stop_of(setting, perception, description)
-            run = runner.run(contender, setting, test, stop.__eq__, description)
+            run = runner.run(contender, setting, test, stop.__eq__, description, only=[stop])
             row = table.row(f"dirac {dial}={value:g}", perception.name, setting, stop, run, seed)
             rows.append({"dial": dial, "value": value} | row)
     return rows

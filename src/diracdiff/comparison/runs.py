@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from diracdiff.comparison.measurements import Batch, Measurements
 from diracdiff.evaluation import Metric, Reference, Row, measured
 from diracdiff.evaluation.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.evaluation.records import means, rows_of
+from diracdiff.evaluation.results import Result
 from diracdiff.pixels import to_pixels
 from diracdiff.process import StochasticDegradation
+from diracdiff.ranks import Ranks
 from diracdiff.storage.weights import read_weights, write_weights
 
 MIB = 2**20
+PART = "a part that diracdiff.compare wrote"
 
 
 @dataclass
@@ -65,6 +68,7 @@ class Runner:
         batch_size: measurements at a time.
         device: where.
         progress: called with a description after every batch, with the number done and the number of all.
+        ranks: processes that share the batches, and the folder.
     """
 
     def __init__(
@@ -75,8 +79,10 @@ class Runner:
         batch_size: int,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
+        ranks: Ranks | None = None,
     ):
         self.folder, self.process, self.metrics = folder, process, list(metrics)
+        self.ranks = Ranks() if ranks is None else ranks
         self.batch_size, self.device, self.progress = batch_size, device, progress
 
     def run(
@@ -86,6 +92,7 @@ class Runner:
         measurements: Measurements,
         keep: Callable[[str], bool],
         description: str,
+        only: Collection[str] | None = None,
     ) -> Run:
         """Restore all measurements, but for batches that were done before with the same everything.
 
@@ -93,24 +100,26 @@ class Runner:
             contender: what restores them.
             setting: of the contender.
             measurements: of a split.
-            description: of the run, for progress.
             keep: whether the images of a stop are to be kept.
+            description: of the run, for progress.
+            only: measure these stops alone, and walk no further than the last of them; None: every one.
         """
         batches = list(measurements.batches(self.batch_size, self.device))
         folder = self.folder / contender.name / self._key(contender, setting, measurements)
-        parts = []
-        for i, batch in enumerate(batches):
+        paths = [folder / f"{i:05d}.pt" for i in range(len(batches))]
+        parts: dict[int, dict[str, Any]] = {}
+        for i in self.ranks.share(range(len(batches))):
             if self.progress is not None:
                 self.progress(description, i, len(batches))
-            path = folder / f"{i:05d}.pt"
-            part = read_weights(path, "a part that diracdiff.compare wrote") if path.exists() else None
-            if part is None or not all(row["stop"] in part["images"] for row in part["rows"] if keep(row["stop"])):
-                part = self._part(contender, setting, batch, keep)
-                write_weights(path, part)
-            parts.append(part)
+            part = read_weights(paths[i], PART) if paths[i].exists() else None
+            if part is None or not _holds(part, keep, only):
+                part = self._part(contender, setting, batches[i], keep, only)
+                write_weights(paths[i], part)
+            parts[i] = part
         if self.progress is not None:
             self.progress(description, len(batches), len(batches))
-        return _joined(parts)
+        self.ranks.wait()
+        return _joined([parts[i] if i in parts else read_weights(path, PART) for i, path in enumerate(paths)])
 
     def _key(self, contender: Contender, setting: Setting, measurements: Measurements) -> str:
         """A name for all that a run's results follow from."""
@@ -119,7 +128,12 @@ class Runner:
         return hashlib.sha256(json.dumps([__version__, *identity], sort_keys=True).encode()).hexdigest()[:16]
 
     def _part(
-        self, contender: Contender, setting: Setting, batch: Batch, keep: Callable[[str], bool]
+        self,
+        contender: Contender,
+        setting: Setting,
+        batch: Batch,
+        keep: Callable[[str], bool],
+        only: Collection[str] | None,
     ) -> dict[str, Any]:
         given = batch.y.clone()
         rows: list[Row] = []
@@ -127,7 +141,8 @@ class Runner:
         kept: dict[str, Tensor] = {}
         reference = Reference(batch.x, batch.y, self.process)
         _forget_peak_memory(self.device)
-        for result, values in measured(contender.results(batch, setting), reference, image_metrics(self.metrics)):
+        found = contender.results(batch, setting) if only is None else _until(contender.results(batch, setting), only)
+        for result, values in measured(found, reference, image_metrics(self.metrics)):
             rows += rows_of(batch.names, values, stop=result.stop, calls=result.nfe, seconds=result.seconds)
             if keep(result.stop):
                 images[result.stop], kept[result.stop] = to_pixels(result.images).cpu(), result.images
@@ -139,7 +154,27 @@ class Runner:
             metric.name: {stop: metric.extractor.features(of) for stop, of in compared.items()}
             for metric in set_metrics(self.metrics)
         }
-        return {"rows": rows, "images": images, "features": features, "memory": memory}
+        asked = None if only is None else sorted(only)
+        return {"rows": rows, "images": images, "features": features, "memory": memory, "only": asked}
+
+
+def _holds(part: dict[str, Any], keep: Callable[[str], bool], only: Collection[str] | None) -> bool:
+    """Whether what was kept of a batch holds the stops that are asked for, with the images of those to be kept."""
+    asked = part.get("only")
+    if asked is not None and (only is None or not set(only) <= set(asked)):
+        return False
+    return all(row["stop"] in part["images"] for row in part["rows"] if keep(row["stop"]))
+
+
+def _until(results: Iterable[Result], stops: Collection[str]) -> Iterator[Result]:
+    """The results at these stops, as far as the last of them."""
+    left = set(stops)
+    for result in results:
+        if result.stop in left:
+            yield result
+            left.remove(result.stop)
+        if not left:
+            return
 
 
 def _joined(parts: list[dict[str, Any]]) -> Run:

@@ -1,16 +1,19 @@
 """The process, the restorer and its sampler."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig
 
+from diracdiff.cli import check_number
 from diracdiff.config.build import build, made, plain
 from diracdiff.data.datasets import check_integer
+from diracdiff.data.inputs import EXISTING
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, OperatorPreconditioning, execute
+from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS, ReverseSampler
@@ -124,6 +127,35 @@ def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
             raise UserError(f"precision must be one of {list(PRECISIONS)}, got {cfg.precision!r}")
         restorer.denoiser.autocast = PRECISIONS[cfg.precision]
     return restorer
+
+
+def build_tiles(cfg: DictConfig) -> Tiles:
+    """How the network sees large images: `tile` is auto, null or the side of tiles, `overlap` what they share.
+
+    Raises:
+        UserError: if a number breaks its rule.
+    """
+    check_number("overlap", cfg.overlap, 0)
+    if cfg.tile == "auto":
+        return cast(Tiles, made("tile=auto", Tiles, overlap=cfg.overlap))
+    if cfg.tile is None:
+        return Tiles(side=None)
+    if isinstance(cfg.tile, bool) or not isinstance(cfg.tile, int) or cfg.tile < 1:
+        raise UserError(f"tile must be auto, null or an integer of at least 1, in pixels, got {cfg.tile}")
+    return cast(Tiles, made(f"tile={cfg.tile}", Tiles, cfg.tile, cfg.overlap, cfg.tile**2))
+
+
+def existing_results(cfg: DictConfig) -> str:
+    """What to do with results that exist: `existing`, or "replace" for overwrite=true.
+
+    Raises:
+        UserError: if it is unknown, or the keys contradict one another.
+    """
+    if cfg.existing not in EXISTING:
+        raise UserError(f"existing must be one of {', '.join(EXISTING)}, got {cfg.existing}")
+    if cfg.overwrite and cfg.existing == "skip":
+        raise UserError("existing=skip leaves results that exist, and overwrite=true replaces them: give one of both")
+    return "replace" if cfg.overwrite else str(cfg.existing)
 
 
 def refuse_flow(restorer: Restorer) -> None:

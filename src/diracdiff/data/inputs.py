@@ -1,5 +1,7 @@
 """Images of the user's that are to be restored: where their results go, and which of them make a batch."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -31,47 +33,68 @@ class Input:
     targets: dict[str, Path]
 
 
-def plan(source: Path, output: Path, extras: list[str], overwrite: bool) -> list[Input]:
+EXISTING = ("refuse", "skip", "replace")
+"""What to do with results that exist: refuse the command, leave them and restore the other images, or replace them."""
+
+PIXELS = 2**21
+"""Of the images of a batch, together, at most."""
+
+
+def plan(
+    source: Path, output: Path, extras: list[str], existing: str, done: Callable[[Path], bool] = lambda path: True
+) -> tuple[list[Input], dict[Path, str]]:
     """Find the images below a folder, or one image, and where the results of each go.
 
     Args:
         source: an image or a folder of images.
         output: a folder.
         extras: names of pictures besides "restored".
-        overwrite: whether results that exist may be replaced.
+        existing: one of EXISTING.
+        done: whether an image whose results exist is done, with "skip".
+
+    Returns:
+        The images that are to be restored, and {file: why it cannot be}.
 
     Raises:
-        UserError: if there are no images, one cannot be read, or a result would replace something.
+        UserError: if there are no images, the only one cannot be read, or a result would replace something.
     """
     if not source.exists():
         raise UserError(f"input={source} does not exist: give an image, or a folder of images")
     files = [source] if source.is_file() else list_images(source)
     root = source.parent if source.is_file() else source
-    stems = [file.relative_to(root).with_suffix("") for file in files]
-    inputs = []
-    for file, stem in zip(files, stems, strict=True):
-        name = str(file.relative_to(root)) if stems.count(stem) > 1 else str(stem)
+    stems = Counter(file.relative_to(root).with_suffix("") for file in files)
+    inputs, unreadable = [], {}
+    for file in files:
+        relative = file.relative_to(root)
+        name = relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")
         targets = {"restored": output / f"{name}.png"} | {extra: output / f"{name}_{extra}.png" for extra in extras}
-        inputs.append(Input(file, *_header(file), targets))
-    results = [target for image in inputs for target in image.targets.values()]
-    results += [output / "uncertainty.csv"] if "uncertainty" in extras else []
-    twice = [target for target in results if results.count(target) > 1]
+        try:
+            inputs.append(Input(file, *_header(file), targets))
+        except UserError as error:
+            if source.is_file():
+                raise
+            unreadable[file] = str(error)
+    results = Counter(target for image in inputs for target in image.targets.values())
+    results.update([output / "uncertainty.csv"] if "uncertainty" in extras else [])
+    twice = [target for target, count in results.items() if count > 1]
     if twice:
         raise UserError(f"two results would be called {twice[0]}: rename one of the inputs that give it")
     replaced = {file.resolve() for file in files} & {target.resolve() for target in results}
     if replaced:
         raise UserError(f"output={output} would replace the input {min(replaced)}: give another folder")
-    check_output(output, results, overwrite)
-    return inputs
+    check_output(output, results, existing != "refuse")
+    if existing == "skip":
+        inputs = [i for i in inputs if not (all(t.is_file() for t in i.targets.values()) and done(i.path))]
+    return inputs, unreadable
 
 
 def batches(inputs: list[Input], size: int) -> list[list[Input]]:
-    """Batches of at most `size` images of the same width and height."""
+    """Batches of at most `size` images of the same width and height, and of one image or at most PIXELS."""
     found = []
     ordered = sorted(inputs, key=lambda image: (image.size, str(image.path)))
-    for _, group in groupby(ordered, key=lambda image: image.size):
-        same = list(group)
-        found += [same[i : i + size] for i in range(0, len(same), size)]
+    for (width, height), group in groupby(ordered, key=lambda image: image.size):
+        same, most = list(group), max(1, min(size, PIXELS // (width * height)))
+        found += [same[i : i + most] for i in range(0, len(same), most)]
     return found
 
 

@@ -12,7 +12,7 @@ from diracdiff.evaluation.records import Records
 from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.ssim import SSIM
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.evaluation.stops import TARGETS, Blend, Stop, Stops, blends_of, find_stops, summarise
+from diracdiff.evaluation.stops import TARGETS, Blend, Stop, Stops, blends_of, find_stops, reached, summarise
 from diracdiff.evaluation.swd import SWD
 from diracdiff.evaluation.targets import stop_for
 from diracdiff.evaluation.uncertainty import Spread
@@ -47,6 +47,7 @@ __all__ = [
     "interval",
     "mean",
     "measured",
+    "reached",
     "results",
     "stop_for",
     "summarise",

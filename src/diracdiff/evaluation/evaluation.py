@@ -1,16 +1,16 @@
 """The pipeline of every measurement: states, results, records, means."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from diracdiff.evaluation.metric import Metric, Reference, Row, image_metrics, set_metrics
 from diracdiff.evaluation.records import FeatureSets, Key, Records, of_all_processes
-from diracdiff.evaluation.results import measured, results
+from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.stops import Blend, Stop, taken_for
 from diracdiff.pixels import to_pixels
-from diracdiff.samplers import State
+from diracdiff.samplers import OUTPUTS, State
 
 Gallery = dict[Key, Tensor]
 """uint8 pictures on the CPU: those of the clean images under "clean", others under (t, output)."""
@@ -24,6 +24,7 @@ class Evaluation:
         gallery_size: number of images whose pictures are kept, those of the first batch.
         ends: the faithful and the good-looking stop, where they are known, for `excess`.
         blends: of two stops, to be measured besides.
+        only: measure these stops of the walk alone, see `reached`; None: every one.
 
     Attributes:
         records: metrics of single images.
@@ -39,8 +40,9 @@ class Evaluation:
         gallery_size: int = 6,
         ends: tuple[Stop, Stop] | None = None,
         blends: Sequence[Blend] = (),
+        only: Collection[Stop] | None = None,
     ):
-        self.metrics, self.gallery_size = list(metrics), gallery_size
+        self.metrics, self.gallery_size, self.only = list(metrics), gallery_size, only
         self.ends, self.blends = ends, list(blends)
         self.excess: dict[str, float] = {}
         self.records = Records()
@@ -63,7 +65,8 @@ class Evaluation:
             self.gallery["clean"] = self._picture(clean)
         self._sets.add("clean", names, clean)
         ends: dict[Stop, Tensor] = {}
-        for result, values in measured(results(states, clean, self.blends), reference, self.metrics):
+        found = (r for r in results(states, clean, self.blends) if self._asked(r))
+        for result, values in measured(found, reference, self.metrics):
             for end in self.ends or ():
                 ends |= dict.fromkeys(taken_for(end, result.t, result.output, ends), result.images)
             self.records.add(names, seeds, result, values)
@@ -83,7 +86,7 @@ class Evaluation:
         """
         self.records = self.records.gathered()
         self.excess = {name: v for part in of_all_processes(self.excess) for name, v in sorted(part.items())}
-        self.curve = self.records.curve(self._sets.scores(seed)) if self.records.rows else []
+        self.curve = self.records.curve(self._sets.scores(seed)) if len(self.records) else []
         return self.curve
 
     def check_size(self, side: int) -> None:
@@ -94,6 +97,9 @@ class Evaluation:
         """
         for metric in image_metrics(self.metrics):
             metric.check_size(side)
+
+    def _asked(self, result: Result) -> bool:
+        return self.only is None or result.output not in OUTPUTS or Stop(result.t, result.output) in self.only
 
     def _picture(self, images: Tensor) -> Tensor:
         return to_pixels(images[: self.gallery_size]).cpu()

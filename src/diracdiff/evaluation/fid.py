@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.features import Extractor, shared_extractor
+from diracdiff.evaluation.gathering import Moments
 from diracdiff.evaluation.metric import SetMetric
 
 KID_SUBSETS = 100
@@ -55,11 +56,17 @@ class FID(_OfFeatures):
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return fid(clean, restored)
 
+    def gathering(self) -> Moments:
+        return Moments()
+
+    def score_gathered(self, clean: Moments, restored: Moments, seed: int) -> float:
+        return fid_of_moments(clean, restored)
+
 
 class KID(_OfFeatures):
     """Kernel distance of the features of two sets of images, see `kid`."""
 
-    title, depends_on = "KID", "the network of KID"
+    title, depends_on, limit = "KID", "the network of KID", KID_SUBSET_SIZE
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return kid(clean, restored, seed)
@@ -79,6 +86,29 @@ def fid(real: Tensor, fake: Tensor) -> float:
     if real.isnan().any() or fake.isnan().any():
         return math.nan
     statistics = [fid_features_to_statistics(features) for features in (real, fake)]
+    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    return max(0.0, distance)
+
+
+def fid_of_moments(real: Moments, fake: Moments) -> float:
+    """Fréchet distance of two sets by their moments, see `fid`, which it is bit for bit where features are kept.
+
+    Raises:
+        UserError: if a set has fewer than two images.
+    """
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    features = real.features(), fake.features()
+    if features[0] is not None and features[1] is not None:
+        return fid(features[0], features[1])
+    statistics = []
+    for part in (real, fake):
+        if part.count < 2:
+            raise UserError(f"FID and KID need at least 2 images in each set, got {real.count} and {fake.count}")
+        mean, scatter = part.condense()
+        if mean.isnan().any():
+            return math.nan
+        statistics.append({"mu": mean.numpy(), "sigma": (scatter / (part.count - 1)).numpy()})
     distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
     return max(0.0, distance)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from diracdiff.evaluation.gathering import Sample
 from diracdiff.process import StochasticDegradation
 
 Row = dict[str, Any]
@@ -30,6 +31,7 @@ class Reference:
         process: that made the measurement, or None.
         t: time of the measurement.
         sigma: standard deviation of its noise in units of the [0, 1] range; None: the process's at t.
+        kept: what metrics have found of the clean images, by their names, for the next result.
     """
 
     clean: Tensor
@@ -37,6 +39,7 @@ class Reference:
     process: StochasticDegradation | None = None
     t: float = 1.0
     sigma: float | None = None
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Metric(ABC):
@@ -161,9 +164,20 @@ class SetMetric(Metric):
 
     extractor: FeatureNetwork
 
+    limit: int = 1000
+    """Of images whose features are kept in an evaluation: a larger set is judged by so many, see `Sample`."""
+
     @abstractmethod
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         """Compare the features of two sets of images, (N, …) and (M, …); `seed` is for those that draw at random."""
+
+    def gathering(self) -> Any:
+        """What keeps the features of a set in an evaluation: a `Gathering`, empty."""
+        return Sample(self.limit)
+
+    def score_gathered(self, clean: Any, restored: Any, seed: int) -> float:
+        """Compare what was kept of two sets, see `gathering` and `score`."""
+        return self.score(clean.features(), restored.features(), seed)
 
 
 def image_metrics(metrics: Sequence[Metric]) -> list[ImageMetric]:

@@ -149,7 +149,7 @@ def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, Stop | 
         ("measurement", pictures["iterate"][start]),
         (f"one-shot, t = {start:g}", pictures["mean"][start]),
         *((f"{name}, t = {stop.t:.2f}", at(stop)) for name, stop in named if stop),
-        (f"iterate, t = {end:.0f}", pictures["iterate"][end]),
+        *([(f"iterate, t = {end:.2g}", pictures["iterate"][end])] if end < start else []),
     ]
     rows = min(rows, len(gallery["clean"]))
     figure = Figure(figsize=(1.7 * len(columns), 1.75 * rows + 0.2), layout="constrained")

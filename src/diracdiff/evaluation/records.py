@@ -1,11 +1,10 @@
 """Records of single images, and features of sets of images, over all processes of a run."""
 
+from array import array
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -29,28 +28,46 @@ def means(rows: Sequence[Row], leave_out: Sequence[str]) -> Row:
     return {key: mean([row[key] for row in rows]) for key in rows[0] if key not in leave_out}
 
 
-@dataclass
 class Records:
-    """Metrics of single images: one row per image, time and output."""
+    """Metrics of single images: one row per image, time and output, held as columns, 8 bytes a value."""
 
-    rows: list[Row] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._columns: dict[tuple[float, int, str], _Columns] = {}
+
+    def __len__(self) -> int:
+        return sum(len(columns.names) for columns in self._columns.values())
 
     def add(self, names: Sequence[str], seeds: Sequence[int], result: Result, values: dict[str, Tensor]) -> None:
         """Append the metrics {metric: (B,)} of a batch."""
-        seconds = torch.full((len(names),), result.seconds, dtype=torch.float64)
-        stop = {"t": result.t, "nfe": result.nfe, "output": result.output}
-        new = rows_of(names, values | {"seconds": seconds}, **stop)
-        self.rows += [{"name": row["name"], "seed": seed} | row for row, seed in zip(new, seeds, strict=True)]
+        columns = self._columns.setdefault((result.t, result.nfe, result.output), _Columns())
+        seconds = [result.seconds] * len(names)
+        columns.extend(names, seeds, {name: value.tolist() for name, value in values.items()} | {"seconds": seconds})
 
     def gathered(self) -> "Records":
         """The rows of all processes, each image once, sorted: the same on every process and for any number of them."""
-        rows = [row for part in of_all_processes(self.rows) for row in part]
-        unique = {(row["name"], -row["t"], row["output"]): row for row in rows}
-        return Records([unique[key] for key in sorted(unique)])
+        parts, found = of_all_processes(self._columns), Records()
+        for key in {key: None for part in parts for key in part}:
+            joined = _Columns()
+            for part in parts:
+                if key in part:
+                    joined.extend(part[key].names, part[key].seeds, part[key].values)
+            found._columns[key] = joined.sorted()
+        return found
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """Every row: by the names of the images, t falling, and by output."""
+        keys = sorted(self._columns, key=lambda key: (-key[0], key[2]))
+        places = [{name: i for i, name in enumerate(self._columns[key].names)} for key in keys]
+        for name in sorted(set().union(*places)):
+            for key, place in zip(keys, places, strict=True):
+                if name in place:
+                    yield self._columns[key].row(place[name], key)
 
     def at(self, t: float, output: str) -> list[Row]:
         """The rows of one time and output."""
-        return [row for row in self.rows if row["t"] == t and row["output"] == output]
+        found = [(key, columns) for key, columns in self._columns.items() if key[0] == t and key[2] == output]
+        return [columns.row(i, key) for key, columns in found for i in range(len(columns.names))]
 
     def curve(self, sets: dict[Key, dict[str, float]] | None = None) -> list[Row]:
         """Means over the images: a row per time and output with t, nfe, output, n and the metrics, t falling.
@@ -58,38 +75,67 @@ class Records:
         Args:
             sets: metrics of whole sets of images, {(t, output): {metric: value}}, which are added.
         """
-        groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-        for row in self.rows:
-            groups[tuple(row[key] for key in KEYS)].append(row)
         return [
             dict(zip(KEYS, key, strict=True))
-            | {"n": len(rows)}
-            | means(rows, ("name", "seed", *KEYS))
+            | {"n": len(columns.names)}
+            | {name: mean(values) for name, values in columns.values.items()}
             | (sets or {}).get((key[0], key[2]), {})
-            for key, rows in sorted(groups.items(), key=lambda item: (-item[0][0], item[0][2]))
+            for key, columns in sorted(self._columns.items(), key=lambda item: (-item[0][0], item[0][2]))
         ]
 
 
-@dataclass
+class _Columns:
+    """The rows of one time and output."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.seeds: array[int] = array("q")
+        self.values: dict[str, array[float]] = {}
+
+    def extend(self, names: Sequence[str], seeds: Iterable[int], values: Mapping[str, Iterable[float]]) -> None:
+        self.names.extend(names)
+        self.seeds.extend(seeds)
+        for name, column in values.items():
+            self.values.setdefault(name, array("d")).extend(column)
+
+    def sorted(self) -> "_Columns":
+        """By the names of the images, each once: what came last counts."""
+        places = {name: i for i, name in enumerate(self.names)}
+        order = [places[name] for name in sorted(places)]
+        found = _Columns()
+        values = {name: [column[i] for i in order] for name, column in self.values.items()}
+        found.extend([self.names[i] for i in order], [self.seeds[i] for i in order], values)
+        return found
+
+    def row(self, i: int, key: tuple[float, int, str]) -> Row:
+        same = dict(zip(KEYS, key, strict=True))
+        values = {name: column[i] for name, column in self.values.items()}
+        return {"name": self.names[i], "seed": self.seeds[i]} | same | values
+
+
 class FeatureSets:
     """Features of the images at every time and output, and of the clean ones, for metrics of sets.
 
-    All of them are kept: 4 bytes times images, times and features.
+    A metric says what is kept of them; that is bounded, see `diracdiff.evaluation.gathering`.
 
     Args:
-        metrics: of sets of images; those that share an extractor share its features.
+        metrics: of sets of images; those that share an extractor share its work.
     """
 
-    metrics: Sequence[SetMetric] = ()
-
-    def __post_init__(self) -> None:
-        self.extractors = list({id(metric.extractor): metric.extractor for metric in self.metrics}.values())
-        self._features: list[dict[Key, dict[str, Tensor]]] = [defaultdict(dict) for _ in self.extractors]
+    def __init__(self, metrics: Sequence[SetMetric] = ()):
+        self.metrics = list(metrics)
+        self._sets: list[dict[Key, Any]] = [{} for _ in self.metrics]
 
     def add(self, key: Key, names: Sequence[str], images: Tensor) -> None:
         """Add images, (B, C, H, W), to the set `key`."""
-        for extractor, sets in zip(self.extractors, self._features, strict=True):
-            sets[key].update(zip(names, extractor.features(images), strict=True))
+        found: dict[int, Tensor] = {}
+        for metric, sets in zip(self.metrics, self._sets, strict=True):
+            extractor = metric.extractor
+            features = found[id(extractor)] if id(extractor) in found else extractor.features(images)
+            found[id(extractor)] = features
+            if key not in sets:
+                sets[key] = metric.gathering()
+            sets[key].add(names, features)
 
     def scores(self, seed: int = 0) -> dict[Key, dict[str, float]]:
         """Every metric of every set from the clean one, over the images of all processes: {(t, output): {name: value}}.
@@ -98,21 +144,17 @@ class FeatureSets:
             UserError: if there are fewer than two images.
         """
         found: dict[Key, dict[str, float]] = defaultdict(dict)
-        joined = [self._joined(sets) for sets in self._features]
-        for metric in self.metrics:
-            sets = joined[self.extractors.index(metric.extractor)]
-            for key in sets:
+        for metric, sets in zip(self.metrics, self._sets, strict=True):
+            parts: dict[Key, list[Any]] = defaultdict(list)
+            for part in of_all_processes(sets):
+                for key, gathered in part.items():
+                    parts[key].append(gathered)
+            clean = type(parts["clean"][0]).merged(parts["clean"]) if parts else None
+            for key, of_key in parts.items():
                 if key != "clean":
-                    found[key][metric.name] = metric.score(sets["clean"], sets[key], seed)
+                    restored = type(of_key[0]).merged(of_key)
+                    found[key][metric.name] = metric.score_gathered(clean, restored, seed)
         return found
-
-    @staticmethod
-    def _joined(sets: dict[Key, dict[str, Tensor]]) -> dict[Key, Tensor]:
-        merged: dict[Key, dict[str, Tensor]] = defaultdict(dict)
-        for part in of_all_processes(dict(sets)):
-            for key, features in part.items():
-                merged[key].update(features)
-        return {key: torch.stack([of[name] for name in sorted(of)]) for key, of in merged.items()}
 
 
 def of_all_processes(part: Any) -> list[Any]:

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diracdiff.errors import warn
 from diracdiff.evaluation.evaluation import Evaluation
+from diracdiff.evaluation.metric import image_metrics
 from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
 from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary, write_tables
-from diracdiff.storage.files import check_not_input, check_output, write_rows
+from diracdiff.storage.files import check_not_input, check_output, together, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
@@ -41,7 +43,7 @@ def report(
     title: str,
     same: dict[str, Any],
 ) -> list[str]:
-    """Write all files and print the summary.
+    """Write all files, or none of them, and print the summary.
 
     Args:
         folder: for the files.
@@ -55,17 +57,21 @@ def report(
         The names of the files.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
-    write_rows(folder / "images.csv", evaluation.records.rows)
-    write_rows(folder / "curve.csv", curve)
-    summary = summary_of(evaluation, stops, extra, **same)
-    write_summary(folder / "evaluation.json", summary)
-    write_tables(folder, summary, metrics, title)
-    draw_tradeoff(folder / "tradeoff.png", curve, stops, metrics, title)
     drawn = ["tradeoff.png", "samples.png"]
-    if "consistency" in curve[0]:
-        draw_consistency(folder / "consistency.png", curve, title)
-        drawn.insert(1, "consistency.png")
-    draw_samples(folder / "samples.png", evaluation.gallery, stops)
+    with together(folder) as written:
+        write_rows(written / "images.csv", evaluation.records.rows)
+        write_rows(written / "curve.csv", curve)
+        summary = summary_of(evaluation, stops, extra, **same)
+        write_summary(written / "evaluation.json", summary)
+        write_tables(written, summary, metrics, title)
+        draw_tradeoff(written / "tradeoff.png", curve, stops, metrics, title)
+        if "consistency" in curve[0]:
+            draw_consistency(written / "consistency.png", curve, title)
+            drawn.insert(1, "consistency.png")
+        draw_samples(written / "samples.png", evaluation.gallery, stops)
+    columns = [metric.name for metric in image_metrics(metrics)]
+    if broken := {row["name"] for row in evaluation.records.rows if any(row[c] != row[c] for c in columns)}:
+        warn(f"{len(broken)} of {curve[0]['n']} images have results that are not numbers, {min(broken)} for one")
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
     if "excess" in summary:
         low, high = summary["excess"]["interval"]

@@ -8,6 +8,9 @@ import numpy as np
 
 RESAMPLES = 2000
 
+BATCH = 2**17
+"""Values that are resampled at a time, which bounds the memory and changes no number."""
+
 
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean, summed exactly, so that it does not depend on the order."""
@@ -29,9 +32,9 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
         return float(sample[0]), float(sample[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of degenerate resamples, which is dealt with below
-        found = bootstrap(
-            (sample,), np.mean, n_resamples=RESAMPLES, method="BCa", vectorized=True, rng=np.random.default_rng(seed)
-        ).confidence_interval
+        batch = max(1, BATCH // len(sample))
+        options = {"n_resamples": RESAMPLES, "batch": batch, "method": "BCa", "vectorized": True}
+        found = bootstrap((sample,), np.mean, rng=np.random.default_rng(seed), **options).confidence_interval
     low, high = float(found.low), float(found.high)
     if math.isnan(low) or math.isnan(high):  # nearly equal values: no acceleration can be estimated
         return float(sample.min()), float(sample.max())

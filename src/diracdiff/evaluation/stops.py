@@ -7,7 +7,7 @@ LPIPS, or FID, is lowest, of x_hat or of the iterate, both on validation images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -122,6 +122,15 @@ def stopped(curve: Sequence[Row], stop: Stop | Blend) -> Row:
     """The row of a curve where a walk with this stop ends: the last time that is at least the stop's."""
     rows = [row for row in curve if row["output"] == stop.output]
     return min((r for r in rows if r["t"] >= stop.t - TOLERANCE), key=lambda r: float(r["t"]), default=rows[0])
+
+
+def reached(stops: Iterable[Stop | Blend], times: Sequence[float]) -> list[Stop]:
+    """The stops of a walk at these falling times at which it ends for others, each once; of blends, both ends."""
+    found: dict[Stop, None] = {}
+    for end in (end for stop in stops for end in stop.ends):
+        t = min((t for t in times if t >= end.t - TOLERANCE), default=times[0])
+        found[Stop(round(t, 9), end.output)] = None
+    return list(found)
 
 
 def ends_of(stops: Mapping[str, Stop | None]) -> tuple[Stop, Stop] | None:

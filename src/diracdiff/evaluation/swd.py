@@ -85,11 +85,23 @@ SHARED = Patches()
 
 
 class SWD(SetMetric):
-    """1000 times the sliced Wasserstein distance of patches, the mean over the levels, see `swd`."""
+    """1000 times the sliced Wasserstein distance of patches, the mean over the levels, see `swd`.
+
+    Args:
+        limit: of images: of a larger set an evaluation judges so many, and keeps 56 kB of each in RGB; at least 1.
+
+    Raises:
+        ValueError: if the limit breaks its rule.
+    """
 
     title, target, higher_is_better, digits = "SWD", "swd", False, 1
     name = "swd"
     extractor = SHARED
+
+    def __init__(self, limit: int = SetMetric.limit):
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1 image, got {limit}")
+        self.limit = limit
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return swd(clean, restored)

@@ -102,22 +102,38 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """A folder to write files into, which take their places in `folder` when all of them are written."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as staging:
+            yield Path(staging)
+            for path in Path(staging).iterdir():
+                os.replace(path, folder / path.name)
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write JSON, indented."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows with the same keys as CSV."""
-    lines = _Lines()
-    writer = csv.DictWriter(lines, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, "".join(lines).encode())
-
-
-class _Lines(list[str]):
-    write = list.append
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows with the same keys, at least one, as CSV."""
+    left = iter(rows)
+    first = next(left)
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.DictWriter(text, fieldnames=list(first), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(first)
+        writer.writerows(left)
+        text.detach()
 
 
 def append_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diracdiff.errors import UserError
 from diracdiff.storage.files import replacing
@@ -90,6 +90,19 @@ def write_weights(path: str | Path, content: Any) -> None:
             torch.save(content, cast(BinaryIO, watched))
         except (OSError, RuntimeError) as error:
             raise watched.error or error from error
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a module the weights of a checkpoint, and freeze it.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"checkpoint={path}: its weights do not fit its recipe") from error
+    module.eval().requires_grad_(False)
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,106 @@
+"""Times that nobody asked for are neither walked to nor measured, and what is measured is the same, bit for bit."""
+
+import json
+
+import pytest
+import torch
+from conftest import needs_lpips, refused
+
+from diracdiff.comparison.contenders import Dirac
+from diracdiff.comparison.measurements import Measurements
+from diracdiff.comparison.runs import Runner
+from diracdiff.evaluation import LPIPS, PSNR, Blend, Reference, Stop, reached
+from diracdiff.restorer import load
+from diracdiff.storage.files import read_rows
+
+
+def test_stops_are_those_of_the_grid():
+    times = [1.0, 0.75, 0.5, 0.25, 0.0]
+    stops = [Stop(1.0), Stop(0.6), Stop(0.5), Stop(0.5, "iterate"), Blend(Stop(0.7), Stop(0.0, "iterate"), 0.5)]
+    found = [Stop(1.0), Stop(0.75), Stop(0.5), Stop(0.5, "iterate"), Stop(0.0, "iterate")]
+    assert reached(stops, times) == found
+    assert reached([Stop(1.0)], [0.6, 0.3]) == [Stop(0.6)]
+
+
+def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, call, monkeypatch):
+    data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
+    found = [f"checkpoint={paper}", *data, "sampler.steps=6", "split=val", "tuned=tuned.ckpt", "output=found"]
+    assert call("evaluate", *found) == (0, [])
+    asked = ["checkpoint=tuned.ckpt", *data, "target=t=0.6", "blends=[0.5]"]
+    calls = []
+    forward = type(load(paper).denoiser.network).forward
+    monkeypatch.setattr(
+        "diracdiff.models.NCSNpp.forward", lambda self, *given: calls.append(1) or forward(self, *given)
+    )
+    assert call("evaluate", *asked, "output=all") == (0, [])
+    of_all = len(calls)
+    assert call("evaluate", *asked, "output=few", "times=stops") == (0, [])
+    whole, few = (
+        {(r["name"], r["t"], r["output"]): {k: v for k, v in r.items() if k != "seconds"} for r in rows}
+        for rows in (read_rows(tmp_path / name / "images.csv") for name in ("all", "few"))
+    )
+    assert len(few) < len(whole) and few.items() <= whole.items()
+    assert len(calls) - of_all <= of_all
+    one, two = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("all", "few"))
+    for entry in (*one.values(), *two.values()):
+        if isinstance(entry, dict):
+            entry.pop("seconds", None)
+    assert one == two and {"target", "blend=0.5", "do", "swd"} <= set(two)
+    assert {p.name for p in (tmp_path / "all").iterdir()} == {p.name for p in (tmp_path / "few").iterdir()}
+
+
+def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
+    data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null", "sampler.steps=6"]
+    restorer = load(paper)
+    restorer.stops |= dict.fromkeys(restorer.stops, Stop(1.0))
+    restorer.save("early.ckpt")
+    calls = []
+    forward = type(restorer.denoiser.network).forward
+    monkeypatch.setattr(
+        "diracdiff.models.NCSNpp.forward", lambda self, *given: calls.append(1) or forward(self, *given)
+    )
+    assert call("evaluate", "checkpoint=early.ckpt", *data, "times=stops") == (0, [])
+    assert len(calls) == 1
+
+
+def test_bad_times_are_refused(call):
+    refused(call("evaluate", "checkpoint=x", "times=some"), "times must be all or stops, got some")
+    refused(call("evaluate", "checkpoint=x", "times=stops", "split=val", "tuned=y"), "tuned=y .* needs times=all")
+
+
+def test_a_run_measures_what_is_asked_for_and_goes_on_with_the_rest(paper, tmp_path):
+    restorer = load(paper)
+    x = torch.rand(3, 3, 32, 32)
+    y = restorer.measure(x, ["a", "b", "c"]).y
+    given = Measurements((255 * x).byte(), y, ["a", "b", "c"], [1, 2, 3], 0.1, {})
+    contender, asked = Dirac("dirac", restorer, {}, "here"), ["mean t=1", "iterate t=0.75"]
+
+    def run(only):
+        contender.calls = 0
+        runner = Runner(tmp_path, restorer.process, [PSNR()], 2)
+        return runner.run(contender, {"steps": 4}, given, asked.__contains__, "", only=only)
+
+    forward, calls = restorer.denoiser.network.forward, []
+    restorer.denoiser.network.forward = lambda *given: calls.append(1) or forward(*given)
+    few = run(asked)
+    assert [row["stop"] for row in few.of("mean t=1")] == ["mean t=1"] * 3
+    assert {row["stop"] for row in few.rows} == set(asked) and len(calls) == 2 * 2
+    assert run(asked[:1]).rows == few.rows and len(calls) == 2 * 2
+    whole = run(None)
+    assert len(calls) == 2 * 2 + 2 * 4 and len(whole.rows) == 3 * 9
+    assert [row["psnr"] for row in whole.of("iterate t=0.75")] == [row["psnr"] for row in few.of("iterate t=0.75")]
+    assert run(asked).rows == whole.rows and len(calls) == 2 * 2 + 2 * 4
+
+
+@needs_lpips
+@pytest.mark.parametrize("size", [64, 40])
+def test_features_of_the_clean_images_are_found_once(torch_home, size):
+    metric = LPIPS("squeeze")
+    network, calls = metric._network, []
+    network.net.register_forward_hook(lambda *_: calls.append(1))
+    clean, walk = torch.rand(2, 3, size, size), [torch.rand(2, 3, size, size) * 1.2 for _ in range(3)]
+    reference = Reference(clean)
+    found = [metric(images, reference) for images in walk]
+    assert len(calls) == 4
+    for images, values in zip(walk, found, strict=True):
+        assert torch.equal(values, network(images.clamp(0, 1), clean, normalize=True).flatten().detach())

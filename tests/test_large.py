@@ -1,0 +1,331 @@
+"""Photographs that are large, many or broken: tiles, batches, going on, and what a machine runs out of."""
+
+import errno
+import os
+import signal
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from conftest import refused
+from PIL import Image
+from torch import nn
+
+from diracdiff.data.inputs import PIXELS, Input, batches
+from diracdiff.degradations import GaussianBlur, LinearSeverity
+from diracdiff.errors import UserError
+from diracdiff.models import Denoiser, NCSNpp
+from diracdiff.models.tiled import Tiled, Tiles, spans
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.resources import is_out_of_memory, told
+from diracdiff.restorer import Restorer
+from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
+
+
+class Local(nn.Module):
+    """A network that looks 2 pixels far."""
+
+    image_channels, multiple, images = 3, 4, 1
+
+    def __init__(self, conditions=1):
+        super().__init__()
+        self.conditions = conditions
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.seen = []
+
+    def forward(self, y, level):
+        self.seen.append(y.shape[-2] * y.shape[-1])
+        return 0.3 * self.second(torch.tanh(self.first(y))) * level.reshape(len(y), -1).mean(1).reshape(-1, 1, 1, 1)
+
+
+def restorer(network=None, **sampler):
+    process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0), 64), GeometricNoise(0.02, 0.1))
+    made = Denoiser(network if network is not None else Local(), process.noise)
+    return Restorer(process, made, ReverseSampler(4, **sampler))
+
+
+# tiles
+
+
+@pytest.mark.parametrize(("side", "overlap"), [(32, 0), (32, 8), (32, 16), (64, 12), (20, 10), (4, 2)])
+def test_tiles_cover_an_image_once(side, overlap):
+    tiled = Tiled(Local(), Tiles(side, overlap))
+    for length in (4, 20, 64, 68, 100, 1000):
+        total = torch.zeros(length, dtype=torch.float64)
+        for part, weight in tiled._parts(length, total):
+            assert part.start % 4 == part.stop % 4 == 0 and 0 < part.stop - part.start <= max(side, 4)
+            assert (weight >= 0).all()
+            total[part] += weight
+        assert torch.allclose(total, torch.ones_like(total), atol=1e-12)
+
+
+def test_parts_are_as_few_as_can_be():
+    assert spans(512, 512, 64, 16) == [(0, 512)]
+    assert spans(960, 512, 64, 16) == [(0, 512), (448, 960)]
+    assert [last - first for first, last in spans(976, 512, 64, 16)] == [368, 368, 368]
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"stochasticity": 1.0},
+        {"stochasticity": 1.0, "guidance": Guidance("std", 0.5)},
+        {"stochasticity": 0.0, "guidance": Guidance("error", 0.5)},
+        {"increment": NetworkIncrement(Denoiser(Local(2), GeometricNoise(0.02, 0.1)))},
+    ],
+    ids=["noise", "guided", "guided ode", "network increment"],
+)
+def test_tiles_beyond_the_reach_of_the_network_change_nothing(sampler):
+    """Noise, operator, measurement and the gradient of guidance are those of the whole image."""
+    module, y = restorer(**sampler), torch.rand(2, 3, 70, 90)
+    module.tiles = Tiles(None)
+    whole = module.restore(y, "t=0")
+    module.denoiser.network.seen.clear()
+    module.tiles = Tiles(32, 16, whole=0)
+    assert torch.allclose(module.restore(y, "t=0"), whole, atol=2e-6)
+    assert max(module.denoiser.network.seen) <= 32 * 32
+    module.tiles = Tiles(32, 0, whole=0)
+    assert not torch.allclose(module.restore(y, "t=0"), whole, atol=1e-4)
+
+
+def test_tiles_leave_no_edge():
+    """A network whose normalisation and attention are those of the tile differs, smoothly."""
+    network = NCSNpp(8, [1, 2, 2], 1, [2], 0.0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.15)
+    network = network.eval()
+    y, level = torch.rand(1, 3, 96, 160), torch.tensor([0.1])
+    with torch.no_grad():
+        whole = network(y, level)
+        fading, hard = (Tiled(network, Tiles(64, overlap))(y, level) - whole for overlap in (32, 0))
+
+    def edge(gap):
+        return max(gap.diff(dim=axis).mean([i for i in range(4) if i != axis % 4]).abs().max() for axis in (-1, -2))
+
+    assert 0 < edge(fading) < edge(hard) / 3
+
+
+def test_small_images_are_not_cut():
+    assert not Tiles().cut(torch.empty(1, 3, 1024, 1024)) and Tiles().cut(torch.empty(1, 3, 1024, 1025))
+    assert not Tiles(None).cut(torch.empty(1, 3, 5000, 5000))
+    assert Tiles(64, 16, whole=64**2).cut(torch.empty(1, 3, 60, 70))
+    module = restorer()
+    same = module.tiles.applied(module.denoiser, module.sampler, torch.empty(1, 3, 8, 8))
+    assert same == (module.denoiser, module.sampler)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("tile=0", "tile must be auto, null or an integer of at least 1, in pixels, got 0"),
+        ("tile=big", "tile must be auto, null or an integer"),
+        ("tile=100 overlap=51", "tile=100: overlap must lie between 0 and half a tile of 100 pixels, got 51"),
+        ("overlap=-1", "overlap must be an integer of at least 0, got -1"),
+        ("existing=keep", "existing must be one of refuse, skip, replace, got keep"),
+        ("existing=skip overwrite=true", "existing=skip leaves results that exist, and overwrite=true replaces them"),
+    ],
+)
+def test_mistakes(call, asked, said):
+    refused(call("restore", "checkpoint=x", "input=x", *asked.split()), said)
+
+
+def test_a_photograph_is_restored_in_tiles(run, image_folder, tmp_path, call):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "target=t=0.5"]
+    for name, tile in (("whole", "null"), ("auto", "auto"), ("cut", "16"), ("one", "64")):
+        assert call("restore", *asked, f"output={name}", f"tile={tile}", "overlap=8") == (0, [])
+    whole, auto, cut, one = ((tmp_path / n / "05.png").read_bytes() for n in ("whole", "auto", "cut", "one"))
+    assert whole == auto == one != cut
+
+
+# batches
+
+
+def test_batches_are_of_one_size_and_bounded_by_pixels():
+    def image(name, *size):
+        return Input(Path(name), size, False, {})
+
+    many = [image(f"{i}", 256, 256) for i in range(10)] + [image(f"large{i}", 1500, 1000) for i in range(3)]
+    found = batches([*many, image("huge", 5000, 4000)], 8)
+    assert [len(batch) for batch in found] == [8, 2, 1, 1, 1, 1]
+    assert [len(b) for b in batches([image(f"{i}", 1024, 512) for i in range(8)], 8)] == [4, 4] and PIXELS == 2**21
+
+
+# going on
+
+
+@pytest.fixture
+def photos(image_folder, tmp_path):
+    """Five photographs, of which one is cut short and one is none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(5):
+        (folder / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:2000])
+    (folder / "3.png").write_text("no image")
+    return folder
+
+
+def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, call):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t=1"]
+    status, lines = call("restore", *asked)
+    assert status == 2 and len(lines) == 3
+    assert {line.split("/")[-1].split()[0] for line in lines[:2]} == {"1.png", "3.png"}
+    assert all(line.startswith("warning: ") and "replace or remove the file" in line for line in lines[:2])
+    assert lines[2].startswith("error: 2 of 5 images not restored") and "existing=skip" in lines[2]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png"}
+
+
+def test_a_command_goes_on_with_what_is_missing(run, photos, image_folder, tmp_path, call):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t=1"]
+    call("restore", *asked)
+    refused(call("restore", *asked), "out/0.png exists: give another output, or overwrite=true")
+    for i in (1, 3):
+        (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+    (tmp_path / "out" / "0.png").write_bytes(b"precious")
+    before = (tmp_path / "out" / "2.png").stat()
+    assert call("restore", *asked, "existing=skip") == (0, [])
+    assert (tmp_path / "out" / "0.png").read_bytes() == b"precious"
+    assert (tmp_path / "out" / "2.png").stat().st_mtime_ns == before.st_mtime_ns
+    assert call("restore", *asked, "output=new") == (0, [])
+    for i in (1, 3):
+        apart, together = (np.asarray(Image.open(tmp_path / f / f"{i}.png"), dtype=int) for f in ("out", "new"))
+        assert abs(apart - together).max() <= 1
+    assert call("restore", *asked, "existing=skip") == (0, [])
+    assert call("restore", *asked, "existing=replace") == (0, [])
+    assert (tmp_path / "out" / "0.png").read_bytes() == (tmp_path / "new" / "0.png").read_bytes()
+
+
+def test_uncertainty_goes_on_with_its_table(run, image_folder, tmp_path, call):
+    asked = [f"checkpoint={run[1]}/best.ckpt", "target=t=0.5", "samples=2", "sampler.stochasticity=1", "output=out"]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(3):
+        (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+    assert call("restore", *asked, f"input={photos}")[0] == 0
+    table = (tmp_path / "out" / "uncertainty.csv").read_text()
+    (tmp_path / "out" / "1_low.png").unlink()
+    assert call("restore", *asked, f"input={photos}", "existing=skip")[0] == 0
+    assert (tmp_path / "out" / "1_low.png").is_file()
+    again = (tmp_path / "out" / "uncertainty.csv").read_text()
+    assert [line.split(",")[0] for line in again.splitlines()] == [line.split(",")[0] for line in table.splitlines()]
+
+
+def test_a_result_that_is_no_number_is_named_and_not_written(run, image_folder, tmp_path, call, monkeypatch):
+    walk = Restorer.samples
+
+    def broken(self, measurement, *arguments, **named):
+        samples = walk(self, measurement, *arguments, **named)
+        samples[:, 1, 0, 0, 0] = torch.nan
+        return samples
+
+    monkeypatch.setattr(Restorer, "samples", broken)
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}", "output=out", "target=t=1", "batch_size=12"]
+    status, lines = call("restore", *asked)
+    assert status == 2 and len(lines) == 3 and lines[2].startswith("error: 2 of 24 images not restored")
+    assert "01.png: its result is not a number" in lines[0] and "13.png: its result" in lines[1]
+    assert len(list((tmp_path / "out").iterdir())) == 22
+
+
+# images of another range
+
+
+def test_images_in_0_to_255_do_not_come_back_white():
+    module, x = restorer(), torch.rand(1, 3, 16, 16)
+    for of in (module.measure, lambda images: module.restore(images, "t=1")):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got values from .* to 2\d\d.*: divide by 255"):
+            of((255 * x).round())
+        with pytest.raises(ValueError, match=r"must be floating-point numbers in \[0, 1\], got torch.uint8"):
+            of((255 * x).byte())
+        with pytest.raises(ValueError, match="leave out what is not a number"):
+            of(x * torch.nan)
+    with pytest.raises(ValueError, match=r"clean images must lie in \[0, 1\], got values from -"):
+        module.measure(2 * x - 1)
+    assert module.restore(module.measure(x).y, "t=1").shape == x.shape
+
+
+# what a machine runs out of
+
+
+def test_memory_that_is_refused_is_known_as_such(tmp_path):
+    with pytest.raises(RuntimeError) as refusal:
+        torch.empty(2**50)
+    assert is_out_of_memory(refusal.value) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"), told(tmp_path, "x"):
+        raise RuntimeError("shapes differ")
+    with pytest.raises(FileNotFoundError), told(tmp_path, "x"):
+        (tmp_path / "absent").read_text()
+    with pytest.raises(UserError, match="set TMPDIR"), told(tmp_path, "x"):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+
+def test_out_of_memory_says_what_to_lower(run, folder, image_folder, tmp_path, call, monkeypatch):
+    monkeypatch.setattr(NCSNpp, "forward", lambda *_: torch.empty(2**50))
+    checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
+    lower = {
+        "restore": ([f"input={image_folder}/05.png"], "tile, batch_size or samples"),
+        "evaluate": ([*data, "trainer=cpu"], "loader.eval_batch_size"),
+        "compare": ([*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu"], "batch_size"),
+    }
+    for name, (asked, keys) in lower.items():
+        refused(call(name, checkpoint, *asked, "output=out"), f"^error: out of memory: lower {keys}")
+        if name != "compare":  # which keeps its measurements
+            assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    run, folder, image_folder, tmp_path, call, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
+    given = {
+        "restore": [f"input={image_folder}/05.png"],
+        "evaluate": [*data, "trainer=cpu"],
+        "compare": [*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu", "dirac.search=null"],
+    }
+    for name, asked in given.items():
+        for what in ("replace", "fdopen") if name == "restore" else ("replace",):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"os.{what}", full)
+                result = call(name, checkpoint, *asked, f"output={name}")
+            refused(result, rf"^error: {name}\S* cannot be written \(No space left on device\): free some space there")
+            written = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+            assert written == [], name
+    assert tempfile.gettempdir()
+
+
+@pytest.mark.parametrize("name", ["restore", "evaluate"])
+def test_an_interruption_is_said(run, folder, image_folder, tmp_path, call, monkeypatch, name):
+    before = signal.getsignal(signal.SIGINT)
+    forward, calls = NCSNpp.forward, []
+
+    def interrupted(self, *given):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, *given)
+
+    monkeypatch.setattr(NCSNpp, "forward", interrupted)
+    given = {
+        "restore": [f"input={image_folder}", "batch_size=4", "target=t=1"],
+        "evaluate": [*folder[:2], *folder[3:], "lpips=null", "trainer=cpu"],
+    }
+    with mock.patch("builtins.print") as said:
+        status, _ = call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out")
+    signal.signal(signal.SIGINT, before)
+    assert status == 130
+    (line,) = [str(words.args[0]) for words in said.call_args_list if "interrupted" in str(words.args)]
+    if name == "restore":
+        assert line.startswith("interrupted: what is done is in out; go on with existing=skip")
+        assert len(list((tmp_path / "out").iterdir())) == 4
+        assert call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out", "existing=skip") == (0, [])
+        assert len(list((tmp_path / "out").iterdir())) == 24
+    else:
+        assert line == "interrupted: nothing is written to out" and not (tmp_path / "out").exists()
