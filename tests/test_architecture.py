@@ -9,7 +9,7 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "seeds", "pixels", "signals", "storage"],
+    ["console", "errors", "processes", "seeds", "pixels", "signals", "storage"],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -19,7 +19,7 @@ LAYERS = [
     ["scheduling", "official", "data"],
     ["training", "baselines"],
     ["comparison"],
-    ["config", "cli", "run_folder"],
+    ["config", "cli", "arguments", "sweep", "run_folder"],
     ["train", "evaluate", "restore", "calibrate", "compare", "sample", "schedule", "import_official", "__main__"],
 ]
 """Rooms, and files that are rooms of their own: each may import those above it, and those beside it."""

@@ -35,7 +35,7 @@ def import_official(cfg: DictConfig) -> None:
     print(f"  python -m diracdiff.evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
 
 
-main = command("import_official")(import_official)
+main = command("import_official", "checkpoint", "output")(import_official)
 
 if __name__ == "__main__":
     main()

@@ -54,7 +54,7 @@ def restore(cfg: DictConfig) -> None:
     print(f"restored {len(inputs)} image{'s' * (len(inputs) > 1)} at t = {stop.t:.2f} into {cfg.output}")
 
 
-main = command("restore")(restore)
+main = command("restore", "checkpoint", "input", "output")(restore)
 
 if __name__ == "__main__":
     main()

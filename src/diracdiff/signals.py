@@ -1,5 +1,6 @@
 """What to do on SIGINT and SIGTERM, for as long as something runs."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,18 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """A command was told to end by a signal. Not an Exception, so that no library takes it for a mistake of its own.
+
+    Attributes:
+        signum: the signal.
+    """
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.signum = signum
 
 
 def on_signals(handler: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
@@ -26,6 +39,27 @@ def on_signals(handler: Callable[[int, FrameType | None], Any]) -> Callable[[], 
         before.clear()
 
     return put_back
+
+
+def stop(signum: int, frame: FrameType | None) -> None:
+    """A handler that raises Stopped."""
+    raise Stopped(signum)
+
+
+def leave(signum: int, frame: FrameType | None) -> None:
+    """A handler that ends the process at once, in one line: for a program that has not begun."""
+    os.write(2, b"interrupted\n")
+    os._exit(128 + signum)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise Stopped."""
+    put_back = on_signals(stop)
+    try:
+        yield
+    finally:
+        put_back()
 
 
 @contextmanager

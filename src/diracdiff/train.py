@@ -1,16 +1,18 @@
 """Train a restorer, find its stopping times, and report: `python -m diracdiff.train task=deblur dataset=photos`."""
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import BOOLEANS_OF_TRAINER, check_booleans, check_number, command, name_wandb_run
-from diracdiff.errors import UserError
+from diracdiff.cli import command
+from diracdiff.config.checks import check_training
+from diracdiff.errors import UserError, say
+from diracdiff.sweep import name_run
 
 
-def train(cfg: DictConfig) -> None:
-    """Train as configured; everything goes to `cfg.run_dir`."""
+def train(cfg: DictConfig) -> float | list[float] | None:
+    """Train as configured; everything goes to `cfg.run_dir`. Returns what `optimized_metric` names."""
+    check_training(cfg)
     import pytorch_lightning as pl
 
     from diracdiff.config.restoring import build_restorer
@@ -18,23 +20,24 @@ def train(cfg: DictConfig) -> None:
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint, foreign_modules, to_recipe
     from diracdiff.training.callbacks import Interrupted
+    from diracdiff.training.objective import check_objective, objective
     from diracdiff.training.report import report
     from diracdiff.training.resume import check_same
 
-    check_booleans(cfg, "model.residual", "walk.given_measurement", *BOOLEANS_OF_TRAINER)
-    check_number("task.share_at_end", cfg.task.share_at_end, 0.0, 1.0, float)
-    name_wandb_run(cfg)
+    name_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     restorer = build_restorer(cfg)
     data, run_dir = build_data(cfg), Path(cfg.run_dir)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
     module = build_module(cfg, restorer)
+    optimized = check_objective(cfg.optimized_metric, module.metrics)
     if cfg.checkpoint:
         check_same(restorer, Checkpoint.read(cfg.checkpoint), cfg.checkpoint)
     try:
         trainer = build_trainer(cfg)
         record(cfg, trainer)
         trainer.fit(module, data, ckpt_path=cfg.checkpoint, weights_only=True)
+        run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
         if not (run_dir / "best.ckpt").exists():
             raise UserError(
                 f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
@@ -45,12 +48,10 @@ def train(cfg: DictConfig) -> None:
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
             report(best, tested.evaluation, run_dir)
+        return objective(optimized, best)
     except Interrupted as stop:
-        print(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
+        say(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
         raise SystemExit(128 + stop.signum) from None
-    finally:
-        if "wandb" in sys.modules:
-            sys.modules["wandb"].finish()
 
 
 main = command("train")(train)

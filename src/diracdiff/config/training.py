@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
+from diracdiff import processes
 from diracdiff.baselines import Regression
 from diracdiff.config.build import build, made, plain, write_composed
 from diracdiff.errors import UserError
@@ -23,8 +25,15 @@ from diracdiff.training.module import RestorerModule
 
 def quiet() -> None:
     """Silence what Lightning says in every run and nobody can act on."""
-    logging.getLogger(pl.__name__).setLevel(logging.WARNING)  # it sets its level when imported
-    dull = (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*")
+    for name in (pl.__name__, "lightning_fabric"):  # which set their levels when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
+    dull = (
+        ".*LeafSpec.*",
+        ".*exists and is not empty.*",
+        ".*many workers.*",
+        ".*smaller than the logging.*",
+        ".*sync_dist=True.*",
+    )
     for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
         warnings.filterwarnings("ignore", message=message)
 
@@ -52,7 +61,13 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
-    """The metrics, in the order of every table, but for those that are switched off."""
+    """The metrics, in the order of every table, but for those that are switched off.
+
+    Raises:
+        UserError: if none is chosen.
+    """
+    if not cfg.get("metrics"):
+        raise UserError("metrics=[] leaves nothing to measure: choose some of psnr, ssim, lpips, swd, fid, kid")
     built = [build(node) for node in cfg.metrics.values()]
     return in_order([metric for metric in built if metric is not None])
 
@@ -105,13 +120,21 @@ def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
     precision = cfg.trainer.precision
     if precision == "auto":
         precision = "bf16-mixed" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
-    trainer: pl.Trainer = build(
-        cfg.trainer,
-        precision=precision,
+    fixed = {
         # Guidance needs gradients in validation, which inference mode forbids; samplers switch them off themselves.
-        inference_mode=False,
+        "inference_mode": False,
         # The data module gives every process its own part.
-        use_distributed_sampler=False,
-        **arguments,
-    )
+        "use_distributed_sampler": False,
+    }
+    try:
+        trainer: pl.Trainer = build(cfg.trainer, precision=precision, **fixed, **arguments)
+    except UserError as error:
+        if "backend found" in str(error) or "accelerator can not run" in str(error):
+            asked = cfg.trainer.accelerator
+            raise UserError(
+                f"trainer: accelerator={asked} is not available here: add trainer=cpu or trainer=auto"
+            ) from error
+        raise
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        processes.start(trainer.num_devices, trainer.num_nodes)
     return trainer
