@@ -45,16 +45,16 @@ def command(config_name: str, *required: str) -> Callable[[Command], Callable[[]
             processes.join_submitit()
             folder = RunFolder(cfg.run_dir) if "run_dir" in cfg and processes.is_first_process() else None
             try:
-                check_required(cfg, required)
                 if folder is not None:
                     folder.claim()
+                check_required(cfg, required)
                 processes.prepare(["-m", f"diracdiff.{config_name}", *as_one_run(cfg)])
                 result = function(cfg)
                 processes.end(60.0)
                 return result
-            except Stopped:
-                if folder is not None:
-                    folder.discard()
+            except Stopped as stop:
+                if folder is not None and not folder.discard():
+                    stop.message = f"interrupted: what is done is in {folder.folder}"
                 raise
             except Exception as error:
                 processes.notice()
@@ -86,8 +86,10 @@ def command(config_name: str, *required: str) -> Callable[[Command], Callable[[]
                     _compose_and_run(config_name, job)
                 except Stopped as stop:
                     _report_failures()
-                    if not processes.leave_reason("interrupted"):
-                        print("interrupted", file=sys.stderr, flush=True)
+                    if not processes.leave_reason(stop.message):
+                        print(stop.message, file=sys.stderr, flush=True)
+                    if "torch" not in sys.modules and "torch._C" in sys.modules:  # half imported, it fails in leaving
+                        os._exit(128 + stop.signum)
                     raise SystemExit(128 + stop.signum) from None
 
         return main
@@ -231,8 +233,8 @@ def _of_sweep(error: Exception) -> str | None:
 
 def _goes_on() -> bool:
     """Whether what fails is one job of a sweep; where processes run a sweep in step, none may go on alone."""
-    in_step = int(os.environ.get("WORLD_SIZE") or 1) > 1 and "SUBMITIT_EXECUTOR" not in os.environ
-    return sweep.in_sweep() and (not in_step or processes.has_started())
+    one_sweep = processes.has_started() or not processes.in_company() or "SUBMITIT_EXECUTOR" in os.environ
+    return sweep.in_sweep() and one_sweep
 
 
 def _explained(error: Exception, cfg: DictConfig) -> tuple[str | None, int]:

@@ -47,6 +47,7 @@ class _Others:
         self.started: list[subprocess.Popen[bytes]] = []
         self.reasons: Path | None = None
         self.noticed = False
+        self.world = 1
 
     def died(self) -> int | None:
         """The number of one that ended with an error, if any."""
@@ -59,6 +60,7 @@ _others = _Others()
 def prepare(command: Sequence[str]) -> None:
     """Note the arguments with which Python runs what this process runs, for processes that are to join it."""
     _others.command = list(command)
+    _others.world = int(os.environ.get("WORLD_SIZE") or 1)  # Lightning removes it
 
 
 def start(devices: int, nodes: int = 1) -> None:
@@ -124,6 +126,11 @@ def has_started() -> bool:
     return _others.reasons is not None
 
 
+def in_company() -> bool:
+    """Whether this process is one of several, however they were started."""
+    return has_started() or is_started() or _others.world > 1
+
+
 def notice() -> None:
     """Say that this process is about to end, or has seen that another one did."""
     _others.noticed = True
@@ -131,8 +138,7 @@ def notice() -> None:
 
 def lost(error: BaseException) -> bool:
     """Whether an error says that another process is gone."""
-    several = int(os.environ.get("WORLD_SIZE") or 1) > 1
-    return several and isinstance(error, RuntimeError | OSError) and bool(LOST.search(f"{type(error)} {error}"))
+    return in_company() and isinstance(error, RuntimeError | OSError) and bool(LOST.search(f"{type(error)} {error}"))
 
 
 def why(wait: float = 0.0) -> tuple[str, int] | None:

@@ -200,12 +200,18 @@ class RunFolder:
             "give another one, or move what is there"
         )
 
-    def discard(self) -> None:
-        """Remove the files of this training and the folders made for it, unless it has saved a checkpoint."""
-        if self._claimed and not any(self.folder.glob("*.ckpt")):
+    def discard(self) -> bool:
+        """Remove the files of this training and the folders made for it, unless it has saved a checkpoint.
+
+        Returns:
+            Whether it has saved none.
+        """
+        saved = self._claimed and any(self.folder.glob("*.ckpt"))
+        if self._claimed and not saved:
             events = self.folder.glob(f"tensorboard/events.out.tfevents.*.{os.getpid()}.*")
             for path in [*(self.folder / name for name in WRITTEN), *events]:
                 path.unlink(missing_ok=True)
         _remove_empty(self._made)
         if not sweep.in_sweep():
             withdraw()
+        return not saved

@@ -1,6 +1,5 @@
 """What to do on SIGINT and SIGTERM, for as long as something runs."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ class Stopped(BaseException):
 
     Attributes:
         signum: the signal.
+        message: what the user is told.
     """
 
     def __init__(self, signum: int):
         super().__init__(signum)
-        self.signum = signum
+        self.signum, self.message = signum, "interrupted"
 
 
 def on_signals(handler: Callable[[int, FrameType | None], Any]) -> Callable[[], None]:
@@ -44,12 +44,6 @@ def on_signals(handler: Callable[[int, FrameType | None], Any]) -> Callable[[], 
 def stop(signum: int, frame: FrameType | None) -> None:
     """A handler that raises Stopped."""
     raise Stopped(signum)
-
-
-def leave(signum: int, frame: FrameType | None) -> None:
-    """A handler that ends the process at once, in one line: for a program that has not begun."""
-    os.write(2, b"interrupted\n")
-    os._exit(128 + signum)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from diracdiff.evaluation.metrics import in_order
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
+from diracdiff.training.interrupts import EndOnSignal
 from diracdiff.training.module import RestorerModule
 
 
@@ -97,7 +98,7 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     return _trainer(
         cfg,
         logger=[build(node) for node in (cfg.logger or {}).values()],
-        callbacks=[build(node) for node in (cfg.callbacks or {}).values()],
+        callbacks=[*(build(node) for node in (cfg.callbacks or {}).values()), EndOnSignal()],
         default_root_dir=cfg.run_dir,
     )
 
@@ -113,7 +114,9 @@ def record(cfg: DictConfig, trainer: pl.Trainer) -> None:
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:
     """A trainer that only evaluates: writes nothing."""
-    return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    return _trainer(
+        cfg, logger=False, callbacks=[EndOnSignal()], enable_checkpointing=False, enable_model_summary=False
+    )
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:

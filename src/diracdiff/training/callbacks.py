@@ -125,15 +125,35 @@ class StopOnSignal(Callback):
         Raises:
             Interrupted: then.
         """
-        signum = self._received
-        if trainer.world_size > 1:
-            received = torch.tensor(signum, device=pl_module.device)
-            signum = int(trainer.strategy.reduce(received, reduce_op="max"))
-        if signum:
-            trainer.save_checkpoint(self.checkpoint)
-            if trainer.is_global_zero:
-                point_latest(self.checkpoint.parent)
+        if signum := self._signal(trainer, pl_module):
+            self._save(trainer)
             raise Interrupted(signum, self.checkpoint)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, since a validation that is broken off must be begun anew."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Stop if there was a signal.
+
+        Raises:
+            Interrupted: then.
+        """
+        if trainer.state.fn == "fit" and (signum := self._signal(trainer, pl_module)):
+            raise Interrupted(signum, self.checkpoint)
+
+    def _signal(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
+        """The signal that any of the processes has received, or 0."""
+        if trainer.world_size == 1:
+            return self._received
+        received = torch.tensor(self._received, device=pl_module.device)
+        return int(trainer.strategy.reduce(received, reduce_op="max"))
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.checkpoint)
+        if trainer.is_global_zero:
+            point_latest(self.checkpoint.parent)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen no longer."""
