@@ -1,34 +1,47 @@
 """Commands: Hydra composes, the command runs, and a user's mistake is one line on stderr and exit status 2."""
 
-import math
 import os
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from diracdiff import processes, sweep
 from diracdiff.arguments import CONF, apart, as_one_run, choices, one_line, quoted
-from diracdiff.errors import UserError, fail, say
+from diracdiff.checks import (
+    BOOLEANS_OF_TRAINER,
+    check_boolean,
+    check_booleans,
+    check_number,
+    check_required,
+    given,
+    keep_image_size,
+)
+from diracdiff.errors import UserError, fail, say, warn
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
 from diracdiff.signals import Stopped, stoppable
 
-BOOLEANS_OF_TRAINER = ("trainer.enable_progress_bar", "trainer.enable_model_summary")
-LARGEST_SEED = 2**32 - 1
-READ = {
-    "checkpoint": "give the path of a .ckpt file, such as runs/latest/best.ckpt",
-    "input": "give an image, or a folder of images",
-    "dataset.root": "name a folder of images, such as dataset.root=/path/to/images",
-}
-"""Keys of files and folders that are read, where a configuration has them, and what to do if they do not exist."""
+__all__ = [
+    "BOOLEANS_OF_TRAINER",
+    "check_boolean",
+    "check_booleans",
+    "check_number",
+    "command",
+    "given",
+    "keep_image_size",
+]
+
+UPLOAD = 60.0
+"""Seconds for a dashboard to take what it has not taken yet."""
+
 Command = Callable[[DictConfig], Any]
 
 
@@ -72,8 +85,7 @@ def command(config_name: str, *required: str) -> Callable[[Command], Callable[[]
                 return f"failed: {message}" if _goes_on() else fail(message, status)
             finally:
                 processes.notice()
-                if "wandb" in sys.modules:
-                    sys.modules["wandb"].finish()
+                _finish_wandb()
                 processes.end()
 
         def main() -> None:
@@ -97,85 +109,6 @@ def command(config_name: str, *required: str) -> Callable[[Command], Callable[[]
     return decorate
 
 
-def given(key: str) -> bool:
-    """Whether the user gave a key on the command line."""
-    return any(override.startswith(f"{key}=") for override in HydraConfig.get().overrides.task)
-
-
-def keep_image_size(cfg: DictConfig, image_size: int) -> int:
-    """Give the data set the image size of a checkpoint, which is returned.
-
-    Raises:
-        UserError: if the user has given another one.
-    """
-    if given("dataset.image_size") and cfg.dataset.image_size != image_size:
-        raise UserError(
-            f"dataset.image_size={cfg.dataset.image_size} differs from the checkpoint's {image_size}: leave it out"
-        )
-    cfg.dataset.image_size = image_size
-    return image_size
-
-
-def check_number(
-    name: str, value: Any, least: float, most: float = math.inf, kind: type = int, optional: bool = False
-) -> None:
-    """Refuse a value that is not a number of the kind (int or float) from `least` to `most`, nor null if `optional`.
-
-    Raises:
-        UserError: naming the value, the rule and, where it is missing, the remedy.
-    """
-    if value is None:
-        if not optional:
-            raise UserError(f"{name} must be given: add {name}=…")
-        return
-    numeric = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
-    if not (numeric and least <= value <= most):
-        noun = "an integer" if kind is int else "a number"
-        rule = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
-        raise UserError(f"{name} must be {noun} {rule}, got {value}")
-
-
-def check_required(cfg: DictConfig, required: Sequence[str]) -> None:
-    """Refuse a command that lacks what it needs, before anything is imported that takes seconds.
-
-    Raises:
-        UserError: naming the key and the remedy.
-    """
-    for key in required:
-        if OmegaConf.select(cfg, key, throw_on_missing=True) is None:
-            raise UserError(f"{key} must be given: add {key}=…")
-    for key, remedy in READ.items():
-        parent, _, name = key.rpartition(".")
-        node = OmegaConf.select(cfg, parent) if parent else cfg
-        path = None if node is None or name not in node or OmegaConf.is_missing(node, name) else node[name]
-        if path is not None and not Path(str(path)).expanduser().exists():
-            raise UserError(f"{key}={path} does not exist: {remedy}")
-    if "seed" in cfg:
-        check_number("seed", cfg.seed, 0, LARGEST_SEED)
-    if OmegaConf.select(cfg, "dataset.image_size") is not None:
-        check_number("dataset.image_size", cfg.dataset.image_size, 1)
-
-
-def check_boolean(name: str, value: Any) -> None:
-    """Refuse a value that is neither true nor false: `no`, which is text, must not mean yes.
-
-    Raises:
-        UserError: naming the value and the rule.
-    """
-    if not isinstance(value, bool):
-        raise UserError(f"{name} must be true or false, got {'null' if value is None else value}")
-
-
-def check_booleans(cfg: DictConfig, *keys: str) -> None:
-    """Refuse values that are neither true nor false, see `check_boolean`.
-
-    Raises:
-        UserError: naming the value and the rule.
-    """
-    for key in keys:
-        check_boolean(key, OmegaConf.select(cfg, key))
-
-
 def _compose_and_run(config_name: str, job: Command) -> None:
     several = {"-m", "--multirun"} & set(sys.argv) or any(word.startswith("hparams_search=") for word in sys.argv)
     sys.argv[1:] = [quoted(word, bool(several)) for word in sys.argv[1:]] + apart()
@@ -193,6 +126,24 @@ def _compose_and_run(config_name: str, job: Command) -> None:
     if failed or said:
         first = f"{len(failed)} of the sweep's jobs failed, the first: {sweep.reason_of(failed[0])}" if failed else ""
         fail(said if said and not failed else first)
+
+
+def _finish_wandb() -> None:
+    """Let a run on a dashboard end, so that the next job of a sweep gets its own; without a network, not for ever."""
+    if "wandb" not in sys.modules:
+        return
+
+    def finish() -> None:
+        try:
+            sys.modules["wandb"].finish()
+        except Exception as error:
+            warn(f"wandb could not finish its run ({str(error).splitlines()[0]}): its folder holds the data")
+
+    ending = threading.Thread(target=finish, daemon=True)
+    ending.start()
+    ending.join(UPLOAD)
+    if ending.is_alive():
+        warn(f"wandb is still sending after {UPLOAD:.0f} s and is left: send the rest with wandb sync")
 
 
 def _report_failures() -> list[str]:
