@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_booleans, check_number, command
+from diracdiff.cli import check_number, command
 from diracdiff.console import track
 
 
@@ -13,7 +13,7 @@ def restore(cfg: DictConfig) -> None:
     import torch
 
     from diracdiff.config.build import made, pick_device
-    from diracdiff.config.restoring import configure
+    from diracdiff.config.restoring import configure, reached
     from diracdiff.data.images import load_image
     from diracdiff.data.inputs import batches, plan
     from diracdiff.evaluation.calibration import Interval, Walked
@@ -25,7 +25,6 @@ def restore(cfg: DictConfig) -> None:
 
     for key, least in (("samples", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)
-    check_booleans(cfg, "degrade", "overwrite")
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
     stop, rows = restorer.stop_for(cfg.target), []
     walked = Walked.of(restorer.sampler, cfg.samples, stop)
@@ -51,7 +50,8 @@ def restore(cfg: DictConfig) -> None:
         path = Path(cfg.output) / "uncertainty.csv"
         write_rows(path, sorted(rows, key=lambda row: row["image"]))
         print(f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {interval}; {path}")
-    print(f"restored {len(inputs)} image{'s' * (len(inputs) > 1)} at t = {stop.t:.2f} into {cfg.output}")
+    images = f"{len(inputs)} image{'s' * (len(inputs) > 1)}"
+    print(f"restored {images} at t = {reached(restorer, stop):.2f} into {cfg.output}")
 
 
 main = command("restore", "checkpoint", "input", "output")(restore)

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 
 from diracdiff.config.build import build, made, plain
 from diracdiff.degradations import Degradation, LinearSeverity
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, warn
+from diracdiff.evaluation import Blend, Stop
 from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
@@ -112,6 +113,17 @@ def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
         raise UserError(f"take must be one of {OUTPUTS} or null, got {cfg.take!r}")
     restorer.take = restorer.take if cfg.take is None else cfg.take
     return restorer
+
+
+def reached(restorer: Restorer, stop: Stop | Blend) -> float:
+    """The time at which a walk ends: that of the stop, but never before the walk begins, of which is warned."""
+    start = restorer.sampler.start
+    if stop.t > start:
+        warn(
+            f"the stop, t = {stop.t:.2f}, lies before sampler.start={start:g}: walks ended with their first call, at "
+            f"t = {start:.2f}; find the stops of this sampler with diracdiff.evaluate split=val tuned=…"
+        )
+    return min(stop.t, start)
 
 
 def refuse_flow(restorer: Restorer) -> None:
