@@ -75,9 +75,7 @@ def check_required(cfg: DictConfig, required: Sequence[str]) -> None:
     for key in required:
         if OmegaConf.select(cfg, key, throw_on_missing=True) is None:
             raise UserError(f"{key} must be given: add {key}=…")
-    given = {
-        key: node[name] for key in (*BOOLEANS, *READ, "seed", "dataset.image_size") for node, name in _at(cfg, key)
-    }
+    given = {key: node[name] for key in (*BOOLEANS, "seed", "dataset.image_size") for node, name in _at(cfg, key)}
     for key in BOOLEANS:
         if key in given:
             check_boolean(key, given[key])
@@ -85,8 +83,16 @@ def check_required(cfg: DictConfig, required: Sequence[str]) -> None:
         check_number("seed", given["seed"], 0, LARGEST_SEED)
     if given.get("dataset.image_size") is not None:
         check_number("dataset.image_size", given["dataset.image_size"], 1)
+
+
+def check_files(cfg: DictConfig) -> None:
+    """Refuse files and folders that do not exist.
+
+    Raises:
+        UserError: naming the key, the path and the remedy.
+    """
     for key, remedy in READ.items():
-        path = given.get(key)
+        path = next((node[name] for node, name in _at(cfg, key)), None)
         if path is not None and not Path(str(path)).expanduser().exists():
             raise UserError(f"{key}={path} does not exist: {remedy}")
 

@@ -20,6 +20,7 @@ from diracdiff.checks import (
     BOOLEANS_OF_TRAINER,
     check_boolean,
     check_booleans,
+    check_files,
     check_number,
     check_required,
     given,
@@ -45,12 +46,15 @@ UPLOAD = 60.0
 Command = Callable[[DictConfig], Any]
 
 
-def command(config_name: str, *required: str) -> Callable[[Command], Callable[[], None]]:
+def command(
+    config_name: str, *required: str, check: Callable[[DictConfig], None] | None = None
+) -> Callable[[Command], Callable[[], None]]:
     """Make a function of a configuration a command that reads `conf/<config_name>.yaml` and its overrides.
 
     Args:
         config_name: of the configuration and of the module.
-        required: keys that must be given; what is read must exist, see `READ`.
+        required: keys that must be given; what is read must exist, see `diracdiff.checks.READ`.
+        check: refuses values with a UserError, before anything is imported that takes seconds.
     """
 
     def decorate(function: Command) -> Callable[[], None]:
@@ -61,6 +65,9 @@ def command(config_name: str, *required: str) -> Callable[[Command], Callable[[]
                 if folder is not None:
                     folder.claim()
                 check_required(cfg, required)
+                if check is not None:
+                    check(cfg)
+                check_files(cfg)
                 processes.prepare(["-m", f"diracdiff.{config_name}", *as_one_run(cfg)])
                 result = function(cfg)
                 processes.end(60.0)

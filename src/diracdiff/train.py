@@ -12,7 +12,6 @@ from diracdiff.sweep import name_run
 
 def train(cfg: DictConfig) -> float | list[float] | None:
     """Train as configured; everything goes to `cfg.run_dir`. Returns what `optimized_metric` names."""
-    check_training(cfg)
     import pytorch_lightning as pl
 
     from diracdiff.config.restoring import build_restorer
@@ -54,7 +53,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         raise SystemExit(128 + stop.signum) from None
 
 
-main = command("train")(train)
+main = command("train", check=check_training)(train)
 
 if __name__ == "__main__":
     main()
