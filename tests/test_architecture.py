@@ -19,7 +19,7 @@ LAYERS = [
     ["scheduling", "official", "data"],
     ["training", "baselines"],
     ["comparison"],
-    ["config", "cli", "arguments", "checks", "sweep", "run_folder"],
+    ["config", "cli", "arguments", "checks", "lean", "sweep", "run_folder"],
     ["train", "evaluate", "restore", "calibrate", "compare", "sample", "schedule", "import_official", "__main__"],
 ]
 """Rooms, and files that are rooms of their own: each may import those above it, and those beside it."""

@@ -27,6 +27,7 @@ from diracdiff.checks import (
     keep_image_size,
 )
 from diracdiff.errors import UserError, fail, say, warn
+from diracdiff.lean import import_less
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
 from diracdiff.signals import Stopped, stoppable
 
@@ -100,6 +101,8 @@ def command(
             os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # of the version that sweeps need
             forget()
             processes.follow()
+            if f"diracdiff.{config_name}" in sys.orig_argv:
+                import_less()
             with stoppable():
                 try:
                     _compose_and_run(config_name, job)
