@@ -22,7 +22,6 @@ BOOLEANS = (
 LARGEST_SEED = 2**32 - 1
 READ = {
     "checkpoint": "give the path of a .ckpt file, such as runs/latest/best.ckpt",
-    "input": "give an image, or a folder of images",
     "dataset.root": "name a folder of images, such as dataset.root=/path/to/images",
 }
 """Keys of files and folders that are read, where a configuration has them, and what to do if they do not exist."""

@@ -156,13 +156,13 @@ class StopOnSignal(Callback):
             self._save(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stop if there was a signal.
+        """Stop if this process got a signal: processes may have different numbers of batches, so none asks another.
 
         Raises:
             Interrupted: then.
         """
-        if trainer.state.fn == "fit" and (signum := self._signal(trainer, pl_module)):
-            raise Interrupted(signum, self.checkpoint)
+        if trainer.state.fn == "fit" and self._received:
+            raise Interrupted(self._received, self.checkpoint)
 
     def _signal(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
         """The signal that any of the processes has received, or 0."""
