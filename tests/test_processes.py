@@ -64,19 +64,23 @@ def others_of(pid):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("killed", ["other", "first"])
 def test_a_process_that_dies_ends_the_training_with_its_reason_and_leaves_none(tmp_path, folder, killed):
-    endless = ["trainer.max_epochs=10000", "trainer.check_val_every_n_epoch=5000"]
+    endless = ["trainer.max_epochs=10000", "trainer.check_val_every_n_epoch=1"]
     process = begin("diracdiff.train", *folder, *SMALL, *TWO, *endless, "hydra.run.dir=run", cwd=tmp_path)
-    metrics, deadline = tmp_path / "run" / "metrics.csv", time.monotonic() + 170
-    while not metrics.exists():
-        assert time.monotonic() < deadline and process.poll() is None, finish(process)
-        time.sleep(0.2)
-    (other,) = others_of(process.pid)
-    os.kill(other if killed == "other" else process.pid, signal.SIGKILL)
-    start = time.monotonic()
-    _, errors = finish(process, 60)
-    while running(other):
-        assert time.monotonic() < start + 60
-        time.sleep(0.2)
+    try:
+        saved, deadline = tmp_path / "run" / "best.ckpt", time.monotonic() + 170
+        while not saved.exists():
+            assert time.monotonic() < deadline and process.poll() is None, finish(process)
+            time.sleep(0.2)
+        (other,) = others_of(process.pid)
+        os.kill(other if killed == "other" else process.pid, signal.SIGKILL)
+        start = time.monotonic()
+        _, errors = finish(process, 60)
+        while running(other):
+            assert time.monotonic() < start + 60
+            time.sleep(0.2)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     if killed == "other":
         assert process.returncode == 1 and errors.count("\n") == 1, errors
         assert errors.startswith("error: process 1 of 2 (counted from 0) was ended by SIGKILL")
