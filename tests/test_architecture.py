@@ -9,7 +9,7 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "seeds", "pixels", "signals", "memory", "ranks", "resources", "storage"],
+    ["console", "errors", "processes", "seeds", "pixels", "signals", "memory", "ranks", "resources", "storage"],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -19,7 +19,7 @@ LAYERS = [
     ["scheduling", "official", "data"],
     ["training", "baselines", "restoration"],
     ["comparison", "benchmarks"],
-    ["config", "cli", "run_folder"],
+    ["config", "cli", "arguments", "checks", "lean", "sweep", "run_folder"],
     [
         "train",
         "evaluate",

@@ -3,11 +3,11 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from diracdiff import cli
+from diracdiff import arguments
 
 
 def parsed(argument, sweep=False):
-    (override,) = OverridesParser.create().parse_overrides([cli._quoted(argument, sweep)])
+    (override,) = OverridesParser.create().parse_overrides([arguments.quoted(argument, sweep)])
     return override
 
 

@@ -284,3 +284,17 @@ def test_the_channels_of_total_variation_are_coupled_by_true_or_false():
 
     with pytest.raises(ValueError, match="coupled must be true or false, got no"):
         ADMMTV(coupled="no")
+
+
+def test_sweeps_of_one_second_have_a_folder_each(tmp_path, folder):
+    """Each has one job that fails late, so that its folder stays, with its own list of failures."""
+    small = [word for word in SMALL if not word.startswith("sampler.steps")]
+    done = both(tmp_path, "-m", "task=inpaint", *folder, *small, *SHORT, "sampler.steps=1,0")
+    assert [status for status, _ in done] == [2, 2], done
+    sweeps = sorted(path for path in (tmp_path / "runs").iterdir() if path.name != "latest")
+    assert [path.name for path in sweeps] == ["sweep_2020-01-01_00-00-00", "sweep_2020-01-01_00-00-00_2"]
+    assert {load(sweep / "0_inpaint" / "best.ckpt").seed for sweep in sweeps} == {1, 2}
+    for sweep in sweeps:
+        seed = load(sweep / "0_inpaint" / "best.ckpt").seed
+        (failed,) = (sweep / "failed.txt").read_text().splitlines()
+        assert failed.startswith("job 1 failed (") and f"seed={seed}" in failed

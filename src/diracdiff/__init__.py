@@ -1,7 +1,23 @@
 """Image restoration with stochastic degradation processes."""
 
-import importlib
-from typing import Any
+import os
+import signal
+import sys
+
+
+def _leave(signum: int, frame: object) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(128 + signum)
+
+
+if any(
+    name.startswith("diracdiff.") for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag == "-m"
+):
+    for _number in (signal.SIGINT, signal.SIGTERM):  # a command that is still importing ends in one line, too
+        signal.signal(_number, _leave)
+
+import importlib  # noqa: E402
+from typing import Any  # noqa: E402
 
 __version__ = "0.2.0"
 

@@ -53,7 +53,7 @@ def calibrate(cfg: DictConfig) -> None:
     print(f"  {python()} -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
-main = command("calibrate")(calibrate)
+main = command("calibrate", "checkpoint", "output")(calibrate)
 
 if __name__ == "__main__":
     main()

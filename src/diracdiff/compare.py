@@ -33,7 +33,7 @@ def compare(cfg: DictConfig) -> None:
         size = keep_image_size(cfg, restorer.image_size)
         metrics = build_metrics(cfg)
         targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
-        shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics))
+        shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics, restorer))
         plan = comparison.Plan(folder, targets, cfg.trials, cfg.tuner, cfg.seed, include, *shown_as)
         contenders = build_contenders(cfg, restorer, device)
         like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
@@ -48,7 +48,7 @@ def compare(cfg: DictConfig) -> None:
         comparison.show(plan, runner, contenders, frozen)
 
 
-main = command("compare")(compare)
+main = command("compare", "checkpoint", "output", "tune_for", "dirac")(compare)
 
 if __name__ == "__main__":
     main()

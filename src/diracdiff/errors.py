@@ -1,8 +1,9 @@
 """What a user is told: mistakes to correct, and warnings. One line each."""
 
-import os
 import sys
 from typing import NoReturn
+
+from diracdiff.processes import is_first_process, leave_reason
 
 
 class UserError(ValueError):
@@ -14,11 +15,18 @@ class UserError(ValueError):
 
 def warn(message: str) -> None:
     """Print one line on stderr; of several processes, the first one does."""
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if is_first_process():
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def fail(message: str) -> NoReturn:
-    """Print one line on stderr and exit with status 2."""
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(2)
+def say(message: str) -> None:
+    """Print one line on stdout; of several processes, the first one does."""
+    if is_first_process():
+        print(message, flush=True)
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Print one line on stderr and exit with a status; a process that the first one started lets that one print it."""
+    if not leave_reason(message):
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(status)

@@ -54,7 +54,7 @@ def evaluate(cfg: DictConfig) -> None:
     print(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 
-main = command("evaluate")(evaluate)
+main = command("evaluate", "checkpoint", "output")(evaluate)
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,14 @@ from diracdiff.errors import UserError
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 
 
+def check_values(cfg: DictConfig) -> None:
+    """Refuse values that break a rule."""
+    if cfg.ema != "auto" and not isinstance(cfg.ema, bool):
+        raise UserError(f"ema must be auto, true or false, got {cfg.ema}")
+    for key in ("sigma_min", "sigma_max"):
+        check_number(key, cfg[key], 0, 1, float, optional=True)
+
+
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
     from diracdiff.config.build import plain
@@ -22,10 +30,6 @@ def import_official(cfg: DictConfig) -> None:
     check_boolean("overwrite", cfg.overwrite)
     check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.overwrite)
-    if cfg.ema != "auto" and not isinstance(cfg.ema, bool):
-        raise UserError(f"ema must be auto, true or false, got {cfg.ema}")
-    for key in ("sigma_min", "sigma_max"):
-        check_number(key, cfg[key], 0, 1, float, optional=True)
     given = plain(cfg)
     imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)
     imported.restorer.save(output)
@@ -35,7 +39,7 @@ def import_official(cfg: DictConfig) -> None:
     print(f"  python -m diracdiff.evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
 
 
-main = command("import_official")(import_official)
+main = command("import_official", "checkpoint", "output", check=check_values)(import_official)
 
 if __name__ == "__main__":
     main()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_booleans, check_number, command
+from diracdiff.cli import check_number, command
 
 
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
     from diracdiff.config.build import made, pick_device
-    from diracdiff.config.restoring import build_tiles, configure, existing_results
+    from diracdiff.config.restoring import build_tiles, configure, existing_results, reached
     from diracdiff.data.inputs import batches, plan
     from diracdiff.evaluation.calibration import Interval, Walked
     from diracdiff.evaluation.pictures import HEAT_MAP_TOP
@@ -23,7 +23,6 @@ def restore(cfg: DictConfig) -> None:
 
     for key, least in (("samples", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)
-    check_booleans(cfg, "degrade", "overwrite")
     existing, tiles, output = existing_results(cfg), build_tiles(cfg), Path(cfg.output)
     with told(output, "tile, batch_size or samples"), joined() as ranks:
         restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
@@ -48,12 +47,13 @@ def restore(cfg: DictConfig) -> None:
                 print(
                     f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {interval}; {job.table}"
                 )
-            print(f"restored {job.restored} image{'s' * (job.restored != 1)} at t = {stop.t:.2f} into {output}")
+            t, images = reached(restorer, stop), f"{job.restored} image{'s' * (job.restored != 1)}"
+            print(f"restored {images} at t = {t:.2f} into {output}")
     if ranks.rank == 0:
         job.check()
 
 
-main = command("restore")(restore)
+main = command("restore", "checkpoint", "input", "output")(restore)
 
 if __name__ == "__main__":
     main()

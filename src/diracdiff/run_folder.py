@@ -13,9 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from diracdiff import sweep
 from diracdiff.errors import UserError, fail
+from diracdiff.processes import is_first_process
 
-RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 OVERRIDES, SWEEP = "overrides.yaml", "multirun.yaml"
 WRITTEN = (
     OVERRIDES,
@@ -28,11 +29,6 @@ WRITTEN = (
     "tensorboard/hparams.yaml",
 )
 """What a training writes besides checkpoints and files whose names are its own."""
-
-
-def is_first_process() -> bool:
-    """Whether this is the process of a training that makes its folder."""
-    return not any(int(os.environ.get(rank, 0)) for rank in RANKS)
 
 
 def fresh(folder: Path) -> Path:
@@ -82,6 +78,7 @@ def forget() -> None:
     """Begin a command."""
     global _start
     _start = None
+    sweep.begin(None)
 
 
 def withdraw() -> None:
@@ -91,6 +88,13 @@ def withdraw() -> None:
     if _start.folder.is_dir() and set(_start.folder.iterdir()) - _start.inside == {_start.folder / SWEEP}:
         (_start.folder / SWEEP).unlink()
     _remove_empty(_start.made(_start.folder))
+
+
+def kept() -> Path | None:
+    """The folder of a sweep that holds more than the sweep's record, or None."""
+    if _start is None or not _start.folder.is_dir():
+        return None
+    return _start.folder if set(_start.folder.iterdir()) - _start.inside - {_start.folder / SWEEP} else None
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -111,6 +115,10 @@ class FindFolder(Callback):
         if is_first_process():
             with _said_in_one_line(config, "hydra.sweep.dir"):
                 self._find(config, "sweep")
+                sweep.begin(config.hydra.sweep.dir)
+        same = ",".join(f"'{key}'" for key in sweep.same_in_all_jobs(list(config.hydra.overrides.task)))
+        with read_write(config.hydra):
+            config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{same}]")
 
     def _find(self, config: DictConfig, kind: str) -> None:
         global _start
@@ -198,6 +206,8 @@ class RunFolder:
         self._claimed = True
         if self._auto and not any(self.folder.glob("*.ckpt")):  # ended before it saved: it begins anew
             self._remove_files(but=OVERRIDES)
+        if _start is not None:  # Hydra's folder is not used where run_dir names another
+            _remove_empty(_start.made(Path(HydraConfig.get().runtime.output_dir)))
 
     def _taken(self, path: Path) -> UserError:
         return UserError(
@@ -205,14 +215,21 @@ class RunFolder:
             "give another one, or move what is there"
         )
 
-    def discard(self) -> None:
-        """Remove the files of this training and the folders made for it, unless it has saved a checkpoint."""
-        if self._claimed and not any(self.folder.glob("*.ckpt")):
+    def discard(self) -> bool:
+        """Remove the files of this training and the folders made for it, unless it has saved a checkpoint.
+
+        Returns:
+            Whether it has saved none.
+        """
+        saved = self._claimed and any(self.folder.glob("*.ckpt"))
+        if self._claimed and not saved:
             self._remove_files()
             for path in self.folder.glob(f"tensorboard/events.out.tfevents.*.{os.getpid()}.*"):
                 path.unlink(missing_ok=True)
         _remove_empty(self._made)
-        withdraw()
+        if not sweep.in_sweep():
+            withdraw()
+        return not saved
 
     def _remove_files(self, but: str = "") -> None:
         for name in WRITTEN:

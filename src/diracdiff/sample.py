@@ -34,7 +34,7 @@ def sample(cfg: DictConfig) -> None:
     print(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 
-main = command("sample")(sample)
+main = command("sample", "checkpoint", "output")(sample)
 
 if __name__ == "__main__":
     main()

@@ -49,7 +49,7 @@ def schedule(cfg: DictConfig) -> None:
     report(output, candidates, first, last, cfg.budget, time.perf_counter() - start)
 
 
-main = command("schedule")(schedule)
+main = command("schedule", "output")(schedule)
 
 if __name__ == "__main__":
     main()

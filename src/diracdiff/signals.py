@@ -9,6 +9,19 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(BaseException):
+    """A command was told to end by a signal. Not an Exception, so that no library takes it for a mistake of its own.
+
+    Attributes:
+        signum: the signal.
+        message: what the user is told.
+    """
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.signum, self.message = signum, "interrupted"
+
+
 def on_signals(
     handler: Callable[[int, FrameType | None], Any], numbers: Iterable[signal.Signals] = SIGNALS
 ) -> Callable[[], None]:
@@ -29,6 +42,21 @@ def on_signals(
         before.clear()
 
     return put_back
+
+
+def stop(signum: int, frame: FrameType | None) -> None:
+    """A handler that raises Stopped."""
+    raise Stopped(signum)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise Stopped."""
+    put_back = on_signals(stop)
+    try:
+        yield
+    finally:
+        put_back()
 
 
 @contextmanager

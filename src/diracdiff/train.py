@@ -1,35 +1,36 @@
 """Train a restorer, find its stopping times, and report: `python -m diracdiff.train task=deblur dataset=photos`."""
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import BOOLEANS_OF_TRAINER, check_booleans, check_number, command, name_wandb_run
+from diracdiff.cli import command
+from diracdiff.config.checks import check_training
 from diracdiff.errors import UserError
+from diracdiff.sweep import name_run
 
 
-def train(cfg: DictConfig) -> None:
-    """Train as configured; everything goes to `cfg.run_dir`."""
+def train(cfg: DictConfig) -> float | list[float] | None:
+    """Train as configured; everything goes to `cfg.run_dir`. Returns what `optimized_metric` names."""
     import pytorch_lightning as pl
 
     from diracdiff.config.restoring import build_restorer
     from diracdiff.config.training import build_data, build_module, build_trainer, record
     from diracdiff.restorer import load
     from diracdiff.storage import foreign_modules, to_recipe
+    from diracdiff.training.objective import check_objective, objective
     from diracdiff.training.report import report
     from diracdiff.training.resume import check_same, find, keep_logs
     from diracdiff.training.stopping import Interrupted, ended
 
-    check_booleans(cfg, "model.residual", "walk.given_measurement", *BOOLEANS_OF_TRAINER)
-    check_number("task.share_at_end", cfg.task.share_at_end, 0.0, 1.0, float)
-    name_wandb_run(cfg)
+    name_run(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     restorer = build_restorer(cfg)
     data, run_dir = build_data(cfg), Path(cfg.run_dir)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
     module = build_module(cfg, restorer)
     found = find(cfg.checkpoint, run_dir)
+    optimized = check_objective(cfg.optimized_metric, module.metrics)
     try:
         trainer = build_trainer(cfg)
         if found is not None:
@@ -37,6 +38,7 @@ def train(cfg: DictConfig) -> None:
             keep_logs(trainer, run_dir, found[0], found[1])
         record(cfg, trainer)
         trainer.fit(module, data, ckpt_path=found and found[0], weights_only=True)
+        run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
         if not (run_dir / "best.ckpt").exists():
             raise UserError(
                 f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
@@ -47,14 +49,12 @@ def train(cfg: DictConfig) -> None:
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
             report(best, tested.evaluation, run_dir)
+        return objective(optimized, best)
     except Interrupted as stop:
         raise SystemExit(ended(stop, cfg.checkpoint, trainer.is_global_zero)) from None
-    finally:
-        if "wandb" in sys.modules:
-            sys.modules["wandb"].finish()
 
 
-main = command("train")(train)
+main = command("train", check=check_training)(train)
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,14 @@
 """From a node of the configuration to an object, and from what an object refuses to the key that is wrong."""
 
+import inspect
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.errors import UserError
@@ -19,16 +22,19 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
     """
     if node is None:
         return None
+    key = node._get_full_key(None) or "config"
+    if isinstance(target := node.get("_target_"), str) and target.startswith("diracdiff."):
+        given = {str(name): value for name, value in node.items() if not str(name).startswith("_")}
+        check_arguments(key, get_object(target), given | arguments)
     try:
         return instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        key = node._get_full_key(None) or "config"
         if isinstance(cause, ValueError | TypeError):
             raise UserError(f"{key}: {cause}") from error
-        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{key}: {' '.join(str(cause or error).split())}") from error
 
 
 def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
@@ -37,10 +43,46 @@ def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
     Raises:
         UserError: if the object refuses its arguments.
     """
+    check_arguments(key, make, named)
     try:
         return make(*arguments, **named)
     except (ValueError, TypeError) as error:
+        if isinstance(error, UserError) and re.match(r"[\w.]+[:=]", str(error)):  # it names a key of its own
+            raise
         raise UserError(f"{key}: {error}") from error
+
+
+def check_arguments(key: str, make: Any, named: Mapping[str, Any]) -> None:
+    """Refuse arguments that a callable does not have, and text where it takes numbers.
+
+    Args:
+        key: of the configuration.
+        make: a class or a function with annotations.
+        named: its arguments by name.
+
+    Raises:
+        UserError: naming key, rule and value.
+    """
+    parameters = inspect.signature(make).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name, value in named.items():
+        if name not in parameters:
+            raise UserError(f"{key} has no key {name}: leave it out, or give one of {', '.join(parameters)}")
+        kinds = {part.strip() for part in str(_annotation(parameters[name])).split("|")}
+        numeric = kinds & {"int", "float"} and kinds <= {"int", "float", "None"}
+        if numeric and (
+            isinstance(value, str | bool) or OmegaConf.is_config(value) or (value is None and "None" not in kinds)
+        ):
+            noun = "a number" if "float" in kinds else "an integer"
+            shown = "null" if value is None else value
+            raise UserError(f"{key}.{name} must be {noun}{' or null' if 'None' in kinds else ''}, got {shown}")
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    """The type of a parameter as it is written."""
+    kind = parameter.annotation
+    return kind if isinstance(kind, str) else kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

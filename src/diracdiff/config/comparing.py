@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 from omegaconf import DictConfig
@@ -9,8 +10,8 @@ from omegaconf import DictConfig
 from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
-from diracdiff.comparison.dials import Dials, check_dials
-from diracdiff.config.build import build, plain
+from diracdiff.comparison.dials import NEEDS, Dials, check_dials
+from diracdiff.config.build import build, made, plain
 from diracdiff.config.restoring import refuse_flow
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
@@ -38,19 +39,33 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
         files = files_in([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
         make, search = partial(build_method, node, device), described.get("search") or {}
         contenders.append(Method(name, make, search, [described["method"], *files], restorer.process, prior, cfg.seed))
-    search = plain(cfg.dirac)["search"] or {}
+    search = _search(cfg)
     return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
 
 
-def build_dials(cfg: DictConfig, metrics: Sequence[Metric]) -> Dials:
+def build_dials(cfg: DictConfig, metrics: Sequence[Metric], restorer: Restorer) -> Dials:
     """The dials of Dirac's that are turned, {name: values}.
 
     Raises:
         UserError: if there is no such dial, or it cannot be turned with these metrics.
     """
     dials: dict[str, Any] = plain(cfg.dirac)["dials"] or {}
+    search = _search(cfg)
     check_dials(dials, metrics)
+    for name in {"noise_scale", "renoise"} & dials.keys():
+        for value, steps in product(dials[name], search.get("steps") or [restorer.sampler.steps]):
+            changes = NEEDS[name] | {name: value, "steps": steps}
+            made(f"dirac.dials.{name}={value} with steps={steps}", restorer.sampler.replace, **changes)
     return dials
+
+
+def _search(cfg: DictConfig) -> dict[str, Any]:
+    search: Any = plain(cfg.dirac)["search"] or {}
+    if not isinstance(search, dict) or not all(isinstance(values, list) for values in search.values()):
+        raise UserError(
+            f"dirac.search must be lists of values of the sampler's keys, {{steps: [20, 50]}} say: {search}"
+        )
+    return search
 
 
 def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | None:

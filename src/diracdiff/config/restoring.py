@@ -6,12 +6,13 @@ from typing import Any, cast
 import torch
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number
+from diracdiff.checks import check_number
 from diracdiff.config.build import build, made, plain
 from diracdiff.data.datasets import check_integer
 from diracdiff.data.inputs import EXISTING
 from diracdiff.degradations import Degradation, LinearSeverity
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, warn
+from diracdiff.evaluation import Blend, Stop
 from diracdiff.models import Denoiser, OperatorPreconditioning, execute
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
@@ -156,6 +157,17 @@ def existing_results(cfg: DictConfig) -> str:
     if cfg.overwrite and cfg.existing == "skip":
         raise UserError("existing=skip leaves results that exist, and overwrite=true replaces them: give one of both")
     return "replace" if cfg.overwrite else str(cfg.existing)
+
+
+def reached(restorer: Restorer, stop: Stop | Blend) -> float:
+    """The time at which a walk ends: that of the stop, but never before the walk begins, of which is warned."""
+    start = restorer.sampler.start
+    if stop.t > start:
+        warn(
+            f"the stop, t = {stop.t:.2f}, lies before sampler.start={start:g}: walks ended with their first call, at "
+            f"t = {start:.2f}; find the stops of this sampler with diracdiff.evaluate split=val tuned=…"
+        )
+    return min(stop.t, start)
 
 
 def refuse_flow(restorer: Restorer) -> None:

@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
+from diracdiff import processes
 from diracdiff.baselines import Regression
 from diracdiff.config.build import build, made, plain, write_composed
 from diracdiff.errors import UserError
@@ -18,13 +20,21 @@ from diracdiff.evaluation.metrics import in_order
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
+from diracdiff.training.interrupts import EndOnSignal
 from diracdiff.training.module import RestorerModule
 
 
 def quiet() -> None:
     """Silence what Lightning says in every run and nobody can act on."""
-    logging.getLogger(pl.__name__).setLevel(logging.WARNING)  # it sets its level when imported
-    dull = (".*LeafSpec.*", ".*exists and is not empty.*", ".*many workers.*", ".*smaller than the logging.*")
+    for name in (pl.__name__, "lightning_fabric"):  # which set their levels when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
+    dull = (
+        ".*LeafSpec.*",
+        ".*exists and is not empty.*",
+        ".*many workers.*",
+        ".*smaller than the logging.*",
+        ".*sync_dist=True.*",
+    )
     for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
         warnings.filterwarnings("ignore", message=message)
 
@@ -52,7 +62,13 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
-    """The metrics, in the order of every table, but for those that are switched off."""
+    """The metrics, in the order of every table, but for those that are switched off.
+
+    Raises:
+        UserError: if none is chosen.
+    """
+    if not cfg.get("metrics"):
+        raise UserError("metrics=[] leaves nothing to measure: choose some of psnr, ssim, lpips, swd, fid, kid")
     built = [build(node) for node in cfg.metrics.values()]
     return in_order([metric for metric in built if metric is not None])
 
@@ -90,7 +106,7 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     return _trainer(
         cfg,
         logger=[build(node) for node in (cfg.logger or {}).values()],
-        callbacks=[build(node) for node in (cfg.callbacks or {}).values()],
+        callbacks=[*(build(node) for node in (cfg.callbacks or {}).values()), EndOnSignal()],
         default_root_dir=cfg.run_dir,
     )
 
@@ -106,20 +122,30 @@ def record(cfg: DictConfig, trainer: pl.Trainer) -> None:
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:
     """A trainer that only evaluates: writes nothing."""
-    return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    return _trainer(
+        cfg, logger=False, callbacks=[EndOnSignal()], enable_checkpointing=False, enable_model_summary=False
+    )
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
     precision = cfg.trainer.precision
     if precision == "auto":
         precision = "bf16-mixed" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
-    trainer: pl.Trainer = build(
-        cfg.trainer,
-        precision=precision,
+    fixed = {
         # Guidance needs gradients in validation, which inference mode forbids; samplers switch them off themselves.
-        inference_mode=False,
+        "inference_mode": False,
         # The data module gives every process its own part.
-        use_distributed_sampler=False,
-        **arguments,
-    )
+        "use_distributed_sampler": False,
+    }
+    try:
+        trainer: pl.Trainer = build(cfg.trainer, precision=precision, **fixed, **arguments)
+    except UserError as error:
+        if "backend found" in str(error) or "accelerator can not run" in str(error):
+            asked = cfg.trainer.accelerator
+            raise UserError(
+                f"trainer: accelerator={asked} is not available here: add trainer=cpu or trainer=auto"
+            ) from error
+        raise
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        processes.start(trainer.num_devices, trainer.num_nodes)
     return trainer

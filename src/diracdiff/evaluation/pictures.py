@@ -88,6 +88,29 @@ def draw_tradeoff(
     save_figure(figure, path)
 
 
+def curve_figure(curve: Sequence[Row], metric: Metric) -> Any:
+    """A figure of one metric over t, of x_hat and of the iterate.
+
+    Args:
+        curve: rows as `Records.curve` makes them.
+        metric: one that was measured.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for output, style in (("mean", "-"), ("iterate", ":")):
+        rows = [row for row in curve if row["output"] == output]
+        axis.plot(
+            [r["t"] for r in rows], [r[metric.name] for r in rows], style, color=COLOURS[0], label=MEANING[output]
+        )
+    axis.set_xlim(1.01, -0.01)
+    axis.set_ylabel(metric.title)
+    axis.set_xlabel("sampling time t")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
 def _draw_metric(axis: Any, curve: Sequence[Row], stops: Mapping[str, Stop | None], metric: Metric, colour: str) -> Any:
     """Draw one metric on its axis; returns the lines for the legend."""
     lines = []

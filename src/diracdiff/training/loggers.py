@@ -1,13 +1,20 @@
 """Loggers that never ask a question."""
 
 import os
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from diracdiff.errors import UserError, warn
+from diracdiff.processes import is_first_process
+
+PATIENCE = 8.0
+"""Seconds in which Weights & Biases must answer, before a run is logged offline; WANDB_INIT_TIMEOUT changes it."""
 
 
 def csv_logger(run_dir: str | Path) -> Logger:
@@ -27,6 +34,35 @@ def tensorboard_logger(run_dir: str | Path) -> Logger:
         raise UserError(
             "logger=tensorboard needs the package tensorboard: pip install 'diracdiff[tensorboard]'"
         ) from error
+
+
+class PatientWandbLogger(WandbLogger):
+    """Weights & Biases, whose failures end no training: of the first one is warned, and the rest is not sent."""
+
+    _failed = False
+
+    def attempt(self, action: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Do something that may fail, unless something has failed before."""
+        if self._failed:
+            return
+        try:
+            action(*arguments, **named)
+        except Exception as error:
+            self._failed = True
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            warn(f"wandb failed ({reason}): the rest of this run is not sent; metrics.csv has all of it")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.attempt(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        self.attempt(super().log_hyperparams, params)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.attempt(super().finalize, status)
 
 
 def wandb_logger(
@@ -65,19 +101,20 @@ def wandb_logger(
         "entity": entity,
         "mode": mode,
     }
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if is_first_process():
+        patience = wandb.Settings(init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT") or PATIENCE))
         try:
-            run = wandb.init(**settings, reinit="finish_previous")
-        except (wandb.errors.CommError, wandb.errors.AuthenticationError) as error:
+            run = wandb.init(**settings, reinit="finish_previous", settings=patience)
+        except wandb.errors.Error as error:
             warn(f"wandb cannot be reached ({str(error).splitlines()[0]}): logging offline")
             run = wandb.init(**settings | {"mode": "offline"}, reinit="finish_previous")
         if run.settings.mode == "offline":
             warn(f"wandb is offline; upload with: wandb sync {Path(run.dir).parent}")
         run.define_metric("trainer/global_step")
-        for metrics in ("train/*", "val/*"):
+        for metrics in ("train/*", "val/*", "test/*"):
             run.define_metric(metrics, step_metric="trainer/global_step")
-        return WandbLogger(experiment=run, save_dir=run_dir)
-    return WandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
+        return PatientWandbLogger(experiment=run, save_dir=run_dir)
+    return PatientWandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
 
 
 def _logged_in(wandb: ModuleType) -> bool:

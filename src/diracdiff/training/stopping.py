@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from diracdiff.errors import warn
+from diracdiff.errors import say, warn
 from diracdiff.signals import SIGNALS, on_signals
 from diracdiff.training.saving import LAST, agreed, save_last
 
@@ -115,7 +115,7 @@ def ended(stop: Interrupted, checkpoint: str | None, first: bool) -> int:
     """
     if not first:
         return 128 + stop.signum
-    print(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
+    say(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
     job = os.environ.get("SLURM_JOB_ID")
     if stop.signum == signal.SIGUSR1 and job:
         if checkpoint != "auto":
@@ -124,5 +124,5 @@ def ended(stop: Interrupted, checkpoint: str | None, first: bool) -> int:
         if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
             job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-        print(f"requeued job {job}" if done.returncode == 0 else f"job {job} not requeued: {done.stderr.strip()}")
+        say(f"requeued job {job}" if done.returncode == 0 else f"job {job} not requeued: {done.stderr.strip()}")
     return 128 + stop.signum

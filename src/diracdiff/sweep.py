@@ -1,0 +1,109 @@
+"""A sweep: one job that fails ends no other, and at the end it is said what failed and why."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from diracdiff.errors import say
+from diracdiff.processes import is_first_process
+
+FAILED, PARTS = "failed.txt", ".failed"
+"""In a sweep's folder: what failed, a line for each job; and while it runs, a folder with a file for each."""
+
+WHERE = "DIRACDIFF_FAILED"
+"""The variable by which jobs on this and other machines find the latter."""
+
+NAME_LENGTH = 96
+"""Of a run's name on a dashboard, in characters."""
+
+
+def in_sweep() -> bool:
+    """Whether the running job is one of a sweep."""
+    config = HydraConfig.get()
+    return bool(config.mode == RunMode.MULTIRUN)
+
+
+_folder: Path | None = None
+
+
+def begin(folder: str | Path | None) -> None:
+    """Begin a sweep that has a folder, or a command that is none."""
+    global _folder
+    _folder = None if folder is None else Path(folder).absolute() / f"{PARTS}_{os.getpid()}"
+    os.environ.pop(WHERE, None)
+    if _folder is not None:
+        os.environ[WHERE] = str(_folder)
+
+
+def in_progress() -> bool:
+    """Whether this process has begun a sweep."""
+    return _folder is not None
+
+
+def note_failure(message: str) -> None:
+    """Say that the running job failed, and note it for where the sweep was started: it may be another machine."""
+    config = HydraConfig.get()
+    line = f"job {config.job.num} failed ({' '.join(config.overrides.task)}): {message}"
+    say(line)
+    parts = Path(os.environ.get(WHERE) or Path(config.sweep.dir) / PARTS)
+    parts.mkdir(parents=True, exist_ok=True)
+    rank = 0 if is_first_process() else os.getpid()
+    (parts / f"{config.job.num:06d}_{rank:09d}").write_text(line + "\n")
+
+
+def gathered() -> list[str]:
+    """A line for each job of the sweep that has failed so far, in their order."""
+    if _folder is None:
+        return []
+    first = {path.name.partition("_")[0]: path for path in sorted(_folder.glob("*"), reverse=True)}
+    return [path.read_text().strip() for _, path in sorted(first.items())]
+
+
+def forget_parts() -> None:
+    """Remove what jobs have noted."""
+    if _folder is not None:
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+def record(folder: Path, lines: list[str]) -> None:
+    """Leave the list in the sweep's folder, unless something of that name is there."""
+    with suppress(FileExistsError), open(folder / FAILED, "x") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def reason_of(line: str) -> str:
+    """The message in a line of `note_failure`."""
+    return line.partition("): ")[2]
+
+
+def same_in_all_jobs(overrides: list[str]) -> list[str]:
+    """The keys of those overrides of a sweep's that have one value."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [str(override.key_or_group) for override in parsed if not override.is_sweep_override()]
+
+
+def run_name(config: Any) -> str:
+    """A name for the running job of a sweep: its number, which no other job has, and what it varies.
+
+    Of a key its last part is kept, `steps=10`; what is too long is cut at the end.
+    """
+    same = set(config.job.config.override_dirname.exclude_keys)
+    pairs = [override.split("=", 1) for override in config.overrides.task if "=" in override]
+    words = [f"{key.rpartition('.')[2]}={value}" for key, value in pairs if key.lstrip("+") not in same]
+    name = " ".join([str(config.job.num), *words])
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+def name_run(cfg: DictConfig) -> None:
+    """Let the runs of a sweep form a group on a dashboard, each with a name of its own, unless the user names them."""
+    if in_sweep() and "wandb" in (cfg.logger or {}):
+        wandb, config = cfg.logger.wandb, HydraConfig.get()
+        wandb.group = wandb.group or Path(config.sweep.dir).name
+        wandb.name = wandb.name or run_name(config)

@@ -1,0 +1,115 @@
+"""Dashboards: what reaches them, and that they neither slow nor end a run."""
+
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+from conftest import SMALL, run_here
+
+from diracdiff.sweep import NAME_LENGTH, run_name, same_in_all_jobs
+from diracdiff.training import loggers
+from diracdiff.training.loggers import PatientWandbLogger, wandb_logger
+
+SHORT = ["task=inpaint", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "lpips=null", *SMALL]
+
+
+def test_tensorboard_gets_curves_over_t_and_the_test(tmp_path, folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert run_here(tmp_path, "train", *folder, *SHORT, "logger=tensorboard", "hydra.run.dir=run") == 0
+    read = EventAccumulator(str(tmp_path / "run" / "tensorboard"), {"images": 0})
+    read.Reload()
+    for name in ("psnr", "ssim", "swd", "consistency"):
+        assert len(read.Images(f"curves/{name}")) == 2
+        for stop in ("measurement", "one_shot", "do", "swd"):
+            assert len(read.Scalars(f"test/{stop}/{name}")) == 1
+    assert len(read.Images("val/walk")) == 2
+
+
+def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_path, folder, monkeypatch, capsys):
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    sent, log = [], wandb.Run.log
+
+    def note(run, values, *rest, **named):
+        sent.append(values)
+        if sum("curves/psnr" in values for values in sent) == 2 and "test/do/psnr" not in values and broken:
+            raise OSError("the service is gone")
+        return log(run, values, *rest, **named)
+
+    monkeypatch.setattr(wandb.Run, "log", note)
+    for broken in (False, True):
+        sent.clear()
+        assert run_here(tmp_path, "train", *folder, *SHORT, "logger=wandb", f"hydra.run.dir={broken}") == 0
+        assert sum("curves/psnr" in values and "curves/table" in values for values in sent) == 2
+        assert any("test/do/psnr" in values for values in sent) is not broken
+        assert (tmp_path / str(broken) / "summary.json").exists()
+        warned = [line for line in capsys.readouterr().err.splitlines() if "wandb failed" in line]
+        assert len(warned) == int(broken)
+
+
+def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch, capsys):
+    """With a key that nobody can check: the run goes on offline, with one warning."""
+    monkeypatch.setattr(loggers, "PATIENCE", 1.0)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start = time.monotonic()
+        logger = wandb_logger(tmp_path)
+    assert time.monotonic() - start < 30
+    assert logger.experiment.settings.mode == "offline"
+    logger.experiment.finish()
+    errors = capsys.readouterr().err
+    assert errors.count("warning: wandb cannot be reached") == 1 and errors.count("warning: wandb is offline") == 1
+
+
+def test_only_the_first_failure_is_told(capsys):
+    class Gone:
+        def __getattr__(self, name):
+            raise OSError("the service is gone")
+
+    logger = PatientWandbLogger.__new__(PatientWandbLogger)
+    logger._experiment = Gone()
+    for _ in range(3):
+        logger.attempt(lambda: logger._experiment.log({}))
+    assert capsys.readouterr().err.count("wandb failed (the service is gone)") == 1
+
+
+# names of the runs of a sweep
+
+
+def config(number, same, *overrides):
+    dirname = SimpleNamespace(exclude_keys=same)
+    job = SimpleNamespace(num=number, config=SimpleNamespace(override_dirname=dirname))
+    return SimpleNamespace(job=job, overrides=SimpleNamespace(task=list(overrides)))
+
+
+def test_runs_of_a_sweep_are_named_by_what_they_vary():
+    asked = ["dataset=folder", "sampler.steps=10,20", "+loader.x=1", "task=deblur,inpaint", f"dataset.root={'x' * 200}"]
+    same = same_in_all_jobs(asked)
+    assert same == ["dataset", "loader.x", "dataset.root"]
+    rest = [asked[0], asked[2], asked[4]]
+    names = [
+        run_name(config(i, same, *rest, f"sampler.steps={steps}", f"task={task}"))
+        for i, (task, steps) in enumerate([("deblur", 10), ("deblur", 20), ("inpaint", 10), ("inpaint", 20)])
+    ]
+    assert names[:2] == ["0 steps=10 task=deblur", "1 steps=20 task=deblur"] and len(set(names)) == 4
+
+
+def test_a_long_name_is_cut_and_still_its_own():
+    many = [f"key_{i}=0.123456789" for i in range(30)]
+    names = [run_name(config(i, [], *many)) for i in range(20)]
+    assert len(set(names)) == 20 and {len(name) for name in names} == {NAME_LENGTH}
+
+
+@pytest.mark.parametrize("mode", ["sometimes", ""])
+def test_an_unknown_mode_is_refused(tmp_path, mode):
+    with pytest.raises(ValueError, match=r"logger\.wandb\.mode must be auto"):
+        wandb_logger(tmp_path, mode=mode)

@@ -1,0 +1,180 @@
+"""Mistakes on the command line: one line with the remedy, exit status 2, nothing left behind."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import BRIEF, SMALL, clean_environment, refused, run_here
+
+GOOD = ["task=inpaint", "lpips=null", *BRIEF, *SMALL]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "seed must be an integer from 0 to 4294967295, got -1"),
+        ("seed=abc", "seed must be an integer .*, got abc"),
+        ("seed=1e14", "seed must be an integer from 0 to 4294967295, got 1"),
+        ("seed=null", "seed must be given"),
+        ("sampler.sigma=abc", "sampler.sigma must be a number or null, got abc"),
+        ("sampler.start=abc", "sampler.start must be a number, got abc"),
+        ("task.times=[0.5]", r"task.times: times must be two numbers, .*got \[0.5\]"),
+        ("task.times=null", "task.times: times must be two numbers"),
+        ("trainer.accumulate_grad_batches=abc", "trainer.accumulate_grad_batches must be an integer .*got abc"),
+        (
+            "trainer.accumulate_grad_batches=0",
+            "trainer.accumulate_grad_batches must be an integer of at least 1, got 0",
+        ),
+        ("trainer.max_steps=abc", "trainer.max_steps must be an integer"),
+        ("trainer.limit_train_batches=abc", "trainer.limit_train_batches must be a number"),
+        ("trainer.devices=0", "trainer: .*devices"),
+        ("logger=null", "logger=null chooses nothing: leave it out, or choose one of csv, tensorboard, wandb"),
+        ("sampler=checkpoint", "sampler=checkpoint is for commands that read a checkpoint: choose sampler=ode"),
+        ("optimizer.lr=abc", "^error: optimizer.lr must be a number, got abc$"),
+        ("optimizer.lr=null", "optimizer.lr must be a number, got null"),
+        ("optimizer.lr=-1", "^error: optimizer: lr must be positive, got -1$"),
+        ("optimizer.warmup_steps=abc", "optimizer.warmup_steps must be an integer, got abc"),
+        ("dataset.image_size=abc", "dataset.image_size must be an integer .*got abc"),
+        ("callbacks.ema.decay=abc", "callbacks.ema.decay must be a number, got abc"),
+        ("model.network.channels=abc", "model.network.channels must be an integer, got abc"),
+        ("schedule.noise.sigma_max=abc", "schedule.noise.sigma_max must be a number, got abc"),
+        ("+loader.foo=1", "loader has no key foo: leave it out, or give one of .*batch_size"),
+        ("metrics=[]", "metrics=.* leaves nothing to measure"),
+    ],
+)
+def test_a_training_is_refused_in_one_line(call, tmp_path, folder, override, message):
+    refused(call("train", *folder, *GOOD, override), message)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["input", "output", "checkpoint", "samples", "batch_size", "seed"])
+def test_null_is_not_given(call, image_folder, run, key):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", f"{key}=null"]
+    refused(call("restore", *asked), f"^error: {key} must be given: add {key}=…$")
+
+
+def test_a_device_that_is_not_there_has_a_remedy(call, folder):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    good = [word for word in GOOD if not word.startswith("trainer.accelerator")]
+    refused(call("train", *folder, *good, "trainer=gpu"), "trainer: accelerator=gpu is not available.* add trainer=cpu")
+
+
+def test_what_is_missing_is_called_by_its_key(call, run):
+    checkpoint = f"checkpoint={run[1]}/best.ckpt"
+    refused(
+        call("restore", checkpoint, "input=absent"), "^error: input=absent does not exist: give an image, or a folder"
+    )
+    refused(call("restore", "checkpoint=absent", "input=absent"), "^error: checkpoint=absent does not exist")
+    refused(call("evaluate", checkpoint, "dataset=folder", "dataset.root=no"), "^error: dataset.root=no does not exist")
+
+
+def test_a_tilde_is_the_home_folder(call, run, image_folder, tmp_path, monkeypatch):
+    home = tmp_path / "a home (mine)"
+    home.mkdir()
+    (home / "a.png").write_bytes((image_folder / "05.png").read_bytes())
+    monkeypatch.setenv("HOME", str(home))
+    checkpoint = f"checkpoint={run[1]}/best.ckpt"
+    assert call("restore", checkpoint, "input=~/a.png", "output=~/out", "target=t=1") == (0, [])
+    assert (home / "out" / "a.png").exists()
+    refused(call("restore", checkpoint, "input=~/b.png"), "b.png does not exist")
+
+
+def test_a_flow_s_times_are_reported_under_their_key(call, folder):
+    refused(
+        call("train", *folder, "task=pmrf", "regression=x", "task.times=[1,0]"), "^error: task.times: times must be two"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dirac.dials={renoise: [0.5]}", "dirac.dials.renoise=0.5 with steps=1: renoise needs at least 2 steps"),
+        ("dirac.search=abc", "dirac.search must be lists of values"),
+        ("dirac=null", "dirac must be given"),
+        ("tune_for=null", "tune_for must be given"),
+    ],
+)
+def test_a_comparison_is_refused_in_one_line(call, run, override, message):
+    import diracdiff.comparison.dials as dials
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dials, "check_dials", lambda *_: None)
+        patch.setattr("diracdiff.config.comparing.check_dials", lambda *_: None)  # which needs LPIPS
+        asked = [f"checkpoint={run[1]}/best.ckpt", "lpips=null", "tune_for=psnr", "dirac.search={steps: [1]}"]
+        refused(call("compare", *asked, override), message)
+
+
+def test_the_time_that_is_reported_is_the_one_that_was_reached(tmp_path, paper, image_folder, capsys):
+    asked = [f"checkpoint={paper}", f"input={image_folder}/05.png", "sampler.start=0.6", "target=t=0.95"]
+    assert run_here(tmp_path, "restore", *asked) == 0
+    printed, errors = capsys.readouterr()
+    assert "at t = 0.60 into" in printed and errors.startswith(
+        "warning: the stop, t = 0.95, lies before sampler.start=0.6"
+    )
+
+
+def test_run_dir_leaves_no_folder_of_another_name(tmp_path, folder):
+    assert run_here(tmp_path, "train", *folder, *GOOD, "trainer.max_epochs=1", "run_dir=mine") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_last_validation_or_the_test_ends_a_training(tmp_path, folder, signum):
+    for where in ("fit", "test"):
+        code = SIGNAL_IN.format(where=where, signum=int(signum))
+        asked = [*folder, *GOOD, "trainer.max_epochs=1", "loader.eval_batch_size=1", f"hydra.run.dir={where}"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *asked],
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 128 + signum, done.stderr
+        said = (done.stdout + done.stderr).strip().splitlines()
+        assert said[0] == "1" and "interrupted" in said[-1] and len(said) == 2
+        assert (tmp_path / where / "last.ckpt").exists() and not (tmp_path / where / "summary.json").exists()
+
+
+SIGNAL_IN = """
+import os
+from diracdiff.training.module import RestorerModule
+step = RestorerModule.validation_step
+def told(self, batch, index):
+    step(self, batch, index)
+    if self.trainer.state.fn == "{where}":
+        print(index + 1, flush=True)
+        os.kill(os.getpid(), {signum})
+RestorerModule.validation_step = RestorerModule.test_step = told
+from diracdiff.train import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["restore", "evaluate", "train"])
+def test_a_signal_while_importing_ends_a_command_in_one_line(tmp_path, run, folder, image_folder, name):
+    asked = {
+        "restore": [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}"],
+        "evaluate": [f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:]],
+        "train": [*folder, *GOOD],
+    }[name]
+    for delay in (0.2, 1.5):
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"diracdiff.{name}", *asked],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors, printed) == (130, "interrupted\n", "")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
