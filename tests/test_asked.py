@@ -63,7 +63,8 @@ def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
     assert len(calls) == 1
 
 
-def test_bad_times_are_refused(call):
+def test_bad_times_are_refused(call, tmp_path):
+    (tmp_path / "x").touch()
     refused(call("evaluate", "checkpoint=x", "times=some"), "times must be all or stops, got some")
     refused(call("evaluate", "checkpoint=x", "times=stops", "split=val", "tuned=y"), "tuned=y .* needs times=all")
 

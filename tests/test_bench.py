@@ -106,7 +106,7 @@ def test_the_clock_around_a_training_changes_nothing_and_misses_nothing(tmp_path
     weights = {}
     for name in ("plain", "timed"):
         module, data = make(image_folder, given=True)
-        short = trainer(tmp_path / name, epochs=1, limit_train_batches=4, limit_val_batches=0)
+        short = trainer(tmp_path / name, epochs=1, limit_train_batches=4, limit_val_batches=0, log_every_n_steps=1)
         if name == "plain":
             short.fit(module, data)
         else:

@@ -200,7 +200,7 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
         (["dataset.image_size=60"], "dataset.image_size must be a multiple of 16 for this model, got 60"),
         (["optimizer.lr=-1"], "optimizer: lr must be positive, got -1"),
         (["loader.batch_size=0"], "loader: batch_size must be an integer of at least 1, got 0"),
-        (["loader.batch_size=null"], "loader: batch_size must be an integer of at least 1, got None"),
+        (["loader.batch_size=null"], "loader.batch_size must be an integer, got null"),
         (["+loader.foo=1"], "loader.foo is no setting of a loader: use loader.batch_size, "),
         (["loader=null"], "loader=null is no setting of a loader"),
         (["dataset.image_size=abc"], "dataset.image_size must be an integer of at least 1, got 'abc'"),

@@ -40,7 +40,7 @@ GOOD = ["task=inpaint", "lpips=null", *BRIEF, *SMALL]
         ("callbacks.ema.decay=abc", "callbacks.ema.decay must be a number, got abc"),
         ("model.network.channels=abc", "model.network.channels must be an integer, got abc"),
         ("schedule.noise.sigma_max=abc", "schedule.noise.sigma_max must be a number, got abc"),
-        ("+loader.foo=1", "loader has no key foo: leave it out, or give one of .*batch_size"),
+        ("+loader.foo=1", "loader.foo is no setting of a loader: use loader.batch_size, "),
         ("metrics=[]", "metrics=.* leaves nothing to measure"),
     ],
 )

@@ -11,6 +11,7 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation import Blend, Stop, reached
 from diracdiff.resources import told
 from diracdiff.restorer import Restorer
+from diracdiff.signals import Stopped
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.stops import StopsModule
@@ -47,13 +48,11 @@ def measure(trainer: pl.Trainer, module: RestorerModule, data: ImageDataModule, 
 
     Raises:
         UserError: if memory is short.
-        SystemExit: with status 130 if it is interrupted, which Lightning has taken note of.
+        Stopped: if a signal ends it.
     """
     try:
         with told(folder, "loader.eval_batch_size"):
             (trainer.test if split == "test" else trainer.validate)(module, data, verbose=False)
-    except SystemExit:
-        if trainer.is_global_zero and trainer.interrupted:
-            print(f"interrupted: nothing is written to {folder}")
-            raise SystemExit(130) from None
+    except Stopped as stop:
+        stop.message = f"interrupted: nothing is written to {folder}"
         raise

@@ -9,7 +9,7 @@ from torch import Tensor
 from diracdiff.data.datasets import Item, StillImages
 from diracdiff.data.faults import Skipped
 from diracdiff.data.images import ImageError, load_square
-from diracdiff.data.jpeg import check_decoder, load_square_fast
+from diracdiff.data.jpeg import JPEG, check_decoder, load_square_fast
 from diracdiff.data.sampler import Key, epoch_and_index
 
 DECODERS = ("fast", "pillow")
@@ -64,7 +64,7 @@ class TrainingFiles(StillImages):
     """
 
     def __init__(self, files: ImageFiles):
-        if files.reading.decoder == "fast":
+        if files.reading.decoder == "fast" and any(name.lower().endswith(JPEG) for name in files.names):
             check_decoder()
         self.files, self.skipped = files, files.skipped
         self.names, self.image_size, self.flip_seed = files.names, files.image_size, files.flip_seed

@@ -25,6 +25,7 @@ DRAFT_MARGIN = 4
 
 warnings.filterwarnings("ignore", message=".*TorchCodec", category=DeprecationWarning)
 
+JPEG = (".jpg", ".jpeg")
 ORIENTATION = 0x0112
 _BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))

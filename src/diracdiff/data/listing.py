@@ -151,7 +151,7 @@ def _keep(cache: Path, folder: Path, names: list[str], times: dict[str, int], be
         "count": len(names),
         "sha256": hashlib.sha256(text).hexdigest(),
     }
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(UserError):
         write_atomically(cache, json.dumps(header).encode() + b"\n" + text)
 
 

@@ -70,7 +70,7 @@ class RestorerModule(pl.LightningModule):
         self.ends = None if blends is None else ends_of(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
         self._skipped = 0
-        self._seen: tuple[list[str], Tensor] = [], torch.zeros(0)
+        self._seen: tuple[dict[str, Any], Tensor] = {}, torch.zeros(0)
 
     # training
 
@@ -122,7 +122,7 @@ class RestorerModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
         restorer, given = self.restorer, self.degrade(batch, batch_idx)
-        self._seen = [str(name) for name in batch["name"]], given.t
+        self._seen = batch, given.t
         if self.denoiser.incremental:
             predicted = self.denoiser(given.y, given.t, given.s)
             loss = self.loss.of_increment(restorer.process, predicted, given.x, given.t, given.s)
@@ -179,7 +179,7 @@ class RestorerModule(pl.LightningModule):
 
     def _images_of_the_step(self) -> str:
         """Which images a step was made on, at which times and noise levels."""
-        names, t = self._seen
+        names, t = [str(name) for name in self._seen[0]["name"]], self._seen[1]
         sigma = self.restorer.process.noise(t)
         images = [f"{n} (t {a:.3g}, sigma {b:.3g})" for n, a, b in zip(names, t.tolist(), sigma.tolist(), strict=True)]
         more = f" and {len(images) - MAX_NAMED} more" if len(images) > MAX_NAMED else ""
