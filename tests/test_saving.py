@@ -193,7 +193,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(call, folder, tmp_path, monk
     asked = ["task=inpaint", *folder, *TWO_EPOCHS]
     assert call("train", *asked, "hydra.run.dir=whole") == (0, [])
     again = [*asked, "hydra.run.dir=parts", "checkpoint=auto"]
-    for hook, count in (("training_step", 1), ("training_step", 4), ("validation_step", 1), ("on_train_start", 1)):
+    moments = [("training_step", 1), ("training_step", 4), ("validation_step", 1), ("on_train_start", 1)]
+    for hook, count in [*moments, ("training_step", 3)]:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             kill_at(patch, hook, count)
             call("train", *again)

@@ -96,7 +96,7 @@ def main(kills: int, processes: int, more: list[str]) -> None:
     while done < kills:
         trainings += 1
         parts = FOLDER / f"{processes}_{trainings}"
-        while done < kills and killed(parts, overrides, generator.uniform(0, duration / 2)):
+        while done < kills and killed(parts, overrides, generator.uniform(0, duration / 4)):
             done += 1
             last = parts / "last.ckpt"
             step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0

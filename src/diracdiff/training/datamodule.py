@@ -196,12 +196,9 @@ def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:
     In a fifth, from before or amid a validation, it would lose the validation.
     """
     epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
-    validation = loop.epoch_loop.val_loop.batch_progress
-    if validation.total.completed < max(validation.total.ready, 1):  # as Lightning knows one that is to be finished
-        validation.reset()
-        validation.total.ready = validation.total.started = 1
     done = batches.current.processed
     batches.is_last_batch = done >= batches_per_epoch
+    _finish_validation(loop.epoch_loop.val_loop.batch_progress, batches.is_last_batch)
     for tracker in (batches.total, batches.current):  # a batch broken off is repeated
         tracker.ready = tracker.started = tracker.processed
         if batches.is_last_batch:
@@ -217,3 +214,13 @@ def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:
             tracker.completed = tracker.processed
         loop.epoch_loop.restarting = False
     return epochs.current.processed, 0
+
+
+def _finish_validation(progress: Any, due: bool) -> None:
+    """Let Lightning do a validation that has not ended, and no other again; it tells them apart by these counters."""
+    total, current = progress.total, progress.current
+    if total.processed == 0 or current.completed < current.ready:
+        progress.reset()
+        total.ready = total.started = int(due)
+    else:
+        total.ready = total.started = total.completed = total.processed
