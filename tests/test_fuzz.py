@@ -1,6 +1,5 @@
 """Whatever is given, a command does its work or says one line: configurations, tables of severities, operators."""
 
-import math
 import os
 
 import torch
@@ -94,7 +93,7 @@ def test_any_table_of_severities_is_taken_or_refused(tmp_path, content):
 
 
 @FUZZ
-@given(st.floats(), st.floats(), st.floats(), st.integers(-2, 40))
+@given(st.floats(), st.floats(), st.floats(0, 1), st.integers(-2, 40))
 def test_any_operator_is_finite_or_refused(first, last, t, size):
     try:
         blur, image = GaussianBlur(LinearSeverity(first, last), size), torch.rand(1, 3, 8, 8)
@@ -102,12 +101,7 @@ def test_any_operator_is_finite_or_refused(first, last, t, size):
     except ValueError as error:
         assert "\n" not in str(error)
     else:
-        assert blurred.shape == image.shape and (blurred.isfinite().all() or not math.isfinite(t)), (
-            first,
-            last,
-            t,
-            size,
-        )
+        assert blurred.shape == image.shape and blurred.isfinite().all(), (first, last, t, size)
 
 
 def test_the_number_of_cases_can_be_raised():
