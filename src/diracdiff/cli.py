@@ -41,6 +41,9 @@ __all__ = [
     "keep_image_size",
 ]
 
+NUMBER = re.compile(r"=(null|true|false|[-+.\d].*|nan|inf)$", re.I)
+"""What Hydra takes for something else than the name of a choice."""
+
 UPLOAD = 60.0
 """Seconds for a dashboard to take what it has not taken yet."""
 
@@ -62,7 +65,9 @@ def command(
         def job(cfg: DictConfig) -> Any:
             processes.join_submitit()
             folder = (
-                RunFolder(cfg.run_dir, cfg.checkpoint) if "run_dir" in cfg and processes.is_first_process() else None
+                RunFolder(cfg.run_dir, cfg.checkpoint and str(cfg.checkpoint))
+                if "run_dir" in cfg and processes.is_first_process()
+                else None
             )
             try:
                 if folder is not None:
@@ -185,9 +190,9 @@ def _with_extra(message: str) -> str:
 def _of_sweep(error: Exception) -> str | None:
     """What sweepers and launchers mean by errors that are not Hydra's."""
     if isinstance(error, ValueError) and "group override must be a string" in str(error):
-        null = next((word for word in sys.argv[1:] if word.endswith("=null") and choices(word)), None)
-        if null:
-            return f"{null} chooses nothing: leave it out, or choose one of {', '.join(choices(null))}"
+        word = next((word for word in sys.argv[1:] if NUMBER.search(word) and choices(word)), None)
+        if word:
+            return f"{word} chooses nothing: leave it out, or choose one of {', '.join(choices(word))}"
     if type(error).__module__.startswith("submitit"):
         last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
         return f"a job of the sweep ended without a result ({last}): see .submitit in the sweep's folder"

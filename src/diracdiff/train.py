@@ -29,7 +29,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     data, run_dir = build_data(cfg), Path(cfg.run_dir)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
     module = build_module(cfg, restorer)
-    found = find(cfg.checkpoint, run_dir)
+    found = find(cfg.checkpoint and str(cfg.checkpoint), run_dir)
     optimized = check_objective(cfg.optimized_metric, module.metrics)
     try:
         trainer = build_trainer(cfg)
