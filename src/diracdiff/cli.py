@@ -136,7 +136,7 @@ def _compose_and_run(config_name: str, job: Command) -> None:
         withdraw()
         said = _with_extra(one_line(error))
     except Exception as error:
-        said = _of_sweep(error)
+        said = _of_sweep(error) or _of_hydra(error)
         if said is None and not sweep.gathered():
             raise
     failed = _report_failures()
@@ -197,6 +197,16 @@ def _of_sweep(error: Exception) -> str | None:
         last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
         return f"a job of the sweep ended without a result ({last}): see .submitit in the sweep's folder"
     return None
+
+
+def _of_hydra(error: Exception) -> str | None:
+    """What Hydra means by an error of its own code, which overrides of an odd kind lead to."""
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals.get("__name__") == __name__ and frame.tb_frame.f_code.co_name == "job":
+            return None
+        frame = frame.tb_next
+    return f"the command cannot be understood ({one_line(error)}): check {' '.join(sys.argv[1:])}"
 
 
 def _goes_on() -> bool:

@@ -22,6 +22,10 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
     """
     if node is None:
         return None
+    if not isinstance(node, DictConfig):
+        raise UserError(
+            f"{node} stands in place of keys that describe an object: set one of these keys, or leave it out"
+        )
     key = node._get_full_key(None) or "config"
     if isinstance(target := node.get("_target_"), str) and target.startswith("diracdiff."):
         given = {str(name): value for name, value in node.items() if not str(name).startswith("_")}

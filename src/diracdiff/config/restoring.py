@@ -4,7 +4,7 @@ import math
 from typing import Any, cast
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.checks import check_number
 from diracdiff.config.build import build, made, plain
@@ -32,6 +32,8 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
     severity = build(cfg.schedule.severity)
     degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
     asked = cfg.task.get("severity")
+    if asked is not None and not _are_two_numbers(asked):
+        raise UserError(f"task.severity must be two numbers, at t = 0 and at t = 1, got {asked}")
     if severity is not None and asked is not None:
         ends = severity(torch.tensor([0.0, 1.0], dtype=torch.float64))
         if not torch.allclose(ends, torch.tensor(list(asked), dtype=torch.float64), rtol=1e-6):
@@ -44,6 +46,14 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
         "walk", StochasticDegradation, degradation, build(cfg.schedule.noise), measurement_sigma=sigma
     )
     return process
+
+
+def _are_two_numbers(value: Any) -> bool:
+    return (
+        OmegaConf.is_list(value)
+        and len(value) == 2
+        and all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
+    )
 
 
 def build_straight(cfg: DictConfig) -> Degradation:
