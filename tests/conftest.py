@@ -132,6 +132,19 @@ def command(name, *overrides, cwd, **environment):
     )
 
 
+def begin(*words, cwd):
+    """Python in a session of its own, which can be ended whole."""
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def run_here(cwd, name, *overrides):
     """Exit status of a command that is run in this process, which spares the imports of another one."""
     with contextlib.chdir(cwd), mock.patch.object(sys, "argv", [name, *overrides]):

@@ -12,7 +12,7 @@ from unittest import mock
 import ddp_gradient
 import pytest
 import torch
-from conftest import clean_environment, run_here
+from conftest import begin, run_here
 
 from diracdiff.data import ImageFolder, ShardSampler
 from diracdiff.restorer import load
@@ -40,15 +40,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
 
 def run(*words, cwd):
     """A command in a session of its own, which is ended whole if it hangs."""
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = begin(*words, cwd=cwd)
     try:
         _, errors = process.communicate(timeout=180)
     except subprocess.TimeoutExpired:

@@ -102,7 +102,3 @@ def test_any_operator_is_finite_or_refused(first, last, t, size):
         assert "\n" not in str(error)
     else:
         assert blurred.shape == image.shape and blurred.isfinite().all(), (first, last, t, size)
-
-
-def test_the_number_of_cases_can_be_raised():
-    assert FUZZ.max_examples == (CASES or 25)

@@ -3,12 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, clean_environment
+from conftest import SMALL, begin
 
 from diracdiff import processes
 from diracdiff.errors import fail, warn
@@ -26,18 +25,6 @@ def alone(monkeypatch):
     yield monkeypatch
     processes.end(0.0)
     processes.prepare([])
-
-
-def begin(*words, cwd):
-    return subprocess.Popen(
-        [sys.executable, "-m", *words],
-        cwd=cwd,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def finish(process, timeout=180):
@@ -65,7 +52,7 @@ def others_of(pid):
 @pytest.mark.parametrize("killed", ["other", "first"])
 def test_a_process_that_dies_ends_the_training_with_its_reason_and_leaves_none(tmp_path, folder, killed):
     endless = ["trainer.max_epochs=10000", "trainer.check_val_every_n_epoch=1"]
-    process = begin("diracdiff.train", *folder, *SMALL, *TWO, *endless, "hydra.run.dir=run", cwd=tmp_path)
+    process = begin("-m", "diracdiff.train", *folder, *SMALL, *TWO, *endless, "hydra.run.dir=run", cwd=tmp_path)
     try:
         saved, deadline = tmp_path / "run" / "best.ckpt", time.monotonic() + 170
         while not saved.exists():
@@ -90,7 +77,7 @@ def test_a_process_that_dies_ends_the_training_with_its_reason_and_leaves_none(t
 
 def test_torchrun_makes_one_folder(tmp_path, folder):
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    process = begin(*torchrun, "diracdiff.train", *folder, *SMALL, *TWO, *SHORT, cwd=tmp_path)
+    process = begin("-m", *torchrun, "diracdiff.train", *folder, *SMALL, *TWO, *SHORT, cwd=tmp_path)
     _, errors = finish(process)
     assert process.returncode == 0, errors
     (run,) = (tmp_path / "runs").glob("2*")
@@ -103,7 +90,7 @@ def test_submitit_runs_a_sweep_whose_jobs_are_several_processes(tmp_path, folder
     small = [word for word in SMALL if not word.startswith("sampler.steps")]
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2"]
     asked = ["-m", "sampler.steps=0,2", *folder, *small, *TWO, *SHORT, *launcher]
-    process = begin("diracdiff.train", *asked, cwd=tmp_path)
+    process = begin("-m", "diracdiff.train", *asked, cwd=tmp_path)
     _, errors = finish(process)
     assert process.returncode == 2, errors
     assert errors.startswith("error: 1 of the sweep's jobs failed, the first: sampler: steps must be"), errors

@@ -19,7 +19,7 @@ from diracdiff.storage import Checkpoint
 from diracdiff.storage.checkpoint import KIND
 from diracdiff.storage.files import read_rows
 from diracdiff.storage.weights import Damaged, read_weights, write_weights
-from diracdiff.training import Checkpoints, Interrupted, RestorerModule, StopOnSignal
+from diracdiff.training import Checkpoints, Interrupted, RestorerModule
 from diracdiff.training.resume import find
 from diracdiff.training.saving import CheckpointFiles
 from diracdiff.training.stopping import ended
@@ -307,4 +307,3 @@ def test_slurm_runs_a_job_again_that_can_go_on(tmp_path, monkeypatch, capsys):
 def test_callbacks_check_their_arguments():
     with pytest.raises(ValueError, match="every_n_steps must be positive, or null for never, got 0"):
         Checkpoints("run", every_n_steps=0)
-    assert StopOnSignal("run").run_dir == Path("run")

@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command, keep_image_size
+from diracdiff.cli import check_number, command, keep_image_size
 from diracdiff.console import python
 
 
@@ -25,8 +25,6 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.storage.files import check_not_input, check_output, write_rows
 
     check_number("samples", cfg.samples, 2)
-    check_number("seed", cfg.seed, 0)
-    check_boolean("overwrite", cfg.overwrite)
     folder = Path(cfg.output)
     path, table = folder / "calibrated.ckpt", folder / "coverage.csv"
     check_not_input("output", path, "checkpoint", cfg.checkpoint)

@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diracdiff.errors import UserError
+from diracdiff.training.names import AUTO
 
-BOOLEANS_OF_TRAINER = ("trainer.enable_progress_bar", "trainer.enable_model_summary")
 BOOLEANS = (
     "overwrite",
     "degrade",
     "allow_other_data",
     "model.residual",
     "walk.given_measurement",
-    *BOOLEANS_OF_TRAINER,
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
 )
 LARGEST_SEED = 2**32 - 1
-AUTO = "auto"
-"""`checkpoint=auto` goes on from the last one in the run's folder, if there is any."""
 READ = {
     "checkpoint": "give the path of a .ckpt file, such as runs/latest/best.ckpt",
     "dataset.root": "name a folder of images, such as dataset.root=/path/to/images",
@@ -117,11 +116,30 @@ def check_boolean(name: str, value: Any) -> None:
         raise UserError(f"{name} must be true or false, got {'null' if value is None else value}")
 
 
-def check_booleans(cfg: DictConfig, *keys: str) -> None:
-    """Refuse values that are neither true nor false, see `check_boolean`.
+def check_training(cfg: DictConfig) -> None:
+    """Refuse values that break a rule.
 
     Raises:
-        UserError: naming the value and the rule.
+        UserError: naming the key, the rule and the value.
     """
-    for key in keys:
-        check_boolean(key, OmegaConf.select(cfg, key))
+    check_number("task.share_at_end", cfg.task.share_at_end, 0.0, 1.0, float)
+    check_times(cfg.task.times)
+    check_number("trainer.accumulate_grad_batches", cfg.trainer.accumulate_grad_batches, 1)
+    check_number("trainer.num_nodes", cfg.trainer.num_nodes, 1)
+    check_number("trainer.max_steps", cfg.trainer.max_steps, -1)
+    check_number("trainer.limit_train_batches", cfg.trainer.limit_train_batches, 0, kind=float)
+    if "_target_" not in cfg.sampler:
+        raise UserError("sampler=checkpoint is for commands that read a checkpoint: choose sampler=ode, euler or heun")
+
+
+def check_times(times: Any) -> None:
+    """Refuse a range of training times that is not two numbers in order.
+
+    Raises:
+        UserError: naming the rule and the value.
+    """
+    times = OmegaConf.to_container(times) if isinstance(times, ListConfig) else times
+    numbers = isinstance(times, list) and all(type(t) in (int, float) for t in times)
+    if not numbers or len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
+        shown = "null" if times is None else times
+        raise UserError(f"task.times: times must be two numbers, 0 <= first <= last <= 1, got {shown}: try [0, 1]")

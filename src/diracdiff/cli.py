@@ -17,9 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from diracdiff import processes, sweep
 from diracdiff.arguments import CONF, apart, as_one_run, choices, one_line, quoted
 from diracdiff.checks import (
-    BOOLEANS_OF_TRAINER,
     check_boolean,
-    check_booleans,
     check_files,
     check_number,
     check_required,
@@ -30,11 +28,10 @@ from diracdiff.errors import UserError, fail, say, warn
 from diracdiff.lean import import_less
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
 from diracdiff.signals import Stopped, stoppable
+from diracdiff.training.names import LAST
 
 __all__ = [
-    "BOOLEANS_OF_TRAINER",
     "check_boolean",
-    "check_booleans",
     "check_number",
     "command",
     "given",
@@ -189,10 +186,6 @@ def _with_extra(message: str) -> str:
 
 def _of_sweep(error: Exception) -> str | None:
     """What sweepers and launchers mean by errors that are not Hydra's."""
-    if isinstance(error, ValueError) and "group override must be a string" in str(error):
-        word = next((word for word in sys.argv[1:] if NUMBER.search(word) and choices(word)), None)
-        if word:
-            return f"{word} chooses nothing: leave it out, or choose one of {', '.join(choices(word))}"
     if type(error).__module__.startswith("submitit"):
         last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
         return f"a job of the sweep ended without a result ({last}): see .submitit in the sweep's folder"
@@ -206,6 +199,10 @@ def _of_hydra(error: Exception) -> str | None:
         if frame.tb_frame.f_globals.get("__name__") == __name__ and frame.tb_frame.f_code.co_name == "job":
             return None
         frame = frame.tb_next
+    if isinstance(error, ValueError) and "group override must be a string" in str(error):
+        word = next((word for word in sys.argv[1:] if NUMBER.search(word) and choices(word)), None)
+        if word:
+            return f"{word} chooses nothing: leave it out, or choose one of {', '.join(choices(word))}"
     return f"the command cannot be understood ({one_line(error)}): check {' '.join(sys.argv[1:])}"
 
 
@@ -224,6 +221,6 @@ def _explained(error: Exception, cfg: DictConfig) -> tuple[str | None, int]:
     if processes.is_started():
         raise SystemExit(1) from None  # the first process knows who died
     reason, status = processes.why(5.0) or ("another process of this run is gone: see what it said", 1)
-    last = Path(cfg.get("run_dir") or ".") / "last.ckpt"
+    last = Path(cfg.get("run_dir") or ".") / LAST
     hint = f"; go on with the same command and checkpoint={last}" if status == 1 and last.exists() else ""
     return reason + hint, status

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command, keep_image_size
+from diracdiff.cli import check_number, command, keep_image_size
 
 
 def compare(cfg: DictConfig) -> None:
@@ -24,7 +24,6 @@ def compare(cfg: DictConfig) -> None:
     for key in ("tune_images", "test_images"):
         check_number(key, cfg[key], 1, optional=True)
     check_number("sigma", cfg.sigma, 0.0, 100.0, float, optional=True)
-    check_boolean("allow_other_data", cfg.allow_other_data)
     folder = Path(cfg.output)
     with told(folder, "batch_size"), joined() as ranks:
         device = pick_device(cfg.device)

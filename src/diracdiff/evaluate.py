@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import BOOLEANS_OF_TRAINER, check_boolean, check_booleans, check_number, command, keep_image_size
+from diracdiff.cli import command, keep_image_size
 from diracdiff.errors import UserError
 
 
@@ -25,9 +25,6 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.tuned and cfg.split != "val":
         raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
     check_times(cfg)
-    check_number("seed", cfg.seed, 0)
-    check_boolean("overwrite", cfg.overwrite)
-    check_booleans(cfg, *BOOLEANS_OF_TRAINER)
     folder = Path(cfg.output)
     check_report(folder, cfg.tuned, cfg.checkpoint, cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, trust=cfg.trust))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.cli import check_number, command
 from diracdiff.errors import UserError
 
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
@@ -27,7 +27,6 @@ def import_official(cfg: DictConfig) -> None:
     output = Path(cfg.output)
     if output.suffix != ".ckpt" or output.is_dir():
         raise UserError(f"output must be the path of a .ckpt file, got {output}")
-    check_boolean("overwrite", cfg.overwrite)
     check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.overwrite)
     given = plain(cfg)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.cli import check_number, command
 from diracdiff.console import track
 from diracdiff.errors import UserError
 
@@ -19,7 +19,6 @@ def pack(cfg: DictConfig) -> None:
     from diracdiff.storage.files import check_output
 
     check_number("num_workers", cfg.num_workers, 0)
-    check_boolean("overwrite", cfg.overwrite)
     names = list(cfg.splits or [])
     if not names or set(names) - set(SPLITS) or len(set(names)) < len(names):
         raise UserError(f"splits must be some of {', '.join(SPLITS)}, each once, got {names}: try splits=[train,val]")
@@ -38,12 +37,8 @@ def pack(cfg: DictConfig) -> None:
             Packed(folder, packer.size, verify=True).split(name)
         print(f"{folder} is packed already, and every image is as it was written: {use}")
         return
-    try:
-        with interruptible():
-            done = packer.pack(cfg.overwrite, track)
-    except KeyboardInterrupt as stop:
-        print(f"interrupted: what is done is in {folder}; go on with the same command")
-        raise SystemExit(128 + stop.args[0]) from None
+    with interruptible(f"interrupted: what is done is in {folder}; go on with the same command"):
+        done = packer.pack(cfg.overwrite, track)
     left_out = sum(len(progress.skipped) for progress in done.values())
     packed = ", ".join(f"{len(progress.crc32)} {name}" for name, progress in done.items())
     print(f"packed {packed} images{f', skipped {left_out} that cannot be read' * bool(left_out)}: {use}")

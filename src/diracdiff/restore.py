@@ -36,12 +36,9 @@ def restore(cfg: DictConfig) -> None:
         ranks.wait()  # until no process may take the results of another for those of an earlier command
         for path, reason in ranks.share(list(unreadable.items())):
             job.leave_out(path, reason)
-        try:
-            with interruptible():
-                job.run(batches(inputs, cfg.batch_size), ranks)
-        except KeyboardInterrupt as stopped:
-            print(f"interrupted: what is done is in {output}; go on with existing=skip added to the same command")
-            raise SystemExit(128 + stopped.args[0]) from None
+        say = f"interrupted: what is done is in {output}; go on with existing=skip added to the same command"
+        with interruptible(say):
+            job.run(batches(inputs, cfg.batch_size), ranks)
         if ranks.rank == 0:
             if interval and job.restored:
                 print(

@@ -16,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from diracdiff import sweep
 from diracdiff.errors import UserError, fail
 from diracdiff.processes import is_first_process
+from diracdiff.training.names import AUTO, METRICS_CSV
 
 OVERRIDES, SWEEP = "overrides.yaml", "multirun.yaml"
 WRITTEN = (
     OVERRIDES,
     "config.yaml",
-    "metrics.csv",
+    METRICS_CSV,
     "tradeoff.csv",
     "summary.json",
     "tradeoff.png",
@@ -167,7 +168,7 @@ class RunFolder:
 
     def __init__(self, folder: str | Path, checkpoint: str | None = None):
         self.folder = Path(folder)
-        self._auto = checkpoint == "auto"
+        self._auto = checkpoint == AUTO
         path = Path(checkpoint or "")
         self._goes_on = path.is_file() and path.resolve().parent == self.folder.resolve()
         self._claimed = False

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.cli import check_number, command
 from diracdiff.console import track
 from diracdiff.errors import UserError
 
@@ -19,7 +19,6 @@ def sample(cfg: DictConfig) -> None:
 
     for key, least in (("images", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)
-    check_boolean("overwrite", cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
     names = [f"{i:05d}" for i in range(cfg.images)]
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}

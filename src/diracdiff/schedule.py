@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.cli import check_number, command
 from diracdiff.console import track
 from diracdiff.errors import UserError
 
@@ -26,7 +26,6 @@ def schedule(cfg: DictConfig) -> None:
         check_number(key, cfg[key], least)
     if cfg.budget > cfg.candidates - 2:
         raise UserError(f"budget must be at most candidates - 2 = {cfg.candidates - 2}, got {cfg.budget}")
-    check_boolean("overwrite", cfg.overwrite)
     output = Path(cfg.output)
     check_table(output, cfg.overwrite)
     dissimilarity, device = build(cfg.dissimilarity), pick_device("auto")

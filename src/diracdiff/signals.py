@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from diracdiff.errors import say
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -60,8 +62,12 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise KeyboardInterrupt(number)."""
+def interruptible(message: str) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end what is within, and the command after it with a message.
+
+    Raises:
+        SystemExit: then, with 128 and the signal's number.
+    """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signum)
@@ -69,5 +75,8 @@ def interruptible() -> Iterator[None]:
     put_back = on_signals(interrupt)
     try:
         yield
+    except KeyboardInterrupt as stopped:
+        say(message)
+        raise SystemExit(128 + stopped.args[0]) from None
     finally:
         put_back()

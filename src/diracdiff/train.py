@@ -4,10 +4,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from diracdiff.checks import check_training
 from diracdiff.cli import command
-from diracdiff.config.checks import check_training
 from diracdiff.errors import UserError
 from diracdiff.sweep import name_run
+from diracdiff.training.names import BEST
 
 
 def train(cfg: DictConfig) -> float | list[float] | None:
@@ -28,8 +29,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     restorer = build_restorer(cfg)
     data, run_dir = build_data(cfg), Path(cfg.run_dir)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
-    module = build_module(cfg, restorer)
-    found = find(cfg.checkpoint and str(cfg.checkpoint), run_dir)
+    module, found = build_module(cfg, restorer), find(cfg.checkpoint and str(cfg.checkpoint), run_dir)
     optimized = check_objective(cfg.optimized_metric, module.metrics)
     try:
         trainer = build_trainer(cfg)
@@ -39,12 +39,12 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         record(cfg, trainer)
         trainer.fit(module, data, ckpt_path=found and found[0], weights_only=True)
         run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
-        if not (run_dir / "best.ckpt").exists():
+        if not (run_dir / BEST).exists():
             raise UserError(
                 f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
                 f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
             )
-        best = load(run_dir / "best.ckpt", trust=foreign_modules(to_recipe(restorer)))
+        best = load(run_dir / BEST, trust=foreign_modules(to_recipe(restorer)))
         tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:

@@ -28,16 +28,12 @@ def show(plan: Plan, runner: Runner, contenders: Sequence[Contender], splits: Ma
     Raises:
         SystemExit: if it is interrupted, with 128 and the signal's number; what is done is kept.
     """
-    with bar() as progress:
+    with (
+        interruptible(f"interrupted: what is done is in {plan.folder}; go on with the same command"),
+        bar() as progress,
+    ):
         _follow(runner, progress)
-        try:
-            with interruptible():
-                compare(plan, runner, contenders, splits["val"], splits["test"])
-        except KeyboardInterrupt as stop:
-            progress.stop()
-            if runner.ranks.rank == 0:
-                print(f"interrupted: what is done is in {plan.folder}; go on with the same command")
-            raise SystemExit(128 + stop.args[0]) from None
+        compare(plan, runner, contenders, splits["val"], splits["test"])
 
 
 def _follow(runner: Runner, progress: Progress) -> None:

@@ -20,8 +20,8 @@ from diracdiff.evaluation.metrics import in_order
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
-from diracdiff.training.interrupts import EndOnSignal
 from diracdiff.training.module import RestorerModule
+from diracdiff.training.stopping import EndOnSignal
 
 
 def quiet() -> None:
@@ -80,8 +80,11 @@ def build_data(cfg: DictConfig) -> ImageDataModule:
         UserError: if the loader has a key that it does not take.
     """
     known = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
-    if cfg.loader is None or set(cfg.loader) - set(known):
-        wrong = "loader=null" if cfg.loader is None else f"loader.{min(set(map(str, cfg.loader)) - set(known))}"
+    settings = set(cfg.loader) if isinstance(cfg.loader, DictConfig) else None
+    if settings is None or settings - set(known):
+        wrong = (
+            f"loader={cfg.loader or 'null'}" if settings is None else f"loader.{min(map(str, settings - set(known)))}"
+        )
         raise UserError(f"{wrong} is no setting of a loader: use {', '.join(f'loader.{key}' for key in known)}")
     data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
     return data

@@ -15,7 +15,7 @@ from diracdiff.data.datasets import PURPOSE, SPLITS, check_boolean, check_choice
 from diracdiff.data.faults import ON_ERROR
 from diracdiff.data.files import DECODERS, ImageFiles, Reading
 from diracdiff.data.images import MAX_PIXELS
-from diracdiff.data.listing import Names, check_root, image_names
+from diracdiff.data.listing import Names, check_given, check_root, image_names
 from diracdiff.errors import UserError
 
 
@@ -42,13 +42,12 @@ class Folder:
         max_pixels: int = MAX_PIXELS,
         decoder: str = "fast",
     ):
-        if root is None or str(root) in ("", "???"):
-            raise UserError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
+        self.root = check_given(root, "a folder of images", "/path/to/images")
         check_integer("dataset.image_size", image_size, 1, 256)
         check_choice("dataset.on_error", on_error, ON_ERROR)
         check_integer("dataset.max_pixels", max_pixels, 1, MAX_PIXELS)
         check_choice("dataset.decoder", decoder, DECODERS)
-        self.root, self.image_size = str(root), image_size  # text, which a checkpoint's recipe can hold
+        self.image_size = image_size
         self.on_error, self.max_pixels, self.decoder = on_error, max_pixels, decoder
 
     def files(self, names: list[str], split: str, flip_seed: int | None = None) -> ImageFiles:

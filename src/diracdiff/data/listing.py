@@ -90,6 +90,13 @@ def image_names(root: str | Path, within: str = "") -> list[str]:
     return [f"{within}/{name}" for name in _some(folder, names)] if within else _some(folder, names)
 
 
+def check_given(root: str | Path | None, what: str, example: str) -> str:
+    """`root` as text, which a checkpoint's recipe can hold. Raises UserError where the user has named none."""
+    if root is None or str(root) in ("", "???"):
+        raise UserError(f"dataset.root must be {what}: set dataset.root={example}")
+    return str(root)
+
+
 def check_root(root: str | Path) -> Path:
     """`root` as a path, with `~` expanded. Raises UserError unless it is an existing folder."""
     path = Path(root).expanduser()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from diracdiff.data.datasets import SPLITS, Item, StillImages, check_boolean, check_integer, check_split
 from diracdiff.data.images import ImageError
-from diracdiff.data.listing import Names, check_root
+from diracdiff.data.listing import Names, check_given, check_root
 from diracdiff.data.sampler import Key, epoch_and_index
 from diracdiff.errors import UserError
 
@@ -98,13 +98,12 @@ class Packed:
         flip: bool = True,
         verify: bool = False,
     ):
-        if root is None or str(root) in ("", "???"):
-            raise UserError("dataset.root must be the folder of a packed set: set dataset.root=/path/to/packed")
+        self.root = check_given(root, "the folder of a packed set", "/path/to/packed")
         check_integer("dataset.image_size", image_size, 1, 256)
         check_integer("dataset.seed", seed, 0, 0)
         check_boolean("dataset.flip", flip)
         check_boolean("dataset.verify", verify)
-        self.root, self.image_size, self.seed, self.flip, self.verify = str(root), image_size, seed, flip, verify
+        self.image_size, self.seed, self.flip, self.verify = image_size, seed, flip, verify
 
     def split(self, name: str) -> "PackedImages":
         """The data set `name`: train, val or test. Raises UserError where it is missing or damaged."""

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from diracdiff.errors import UserError
 from diracdiff.storage.files import replacing
 
+DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError, OSError)
+"""What zipfile and torch.load raise on a file that is not whole: the second where its method of compression is none."""
+
 
 class Damaged(UserError):
     """A file of weights is not whole, or not as it was written."""
@@ -46,7 +49,7 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
                 f"checkpoint={path} holds pickled objects besides weights, which could run code: refused; give {wanted}"
             ) from error
         raise UserError(f"checkpoint={path} is not a checkpoint: give {wanted}") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except DAMAGE as error:
         raise Damaged(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
 
 

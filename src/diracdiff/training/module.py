@@ -1,6 +1,6 @@
 """The Lightning shell of a restorer: how it is trained, validated and tested."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -13,8 +13,9 @@ from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.ssim import SSIM
 from diracdiff.evaluation.stops import BLEND, ends_of
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.measurement import TrainingBatch, training_batch
+from diracdiff.measurement import Measured, TrainingBatch, training_batch
 from diracdiff.restorer import Restorer
+from diracdiff.samplers import State
 from diracdiff.seeds import DEGRADATION, DROPOUT, step_seed
 from diracdiff.storage.checkpoint import KIND, Checkpoint
 from diracdiff.storage.recipe import to_recipe
@@ -198,10 +199,13 @@ class RestorerModule(pl.LightningModule):
         restorer, x = self.restorer, batch["x"]
         names = [str(name) for name in batch["name"]]
         measured = restorer.measure(x, names)
-        states = restorer.sampler.states(restorer.process, self.denoiser, measured.y, measured.noise)
-        self.evaluation.add(names, measured.seeds, states, restorer.reference(x, measured.y))
+        self.evaluation.add(names, measured.seeds, self.walk(measured), restorer.reference(x, measured.y))
 
     test_step = validation_step
+
+    def walk(self, measured: Measured) -> Iterator[State]:
+        """The states of a walk back from measurements."""
+        return self.restorer.sampler.states(self.restorer.process, self.denoiser, measured.y, measured.noise)
 
     def on_validation_epoch_end(self) -> None:
         """Find the stopping times, and log the best values."""

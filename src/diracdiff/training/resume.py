@@ -13,10 +13,7 @@ from diracdiff.storage.files import read_rows, write_rows
 from diracdiff.storage.weights import Damaged
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
-from diracdiff.training.saving import LAST, PREVIOUS
-
-AUTO = "auto"
-METRICS_CSV = "metrics.csv"
+from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS
 
 
 def find(asked: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:

@@ -15,8 +15,8 @@ from pytorch_lightning.plugins.io import AsyncCheckpointIO
 
 from diracdiff.errors import warn
 from diracdiff.storage.weights import read_weights, write_weights
+from diracdiff.training.names import BEST, LAST, PREVIOUS
 
-BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 AGREE_EVERY = 20
 """Steps after which several processes ask each other whether it is time to save."""
 

@@ -1,4 +1,4 @@
-"""How a training stops when it is asked to."""
+"""How a training, and a measurement outside of it, stop when they are asked to."""
 
 import os
 import signal
@@ -13,7 +13,9 @@ from pytorch_lightning.callbacks import Callback
 
 from diracdiff.errors import say, warn
 from diracdiff.signals import SIGNALS, on_signals
-from diracdiff.training.saving import LAST, agreed, save_last
+from diracdiff.signals import stop as stop_at_once
+from diracdiff.training.names import AUTO, LAST
+from diracdiff.training.saving import agreed, save_last
 
 
 class Interrupted(Exception):
@@ -102,6 +104,22 @@ class StopOnSignal(Callback):
         self._put_back = None
 
 
+class EndOnSignal(Callback):
+    """Lets SIGINT and SIGTERM end a test, or a validation outside of training, in place of Lightning's own handlers.
+
+    Those note the signal and go on to the end, or wait for processes that know nothing of it.
+    """
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen; Lightning puts back what was there before."""
+        on_signals(stop_at_once)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same, but in training, which has its own way to stop."""
+        if trainer.state.fn != "fit":
+            on_signals(stop_at_once)
+
+
 def ended(stop: Interrupted, checkpoint: str | None, first: bool) -> int:
     """Say how to go on; on SIGUSR1, let SLURM do that where the command says `checkpoint=auto`.
 
@@ -118,7 +136,7 @@ def ended(stop: Interrupted, checkpoint: str | None, first: bool) -> int:
     say(f"interrupted: saved {stop.checkpoint}; go on with the same command and checkpoint={stop.checkpoint}")
     job = os.environ.get("SLURM_JOB_ID")
     if stop.signum == signal.SIGUSR1 and job:
-        if checkpoint != "auto":
+        if checkpoint != AUTO:
             warn(f"job {job} is not requeued, since it would begin anew: add checkpoint=auto hydra.run.dir=FOLDER")
             return 128 + stop.signum
         if array := os.environ.get("SLURM_ARRAY_JOB_ID"):

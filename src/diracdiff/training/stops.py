@@ -1,10 +1,11 @@
 """A test of stops that are known, without the rest of the curve."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from diracdiff.evaluation import Blend, Evaluation, Metric, Stop
+from diracdiff.measurement import Measured
 from diracdiff.restorer import Restorer
+from diracdiff.samplers import State
 from diracdiff.training.module import RestorerModule
 
 
@@ -30,16 +31,10 @@ class StopsModule(RestorerModule):
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Measure the images of a batch, walk back from them, and keep what is asked for."""
-        restorer, x = self.restorer, batch["x"]
-        names = [str(name) for name in batch["name"]]
-        measured = restorer.measure(x, names)
+    def walk(self, measured: Measured) -> Iterator[State]:
+        """The states as far as the last one that is asked for."""
         where = (measured.y, measured.noise, self.last, self.last_output)
-        states = restorer.sampler.states(restorer.process, self.denoiser, *where)
-        self.evaluation.add(names, measured.seeds, states, restorer.reference(x, measured.y))
-
-    test_step = validation_step
+        return self.restorer.sampler.states(self.restorer.process, self.denoiser, *where)
 
     def on_validation_epoch_end(self) -> None:
         """Gather what was found."""
