@@ -40,8 +40,8 @@ class Sample(Gathering):
 
     def add(self, names: Sequence[str], features: Tensor) -> None:
         """See `Gathering`."""
-        together = sorted({*self._kept, *names}, key=_place)
-        left_out = set(together[self.limit :])
+        together = {*self._kept, *names}
+        left_out = set(sorted(together, key=_place)[self.limit :]) if len(together) > self.limit else set()
         for name in left_out & self._kept.keys():
             del self._kept[name]
         self._kept |= {name: row.clone() for name, row in zip(names, features, strict=True) if name not in left_out}
