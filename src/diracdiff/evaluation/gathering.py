@@ -13,6 +13,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+FEWEST = 64
+"""Images whose features have a place from the beginning."""
+
 
 class Gathering(ABC):
     """Features of a set, image after image."""
@@ -36,35 +39,50 @@ class Sample(Gathering):
 
     def __init__(self, limit: int):
         self.limit = limit
-        self._kept: dict[str, Tensor] = {}
+        self._places: dict[str, int] = {}
+        self._rows = torch.zeros(0)  # one block: small ones between what comes and goes would break the heap up
 
     def add(self, names: Sequence[str], features: Tensor) -> None:
         """See `Gathering`."""
-        together = {*self._kept, *names}
+        together = {*self._places, *names}
         left_out = set(sorted(together, key=_place)[self.limit :]) if len(together) > self.limit else set()
-        for name in left_out & self._kept.keys():
-            del self._kept[name]
-        self._kept |= {name: row.clone() for name, row in zip(names, features, strict=True) if name not in left_out}
+        free = [self._places.pop(name) for name in left_out & self._places.keys()]
+        for name, row in zip(names, features, strict=True):
+            if name in left_out:
+                continue
+            if name not in self._places:
+                self._places[name] = free.pop() if free else len(self._places)
+            self._hold(self._places[name], row)
+
+    def _hold(self, place: int, row: Tensor) -> None:
+        if place >= len(self._rows):
+            larger = row.new_empty((min(self.limit, max(FEWEST, 2 * len(self._rows))), *row.shape))
+            if len(self._rows):
+                larger[: len(self._rows)] = self._rows
+            self._rows = larger
+        self._rows[place] = row
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """See `Gathering`."""
+        if len(parts) == 1:
+            return parts[0]
         found = cls(parts[0].limit)
         for part in parts:
-            if part._kept:
-                found.add(list(part._kept), torch.stack(list(part._kept.values())))
+            if len(part):
+                found.add(part.names(), part.features())
         return found
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._places)
 
     def names(self) -> list[str]:
         """Of the images that are kept, in order."""
-        return sorted(self._kept)
+        return sorted(self._places)
 
     def features(self) -> Tensor:
         """Those that are kept, (N, …), in the order of the names."""
-        return torch.stack([self._kept[name] for name in self.names()])
+        return self._rows[[self._places[name] for name in self.names()]]
 
 
 class Moments(Gathering):
@@ -95,6 +113,8 @@ class Moments(Gathering):
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """See `Gathering`."""
+        if len(parts) == 1:
+            return parts[0]
         found = cls()
         if all(part.mean is None for part in parts):
             few = Sample.merged([part._few for part in parts])

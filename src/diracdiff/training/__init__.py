@@ -14,6 +14,7 @@ _HOMES = {
     "Optimization": "optimization",
     "RestorerModule": "module",
     "StopOnSignal": "stopping",
+    "Threads": "threads",
     "TradeoffLog": "callbacks",
     "csv_logger": "loggers",
     "tensorboard_logger": "loggers",

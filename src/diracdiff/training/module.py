@@ -122,17 +122,21 @@ class RestorerModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        restorer, given = self.restorer, self.degrade(batch, batch_idx)
+        given = self.degrade(batch, batch_idx)
         self._seen = batch, given.t
-        if self.denoiser.incremental:
-            predicted = self.denoiser(given.y, given.t, given.s)
-            loss = self.loss.of_increment(restorer.process, predicted, given.x, given.t, given.s)
-        else:
-            x_hat = self.denoiser(given.y, given.t, measurement=given.measurement)
-            loss = self.loss(restorer.process, x_hat, given.x, given.t)
+        loss = self.loss_of(given)
         if self._logs:
             self.log("train/loss", loss, prog_bar=True)
         return loss
+
+    def loss_of(self, given: TrainingBatch) -> Tensor:
+        """The loss of images that are degraded already."""
+        process = self.restorer.process
+        if self.denoiser.incremental:
+            predicted = self.denoiser(given.y, given.t, given.s)
+            return self.loss.of_increment(process, predicted, given.x, given.t, given.s)
+        x_hat = self.denoiser(given.y, given.t, measurement=given.measurement)
+        return self.loss(process, x_hat, given.x, given.t)
 
     @property
     def _logs(self) -> bool:
