@@ -9,7 +9,19 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "diracdiff"
 LAYERS = [
-    ["console", "errors", "processes", "seeds", "pixels", "signals", "memory", "ranks", "resources", "storage"],
+    [
+        "console",
+        "errors",
+        "processes",
+        "seeds",
+        "pixels",
+        "signals",
+        "memory",
+        "ranks",
+        "resources",
+        "places",
+        "storage",
+    ],
     ["shapes", "degradations", "noise"],
     ["process"],
     ["losses", "models", "samplers", "exact"],
@@ -29,6 +41,7 @@ LAYERS = [
         "sample",
         "schedule",
         "pack",
+        "export",
         "import_official",
         "bench",
         "__main__",

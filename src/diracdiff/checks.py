@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diracdiff.errors import UserError
+from diracdiff.places import exists
 from diracdiff.training.names import AUTO
 
 BOOLEANS = (
@@ -22,7 +22,7 @@ BOOLEANS = (
 )
 LARGEST_SEED = 2**32 - 1
 READ = {
-    "checkpoint": "give the path of a .ckpt file, such as runs/latest/best.ckpt",
+    "checkpoint": "give the path of a .ckpt file, such as runs/latest/best.ckpt, or builtin:deblur",
     "dataset.root": "name a folder of images, such as dataset.root=/path/to/images",
 }
 """Keys of files and folders that are read, where a configuration has them, and what to do if they do not exist."""
@@ -93,7 +93,7 @@ def check_files(cfg: DictConfig) -> None:
     """
     for key, remedy in READ.items():
         path = next((node[name] for node, name in _at(cfg, key)), None)
-        if path is not None and path != AUTO and not Path(str(path)).expanduser().exists():
+        if path is not None and path != AUTO and not exists(str(path)):
             raise UserError(f"{key}={path} does not exist: {remedy}")
 
 

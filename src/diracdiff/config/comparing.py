@@ -15,6 +15,7 @@ from diracdiff.config.build import build, made, plain
 from diracdiff.config.restoring import refuse_flow
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
+from diracdiff.places import weights_file
 from diracdiff.restorer import Restorer
 from diracdiff.storage import to_recipe
 
@@ -40,7 +41,10 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
         make, search = partial(build_method, node, device), described.get("search") or {}
         contenders.append(Method(name, make, search, [described["method"], *files], restorer.process, prior, cfg.seed))
     search = _search(cfg)
-    return [*contenders, Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(cfg.checkpoint)])]
+    return [
+        *contenders,
+        Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(str(weights_file(cfg.checkpoint)))]),
+    ]
 
 
 def build_dials(cfg: DictConfig, metrics: Sequence[Metric], restorer: Restorer) -> Dials:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from torch import Tensor
 
 from diracdiff.errors import UserError
+from diracdiff.places import located
 from diracdiff.storage.recipe import TARGET, renamed
 from diracdiff.storage.weights import read_weights, write_weights
 
@@ -55,18 +56,27 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a file, of this version or an older one, without running any code that it holds.
+        """Read a file, of this version or an older one, or an exported model, without running any code in it.
+
+        Args:
+            path: of a file or a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.places`.
 
         Raises:
             Damaged: if it is not as it was written.
             UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or of a
                 newer version, or its weights are not finite.
         """
-        content = read_weights(path, "one that diracdiff wrote")
-        if not isinstance(content, dict) or KIND not in content:
-            raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
+        from diracdiff.storage.exported import read_exported
+
+        place = located(path)
         try:
-            checkpoint = cls.of(content, str(path))
+            if place.is_dir():
+                checkpoint = cast(Self, read_exported(place))
+            else:
+                content = read_weights(place, "one that diracdiff wrote")
+                if not isinstance(content, dict) or KIND not in content:
+                    raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
+                checkpoint = cls.of(content, str(path))
             wrong = [name for name, weight in checkpoint.weights.items() if not weight.isfinite().all()]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"checkpoint={path} is damaged: {error!r} is missing or of another kind") from error

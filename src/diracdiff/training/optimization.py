@@ -8,16 +8,19 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diracdiff.errors import UserError
+from diracdiff.training.muon import Muon
 
 
 class Optimization:
-    """Adam with an optional warm-up and an optional cosine decay to zero over the whole training.
+    """Adam, or Muon, with an optional warm-up and an optional cosine decay to zero over the whole training.
 
     Args:
-        lr: peak learning rate (the paper: 1e-4).
+        lr: peak learning rate of Adam (the paper: 1e-4).
         betas: Adam's.
         warmup_steps: steps of linear increase from zero.
         decay: "none" (the paper) or "cosine".
+        muon_lr: peak learning rate of the convolutions' weights, whose steps are orthogonalised, see `Muon`; None: the
+            paper's Adam for all.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Optimization:
         betas: Iterable[float] = (0.9, 0.999),
         warmup_steps: int = 0,
         decay: str = "none",
+        muon_lr: float | None = None,
     ):
         if not 0 < lr < math.inf:
             raise ValueError(f"lr must be positive, got {lr}")
@@ -33,6 +37,9 @@ class Optimization:
             raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
         if decay not in ("none", "cosine"):
             raise ValueError(f"decay must be 'none' or 'cosine', got {decay!r}")
+        if muon_lr is not None and not 0 < muon_lr < math.inf:
+            raise ValueError(f"muon_lr must be positive or null, got {muon_lr}")
+        self.muon_lr = None if muon_lr is None else float(muon_lr)
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
 
     def build(
@@ -50,7 +57,11 @@ class Optimization:
             UserError: after the first step, if the learning rate decays to an end that the training does not have.
         """
         first, second = self.betas
-        optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=(first, second), fused=fused)
+        optimizer: torch.optim.Optimizer
+        if self.muon_lr is None:
+            optimizer = torch.optim.Adam(parameters, lr=self.lr, betas=(first, second), fused=fused)
+        else:
+            optimizer = Muon(parameters, self.muon_lr, self.lr, (first, second), fused=fused)
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
@@ -72,9 +83,10 @@ class Optimization:
         Returns:
             The learning rate that it had, if that was another one.
         """
-        (group,) = optimizer.param_groups
+        (group, *matrices) = optimizer.param_groups  # the first are Adam's
         before: float = group["initial_lr"]
         group["betas"] = tuple(self.betas)
-        group["initial_lr"], scheduler.base_lrs = self.lr, [self.lr]
+        group["initial_lr"] = self.lr
+        scheduler.base_lrs = [self.lr, *(other["initial_lr"] for other in matrices)]
         group["lr"] = self.lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
         return None if before == self.lr else before

@@ -1,0 +1,38 @@
+"""Upload of exported models to the Hub; `diracdiff.places` downloads them."""
+
+from pathlib import Path
+
+from diracdiff.errors import UserError
+from diracdiff.places import CARD, CONFIG, WEIGHTS
+
+
+def upload(folder: Path, repository: str, private: bool = True) -> str:
+    """Upload an exported model; makes the repository where there is none.
+
+    Args:
+        folder: that `diracdiff.export` wrote.
+        repository: owner/name.
+        private: who may see a repository that is made.
+
+    Returns:
+        Its address.
+
+    Raises:
+        UserError: if it cannot be uploaded; what lies in the folder stays.
+    """
+    try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    except ImportError as error:
+        raise UserError("push= needs huggingface_hub: pip install 'diracdiff[hub]'") from error
+    api, files = HfApi(), [WEIGHTS, CONFIG, CARD]
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files)
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"push={repository} cannot be uploaded ({reason}): log in with `hf auth login` and try again; the model "
+            f"is in {folder}"
+        ) from error
+    return str(done.repo_url if hasattr(done, "repo_url") else done)
