@@ -25,6 +25,7 @@ VARIANTS = {
 SECOND = "seed 1"
 APART = "more noise"
 """Its measurements differ from the others' by rounding, and so its rows cannot be compared image by image."""
+OPTIMIZER = "optimizer=adam_cosine"
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
 SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]
@@ -67,7 +68,7 @@ def train(arguments: list[str]) -> None:
     wanted = {"prior": ["task=prior"]} | {name: o for task in TASKS for name, o in trainings(task).items()}
     for name, overrides in wanted.items():
         if not checkpoint(name).exists():
-            run("train", *LIMITS, *arguments, *overrides, f"hydra.run.dir={place(name)}")
+            run("train", OPTIMIZER, *LIMITS, *arguments, *overrides, f"hydra.run.dir={place(name)}")
 
 
 def exact(name: str, arguments: list[str]) -> Path:

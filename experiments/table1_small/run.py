@@ -14,6 +14,7 @@ TRAININGS = {
     "dncnn": ["experiment=dncnn", "dataset.image_size=32", "loader.batch_size=4", "trainer.max_epochs=2"],
 }
 EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]
+OPTIMIZER = "optimizer=adam_cosine"
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
 # What a CPU can do: DPS makes 100 of the published 1000 steps, with the larger ones they take; others 50 of 100.
 SHORTER = [
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> None:
     """Train what is not there yet, and compare both tasks."""
     for name, overrides in TRAININGS.items():
         if not checkpoint(name).exists():
-            run("train", *EPOCHS, *LIMITS, *arguments, *overrides, f"hydra.run.dir={FOLDER / name}")
+            run("train", OPTIMIZER, *EPOCHS, *LIMITS, *arguments, *overrides, f"hydra.run.dir={FOLDER / name}")
     data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
     for task in TASKS:
         run(

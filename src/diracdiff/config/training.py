@@ -1,6 +1,7 @@
 """The module, its data and metrics, and the trainer."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     return _trainer(
         cfg,
         logger=[build(node) for node in (cfg.logger or {}).values()],
-        callbacks=[*(build(node) for node in (cfg.callbacks or {}).values()), EndOnSignal()],
+        callbacks=[*(build(node) for node in (cfg.callbacks or {}).values() if node), EndOnSignal()],
         default_root_dir=cfg.run_dir,
     )
 
@@ -139,6 +140,8 @@ def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
         "inference_mode": False,
         # The data module gives every process its own part.
         "use_distributed_sampler": False,
+        # In a file a bar is many lines of nothing.
+        "enable_progress_bar": cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
     }
     try:
         trainer: pl.Trainer = build(cfg.trainer, precision=precision, **fixed, **arguments)

@@ -75,7 +75,12 @@ def _latex(text: str) -> str:
 def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> None:
     """Print the rows of a summary as a table; "calls" are those of the network, per image."""
     header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
-    print_table(header, table_rows(summary, metrics), title, "calls: network calls per image")
+    higher, lower = (
+        ", ".join(metric.title for metric in metrics if metric.higher_is_better is better) for better in (True, False)
+    )
+    directions = [f"{names} {text} is better" for names, text in ((higher, "higher"), (lower, "lower")) if names]
+    caption = "; ".join(["calls: network calls per image", *directions])
+    print_table(header, table_rows(summary, metrics), title, caption)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:

@@ -12,6 +12,7 @@ _HOMES = {
     "ImageDataModule": "datamodule",
     "Interrupted": "stopping",
     "Optimization": "optimization",
+    "Progress": "progress",
     "RestorerModule": "module",
     "StopOnSignal": "stopping",
     "Threads": "threads",

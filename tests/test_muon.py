@@ -1,0 +1,96 @@
+"""Muon: orthogonalised steps for convolutions, Adam for the rest."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from diracdiff.training import Optimization
+from diracdiff.training.muon import Muon, orthogonal
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (144, 16), (24, 24)])
+def test_orthogonal_keeps_directions_and_evens_out_their_lengths(shape):
+    matrices = torch.randn(3, *shape, dtype=torch.float64)
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    inner = u.mT @ orthogonal(matrices) @ vh.mT  # diagonal, where the singular vectors are the same
+    lengths = inner.diagonal(dim1=1, dim2=2)
+    assert (inner - torch.diag_embed(lengths)).abs().max() < 1e-9
+    assert lengths.min() > 0.3 and lengths.max() < 1.3
+    assert torch.allclose(orthogonal(matrices.float()).double(), orthogonal(matrices), atol=1e-4)
+
+
+def network():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.SiLU(), nn.Conv2d(8, 16, 1), nn.Conv2d(16, 3, 3)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def gradients(module, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def test_the_rest_is_adams_bit_for_bit():
+    ours, theirs = network(), network()
+    optimizer, adam = Muon(ours.parameters(), 0.01, 2e-3), torch.optim.Adam(theirs.parameters(), 2e-3, fused=True)
+    for step in range(3):
+        for module, chosen in ((ours, optimizer), (theirs, adam)):
+            gradients(module, step)
+            chosen.step()
+    same = {name: torch.equal(p, dict(theirs.named_parameters())[name]) for name, p in ours.named_parameters()}
+    assert [name for name, equal in same.items() if not equal] == ["0.weight", "3.weight"]
+
+
+def test_a_step_of_a_convolution_has_the_length_of_the_learning_rate():
+    module = network()
+    before = module[3].weight.detach().clone()
+    optimizer = Muon(module.parameters(), 0.01, 2e-3)
+    gradients(module, 0)
+    optimizer.step()
+    lengths = torch.linalg.svdvals((before - module[3].weight.detach()).flatten(1)) / (0.01 * (16 / 8) ** 0.5)
+    assert lengths[0] < 1.3 and lengths[7] > 0.3  # 8 of 16 rows are independent
+
+
+def test_its_state_goes_on():
+    whole, first = network(), network()
+    optimizer = Muon(whole.parameters())
+    for step in range(4):
+        gradients(whole, step)
+        optimizer.step()
+    half = Muon(first.parameters())
+    for step in range(2):
+        gradients(first, step)
+        half.step()
+    second = copy.deepcopy(first)
+    rest = Muon(second.parameters())
+    rest.load_state_dict(copy.deepcopy(half.state_dict()))
+    for step in range(2, 4):
+        gradients(second, step)
+        rest.step()
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
+
+
+def test_both_rates_rise_and_fall_together_and_a_new_one_takes_effect():
+    module = network()
+    optimization = Optimization(2e-3, warmup_steps=1, decay="cosine", muon_lr=0.01)
+    built = optimization.build(module.parameters(), lambda: 4)
+    optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(4):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        gradients(module, 0)
+        optimizer.step()
+        scheduler.step()
+    assert [adam / muon for adam, muon in rates] == pytest.approx([0.2] * 4)
+    assert [muon for _, muon in rates] == pytest.approx([0.005, 0.008536, 0.005, 0.001464], rel=1e-3)
+    assert Optimization(1e-3, muon_lr=0.01).renew(optimizer, scheduler) == 2e-3
+    assert optimizer.param_groups[1]["initial_lr"] == 0.01
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_rate_must_be_positive(rate):
+    with pytest.raises(ValueError, match="muon_lr must be positive"):
+        Optimization(muon_lr=rate)
