@@ -11,7 +11,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train sweep evaluate restore compare schedule pack bench test lint format clean
+.PHONY: help setup train sweep evaluate restore compare schedule pack models bench test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ schedule: $(READY)  ## find how the severity of TASK should grow with time: a ta
 
 pack: $(READY)  ## write DATASET into files that load many times as fast: ARGS="dataset.root=… output=packed"
 	@$(RUN) diracdiff.pack dataset=$(DATASET) $(ARGS)
+
+models: $(READY)  ## train the models in the box, `checkpoint=builtin:deblur`, about an hour of two cores
+	@$(RUN) experiments.models.make $(ARGS)
 
 bench: $(READY)  ## time every part: ARGS="model=base compare_with=saved.json"
 	@$(RUN) diracdiff.bench $(ARGS)

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -50,9 +51,15 @@ class Photos:
         image_size: side in pixels, at most 300.
         crops_per_epoch: number of training crops that an epoch draws.
         seed: of the training crops.
+        files: names of files of scikit-image to train on instead, grey ones, too; None: the seven.
+
+    Raises:
+        UserError: if an argument breaks its rule.
     """
 
-    def __init__(self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0):
+    def __init__(
+        self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: Sequence[str] | None = None
+    ):
         check_integer("dataset.image_size", image_size, 1, 64)
         check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
         if image_size > LARGEST_SIZE:
@@ -63,15 +70,34 @@ class Photos:
         self.image_size = image_size
         self.crops_per_epoch = crops_per_epoch
         self.seed = seed
+        self.files = None if files is None else check_files(files)
 
     def split(self, name: str) -> ImageDataset:
         """The data set `name`: train, val or test. Raises UserError for any other name or a missing photograph."""
         check_split(name)
-        for file in PHOTOS[name]:
+        files = tuple(self.files) if name == "train" and self.files else PHOTOS[name]
+        for file in files:
             _path(file)
         if name == "train":
-            return RandomCrops(PHOTOS["train"], self.image_size, self.crops_per_epoch, self.seed)
-        return FixedCrops(PHOTOS[name], self.image_size)
+            return RandomCrops(files, self.image_size, self.crops_per_epoch, self.seed)
+        return FixedCrops(files, self.image_size)
+
+
+def check_files(files: Sequence[str]) -> list[str]:
+    """Refuse names of training photographs that are none, or those of validation and test.
+
+    Raises:
+        UserError: naming the value and the rule.
+    """
+    if (
+        isinstance(files, str)
+        or not files
+        or not all(isinstance(file, str) and file == Path(file).name for file in files)
+    ):
+        raise UserError(f"dataset.files must be names of files, such as [astronaut.png,rocket.jpg], got {files}")
+    if held_out := sorted({*files} & {*PHOTOS["val"], *PHOTOS["test"]}):
+        raise UserError(f"dataset.files names {held_out[0]}, which is held out for validation or test: leave it out")
+    return list(files)
 
 
 class RandomCrops(ImageDataset):

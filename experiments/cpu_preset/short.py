@@ -1,0 +1,102 @@
+"""Which settings learn most within equal CPU seconds of training: real trainings, chosen on validation images.
+
+What a step of every variant costs is measured by the benchmark, in turn; a variant then makes as many steps as fit
+into the seconds, so that other work on the machine changes how long it takes and not what it learns.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from diracdiff.storage import Checkpoint
+from diracdiff.storage.files import append_rows
+from experiments.common import RUNS, run
+
+ADAM, MUON = "optimizer=adam_cosine", "optimizer=muon_cosine"
+VARIANTS = {
+    "Adam": [ADAM],
+    "batch 4": [ADAM, "loader.batch_size=4"],
+    "batch 16": [ADAM, "loader.batch_size=16"],
+    "lr 1e-3": [ADAM, "optimizer.lr=1e-3"],
+    "lr 4e-3": [ADAM, "optimizer.lr=4e-3"],
+    "12 channels": [ADAM, "model.network.channels=12"],
+    "a level less": [ADAM, "model.network.multipliers=[1,1,2,2]"],
+    "Muon, lr 0.01": [MUON, "optimizer.muon_lr=0.01"],
+    "Muon, lr 0.02": [MUON, "optimizer.muon_lr=0.02"],
+    "Muon, lr 0.03": [MUON, "optimizer.muon_lr=0.03"],
+}
+FOLDER = RUNS / "cpu_preset"
+
+
+def costs(rounds: int = 3) -> dict[str, float]:
+    """CPU seconds of a training step of every variant: the least of some rounds in which all take turns.
+
+    Where some are known already, the others take turns with the first of them, and are in its units.
+    """
+    file, known = FOLDER / "costs.json", {}
+    if file.exists():
+        known = json.loads(file.read_text())
+    if wanted := {name: shape(overrides) for name, overrides in VARIANTS.items() if name not in known}:
+        first, table, least = next(iter(VARIANTS)), FOLDER / "cost.json", {}
+        for _ in range(rounds):
+            for what in dict.fromkeys([shape(VARIANTS[first]), *wanted.values()]):
+                run("bench", "measure=[training]", "train_steps=12", f"output={table}", "overwrite=true", *what)
+                rows = json.loads(table.read_text())["rows"]
+                step = next(row["seconds"][1] for row in rows if row["case"] == "a step")
+                least[what] = min(step, least.get(what, step))
+        unit = known.get(first, least[shape(VARIANTS[first])]) / least[shape(VARIANTS[first])]
+        known |= {name: unit * least[what] for name, what in wanted.items()}
+        file.write_text(json.dumps(known, indent=1))
+    return known
+
+
+def shape(overrides: list[str]) -> tuple[str, ...]:
+    """What of a variant changes the cost of a step, for the benchmark: another optimiser costs the same."""
+    return tuple(
+        o.replace("loader.batch_size", "batch") for o in overrides if o.startswith(("loader", "model", "optimizer="))
+    )
+
+
+def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> dict[str, float]:
+    """Train for so many steps; what validation and test find."""
+    folder = FOLDER / f"{name.replace(',', '').replace(' ', '_')}_{task}_{seed}_{steps}"
+    if not (folder / "summary.json").exists():
+        batch = next((int(o.split("=")[1]) for o in overrides if o.startswith("loader.batch_size=")), 8)
+        length = [
+            f"dataset.crops_per_epoch={steps * batch}",
+            "trainer.max_epochs=1",
+            "trainer.check_val_every_n_epoch=1",
+        ]
+        measured = ["metrics=[psnr,swd]", "trainer.enable_progress_bar=false"]
+        run("train", f"task={task}", f"seed={seed}", *length, *measured, *overrides, f"hydra.run.dir={folder}")
+    curve = [row for row in Checkpoint.read(folder / "best.ckpt").curve if row["output"] == "mean"]
+    test = json.loads((folder / "summary.json").read_text())
+    return {
+        "val_psnr": max(row["psnr"] for row in curve),
+        "val_swd": min(row["swd"] for row in curve),
+        "test_psnr": test["do"]["psnr"],
+    }
+
+
+def main() -> None:
+    """Train every variant that is asked for, and add a row for each to the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=160, help="CPU seconds of training steps")
+    parser.add_argument("--steps", type=int, help="train for so many steps instead")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tasks", nargs="+", default=["deblur", "inpaint"])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--output", type=Path, default=FOLDER / "short.csv")
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for task in arguments.tasks:
+            for name in arguments.variants:
+                steps = arguments.steps or round(arguments.seconds / costs()[name])
+                row = {"variant": name, "task": task, "seed": seed, "steps": steps}
+                row |= train(name, task, seed, steps, VARIANTS[name])
+                append_rows(arguments.output, [row])
+                print(*row.values(), sep="\t", flush=True)
+
+
+if __name__ == "__main__":
+    main()

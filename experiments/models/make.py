@@ -1,0 +1,107 @@
+"""Train the models in the box on the photographs that come with scikit-image, measure them, and export them.
+
+`make models` runs it. Arguments are those of the trainings besides; what is trained already is not trained again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from diracdiff import load
+from diracdiff.data.images import load_image
+from diracdiff.evaluation.psnr import PSNR
+from diracdiff.evaluation.statistics import interval, mean
+from diracdiff.measurement import measure
+from diracdiff.pixels import from_pixels
+from diracdiff.places import BOX
+from diracdiff.storage.files import write_rows
+from experiments.common import RUNS, run
+
+FOLDER = RUNS / "models"
+FREE = [
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "retina.jpg",
+    "rocket.jpg",
+]
+"""Photographs of scikit-image that are in the public domain, CC0, or without known restrictions."""
+NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02"]
+MODELS = {
+    "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]"],
+    "inpaint": ["task=inpaint"],
+    "super_resolution": ["task=super_resolution"],
+}
+ABOUT = Path(__file__).with_name("about")
+
+
+def train(name: str, steps: int, arguments: list[str]) -> Path:
+    """Train a model for so many steps of 8 crops, unless it was."""
+    folder = FOLDER / name
+    if not (folder / "summary.json").exists():
+        length = [f"dataset.crops_per_epoch={8 * steps}", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+        run(
+            "train",
+            *MODELS[name],
+            *NOISE,
+            *length,
+            f"dataset.files=[{','.join(FREE)}]",
+            *arguments,
+            f"hydra.run.dir={folder}",
+        )
+    return folder / "best.ckpt"
+
+
+@torch.no_grad()
+def gains(model: Path, photographs: list[Path], targets: list[str]) -> dict[str, list[float]]:
+    """PSNR of measurements and of what is restored of them, in dB, photograph by photograph."""
+    restorer, psnr, found = load(model), PSNR(), {}
+    for path in photographs:
+        x = from_pixels(load_image(path))[None]
+        measured = measure(restorer.process, x, [path.name], restorer.seed)
+        images = {"measurement": measured.y} | {t: restorer.restore(measured.y, t, names=[path.name]) for t in targets}
+        for key, image in images.items():
+            found.setdefault(key, []).append(psnr(image, restorer.reference(x, measured.y)).item())
+    return found
+
+
+def main() -> None:
+    """Make what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--photographs", type=Path, help="a folder of photographs to measure on, of any size")
+    parser.add_argument("--count", type=int, default=50, help="of them at most, evenly spread")
+    parser.add_argument("overrides", nargs="*", help="of the trainings, key=value")
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.models:
+        checkpoint = train(name, arguments.steps, arguments.overrides)
+        about = ABOUT / f"{name}.md"
+        options = [f"checkpoint={checkpoint}", f"output={BOX / name}", "half=true", "license=mit", "overwrite=true"]
+        run("export", *options, f"about={about}")
+        if arguments.photographs:
+            files = sorted(
+                path for path in arguments.photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
+            )
+            files = files[:: max(1, len(files) // arguments.count)][: arguments.count]
+            stops = load(BOX / name).stops
+            found = gains(BOX / name, files, [t for t in ("psnr", "swd") if stops.get(t)])
+            for key, values in found.items():
+                gain = [value - before for value, before in zip(values, found["measurement"], strict=True)]
+                low, high = interval(gain)
+                row = {"model": name, "image": key, "n": len(values), "psnr": mean(values), "gain": mean(gain)}
+                rows.append(row | {"gain_low": low, "gain_high": high})
+                print(json.dumps(rows[-1]), flush=True)
+    if rows:
+        write_rows(FOLDER / "results.csv", rows)
+
+
+if __name__ == "__main__":
+    main()
