@@ -298,3 +298,14 @@ def test_nothing_given_keeps_the_checkpoint_s_sampler():
     assert to_recipe(build_sampler(compose("evaluate", ["checkpoint=x"]).sampler, current)) == to_recipe(current)
     whole = build_sampler(compose("evaluate", ["checkpoint=x", "sampler=heun"]).sampler, current)
     assert (type(whole.step), whole.steps, whole.guidance) == (Heun, 10, None)
+
+
+def test_the_sweep_of_wandb_names_what_there_is(tmp_path):
+    sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "wandb.yaml"), resolve=False)
+    chosen = {
+        key: values.get("value", values.get("min", values.get("values"))) for key, values in sweep["parameters"].items()
+    }
+    one = {key: value[0] if isinstance(value, list) else value for key, value in chosen.items()}
+    cfg = composed(tmp_path, *(f"{key}={value}" for key, value in one.items()))
+    assert cfg.optimizer.muon_lr == one["optimizer.muon_lr"]
+    assert sweep["metric"] == {"name": "val/psnr", "goal": "maximize"}

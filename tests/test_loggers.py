@@ -25,6 +25,9 @@ def test_tensorboard_gets_curves_over_t_and_the_test(tmp_path, folder):
         for stop in ("measurement", "one_shot", "do", "swd"):
             assert len(read.Scalars(f"test/{stop}/{name}")) == 1
     assert len(read.Images("val/walk")) == 2
+    assert all(event.value > 0 for event in read.Scalars("train/images_per_second"))
+    with open(tmp_path / "run" / "metrics.csv") as file:
+        assert "images_per_second" not in file.readline()  # a run that goes on repeats its file to the bit
 
 
 def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_path, folder, monkeypatch, capsys):
@@ -46,6 +49,7 @@ def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_
         assert run_here(tmp_path, "train", *folder, *SHORT, "logger=wandb", f"hydra.run.dir={broken}") == 0
         assert sum("curves/psnr" in values and "curves/table" in values for values in sent) == 2
         assert any("test/do/psnr" in values for values in sent) is not broken
+        assert any("train/images_per_second" in values for values in sent)
         assert (tmp_path / str(broken) / "summary.json").exists()
         warned = [line for line in capsys.readouterr().err.splitlines() if "wandb failed" in line]
         assert len(warned) == int(broken)

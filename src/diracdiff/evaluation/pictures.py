@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from diracdiff.degradations import LinearSeverity, TabulatedSeverity
@@ -38,12 +39,25 @@ def heat_map(std: Tensor) -> NDArray[np.uint8]:
 
 
 def gallery_grid(gallery: Gallery, columns: int = 8) -> Tensor:
-    """Images of a validation as one picture, (3, H, W), uint8: clean, measurement, then x_hat as t falls."""
+    """Images of a validation as one picture with labels, (3, H, W), uint8: clean, measurement, x_hat as t falls."""
     means, iterates = (by_time(gallery, output) for output in ("mean", "iterate"))
     times = list(means)
-    chosen = np.unique(np.linspace(0, len(times) - 1, columns).round().astype(int))
-    shown = [gallery["clean"], iterates[max(iterates)], *(means[times[i]] for i in chosen)]
-    return torch.cat([torch.cat(list(images), dim=1) for images in shown], dim=2)
+    chosen = [times[i] for i in np.unique(np.linspace(0, len(times) - 1, columns).round().astype(int))]
+    shown = [gallery["clean"], iterates[max(iterates)], *(means[t] for t in chosen)]
+    texts = ["clean", f"y {max(iterates):.2f}", *(f"t {t:.2f}" for t in chosen)]
+    width = gallery["clean"].shape[-1]
+    images = [torch.cat(list(images), dim=1) for images in shown]
+    labelled = [torch.cat([_label(text, width), column], dim=1) for text, column in zip(texts, images, strict=True)]
+    return torch.cat(labelled, dim=2)
+
+
+def _label(text: str, width: int) -> Tensor:
+    """A text in the middle of a white strip, (3, h, width), uint8, as high as the text."""
+    size = max(6, min(16, width // 5))
+    font = ImageFont.load_default(size)
+    strip = Image.new("RGB", (width, round(1.5 * size)), "white")
+    ImageDraw.Draw(strip).text((width / 2, 0.75 * size), text, "black", font, anchor="mm")
+    return torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1)
 
 
 def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:

@@ -69,7 +69,7 @@ class TradeoffLog(Callback):
                 xs=[[r["t"] for r in rows] for rows in lines.values()],
                 ys=[[r[metric.name] for r in rows] for rows in lines.values()],
                 keys=["x_hat", "iterate"],
-                title=f"{metric.name} against t",
+                title=f"{metric.title} against t",
                 xname="t",
             )
         rows = [[where["epoch"], where["step"], *row.values()] for row in curve]

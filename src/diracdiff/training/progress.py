@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from diracdiff.training.module import RestorerModule
@@ -31,12 +32,14 @@ class Progress(Callback):
         self.run_dir = Path(run_dir)
         self._start = self._last = 0.0
         self._first_step = 0
+        self._sent = 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what begins."""
         assert isinstance(pl_module, RestorerModule)
         self._start = self._last = time.monotonic()
         self._first_step = trainer.global_step
+        self._sent = trainer.global_step, self._start
         if not trainer.is_global_zero:
             return
         data, network = trainer.datamodule, pl_module.denoiser.network  # type: ignore[attr-defined]
@@ -54,21 +57,39 @@ class Progress(Callback):
         say(f"  length: {_number(steps)} steps of {each} images{many}{going_on}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Say how far it is, if it is time."""
+        """Say how far it is, if it is time; dashboards get the speed with everything else."""
         now = time.monotonic()
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if trainer.is_global_zero and every and trainer.global_step % every == 0:
+            self._send_speed(trainer, now)
         if now - self._last < min(SELDOM, max(OFTEN, SHARE * (now - self._start))):
             return
         self._last = now
         done = trainer.global_step - self._first_step
         if not trainer.is_global_zero or not done or sys.stdout.isatty():
             return
-        images = done * trainer.datamodule.batch_size * trainer.accumulate_grad_batches * trainer.world_size  # type: ignore[attr-defined]
+        images = done * self._images(trainer)
         seconds, steps = now - self._start, trainer.estimated_stepping_batches
         left = (steps - trainer.global_step) * seconds / done
         ahead = f", about {_duration(left)} left" if steps < float("inf") else ""
         loss = trainer.callback_metrics.get("train/loss")
         value = "" if loss is None else f", loss {float(loss):.3g}"
         say(f"step {trainer.global_step} of {_number(steps)}, {images / seconds:.1f} images/s{value}{ahead}")
+
+    def _send_speed(self, trainer: pl.Trainer, now: float) -> None:
+        """Send images/s since it was sent before; to no file, which holds what a run that is repeated repeats."""
+        step, begin = self._sent
+        self._sent = trainer.global_step, now
+        speed = (trainer.global_step - step) * self._images(trainer) / max(now - begin, 1e-9)
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):
+                logger.log_metrics({"train/images_per_second": speed}, trainer.global_step)
+
+    @staticmethod
+    def _images(trainer: pl.Trainer) -> int:
+        """Of a step, over all processes."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        return int(data.batch_size * trainer.accumulate_grad_batches * trainer.world_size)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what was found."""

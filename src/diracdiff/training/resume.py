@@ -79,7 +79,8 @@ def check_same(
         if (found := _difference(our, their, part)) is not None:
             raise UserError(
                 f"checkpoint={name} was trained with another {found}: give the command that made it, "
-                "with checkpoint=… added; to a command of an earlier version also add method=paper"
+                "with checkpoint=… added; to a command of an earlier version also add method=paper or "
+                "optimizer=adam_cosine"
             )
     if processes != trainer.world_size and trainer.is_global_zero:
         warn(f"trained by {processes} process(es) so far, now by {trainer.world_size}: each batch holds other images")
