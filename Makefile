@@ -11,7 +11,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train sweep evaluate restore compare schedule pack models bench test lint format clean
+.PHONY: help setup train sweep evaluate restore compare schedule pack models bench docs test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ models: $(READY)  ## train the models in the box, `checkpoint=builtin:deblur`, a
 bench: $(READY)  ## time every part: ARGS="model=base compare_with=saved.json"
 	@$(RUN) diracdiff.bench $(ARGS)
 
+docs: $(READY)  ## build the documentation: docs/_build/index.html
+	@$(RUN) sphinx -b html -q -W --keep-going docs docs/_build && echo docs/_build/index.html
+
 test: $(READY)  ## run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
@@ -70,5 +73,5 @@ format: $(READY)  ## fix style
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
 
 clean:  ## remove .venv and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist docs/_build docs/_generated
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

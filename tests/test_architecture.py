@@ -31,7 +31,7 @@ LAYERS = [
     ["scheduling", "official", "data"],
     ["training", "baselines", "restoration"],
     ["comparison", "benchmarks"],
-    ["config", "cli", "arguments", "checks", "lean", "sweep", "run_folder"],
+    ["config", "cli", "arguments", "checks", "lean", "sweep", "run_folder", "manual"],
     [
         "train",
         "evaluate",

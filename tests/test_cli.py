@@ -325,5 +325,17 @@ def test_resuming_from_weights_alone_is_refused(call, run, folder, tmp_path):
 
 def test_help_of_make_names_every_target():
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
-    for target in ("setup", "train", "test", "lint", "format", "sweep", "evaluate", "restore", "bench", "clean"):
+    for target in (
+        "setup",
+        "train",
+        "test",
+        "lint",
+        "format",
+        "sweep",
+        "evaluate",
+        "restore",
+        "bench",
+        "docs",
+        "clean",
+    ):
         assert f"make {target}" in listed

@@ -26,6 +26,7 @@ from diracdiff.checks import (
 )
 from diracdiff.errors import UserError, fail, say, warn
 from diracdiff.lean import import_less
+from diracdiff.manual import help_of
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
 from diracdiff.signals import Stopped, stoppable
 from diracdiff.training.names import LAST
@@ -128,7 +129,10 @@ def _compose_and_run(config_name: str, job: Command) -> None:
     sys.argv[1:] = [quoted(word, bool(several)) for word in sys.argv[1:]] + apart()
     said: str | None = None
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(help_of(config_name, sys.argv[1:]))
+        else:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         withdraw()
         said = _with_extra(one_line(error))

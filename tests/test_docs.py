@@ -1,0 +1,94 @@
+"""The documentation builds without a warning and without the network, and asks for nothing when it is read."""
+
+import json
+import re
+import sys
+
+import matplotlib
+import pytest
+from conftest import ROOT
+
+from diracdiff.manual import read_pages
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+sphinx = pytest.importorskip("sphinx", reason="needs the extra docs: pip install 'diracdiff[docs]'")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built pages."""
+    from sphinx.cmd.build import build_main
+
+    folder, path = tmp_path_factory.mktemp("site"), list(sys.path)
+    assert build_main(["-b", "html", "-q", "-E", "-W", "--keep-going", str(ROOT / "docs"), str(folder)]) == 0
+    sys.path[:] = path
+    return folder
+
+
+def test_every_page_is_built_and_has_its_pictures(site):
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    assert {"index.html", "nouns.html", "faq.html", "api.html", "cite.html", "platforms.html"} <= pages
+    written = {
+        path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")
+    }
+    assert {name for name in written if not name.startswith("_build")} <= pages
+    for page in site.rglob("*.html"):
+        for source in re.findall(r'<img[^>]* src="([^"]+)"', page.read_text()):
+            assert (page.parent / source).is_file(), f"{page.name}: {source}"
+
+
+def test_pages_ask_for_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        assert not re.findall(r'<(?:script|img|iframe|source)[^>]* src="(?:https?:)?//[^"]*"', text), page.name
+        assert not re.findall(r'<link[^>]* rel="(?:stylesheet|preload|preconnect|icon)"[^>]* href="https?:', text)
+    for sheet in site.rglob("*.css"):
+        assert not re.findall(r"(?:url\(|@import )['\"]?https?:", sheet.read_text()), sheet.name
+
+
+def test_every_key_is_in_the_page_of_keys(site):
+    text = (site / "_generated" / "config.html").read_text()
+    cells = set(re.findall(r"<code[^>]*>(.*?)</code>", text))
+    shown = {re.sub(r"<[^>]+>", "", cell) for cell in cells}
+    for page in read_pages(ROOT / "conf"):
+        assert {key.name for key in page.keys} <= shown
+        assert not page.group or f"{page.group}={page.choice}" in shown
+
+
+def test_public_names_are_in_the_page_of_python(site):
+    import diracdiff
+
+    text = (site / "api.html").read_text()
+    for name in set(diracdiff.__all__) - {"__version__"}:
+        assert re.search(rf'id="diracdiff\.[\w.]*{name}"', text), name
+
+
+def test_links_between_pages_lead_somewhere(site):
+    for page in site.rglob("*.html"):
+        for link in re.findall(r'<a[^>]* class="reference internal"[^>]* href="([^"#]+)', page.read_text()):
+            assert (page.parent / link).is_file(), f"{page.name}: {link}"
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch, without_weights, capsys):
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    for number, smaller in (
+        ("crops_per_epoch=2048", "crops_per_epoch=16"),
+        ("SIZE = 64", "SIZE = 32"),
+        ("channels=16", "channels=4"),
+        ("max_epochs=3", "max_epochs=1"),
+        ("n_epoch=3", "n_epoch=1"),
+    ):
+        assert number in code
+        code = code.replace(number, smaller)
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    names = {}
+    exec(compile(code, "docs/notebook.ipynb", "exec"), names)
+    assert re.search(r"stops at t = [\d.]+: [\d.]+ dB become [\d.]+ dB", capsys.readouterr().out)
+    assert names["states"][0].t == 1 and (tmp_path / "restorer.ckpt").exists()
+
+
+def test_the_notebook_is_empty_of_results():
+    for cell in json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
