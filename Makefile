@@ -6,18 +6,19 @@ CHECKPOINT ?= runs/latest/best.ckpt
 INPUT ?=
 OUTPUT ?= restored
 TARGET ?= psnr
+RUN_DIR ?= runs/latest
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train sweep evaluate restore compare schedule pack models bench docs test lint format clean
+.PHONY: help setup train report sweep evaluate restore compare schedule pack models bench docs test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  variables: TASK=$(TASK) DATASET=$(DATASET) ARGS=\"key=value …\" CHECKPOINT=$(CHECKPOINT)"
-	@echo "             INPUT=FILE_OR_FOLDER OUTPUT=$(OUTPUT) TARGET=$(TARGET)"
+	@echo "             INPUT=FILE_OR_FOLDER OUTPUT=$(OUTPUT) TARGET=$(TARGET) RUN_DIR=$(RUN_DIR)"
 
 setup: $(READY)  ## make .venv and install (the other targets do it when needed)
 
@@ -35,6 +36,9 @@ $(READY): pyproject.toml constraints.txt
 
 train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|packed
 	@$(RUN) diracdiff.train task=$(TASK) dataset=$(DATASET) $(ARGS)
+
+report: $(READY)  ## open the report of a training, an evaluation or a comparison in a browser: RUN_DIR=folder
+	@$(RUN) diracdiff.report "$(RUN_DIR)"
 
 sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
 	@$(RUN) diracdiff.train -m task=$(TASK) dataset=$(DATASET) $(ARGS)

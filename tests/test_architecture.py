@@ -28,6 +28,7 @@ LAYERS = [
     ["measurement"],
     ["evaluation"],
     ["restorer"],
+    ["report"],
     ["scheduling", "official", "data"],
     ["training", "baselines", "restoration"],
     ["comparison", "benchmarks"],

@@ -131,7 +131,12 @@ def test_greedy_times_even_out_a_trajectory():
 def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
     out = evaluated("target=t=0.5", "lpips=null")
     expected = {"evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex"}
-    assert {path.name for path in out.iterdir()} == expected | {"tradeoff.png", "consistency.png", "samples.png"}
+    assert {path.name for path in out.iterdir()} == expected | {
+        "tradeoff.png",
+        "consistency.png",
+        "samples.png",
+        "report.html",
+    }
     summary = json.loads((out / "evaluation.json").read_text())
     assert summary["target"]["t"] == 0.5 and summary["target"]["nfe"] == 3
     table = (out / "table.md").read_text().splitlines()

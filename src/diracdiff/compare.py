@@ -12,7 +12,7 @@ def compare(cfg: DictConfig) -> None:
     import torch
 
     from diracdiff import comparison
-    from diracdiff.config.build import pick_device
+    from diracdiff.config.build import origin, pick_device
     from diracdiff.config.comparing import build_contenders, build_dials
     from diracdiff.config.training import build_data, build_metrics
     from diracdiff.ranks import joined
@@ -32,7 +32,7 @@ def compare(cfg: DictConfig) -> None:
         size = keep_image_size(cfg, restorer.image_size)
         metrics = build_metrics(cfg)
         targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
-        shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics, restorer))
+        shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics, restorer), origin(cfg))
         plan = comparison.Plan(folder, targets, cfg.trials, cfg.tuner, cfg.seed, include, *shown_as)
         contenders = build_contenders(cfg, restorer, device)
         like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)

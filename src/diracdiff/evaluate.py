@@ -10,12 +10,13 @@ from diracdiff.errors import UserError
 
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
-    from diracdiff.config.build import made
+    from diracdiff.config.build import made, origin
     from diracdiff.config.evaluating import build_tested, check_times, measure
     from diracdiff.config.restoring import configure
     from diracdiff.config.training import build_data, build_tester
     from diracdiff.evaluation import Blend, blends_of
-    from diracdiff.evaluation.report import check_report, report
+    from diracdiff.report.evaluated import check_report, report
+    from diracdiff.report.samples import add_uncertainty, check_samples
     from diracdiff.resources import told
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint
@@ -29,6 +30,7 @@ def evaluate(cfg: DictConfig) -> None:
     check_report(folder, cfg.tuned, cfg.checkpoint, cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, trust=cfg.trust))
     keep_image_size(cfg, restorer.image_size)
+    check_samples(restorer, cfg.samples)
     stops = restorer.stops
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
     data, trainer = build_data(cfg), build_tester(cfg)
@@ -44,10 +46,9 @@ def evaluate(cfg: DictConfig) -> None:
         stops = stops | restorer.stops
     # Those of training, unless they were to be found here; where it found none, those of the validation images.
     stops = {target: stop or restorer.stops.get(target) for target, stop in stops.items()}
-    title = f"{restorer.name}: {module.evaluation.curve[0]['n']} images of the {cfg.split} split"
-    same = {"seed": cfg.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     with told(folder, "loader.test_images"):
-        names = report(folder, module.evaluation, stops, extra, title, same)
+        add_uncertainty(module.evaluation, restorer, cfg.samples, trainer.strategy.root_device)
+        names = report(folder, module.evaluation, stops, extra, restorer, cfg.split, origin(cfg))
     print(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 

@@ -27,6 +27,7 @@ WRITTEN = (
     "summary.json",
     "tradeoff.png",
     "samples.png",
+    "report.html",
     "tensorboard/hparams.yaml",
 )
 """What a training writes besides checkpoints and files whose names are its own."""

@@ -36,7 +36,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         if found is not None:
             check_same(module, data, trainer, found[1], str(found[0]))
             keep_logs(trainer, run_dir, found[0], found[1])
-        record(cfg, trainer)
+        origin = record(cfg, trainer)
         trainer.fit(module, data, ckpt_path=found and found[0], weights_only=True)
         run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
         if not (run_dir / BEST).exists():
@@ -48,7 +48,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
-            report(best, tested.evaluation, run_dir)
+            report(best, tested.evaluation, run_dir, origin)
         return objective(optimized, best)
     except Interrupted as stop:
         raise SystemExit(ended(stop, cfg.checkpoint, trainer.is_global_zero)) from None

@@ -15,6 +15,7 @@ from torch import Tensor
 from diracdiff.comparison.contenders import Contender, Dirac
 from diracdiff.comparison.dials import Dials, plain, turn
 from diracdiff.comparison.measurements import Measurements, freeze, frozen
+from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.pictures import draw_images, draw_plane
 from diracdiff.comparison.runs import Runner
 from diracdiff.comparison.table import Table, conditions_of
@@ -23,7 +24,9 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric, Row
 from diracdiff.pixels import to_pixels
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage.files import check_output, together, write_rows
+from diracdiff.report import Origin
+from diracdiff.report.page import NAME
+from diracdiff.storage.files import check_output, together, write_atomically, write_rows
 
 WRITTEN = (
     "comparison.json",
@@ -36,6 +39,7 @@ WRITTEN = (
     "dials.csv",
     "images.png",
     "plane.png",
+    NAME,
 )
 """What a comparison writes beside its measurements, where it may replace what an earlier one has left."""
 
@@ -54,6 +58,7 @@ class Plan:
         picture_rows: images that are drawn.
         task: what is restored, for the title.
         dials: of Dirac's, {name: values}, see `turn`.
+        origin: of the results, for the page; None where no command makes them.
 
     Raises:
         UserError: if the tuner is unknown, or a folder of another comparison is missing.
@@ -68,6 +73,7 @@ class Plan:
     picture_rows: int
     task: str
     dials: Dials = field(default_factory=dict)
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if self.tuner not in TUNERS:
@@ -143,11 +149,12 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
             pictures[name] = run.images[choice.stop][: plan.picture_rows]
             if dirac:
                 label = ", ".join(f"{key} {value}" for key, value in choice.setting.items())
-                rows = [row for stop, row in run.means().items() if stop.startswith("mean")]
+                rows = [{"stop": stop} | row for stop, row in run.means().items() if stop.startswith("mean")]
                 curves.setdefault(f"Dirac over t_stop{f' ({label})' if label else ''}", rows)
             say(_line(table.rows[-1]))
         if isinstance(contender, Dirac) and any(plan.dials.values()):
-            dials = turn(plan.dials, contender, choices[-1].setting, runner, val, test, table, plan.seed)
+            dials, turned = turn(plan.dials, contender, choices[-1].setting, runner, val, test, table, plan.seed)
+            pictures |= {name: images[: plan.picture_rows] for name, images in turned.items()}
             for row in dials:
                 say(_line(row))
     if runner.ranks.rank > 0:
@@ -159,7 +166,8 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
         names = table.write(folder, title, plan.seed, machine(runner.device))
         write_rows(folder / "tuning.csv", log)
         columns = {"clean": test.clean[: plan.picture_rows], "measured": to_pixels(test.y[: plan.picture_rows])}
-        draw_images(folder / "images.png", columns | {k: v for k, v in pictures.items() if k != "measurement"})
+        of_rows = {k: v for k, v in pictures.items() if k in table.images and k != "measurement"}
+        draw_images(folder / "images.png", columns | of_rows)
         drawn = ["images.png"]
         plane = [metric for metric in metrics if metric.abbreviation]
         if len(plane) > 1:
@@ -169,6 +177,10 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
         if dials:
             write_rows(folder / "dials.csv", plain(dials))
             drawn.append("dials.csv")
+        shown = {"clean": columns["clean"], "measurement": columns["measured"]} | pictures
+        where = (test.names, plan.seed, machine(runner.device), plan.origin)
+        write_atomically(folder / NAME, comparison_page(table, title, curves, dials, shown, *where))
+        drawn.append(NAME)
     table.print(title)
     print(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
 

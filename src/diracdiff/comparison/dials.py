@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from diracdiff.comparison.contenders import Dirac, Setting
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Runner
@@ -58,7 +60,7 @@ def turn(
     test: Measurements,
     table: Table,
     seed: int,
-) -> list[Row]:
+) -> tuple[list[Row], dict[str, Tensor]]:
     """Measure every value of every dial on the test images, at the perception's best stop on the validation images.
 
     Args:
@@ -73,7 +75,7 @@ def turn(
         seed: of bootstrap and metrics.
 
     Returns:
-        A row of the table for every value, with "dial" and "value".
+        A row of the table for every value, with "dial" and "value", and {method: uint8 images (N, C, H, W)}.
     """
     distortion, perception = (metric for metric in runner.metrics if metric.abbreviation)
 
@@ -82,6 +84,7 @@ def turn(
         return best([(setting, means)], metric).stop
 
     rows: list[Row] = []
+    pictures: dict[str, Tensor] = {}
     for dial, values in dials.items():
         for value in values:
             description = f"turning {dial} to {value:g}"
@@ -95,7 +98,8 @@ def turn(
             run = runner.run(contender, setting, test, stop.__eq__, description, only=[stop])
             row = table.row(f"dirac {dial}={value:g}", perception.name, setting, stop, run, seed)
             rows.append({"dial": dial, "value": value} | row)
-    return rows
+            pictures[row["method"]] = run.images[stop]
+    return rows, pictures
 
 
 def plain(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -2,16 +2,20 @@
 
 import inspect
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from diracdiff.console import python
 from diracdiff.errors import UserError
+from diracdiff.report import Origin
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
@@ -114,3 +118,10 @@ def pick_device(name: str) -> str:
 def write_composed(cfg: DictConfig, path: str | Path) -> None:
     """Write the composed configuration with every reference resolved."""
     Path(path).write_text(OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def origin(cfg: DictConfig) -> Origin:
+    """Where the results of the command that is running come from, for its report."""
+    words = shlex.join(HydraConfig.get().overrides.task)
+    command = f"{python()} -m diracdiff.{HydraConfig.get().job.config_name} {words}".strip()
+    return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)

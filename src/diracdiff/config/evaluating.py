@@ -6,6 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from diracdiff.checks import check_number
 from diracdiff.config.training import build_metrics
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Blend, Stop, reached
@@ -21,7 +22,8 @@ START = (Stop(1.0, "iterate"), Stop(1.0, "mean"))
 
 
 def check_times(cfg: DictConfig) -> None:
-    """Raise UserError unless `times` is all, or stops where no stopping times are to be found."""
+    """Raise UserError unless `samples` is a number, and `times` all, or stops where no stops are to be found."""
+    check_number("samples", cfg.samples, 1, 1000)
     if cfg.times not in ("all", "stops"):
         raise UserError(f"times must be all or stops, got {cfg.times}")
     if cfg.tuned and cfg.times != "all":

@@ -14,10 +14,11 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from diracdiff import processes
 from diracdiff.baselines import Regression
-from diracdiff.config.build import build, made, plain, write_composed
+from diracdiff.config.build import build, made, origin, plain, write_composed
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
 from diracdiff.evaluation.metrics import in_order
+from diracdiff.report import Origin
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
@@ -115,13 +116,18 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     )
 
 
-def record(cfg: DictConfig, trainer: pl.Trainer) -> None:
-    """Write the composed configuration into the run's folder, and tell every logger that shows settings."""
+def record(cfg: DictConfig, trainer: pl.Trainer) -> Origin:
+    """Write the composed configuration into the run's folder, and tell every logger that shows settings.
+
+    Returns:
+        Where the run's results come from.
+    """
     if trainer.is_global_zero:
         write_composed(cfg, Path(cfg.run_dir) / "config.yaml")
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):
                 logger.log_hyperparams(plain(cfg))
+    return origin(cfg)
 
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:

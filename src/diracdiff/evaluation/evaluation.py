@@ -13,7 +13,7 @@ from diracdiff.pixels import to_pixels
 from diracdiff.samplers import OUTPUTS, State
 
 Gallery = dict[Key, Tensor]
-"""uint8 pictures on the CPU: those of the clean images under "clean", others under (t, output)."""
+"""uint8 pictures on the CPU: "clean" and "measurement", and what a walk gives under (t, output)."""
 
 
 class Evaluation:
@@ -30,6 +30,10 @@ class Evaluation:
         records: metrics of single images.
         curve: the trade-off curve, see `Records.curve`, once all is gathered.
         gallery: pictures of a few images.
+        shown: the names of these images.
+        uncertainty: of these images, uint8 (N, H, W) by (t, output), where several samples were drawn, see
+            `diracdiff.report.samples`.
+        samples: number of samples that the uncertainty is of.
         excess: {name: P - c} where both ends are known, with P the mean square error of x_DO and
             c = <x_DO - x, x_PO - x> / n: where its mean is above 0, x_DO is not the posterior mean.
     """
@@ -48,6 +52,9 @@ class Evaluation:
         self.records = Records()
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
+        self.shown: list[str] = []
+        self.uncertainty: Gallery = {}
+        self.samples = 1
         self._sets = FeatureSets(set_metrics(self.metrics))
 
     @torch.no_grad()
@@ -62,7 +69,9 @@ class Evaluation:
         """
         clean, collect = reference.clean, not self.gallery
         if collect:
-            self.gallery["clean"] = self._picture(clean)
+            self.gallery["clean"], self.shown = self._picture(clean), list(names[: self.gallery_size])
+            if reference.measurement is not None:
+                self.gallery["measurement"] = self._picture(reference.measurement)
         self._sets.add("clean", names, clean)
         ends: dict[Stop, Tensor] = {}
         found = (r for r in results(states, clean, self.blends) if self._asked(r))

@@ -69,6 +69,15 @@ class Records:
         found = [(key, columns) for key, columns in self._columns.items() if key[0] == t and key[2] == output]
         return [columns.row(i, key) for key, columns in found for i in range(len(columns.names))]
 
+    def of(self, names: Sequence[str]) -> dict[Key, list[Row]]:
+        """The rows of a few images, {(t, output): rows}, t falling."""
+        wanted: set[str] = set(names)
+        found: dict[Key, list[Row]] = {}
+        for key, columns in sorted(self._columns.items(), key=lambda item: (-item[0][0], item[0][2])):
+            places = [i for i, name in enumerate(columns.names) if name in wanted]
+            found[key[0], key[2]] = [columns.row(i, key) for i in places]
+        return found
+
     def curve(self, sets: dict[Key, dict[str, float]] | None = None) -> list[Row]:
         """Means over the images: a row per time and output with t, nfe, output, n and the metrics, t falling.
 

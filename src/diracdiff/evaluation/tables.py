@@ -21,7 +21,7 @@ NAMES = {
 def table_rows(summary: Summary, metrics: Sequence[Metric]) -> list[list[str]]:
     """A summary as text: the stop, t, output, calls, seconds and the metrics, a row per stop."""
     rows = []
-    for key in _keys(summary):
+    for key in stop_keys(summary):
         row = summary[key] or {}
         cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
         values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
@@ -29,7 +29,8 @@ def table_rows(summary: Summary, metrics: Sequence[Metric]) -> list[list[str]]:
     return rows
 
 
-def _keys(summary: Summary) -> list[str]:
+def stop_keys(summary: Summary) -> list[str]:
+    """Those of a summary's entries that are stops, in the order of a table."""
     blends = [key for key in summary if key.startswith(BLEND)]
     return [key for key in (*NAMES, *blends, "target") if key in summary]
 
@@ -38,7 +39,7 @@ def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], titl
     """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
     header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
     rows = table_rows(summary, metrics)
-    for row, key in zip(rows, _keys(summary), strict=True):
+    for row, key in zip(rows, stop_keys(summary), strict=True):
         for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
             ends = (summary[key] or {}).get("interval", {}).get(metric.name)
             row[i] += f" [{', '.join(cell(end, metric.digits) for end in ends)}]" if ends else ""

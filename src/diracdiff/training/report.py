@@ -9,17 +9,24 @@ from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary
+from diracdiff.report import Origin
+from diracdiff.report.page import NAME
+from diracdiff.report.walk import Words, walk_page
 from diracdiff.restorer import Restorer
+from diracdiff.storage.files import write_atomically
 
 
-def report(restorer: Restorer, tested: Evaluation, run_dir: Path) -> None:
-    """Write `summary.json`, `tradeoff.png` and `samples.png` of a tested restorer; print it and what to do next."""
+def report(restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin) -> None:
+    """Write what a tested restorer came to, as a summary, pictures and a page; print it and what to do next."""
     same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stops, **same)
     write_summary(run_dir / "summary.json", summary)
     title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"
     draw_tradeoff(run_dir / "tradeoff.png", restorer.curve, restorer.stops, tested.metrics, title)
     draw_samples(run_dir / "samples.png", tested.gallery, restorer.stops)
+    found = f"Stops were found on {restorer.curve[0]['n']} validation images."
+    words = Words("training", f"{summary['n']} test images", found)
+    write_atomically(run_dir / NAME, walk_page(tested, restorer.stops, summary, restorer, words, origin))
     print_summary(summary, tested.metrics, f"{restorer.name}: {summary['n']} test images")
     _print_next_steps(restorer, run_dir)
 
@@ -29,6 +36,7 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     command = f"{python()} -m diracdiff"
     target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     folder = os.path.relpath(run_dir)
+    print(f"report, for a browser: {folder}/{NAME}")
     print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     if restorer.name == "pmrf":
         print("compare it, beside the regression network that it was trained from, with a restorer:")

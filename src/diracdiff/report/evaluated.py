@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: records, curve, summary, tables and pictures."""
+"""What an evaluation leaves in its folder: records, curve, summary, tables, pictures and the page."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,11 @@ from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_t
 from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary, write_tables
-from diracdiff.storage.files import check_not_input, check_output, together, write_rows
+from diracdiff.report.origin import Origin
+from diracdiff.report.page import NAME
+from diracdiff.report.walk import Words, walk_page
+from diracdiff.restorer import Restorer
+from diracdiff.storage.files import check_not_input, check_output, together, write_atomically, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
@@ -29,7 +33,7 @@ def check_report(folder: Path, tuned: str | None, checkpoint: str, overwrite: bo
     Raises:
         UserError: naming what is in the way.
     """
-    check_output(folder, [folder / name for name in (*TABLES, *PICTURES)], overwrite)
+    check_output(folder, [folder / name for name in (*TABLES, *PICTURES, NAME)], overwrite)
     if tuned:
         check_not_input("tuned", tuned, "checkpoint", checkpoint)
         check_output(Path(tuned).parent, [Path(tuned)], overwrite)
@@ -40,8 +44,9 @@ def report(
     evaluation: Evaluation,
     stops: Mapping[str, Stop | None],
     extra: Stop | Blend | None,
-    title: str,
-    same: dict[str, Any],
+    restorer: Restorer,
+    split: str,
+    origin: Origin,
 ) -> list[str]:
     """Write all files, or none of them, and print the summary.
 
@@ -50,13 +55,17 @@ def report(
         evaluation: that was finished.
         stops: of the targets.
         extra: a further stop, the row "target".
-        title: of tables and pictures.
-        same: see `summary_of`.
+        restorer: that was evaluated.
+        split: whose images, "test" or "val".
+        origin: of the results.
 
     Returns:
         The names of the files.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
+    same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.steps, "task": restorer.name}
+    images = f"{curve[0]['n']} images of the {split} split"
+    title = f"{restorer.name}: {images}"
     drawn = ["tradeoff.png", "samples.png"]
     with together(folder) as written:
         write_rows(written / "images.csv", evaluation.records.rows)
@@ -69,6 +78,8 @@ def report(
             draw_consistency(written / "consistency.png", curve, title)
             drawn.insert(1, "consistency.png")
         draw_samples(written / "samples.png", evaluation.gallery, stops)
+        words = Words("evaluation", images, "Stops were found on validation images.")
+        write_atomically(written / NAME, walk_page(evaluation, stops, summary, restorer, words, origin))
     columns = [metric.name for metric in image_metrics(metrics)]
     if broken := {row["name"] for row in evaluation.records.rows if any(row[c] != row[c] for c in columns)}:
         warn(f"{len(broken)} of {curve[0]['n']} images have results that are not numbers, {min(broken)} for one")
@@ -79,4 +90,4 @@ def report(
             f"P - c = {summary['excess']['mean']:.3g} [{low:.3g}, {high:.3g}]: "
             + ("DO is not the posterior mean, a blend with PO is nearer to it" if low > 0 else "a blend gains no PSNR")
         )
-    return [*TABLES, *drawn]
+    return [*TABLES, *drawn, NAME]

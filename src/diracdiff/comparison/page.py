@@ -1,0 +1,71 @@
+"""The page of a comparison: its table, the plane of two metrics, and what every method made of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from diracdiff.comparison.table import Table
+from diracdiff.evaluation import Row
+from diracdiff.evaluation.stops import TARGETS
+from diracdiff.report import Origin
+from diracdiff.report.page import page
+from diracdiff.report.pictures import Album, values_of
+from diracdiff.report.walk import SMALL, described, missing
+
+COLUMNS = (("n", "images", "", 0), ("calls", "calls", "", 0), ("seconds", "s / image", "", 3), ("memory", "MiB", "", 0))
+"""Of the table besides the metrics: name, title, unit and digits."""
+
+
+def comparison_page(
+    table: Table,
+    title: str,
+    curves: Mapping[str, Sequence[Row]],
+    dials: Sequence[Row],
+    pictures: Mapping[str, Tensor],
+    names: Sequence[str],
+    seed: int,
+    machine: str,
+    origin: Origin | None,
+) -> bytes:
+    """The page of a comparison.
+
+    Args:
+        table: with all rows.
+        title: of the table.
+        curves: {name: means of x_hat, by falling t}.
+        dials: rows with "dial" and "value".
+        pictures: {"clean", "measurement" or a row's method: uint8 images (N, C, H, W)}; rows may be without.
+        names: of all images, those of the pictures first.
+        seed: of the comparison.
+        machine: where seconds were taken.
+        origin: of the results, where a command made them.
+    """
+    count = len(pictures["clean"])
+    album: Album[str] = Album.of(pictures)
+    values = {method: values_of(table.images.get(method, []), names[:count]) for method in pictures}
+    shown = [
+        {
+            "name": name,
+            "pictures": {method: uris[i] for method, uris in album.pictures.items()},
+            "values": {method: values[method][i] for method in album.pictures},
+        }
+        for i, name in enumerate(names[: album.form.images])
+    ]
+    known = [metric for metric in table.metrics if any(row.get(metric.name) is not None for row in table.rows)]
+    lede = f"Every method restores the same measurements: {title}, seed {seed}. Seconds and memory: {machine}."
+    content = {
+        "words": {"kicker": "diracdiff comparison", "title": title.partition(",")[0], "lede": lede},
+        "metrics": [described(metric) for metric in known],
+        "columns": [dict(zip(("name", "title", "unit", "digits"), column, strict=True)) for column in COLUMNS],
+        "rows": table.rows,
+        "paired": table.paired(seed),
+        "curves": [{"name": name, "points": list(rows)} for name, rows in curves.items()],
+        "dials": list(dials),
+        "images": shown,
+        "pixelated": pictures["clean"].shape[-1] <= SMALL,
+        "notes": [*missing(table.metrics, TARGETS), album.told(count)],
+        "origin": origin.plain() | {"recipe": table.conditions} if origin else None,
+    }
+    return page("comparison", f"{title}: diracdiff comparison", content)

@@ -1,0 +1,28 @@
+"""Open a report in a browser: `python -m diracdiff.report runs/latest`."""
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from diracdiff.errors import fail
+from diracdiff.report.page import NAME
+
+
+def main() -> None:
+    """Print where the report of a folder is, and open it where there is something to open it with."""
+    words = sys.argv[1:]
+    if len(words) > 1 or (words and words[0].startswith("-")):
+        fail(f"diracdiff.report takes one folder, got {' '.join(words)}: give that of a training or an evaluation")
+    path = Path(words[0] if words else "runs/latest")
+    path = path if path.suffix == ".html" else path / NAME
+    if not path.is_file():
+        fail(f"{path} does not exist: give the folder of a training, an evaluation or a comparison")
+    print(path)
+    # Without a screen the standard library would start a browser of the terminal, if one is installed.
+    if sys.platform != "linux" or any(os.environ.get(key) for key in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")):
+        webbrowser.open(path.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main()
