@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from diracdiff.data import load_image
 from diracdiff.degradations import (
     BoxInpainting,
     ColourQuantisation,
@@ -27,7 +28,9 @@ from diracdiff.degradations import (
     TabulatedSeverity,
 )
 from diracdiff.noise import GeometricNoise
+from diracdiff.pixels import from_pixels
 from diracdiff.process import StochasticDegradation
+from diracdiff.storage.files import save_image
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -93,6 +96,18 @@ def image_folder(tmp_path_factory):
     for i in range(24):
         coarse = generator.integers(0, 255, (5, 5, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC).save(folder / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def measured_folder(tmp_path_factory, image_folder):
+    """Those images as task=inpaint measures them at 32 pixels: a noisy hole in the middle."""
+    folder = tmp_path_factory.mktemp("measured")
+    process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
+    generator = torch.Generator().manual_seed(0)
+    for path in sorted(image_folder.iterdir()):
+        x = from_pixels(load_image(path)[None])
+        save_image(folder / path.name, process.measure(x, torch.randn(x.shape, generator=generator))[0])
     return folder
 
 

@@ -124,7 +124,7 @@ def test_the_excess_says_whether_a_blend_is_nearer():
     assert [r["output"] for r in curve if r["t"] == 0.25] == ["blend=0.5", "iterate", "mean"]
 
 
-def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, image_folder):
+def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, measured_folder):
     """On validation images with a new checkpoint, twice: the first time finds the stops."""
     data = [*folder[:2], *folder[3:], "loader.val_images=3", "trainer=cpu", "lpips=null"]
     first = [f"checkpoint={paper}", "split=val", "sampler.steps=6", *data]
@@ -139,7 +139,7 @@ def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, i
     summary = json.loads((tmp_path / "two" / "evaluation.json").read_text())
     assert summary["excess"]["interval"][0] <= summary["excess"]["mean"] <= summary["excess"]["interval"][1]
     assert {r["output"] for r in load(tmp_path / "two.ckpt").curve} == outputs
-    image = [f"input={image_folder}/05.png", "checkpoint=two.ckpt"]
+    image = [f"input={measured_folder}/05.png", "checkpoint=two.ckpt"]
     assert call("restore", *image, "target=swd,psnr>=0", "output=within") == (0, [])
     refused(call("restore", *image, "target=swd,psnr>=90", "output=x"), "no stop of the validation has psnr>=90")
     assert call("restore", *image, "target=blend=0.3", "output=blend") == (0, [])

@@ -13,7 +13,7 @@ from conftest import refused
 from PIL import Image
 from torch import nn
 
-from diracdiff.data.inputs import PIXELS, Input, batches
+from diracdiff.data.inputs import LINES, PIXELS, Input, batches
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, NCSNpp
@@ -23,6 +23,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.resources import is_out_of_memory, told
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
+from diracdiff.storage.json_lines import read_lines
 
 
 class Local(nn.Module):
@@ -133,8 +134,8 @@ def test_mistakes(call, tmp_path, asked, said):
     refused(call("restore", "checkpoint=x", "input=x", *asked.split()), said)
 
 
-def test_a_photograph_is_restored_in_tiles(run, image_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "target=t=0.5"]
+def test_a_photograph_is_restored_in_tiles(run, measured_folder, tmp_path, call):
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}/05.png", "target=t=0.5"]
     for name, tile in (("whole", "null"), ("auto", "auto"), ("cut", "16"), ("one", "64")):
         assert call("restore", *asked, f"output={name}", f"tile={tile}", "overlap=8") == (0, [])
     whole, auto, cut, one = ((tmp_path / n / "05.png").read_bytes() for n in ("whole", "auto", "cut", "one"))
@@ -158,12 +159,12 @@ def test_batches_are_of_one_size_and_bounded_by_pixels():
 
 
 @pytest.fixture
-def photos(image_folder, tmp_path):
+def photos(measured_folder, tmp_path):
     """Five photographs, of which one is cut short and one is none."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(5):
-        (folder / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+        (folder / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:2000])
     (folder / "3.png").write_text("no image")
     return folder
@@ -176,15 +177,15 @@ def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, c
     assert {line.split("/")[-1].split()[0] for line in lines[:2]} == {"1.png", "3.png"}
     assert all(line.startswith("warning: ") and "replace or remove the file" in line for line in lines[:2])
     assert lines[2].startswith("error: 2 of 5 images not restored") and "existing=skip" in lines[2]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", LINES}
 
 
-def test_a_command_goes_on_with_what_is_missing(run, photos, image_folder, tmp_path, call):
+def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tmp_path, call):
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t=1"]
     call("restore", *asked)
     refused(call("restore", *asked), "out/0.png exists: give another output, or overwrite=true")
     for i in (1, 3):
-        (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+        (photos / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
     (tmp_path / "out" / "0.png").write_bytes(b"precious")
     before = (tmp_path / "out" / "2.png").stat()
     assert call("restore", *asked, "existing=skip") == (0, [])
@@ -199,12 +200,12 @@ def test_a_command_goes_on_with_what_is_missing(run, photos, image_folder, tmp_p
     assert (tmp_path / "out" / "0.png").read_bytes() == (tmp_path / "new" / "0.png").read_bytes()
 
 
-def test_uncertainty_goes_on_with_its_table(run, image_folder, tmp_path, call):
+def test_uncertainty_goes_on_with_its_table(run, measured_folder, tmp_path, call):
     asked = [f"checkpoint={run[1]}/best.ckpt", "target=t=0.5", "samples=2", "sampler.stochasticity=1", "output=out"]
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(3):
-        (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
+        (photos / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
     assert call("restore", *asked, f"input={photos}")[0] == 0
     table = (tmp_path / "out" / "uncertainty.csv").read_text()
     (tmp_path / "out" / "1_low.png").unlink()
@@ -214,7 +215,7 @@ def test_uncertainty_goes_on_with_its_table(run, image_folder, tmp_path, call):
     assert [line.split(",")[0] for line in again.splitlines()] == [line.split(",")[0] for line in table.splitlines()]
 
 
-def test_a_result_that_is_no_number_is_named_and_not_written(run, image_folder, tmp_path, call, monkeypatch):
+def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folder, tmp_path, call, monkeypatch):
     walk = Restorer.samples
 
     def broken(self, measurement, *arguments, **named):
@@ -223,11 +224,11 @@ def test_a_result_that_is_no_number_is_named_and_not_written(run, image_folder, 
         return samples
 
     monkeypatch.setattr(Restorer, "samples", broken)
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}", "output=out", "target=t=1", "batch_size=12"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}", "output=out", "target=t=1", "batch_size=12"]
     status, lines = call("restore", *asked)
     assert status == 2 and len(lines) == 3 and lines[2].startswith("error: 2 of 24 images not restored")
     assert "01.png: its result is not a number" in lines[0] and "13.png: its result" in lines[1]
-    assert len(list((tmp_path / "out").iterdir())) == 22
+    assert len(list((tmp_path / "out").glob("*.png"))) == 22
 
 
 # images of another range
@@ -264,11 +265,11 @@ def test_memory_that_is_refused_is_known_as_such(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
 
-def test_out_of_memory_says_what_to_lower(run, folder, image_folder, tmp_path, call, monkeypatch):
+def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path, call, monkeypatch):
     monkeypatch.setattr(NCSNpp, "forward", lambda *_: torch.empty(2**50))
     checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
     lower = {
-        "restore": ([f"input={image_folder}/05.png"], "tile, batch_size or samples"),
+        "restore": ([f"input={measured_folder}/05.png"], "tile, batch_size or samples"),
         "evaluate": ([*data, "trainer=cpu"], "loader.eval_batch_size"),
         "compare": ([*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu"], "batch_size"),
     }
@@ -279,14 +280,14 @@ def test_out_of_memory_says_what_to_lower(run, folder, image_folder, tmp_path, c
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
-    run, folder, image_folder, tmp_path, call, monkeypatch
+    run, folder, measured_folder, tmp_path, call, monkeypatch
 ):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
     given = {
-        "restore": [f"input={image_folder}/05.png"],
+        "restore": [f"input={measured_folder}/05.png"],
         "evaluate": [*data, "trainer=cpu"],
         "compare": [*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu", "dirac.search=null"],
     }
@@ -301,7 +302,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
 
 
 @pytest.mark.parametrize("name", ["restore", "evaluate"])
-def test_an_interruption_is_said(run, folder, image_folder, tmp_path, call, monkeypatch, name):
+def test_an_interruption_is_said(run, folder, measured_folder, tmp_path, call, monkeypatch, name):
     before = signal.getsignal(signal.SIGINT)
     forward, calls = NCSNpp.forward, []
 
@@ -313,7 +314,7 @@ def test_an_interruption_is_said(run, folder, image_folder, tmp_path, call, monk
 
     monkeypatch.setattr(NCSNpp, "forward", interrupted)
     given = {
-        "restore": [f"input={image_folder}", "batch_size=4", "target=t=1"],
+        "restore": [f"input={measured_folder}", "batch_size=4", "target=t=1"],
         "evaluate": [*folder[:2], *folder[3:], "lpips=null", "trainer=cpu"],
     }
     with mock.patch("builtins.print") as said:
@@ -323,8 +324,9 @@ def test_an_interruption_is_said(run, folder, image_folder, tmp_path, call, monk
     (line,) = [str(words.args[0]) for words in said.call_args_list if "interrupted" in str(words.args)]
     if name == "restore":
         assert line.startswith("interrupted: what is done is in out; go on with existing=skip")
-        assert len(list((tmp_path / "out").iterdir())) == 4
+        assert len(list((tmp_path / "out").glob("*.png"))) == 4
         assert call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out", "existing=skip") == (0, [])
-        assert len(list((tmp_path / "out").iterdir())) == 24
+        assert len(list((tmp_path / "out").glob("*.png"))) == 24
+        assert len(read_lines(tmp_path / "out" / LINES)) == 24
     else:
         assert line == "interrupted: nothing is written to out" and not (tmp_path / "out").exists()

@@ -217,18 +217,27 @@ def test_interval_is_bias_corrected_and_follows_from_the_seed():
 # uncertainty
 
 
-def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, image_folder):
+def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, measured_folder):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "target=t=0", "sampler.stochasticity=1"]
+    asked = [
+        f"checkpoint={latest}/best.ckpt",
+        f"input={measured_folder}/05.png",
+        "target=t=0",
+        "sampler.stochasticity=1",
+    ]
     assert call("restore", *asked, "output=one") == (0, [])
     assert call("restore", *asked, "output=many", "samples=3") == (0, [])
     extras = {f"05_{name}.png" for name in ("uncertainty", "mean", "low", "high")}
-    assert {path.name for path in (tmp_path / "many").iterdir()} == {"05.png", "uncertainty.csv"} | extras
+    assert {path.name for path in (tmp_path / "many").iterdir()} == {
+        "05.png",
+        "uncertainty.csv",
+        "restored.jsonl",
+    } | extras
     assert (tmp_path / "one/05.png").read_bytes() == (tmp_path / "many/05.png").read_bytes()
     (row,) = rows(tmp_path / "many/uncertainty.csv")
     assert row["samples"] == "3" and float(row["std"]) > 1e-4
     assert Image.open(tmp_path / "many/05_uncertainty.png").size == (40, 40)
-    dull = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "output=dull", "samples=3"]
+    dull = [f"checkpoint={latest}/best.ckpt", f"input={measured_folder}/05.png", "output=dull", "samples=3"]
     refused(call("restore", *dull), "3 samples .* would all be the same", "sampler.stochasticity=1")
     assert not (tmp_path / "dull").exists()
 
@@ -336,7 +345,7 @@ def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, mon
         load(tmp_path / "runs/latest/best.ckpt", trust=["my_module"])
     monkeypatch.syspath_prepend(tmp_path)
     refused(call("train", *asked, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")
-    restore = ["restore", checkpoint, f"input={image_folder}/05.png"]
+    restore = ["restore", checkpoint, f"input={image_folder}/05.png", "sigma=auto"]
     refused(call(*restore), r"add trust=\[my_module\]")
     assert call(*restore, "trust=[my_module]") == (0, [])
     assert Image.open(tmp_path / "restored/05.png").size == (40, 40)

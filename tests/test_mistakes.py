@@ -73,10 +73,10 @@ def test_what_is_missing_is_called_by_its_key(call, run):
     refused(call("evaluate", checkpoint, "dataset=folder", "dataset.root=no"), "^error: dataset.root=no does not exist")
 
 
-def test_a_tilde_is_the_home_folder(call, run, image_folder, tmp_path, monkeypatch):
+def test_a_tilde_is_the_home_folder(call, run, measured_folder, tmp_path, monkeypatch):
     home = tmp_path / "a home (mine)"
     home.mkdir()
-    (home / "a.png").write_bytes((image_folder / "05.png").read_bytes())
+    (home / "a.png").write_bytes((measured_folder / "05.png").read_bytes())
     monkeypatch.setenv("HOME", str(home))
     checkpoint = f"checkpoint={run[1]}/best.ckpt"
     assert call("restore", checkpoint, "input=~/a.png", "output=~/out", "target=t=1") == (0, [])

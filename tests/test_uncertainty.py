@@ -107,7 +107,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_calibrated_from_the_shell(run, folder, tmp_path, call, image_folder):
+def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder):
     best = run[1] / "best.ckpt"
     walk = ["sampler.stochasticity=1", "samples=3", "target=t=0.25"]
     assert call("calibrate", f"checkpoint={best}", *folder, *walk) == (0, [])
@@ -119,7 +119,7 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, image_folder):
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
     assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
-    asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={image_folder}/05.png", *walk]
+    asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *walk]
     refused(call("restore", *asked), "level: level=0.9 needs more images than the 3")
     assert not (tmp_path / "restored").exists()
     assert call("restore", *asked[:-1], "target=t=0.5", "output=raw") == (0, [])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from diracdiff.errors import UserError
 from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.metric import Reference, Row
-from diracdiff.evaluation.results import image_at
+from diracdiff.evaluation.results import taken_at
 from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
 from diracdiff.evaluation.targets import stop_for
 from diracdiff.measurement import Measured, check_clean, check_hides, check_measurement, measure
@@ -43,6 +43,7 @@ class Restorer:
         training: recipes of what it was trained with.
         calibrations: of intervals, see `diracdiff.calibrate`.
         tiles: how the network sees large images.
+        nfe: network calls per image of the last walk.
 
     Raises:
         ValueError: if `take` is neither.
@@ -68,6 +69,7 @@ class Restorer:
         self.training: dict[str, Any] = {}
         self.calibrations: list[Calibration] = []
         self.tiles = Tiles()
+        self.nfe = 0
 
     @property
     def device(self) -> torch.device:
@@ -170,7 +172,8 @@ class Restorer:
         self.denoiser.eval()
         try:
             states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.last_output)
-            return image_at(stop, states).clamp(0, 1)
+            images, self.nfe = taken_at(stop, states)
+            return images.clamp(0, 1)
         finally:
             self.denoiser.train(training)
 

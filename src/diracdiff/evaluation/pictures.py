@@ -27,6 +27,8 @@ INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
 COLOURS = (DISTORTION, PERCEPTION)
 HEAT_MAP_TOP = 0.1
 """Standard deviation, in units of the [0, 1] range, that is the brightest in a map of uncertainty."""
+RESIDUAL_MAP_TOP = 3.0
+"""Residual in units of the noise's standard deviation that has the strongest colour in a map of residuals."""
 MEANING = {"mean": "denoised image", "iterate": "iterate"}
 
 
@@ -35,6 +37,14 @@ def heat_map(std: Tensor) -> NDArray[np.uint8]:
     from matplotlib import colormaps
 
     colours = colormaps["inferno"]((std / HEAT_MAP_TOP).clamp(0, 1).numpy())[..., :3]
+    return np.asarray((colours * 255).round(), dtype=np.uint8)
+
+
+def residual_map(z: Tensor) -> NDArray[np.uint8]:
+    """A map of residuals in units of the noise, (H, W), as colours, uint8 (H, W, 3): blue -3, white 0, red 3."""
+    from matplotlib import colormaps
+
+    colours = colormaps["bwr"]((z / (2 * RESIDUAL_MAP_TOP) + 0.5).clamp(0, 1).numpy())[..., :3]
     return np.asarray((colours * 255).round(), dtype=np.uint8)
 
 

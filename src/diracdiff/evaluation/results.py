@@ -67,11 +67,18 @@ def results(states: Iterable[State], like: Tensor, blends: Sequence[Blend] = ())
 
 def image_at(stop: Stop | Blend, states: Iterable[State]) -> Tensor:
     """The result of a walk at a stop, (B, C, H, W), not clipped."""
+    return taken_at(stop, states)[0]
+
+
+def taken_at(stop: Stop | Blend, states: Iterable[State]) -> tuple[Tensor, int]:
+    """The result of a walk at a stop, (B, C, H, W), not clipped, and the network calls per image that were made."""
     taken: dict[Stop, Tensor] = {}
+    calls = 0
     for state in states:
+        calls = state.nfe
         for output in OUTPUTS:
             taken |= dict.fromkeys(taken_for(stop, state.t, output, taken), state.image(output))
-    return stop.mix(*(taken[end] for end in stop.ends))
+    return stop.mix(*(taken[end] for end in stop.ends)), calls
 
 
 def measured(

@@ -1,6 +1,7 @@
-"""Files that are restored: past those that cannot be, shared by processes, and on where an earlier command stopped."""
+"""Files that are restored: read, walked from, tested against their measurement, written."""
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diracdiff.console import track
-from diracdiff.data.images import load_image
+from diracdiff.console import track, track_images
 from diracdiff.data.inputs import Input
+from diracdiff.data.originals import Original, load_original
 from diracdiff.errors import UserError
-from diracdiff.evaluation.calibration import Interval, Tally
-from diracdiff.evaluation.pictures import heat_map
+from diracdiff.evaluation.calibration import Tally
+from diracdiff.evaluation.pictures import heat_map, residual_map
 from diracdiff.evaluation.uncertainty import Spread
-from diracdiff.pixels import from_pixels
 from diracdiff.ranks import Ranks
+from diracdiff.restoration.asked import Asked
+from diracdiff.restoration.ledger import Ledger
+from diracdiff.restoration.testing import Tester
 from diracdiff.restorer import Restorer
-from diracdiff.storage.files import read_rows, save_image, save_pixels, write_rows
+from diracdiff.storage.files import read_rows, save_pixels, write_rows
+from diracdiff.storage.pictures import NOTHING, Belongings, save_picture
 
 
 @dataclass
@@ -28,77 +32,101 @@ class Restoration:
 
     Args:
         restorer: that restores.
-        target: where it stops, see `Restorer.stop_for`.
-        samples: of each image.
-        interval: of every pixel, or None; then there is no table either.
-        degrade: whether images are clean and are measured first.
-        table: CSV file of intervals.
+        asked: how, and what is written.
+        output: the folder of the results.
 
     Attributes:
         restored: number of images whose results are written.
         failed: {file: why it was not restored}.
+        rows: what is said of every restored image.
     """
 
     restorer: Restorer
-    target: str
-    samples: int
-    interval: Interval | None
-    degrade: bool
-    table: Path
+    asked: Asked
+    output: Path
     restored: int = 0
     failed: dict[Path, str] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.table = self.output / "uncertainty.csv"
         self._rows: dict[str, dict[str, Any]] = {}
-        if self.interval and self.table.is_file():
+        if self.asked.interval and self.table.is_file():
             self._rows = {row["image"]: row for row in read_rows(self.table)}
+        self._ledger, self._tester = Ledger(self.output), Tester(self.restorer, self.asked, self.output)
 
     def done(self, path: Path) -> bool:
         """Whether the table has the row of an image, where there is to be one."""
-        return self.interval is None or str(path) in self._rows
+        return self.asked.interval is None or str(path) in self._rows
 
     def run(self, batches: Sequence[Sequence[Input]], ranks: Ranks) -> None:
-        """Restore this process's share of the batches; the table holds what is done even if it is broken off."""
+        """Restore this process's share of the batches; the tables hold what is done even if it is broken off."""
+        mine = ranks.share(batches)
         try:
-            for batch in track(ranks.share(batches), description="restoring"):
-                self.restore(batch)
+            with track_images(sum(len(batch) for batch in mine), "restoring") as advance:
+                for batch in mine:
+                    self.restore(batch)
+                    advance(len(batch))
         except BaseException:
             if ranks.world == 1:
                 self._write_table([self._rows])
+                self._ledger.close([])
             raise
-        counts = ranks.gathered((self.restored, self.failed, self._rows))
+        counts = ranks.gathered((self.restored, self.failed, self._rows, self._ledger.rows))
         self.restored, self.failed = sum(c[0] for c in counts), {p: why for c in counts for p, why in c[1].items()}
+        self.rows = [row for c in counts for row in c[3]]
         if ranks.rank == 0:
             self._write_table([c[2] for c in counts])
+            self._ledger.close(self.rows)
 
     def restore(self, batch: Sequence[Input]) -> None:
         """Restore images of one size and write the results; those that cannot be restored are named and left out."""
-        loaded: list[tuple[Input, Tensor]] = []
+        loaded: list[tuple[Input, Original]] = []
         for image in batch:
             try:
-                loaded.append((image, load_image(image.path)))
+                loaded.append((image, load_original(image.path, image.bits)))
             except UserError as error:
                 self.leave_out(image.path, str(error))
         if not loaded:
             return
+        began = time.perf_counter()
         names = [image.path.name for image, _ in loaded]
-        y = from_pixels(torch.stack([pixels for _, pixels in loaded]).to(self.restorer.device))
-        if self.degrade:
+        y = torch.stack([original.image for _, original in loaded]).to(self.restorer.device)
+        if self.asked.degrade:
             y = self.restorer.measure(y, [f"measurement/{name}" for name in names]).y
-        samples = self.restorer.samples(y, self.samples, self.target, names=names)
-        spread = Spread(samples) if self.interval else None
-        for i, (image, _) in enumerate(loaded):
+        samples = self.restorer.samples(y, self.asked.samples, self.asked.target, names=names)
+        seconds = (time.perf_counter() - began) / len(loaded)
+        spread = Spread(samples) if self.asked.interval else None
+        for i, (image, original) in enumerate(loaded):
             if not samples[:, i].isfinite().all():
                 self.leave_out(image.path, f"{image.path}: its result is not a number at every pixel, and not written")
                 continue
-            pictures = {"restored": samples[0, i]} | ({"measurement": y[i]} if self.degrade else {})
-            if self.interval and spread:
-                pictures |= self.interval.pictures(spread, i)
-                save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
-                self._rows[str(image.path)] = {"image": str(image.path), **self.interval.row(spread, i)}
-            for name, picture in pictures.items():
-                save_image(image.targets[name], picture, image.grey)
+            step = 0.0 if self.asked.degrade else original.step
+            row, z = self._tester.row(image, y[i], samples[0, i], step, seconds)
+            self._write(image, original, {"restored": samples[0, i], "measurement": y[i]}, spread, i, z)
+            self._ledger.add(row)
             self.restored += 1
+
+    def _write(
+        self,
+        image: Input,
+        original: Original,
+        pictures: dict[str, Tensor],
+        spread: Spread | None,
+        i: int,
+        z: Tensor,
+    ) -> None:
+        if self.asked.interval and spread:
+            pictures |= self.asked.interval.pictures(spread, i)
+            save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
+            self._rows[str(image.path)] = {"image": str(image.path), **self.asked.interval.row(spread, i)}
+        if self.asked.residual_map:
+            save_pixels(image.targets["residual"], residual_map((z.sum(0) / len(z) ** 0.5).cpu()))
+        whole = Belongings(original.alpha, original.icc, original.exif)
+        for name, picture in pictures.items():
+            if name in image.targets:
+                with_it = whole if name in ("restored", "mean") else NOTHING
+                save_picture(image.targets[name], picture, image.grey, image.bits, with_it)
 
     def leave_out(self, path: Path, reason: str) -> None:
         """Name an image that is not restored."""
@@ -116,7 +144,7 @@ class Restoration:
 
     def _write_table(self, parts: Sequence[dict[str, dict[str, Any]]]) -> None:
         rows = {path: row for part in parts for path, row in part.items()}
-        if self.interval and rows:
+        if self.asked.interval and rows:
             write_rows(self.table, [rows[path] for path in sorted(rows)])
 
 
