@@ -66,7 +66,7 @@ def test_the_number_is_measured_kept_and_taken_again(fitted, monkeypatch, capsys
     torch.set_num_threads(2)
     trainer, module = fitted(Threads())
     assert asked == [2]
-    assert "threads: 2, by 200 ms a step with 1, 100 ms a step with 2" in capsys.readouterr().out
+    assert "threads: 2 of 2, by 200 ms a step with 1, 100 ms a step with 2" in capsys.readouterr().out
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
     state = next(c for c in trainer.callbacks if isinstance(c, Threads)).state_dict()
     assert state == {"threads": 2}
