@@ -48,6 +48,7 @@ def train(name: str, steps: int, arguments: list[str]) -> Path:
         length = [f"dataset.crops_per_epoch={8 * steps}", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
         run(
             "train",
+            "checkpoint=auto",
             *MODELS[name],
             *NOISE,
             *length,
