@@ -72,7 +72,7 @@ function showPaired() {
 
 // The plane
 
-const AREA = { left: 58, right: 630, top: 14, bottom: 400 };
+const AREA = { left: 58, right: 630, top: 22, bottom: 400 };  // its right side follows the width of the page
 
 /** Where a name fits beside its point: the place that covers the fewest other names and points. */
 function placeNames(points) {
@@ -98,6 +98,8 @@ function placeNames(points) {
 
 function showPlane() {
   const { across, up } = state;
+  const width = Math.max(byId("plane").clientWidth, 300);
+  AREA.right = width - 10;
   const at = (row) => [row[across.name] ?? null, row[up.name] ?? null];
   const known = (row) => at(row).every((value) => value !== null);
   const entries = [
@@ -127,15 +129,16 @@ function showPlane() {
     ...curve.points.map((row) => svg("circle", { class: "dot mean", r: 2, cx: x(at(row)[0]), cy: y(at(row)[1]) },
       svg("title", {}, `x̂ ${row.stop.replace("mean ", "")}: ${across.title} ${withUnit(across, at(row)[0])}, ${up.title} ${withUnit(up, at(row)[1])}`)))));
   const label = `${up.title} against ${across.title}: ${entries.map((entry) => entry.name).join(", ")}`;
-  byId("plane").replaceChildren(svg("svg", { viewBox: "0 0 640 446", role: "img", "aria-label": label },
+  byId("plane").replaceChildren(svg("svg", { viewBox: `0 0 ${width} 446`, role: "img", "aria-label": label },
     ...rows(AREA, y, ticks(ys[0], ys[1], 6)),
-    ...columns(AREA, x, ticks(xs[0], xs[1], 7)),
+    ...columns(AREA, x, ticks(xs[0], xs[1], width / 90)),
     svg("text", { class: "axis", x: AREA.right, y: 440, "text-anchor": "end" }, `${across.title}${across.unit ? ` [${across.unit}]` : ""} ${direction(across)}`),
-    svg("text", { class: "axis", x: 4, y: 440 }, `${up.title}${up.unit ? ` [${up.unit}]` : ""} ${direction(up)}`),
+    svg("text", { class: "axis", x: 0, y: 8 }, `${up.title}${up.unit ? ` [${up.unit}]` : ""} ${direction(up)}`),
     ...curves, ...turned.map((places) => svg("path", { class: "line turned", d: path(places) })), ...drawn));
   const said = lines.map((curve, i) => `${i ? "broken line" : "line"}: ${curve.name}`);
   const without = data.curves.length && !lines.length ? ["Dirac's curve has metrics of single images only"] : [];
-  byId("plane-note").textContent = [...said, ...without, "the measurement lies outside"].join("; ") + ".";
+  const outside = data.rows.some((row) => row.method.startsWith("measurement")) ? ["the measurement lies outside"] : [];
+  byId("plane-note").textContent = [...said, ...without, ...outside].join("; ") + ".";
 }
 
 // Pictures
@@ -211,6 +214,7 @@ byId("table-note").textContent =
 buildChoosers();
 showPaired();
 wipe(byId("cut"), byId("wipe"));
+addEventListener("resize", showPlane);
 const actions = {
   ArrowRight: () => chooseNext(1), ArrowLeft: () => chooseNext(-1),
   n: () => imageAt(state.image + 1), p: () => imageAt(state.image - 1),

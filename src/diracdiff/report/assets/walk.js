@@ -62,7 +62,7 @@ function mapPane(key, id, name, uri) {
 
 const panes = [
   {
-    key: "m", id: "measurement", name: () => "measurement", uri: async () => image().measurement,
+    key: "m", id: "measurement", name: () => "measured", uri: async () => image().measurement,
     words: () => "measurement", pick: () => Object.assign(state, { shown: "measurement" }),
     pressed: () => state.shown === "measurement",
   },
@@ -138,7 +138,7 @@ function showOwn() {
 
 // Curves
 
-const BOX = { left: 44, right: 350, top: 16, bottom: 138 };
+const BOX = { left: 44, right: 350, top: 28, bottom: 150 };
 const cards = [];
 
 function valuesOf(output, metric) {
@@ -167,10 +167,18 @@ function buildCurve(metric) {
   for (const stop of data.stops.filter((each) => each.title)) {
     named.set(stop.t, [...(named.get(stop.t) || []), stop.name]);
   }
-  const marks = [...named].flatMap(([t, names]) => [
-    svg("line", { class: "stop", x1: x(t), x2: x(t), y1: BOX.top, y2: BOX.bottom }),
-    svg("text", { class: "stop-name", x: x(t), y: BOX.top - 5, "text-anchor": x(t) > 300 ? "end" : x(t) < 90 ? "start" : "middle" }, names.join(" ")),
-  ]);
+  let [taken, raised] = [-Infinity, false];  // names that would cover each other stand on two lines
+  const marks = [...named].sort((a, b) => b[0] - a[0]).flatMap(([t, names]) => {
+    const [name, place] = [names.join(" "), x(t)];
+    const width = 6.5 * name.length;
+    const left = Math.min(Math.max(place - width / 2, BOX.left), BOX.right - width);
+    raised = left < taken + 4 && !raised;
+    taken = left + width;
+    return [
+      svg("line", { class: "stop", x1: place, x2: place, y1: BOX.top, y2: BOX.bottom }),
+      svg("text", { class: "stop-name", x: left, y: BOX.top - (raised ? 16 : 5) }, name),
+    ];
+  });
   const dots = blends.map((output) => {
     const row = data.curve.find((each) => each.output === output);
     return svg("circle", { class: "dot blend", r: 3.5, cx: x(row.t), cy: y(row[metric.name] ?? low) });
@@ -178,7 +186,7 @@ function buildCurve(metric) {
   const cursor = svg("line", { class: "cursor", y1: BOX.top, y2: BOX.bottom });
   const points = ["iterate", "mean"].map((output) => svg("circle", { class: `dot ${output}`, r: 4 }));
   const drawn = svg(
-    "svg", { viewBox: "0 0 360 160", role: "img", "aria-label": `${metric.title} against time t, ${direction(metric)}` },
+    "svg", { viewBox: "0 0 360 172", role: "img", "aria-label": `${metric.title} against time t, ${direction(metric)}` },
     svg("clipPath", { id: clip }, svg("rect", { x: BOX.left, y: BOX.top - 3, width: BOX.right - BOX.left + 4, height: BOX.bottom - BOX.top + 6 })),
     ...rows(BOX, y, ticks(low, high, 4)),
     ...columns(BOX, x, ticks(end, start, 4)),
