@@ -56,7 +56,8 @@ class Threads(Callback):
             chosen, seconds = fastest(_step(pl_module, trainer.datamodule.batch_size), most)  # type: ignore[attr-defined]
             torch.set_num_threads(chosen)
             print(
-                f"threads: {chosen} of {most}, by " + ", ".join(f"{1e3 * s:.0f} ms a step with {n}" for n, s in seconds.items())
+                f"threads: {chosen} of {most}, by "
+                + ", ".join(f"{1e3 * s:.0f} ms a step with {n}" for n, s in seconds.items())
             )
 
 
