@@ -43,13 +43,23 @@ def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_
             raise OSError("the service is gone")
         return log(run, values, *rest, **named)
 
+    kept, keep = [], wandb.Run.log_artifact
+
+    def note_artifact(run, artifact, *rest, **named):
+        if artifact.type != "run_table":  # of the curves
+            kept.append((artifact.type, sorted(artifact.manifest.entries)))
+        return keep(run, artifact, *rest, **named)
+
     monkeypatch.setattr(wandb.Run, "log", note)
+    monkeypatch.setattr(wandb.Run, "log_artifact", note_artifact)
     for broken in (False, True):
         sent.clear()
         assert run_here(tmp_path, "train", *folder, *SHORT, "logger=wandb", f"hydra.run.dir={broken}") == 0
         assert sum("curves/psnr" in values and "curves/table" in values for values in sent) == 2
         assert any("test/do/psnr" in values for values in sent) is not broken
         assert any("train/images_per_second" in values for values in sent)
+        assert kept == ([] if broken else [("model", ["best.ckpt"]), ("report", ["report.html"])])
+        kept.clear()
         assert (tmp_path / str(broken) / "summary.json").exists()
         warned = [line for line in capsys.readouterr().err.splitlines() if "wandb failed" in line]
         assert len(warned) == int(broken)

@@ -48,7 +48,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
-            report(best, tested.evaluation, run_dir, origin)
+            report(best, tested.evaluation, run_dir, origin, trainer.loggers)
         return objective(optimized, best)
     except Interrupted as stop:
         raise SystemExit(ended(stop, cfg.checkpoint, trainer.is_global_zero)) from None

@@ -52,6 +52,15 @@ class PatientWandbLogger(WandbLogger):
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             warn(f"wandb failed ({reason}): the rest of this run is not sent; metrics.csv has all of it")
 
+    def keep(self, name: str, files: Mapping[str, Path]) -> None:
+        """Keep files, {type: path}, as artifacts of the run."""
+        import wandb
+
+        for kind, path in files.items():
+            artifact = wandb.Artifact(f"{name}-{kind}-{self.experiment.id}", kind)
+            artifact.add_file(str(path))
+            self.experiment.log_artifact(artifact)
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.attempt(super().log_metrics, metrics, step)

@@ -1,8 +1,11 @@
 """What a training leaves when it ends: a summary, pictures, and the command to type next."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pytorch_lightning.loggers import Logger
 
 from diracdiff.console import python
 from diracdiff.evaluation import Evaluation
@@ -14,10 +17,22 @@ from diracdiff.report.page import NAME
 from diracdiff.report.walk import Words, walk_page
 from diracdiff.restorer import Restorer
 from diracdiff.storage.files import write_atomically
+from diracdiff.training.loggers import PatientWandbLogger
+from diracdiff.training.names import BEST
 
 
-def report(restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin) -> None:
-    """Write what a tested restorer came to, as a summary, pictures and a page; print it and what to do next."""
+def report(
+    restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin, loggers: Sequence[Logger] = ()
+) -> None:
+    """Write what a tested restorer came to, as a summary, pictures and a page; print it and what to do next.
+
+    Args:
+        restorer: the best one of the training.
+        tested: what its test found.
+        run_dir: where to write.
+        origin: what the page says of where it comes from.
+        loggers: those that keep files get the checkpoint and the page.
+    """
     same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stops, **same)
     write_summary(run_dir / "summary.json", summary)
@@ -27,6 +42,9 @@ def report(restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin
     found = f"Stops were found on {restorer.curve[0]['n']} validation images."
     words = Words("training", f"{summary['n']} test images", found)
     write_atomically(run_dir / NAME, walk_page(tested, restorer.stops, summary, restorer, words, origin))
+    for logger in loggers:
+        if isinstance(logger, PatientWandbLogger):
+            logger.attempt(logger.keep, restorer.name, {"model": run_dir / BEST, "report": run_dir / NAME})
     print_summary(summary, tested.metrics, f"{restorer.name}: {summary['n']} test images")
     _print_next_steps(restorer, run_dir)
 
