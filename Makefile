@@ -12,7 +12,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train report sweep evaluate restore compare schedule pack models bench docs test lint format clean
+.PHONY: help setup train report sweep evaluate restore compare schedule pack models wheel bench docs test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ pack: $(READY)  ## write DATASET into files that load many times as fast: ARGS="
 
 models: $(READY)  ## train the models in the box, `checkpoint=builtin:deblur`, about an hour of two cores
 	@$(RUN) experiments.models.make $(ARGS)
+
+wheel: $(READY)  ## build dist/*.whl, with the models in the box if they were made
+	@$(RUN) hatchling build -t wheel
 
 bench: $(READY)  ## time every part: ARGS="model=base compare_with=saved.json"
 	@$(RUN) diracdiff.bench $(ARGS)

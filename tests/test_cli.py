@@ -338,6 +338,9 @@ def test_help_of_make_names_every_target():
         "evaluate",
         "restore",
         "bench",
+        "models",
+        "wheel",
+        "report",
         "docs",
         "clean",
     ):
