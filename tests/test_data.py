@@ -319,6 +319,27 @@ def test_photos_holds_whole_photographs_out():
     assert not torch.equal(Photos(8, seed=1).split("train")[0]["x"], Photos(8, seed=0).split("train")[0]["x"])
 
 
+def test_photos_can_train_on_others():
+    crops = Photos(32, crops_per_epoch=40, files="camera.png,grass.png").split("train")
+    assert {crops[i]["name"].split("-")[0] for i in range(40)} == {"camera", "grass"}
+    assert torch.equal(crops[0]["x"][0], crops[0]["x"][2])  # grey
+    assert {Photos(32, files="camera.png").split("val")[0]["name"].split("-")[0]} == {"chelsea"}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ("chelsea.png", "names chelsea.png, which is held out"),
+        ("../x.png", "must be names of files with commas"),
+        ("camera.png,", "must be names of files with commas"),
+        (["camera.png"], "must be names of files with commas"),
+    ],
+)
+def test_photos_refuses_files_that_are_none(files, said):
+    with pytest.raises(UserError, match=said):
+        Photos(32, files=files)
+
+
 def test_photos_refuses_bad_arguments(monkeypatch):
     with refused("dataset.image_size", "300", "512"):
         Photos(512)

@@ -52,7 +52,7 @@ def train(name: str, steps: int, arguments: list[str]) -> Path:
             *MODELS[name],
             *NOISE,
             *length,
-            f"dataset.files=[{','.join(FREE)}]",
+            f"dataset.files='{','.join(FREE)}'",
             *arguments,
             f"hydra.run.dir={folder}",
         )

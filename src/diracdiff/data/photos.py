@@ -3,7 +3,6 @@
 import functools
 import importlib.util
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -51,15 +50,14 @@ class Photos:
         image_size: side in pixels, at most 300.
         crops_per_epoch: number of training crops that an epoch draws.
         seed: of the training crops.
-        files: names of files of scikit-image to train on instead, grey ones, too; None: the seven.
+        files: names of files of scikit-image to train on instead, grey ones, too, with commas between them; empty: the
+            seven.
 
     Raises:
         UserError: if an argument breaks its rule.
     """
 
-    def __init__(
-        self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: Sequence[str] | None = None
-    ):
+    def __init__(self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: str = ""):
         check_integer("dataset.image_size", image_size, 1, 64)
         check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
         if image_size > LARGEST_SIZE:
@@ -70,12 +68,13 @@ class Photos:
         self.image_size = image_size
         self.crops_per_epoch = crops_per_epoch
         self.seed = seed
-        self.files = None if files is None else check_files(files)
+        check_files(files)
+        self.files = files
 
     def split(self, name: str) -> ImageDataset:
         """The data set `name`: train, val or test. Raises UserError for any other name or a missing photograph."""
         check_split(name)
-        files = tuple(self.files) if name == "train" and self.files else PHOTOS[name]
+        files = tuple(self.files.split(",")) if name == "train" and self.files else PHOTOS[name]
         for file in files:
             _path(file)
         if name == "train":
@@ -83,21 +82,20 @@ class Photos:
         return FixedCrops(files, self.image_size)
 
 
-def check_files(files: Sequence[str]) -> list[str]:
+def check_files(files: str) -> None:
     """Refuse names of training photographs that are none, or those of validation and test.
 
     Raises:
         UserError: naming the value and the rule.
     """
-    if (
-        isinstance(files, str)
-        or not files
-        or not all(isinstance(file, str) and file == Path(file).name for file in files)
-    ):
-        raise UserError(f"dataset.files must be names of files, such as [astronaut.png,rocket.jpg], got {files}")
-    if held_out := sorted({*files} & {*PHOTOS["val"], *PHOTOS["test"]}):
+    names = files.split(",") if isinstance(files, str) and files else []
+    if not isinstance(files, str) or any(not name or name != Path(name).name for name in names):
+        raise UserError(
+            "dataset.files must be names of files with commas between them, such as astronaut.png,rocket.jpg, "
+            f"got {files}"
+        )
+    if held_out := sorted({*names} & {*PHOTOS["val"], *PHOTOS["test"]}):
         raise UserError(f"dataset.files names {held_out[0]}, which is held out for validation or test: leave it out")
-    return list(files)
 
 
 class RandomCrops(ImageDataset):
