@@ -1,5 +1,6 @@
 """Mistakes on the command line: one line with the remedy, exit status 2, nothing left behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -123,6 +124,20 @@ def test_run_dir_leaves_no_folder_of_another_name(tmp_path, folder):
     assert {path.name for path in tmp_path.iterdir()} == {"mine"}
 
 
+def test_a_signal_that_a_library_takes_for_its_own_mistake_ends_a_command(
+    tmp_path, run, image_folder, call, monkeypatch
+):
+    def half_imported(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except BaseException:
+            raise ImportError("cannot load module more than once per process") from None
+
+    monkeypatch.setattr("diracdiff.restorer.load", half_imported)
+    assert call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}") == (143, ["interrupted"])
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_last_validation_or_the_test_ends_a_training(tmp_path, folder, signum):
     for where in ("fit", "test"):
@@ -137,7 +152,8 @@ def test_a_signal_in_the_last_validation_or_the_test_ends_a_training(tmp_path, f
             timeout=240,
         )
         assert done.returncode == 128 + signum, done.stderr
-        said = (done.stdout + done.stderr).strip().splitlines()
+        progress = ("training ", "  ", "step ", "validation after ")
+        said = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith(progress)]
         assert said[0] == "1" and "interrupted" in said[-1] and len(said) == 2
         assert (tmp_path / where / "last.ckpt").exists() and not (tmp_path / where / "summary.json").exists()
 

@@ -28,7 +28,7 @@ from diracdiff.errors import UserError, fail, say, warn
 from diracdiff.lean import import_less
 from diracdiff.manual import help_of
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
-from diracdiff.signals import Stopped, stoppable
+from diracdiff.signals import Stopped, not_mistaken, stoppable
 from diracdiff.training.names import LAST
 
 __all__ = [
@@ -75,7 +75,8 @@ def command(
                     check(cfg)
                 check_files(cfg)
                 processes.prepare(["-m", f"diracdiff.{config_name}", *as_one_run(cfg)])
-                result = function(cfg)
+                with not_mistaken():
+                    result = function(cfg)
                 processes.end(60.0)
                 return result
             except Stopped as stop:

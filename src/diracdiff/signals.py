@@ -46,15 +46,31 @@ def on_signals(
     return put_back
 
 
+_told: list[int] = []
+
+
 def stop(signum: int, frame: FrameType | None) -> None:
     """A handler that raises Stopped."""
+    _told.append(signum)
     raise Stopped(signum)
+
+
+@contextmanager
+def not_mistaken() -> Iterator[None]:
+    """Raise Stopped where a library has turned it into an error of its own, as some do that are half imported."""
+    try:
+        yield
+    except Exception:
+        if _told:
+            raise Stopped(_told[-1]) from None
+        raise
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Let SIGINT and SIGTERM raise Stopped."""
     put_back = on_signals(stop)
+    _told.clear()
     try:
         yield
     finally:
