@@ -65,6 +65,8 @@ def test_an_old_training_goes_on(old, call, torch_home):
     options = [
         "task=inpaint",
         "method=paper",
+        "optimizer=adam_cosine",
+        "dataset.crops_per_epoch=2048",
         "dataset.image_size=24",
         "model.network.channels=4",
         "model.network.multipliers=[1,1]",

@@ -57,13 +57,14 @@ def stop(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def not_mistaken() -> Iterator[None]:
-    """Raise Stopped where a library has turned it into an error of its own, as some do that are half imported."""
+    """Raise Stopped where a library has swallowed it or made an error of its own of it, as some do half imported."""
     try:
         yield
     except Exception:
-        if _told:
-            raise Stopped(_told[-1]) from None
-        raise
+        if not _told:
+            raise
+    if _told:
+        raise Stopped(_told[-1])
 
 
 @contextmanager

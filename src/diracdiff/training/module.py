@@ -116,7 +116,11 @@ class RestorerModule(pl.LightningModule):
             )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Let dropout follow from (seed, step, rank)."""
+        """Let dropout follow from (seed, step, rank), and what is logged stand at its step.
+
+        Lightning counts a step too many for its loggers where a training goes on from the end of a validation.
+        """
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
         seed = self.restorer.seed
         torch.manual_seed(step_seed(seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
 
