@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_the_hub(exported, tmp_path, monkeypatch):
         def upload_folder(self, repo_id, folder_path, allow_patterns):
             for name in allow_patterns:
                 shutil.copy(folder_path / name, hub / repo_id / name)
-            return f"hub/{repo_id}"
+            return SimpleNamespace(repo_url=f"hub/{repo_id}")
 
     def download(repository, allow_patterns):
         if not (hub / repository).is_dir():

@@ -160,6 +160,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, image_folder, at, g
     assert_same(whole / "last.ckpt", resumed / "last.ckpt")
 
 
+@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_validation_end"])
+def test_what_a_resumed_run_logs_stands_at_its_step(tmp_path, image_folder, moment):
+    class Stop(Callback):
+        def stop(self, *_):
+            signal.raise_signal(signal.SIGINT)
+
+    class Watch(Callback):
+        def __init__(self):
+            self.steps = []
+
+        def on_before_backward(self, trainer, *_):
+            self.steps.append((trainer.global_step, trainer.fit_loop.epoch_loop._batches_that_stepped))
+
+    setattr(Stop, moment, Stop.stop)
+    with pytest.raises(Interrupted) as stopped:
+        trainer(tmp_path / "parts", Stop()).fit(*make(image_folder))
+    watch, at = Watch(), state(stopped.value.checkpoint)[0]
+    resumed = trainer(tmp_path / "resumed", watch)
+    resumed.fit(*make(image_folder), ckpt_path=stopped.value.checkpoint, weights_only=True)
+    assert watch.steps == [(step, step) for step in range(at, resumed.global_step)]
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_stop(tmp_path, image_folder, signum):
     before = signal.getsignal(signum)

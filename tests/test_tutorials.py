@@ -81,7 +81,7 @@ def test_all_tutorials_are_there():
         assert any(name is None for name, _ in steps(path)), f"{path.name} runs nothing"
 
 
-@pytest.mark.parametrize("path", [path for path in TUTORIALS if path.stem != "compare"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_works(path, workplace, without_weights, capsys):
     for name, content in steps(path):
         if name is not None:
@@ -100,7 +100,7 @@ def test_a_tutorial_works(path, workplace, without_weights, capsys):
 
 
 def test_every_command_of_a_tutorial_is_run_or_composed():
-    """Those that need a cluster, the paper's data or minutes (compare) are composed by tests/test_readme.py."""
+    """Those that need a cluster, or the paper's data, are composed by tests/test_readme.py."""
     for path in TUTORIALS:
         text = path.read_text()
         blocks = re.findall(r"^```(.*?)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

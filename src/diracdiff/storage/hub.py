@@ -35,4 +35,4 @@ def upload(folder: Path, repository: str, private: bool = True) -> str:
             f"push={repository} cannot be uploaded ({reason}): log in with `hf auth login` and try again; the model "
             f"is in {folder}"
         ) from error
-    return str(done.repo_url if hasattr(done, "repo_url") else done)
+    return str(done.repo_url)

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from diracdiff.errors import UserError, warn
+from diracdiff.errors import UserError, say, warn
 from diracdiff.evaluation import Blend, Evaluation, Metric, find_stops
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.ssim import SSIM
@@ -110,16 +110,12 @@ class RestorerModule(pl.LightningModule):
         """Let a training that goes on have the learning rate that is asked for now, not the checkpoint's."""
         (optimizer,), (config,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
         before = self.optimization.renew(optimizer, config.scheduler)
-        if before is not None and self.trainer.is_global_zero:
-            print(
-                f"optimizer.lr is {self.optimization.lr:g} from step {self.trainer.global_step} on, {before:g} before"
-            )
+        if before is not None:
+            say(f"optimizer.lr is {self.optimization.lr:g} from step {self.trainer.global_step} on, {before:g} before")
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Let dropout follow from (seed, step, rank), and what is logged stand at its step.
-
-        Lightning counts a step too many for its loggers where a training goes on from the end of a validation.
-        """
+        """Let dropout follow from (seed, step, rank), and what is logged stand at its step."""
+        # Lightning counts a step too many for its loggers where a training goes on from the end of a validation.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
         seed = self.restorer.seed
         torch.manual_seed(step_seed(seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
+from diracdiff.errors import say
 from diracdiff.training.module import RestorerModule
 
 OFTEN, SELDOM, SHARE = 5.0, 60.0, 0.25
@@ -106,11 +107,6 @@ class Progress(Callback):
         say(f"validation after step {trainer.global_step}: best {', '.join(found)}")
 
 
-def say(line: str) -> None:
-    """Print a line at once, into a pipe, too."""
-    print(line, flush=True)
-
-
 def _threads() -> str:
     count = torch.get_num_threads()
     return f"{count} thread{'s' * (count > 1)}"
@@ -121,10 +117,6 @@ def _number(steps: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
