@@ -1,7 +1,9 @@
 """Whatever is given, a command does its work or says one line: configurations, tables of severities, operators."""
 
 import os
+import re
 
+import pytest
 import torch
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
@@ -67,6 +69,13 @@ def test_any_value_of_a_training_s_key_is_taken_or_refused_in_one_line(call, mon
     assert status == 2, (key, value, lines)
     errors = [line for line in lines if not line.startswith("warning: ")]
     assert len(errors) == 1 and errors[0].startswith("error: "), (key, value, lines)
+
+
+@pytest.mark.parametrize("key", ["model.network.blocks", "sampler.steps", "threads"])
+def test_a_number_that_would_fill_the_memory_is_refused(call, key):
+    status, lines = call("train", "lpips=null", "trainer.accelerator=cpu", f"{key}=99999999999")
+    assert status == 2 and len(lines) == 1, lines
+    assert re.search(r"error: .*(at most|up to) \d+, got 99999999999", lines[0]), lines
 
 
 numbers = st.one_of(st.floats(), st.integers(), st.text(max_size=4)).map(str)

@@ -15,6 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualBlock, conv, group_norm, linear
 
+MOST_BLOCKS = 64
+"""Of a resolution: a mistyped number must not fill the memory."""
+
 
 class Level(nn.Module):
     """One resolution of the encoder: resample and add the image pyramid (not at the first), then the blocks."""
@@ -68,6 +71,8 @@ class NCSNpp(nn.Module):
         for name, value in least.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if blocks > MOST_BLOCKS:
+            raise ValueError(f"blocks must be at most {MOST_BLOCKS}, got {blocks}")
         if channels % 4 or not multipliers or min(multipliers) < 1:
             raise ValueError(f"channels must be a multiple of 4, got {channels}; multipliers {list(multipliers)}")
         if not 0 <= dropout < 1:

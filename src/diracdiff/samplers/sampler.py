@@ -19,6 +19,7 @@ from diracdiff.samplers.noise import ImageNoise
 from diracdiff.samplers.step import Step
 from diracdiff.samplers.walk import OUTPUTS, Conditional, Predictor, State, Walk, beside, takes_measurement
 
+MOST_STEPS = 100_000
 TOLERANCE = 1e-9
 """Of times, in which rounding must not decide."""
 
@@ -73,6 +74,8 @@ class ReverseSampler:
     ):
         if not math.isfinite(steps) or int(steps) != steps or steps < 1:
             raise ValueError(f"steps must be an integer of at least 1, got {steps}")
+        if steps > MOST_STEPS:
+            raise ValueError(f"steps must be at most {MOST_STEPS}, got {steps}")
         if not 0 <= stochasticity <= 1:
             raise ValueError(f"stochasticity must lie in [0, 1], got {stochasticity}")
         if not 0 < start <= 1:

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 
 from diracdiff.training.module import RestorerModule
 
+MOST = 1024
 ROUNDS, WORTH, HOPELESS = 3, 0.85, 3
 """How often each number takes its turn, what part of the time of fewer threads more of them must need, and how many
 times as slow as another ends the turns of one."""
@@ -30,8 +31,9 @@ class Threads(Callback):
     """
 
     def __init__(self, number: int | str = "auto"):
-        if number != "auto" and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise ValueError(f"the number of threads must be auto or a positive integer, got {number}")
+        whole = isinstance(number, int) and not isinstance(number, bool)
+        if number != "auto" and not (whole and 1 <= int(number) <= MOST):
+            raise ValueError(f"the number of threads must be auto or a positive integer up to {MOST}, got {number}")
         self.number = number
         self._chosen: int | None = None
 
