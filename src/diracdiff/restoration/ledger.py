@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diracdiff.data.inputs import LINES
+from diracdiff.evaluation.certificate import LEVEL
 from diracdiff.storage.json_lines import append_line, read_lines, write_lines
 
 DIGITS = 6
@@ -57,6 +58,10 @@ def sentence(rows: list[dict[str, Any]], most: int = 3) -> str:
     """How many images explain their measurement, and which do not."""
     against = [row for row in rows if not row["consistent"]]
     text = f"consistent with your measurement: {len(rows) - len(against)} of {len(rows)}"
-    named = [f"{Path(row['image']).name}: residual {row['residual_over_sigma']:.3g} of its noise" for row in against]
+    named = [
+        f"{Path(row['image']).name}: residual {row['residual_over_sigma']:.3g} of its noise"
+        + (", with structure" if row["p_structure"] < LEVEL / 2 else "")
+        for row in against
+    ]
     more = f" and {len(named) - most} more" if len(named) > most else ""
     return f"{text} (not {'; '.join(named[:most])}{more})" if against else text
