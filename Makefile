@@ -12,7 +12,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help setup train report sweep evaluate restore compare schedule pack models wheel bench docs test lint format clean
+.PHONY: help setup train report sweep demo evaluate restore compare schedule pack models wheel bench docs test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ report: $(READY)  ## open the report of a training, an evaluation or a compariso
 
 sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
 	@$(RUN) diracdiff.train -m task=$(TASK) dataset=$(DATASET) $(ARGS)
+
+demo: $(READY)  ## a page for your photographs, on this machine alone: ARGS="checkpoint=runs/latest/best.ckpt"
+	@$(RUN) diracdiff.demo $(ARGS)
 
 evaluate: $(READY)  ## measure CHECKPOINT on DATASET
 	@$(RUN) diracdiff.evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)

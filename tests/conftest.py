@@ -170,6 +170,22 @@ def run_here(cwd, name, *overrides):
     return 0
 
 
+@pytest.fixture
+def own_modules(tmp_path, monkeypatch):
+    """Lets Python find modules of the folder, `my_module` say, and forget them afterwards: others have them, too."""
+
+    def forget():
+        for name in [name for name in sys.modules if name.startswith("my_")]:
+            del sys.modules[name]
+
+    def find():
+        forget()
+        monkeypatch.syspath_prepend(tmp_path)
+
+    yield find
+    forget()
+
+
 @pytest.fixture(scope="session")
 def folder(image_folder):
     fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]

@@ -31,6 +31,7 @@ LAYERS = [
     ["report"],
     ["scheduling", "official", "data"],
     ["training", "baselines", "restoration"],
+    ["studio"],
     ["comparison", "benchmarks"],
     ["config", "cli", "arguments", "checks", "lean", "sweep", "run_folder", "manual"],
     [
@@ -39,6 +40,7 @@ LAYERS = [
         "restore",
         "calibrate",
         "compare",
+        "demo",
         "sample",
         "schedule",
         "pack",

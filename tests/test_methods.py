@@ -335,7 +335,7 @@ def test_denoise_trains_and_generates(tmp_path, folder, run, call):
 # a user's own operator
 
 
-def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, monkeypatch):
+def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, monkeypatch, own_modules):
     (tmp_path / "my_module.py").write_text(OPERATOR)
     asked = ["task=custom", "task.severity=[0,0.8]", *folder, *SMALL, *BRIEF, "lpips=null"]
     done = command("train", *asked, "task.degradation._target_=my_module.Fade", cwd=tmp_path)
@@ -343,7 +343,7 @@ def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, mon
     checkpoint = "checkpoint=runs/latest/best.ckpt"
     with pytest.raises(UserError, match="needs the module my_module: run from its folder"):
         load(tmp_path / "runs/latest/best.ckpt", trust=["my_module"])
-    monkeypatch.syspath_prepend(tmp_path)
+    own_modules()
     refused(call("train", *asked, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")
     restore = ["restore", checkpoint, f"input={image_folder}/05.png", "sigma=auto"]
     refused(call(*restore), r"add trust=\[my_module\]")

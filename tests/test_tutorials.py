@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -59,19 +58,15 @@ def smaller(name, words):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, image_folder):
+def workplace(tmp_path, image_folder, own_modules):
     """A folder with photographs, blurred ones and a mask, where Python finds what is written into it."""
     for name in ("photos", "blurred"):
         shutil.copytree(image_folder, tmp_path / name)
     mask = np.full((40, 40), 255, dtype=np.uint8)
     mask[:, 15:20] = 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if name.startswith("my_"):
-            del sys.modules[name]
+    own_modules()
+    return tmp_path
 
 
 def test_all_tutorials_are_there():

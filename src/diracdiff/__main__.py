@@ -6,6 +6,7 @@ import sys
 COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
+    "demo": "a page to try models on your photographs, on this machine alone",
     "evaluate": "measure a restorer on a data set",
     "calibrate": "find intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",

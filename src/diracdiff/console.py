@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,12 @@ T = TypeVar("T")
 def python() -> str:
     """This interpreter as one types it: from the working folder if it lies there, a virtual environment's say."""
     return os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+
+
+def show_in_browser(address: str) -> None:
+    """Open a page, where there is a screen: without one the standard library would start a browser of the terminal."""
+    if sys.platform != "linux" or any(os.environ.get(key) for key in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")):
+        webbrowser.open(address)
 
 
 def bar() -> "Progress":

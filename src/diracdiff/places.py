@@ -46,12 +46,17 @@ def weights_file(name: str | Path) -> Path:
     return place / WEIGHTS if place.is_dir() else place
 
 
+def in_the_box() -> list[str]:
+    """The models in the box, as checkpoints are named."""
+    return sorted(BUILTIN + path.parent.name for path in BOX.glob(f"*/{WEIGHTS}"))
+
+
 def _in_the_box(model: str) -> Path:
-    models = sorted(path.parent.name for path in BOX.glob(f"*/{WEIGHTS}"))
-    if model in models:
+    models = in_the_box()
+    if BUILTIN + model in models:
         return BOX / model
     if models:
-        raise UserError(f"checkpoint={BUILTIN}{model} is not in the box: use {', '.join(BUILTIN + m for m in models)}")
+        raise UserError(f"checkpoint={BUILTIN}{model} is not in the box: use {', '.join(models)}")
     raise UserError(
         f"checkpoint={BUILTIN}{model}: this installation has no models in the box; wheels have them, and in a clone of "
         "the repository `make models` makes them"

@@ -1,10 +1,9 @@
 """Open a report in a browser: `python -m diracdiff.report runs/latest`."""
 
-import os
 import sys
-import webbrowser
 from pathlib import Path
 
+from diracdiff.console import show_in_browser
 from diracdiff.errors import fail
 from diracdiff.report.page import NAME
 
@@ -19,9 +18,7 @@ def main() -> None:
     if not path.is_file():
         fail(f"{path} does not exist: give the folder of a training, an evaluation or a comparison")
     print(path)
-    # Without a screen the standard library would start a browser of the terminal, if one is installed.
-    if sys.platform != "linux" or any(os.environ.get(key) for key in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")):
-        webbrowser.open(path.resolve().as_uri())
+    show_in_browser(path.resolve().as_uri())
 
 
 if __name__ == "__main__":

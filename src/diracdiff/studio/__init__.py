@@ -1,0 +1,1 @@
+"""A page to try models on photographs, served on this machine alone."""

@@ -1,0 +1,264 @@
+"""The demo: photographs that are bounded, walks that are kept, and the page in Chromium."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import clean_environment, refused
+from PIL import Image
+from test_export import restorer
+
+from diracdiff.errors import UserError
+from diracdiff.evaluation.certificate import certify, standardised
+from diracdiff.evaluation.stops import Stop
+from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.studio import photograph
+from diracdiff.studio.studio import Studio
+from diracdiff.studio.walked import walk
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FAITHFUL, GOOD = Stop(1.0, "mean"), Stop(0.0, "iterate")
+
+
+def model(**stops):
+    found = restorer()
+    found.denoiser.eval()
+    found.stops |= {"psnr": FAITHFUL, "swd": GOOD} | stops
+    return found
+
+
+def pixels_of(path):
+    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    columns, rows = np.meshgrid(np.arange(48), np.arange(40))
+    pixels = np.stack([4 * columns, 5 * rows, 100 + 50 * ((rows // 8 + columns // 8) % 2)], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+# photographs
+
+
+def test_a_photograph_keeps_its_pixels_unless_it_is_larger_than_asked_for(photo):
+    whole, small = photograph.read(photo, 48), photograph.read(photo, 24)
+    assert torch.equal(to_pixels(whole.image), pixels_of(photo))
+    assert (whole.step, whole.shrunk, whole.lossy, whole.grey) == (1 / 255, False, False, False)
+    assert small.image.shape == (3, 20, 24) and small.shrunk and small.step == 0 and small.size == (40, 48)
+    mean = whole.image.unflatten(1, (20, 2)).unflatten(3, (24, 2)).mean((2, 4))
+    assert (small.image - mean).abs().mean() < 0.02
+
+
+def test_photographs_are_bounded_before_they_are_decoded(photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(photograph, "load_original", lambda path: pytest.fail("decoded"))
+    monkeypatch.setattr(photograph, "MOST_PIXELS", 1900)
+    with pytest.raises(UserError, match=r"^photo.png is 48x40 pixels, more than .* use diracdiff.restore$"):
+        photograph.read(photo, 48)
+    monkeypatch.setattr(photograph, "MOST_BYTES", 100)
+    with pytest.raises(UserError, match=r"^photo.png has more than"):
+        photograph.read(photo, 48)
+
+
+def test_what_is_no_photograph_is_refused_without_its_folder(tmp_path):
+    (tmp_path / "no.png").write_text("words")
+    Image.new("RGB", (8, 60)).save(tmp_path / "thin.png")
+    for name, reason in (("no.png", "no.png cannot be read as an image"), ("thin.png", "needs 16 a side")):
+        with pytest.raises(UserError, match=reason) as caught:
+            photograph.read(tmp_path / name, 48)
+        assert str(tmp_path) not in str(caught.value)
+
+
+# walks
+
+
+def test_the_frames_of_a_walk_are_what_its_stops_give():
+    found, told = model(), []
+    y = torch.rand(3, 16, 16)
+    frames = walk(found, y, "a", advance=told.append)
+    assert [(frame.t, frame.output, frame.nfe) for frame in frames] == [
+        (1.0, "mean", 1),
+        (pytest.approx(2 / 3), "mean", 2),
+        (pytest.approx(1 / 3), "mean", 3),
+        (0.0, "iterate", 3),
+    ]
+    for frame, target in zip(frames, ("psnr", "t=0.66", "t=0.33", "swd"), strict=True):
+        assert torch.equal(frame.pixels, to_pixels(found.restore(y[None], target, names=["a"])[0])), target
+    assert told == sorted(told) and told[-1] == 1
+
+
+@pytest.mark.parametrize(
+    "stops, wanted",
+    [
+        ({"swd": Stop(0.4, "mean")}, [1.0, 2 / 3]),
+        ({"psnr": Stop(0.66, "mean")}, [2 / 3, 1 / 3, 0.0]),
+        ({"swd": FAITHFUL}, [1.0, 2 / 3, 1 / 3, 0.0]),
+        ({"swd": None}, [1.0, 2 / 3, 1 / 3, 0.0]),
+    ],
+    ids=["good-looking before the end", "faithful after the start", "one stop", "no good-looking stop"],
+)
+def test_frames_lie_between_the_stops(stops, wanted):
+    frames = walk(model(**stops), torch.rand(3, 16, 16), "a")
+    assert [frame.t for frame in frames] == pytest.approx(wanted)
+
+
+def test_a_grey_photograph_stays_grey_and_is_certified_as_one_channel(photo, tmp_path):
+    Image.open(photo).convert("L").save(tmp_path / "grey.png")
+    studio = Studio({"a": model})
+    restored = studio.restore("a", tmp_path / "grey.png", degrade=False, longest=48)
+    assert all((frame.pixels == frame.pixels[:1]).all() for frame in restored.walked.frames)
+    assert restored.walked.certificate(studio.restorer("a"), 0).values == 40 * 48
+
+
+# the studio
+
+
+def test_a_photograph_that_is_degraded_first_is_compared_with_itself(photo):
+    studio = Studio({"a": model})
+    restored = studio.restore("a", photo, degrade=True, longest=48)
+    found, walked = studio.restorer("a"), restored.walked
+    y = found.measure(walked.clean[None], ["measurement/photo.png"]).y[0]
+    assert torch.equal(walked.measurement, y)
+    image = from_pixels(walked.frames[1].pixels)
+    psnr = -10 * (image - walked.clean).square().mean().log10().item()
+    told = studio.told(restored, 1)
+    assert told.startswith("Denoised image at t = 0.67, 2 network calls.") and f"PSNR {psnr:.2f} dB" in told
+    sure = certify(standardised(y, found.process.mean(image[None], 1.0)[0], walked.sigma))
+    assert f"is {sure.ratio:.3g} of its noise" in told
+    assert told.count("Not consistent") == (not sure.consistent)
+
+
+def test_another_stop_needs_no_network(photo, monkeypatch):
+    studio = Studio({"a": model})
+    restored = studio.restore("a", photo, degrade=True, longest=48)
+    monkeypatch.setattr(studio.restorer("a").denoiser.network, "forward", lambda *_: pytest.fail("called"))
+    assert len({studio.told(restored, place) for place in range(4)}) == 4
+
+
+def test_the_noise_of_a_file_is_the_model_s_given_or_estimated(photo):
+    studio = Studio({"a": model})
+    sigmas = [studio.restore("a", photo, False, 48, noise).walked.sigma for noise in ("model", 0.07, "auto")]
+    assert sigmas[:2] == [pytest.approx(0.05), 0.07] and sigmas[2] < 0.02
+    assert "less than the 0.05" in " ".join(studio.restore("a", photo, False, 48).notes)
+
+
+def test_notes_say_what_was_done_to_a_photograph(photo, tmp_path):
+    Image.open(photo).save(tmp_path / "photo.jpg")
+    studio = Studio({"a": lambda: model(psnr=GOOD)})
+    notes = studio.restore("a", tmp_path / "photo.jpg", False, 24).notes
+    assert any("Shrunk from 48 x 40 to 24 x 20 pixels" in note for note in notes)
+    assert any("whole walk: the faithful and the good-looking stop" in note for note in notes)
+    assert any("compressed with losses" in note for note in notes)
+
+
+def test_samples_differ_and_leave_the_model_as_it_was(photo):
+    studio = Studio({"a": model})
+    restored = studio.restore("a", photo, True, 48)
+    before = studio.restorer("a").sampler
+    heat, samples = studio.samples(restored, 3)
+    assert heat.shape == (3, 40, 48) and heat.dtype == torch.uint8
+    assert len(samples) == 3 and not torch.equal(samples[0], samples[1])
+    assert studio.restorer("a").sampler is before
+
+
+def test_a_frame_is_saved_as_it_is_shown(photo, tmp_path):
+    studio = Studio({"a": model})
+    restored = studio.restore("a", photo, True, 48)
+    path = studio.save(restored, 2, tmp_path)
+    assert path.name == "photo_restored_t0.33.png"
+    assert torch.equal(pixels_of(path), restored.walked.frames[2].pixels)
+
+
+# the page
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The command itself, with a small model: its address."""
+    pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
+    folder = tmp_path_factory.mktemp("demo")
+    model().save(folder / "model.ckpt")
+    words = ["-m", "diracdiff.demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    address = process.stdout.readline().split()
+    assert address and address[0].startswith("http://127.0.0.1:"), process.stderr.read()
+    yield address[0]
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and said.strip() == "the page is closed" and errors == ""
+
+
+@pytest.fixture
+def page(served):
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'diracdiff[dev]'")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 950})
+        page.asked, page.faults = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.goto(served)
+        page.get_by_text("Drop a photograph").wait_for()
+        yield page
+        browser.close()
+
+
+def restored_picture(page):
+    """The picture right of the wipe."""
+    return page.locator("img[src*='/file=']").last.get_attribute("src")
+
+
+def test_a_photograph_is_restored_in_the_browser(page, photo, tmp_path):
+    page.set_input_files("input[type=file]", str(photo))
+    page.get_by_role("button", name="Restore").click()
+    told = page.get_by_text(re.compile(r"Denoised image at t = 1\.00, 1 network call\. PSNR"))
+    told.wait_for()
+    before = restored_picture(page)
+    dial = page.get_by_role("slider", name=re.compile("faithful ↔ good-looking"))
+    dial.focus()
+    dial.press("End")
+    page.get_by_text("Iterate at t = 0.00, 3 network calls.").wait_for()
+    assert restored_picture(page) != before
+    with page.expect_download() as download:
+        page.locator("button", has_text="Download").click()
+    download.value.save_as(tmp_path / "got.png")
+    assert Image.open(tmp_path / "got.png").size == (48, 40)
+    page.get_by_text("How sure is it?").click()
+    page.get_by_role("button", name="Draw samples").click()
+    page.get_by_text("Where they differ").wait_for()
+    assert page.faults == []
+    assert [url for url in page.asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
+
+
+def test_the_page_says_what_is_no_photograph(page, tmp_path):
+    (tmp_path / "no.png").write_text("words")
+    page.get_by_role("button", name="Restore").click()
+    page.get_by_text("Give a photograph first.").wait_for()
+    page.set_input_files("input[type=file]", str(tmp_path / "no.png"))
+    page.get_by_role("button", name="Restore").click()
+    page.get_by_text("no.png cannot be read as an image").wait_for()
+
+
+# the command
+
+
+def test_the_command_refuses_what_it_cannot_serve(call):
+    refused(call("demo", "checkpoint=none.ckpt"), "none.ckpt does not exist")
+    refused(call("demo", "port=0"), "port must be an integer from 1 to 65535, got 0")
+    refused(call("demo", "browser=maybe"), "browser must be true or false, got maybe")
