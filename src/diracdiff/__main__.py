@@ -6,8 +6,8 @@ import sys
 COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
-    "demo": "a page to try models on your photographs, on this machine alone",
     "evaluate": "measure a restorer on a data set",
+    "demo": "a page to try models on your photographs, on this machine alone",
     "calibrate": "find intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",
     "sample": "generate images with a restorer of task=denoise",
