@@ -10,6 +10,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from diracdiff.restorer import load
+from diracdiff.storage.files import read_rows
+from diracdiff.sweep import tabulate
 
 SHORT = ["task=inpaint", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null", *SMALL]
 SEARCH = ["hparams_search=optimizer", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.n_startup_trials=3"]
@@ -34,6 +36,28 @@ def test_a_job_that_fails_ends_no_other(tmp_path, folder, capsys):
     last = errors.splitlines()[-1]
     assert last.startswith("error: 2 of the sweep's jobs failed, the first: sampler: steps must be") and "got 0" in last
     assert errors.count("error: ") == 1 and "Traceback" not in errors
+
+
+def test_a_sweep_ends_with_a_table_over_its_runs(tmp_path, folder, capsys):
+    lr = "optimizer.lr=0.001,0.0001"
+    assert run_here(tmp_path, "train", "-m", *folder, *SHORT, lr) == 0
+    sweep = sweep_of(tmp_path)
+    rows = read_rows(sweep / "runs.csv")
+    assert [(row["run"], row["optimizer.lr"]) for row in rows] == [("0_inpaint", "0.001"), ("1_inpaint", "0.0001")]
+    for row in rows:
+        summary = json.loads((sweep / row["run"] / "summary.json").read_text())
+        assert float(row["psnr_DO"]) == summary["do"]["psnr"] and float(row["t_SWD"]) == summary["swd"]["t"]
+        assert set(row) == {"run", "optimizer.lr"} | {
+            f"{k}_{stop}" for k in ("t", "calls") for stop in ("DO", "SWD")
+        } | {
+            "psnr_DO",
+            "swd_SWD",
+        }
+    printed = capsys.readouterr().out
+    assert "2 runs in " in printed and f"{float(rows[1]['psnr_DO']):.2f}" in printed
+    (sweep / "runs.csv").write_text("of the user's")
+    tabulate(sweep)
+    assert (sweep / "runs.csv").read_text() == "of the user's" and "written" not in capsys.readouterr().out
 
 
 def test_a_fault_of_the_program_ends_no_other_job_either(tmp_path, folder, capsys, monkeypatch):

@@ -142,6 +142,8 @@ def _compose_and_run(config_name: str, job: Command) -> None:
         if said is None and not sweep.gathered():
             raise
     failed = _report_failures()
+    if sweep.in_progress() and processes.is_first_process() and (folder := kept()) is not None:
+        sweep.tabulate(folder)
     if failed or said:
         first = f"{len(failed)} of the sweep's jobs failed, the first: {sweep.reason_of(failed[0])}" if failed else ""
         fail(said if said and not failed else first)

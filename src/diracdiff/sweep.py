@@ -1,6 +1,8 @@
 """A sweep: one job that fails ends no other, and at the end it is said what failed and why."""
 
+import json
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,9 @@ FAILED, PARTS = "failed.txt", ".failed"
 
 WHERE = "DIRACDIFF_FAILED"
 """The variable by which jobs on this and other machines find the latter."""
+
+TABLE = "runs.csv"
+"""In a sweep's folder: what its trainings came to, a row for each."""
 
 NAME_LENGTH = 96
 """Of a run's name on a dashboard, in characters."""
@@ -107,3 +112,64 @@ def name_run(cfg: DictConfig) -> None:
         wandb, config = cfg.logger.wandb, HydraConfig.get()
         wandb.group = wandb.group or Path(config.sweep.dir).name
         wandb.name = wandb.name or run_name(config)
+
+
+def compared(folder: Path) -> list[dict[str, Any]]:
+    """What the trainings in a sweep's folder came to: a row for each, in their order.
+
+    A row has the name of the run's folder, the overrides that are not those of all runs, and of each stop that is
+    known its time, its network calls and the metric that it is the best of, `t_DO`, `calls_DO` and `psnr_DO` say.
+    """
+    from diracdiff.evaluation.stops import TARGETS
+
+    number = re.compile(r"\d*")
+    paths = sorted(folder.glob("*/summary.json"), key=lambda p: (int(number.match(p.parent.name)[0] or 0), p))  # type: ignore[index]
+    asked = [_overrides(path.parent) for path in paths]
+    varied = [key for key in dict.fromkeys(k for words in asked for k in words) if len({w.get(key) for w in asked}) > 1]
+    rows = []
+    for path, words in zip(paths, asked, strict=True):
+        row: dict[str, Any] = {"run": path.parent.name} | {key: words.get(key, "") for key in varied}
+        summary = json.loads(path.read_text())
+        for metric in TARGETS.values():
+            if entry := summary.get(metric.stop_key()):
+                name = next(key for key in entry if key == metric.target or key.startswith(f"{metric.target}_"))
+                stop = metric.stop_name()
+                row |= {f"t_{stop}": entry["t"], f"calls_{stop}": entry["nfe"], f"{name}_{stop}": entry[name]}
+        rows.append(row)
+    return rows
+
+
+def tabulate(folder: Path) -> None:
+    """Print what a sweep's trainings came to, and write it as `runs.csv`, unless that is a file of the user's."""
+    rows, table = compared(folder), folder / TABLE
+    if len(rows) < 2:
+        return
+    from diracdiff.evaluation.tables import cell, print_table
+    from diracdiff.storage.files import write_rows
+
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    rows = [{key: row.get(key) for key in header} for row in rows]
+    own = not table.exists() or table.read_text(errors="replace").startswith("run,")
+    if own:
+        write_rows(table, rows)
+
+    def text(key: str, value: Any) -> str:
+        if not isinstance(value, float | int | None):
+            return str(value)
+        places = 0 if key.startswith("calls") else 2 if key.startswith(("t_", "psnr")) else 4
+        return cell(value, 1 if key.startswith("swd") else places)
+
+    cells = [[text(key, value) for key, value in row.items()] for row in rows]
+    written = f"; written to {table}" if own else ""
+    print_table(header, cells, f"{len(rows)} runs in {folder}", f"stops on test images{written}")
+
+
+def _overrides(folder: Path) -> dict[str, str]:
+    """What was asked for in a run, {key: value}."""
+    from omegaconf import OmegaConf
+
+    try:
+        words = [str(word) for word in OmegaConf.load(folder / "overrides.yaml")]
+    except OSError:
+        return {}
+    return {word.lstrip("+").partition("=")[0]: word.partition("=")[2] for word in words}
