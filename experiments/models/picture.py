@@ -1,0 +1,50 @@
+"""Draw the README's first picture: what the model in the box for blur makes of photographs it was not trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import skimage
+import torch
+from matplotlib.figure import Figure
+
+from diracdiff import load
+from diracdiff.data.images import load_square
+from diracdiff.evaluation.pictures import save_figure
+from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.studio.walked import walk
+
+CROPS = {"chelsea.png": (60, 70), "coffee.png": (60, 70)}
+"""Photographs of scikit-image, CC0, shrunk to 300 pixels, and the first row and column of 160 that are shown."""
+
+DATA = Path(skimage.__file__).parent / "data"
+OUTPUT = Path(__file__).parents[2] / "docs" / "restored.png"
+
+
+@torch.no_grad()
+def main() -> None:
+    """Draw it."""
+    restorer = load("builtin:deblur")
+    restorer.denoiser.eval()
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    axes = figure.subplots(len(CROPS), 5)
+    for i, (name, (top, left)) in enumerate(CROPS.items()):
+        x = from_pixels(load_square(DATA / name, 300))[:, top : top + 160, left : left + 160]
+        y = restorer.measure(x[None], [name]).y[0]
+        frames = walk(restorer, y, name)
+        shown = [frames[0], frames[len(frames) // 2], frames[-1]]
+        titles = ["clean", "blurred and noisy", *(f"t = {frame.t:.2f}" for frame in shown)]
+        titles[2] += ": faithful"
+        titles[-1] += ": good-looking"
+        for axis, title, pixels in zip(
+            axes[i], titles, [to_pixels(x), to_pixels(y), *(f.pixels for f in shown)], strict=True
+        ):
+            axis.imshow(np.moveaxis(pixels.numpy(), 0, -1), interpolation="nearest")
+            axis.set_axis_off()
+            if i == 0:
+                axis.set_title(title, fontsize=10)
+    save_figure(figure, OUTPUT)
+    print(OUTPUT)
+
+
+if __name__ == "__main__":
+    main()
