@@ -19,6 +19,7 @@ from diracdiff.degradations import (
     BoxInpainting,
     ColourQuantisation,
     FourierUndersampling,
+    FreeformInpainting,
     GaussianBlur,
     GaussianInpainting,
     Identity,
@@ -36,10 +37,23 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 TORCH_HOME = SHARED / "weights" / "torch_home"
 
+
+class OneHole(FreeformInpainting):
+    """All images have one hole, a disc beside their centre."""
+
+    own, known = False, True
+
+    def draw(self, seeds, like):
+        height, width = like.shape[-2:]
+        rows, columns = torch.arange(height)[:, None] - 0.4 * height, torch.arange(width) - 0.6 * width
+        return (min(height, width) / 4 - (rows**2 + columns**2).sqrt()).to(like)[None, None]
+
+
 DEGRADATIONS = {
     "blur": lambda size: GaussianBlur(LinearSeverity(0.3, 3.0), size),
     "blur_published": lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size),
     "inpainting": lambda size: GaussianInpainting(LinearSeverity(0.1, 50.0), size),
+    "freeform": lambda size: OneHole(LinearSeverity(0.0, 1.0), size),
     "box": lambda size: BoxInpainting(LinearSeverity(0.0, 128.0), size),
     "super_resolution": lambda size: SuperResolution(LinearSeverity(1.0, 4.0), size),
     "motion_blur": lambda size: MotionBlur(LinearSeverity(0.0, 40.0), size, angle=30.0),

@@ -62,8 +62,8 @@ def workplace(tmp_path, image_folder, own_modules):
     """A folder with photographs, blurred ones and a mask, where Python finds what is written into it."""
     for name in ("photos", "blurred"):
         shutil.copytree(image_folder, tmp_path / name)
-    mask = np.full((40, 40), 255, dtype=np.uint8)
-    mask[:, 15:20] = 0
+    mask = np.zeros((40, 40), dtype=np.uint8)
+    mask[:, 15:20] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     own_modules()
     return tmp_path

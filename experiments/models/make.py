@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import torch
+from skimage.restoration import inpaint_biharmonic
 
 from diracdiff import load
 from diracdiff.data.images import load_image
@@ -16,6 +17,7 @@ from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.measurement import measure
 from diracdiff.pixels import from_pixels
 from diracdiff.places import BOX
+from diracdiff.seeds import image_seed
 from diracdiff.storage.files import write_rows
 from experiments.common import RUNS, run
 
@@ -35,7 +37,7 @@ FREE = [
 NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02"]
 MODELS = {
     "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]"],
-    "inpaint": ["task=inpaint"],
+    "inpaint": ["task=inpaint_freeform"],
     "super_resolution": ["task=super_resolution"],
 }
 ABOUT = Path(__file__).with_name("about")
@@ -65,11 +67,21 @@ def gains(model: Path, photographs: list[Path], targets: list[str]) -> dict[str,
     restorer, psnr, found = load(model), PSNR(), {}
     for path in photographs:
         x = from_pixels(load_image(path))[None]
-        measured = measure(restorer.process, x, [path.name], restorer.seed)
-        images = {"measurement": measured.y} | {t: restorer.restore(measured.y, t, names=[path.name]) for t in targets}
-        for key, image in images.items():
-            found.setdefault(key, []).append(psnr(image, restorer.reference(x, measured.y)).item())
+        with restorer.process.of_images([image_seed(restorer.seed, path.name)], x):
+            y = measure(restorer.process, x, [path.name], restorer.seed).y
+            images = {"measurement": y} | {t: restorer.restore(y, t, names=[path.name]) for t in targets}
+            if restorer.process.degradation.own:
+                images["biharmonic"] = filled(y, restorer.process.mean(torch.ones_like(y), 1.0))
+            for key, image in images.items():
+                found.setdefault(key, []).append(psnr(image, restorer.reference(x, y)).item())
     return found
+
+
+def filled(y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Measurements, (1, 3, H, W), whose holes a biharmonic function fills, for comparison."""
+    hole = (mask[0, 0] < 0.99).numpy()
+    found = inpaint_biharmonic(y[0].permute(1, 2, 0).numpy(), hole, split_into_regions=True, channel_axis=-1)
+    return torch.from_numpy(found).permute(2, 0, 1)[None].float()
 
 
 def main() -> None:

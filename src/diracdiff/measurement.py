@@ -68,7 +68,8 @@ def measure(process: StochasticDegradation, x: Tensor, names: Sequence[str], see
     """
     seeds = [image_seed(seed, name) for name in names]
     noise = ImageNoise(seeds, x.device)
-    return Measured(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise)
+    with process.of_images(seeds, x):
+        return Measured(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise)
 
 
 @dataclass(frozen=True)

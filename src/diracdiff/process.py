@@ -1,6 +1,7 @@
 """The stochastic degradation process y_t = A_t(x) + sigma_t z (paper, Section 3.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -39,6 +40,16 @@ class StochasticDegradation:
                     "measurement_sigma must be positive and at most the process's sigma at t = 1, "
                     f"{largest:.4g} in units of the [0, 1] range, got {measurement_sigma}"
                 )
+
+    @contextmanager
+    def of_images(self, seeds: Sequence[int], like: Tensor) -> Iterator[None]:
+        """Let A_t be that of images like these, (B, C, H, W), whose operators follow from a seed each.
+
+        Nothing changes where all images have one operator, or where theirs are told already.
+        """
+        own = None if self.degradation.known else self.degradation.draw(seeds, like)
+        with nullcontext() if own is None else self.degradation.of(own):
+            yield
 
     @property
     def sigma_y(self) -> float:

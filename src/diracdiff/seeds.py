@@ -3,7 +3,7 @@
 import hashlib
 
 # What an event draws for: the first counter of `step_seed`. A new purpose takes a new number.
-DEGRADATION, ORDER, AUGMENTATION, DROPOUT, MEASUREMENT = 1, 2, 3, 4, 5
+DEGRADATION, ORDER, AUGMENTATION, DROPOUT, MEASUREMENT, OPERATOR = 1, 2, 3, 4, 5, 6
 
 
 def _digest(text: str) -> int:

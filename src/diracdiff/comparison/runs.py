@@ -113,7 +113,8 @@ class Runner:
                 self.progress(description, i, len(batches))
             part = read_weights(paths[i], PART) if paths[i].exists() else None
             if part is None or not _holds(part, keep, only):
-                part = self._part(contender, setting, batches[i], keep, only)
+                with self.process.of_images(batches[i].seeds, batches[i].x):
+                    part = self._part(contender, setting, batches[i], keep, only)
                 write_weights(paths[i], part)
             parts[i] = part
         if self.progress is not None:

@@ -93,7 +93,9 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     made("model", execute, network, cfg.model.compile, cfg.model.checkpoint_activations)
     told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
     if told["preconditioning"] == "operator":
-        told["preconditioning"] = made("model", OperatorPreconditioning, process, cfg.model.spectrum)
+        told["preconditioning"] = made(
+            "model", OperatorPreconditioning, process, cfg.model.spectrum, cfg.model.interpolate
+        )
     denoiser = made("model", Denoiser, network, process.noise, **told)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:

@@ -3,6 +3,7 @@
 from diracdiff.degradations.base import Degradation
 from diracdiff.degradations.blur import GaussianBlur
 from diracdiff.degradations.fourier import FourierUndersampling
+from diracdiff.degradations.freeform import FreeformInpainting
 from diracdiff.degradations.identity import Identity
 from diracdiff.degradations.inpainting import BoxInpainting, GaussianInpainting
 from diracdiff.degradations.motion_blur import MotionBlur
@@ -18,6 +19,7 @@ __all__ = [
     "ColourQuantisation",
     "Degradation",
     "FourierUndersampling",
+    "FreeformInpainting",
     "GaussianBlur",
     "GaussianInpainting",
     "Identity",

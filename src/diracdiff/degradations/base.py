@@ -10,7 +10,8 @@ width in pixels that it knows. Factors and shares (`in_pixels = False`) are take
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -42,6 +43,9 @@ class Degradation(ABC):
     in_pixels: bool = True
     """Whether the severity is a length, which scales with `image_size`."""
 
+    own: bool = False
+    """Whether every image has an operator of its own, which is told with `of`."""
+
     limits: tuple[float, float] = (0.0, math.inf)
     """The least and the greatest severity that the family is defined for."""
 
@@ -55,6 +59,23 @@ class Degradation(ABC):
             raise ValueError(f"{rule}, got {ends.tolist()} at t = 0 and t = 1")
         self.severity = severity
         self.image_size = image_size
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known which operators images have now."""
+        return True
+
+    def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor | None:
+        """What the operators of images like these, (B, C, H, W), have of their own, (B, …), by a seed for each.
+
+        None where all images have one operator.
+        """
+        return None
+
+    @contextmanager
+    def of(self, own: Tensor | None) -> Iterator[None]:
+        """Let A_t be that of images whose operators have this of their own, for as long as it lasts."""
+        yield
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Degrade images.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import SVD
+from diracdiff.models.interpolation import smoothed
 from diracdiff.process import StochasticDegradation
 
 DATA_MEAN, DATA_STD = 0.5, 0.25
@@ -29,19 +30,25 @@ class OperatorPreconditioning:
     does, so that an untrained network already is a good linear restorer. c_in keeps the white S, with which the network
     sees an image rather than its whitened edges.
 
+    Pixels are not white either: where a mask hides some, those around tell. With `interpolate` they are a Gaussian
+    process on a quadtree, see `diracdiff.models.interpolation`: x_skip and c_out are its estimate and what it leaves,
+    so that an untrained network already fills holes smoothly. The network sees x_skip and, if it is given the
+    measurement, c_out in the place of a second image, both in units of S.
+
     Args:
         process: a degradation process with a diagonal form in a basis that is the same for every t.
         exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
             degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask say, are white.
+        interpolate: of a basis of pixels: let pixels tell of those around. Bases of frequencies have the spectrum.
 
     Raises:
         ValueError: if there is no such basis in closed form, or the exponent is negative.
     """
 
-    def __init__(self, process: StochasticDegradation, exponent: float = 0.0):
+    def __init__(self, process: StochasticDegradation, exponent: float = 0.0, interpolate: bool = False):
         if not exponent >= 0:
             raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
-        self.process, self.exponent = process, float(exponent)
+        self.process, self.exponent, self.interpolate = process, float(exponent), bool(interpolate)
         self._of_size: dict[Any, tuple[Tensor, Tensor]] = {}
         if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
             raise ValueError(
@@ -62,6 +69,8 @@ class OperatorPreconditioning:
         variance = process.sigma(t, y) ** 2
         s = basis.values
         rest = basis.ut(y) - s * mean
+        if self.interpolate and basis.frequencies == (None, None):
+            return self._interpolated(basis, prior, rest, variance, y, t, measurement)
         images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
         if measurement is None:
             precision = 1 / prior + s**2 / variance
@@ -72,6 +81,28 @@ class OperatorPreconditioning:
         precision = 1 / prior + known.precision + news**2 / free
         skip = (known.estimate + news * (rest - share * known.rest) / free) / precision
         return torch.cat([images, known.images], 1), Scaled(basis, skip, precision)
+
+    def _interpolated(
+        self,
+        basis: SVD,
+        prior: Tensor,
+        rest: Tensor,
+        variance: Tensor,
+        y: Tensor,
+        t: Tensor,
+        measurement: "Tensor | Known | None",
+    ) -> tuple[Tensor, "Scaled"]:
+        s = basis.values
+        precision, estimate = s**2 / variance, s * rest / variance
+        if measurement is not None:
+            known = measurement if isinstance(measurement, Known) else self.known(measurement)
+            share, free = self.process.beyond_measurement(t, y)
+            news = s - share * known.values
+            precision = known.precision + news**2 / free
+            estimate = known.estimate + news * (rest - share * known.rest) / free
+        mean, variance = smoothed((estimate * prior).expand_as(y), (precision * prior).expand_as(y))
+        parts = [mean / DATA_STD] if measurement is None else [mean / DATA_STD, variance.sqrt()]
+        return torch.cat(parts, 1), Scaled(basis, mean, 1 / (variance * prior))
 
     def known(self, measurement: Tensor) -> "Known":
         """What a measurement y_1, (B, C, H, W), says at every time of a walk that begins at it."""

@@ -47,20 +47,22 @@ def add_uncertainty(evaluation: Evaluation, restorer: Restorer, count: int, devi
     restorer.to(device)
     restorer.denoiser.eval()
     clean, names = from_pixels(evaluation.gallery["clean"]).to(device), evaluation.shown
-    measured = restorer.measure(clean, names)
-    others = [
-        ImageNoise([image_seed(restorer.seed, f"{name}/sample{k}") for name in names], clean.device)
-        for k in range(1, count)
-    ]
-    walks = [
-        restorer.sampler.states(restorer.process, restorer.denoiser, measured.y, noise)
-        for noise in (measured.noise, *others)
-    ]
-    evaluation.samples = count
-    for states in zip(*walks, strict=True):
-        for output in OUTPUTS if states[0].fresh else OUTPUTS[1:]:
-            spread = Spread(torch.stack([state.image(output) for state in states]))
-            evaluation.uncertainty[round(states[0].t, 9), output] = grey_map(spread.std)
+    seeds = [image_seed(restorer.seed, name) for name in names]
+    with restorer.process.of_images(seeds, clean):
+        measured = restorer.measure(clean, names)
+        others = [
+            ImageNoise([image_seed(restorer.seed, f"{name}/sample{k}") for name in names], clean.device)
+            for k in range(1, count)
+        ]
+        walks = [
+            restorer.sampler.states(restorer.process, restorer.denoiser, measured.y, noise)
+            for noise in (measured.noise, *others)
+        ]
+        evaluation.samples = count
+        for states in zip(*walks, strict=True):
+            for output in OUTPUTS if states[0].fresh else OUTPUTS[1:]:
+                spread = Spread(torch.stack([state.image(output) for state in states]))
+                evaluation.uncertainty[round(states[0].t, 9), output] = grey_map(spread.std)
 
 
 def grey_map(std: Tensor) -> Tensor:

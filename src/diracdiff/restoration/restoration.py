@@ -19,9 +19,11 @@ from diracdiff.evaluation.pictures import heat_map, residual_map
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.ranks import Ranks
 from diracdiff.restoration.asked import Asked
+from diracdiff.restoration.holes import emptied, operators
 from diracdiff.restoration.ledger import Ledger
 from diracdiff.restoration.testing import Tester
 from diracdiff.restorer import Restorer
+from diracdiff.seeds import image_seed
 from diracdiff.storage.files import read_rows, save_pixels, write_rows
 from diracdiff.storage.pictures import NOTHING, Belongings, save_picture
 
@@ -82,28 +84,42 @@ class Restoration:
     def restore(self, batch: Sequence[Input]) -> None:
         """Restore images of one size and write the results; those that cannot be restored are named and left out."""
         loaded: list[tuple[Input, Original]] = []
+        holes: list[Tensor] = []
         for image in batch:
             try:
+                hole = [self.asked.masks.of(image.path, image.size)] if self.asked.masks else []
                 loaded.append((image, load_original(image.path, image.bits)))
+                holes += hole
             except UserError as error:
                 self.leave_out(image.path, str(error))
         if not loaded:
             return
-        began = time.perf_counter()
-        names = [image.path.name for image, _ in loaded]
         y = torch.stack([original.image for _, original in loaded]).to(self.restorer.device)
+        with operators(self.restorer, [image.path.name for image, _ in loaded], y, holes):
+            self._restore(loaded, y, torch.stack(holes).to(y.device) if holes else None)
+
+    def _restore(self, loaded: Sequence[tuple[Input, Original]], y: Tensor, holes: Tensor | None) -> None:
+        began, restorer, files = time.perf_counter(), self.restorer, y
+        names = [image.path.name for image, _ in loaded]
+        measured = [f"measurement/{name}" for name in names]
         if self.asked.degrade:
-            y = self.restorer.measure(y, [f"measurement/{name}" for name in names]).y
-        samples = self.restorer.samples(y, self.asked.samples, self.asked.target, names=names)
+            y = restorer.measure(y, measured).y
+        elif holes is not None:
+            y = emptied(restorer, y, holes, measured)
+        samples = restorer.samples(y, self.asked.samples, self.asked.target, names=names)
+        whole, x_hat = samples, samples[0]
+        if holes is not None and not self.asked.degrade:
+            whole = torch.where(holes.unsqueeze(1), samples, files)
         seconds = (time.perf_counter() - began) / len(loaded)
-        spread = Spread(samples) if self.asked.interval else None
+        spread = Spread(whole) if self.asked.interval else None
         for i, (image, original) in enumerate(loaded):
             if not samples[:, i].isfinite().all():
                 self.leave_out(image.path, f"{image.path}: its result is not a number at every pixel, and not written")
                 continue
             step = 0.0 if self.asked.degrade else original.step
-            row, z = self._tester.row(image, y[i], samples[0, i], step, seconds)
-            self._write(image, original, {"restored": samples[0, i], "measurement": y[i]}, spread, i, z)
+            with operators(restorer, names[i : i + 1], y[i : i + 1], () if holes is None else holes[i : i + 1]):
+                row, z = self._tester.row(image, y[i], x_hat[i], step, seconds)
+            self._write(image, original, {"restored": whole[0, i], "measurement": y[i]}, spread, i, z)
             self._ledger.add(row)
             self.restored += 1
 
@@ -163,6 +179,7 @@ def tallied(
     tally = Tally()
     for batch in track(batches, description=description):
         x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
-        y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
-        tally.add(Spread(restorer.samples(y, samples, target, names=names)), x)
+        with restorer.process.of_images([image_seed(restorer.seed, name) for name in names], x):
+            y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
+            tally.add(Spread(restorer.samples(y, samples, target, names=names)), x)
     return tally

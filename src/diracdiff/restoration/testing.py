@@ -103,7 +103,7 @@ class Tester:
         elif estimated is not None and self.asked.sigma is None and not isinstance(process.degradation, Identity):
             if estimated > FAR * known:
                 remedy = f"train with schedule.noise.sigma_max={estimated:.2g}, or make the noise less"
-            elif estimated < known / FAR:
+            elif estimated < known / FAR and self.asked.masks is None:  # what is no hole is left as it is
                 remedy = "sigma=auto tests the result against what it has; a model that is trained for it restores more"
             else:
                 return

@@ -139,14 +139,19 @@ class ReverseSampler:
             The state at every time of the grid, the measurement's first.
 
         Raises:
-            UserError: if the measurement's sigma is more than is known at `start`, or the denoiser is given the
-                measurement and `start` is not 1.
+            UserError: if the measurement's sigma is more than is known at `start`, the denoiser is given the
+                measurement and `start` is not 1, or every image has an operator that is not known.
             ValueError: if the stop or the output breaks its rule.
         """
         if not 0 <= stop <= 1:
             raise ValueError(f"stop must lie in [0, 1], got {stop}")
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
+        if not process.degradation.known:
+            raise UserError(
+                "each of these images has an operator of its own, a hole say: tell it with degradation.of, or restore "
+                "with mask=…"
+            )
         measurement, y = self._first(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
         predict = beside(denoiser, measurement)

@@ -15,12 +15,13 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.errors import UserError
 from diracdiff.pixels import to_pixels
-from diracdiff.studio.photograph import MOST_BYTES
+from diracdiff.studio.photograph import MOST_BYTES, read
 from diracdiff.studio.studio import Noise, Restored, Studio
 
 DEGRADED, CLEAN = "It is degraded", "It is clean: degrade it for me"
@@ -46,6 +47,16 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                 photo = gr.Image(label="Photograph", sources=["upload", "clipboard"], type="filepath", image_mode=None)
                 photo.preprocess = _path  # type: ignore[method-assign]  # Gradio's own would decode what it is given
                 model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
+                paint = gr.ImageEditor(
+                    label="Paint the hole, or let one be drawn",
+                    type="numpy",
+                    format="png",
+                    sources=(),
+                    transforms=(),
+                    layers=False,
+                    brush=gr.Brush(default_size=14, colors=["#e8590c"], color_mode="fixed"),
+                    visible=False,
+                )
                 kind = gr.Radio([DEGRADED, CLEAN], value=CLEAN, label="The photograph")
                 with gr.Accordion("More", open=False):
                     longest = gr.Slider(64, LARGEST, value=LONGEST, step=32, label="Longest side, in pixels")
@@ -71,9 +82,17 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                         label="Samples", format="png", columns=4, height="auto", interactive=False, visible=False
                     )
 
+        def canvas(path: str | None, model: str, longest: int) -> Any:
+            with _told():
+                if path is None or not studio.takes_holes(model):
+                    return gr.update(value=None, visible=False)
+                picture = _picture(to_pixels(read(Path(path), int(longest)).image))
+            return gr.update(value={"background": picture, "layers": [], "composite": picture}, visible=True)
+
         def restore(
             path: str | None,
             model: str,
+            painted: dict[str, Any] | None,
             kind: str,
             longest: int,
             noise: str,
@@ -84,7 +103,9 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                 raise gr.Error("Give a photograph first.", print_exception=False)
             with _told():
                 level: Noise = sigma if noise == GIVEN else "auto" if noise == AUTO else "model"
-                restored = studio.restore(model, Path(path), kind == CLEAN, int(longest), level, progress)
+                restored = studio.restore(
+                    model, Path(path), kind == CLEAN, int(longest), level, _hole(painted), progress
+                )
             last = len(restored.walked.frames) - 1
             knob = gr.Slider(maximum=max(last, 1), value=0, interactive=last > 0)
             hide = gr.update(visible=False)
@@ -109,7 +130,9 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
             return gr.update(value=_picture(spread), visible=True), gr.update(value=pictures, visible=True)
 
         shown = [pair, told, file]
-        asked = [photo, model, kind, longest, noise, sigma]
+        asked = [photo, model, paint, kind, longest, noise, sigma]
+        for changed in (photo.change, model.change, longest.release):
+            changed(canvas, [photo, model, longest], paint, concurrency_id="network", show_progress="hidden")
         go.click(restore, asked, [state, dial, *shown, draw, heat, drawn], concurrency_id="network")
         dial.input(show, [state, dial], shown, show_progress="hidden", trigger_mode="always_last")
         draw.click(sample, [state, count], [heat, drawn], concurrency_id="network")
@@ -155,6 +178,12 @@ def _told() -> Iterator[None]:
         yield
     except UserError as error:
         raise gr.Error(str(error), print_exception=False) from None
+
+
+def _hole(painted: dict[str, Any] | None) -> Tensor | None:
+    """What was painted, bool (H, W), or None."""
+    layers = [torch.from_numpy(layer[..., 3] > 0) for layer in (painted or {}).get("layers", [])]
+    return torch.stack(layers).any(0) if layers else None
 
 
 def _picture(pixels: Tensor) -> NDArray[np.uint8]:

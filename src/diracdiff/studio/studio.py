@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from diracdiff.degradations import FreeformInpainting
 from diracdiff.errors import UserError
 from diracdiff.evaluation.pictures import heat_map
 from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
@@ -17,6 +20,7 @@ from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.stops import ends_of, no_ends
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.restoration.holes import emptied, operators
 from diracdiff.restoration.testing import FAR
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
@@ -41,12 +45,16 @@ class Restored:
         photograph: as it was read.
         walked: its walk.
         notes: what the user should know of it.
+        hole: bool (H, W), of a model of holes of any shape.
+        filled: whether the hole was painted: all else then stays as it is.
     """
 
     model: str
     photograph: Photograph
     walked: Walked
     notes: list[str]
+    hole: Tensor | None = None
+    filled: bool = False
 
 
 class Studio:
@@ -75,6 +83,7 @@ class Studio:
         degrade: bool,
         longest: int,
         noise: Noise = "model",
+        hole: Tensor | None = None,
         advance: Callable[[float], None] = silent,
     ) -> Restored:
         """Walk from a photograph, and keep all that the walk may stop at.
@@ -85,35 +94,64 @@ class Studio:
             degrade: measure it first: it is clean.
             longest: side in pixels that it is worked with.
             noise: of the file, that the results are tested with; a photograph that is measured has the model's.
+            hole: bool, (H, W) of any size: what a model of holes of any shape is to fill; the rest stays as it is.
             advance: is told the share of the walk that is done.
 
         Raises:
             UserError: if the photograph cannot be used.
         """
         restorer, photograph = self.restorer(model), read(path, longest)
-        y, grey, step = photograph.image.to(restorer.device), photograph.grey and not degrade, photograph.step
-        if degrade:
-            y, step = restorer.measure(y.unsqueeze(0), [f"measurement/{photograph.name}"]).y[0], 0.0
-        known = restorer.process.sigma_of_measurement(y.unsqueeze(0), restorer.sampler.start).max().item()
-        estimated = estimate_sigma(y[:1] if grey else y, step)
-        sigma = known if degrade or noise == "model" else estimated if noise == "auto" else noise
-        if sigma is None:
-            raise UserError(f"{photograph.name} is too small to tell its noise: give it as a number")
-        frames = walk(restorer, y, photograph.name, grey, advance)
-        seed = image_seed(restorer.seed, f"certificate/{photograph.name}")
-        walked = Walked(y, photograph.image if degrade else None, frames, grey, max(sigma, 1e-6), step, seed)
-        return Restored(model, photograph, walked, _notes(restorer, photograph, walked, known, estimated, degrade))
+        x = photograph.image.to(restorer.device)
+        painted = _fitted(hole, x) if hole is not None and self.takes_holes(model) else None
+        if self.takes_holes(model) and painted is None and not degrade:
+            raise UserError("Paint the hole first.")
+        hole = painted if painted is not None else self._drawn(restorer, photograph.name, x)
+        y, grey, step, degrade = x, photograph.grey and not degrade, photograph.step, degrade and painted is None
+        with self._operators(restorer, hole, x):
+            measured = [f"measurement/{photograph.name}"]
+            if degrade:
+                y, step = restorer.measure(x.unsqueeze(0), measured).y[0], 0.0
+            elif painted is not None:
+                y = emptied(restorer, x.unsqueeze(0), painted.unsqueeze(0), measured)[0]
+            known = restorer.process.sigma_of_measurement(y.unsqueeze(0), restorer.sampler.start).max().item()
+            estimated = estimate_sigma(y[:1] if grey else y, step)
+            sigma = known if degrade or noise == "model" else estimated if noise == "auto" else noise
+            if sigma is None:
+                raise UserError(f"{photograph.name} is too small to tell its noise: give it as a number")
+            frames = walk(restorer, y, photograph.name, grey, advance)
+            if painted is not None:
+                frames = [frame.only(painted.cpu(), to_pixels(x).cpu()) for frame in frames]
+            seed = image_seed(restorer.seed, f"certificate/{photograph.name}")
+            walked = Walked(y, x.cpu() if degrade else None, frames, grey, max(sigma, 1e-6), step, seed)
+            notes = _notes(restorer, photograph, walked, known, estimated, degrade, painted is not None)
+        return Restored(model, photograph, walked, notes, hole, painted is not None)
+
+    def takes_holes(self, model: str) -> bool:
+        """Whether a model fills holes of any shape."""
+        return isinstance(self.restorer(model).process.degradation, FreeformInpainting)
+
+    @staticmethod
+    def _drawn(restorer: Restorer, name: str, x: Tensor) -> Tensor | None:
+        drawn = restorer.process.degradation.draw([image_seed(restorer.seed, name)], x.unsqueeze(0))
+        return None if drawn is None else drawn[0, 0] > 0.5
+
+    @staticmethod
+    def _operators(restorer: Restorer, hole: Tensor | None, like: Tensor) -> AbstractContextManager[None]:
+        return operators(restorer, [""], like.unsqueeze(0), [] if hole is None else [hole])
 
     def told(self, restored: Restored, place: int) -> str:
         """What is to be said of a frame, in sentences."""
         walked, restorer = restored.walked, self.restorer(restored.model)
         said = [f"{walked.frames[place]}."]
+        if restored.filled:
+            return f"{said[0]} The hole is filled, and nothing else is changed."
         if walked.clean is not None:
             clean, y = walked.clean.unsqueeze(0), walked.measurement.unsqueeze(0).cpu()
             reference, images = restorer.reference(clean, y), (y, from_pixels(walked.frames[place].pixels).unsqueeze(0))
             before, after = (PSNR()(image, reference).item() for image in images)
             said.append(f"PSNR {after:.2f} dB; of the degraded photograph {before:.2f} dB.")
-        found = walked.certificate(restorer, place)
+        with self._operators(restorer, restored.hole, walked.measurement):
+            found = walked.certificate(restorer, place)
         said.append(
             f"{'Consistent' if found.consistent else 'Not consistent'} with the degraded photograph: what is left of "
             f"it is {found.ratio:.3g} of its noise (standard deviation {walked.sigma:.3g})."
@@ -138,11 +176,14 @@ class Studio:
             raise UserError(f"this model's sampler draws no samples ({error})") from None
         try:
             y = walked.measurement.unsqueeze(0)
-            samples = restorer.samples(y, count, "t=0", names=[restored.photograph.name])
+            with self._operators(restorer, restored.hole, walked.measurement):
+                samples = restorer.samples(y, count, "t=0", names=[restored.photograph.name])
         finally:
             restorer.sampler = before
         if walked.grey:
             samples = samples.mean(2, keepdim=True).expand_as(samples)
+        if restored.filled and restored.hole is not None:
+            samples = torch.where(restored.hole, samples, restored.photograph.image.to(samples.device))
         heat = torch.from_numpy(heat_map(Spread(samples).std[0].mean(0).cpu())).permute(2, 0, 1)
         return heat, [to_pixels(sample[0]).cpu() for sample in samples]
 
@@ -154,8 +195,26 @@ class Studio:
         return path
 
 
+def _fitted(hole: Tensor, image: Tensor) -> Tensor | None:
+    """A hole of any size, bool (H, W), as one of an image, (3, H, W); None where it is empty.
+
+    Raises:
+        UserError: if nothing is left beside it.
+    """
+    sized = F.interpolate(hole[None, None].float(), image.shape[-2:], mode="nearest")[0, 0] > 0
+    if sized.all():
+        raise UserError("The hole covers the whole photograph: leave something beside it.")
+    return sized.to(image.device) if sized.any() else None
+
+
 def _notes(
-    restorer: Restorer, photograph: Photograph, walked: Walked, known: float, estimated: float | None, degrade: bool
+    restorer: Restorer,
+    photograph: Photograph,
+    walked: Walked,
+    known: float,
+    estimated: float | None,
+    degrade: bool,
+    filled: bool,
 ) -> list[str]:
     """What the user should know of a photograph before its results are believed."""
     notes = []
@@ -164,7 +223,7 @@ def _notes(
     if photograph.shrunk:
         (height, width), (rows, columns) = photograph.size, photograph.image.shape[-2:]
         notes.append(f"Shrunk from {width} x {height} to {columns} x {rows} pixels, and so is what degraded it.")
-    if degrade:
+    if degrade or filled:
         return notes
     if is_hidden(walked.measurement, restorer.process, restorer.sampler.start) is False:
         notes.append("Its centre is not hidden, as this model expects: if the photograph is clean, let it be degraded.")

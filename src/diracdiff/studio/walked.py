@@ -1,7 +1,9 @@
 """A walk whose pictures are kept, so that another stop needs no network."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +36,10 @@ class Frame:
     output: str
     nfe: int
     pixels: Tensor
+
+    def only(self, within: Tensor, pixels: Tensor) -> Frame:
+        """The same within a hole, bool (H, W), and other pixels, uint8 (3, H, W), elsewhere."""
+        return replace(self, pixels=torch.where(within, self.pixels, pixels))
 
     def __str__(self) -> str:
         calls = f"{self.nfe} network call{'s' * (self.nfe != 1)}"

@@ -11,8 +11,9 @@ from diracdiff.baselines.pmrf import REGRESSION, PosteriorMeanFlow
 from diracdiff.evaluation import Metric
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.measurement import TrainingBatch, training_batch
+from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
-from diracdiff.seeds import MEASUREMENT, step_seed
+from diracdiff.seeds import MEASUREMENT, image_seed
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.optimization import Optimization
 
@@ -53,11 +54,14 @@ class FlowModule(RestorerModule):
         """See `RestorerModule.settings`; with the regression network that the flow goes on from."""
         return super().settings(trainer, data) | {REGRESSION: self.flow.fingerprint}
 
+    @property
+    def operated(self) -> StochasticDegradation:
+        """See `RestorerModule.operated`: that of the measurements."""
+        return self.flow.regression.process
+
     def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
         """A batch of Z_t at random times, with measurements of their own."""
-        given, trainer = super().degrade(batch, batch_idx), self.trainer
-        part = batch_idx % trainer.accumulate_grad_batches
-        seed = step_seed(self.restorer.seed, MEASUREMENT, trainer.global_step, part, trainer.global_rank)
+        given, seed = super().degrade(batch, batch_idx), self.seed_of(MEASUREMENT, batch_idx)
         measured = training_batch(self.flow.regression.process, given.x, seed, (1.0, 1.0))
         moved = self.flow.moved(given.y, given.x, self.flow.mean(measured.y), given.t)
         return TrainingBatch(given.x, moved, given.t, given.s)
@@ -69,11 +73,12 @@ class FlowModule(RestorerModule):
         """
         restorer, regression, x = self.restorer, self.flow.regression, batch["x"]
         names = [str(name) for name in batch["name"]]
-        measured = regression.measure(x, names)
-        begin = restorer.process.measure(self.flow.mean(measured.y), measured.noise.normal(x.shape[1:], x.dtype))
-        states = restorer.sampler.states(restorer.process, self.denoiser, begin, measured.noise)
-        first = replace(next(states), y=measured.y)
-        self.evaluation.add(names, measured.seeds, chain([first], states), regression.reference(x, measured.y))
+        with self.operated.of_images([image_seed(regression.seed, name) for name in names], x):
+            measured = regression.measure(x, names)
+            begin = restorer.process.measure(self.flow.mean(measured.y), measured.noise.normal(x.shape[1:], x.dtype))
+            states = restorer.sampler.states(restorer.process, self.denoiser, begin, measured.noise)
+            first = replace(next(states), y=measured.y)
+            self.evaluation.add(names, measured.seeds, chain([first], states), regression.reference(x, measured.y))
 
     test_step = validation_step
 

@@ -7,22 +7,22 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from diracdiff.errors import UserError, say, warn
+from diracdiff.errors import say, warn
 from diracdiff.evaluation import Blend, Evaluation, Metric, find_stops
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.ssim import SSIM
 from diracdiff.evaluation.stops import BLEND, ends_of
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.measurement import Measured, TrainingBatch, training_batch
+from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import State
-from diracdiff.seeds import DEGRADATION, DROPOUT, step_seed
+from diracdiff.seeds import DEGRADATION, DROPOUT, OPERATOR, image_seed, step_seed
 from diracdiff.storage.checkpoint import KIND, Checkpoint
 from diracdiff.storage.recipe import to_recipe
 from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
-
-MAX_SKIPPED_STEPS, MAX_NAMED = 10, 8
+from diracdiff.training.skipping import Skipping, in_words
 
 
 class RestorerModule(pl.LightningModule):
@@ -70,7 +70,7 @@ class RestorerModule(pl.LightningModule):
         self.blends = list(blends or [])
         self.ends = None if blends is None else ends_of(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
-        self._skipped = 0
+        self._skipping = Skipping()
         self._seen: tuple[dict[str, Any], Tensor] = {}, torch.zeros(0)
 
     # training
@@ -122,12 +122,19 @@ class RestorerModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        given = self.degrade(batch, batch_idx)
-        self._seen = batch, given.t
-        loss = self.loss_of(given)
+        x, seed = batch["x"], self.seed_of(OPERATOR, batch_idx)
+        with self.operated.of_images([step_seed(seed, i) for i in range(len(x))], x):
+            given = self.degrade(batch, batch_idx)
+            self._seen = batch, given.t
+            loss = self.loss_of(given)
         if self._logs:
             self.log("train/loss", loss, prog_bar=True)
         return loss
+
+    @property
+    def operated(self) -> StochasticDegradation:
+        """The process whose operators images have."""
+        return self.restorer.process
 
     def loss_of(self, given: TrainingBatch) -> Tensor:
         """The loss of images that are degraded already."""
@@ -146,10 +153,13 @@ class RestorerModule(pl.LightningModule):
 
     def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
         """A batch at random times, with noise; both follow from (seed, step, rank)."""
-        trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
-        seed = step_seed(self.restorer.seed, DEGRADATION, trainer.global_step, part, trainer.global_rank)
-        given = self.denoiser.given_measurement
+        seed, given = self.seed_of(DEGRADATION, batch_idx), self.denoiser.given_measurement
         return training_batch(self.restorer.process, batch["x"], seed, self.times, given, self.share_at_end)
+
+    def seed_of(self, purpose: int, batch_idx: int) -> int:
+        """What a step draws for a purpose follows from."""
+        trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
+        return step_seed(self.restorer.seed, purpose, trainer.global_step, part, trainer.global_rank)
 
     def configure_gradient_clipping(
         self,
@@ -168,27 +178,12 @@ class RestorerModule(pl.LightningModule):
             self.log("train/grad_norm", norm)
             self.log("train/lr", optimizer.param_groups[0]["lr"])
         if torch.isfinite(norm):
-            self._skipped = 0
+            self._skipping.count = 0
             return
         optimizer.zero_grad(set_to_none=True)
-        self._skipped += 1
-        step, images = self.trainer.global_step, self._images_of_the_step()
-        if self._skipped == 1:
-            warn(f"step {step} is skipped: the gradient's norm is {norm.item()}; {images}")
-        if self._skipped >= MAX_SKIPPED_STEPS:
-            raise UserError(
-                f"training diverged: the gradient's norm was {norm.item()} in {self._skipped} consecutive steps, up to "
-                f"step {step}; go on from the last checkpoint with a smaller optimizer.lr "
-                f"(now {self.optimization.lr:g}); {images}"
-            )
-
-    def _images_of_the_step(self) -> str:
-        """Which images a step was made on, at which times and noise levels."""
         names, t = [str(name) for name in self._seen[0]["name"]], self._seen[1]
-        sigma = self.restorer.process.noise(t)
-        images = [f"{n} (t {a:.3g}, sigma {b:.3g})" for n, a, b in zip(names, t.tolist(), sigma.tolist(), strict=True)]
-        more = f" and {len(images) - MAX_NAMED} more" if len(images) > MAX_NAMED else ""
-        return f"images: {', '.join(images[:MAX_NAMED])}{more}"
+        images = in_words(names, t, self.restorer.process.noise(t))
+        self._skipping.note(self.trainer.global_step, norm, self.optimization.lr, images)
 
     # validation and test
 
@@ -202,8 +197,9 @@ class RestorerModule(pl.LightningModule):
         """Measure the images of a batch, walk back from them, and keep what is found."""
         restorer, x = self.restorer, batch["x"]
         names = [str(name) for name in batch["name"]]
-        measured = restorer.measure(x, names)
-        self.evaluation.add(names, measured.seeds, self.walk(measured), restorer.reference(x, measured.y))
+        with self.operated.of_images([image_seed(restorer.seed, name) for name in names], x):
+            measured = restorer.measure(x, names)
+            self.evaluation.add(names, measured.seeds, self.walk(measured), restorer.reference(x, measured.y))
 
     test_step = validation_step
 

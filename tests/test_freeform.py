@@ -1,0 +1,240 @@
+"""Holes of any shape, every image's own: the degradation, trainings of it, and masks of the user's."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import BRIEF, SMALL, refused, run_here
+from PIL import Image
+
+from diracdiff.degradations import FreeformInpainting, LinearSeverity
+from diracdiff.errors import UserError
+from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer, load
+from diracdiff.samplers import ReverseSampler
+from diracdiff.seeds import image_seed
+from diracdiff.storage.files import read_rows
+
+SIZE = 24
+
+
+def degradation(size=SIZE):
+    return FreeformInpainting(LinearSeverity(0.0, 1.0), size)
+
+
+def restorer():
+    torch.manual_seed(0)
+    process = StochasticDegradation(degradation(), GeometricNoise(0.005, 0.02))
+    denoiser = Denoiser(
+        NCSNpp(8, [1, 2], 1, [1], images=2), process.noise, preconditioning=OperatorPreconditioning(process)
+    )
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.05)
+    return Restorer(process, denoiser.eval(), ReverseSampler(3, stochasticity=0), name="inpaint_freeform")
+
+
+def cross(size=SIZE):
+    hidden = torch.zeros(2, size, size, dtype=torch.bool)
+    hidden[0, 10:14, 3:20] = hidden[0, 3:20, 10:14] = True
+    hidden[1, :5, :7] = True
+    return hidden
+
+
+# the degradation
+
+
+def test_holes_that_are_given_are_hidden_wholly_and_alone():
+    found, hidden, x = degradation(), cross(), torch.rand(2, 3, SIZE, SIZE)
+    with found.of(found.holes(hidden)):
+        assert torch.equal(found(x, 0.0), x)
+        assert torch.equal(found(x, 1.0), x * ~hidden.unsqueeze(1))
+
+
+def test_a_hole_grows_from_its_inside():
+    found, one = degradation(), torch.ones(2, 1, SIZE, SIZE)
+    with found.of(found.holes(cross())):
+        masks = torch.stack([found(one, t) for t in torch.linspace(0, 1, 11)])
+    assert (masks.diff(dim=0) <= 0).all()
+    half = 1 - masks[5, 0, 0]
+    assert half[11:13, 11:13].min() > 0.9 and half[10, 4:9].max() == 0 < half[11, 4:9].min()
+
+
+def test_drawn_holes_follow_from_seeds_alone():
+    found, like = degradation(), torch.zeros(3, 3, SIZE, 40)
+    drawn = found.draw([5, 6, 7], like)
+    assert drawn.shape == (3, 1, SIZE, 40)
+    assert torch.equal(found.draw([6], like)[0], drawn[1]) and not torch.equal(drawn[0], drawn[1])
+
+
+def test_drawn_holes_are_of_many_sizes():
+    shares = (degradation(64).draw(range(400), torch.zeros(1, 3, 64, 64)) > 0).flatten(1).float().mean(1)
+    assert shares.min() > 0 and shares.max() < 0.6
+    assert (shares < 0.05).float().mean() > 0.1 and (shares > 0.2).float().mean() > 0.1
+
+
+def test_what_is_told_holds_as_long_as_it_is_and_within():
+    found, x = degradation(), torch.rand(1, 3, SIZE, SIZE)
+    outside = found(x, 1.0)
+    first, second = found.holes(cross()[:1]), found.holes(cross()[1:])
+    with found.of(first):
+        a = found(x, 1.0)
+        with found.of(second):
+            assert not torch.equal(found(x, 1.0), a)
+        assert torch.equal(found(x, 1.0), a) and degradation().known
+    assert torch.equal(found(x, 1.0), outside) and not found.known
+
+
+def test_holes_that_do_not_fit_are_refused():
+    found = degradation()
+    with pytest.raises(ValueError, match="must hide some pixels and not all, hole 1 has 100%"):
+        found.holes(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
+    with found.of(found.holes(cross())), pytest.raises(ValueError, match=r"holes of \(2, 1, 24, 24\) do not fit"):
+        found(torch.rand(3, 3, SIZE, SIZE), 1.0)
+
+
+# restorers
+
+
+def test_a_batch_is_restored_as_its_images_are():
+    made, hidden, y = restorer(), cross(), torch.rand(2, 3, SIZE, SIZE)
+    found = made.process.degradation
+    with found.of(found.holes(hidden)):
+        together = made.restore(y, "t=0", names=["a", "b"])
+    for i, name in enumerate("ab"):
+        with found.of(found.holes(hidden[i : i + 1])):
+            alone = made.restore(y[i : i + 1], "t=0", names=[name])[0]
+        assert torch.allclose(alone, together[i], atol=1e-5)
+
+
+def test_nothing_is_restored_whose_hole_is_not_known():
+    with pytest.raises(UserError, match="operator of its own"):
+        restorer().restore(torch.rand(1, 3, SIZE, SIZE), "t=0")
+
+
+def test_measurements_have_the_holes_of_their_names():
+    made, x = restorer(), torch.rand(2, 3, SIZE, SIZE)
+    y = made.measure(x, ["a", "b"]).y
+    drawn = made.process.degradation.draw([image_seed(0, "a"), image_seed(0, "b")], x) > 0.5
+    assert y[drawn.expand_as(y)].abs().max() < 6 * 0.02 and not torch.equal(drawn[0], drawn[1])
+
+
+# commands
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, image_folder):
+    cwd = tmp_path_factory.mktemp("freeform")
+    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
+    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
+    assert (
+        run_here(cwd, "train", "task=inpaint_freeform", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run") == 0
+    )
+    return cwd / "run" / "best.ckpt"
+
+
+@pytest.fixture
+def pictures(tmp_path, image_folder):
+    """Two photographs and their masks."""
+    for part in ("photos", "masks"):
+        (tmp_path / part).mkdir()
+    for i, name in enumerate(("00", "01")):
+        image = Image.open(image_folder / f"{name}.png").convert("RGB")
+        image.save(tmp_path / "photos" / f"{name}.png")
+        hidden = np.zeros((image.height, image.width), dtype=np.uint8)
+        hidden[5 + i : 15, 8:20] = 255
+        Image.fromarray(hidden).save(tmp_path / "masks" / f"{name}.png")
+    return tmp_path
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB"), dtype=int)
+
+
+def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t=0"]
+    assert call(*asked, "mask=masks") == (0, [])
+    for name in ("00", "01"):
+        before, after = (pixels(pictures / folder / f"{name}.png") for folder in ("photos", "restored"))
+        hidden = pixels(pictures / "masks" / f"{name}.png")[..., 0] > 0
+        assert (before == after)[~hidden].all() and (before != after)[hidden].any()
+        painted = before.astype(np.uint8)
+        painted[hidden] = [255, 0, 0]
+        Image.fromarray(painted).save(pictures / "photos" / f"{name}.png")
+    assert call(*asked, "mask=masks", "output=again") == (0, [])
+    for name in ("00", "01"):  # what was in the hole does not matter
+        assert (pixels(pictures / "again" / f"{name}.png") == pixels(pictures / "restored" / f"{name}.png")).all()
+    row = json.loads((pictures / "again" / "restored.jsonl").read_text().splitlines()[0])
+    assert row["hidden"] is True
+
+
+def test_one_mask_may_be_of_all_images(trained, pictures, call):
+    mask = "mask=masks/00.png"
+    assert (
+        call(
+            "restore",
+            f"checkpoint={trained}",
+            "input=photos",
+            mask,
+            "target=t=0",
+            "samples=2",
+            "sampler.stochasticity=1",
+        )[0]
+        == 0
+    )
+    hidden = pixels(pictures / "masks" / "00.png")[..., 0] > 0
+    spread = pixels(pictures / "restored" / "01_uncertainty.png")
+    assert spread[hidden].mean() > spread[~hidden].mean()
+
+
+def test_masks_that_do_not_fit_leave_their_images_out(trained, pictures, call):
+    Image.new("L", (7, 9), 255).save(pictures / "masks" / "00.png")
+    (pictures / "masks" / "01.png").unlink()
+    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "mask=masks", "target=t=0")
+    assert status == 2 and len(lines) == 3 and "is 7x9 pixels and " in lines[0] and "has no mask for" in lines[1]
+
+
+def test_masks_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
+    refused(call("restore", f"checkpoint={paper}", "input=photos", "mask=masks", "target=t=0"), "knows no masks")
+    refused(call("restore", f"checkpoint={trained}", "input=photos", "target=t=0"), "add mask=FILE")
+    refused(call("restore", f"checkpoint={trained}", "input=photos", "mask=no", "target=t=0"), "mask=no does not exist")
+
+
+def test_clean_images_get_holes_by_their_names(trained, pictures, call):
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t=0", "device=cpu"]
+    assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
+    first, second = (pixels(pictures / "restored" / f"{name}_measurement.png") for name in ("00", "01"))
+    assert ((first < 20).all(-1) != (second < 20).all(-1)).any()
+    for name in ("00", "01"):
+        a, b = (pixels(pictures / folder / f"{name}_measurement.png") for folder in ("restored", "alone"))
+        assert (a == b).all()
+
+
+def test_evaluations_and_comparisons_know_every_hole(trained, image_folder, call, tmp_path):
+    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32"]
+    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
+    checkpoint = f"checkpoint={trained}"
+    few = ["loader.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
+    assert call("evaluate", checkpoint, *folder, *fractions, *few)[0] == 0
+    measured = json.loads((tmp_path / "evaluated" / "evaluation.json").read_text())["measurement"]["psnr"]
+    methods = [
+        "baseline=[measurement,admm_tv]",
+        "baseline.admm_tv.method.steps=100",
+        "dirac.search=null",
+        "tune_for=psnr",
+    ]
+    sizes = ["tune_images=1", "test_images=3", "lpips=null", "device=cpu", "output=compared"]
+    assert call("compare", checkpoint, *folder, *fractions, *methods, *sizes)[0] == 0
+    psnr: dict[str, list[float]] = {}
+    for row in read_rows(tmp_path / "compared" / "images.csv"):
+        psnr.setdefault(row["method"], []).append(float(row["psnr"]))
+    means = {method: sum(values) / len(values) for method, values in psnr.items()}
+    assert means["measurement"] == pytest.approx(measured, abs=1e-4)  # the same holes
+    assert means["admm_tv"] > means["measurement"] + 3  # which it knows
+
+
+def test_a_checkpoint_of_holes_is_loaded(trained):
+    found = load(trained)
+    assert found.process.degradation.own and not found.process.degradation.known and found.stops["psnr"] is not None
