@@ -57,7 +57,8 @@ class FreeformInpainting(Degradation):
 
     def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         """Holes drawn with a brush, or blobs: phi, (B, 1, H, W), one hole per seed."""
-        return torch.stack([_drawn(seed, *like.shape[-2:], size=self.image_size) for seed in seeds]).to(like)
+        height, width = like.shape[-2:]
+        return torch.stack([_drawn(seed, height, width, self.image_size) for seed in seeds]).to(like)
 
     def holes(self, hidden: Tensor) -> Tensor:
         """phi, (B, 1, H, W) float32, of holes that are given, bool (B, H, W): those pixels are hidden at s = 1, wholly.
