@@ -1,5 +1,6 @@
 """The demo: photographs that are bounded, walks that are kept, and the page in Chromium."""
 
+import contextlib
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ import torch
 from conftest import clean_environment, refused
 from PIL import Image
 from test_export import restorer
+from test_freeform import restorer as of_holes
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import certify, standardised
@@ -29,6 +31,12 @@ def model(**stops):
     found = restorer()
     found.denoiser.eval()
     found.stops |= {"psnr": FAITHFUL, "swd": GOOD} | stops
+    return found
+
+
+def freeform():
+    found = of_holes()
+    found.stops |= {"psnr": FAITHFUL, "swd": GOOD}
     return found
 
 
@@ -175,15 +183,41 @@ def test_a_frame_is_saved_as_it_is_shown(photo, tmp_path):
     assert torch.equal(pixels_of(path), restored.walked.frames[2].pixels)
 
 
+def test_a_painted_hole_is_filled_and_nothing_else_is_changed(photo):
+    studio = Studio({"a": freeform})
+    hole = torch.zeros(80, 96, dtype=torch.bool)
+    hole[20:40, 30:60] = True
+    restored = studio.restore("a", photo, degrade=True, longest=48, hole=hole)
+    within, before = torch.zeros(40, 48, dtype=torch.bool), pixels_of(photo)
+    within[10:20, 15:30] = True
+    for frame in restored.walked.frames:
+        assert torch.equal(frame.pixels[:, ~within], before[:, ~within])
+        assert (frame.pixels != before)[:, within].float().mean() > 0.5
+    assert "nothing else is changed" in studio.told(restored, 0)
+    _, samples = studio.samples(restored, 2)
+    assert torch.equal(samples[0][:, ~within], before[:, ~within]) and not torch.equal(*samples)
+
+
+def test_without_paint_a_clean_photograph_gets_a_hole_and_a_degraded_one_none(photo):
+    studio, empty = Studio({"a": freeform}), torch.zeros(40, 48, dtype=torch.bool)
+    restored = studio.restore("a", photo, True, 48, hole=empty)
+    assert restored.hole is not None and not restored.filled
+    assert restored.walked.measurement[:, restored.hole].abs().max() < 0.2
+    assert "PSNR" in studio.told(restored, 1) and len(studio.samples(restored, 2)[1]) == 2
+    with pytest.raises(UserError, match="Paint the hole first"):
+        studio.restore("a", photo, False, 48, hole=empty)
+    with pytest.raises(UserError, match="covers the whole photograph"):
+        studio.restore("a", photo, False, 48, hole=~empty)
+
+
 # the page
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """The command itself, with a small model: its address."""
+@contextlib.contextmanager
+def serving(folder, made):
+    """The command itself, with a model: its address."""
     pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
-    folder = tmp_path_factory.mktemp("demo")
-    model().save(folder / "model.ckpt")
+    made.save(folder / "model.ckpt")
     words = ["-m", "diracdiff.demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
     process = subprocess.Popen(
         [sys.executable, *words],
@@ -201,8 +235,21 @@ def served(tmp_path_factory):
     assert process.returncode == 130 and said.strip() == "the page is closed" and errors == ""
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("demo"), model()) as address:
+        yield address
+
+
 @pytest.fixture
 def page(served):
+    with opened(served) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def opened(address):
+    """The page in Chromium, with what it asked for and its faults."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'diracdiff[dev]'")
@@ -213,7 +260,7 @@ def page(served):
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.goto(served)
+        page.goto(address)
         page.get_by_text("Drop a photograph").wait_for()
         yield page
         browser.close()
@@ -244,6 +291,31 @@ def test_a_photograph_is_restored_in_the_browser(page, photo, tmp_path):
     page.get_by_text("Where they differ").wait_for()
     assert page.faults == []
     assert [url for url in page.asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
+
+
+def test_a_hole_is_painted_and_filled(photo, tmp_path):
+    with serving(tmp_path, freeform()) as address, opened(address) as page:
+        page.set_input_files("input[type=file]", str(photo))
+        canvas = page.locator("canvas").first
+        canvas.wait_for()
+        page.get_by_label("It is degraded").click()
+        page.get_by_role("button", name="Restore").click()
+        page.get_by_text("Paint the hole first.").wait_for()
+        page.wait_for_timeout(1000)  # until the editor has drawn the photograph
+        box = canvas.bounding_box()
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + 12, middle[1] + 6, steps=4)
+        page.mouse.up()
+        page.get_by_role("button", name="Restore").click()
+        page.get_by_text("The hole is filled, and nothing else is changed.").wait_for()
+        with page.expect_download() as download:
+            page.locator("button", has_text="Download").click()
+        download.value.save_as(tmp_path / "got.png")
+        changed = (pixels_of(tmp_path / "got.png") != pixels_of(photo)).any(0)
+        assert 0 < changed.sum() < 0.5 * changed.numel()
+        assert page.faults == []
 
 
 def test_the_page_says_what_is_no_photograph(page, tmp_path):
