@@ -107,9 +107,10 @@ def test_the_frames_of_a_walk_are_what_its_stops_give():
         ({"swd": Stop(0.4, "mean")}, [1.0, 2 / 3]),
         ({"psnr": Stop(0.66, "mean")}, [2 / 3, 1 / 3, 0.0]),
         ({"swd": FAITHFUL}, [1.0, 2 / 3, 1 / 3, 0.0]),
+        ({"psnr": Stop(0.66, "mean"), "lpips": FAITHFUL, "swd": Stop(0.33, "mean")}, [2 / 3, 1 / 3]),
         ({"swd": None}, [1.0, 2 / 3, 1 / 3, 0.0]),
     ],
-    ids=["good-looking before the end", "faithful after the start", "one stop", "no good-looking stop"],
+    ids=["good-looking before the end", "faithful after the start", "one stop", "LPIPS before", "no good-looking stop"],
 )
 def test_frames_lie_between_the_stops(stops, wanted):
     frames = walk(model(**stops), torch.rand(3, 16, 16), "a")
@@ -158,10 +159,10 @@ def test_the_noise_of_a_file_is_the_model_s_given_or_estimated(photo):
 
 def test_notes_say_what_was_done_to_a_photograph(photo, tmp_path):
     Image.open(photo).save(tmp_path / "photo.jpg")
-    studio = Studio({"a": lambda: model(psnr=GOOD)})
+    studio = Studio({"a": lambda: model(swd=FAITHFUL)})
     notes = studio.restore("a", tmp_path / "photo.jpg", False, 24).notes
     assert any("Shrunk from 48 x 40 to 24 x 20 pixels" in note for note in notes)
-    assert any("whole walk: the faithful and the good-looking stop" in note for note in notes)
+    assert any("no good-looking stop after the faithful one" in note for note in notes)
     assert any("compressed with losses" in note for note in notes)
 
 

@@ -48,7 +48,7 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                 photo.preprocess = _path  # type: ignore[method-assign]  # Gradio's own would decode what it is given
                 model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
                 paint = gr.ImageEditor(
-                    label="Paint the hole, or let one be drawn",
+                    label="Paint the hole",
                     type="numpy",
                     format="png",
                     sources=(),

@@ -17,7 +17,6 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation.pictures import heat_map
 from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
 from diracdiff.evaluation.psnr import PSNR
-from diracdiff.evaluation.stops import ends_of, no_ends
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.restoration.holes import emptied, operators
@@ -26,7 +25,7 @@ from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
 from diracdiff.storage.pictures import save_picture
 from diracdiff.studio.photograph import Photograph, read
-from diracdiff.studio.walked import Walked, walk
+from diracdiff.studio.walked import Walked, ends, walk
 
 Noise = float | Literal["model", "auto"]
 """Of a file: a standard deviation in the [0, 1] range, the model's, or estimated."""
@@ -218,8 +217,10 @@ def _notes(
 ) -> list[str]:
     """What the user should know of a photograph before its results are believed."""
     notes = []
-    if ends_of(restorer.stops) is None:
-        notes.append(f"The slider shows the whole walk: {no_ends(restorer.stops)}.")
+    if ends(restorer.stops)[1] not in restorer.stops.values():
+        notes.append(
+            "The slider goes to the end of the walk: this model knows no good-looking stop after the faithful one."
+        )
     if photograph.shrunk:
         (height, width), (rows, columns) = photograph.size, photograph.image.shape[-2:]
         notes.append(f"Shrunk from {width} x {height} to {columns} x {rows} pixels, and so is what degraded it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import Certificate, certify, standardised
 from diracdiff.evaluation.results import results
-from diracdiff.evaluation.stops import Stop, ends_of, reached
+from diracdiff.evaluation.stops import Stop, reached
 from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
@@ -77,14 +77,25 @@ class Walked:
         return certify(standardised(y, mean, self.sigma, self.step, self.seed), clipped)
 
 
+def ends(stops: Mapping[str, Stop | None]) -> tuple[Stop, Stop]:
+    """Where the slider begins and ends.
+
+    It begins at the faithful stop, or at the start of the walk where that is not known, and ends at the good-looking
+    one that lies behind it, LPIPS' or else SWD's, or at the end of the walk.
+    """
+    begin = stops.get("psnr") or Stop(1.0)
+    later = [stop for target in ("lpips", "swd") if (stop := stops.get(target)) and stop.t < begin.t - TOLERANCE]
+    return begin, later[0] if later else Stop(0.0, "iterate")
+
+
 @torch.no_grad()
 def walk(
     restorer: Restorer, y: Tensor, name: str, grey: bool = False, advance: Callable[[float], None] = lambda share: None
 ) -> list[Frame]:
     """Walk from a measurement and keep what a user may stop at.
 
-    These are the images between the faithful and the good-looking stop of the restorer: x_hat on the way, and at both
-    ends what the stop takes there. Of a restorer that does not know both they are those of the whole walk.
+    These are the images between the faithful and the good-looking stop of the restorer, see `ends`: x_hat on the way,
+    and at both ends what the stop takes there.
 
     Args:
         restorer: in evaluation mode.
@@ -98,7 +109,7 @@ def walk(
     """
     y = y.unsqueeze(0).to(restorer.device)
     denoiser, sampler = restorer.tiles.applied(restorer.denoiser, restorer.sampler, y)
-    begin, end = ends_of(restorer.stops) or (Stop(1.0), Stop(0.0, "iterate"))
+    begin, end = ends(restorer.stops)
     times = sampler.times(min(begin.t, end.t))
     noise = ImageNoise([image_seed(restorer.seed, name)], y.device)
     found: dict[Stop, Frame] = {}
