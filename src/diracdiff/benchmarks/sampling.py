@@ -54,11 +54,12 @@ def sampler_steps(
     restorer.denoiser.eval()
     for number in track(range(rounds + 1)):
         for name, sampler in clocks.items():
-            measured, clock = restorer.measure(x), _Clock(restorer.denoiser, parts[name])
-            states = sampler.states(restorer.process, restorer.denoiser, measured.y, measured.noise)
-            for index, state in enumerate(states):
-                parts[name].lap(keep=number > 0 and index > 0 and state.fresh)
-            clock.remove()
+            with restorer.process.of_images(range(len(x)), x):
+                measured, clock = restorer.measure(x), _Clock(restorer.denoiser, parts[name])
+                states = sampler.states(restorer.process, restorer.denoiser, measured.y, measured.noise)
+                for index, state in enumerate(states):
+                    parts[name].lap(keep=number > 0 and index > 0 and state.fresh)
+                clock.remove()
     restorer.denoiser.train(training)
     return [
         found
