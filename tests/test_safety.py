@@ -255,6 +255,7 @@ def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
         ("import_official", "overwrite", ["output=x.ckpt"]),
         ("compare", "allow_other_data", []),
         ("train", "model.residual", []),
+        ("train", "model.interpolate", []),
         ("train", "trainer.enable_progress_bar", []),
         ("train", "trainer.enable_model_summary", []),
     ],

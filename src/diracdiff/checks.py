@@ -16,6 +16,7 @@ BOOLEANS = (
     "degrade",
     "allow_other_data",
     "model.residual",
+    "model.interpolate",
     "walk.given_measurement",
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
