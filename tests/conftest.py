@@ -23,6 +23,7 @@ from diracdiff.degradations import (
     GaussianBlur,
     GaussianInpainting,
     Identity,
+    KernelBlur,
     LinearSeverity,
     MotionBlur,
     SuperResolution,
@@ -49,11 +50,21 @@ class OneHole(FreeformInpainting):
         return (min(height, width) / 4 - (rows**2 + columns**2).sqrt()).to(like)[None, None]
 
 
+class OneKernel(KernelBlur):
+    """All images have one kernel, a short slanted path that tapers, whose frequencies are all positive."""
+
+    own, known = False, True
+
+    def draw(self, seeds, like):
+        return torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]]).to(like)[None, None] / 4
+
+
 DEGRADATIONS = {
     "blur": lambda size: GaussianBlur(LinearSeverity(0.3, 3.0), size),
     "blur_published": lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size),
     "inpainting": lambda size: GaussianInpainting(LinearSeverity(0.1, 50.0), size),
     "freeform": lambda size: OneHole(LinearSeverity(0.0, 1.0), size),
+    "kernel": lambda size: OneKernel(LinearSeverity(0.0, 1.0), size),
     "box": lambda size: BoxInpainting(LinearSeverity(0.0, 128.0), size),
     "super_resolution": lambda size: SuperResolution(LinearSeverity(1.0, 4.0), size),
     "motion_blur": lambda size: MotionBlur(LinearSeverity(0.0, 40.0), size, angle=30.0),

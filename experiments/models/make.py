@@ -12,6 +12,7 @@ from skimage.restoration import inpaint_biharmonic
 
 from diracdiff import load
 from diracdiff.data.images import load_image
+from diracdiff.degradations import FreeformInpainting
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.measurement import measure
@@ -37,6 +38,7 @@ FREE = [
 NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02"]
 MODELS = {
     "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]"],
+    "deblur_kernel": ["task=deblur_kernel"],
     "inpaint": ["task=inpaint_freeform"],
     "super_resolution": ["task=super_resolution"],
 }
@@ -70,7 +72,7 @@ def gains(model: Path, photographs: list[Path], targets: list[str]) -> dict[str,
         with restorer.process.of_images([image_seed(restorer.seed, path.name)], x):
             y = measure(restorer.process, x, [path.name], restorer.seed).y
             images = {"measurement": y} | {t: restorer.restore(y, t, names=[path.name]) for t in targets}
-            if restorer.process.degradation.own:
+            if isinstance(restorer.process.degradation, FreeformInpainting):
                 images["biharmonic"] = filled(y, restorer.process.mean(torch.ones_like(y), 1.0))
             for key, image in images.items():
                 found.setdefault(key, []).append(psnr(image, restorer.reference(x, y)).item())

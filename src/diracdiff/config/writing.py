@@ -7,13 +7,13 @@ from omegaconf import DictConfig
 
 from diracdiff.checks import check_boolean, check_number
 from diracdiff.config.build import made
+from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import Form
-from diracdiff.data.masks import Masks
 from diracdiff.errors import UserError
 from diracdiff.evaluation.calibration import Interval, Walked
 from diracdiff.restoration import Asked
 from diracdiff.restoration.asked import AUTO
-from diracdiff.restoration.holes import check_masks
+from diracdiff.restoration.own import TOLD, check_told
 from diracdiff.restorer import Restorer
 from diracdiff.storage.pictures import SUFFIXES
 
@@ -47,24 +47,27 @@ def build_asked(cfg: DictConfig, restorer: Restorer) -> Asked:
         if isinstance(sigma, str | bool):
             raise UserError(f"sigma must be null (the model's), auto or a number in the [0, 1] range, got {sigma}")
         check_number("sigma", sigma, 0.0, 1.0, float)
-    masks = build_masks(cfg)
-    check_masks(restorer, masks is not None, cfg.degrade)
+    told = build_told(cfg)
+    check_told(restorer, told, cfg.degrade)
     interval = None
     if cfg.samples > 1:
         walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
         interval = made("level", Interval.of, restorer.calibrations, walked, cfg.level)
-    return Asked(cfg.target, cfg.samples, interval, cfg.degrade, sigma, cfg.residual_map, masks)
+    return Asked(cfg.target, cfg.samples, interval, cfg.degrade, sigma, cfg.residual_map, told)
 
 
-def build_masks(cfg: DictConfig) -> Masks | None:
-    """The masks of `mask`, or None.
+def build_told(cfg: DictConfig) -> Companions | None:
+    """The files of `mask` or of `kernel`, or None.
 
     Raises:
-        UserError: if there is nothing of that name.
+        UserError: if there is nothing of that name, or both are given.
     """
-    if cfg.mask is None:
-        return None
-    path = Path(str(cfg.mask)).expanduser()
-    if not path.exists():
-        raise UserError(f"mask={cfg.mask} does not exist: give an image, white where the hole is, or a folder of them")
-    return Masks(path)
+    given = {key: cfg[key] for key in TOLD if cfg[key] is not None}
+    if len(given) > 1:
+        raise UserError("mask and kernel belong to different models: give one of both")
+    for key, value in given.items():
+        path = Path(str(value)).expanduser()
+        if not path.exists():
+            raise UserError(f"{key}={value} does not exist: give an image, or a folder with one for each input")
+        return TOLD[key][0](path)
+    return None

@@ -6,8 +6,10 @@ from diracdiff.degradations.fourier import FourierUndersampling
 from diracdiff.degradations.freeform import FreeformInpainting
 from diracdiff.degradations.identity import Identity
 from diracdiff.degradations.inpainting import BoxInpainting, GaussianInpainting
+from diracdiff.degradations.kernel_blur import KernelBlur
 from diracdiff.degradations.motion_blur import MotionBlur
 from diracdiff.degradations.operator import Operator
+from diracdiff.degradations.own import OwnOperators
 from diracdiff.degradations.quantisation import ColourQuantisation
 from diracdiff.degradations.severity import LinearSeverity, TabulatedSeverity
 from diracdiff.degradations.super_resolution import SuperResolution
@@ -23,9 +25,11 @@ __all__ = [
     "GaussianBlur",
     "GaussianInpainting",
     "Identity",
+    "KernelBlur",
     "LinearSeverity",
     "MotionBlur",
     "Operator",
+    "OwnOperators",
     "SuperResolution",
     "TabulatedSeverity",
 ]

@@ -6,15 +6,14 @@ begins there and has its whole shape at s = 1. A rim one pixel wide, in which th
 continuous in t.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.base import Degradation
+from diracdiff.degradations.own import OwnOperators
 from diracdiff.degradations.svd import SVD, Mask
 
 STROKES, BRUSH = (1, 5), (0.03, 0.2)
@@ -24,36 +23,17 @@ BLOBS, BLOB = 0.25, (0.15, 0.4)
 """Share of the holes that are one blob instead, and its diameter, likewise."""
 
 
-_HOLES: ContextVar[Tensor | None] = ContextVar("holes", default=None)
-"""phi of the images that something is done with now: a restorer's process and those of its networks share it."""
-
-
-class FreeformInpainting(Degradation):
+class FreeformInpainting(OwnOperators):
     """Multiplication with a mask in [0, 1] of every image's own.
-
-    Which holes images have is told with `of`, for as long as something is done with them; outside of it all have that
-    which `draw` gives for the seed 0.
 
     Args:
         severity: share of its depth that a hole has grown to, in [0, 1].
         image_size: side in pixels of the images the process is made for.
     """
 
-    own = True
+    _told = ContextVar("holes", default=None)
     in_pixels = False
     limits = (0.0, 1.0)
-
-    @property
-    def known(self) -> bool:
-        return _HOLES.get() is not None
-
-    @contextmanager
-    def of(self, own: Tensor | None) -> Iterator[None]:
-        before = _HOLES.set(own)
-        try:
-            yield
-        finally:
-            _HOLES.reset(before)
 
     def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         """Holes drawn with a brush, or blobs: phi, (B, 1, H, W), one hole per seed."""
@@ -87,9 +67,8 @@ class FreeformInpainting(Degradation):
         return self.decompose(x, size)
 
     def _mask(self, x: Tensor, size: Tensor) -> Tensor:
-        told = _HOLES.get()
-        depth = self.draw([0], x) if told is None else told.to(x)
-        if len(depth) not in (1, len(x)) or depth.shape[-2:] != x.shape[-2:]:
+        depth = self.told(x)
+        if depth.shape[-2:] != x.shape[-2:]:
             raise ValueError(f"holes of {tuple(depth.shape)} do not fit images of {tuple(x.shape)}")
         deepest = depth.flatten(1).amax(1).clamp(min=0).reshape(-1, 1, 1, 1) + 0.5
         share = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)

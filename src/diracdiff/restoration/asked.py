@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from diracdiff.data.masks import Masks
+from diracdiff.data.companions import Companions
 from diracdiff.evaluation.calibration import Interval
 
 AUTO: Literal["auto"] = "auto"
@@ -21,7 +21,7 @@ class Asked:
         degrade: whether images are clean and are measured first.
         sigma: noise level of the files, in units of the [0, 1] range; AUTO: estimated; None: the model's.
         residual_map: whether a picture of the residual is written.
-        masks: which pixels of each image are a hole; None: the operator is that of the model, or follows from names.
+        told: files of each image's own operator; None: it is that of the model, or follows from names.
     """
 
     target: str = "psnr"
@@ -30,7 +30,7 @@ class Asked:
     degrade: bool = False
     sigma: float | Literal["auto"] | None = None
     residual_map: bool = False
-    masks: Masks | None = None
+    told: Companions | None = None
 
     @property
     def extras(self) -> list[str]:

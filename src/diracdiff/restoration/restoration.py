@@ -19,8 +19,8 @@ from diracdiff.evaluation.pictures import heat_map, residual_map
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.ranks import Ranks
 from diracdiff.restoration.asked import Asked
-from diracdiff.restoration.holes import emptied, operators
 from diracdiff.restoration.ledger import Ledger
+from diracdiff.restoration.own import Told, inner
 from diracdiff.restoration.testing import Tester
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
@@ -84,32 +84,33 @@ class Restoration:
     def restore(self, batch: Sequence[Input]) -> None:
         """Restore images of one size and write the results; those that cannot be restored are named and left out."""
         loaded: list[tuple[Input, Original]] = []
-        holes: list[Tensor] = []
+        files: list[Tensor] = []
         for image in batch:
             try:
-                hole = [self.asked.masks.of(image.path, image.size)] if self.asked.masks else []
+                own = [self.asked.told.of(image.path, image.size)] if self.asked.told else []
                 loaded.append((image, load_original(image.path, image.bits)))
-                holes += hole
+                files += own
             except UserError as error:
                 self.leave_out(image.path, str(error))
         if not loaded:
             return
         y = torch.stack([original.image for _, original in loaded]).to(self.restorer.device)
-        with operators(self.restorer, [image.path.name for image, _ in loaded], y, holes):
-            self._restore(loaded, y, torch.stack(holes).to(y.device) if holes else None)
+        told = Told.of(self.restorer, [image.path.name for image, _ in loaded], y, files)
+        with self.restorer.process.degradation.of(told.own):
+            self._restore(loaded, y, told)
 
-    def _restore(self, loaded: Sequence[tuple[Input, Original]], y: Tensor, holes: Tensor | None) -> None:
-        began, restorer, files = time.perf_counter(), self.restorer, y
+    def _restore(self, loaded: Sequence[tuple[Input, Original]], files: Tensor, told: Told) -> None:
+        began, restorer, degradation = time.perf_counter(), self.restorer, self.restorer.process.degradation
         names = [image.path.name for image, _ in loaded]
         measured = [f"measurement/{name}" for name in names]
         if self.asked.degrade:
-            y = restorer.measure(y, measured).y
-        elif holes is not None:
-            y = emptied(restorer, y, holes, measured)
+            y, margin = restorer.measure(files, measured).y, 0
+        else:
+            y, margin = told.prepared(restorer, files, measured)
         samples = restorer.samples(y, self.asked.samples, self.asked.target, names=names)
-        whole, x_hat = samples, samples[0]
-        if holes is not None and not self.asked.degrade:
-            whole = torch.where(holes.unsqueeze(1), samples, files)
+        whole, x_hat = inner(samples, margin), samples[0]
+        if told.holes is not None and not self.asked.degrade:
+            whole = torch.where(told.holes.unsqueeze(1), samples, files)
         seconds = (time.perf_counter() - began) / len(loaded)
         spread = Spread(whole) if self.asked.interval else None
         for i, (image, original) in enumerate(loaded):
@@ -117,9 +118,10 @@ class Restoration:
                 self.leave_out(image.path, f"{image.path}: its result is not a number at every pixel, and not written")
                 continue
             step = 0.0 if self.asked.degrade else original.step
-            with operators(restorer, names[i : i + 1], y[i : i + 1], () if holes is None else holes[i : i + 1]):
-                row, z = self._tester.row(image, y[i], x_hat[i], step, seconds)
-            self._write(image, original, {"restored": whole[0, i], "measurement": y[i]}, spread, i, z)
+            with degradation.of(told.one(i)):
+                row, z = self._tester.row(image, y[i], x_hat[i], step, seconds, margin)
+            pictures = {"restored": whole[0, i], "measurement": inner(y[i], margin)}
+            self._write(image, original, pictures, spread, i, z)
             self._ledger.add(row)
             self.restored += 1
 

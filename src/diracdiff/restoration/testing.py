@@ -12,6 +12,7 @@ from diracdiff.degradations import Identity
 from diracdiff.evaluation.certificate import RULE, certify, standardised
 from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
 from diracdiff.restoration.asked import AUTO, Asked
+from diracdiff.restoration.own import inner
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
 
@@ -33,7 +34,9 @@ class Tester:
         self._said: set[str] = set()
 
     @torch.no_grad()
-    def row(self, image: Input, y: Tensor, x_hat: Tensor, step: float, seconds: float) -> tuple[dict[str, Any], Tensor]:
+    def row(
+        self, image: Input, y: Tensor, x_hat: Tensor, step: float, seconds: float, margin: int = 0
+    ) -> tuple[dict[str, Any], Tensor]:
         """What is said of an image, as JSON holds it, and its standardised residuals, (1 or 3, H, W).
 
         Grey images have one channel, and are tested as such: three equal ones have no noise of their own.
@@ -44,12 +47,14 @@ class Tester:
             x_hat: what it was restored to, (3, H, W).
             step: between two values of the measurement; 0: it was not rounded.
             seconds: that its restoration took.
+            margin: pixels at each border of y and x_hat that are not the file's.
         """
         restorer, asked = self.restorer, self.asked
         start = restorer.sampler.start
         if image.grey:
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
-        mean = restorer.process.mean(x_hat.unsqueeze(0), start)[0, : len(y)]
+        mean = inner(restorer.process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], margin)
+        y = inner(y, margin)
         estimated = estimate_sigma(y, step)
         sigma, source = self._sigma(y, estimated)
         hidden = None if asked.degrade else is_hidden(y, restorer.process, start)
@@ -103,7 +108,7 @@ class Tester:
         elif estimated is not None and self.asked.sigma is None and not isinstance(process.degradation, Identity):
             if estimated > FAR * known:
                 remedy = f"train with schedule.noise.sigma_max={estimated:.2g}, or make the noise less"
-            elif estimated < known / FAR and self.asked.masks is None:  # what is no hole is left as it is
+            elif estimated < known / FAR and self.asked.told is None:  # what is no hole is left as it is
                 remedy = "sigma=auto tests the result against what it has; a model that is trained for it restores more"
             else:
                 return

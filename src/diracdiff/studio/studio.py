@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,7 @@ from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.restoration.holes import emptied, operators
+from diracdiff.restoration.own import Told, emptied
 from diracdiff.restoration.testing import FAR
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
@@ -44,16 +43,16 @@ class Restored:
         photograph: as it was read.
         walked: its walk.
         notes: what the user should know of it.
-        hole: bool (H, W), of a model of holes of any shape.
-        filled: whether the hole was painted: all else then stays as it is.
+        own: what its operator has of its own.
+        hole: bool (H, W), where one was painted: all else then stays as it is.
     """
 
     model: str
     photograph: Photograph
     walked: Walked
     notes: list[str]
+    own: Tensor | None = None
     hole: Tensor | None = None
-    filled: bool = False
 
 
 class Studio:
@@ -104,9 +103,9 @@ class Studio:
         painted = _fitted(hole, x) if hole is not None and self.takes_holes(model) else None
         if self.takes_holes(model) and painted is None and not degrade:
             raise UserError("Paint the hole first.")
-        hole = painted if painted is not None else self._drawn(restorer, photograph.name, x)
+        own = self._told(restorer, photograph.name, x, painted).own
         y, grey, step, degrade = x, photograph.grey and not degrade, photograph.step, degrade and painted is None
-        with self._operators(restorer, hole, x):
+        with restorer.process.degradation.of(own):
             measured = [f"measurement/{photograph.name}"]
             if degrade:
                 y, step = restorer.measure(x.unsqueeze(0), measured).y[0], 0.0
@@ -123,33 +122,28 @@ class Studio:
             seed = image_seed(restorer.seed, f"certificate/{photograph.name}")
             walked = Walked(y, x.cpu() if degrade else None, frames, grey, max(sigma, 1e-6), step, seed)
             notes = _notes(restorer, photograph, walked, known, estimated, degrade, painted is not None)
-        return Restored(model, photograph, walked, notes, hole, painted is not None)
+        return Restored(model, photograph, walked, notes, own, painted)
 
     def takes_holes(self, model: str) -> bool:
         """Whether a model fills holes of any shape."""
         return isinstance(self.restorer(model).process.degradation, FreeformInpainting)
 
     @staticmethod
-    def _drawn(restorer: Restorer, name: str, x: Tensor) -> Tensor | None:
-        drawn = restorer.process.degradation.draw([image_seed(restorer.seed, name)], x.unsqueeze(0))
-        return None if drawn is None else drawn[0, 0] > 0.5
-
-    @staticmethod
-    def _operators(restorer: Restorer, hole: Tensor | None, like: Tensor) -> AbstractContextManager[None]:
-        return operators(restorer, [""], like.unsqueeze(0), [] if hole is None else [hole])
+    def _told(restorer: Restorer, name: str, x: Tensor, hole: Tensor | None) -> Told:
+        return Told.of(restorer, [name], x.unsqueeze(0), [] if hole is None else [hole])
 
     def told(self, restored: Restored, place: int) -> str:
         """What is to be said of a frame, in sentences."""
         walked, restorer = restored.walked, self.restorer(restored.model)
         said = [f"{walked.frames[place]}."]
-        if restored.filled:
+        if restored.hole is not None:
             return f"{said[0]} The hole is filled, and nothing else is changed."
         if walked.clean is not None:
             clean, y = walked.clean.unsqueeze(0), walked.measurement.unsqueeze(0).cpu()
             reference, images = restorer.reference(clean, y), (y, from_pixels(walked.frames[place].pixels).unsqueeze(0))
             before, after = (PSNR()(image, reference).item() for image in images)
             said.append(f"PSNR {after:.2f} dB; of the degraded photograph {before:.2f} dB.")
-        with self._operators(restorer, restored.hole, walked.measurement):
+        with restorer.process.degradation.of(restored.own):
             found = walked.certificate(restorer, place)
         said.append(
             f"{'Consistent' if found.consistent else 'Not consistent'} with the degraded photograph: what is left of "
@@ -175,13 +169,13 @@ class Studio:
             raise UserError(f"this model's sampler draws no samples ({error})") from None
         try:
             y = walked.measurement.unsqueeze(0)
-            with self._operators(restorer, restored.hole, walked.measurement):
+            with restorer.process.degradation.of(restored.own):
                 samples = restorer.samples(y, count, "t=0", names=[restored.photograph.name])
         finally:
             restorer.sampler = before
         if walked.grey:
             samples = samples.mean(2, keepdim=True).expand_as(samples)
-        if restored.filled and restored.hole is not None:
+        if restored.hole is not None:
             samples = torch.where(restored.hole, samples, restored.photograph.image.to(samples.device))
         heat = torch.from_numpy(heat_map(Spread(samples).std[0].mean(0).cpu())).permute(2, 0, 1)
         return heat, [to_pixels(sample[0]).cpu() for sample in samples]

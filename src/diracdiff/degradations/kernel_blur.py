@@ -1,0 +1,178 @@
+"""Blur by any kernel, every image's own, in fractional powers: A_t is the kernel K to the power s, the severity.
+
+Images are periodic here, so that A_t multiplies their discrete Fourier transform with K^s, its magnitude to the power s
+and its phase times s: a shift grows in proportion, a Gaussian's variance too. Of the four frequencies that are their
+own opposites the phase is left out, since a part of it would make images complex. As |K| <= 1 for weights that are not
+negative and sum to 1, there is the transition A_t = K^(t - s) A_s, which amplifies nothing. What a photograph's border
+makes of that: `extended`.
+"""
+
+import math
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diracdiff.degradations.own import OwnOperators
+from diracdiff.degradations.svd import SVD
+
+SIDE = 25
+"""Of kernels that are drawn, in pixels."""
+
+GAUSSIAN, DISC, PATH = (0.4, 3.0), (0.7, 4.5), (2.0, 20.0)
+"""Standard deviation, radius and length of kernels that are drawn, in pixels."""
+
+LEAST = 1e-12
+"""Magnitude below which a frequency is as good as lost."""
+
+
+class KernelBlur(OwnOperators):
+    """Convolution of periodic images with a kernel of every image's own: a Gaussian, a disc, a path of the camera.
+
+    Args:
+        severity: power of the kernel, in [0, 1].
+        image_size: side in pixels of the images the process is made for; kernels are in pixels of any image.
+    """
+
+    _told = ContextVar("kernels", default=None)
+    in_pixels = False
+    limits = (0.0, 1.0)
+
+    def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor:
+        """Kernels, (B, 1, 25, 25), one per seed."""
+        return torch.stack([_drawn(seed) for seed in seeds]).unsqueeze(1).to(like)
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        return self._waves(x, size).turned(torch.fft.fft2(x), 1)
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return self._waves(x, size)
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        return self._waves(x, size)
+
+    def _waves(self, x: Tensor, size: Tensor) -> "Waves":
+        height, width = x.shape[-2:]
+        transform = torch.fft.fft2(placed(self.told(x).double(), height, width))
+        power = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
+        magnitude = transform.abs().clamp(LEAST, 1.0).to(x.dtype)
+        return Waves(magnitude**power, _odd_angle(transform).to(x.dtype) * power)
+
+
+class Waves(SVD):
+    """U S V^T with Hartley's waves as V and the same waves, each with its phase moved, as U.
+
+    Args:
+        values: S, (B, 1, H, W), the same for opposite frequencies.
+        phases: by which waves are moved, (B, 1, H, W), of opposite sign for opposite frequencies.
+    """
+
+    def __init__(self, values: Tensor, phases: Tensor):
+        self.values, self.phases = values, phases
+        self.frequencies = (_half_cycles(values, -2), _half_cycles(values, -1))
+
+    def v(self, coefficients: Tensor) -> Tensor:
+        transform = torch.fft.fft2(coefficients, norm="ortho")
+        waves: Tensor = transform.real - transform.imag
+        return waves
+
+    def vt(self, image: Tensor) -> Tensor:
+        return self.v(image)
+
+    def u(self, coefficients: Tensor) -> Tensor:
+        return self._moved(torch.fft.fft2(self.v(coefficients)), 1)
+
+    def ut(self, image: Tensor) -> Tensor:
+        return self.v(self._moved(torch.fft.fft2(image), -1))
+
+    def turned(self, transform: Tensor, sign: int) -> Tensor:
+        """The image of a transform whose waves are scaled by S and moved."""
+        return self._moved(transform * self.values, sign)
+
+    def _moved(self, transform: Tensor, sign: int) -> Tensor:
+        image: Tensor = torch.fft.ifft2(transform * torch.exp(sign * 1j * self.phases)).real
+        return image
+
+
+def placed(kernels: Tensor, height: int, width: int) -> Tensor:
+    """Kernels, (B, 1, h, w) with odd sides, around the first pixel of images: (B, 1, H, W); what is larger wraps."""
+    rows, columns = kernels.shape[-2:]
+    found = kernels.new_zeros(*kernels.shape[:-2], height, width)
+    at = (torch.arange(rows, device=kernels.device) - rows // 2).remainder(height).unsqueeze(1) * width
+    at = (at + (torch.arange(columns, device=kernels.device) - columns // 2).remainder(width)).flatten()
+    found = found.flatten(-2).index_add(-1, at, kernels.flatten(-2))
+    return found.reshape(*kernels.shape[:-2], height, width)
+
+
+def extended(y: Tensor, kernels: Tensor) -> tuple[Tensor, int]:
+    """Blurred photographs, (B, C, H, W), made periodic, and by how many pixels they were extended to each side.
+
+    They are reflected at their borders, and the far ends blend into each other.
+    """
+    margin = min(2 * (max(kernels.shape[-2:]) // 2) + 1, min(y.shape[-2:]) - 1)
+    padded = F.pad(y, (margin,) * 4, mode="reflect")
+    for axis in (-2, -1):
+        ramp = torch.ones(padded.shape[axis], dtype=y.dtype, device=y.device)
+        rise = 0.5 + 0.5 * (torch.arange(margin, dtype=y.dtype, device=y.device) + 0.5) / margin
+        ramp[:margin], ramp[len(ramp) - margin :] = rise, rise.flip(0)
+        weight = ramp.unsqueeze(-1) if axis == -2 else ramp
+        padded = weight * padded + (1 - weight) * padded.flip(axis)
+    return padded, margin
+
+
+def _odd_angle(transform: Tensor) -> Tensor:
+    """Phases of opposite sign for opposite frequencies, also where one is pi, and 0 for those that are their own."""
+    angle = transform.angle()
+    rows, columns = (_sign(n, angle) for n in angle.shape[-2:])
+    half = torch.where(rows.unsqueeze(1) != 0, rows.unsqueeze(1), columns)
+    return torch.where(angle.abs() > math.pi - 1e-4, math.pi * half, angle * half.abs())
+
+
+def _sign(n: int, like: Tensor) -> Tensor:
+    """1 for frequencies, -1 for their opposites, 0 for those that are their own, (n,)."""
+    k = torch.arange(n, device=like.device)
+    return ((n - 2 * k).sign() * (k > 0)).to(like.dtype)
+
+
+def _half_cycles(values: Tensor, axis: int) -> Tensor:
+    n = values.shape[axis]
+    k = torch.arange(n, dtype=values.dtype, device=values.device)
+    return 2 * torch.minimum(k, n - k)
+
+
+def _drawn(seed: int) -> Tensor:
+    """A kernel, (25, 25), float32."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * torch.rand((), generator=generator).item()
+
+    place = torch.arange(SIDE, dtype=torch.float32) - SIDE // 2
+    rows, columns = place.unsqueeze(1), place
+    kind = uniform(0, 3)
+    if kind < 1:
+        angle, first, second = uniform(0, math.pi), uniform(*GAUSSIAN), uniform(*GAUSSIAN)
+        along, across = (
+            rows * math.cos(angle) + columns * math.sin(angle),
+            columns * math.cos(angle) - rows * math.sin(angle),
+        )
+        kernel = (-(along**2) / (2 * first**2) - across**2 / (2 * second**2)).exp()
+    elif kind < 2:
+        kernel = (uniform(*DISC) + 0.5 - (rows**2 + columns**2).sqrt()).clamp(0, 1)
+    else:
+        kernel = _path(uniform(*PATH), generator, rows, columns)
+    return kernel / kernel.sum()
+
+
+def _path(length: float, generator: torch.Generator, rows: Tensor, columns: Tensor) -> Tensor:
+    """Where a camera that shakes was, for how long."""
+    steps = max(2, 4 * math.ceil(length))
+    turns = 0.25 * torch.randn(steps, generator=generator).cumsum(0) + 2 * math.pi * torch.rand((), generator=generator)
+    points = torch.stack([turns.sin(), turns.cos()], 1).cumsum(0) * (length / steps)
+    points = (points - points.mean(0)).clamp(-(SIDE // 2) + 1, SIDE // 2 - 1)
+    shares = (1 - (rows - points[:, 0, None, None]).abs()).clamp(min=0) * (
+        1 - (columns - points[:, 1, None, None]).abs()
+    ).clamp(min=0)
+    return shares.sum(0)

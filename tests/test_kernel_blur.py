@@ -1,0 +1,181 @@
+"""Blur by any kernel, every image's own: the degradation, trainings of it, and kernels of the user's."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import BRIEF, SMALL, refused, run_here
+from PIL import Image
+from scipy.ndimage import convolve
+
+from diracdiff.data import Photos
+from diracdiff.degradations import KernelBlur, LinearSeverity
+from diracdiff.degradations.kernel_blur import extended, placed
+from diracdiff.models import OperatorPreconditioning
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+
+SIZES = [(32, 32), (31, 20), (9, 12)]
+
+
+def degradation(size=32):
+    return KernelBlur(LinearSeverity(0.0, 1.0), size)
+
+
+def skew():
+    """A kernel without any symmetry."""
+    kernel = torch.tensor([[0.0, 0.1, 0.4], [0.0, 0.3, 0.1], [0.05, 0.05, 0.0]])
+    return kernel[None, None]
+
+
+# the degradation
+
+
+def test_at_the_end_it_is_the_convolution_with_the_kernel():
+    found, x = degradation(), torch.rand(1, 1, 31, 21, dtype=torch.float64)
+    with found.of(skew()):
+        blurred = found(x, 1.0)
+    expected = convolve(x[0, 0].numpy(), skew()[0, 0].double().numpy(), mode="wrap")
+    assert np.allclose(blurred[0, 0].numpy(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_drawn_kernels_are_met_but_for_frequencies_that_are_their_own(size):
+    found, x = degradation(), torch.rand(8, 3, *size, dtype=torch.float64)
+    with found.of(found.draw(range(8), x)):
+        exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(placed(found.told(x), *size))).real
+        gap = torch.fft.fft2(found(x, 1.0) - exact).abs()
+    rows, columns = (torch.arange(n) * 2 % n == 0 for n in size)
+    of_their_own = rows.unsqueeze(1) & columns
+    assert gap[..., ~of_their_own].max() < 1e-3 * math.prod(size) and gap[..., 0, 0].max() < 1e-6 * math.prod(size)
+
+
+def test_powers_of_a_gaussian_are_gaussians():
+    place = torch.arange(31, dtype=torch.float64) - 15
+    kernels = [torch.outer(line, line) for s in (2.0, 1.0) for line in [(-(place**2) / (2 * s**2)).exp()]]
+    wide, narrow = (kernel[None, None] / kernel.sum() for kernel in kernels)
+    found, x = degradation(), torch.rand(1, 3, 40, 40, dtype=torch.float64)
+    with found.of(wide):
+        quarter = found(x, 0.25)  # of the variance
+    with found.of(narrow):
+        assert torch.allclose(quarter, found(x, 1.0), atol=3e-3)  # samples of a Gaussian alias
+
+
+def test_there_is_a_transition_that_amplifies_nothing():
+    found, x = degradation(), torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    with found.of(found.draw(range(4), x)):
+        early, late = found.svd(x, 0.3), found.svd(x, 0.8)
+        assert (late.values <= early.values + 1e-12).all() and early.values.max() <= 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_decomposition_is_that_of_the_operator(size):
+    found, x = degradation(), torch.rand(3, 3, *size, dtype=torch.float64)
+    with found.of(found.draw([4, 5, 6], x)):
+        for t in (0.0, 0.4, 1.0):
+            svd = found.svd(x, t)
+            assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
+            for there, back in ((svd.u, svd.ut), (svd.ut, svd.u), (svd.v, svd.vt)):
+                assert torch.allclose(there(back(x)), x, atol=1e-12)
+                assert torch.allclose(back(x).square().sum(), x.square().sum())
+
+
+def test_drawn_kernels_are_kernels_of_many_kinds():
+    kernels = degradation().draw(range(300), torch.zeros(1))
+    assert kernels.shape == (300, 1, 25, 25) and kernels.min() >= 0
+    assert torch.allclose(kernels.sum((-2, -1)), torch.ones(300, 1), atol=1e-5)
+    highest = kernels.flatten(1).amax(1)
+    assert highest.min() < 0.03 and highest.max() > 0.4
+
+
+def test_borders_of_photographs_are_made_periodic():
+    y = torch.rand(2, 3, 20, 30)
+    padded, margin = extended(y, torch.zeros(2, 1, 5, 7))
+    assert margin == 7 and padded.shape == (2, 3, 34, 44)
+    assert torch.equal(padded[..., 7:-7, 7:-7], y)
+    jump = (padded[..., 0] - padded[..., -1]).abs()[..., 7:-7]
+    assert jump.max() < 0.1 and (y[..., 0] - y[..., -1]).abs().max() > 0.5
+
+
+def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photographs():
+    images, process = Photos(64).split("val"), StochasticDegradation(degradation(64), GeometricNoise(0.005, 0.02))
+    x = torch.stack([images[i]["x"] for i in range(16)])
+    scales = OperatorPreconditioning(process, 3.0)
+    with process.of_images(range(16), x):
+        y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
+        _, scaled = scales(y, t)
+        mse = [(z - x).square().mean().item() for z in (y, scaled.x_hat(torch.zeros_like(x)))]
+    assert mse[1] < 0.6 * mse[0]
+
+
+# commands
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, image_folder):
+    cwd = tmp_path_factory.mktemp("kernels")
+    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
+    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
+    asked = ["task=deblur_kernel", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run"]
+    assert run_here(cwd, "train", *asked) == 0
+    return cwd / "run" / "best.ckpt"
+
+
+@pytest.fixture
+def pictures(tmp_path, image_folder):
+    """Two photographs, blurred with a kernel each."""
+    for part in ("photos", "kernels"):
+        (tmp_path / part).mkdir()
+    for i, name in enumerate(("00", "01")):
+        kernel = np.zeros((7, 7))
+        kernel[3, : 7 - 2 * i] = 255
+        Image.fromarray(kernel.astype(np.uint8)).save(tmp_path / "kernels" / f"{name}.png")
+        image = np.asarray(Image.open(image_folder / f"{name}.png").convert("RGB"), dtype=float)
+        blurred = np.stack([convolve(image[..., c], kernel / kernel.sum(), mode="reflect") for c in range(3)], -1)
+        Image.fromarray(blurred.round().astype(np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    return tmp_path
+
+
+def colours(path):
+    return np.asarray(Image.open(path).convert("RGB"), dtype=float)
+
+
+def test_photographs_are_restored_with_their_kernels(trained, pictures, image_folder, call):
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t=1", "device=cpu"]
+    assert call(*asked, "kernel=kernels")[0] == 0
+    for name in ("00", "01"):
+        clean = colours(image_folder / f"{name}.png")
+        blurred, restored = (colours(pictures / folder / f"{name}.png") for folder in ("photos", "restored"))
+        assert np.square(restored - clean).mean() < 0.8 * np.square(blurred - clean).mean()
+    assert call(*asked, "kernel=kernels/01.png", "output=one")[0] == 0
+    (first, second), (one, two) = (
+        [colours(pictures / folder / f"{name}.png") for name in ("00", "01")] for folder in ("restored", "one")
+    )
+    assert abs(one - first).max() > 2 and abs(two - second).max() <= 1
+
+
+def test_kernels_that_do_not_fit_leave_their_images_out(trained, pictures, call):
+    Image.new("L", (4, 7), 255).save(pictures / "kernels" / "00.png")
+    Image.new("L", (31, 31), 255).save(pictures / "kernels" / "01.png")
+    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "kernel=kernels", "target=t=1")
+    assert status == 2 and len(lines) == 3
+    assert "its sides must be odd" in lines[0] and "is too large for" in lines[1]
+    Image.new("L", (3, 3)).save(pictures / "kernels" / "00.png")
+    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "kernel=kernels", "target=t=1")
+    assert "is black everywhere" in lines[0]
+
+
+def test_kernels_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
+    asked = ["input=photos", "target=t=1"]
+    refused(call("restore", f"checkpoint={paper}", *asked, "kernel=kernels"), "takes no kernel")
+    refused(call("restore", f"checkpoint={trained}", *asked), "needs each image's kernel: add kernel=FILE")
+    refused(call("restore", f"checkpoint={trained}", *asked, "mask=kernels"), "takes no mask")
+    both = ["kernel=kernels", "mask=kernels"]
+    refused(call("restore", f"checkpoint={trained}", *asked, *both), "give one of both")
+
+
+def test_clean_images_get_kernels_by_their_names(trained, pictures, call):
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t=0", "device=cpu"]
+    assert call(*asked) == (0, [])
+    assert (pictures / "restored" / "00_measurement.png").exists()
