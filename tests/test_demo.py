@@ -15,6 +15,7 @@ from PIL import Image
 from test_export import restorer
 from test_freeform import restorer as of_holes
 
+from diracdiff.degradations import KernelBlur, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import certify, standardised
 from diracdiff.evaluation.stops import Stop
@@ -209,6 +210,18 @@ def test_without_paint_a_clean_photograph_gets_a_hole_and_a_degraded_one_none(ph
         studio.restore("a", photo, False, 48, hole=empty)
     with pytest.raises(UserError, match="covers the whole photograph"):
         studio.restore("a", photo, False, 48, hole=~empty)
+
+
+def test_a_model_of_kernels_blurs_here_and_restores_elsewhere(photo):
+    def of_kernels():
+        found = model()
+        found.process.degradation = KernelBlur(LinearSeverity(0.0, 1.0), 16)
+        return found
+
+    studio = Studio({"a": of_kernels})
+    assert studio.restore("a", photo, True, 48).own.shape == (1, 1, 25, 25)
+    with pytest.raises(UserError, match="needs the photograph's kernel"):
+        studio.restore("a", photo, False, 48)
 
 
 # the page

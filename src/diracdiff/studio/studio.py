@@ -103,6 +103,8 @@ class Studio:
         painted = _fitted(hole, x) if hole is not None and self.takes_holes(model) else None
         if self.takes_holes(model) and painted is None and not degrade:
             raise UserError("Paint the hole first.")
+        if restorer.process.degradation.own and not self.takes_holes(model) and not degrade:
+            raise UserError("This model needs the photograph's kernel: use diracdiff restore with kernel=FILE.")
         own = self._told(restorer, photograph.name, x, painted).own
         y, grey, step, degrade = x, photograph.grey and not degrade, photograph.step, degrade and painted is None
         with restorer.process.degradation.of(own):
