@@ -196,6 +196,11 @@ def test_masks_that_do_not_fit_leave_their_images_out(trained, pictures, call):
     assert status == 2 and len(lines) == 3 and "is 7x9 pixels and " in lines[0] and "has no file for" in lines[1]
 
 
+def test_no_image_is_its_own_mask(trained, pictures, call):
+    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "mask=photos", "target=t=0")
+    assert "photos has no file for photos/00.png: give one that is called 00.png" in lines[0]
+
+
 def test_masks_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
     refused(call("restore", f"checkpoint={paper}", "input=photos", "mask=masks", "target=t=0"), "takes no mask")
     refused(call("restore", f"checkpoint={trained}", "input=photos", "target=t=0"), "add mask=FILE")

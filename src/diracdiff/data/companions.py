@@ -42,7 +42,7 @@ class Companions(ABC):
         if not self.path.is_dir():
             return self.path
         files = [file for file in sorted(self.path.glob("*")) if file.suffix.lower() in EXTENSIONS]
-        found = [file for file in files if file.stem == image.stem]
+        found = [file for file in files if file.stem == image.stem and file.resolve() != image.resolve()]
         if len(found) != 1:
             what = f"{len(found)} files" if found else "no file"
             raise UserError(f"{self.path} has {what} for {image}: give one that is called {image.stem}.png")
