@@ -200,6 +200,14 @@ def test_a_painted_hole_is_filled_and_nothing_else_is_changed(photo):
     assert torch.equal(samples[0][:, ~within], before[:, ~within]) and not torch.equal(*samples)
 
 
+def test_a_grey_photograph_is_filled_with_grey(photo, tmp_path):
+    Image.open(photo).convert("L").save(tmp_path / "grey.png")
+    hole = torch.zeros(40, 48, dtype=torch.bool)
+    hole[10:20, 10:20] = True
+    restored = Studio({"a": freeform}).restore("a", tmp_path / "grey.png", degrade=True, longest=48, hole=hole)
+    assert all((frame.pixels == frame.pixels[:1]).all() for frame in restored.walked.frames)
+
+
 def test_without_paint_a_clean_photograph_gets_a_hole_and_a_degraded_one_none(photo):
     studio, empty = Studio({"a": freeform}), torch.zeros(40, 48, dtype=torch.bool)
     restored = studio.restore("a", photo, True, 48, hole=empty)

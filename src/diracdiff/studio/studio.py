@@ -105,8 +105,9 @@ class Studio:
             raise UserError("Paint the hole first.")
         if restorer.process.degradation.own and not self.takes_holes(model) and not degrade:
             raise UserError("This model needs the photograph's kernel: use diracdiff restore with kernel=FILE.")
-        own = self._told(restorer, photograph.name, x, painted).own
-        y, grey, step, degrade = x, photograph.grey and not degrade, photograph.step, degrade and painted is None
+        own = Told.of(restorer, [photograph.name], x.unsqueeze(0), [] if painted is None else [painted]).own
+        degrade = degrade and painted is None
+        y, grey, step = x, photograph.grey and not degrade, photograph.step
         with restorer.process.degradation.of(own):
             measured = [f"measurement/{photograph.name}"]
             if degrade:
@@ -129,10 +130,6 @@ class Studio:
     def takes_holes(self, model: str) -> bool:
         """Whether a model fills holes of any shape."""
         return isinstance(self.restorer(model).process.degradation, FreeformInpainting)
-
-    @staticmethod
-    def _told(restorer: Restorer, name: str, x: Tensor, hole: Tensor | None) -> Told:
-        return Told.of(restorer, [name], x.unsqueeze(0), [] if hole is None else [hole])
 
     def told(self, restored: Restored, place: int) -> str:
         """What is to be said of a frame, in sentences."""
