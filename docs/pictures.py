@@ -19,7 +19,17 @@ from diracdiff.samplers import ImageNoise
 
 SIDE = 128
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
-TASKS = ("deblur", "motion_deblur", "super_resolution", "inpaint", "inpaint_box", "mri", "dequantise")
+TASKS = (
+    "deblur",
+    "motion_deblur",
+    "deblur_kernel",
+    "super_resolution",
+    "inpaint",
+    "inpaint_box",
+    "inpaint_freeform",
+    "mri",
+    "dequantise",
+)
 
 
 def composed(*overrides: str) -> DictConfig:
