@@ -81,6 +81,15 @@ def test_the_decomposition_is_that_of_the_operator(size):
                 assert torch.allclose(back(x).square().sum(), x.square().sum())
 
 
+def test_frequencies_that_a_kernel_loses_leave_images_real():
+    found, x = degradation(), torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    with found.of(torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]])[None, None] / 4):
+        for t in (0.1, 0.5, 1.0):
+            svd = found.svd(x, t)
+            assert torch.allclose(svd.ut(svd.u(x)), x, atol=1e-12)
+            assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
+
+
 def test_drawn_kernels_are_kernels_of_many_kinds():
     kernels = degradation().draw(range(300), torch.zeros(1))
     assert kernels.shape == (300, 1, 25, 25) and kernels.min() >= 0

@@ -13,8 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from diracdiff.degradations.inpainting import Masking
 from diracdiff.degradations.own import OwnOperators
-from diracdiff.degradations.svd import SVD, Mask
 
 STROKES, BRUSH = (1, 5), (0.03, 0.2)
 """Least and most lines of a hole that is drawn with a brush, and its width as a share of `image_size`."""
@@ -23,7 +23,7 @@ BLOBS, BLOB = 0.25, (0.15, 0.4)
 """Share of the holes that are one blob instead, and its diameter, likewise."""
 
 
-class FreeformInpainting(OwnOperators):
+class FreeformInpainting(OwnOperators, Masking):
     """Multiplication with a mask in [0, 1] of every image's own.
 
     Args:
@@ -57,16 +57,8 @@ class FreeformInpainting(OwnOperators):
         )
         return torch.where(hidden.cpu(), within - 0.5, 0.5 - without).unsqueeze(1).to(hidden.device)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return self._mask(x, size) * x
-
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Mask(self._mask(x, size))
-
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        return self.decompose(x, size)
-
-    def _mask(self, x: Tensor, size: Tensor) -> Tensor:
+    def masks(self, x: Tensor, size: Tensor) -> Tensor:
+        """See `Masking.masks`; raises ValueError if the holes that are told do not fit."""
         depth = self.told(x)
         if depth.shape[-2:] != x.shape[-2:]:
             raise ValueError(f"holes of {tuple(depth.shape)} do not fit images of {tuple(x.shape)}")

@@ -12,22 +12,30 @@ from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
 from diracdiff.degradations.svd import SVD, Mask
 
 
-class Inpainting(Degradation):
+class Masking(Degradation):
     """Multiplication with a mask of values in [0, 1]."""
 
-    centre = -0.5
-    """Where the centre lies, in pixels from pixel n // 2."""
-
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return self._mask(x, size) * x
+        return self.masks(x, size) * x
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Mask(self._mask(x, size))
+        return Mask(self.masks(x, size))
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
         return self.decompose(x, size)
 
-    def _mask(self, x: Tensor, size: Tensor) -> Tensor:
+    @abstractmethod
+    def masks(self, x: Tensor, size: Tensor) -> Tensor:
+        """Masks of images like x, (B, C, H, W), for the parameter `size`, see `apply`: they broadcast over x."""
+
+
+class Inpainting(Masking):
+    """Multiplication with a mask in the centre."""
+
+    centre = -0.5
+    """Where the centre lies, in pixels from pixel n // 2."""
+
+    def masks(self, x: Tensor, size: Tensor) -> Tensor:
         rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
         size = size.to(x.dtype).reshape(*size.shape, 1, 1)
         return self.mask(rows.unsqueeze(-1), columns, size).unsqueeze(-3)

@@ -57,8 +57,8 @@ class KernelBlur(OwnOperators):
         height, width = x.shape[-2:]
         transform = torch.fft.fft2(placed(self.told(x).double(), height, width))
         power = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
-        magnitude = transform.abs().clamp(LEAST, 1.0).to(x.dtype)
-        return Waves(magnitude**power, _odd_angle(transform).to(x.dtype) * power)
+        magnitude, phase = (part.to(x.dtype) for part in _polar(transform))
+        return Waves(magnitude**power, phase * power)
 
 
 class Waves(SVD):
@@ -122,12 +122,16 @@ def extended(y: Tensor, kernels: Tensor) -> tuple[Tensor, int]:
     return padded, margin
 
 
-def _odd_angle(transform: Tensor) -> Tensor:
-    """Phases of opposite sign for opposite frequencies, also where one is pi, and 0 for those that are their own."""
-    angle = transform.angle()
-    rows, columns = (_sign(n, angle) for n in angle.shape[-2:])
+def _polar(transform: Tensor) -> tuple[Tensor, Tensor]:
+    """Magnitudes, and phases: of opposite frequencies the same and of opposite sign, whatever rounding makes of them.
+
+    Phases of frequencies that are their own opposites are 0.
+    """
+    rows, columns = (_sign(n, transform.real) for n in transform.shape[-2:])
     half = torch.where(rows.unsqueeze(1) != 0, rows.unsqueeze(1), columns)
-    return torch.where(angle.abs() > math.pi - 1e-4, math.pi * half, angle * half.abs())
+    magnitude, angle = transform.abs().clamp(LEAST, 1.0), transform.angle()
+    opposite = [part.flip(-2, -1).roll((1, 1), (-2, -1)) for part in (magnitude, angle)]
+    return torch.where(half < 0, opposite[0], magnitude), torch.where(half < 0, -opposite[1], angle * half)
 
 
 def _sign(n: int, like: Tensor) -> Tensor:
