@@ -172,12 +172,12 @@ def command(name, *overrides, cwd, **environment):
     )
 
 
-def begin(*words, cwd):
+def begin(*words, cwd, **environment):
     """Python in a session of its own, which can be ended whole."""
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=cwd,
-        env=clean_environment(),
+        env=clean_environment(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

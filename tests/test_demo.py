@@ -4,13 +4,11 @@ import contextlib
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import clean_environment, refused
+from conftest import begin, refused
 from PIL import Image
 from test_export import restorer
 from test_freeform import restorer as of_holes
@@ -241,20 +239,16 @@ def serving(folder, made):
     pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
     made.save(folder / "model.ckpt")
     words = ["-m", "diracdiff.demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=folder,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    kept = folder / "temporary"
+    kept.mkdir()
+    process = begin(*words, cwd=folder, TMPDIR=str(kept))
     address = process.stdout.readline().split()
     assert address and address[0].startswith("http://127.0.0.1:"), process.stderr.read()
     yield address[0]
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and said.strip() == "the page is closed" and errors == ""
+    assert not list(kept.rglob("*.png"))  # neither what was uploaded nor what was shown
 
 
 @pytest.fixture(scope="module")

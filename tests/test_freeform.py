@@ -125,10 +125,8 @@ def test_measurements_have_the_holes_of_their_names():
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, image_folder):
+def trained(tmp_path_factory, folder):
     cwd = tmp_path_factory.mktemp("freeform")
-    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
-    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
     assert (
         run_here(cwd, "train", "task=inpaint_freeform", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run") == 0
     )
@@ -217,12 +215,10 @@ def test_clean_images_get_holes_by_their_names(trained, pictures, call):
         assert (a == b).all()
 
 
-def test_evaluations_and_comparisons_know_every_hole(trained, image_folder, call, tmp_path):
-    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32"]
-    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
+def test_evaluations_and_comparisons_know_every_hole(trained, folder, call, tmp_path):
     checkpoint = f"checkpoint={trained}"
     few = ["loader.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
-    assert call("evaluate", checkpoint, *folder, *fractions, *few)[0] == 0
+    assert call("evaluate", checkpoint, *folder, *few)[0] == 0
     measured = json.loads((tmp_path / "evaluated" / "evaluation.json").read_text())["measurement"]["psnr"]
     methods = [
         "baseline=[measurement,admm_tv]",
@@ -231,7 +227,7 @@ def test_evaluations_and_comparisons_know_every_hole(trained, image_folder, call
         "tune_for=psnr",
     ]
     sizes = ["tune_images=1", "test_images=3", "lpips=null", "device=cpu", "output=compared"]
-    assert call("compare", checkpoint, *folder, *fractions, *methods, *sizes)[0] == 0
+    assert call("compare", checkpoint, *folder, *methods, *sizes)[0] == 0
     psnr: dict[str, list[float]] = {}
     for row in read_rows(tmp_path / "compared" / "images.csv"):
         psnr.setdefault(row["method"], []).append(float(row["psnr"]))

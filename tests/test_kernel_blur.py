@@ -122,10 +122,8 @@ def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photograph
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, image_folder):
+def trained(tmp_path_factory, folder):
     cwd = tmp_path_factory.mktemp("kernels")
-    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
-    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
     asked = ["task=deblur_kernel", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run"]
     assert run_here(cwd, "train", *asked) == 0
     return cwd / "run" / "best.ckpt"
@@ -186,5 +184,17 @@ def test_kernels_are_refused_where_there_is_no_use_for_them(trained, paper, pict
 
 def test_clean_images_get_kernels_by_their_names(trained, pictures, call):
     asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t=0", "device=cpu"]
-    assert call(*asked) == (0, [])
-    assert (pictures / "restored" / "00_measurement.png").exists()
+    assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
+    for name in ("00", "01"):
+        measured, alone = (colours(pictures / folder / f"{name}_measurement.png") for folder in ("restored", "alone"))
+        assert (measured == alone).all()
+        assert np.abs(measured - colours(pictures / "photos" / f"{name}.png")).max() > 20
+
+
+def test_a_photograph_is_restored_alike_beside_one_with_a_larger_kernel(trained, pictures, call):
+    kernel = np.zeros((15, 15), dtype=np.uint8)
+    kernel[7] = 255
+    Image.fromarray(kernel).save(pictures / "kernels" / "01.png")
+    asked = ["restore", f"checkpoint={trained}", "kernel=kernels", "target=t=1", "device=cpu"]
+    assert call(*asked, "input=photos")[0] == 0 and call(*asked, "input=photos/00.png", "output=alone")[0] == 0
+    assert (colours(pictures / "restored" / "00.png") == colours(pictures / "alone" / "00.png")).all()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -122,8 +121,11 @@ def compared(folder: Path) -> list[dict[str, Any]]:
     """
     from diracdiff.evaluation.stops import TARGETS
 
-    number = re.compile(r"\d*")
-    paths = sorted(folder.glob("*/summary.json"), key=lambda p: (int(number.match(p.parent.name)[0] or 0), p))  # type: ignore[index]
+    def number(path: Path) -> int:
+        first = path.parent.name.partition("_")[0]
+        return int(first) if first.isdecimal() else 0
+
+    paths = sorted(folder.glob("*/summary.json"), key=lambda path: (number(path), path))
     asked = [_overrides(path.parent) for path in paths]
     varied = [key for key in dict.fromkeys(k for words in asked for k in words) if len({w.get(key) for w in asked}) > 1]
     rows = []

@@ -45,15 +45,12 @@ class KernelBlur(OwnOperators):
         return torch.stack([_drawn(seed) for seed in seeds]).unsqueeze(1).to(like)
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return self._waves(x, size).turned(torch.fft.fft2(x), 1)
-
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return self._waves(x, size)
+        return self.decompose(x, size).of(x)
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        return self._waves(x, size)
+        return self.decompose(x, size)
 
-    def _waves(self, x: Tensor, size: Tensor) -> "Waves":
+    def decompose(self, x: Tensor, size: Tensor) -> "Waves":
         height, width = x.shape[-2:]
         transform = torch.fft.fft2(placed(self.told(x).double(), height, width))
         power = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
@@ -87,9 +84,9 @@ class Waves(SVD):
     def ut(self, image: Tensor) -> Tensor:
         return self.v(self._moved(torch.fft.fft2(image), -1))
 
-    def turned(self, transform: Tensor, sign: int) -> Tensor:
-        """The image of a transform whose waves are scaled by S and moved."""
-        return self._moved(transform * self.values, sign)
+    def of(self, image: Tensor) -> Tensor:
+        """A x, (B, C, H, W), with fewer changes of basis than U S V^T x."""
+        return self._moved(torch.fft.fft2(image) * self.values, 1)
 
     def _moved(self, transform: Tensor, sign: int) -> Tensor:
         image: Tensor = torch.fft.ifft2(transform * torch.exp(sign * 1j * self.phases)).real
@@ -158,10 +155,8 @@ def _drawn(seed: int) -> Tensor:
     kind = uniform(0, 3)
     if kind < 1:
         angle, first, second = uniform(0, math.pi), uniform(*GAUSSIAN), uniform(*GAUSSIAN)
-        along, across = (
-            rows * math.cos(angle) + columns * math.sin(angle),
-            columns * math.cos(angle) - rows * math.sin(angle),
-        )
+        along = rows * math.cos(angle) + columns * math.sin(angle)
+        across = columns * math.cos(angle) - rows * math.sin(angle)
         kernel = (-(along**2) / (2 * first**2) - across**2 / (2 * second**2)).exp()
     elif kind < 2:
         kernel = (uniform(*DISC) + 0.5 - (rows**2 + columns**2).sqrt()).clamp(0, 1)

@@ -69,40 +69,25 @@ class OperatorPreconditioning:
         variance = process.sigma(t, y) ** 2
         s = basis.values
         rest = basis.ut(y) - s * mean
+        known = self.known(measurement) if isinstance(measurement, Tensor) else measurement
+        if known is None:
+            news, told = s**2 / variance, s * rest / variance
+        else:
+            share, free = process.beyond_measurement(t, y)
+            own = s - share * known.values
+            news, told = own**2 / free, own * (rest - share * known.rest) / free
         if self.interpolate and basis.frequencies == (None, None):
-            return self._interpolated(basis, prior, rest, variance, y, t, measurement)
+            if known is not None:
+                news, told = known.precision + news, known.estimate + told
+            mean, left = smoothed((told * prior).expand_as(y), (news * prior).expand_as(y))
+            seen = [mean / DATA_STD] if known is None else [mean / DATA_STD, left.sqrt()]
+            return torch.cat(seen, 1), Scaled(basis, mean, 1 / (left * prior))
         images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
-        if measurement is None:
-            precision = 1 / prior + s**2 / variance
-            return images, Scaled(basis, s * rest / variance / precision, precision)
-        known = measurement if isinstance(measurement, Known) else self.known(measurement)
-        share, free = process.beyond_measurement(t, y)
-        news = s - share * known.values
-        precision = 1 / prior + known.precision + news**2 / free
-        skip = (known.estimate + news * (rest - share * known.rest) / free) / precision
-        return torch.cat([images, known.images], 1), Scaled(basis, skip, precision)
-
-    def _interpolated(
-        self,
-        basis: SVD,
-        prior: Tensor,
-        rest: Tensor,
-        variance: Tensor,
-        y: Tensor,
-        t: Tensor,
-        measurement: "Tensor | Known | None",
-    ) -> tuple[Tensor, "Scaled"]:
-        s = basis.values
-        precision, estimate = s**2 / variance, s * rest / variance
-        if measurement is not None:
-            known = measurement if isinstance(measurement, Known) else self.known(measurement)
-            share, free = self.process.beyond_measurement(t, y)
-            news = s - share * known.values
-            precision = known.precision + news**2 / free
-            estimate = known.estimate + news * (rest - share * known.rest) / free
-        mean, variance = smoothed((estimate * prior).expand_as(y), (precision * prior).expand_as(y))
-        parts = [mean / DATA_STD] if measurement is None else [mean / DATA_STD, variance.sqrt()]
-        return torch.cat(parts, 1), Scaled(basis, mean, 1 / (variance * prior))
+        if known is None:
+            precision = 1 / prior + news
+            return images, Scaled(basis, told / precision, precision)
+        precision = 1 / prior + known.precision + news
+        return torch.cat([images, known.images], 1), Scaled(basis, (known.estimate + told) / precision, precision)
 
     def known(self, measurement: Tensor) -> "Known":
         """What a measurement y_1, (B, C, H, W), says at every time of a walk that begins at it."""

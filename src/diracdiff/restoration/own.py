@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from diracdiff.data.companions import Companions, Kernels, Masks
 from diracdiff.degradations import FreeformInpainting, KernelBlur
@@ -53,15 +52,17 @@ class Told:
 
     @classmethod
     def of(cls, restorer: Restorer, names: Sequence[str], like: Tensor, files: Sequence[Tensor] = ()) -> Told:
-        """What files tell, a hole or a kernel each, of images like these, (B, C, H, W), or what follows from names."""
+        """What files tell, a hole or a kernel each, of images like these, (B, C, H, W), or what follows from names.
+
+        All of one size: how far a photograph is extended must not depend on the kernels of others.
+        """
         degradation = restorer.process.degradation
         if not files:
             return cls(degradation.draw([image_seed(restorer.seed, name) for name in names], like))
         if isinstance(degradation, FreeformInpainting):
             holes = torch.stack(list(files)).to(like.device)
             return cls(degradation.holes(holes), holes)
-        sides = [max(kernel.shape[axis] for kernel in files) for axis in (0, 1)]
-        return cls(torch.stack([_centred(kernel, sides) for kernel in files]).unsqueeze(1).to(like), None, True)
+        return cls(torch.stack(list(files)).unsqueeze(1).to(like), None, True)
 
     def one(self, i: int) -> Tensor | None:
         """That of one image."""
@@ -85,8 +86,3 @@ def inner(images: Tensor, margin: int) -> Tensor:
     """Images, (…, H, W), without a margin."""
     height, width = images.shape[-2:]
     return images[..., margin : height - margin, margin : width - margin]
-
-
-def _centred(kernel: Tensor, sides: Sequence[int]) -> Tensor:
-    rows, columns = ((side - own) // 2 for side, own in zip(sides, kernel.shape, strict=True))
-    return F.pad(kernel, (columns, columns, rows, rows))

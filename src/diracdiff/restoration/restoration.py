@@ -83,21 +83,21 @@ class Restoration:
 
     def restore(self, batch: Sequence[Input]) -> None:
         """Restore images of one size and write the results; those that cannot be restored are named and left out."""
-        loaded: list[tuple[Input, Original]] = []
-        files: list[Tensor] = []
+        loaded: dict[Any, list[tuple[Input, Original, Tensor | None]]] = {}
         for image in batch:
             try:
-                own = [self.asked.told.of(image.path, image.size)] if self.asked.told else []
-                loaded.append((image, load_original(image.path, image.bits)))
-                files += own
+                own = self.asked.told.of(image.path, image.size) if self.asked.told else None
+                one = image, load_original(image.path, image.bits), own
             except UserError as error:
                 self.leave_out(image.path, str(error))
-        if not loaded:
-            return
-        y = torch.stack([original.image for _, original in loaded]).to(self.restorer.device)
-        told = Told.of(self.restorer, [image.path.name for image, _ in loaded], y, files)
-        with self.restorer.process.degradation.of(told.own):
-            self._restore(loaded, y, told)
+            else:
+                loaded.setdefault(None if own is None else own.shape, []).append(one)
+        for group in loaded.values():
+            y = torch.stack([original.image for _, original, _ in group]).to(self.restorer.device)
+            files = [own for _, _, own in group if own is not None]
+            told = Told.of(self.restorer, [image.path.name for image, _, _ in group], y, files)
+            with self.restorer.process.degradation.of(told.own):
+                self._restore([(image, original) for image, original, _ in group], y, told)
 
     def _restore(self, loaded: Sequence[tuple[Input, Original]], files: Tensor, told: Told) -> None:
         began, restorer, degradation = time.perf_counter(), self.restorer, self.restorer.process.degradation

@@ -149,8 +149,8 @@ class ReverseSampler:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
         if not process.degradation.known:
             raise UserError(
-                "each of these images has an operator of its own, a hole say: tell it with degradation.of, or restore "
-                "with mask=…"
+                "each of these images has an operator of its own, a hole or a kernel: tell it with degradation.of, or "
+                "restore with mask=… or kernel=…"
             )
         measurement, y = self._first(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
