@@ -68,7 +68,16 @@ def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> 
             "trainer.check_val_every_n_epoch=1",
         ]
         measured = ["metrics=[psnr,swd]", "trainer.enable_progress_bar=false"]
-        run("train", f"task={task}", f"seed={seed}", *length, *measured, *overrides, f"hydra.run.dir={folder}")
+        run(
+            "train",
+            f"task={task}",
+            f"seed={seed}",
+            "model.interpolate=false",
+            *length,
+            *measured,
+            *overrides,
+            f"hydra.run.dir={folder}",
+        )
     curve = [row for row in Checkpoint.read(folder / "best.ckpt").curve if row["output"] == "mean"]
     test = json.loads((folder / "summary.json").read_text())
     return {
