@@ -1,5 +1,7 @@
 """Mistakes on the command line: one line with the remedy, exit status 2, nothing left behind."""
 
+import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -137,6 +139,34 @@ def test_a_signal_that_a_library_takes_for_its_own_mistake_ends_a_command(
 
     monkeypatch.setattr("diracdiff.restorer.load", half_imported)
     assert call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}") == (143, ["interrupted"])
+
+
+def test_a_signal_that_a_library_swallows_ends_a_command(run, image_folder, call, monkeypatch):
+    def forgetful(*_, **__):
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        time.sleep(10)
+
+    monkeypatch.setattr("diracdiff.restorer.load", forgetful)
+    asked_at = time.monotonic()
+    assert call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}") == (143, ["interrupted"])
+    assert time.monotonic() - asked_at < 9
+
+
+def test_a_signal_within_an_import_waits_for_its_end(tmp_path, run, image_folder, call, monkeypatch):
+    (tmp_path / "slow_import.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.1)\nended = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imports(*_, **__):
+        importlib.import_module("slow_import")
+        time.sleep(10)
+
+    monkeypatch.setattr("diracdiff.restorer.load", imports)
+    assert call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}") == (143, ["interrupted"])
+    assert sys.modules.pop("slow_import").ended
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -68,14 +68,14 @@ def command(
                 else None
             )
             try:
-                if folder is not None:
-                    folder.claim()
-                check_required(cfg, required)
-                if check is not None:
-                    check(cfg)
-                check_files(cfg)
-                processes.prepare(["-m", f"diracdiff.{config_name}", *as_one_run(cfg)])
                 with not_mistaken():
+                    if folder is not None:
+                        folder.claim()
+                    check_required(cfg, required)
+                    if check is not None:
+                        check(cfg)
+                    check_files(cfg)
+                    processes.prepare(["-m", f"diracdiff.{config_name}", *as_one_run(cfg)])
                     result = function(cfg)
                 processes.end(60.0)
                 return result
@@ -116,8 +116,6 @@ def command(
                     _report_failures()
                     if not processes.leave_reason(stop.message):
                         print(stop.message, file=sys.stderr, flush=True)
-                    if "torch" not in sys.modules and "torch._C" in sys.modules:  # half imported, it fails in leaving
-                        os._exit(128 + stop.signum)
                     raise SystemExit(128 + stop.signum) from None
 
         return main
@@ -130,10 +128,11 @@ def _compose_and_run(config_name: str, job: Command) -> None:
     sys.argv[1:] = [quoted(word, bool(several)) for word in sys.argv[1:]] + apart()
     said: str | None = None
     try:
-        if {"-h", "--help"} & set(sys.argv[1:]):
-            print(help_of(config_name, sys.argv[1:]))
-        else:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        with not_mistaken():
+            if {"-h", "--help"} & set(sys.argv[1:]):
+                print(help_of(config_name, sys.argv[1:]))
+            else:
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         withdraw()
         said = _with_extra(one_line(error))

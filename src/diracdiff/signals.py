@@ -1,6 +1,7 @@
 """What to do on SIGINT and SIGTERM, for as long as something runs."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -46,35 +47,55 @@ def on_signals(
     return put_back
 
 
-_told: list[int] = []
+AGAIN = 0.02
+"""Seconds after which a handler looks whether its exception is on its way."""
 
 
 def stop(signum: int, frame: FrameType | None) -> None:
-    """A handler that raises Stopped."""
-    _told.append(signum)
-    raise Stopped(signum)
+    """A handler that raises Stopped: after the import that is under way, and again where it was swallowed.
+
+    Some packages, half imported, make an error of their own of it, and PyTorch aborts; in C, some calls forget it.
+    """
+    signal.signal(signal.SIGALRM, lambda _, later: stop(signum, later))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN)
+    if not _imports(frame) and _stopped(sys.exception()) is None:
+        raise Stopped(signum)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stopped(error: BaseException | None) -> Stopped | None:
+    """What led to an error, if that is a Stopped."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
 
 
 @contextmanager
 def not_mistaken() -> Iterator[None]:
-    """Raise Stopped where a library has swallowed it or made an error of its own of it, as some do half imported."""
+    """Raise Stopped where a library has made an error of its own of it."""
     try:
         yield
-    except Exception:
-        if not _told:
-            raise
-    if _told:
-        raise Stopped(_told[-1])
+    except Exception as error:
+        if (stopped := _stopped(error)) is not None:
+            raise stopped from None
+        raise
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Let SIGINT and SIGTERM raise Stopped."""
     put_back = on_signals(stop)
-    _told.clear()
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         put_back()
 
 
