@@ -57,3 +57,13 @@ def test_a_sweep_is_a_sweep(text):
 
 def test_a_reference_stays_one():
     assert parsed("run_dir=${other.key}/x y").value() == "${other.key}/x y"
+
+
+@pytest.mark.parametrize(
+    "typed", ["checkpoint=builtin:deblur", "a=it's (1)", "task=deblur", "a=[1,2]", "a='b c'", "a=''", "a=", "~a", "a='"]
+)
+def test_a_report_says_what_was_typed(typed):
+    taken = arguments.quoted(typed, sweep=False)
+    assert arguments.quoted(arguments.as_typed(taken), sweep=False) == taken
+    assert arguments.as_typed(taken) == typed or typed == "a='b c'"
+    assert "'" not in arguments.as_typed(arguments.quoted("a=b c", sweep=False))

@@ -14,6 +14,7 @@ from pages import EVIL, NAMES, ORIGIN, TIMES, page_of, walked
 from PIL import Image
 from test_recipe import restorer
 
+from diracdiff.comparison.curve import Curve
 from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
@@ -66,22 +67,29 @@ def compared(tmp_path_factory):
     methods = ["measurement", EVIL, "dirac_do", "dirac_po"]
     table = Table({"sigma": 0.05}, metrics)
     for i, method in enumerate(methods):
+        stop = "mean t=0.25" if method == "dirac_do" else ""
         rows = [
-            {"name": name, "stop": "", "calls": i, "seconds": 0.1, "psnr": 20.0 + i + j, "ssim": 0.5 + 0.1 * i}
+            {"name": name, "stop": stop, "calls": i, "seconds": 0.1, "psnr": 20.0 + i + j, "ssim": 0.5 + 0.1 * i}
             | {"lpips_squeeze": 0.4 - 0.1 * i}
             for j, name in enumerate(NAMES)
         ]
-        table.add(method, None, {"steps": 4 * i}, "", Run(rows, {}, {}, None), 0)
+        table.add(method, None, {"steps": 4 * i}, stop, Run(rows, {}, {}, None), 0)
     images = {name: torch.full((2, 3, 16, 16), 20 * i, dtype=torch.uint8) for i, name in enumerate(["clean", *methods])}
     dial = {"dial": "blend", "value": 0.5, **table.rows[2], "method": "dirac blend=0.5"}
     images["dirac blend=0.5"] = torch.full((2, 3, 16, 16), 222, dtype=torch.uint8)
-    curves = {
-        "Dirac over t_stop": [
-            {"stop": f"mean t={t}", "psnr": 21 + t, "ssim": 0.5, "lpips_squeeze": t / 4} for t in (1, 0)
-        ]
-    }
+    stops = {f"mean t={t}": t for t in (1, 0.5, 0.25, 0)}
+    values = {"ssim": 0.5, "lpips_squeeze": 0.2}
+    curve = Curve(
+        {"steps": 8},
+        [{"stop": stop, "psnr": 21 + t, "ssim": 0.5, "lpips_squeeze": t / 4} for stop, t in stops.items()],
+        {stop: torch.full((2, 3, 16, 16), round(100 + 80 * t), dtype=torch.uint8) for stop, t in stops.items()},
+        {
+            stop: [{"name": name, "psnr": 30.0 + t + i} | values for i, name in enumerate(NAMES)]
+            for stop, t in stops.items()
+        },
+    )
     path = tmp_path_factory.mktemp("compared") / "report.html"
-    path.write_bytes(comparison_page(table, "deblur, 3 images", curves, [dial], images, NAMES, 0, "CPU", ORIGIN))
+    path.write_bytes(comparison_page(table, "deblur, 3 images", [curve], [dial], images, NAMES, 0, "CPU", ORIGIN))
     return path
 
 
@@ -364,7 +372,7 @@ def test_the_plane_has_every_row_and_dial_and_the_curve(opened, compared):
     page = opened(compared)
     points = page.evaluate("[...document.querySelectorAll('#plane .point')].map((point) => point.dataset.method)")
     assert points == [EVIL, "dirac_do", "dirac_po", "dirac blend=0.5"]
-    assert page.locator("#plane path.mean").count() == 1 and page.locator("#plane .dot.mean").count() == 2
+    assert page.locator("#plane path.mean").count() == 1 and page.locator("#plane .dot.mean").count() == 4
     where = (
         "[...document.querySelectorAll('#plane .point circle')].map((c) => [c.cx.baseVal.value, c.cy.baseVal.value])"
     )
@@ -374,6 +382,39 @@ def test_the_plane_has_every_row_and_dial_and_the_curve(opened, compared):
     assert page.evaluate(where)[0][1] > page.evaluate(where)[2][1]
     page.locator("#plane [data-method=dirac_po] circle").click()
     assert page.inner_text("#after-name") == "dirac_po"
+
+
+def test_dragging_dirac_s_time_in_a_comparison(opened, compared):
+    page = opened(compared)
+    assert page.locator("#plane .dot.now").count() == 0
+    page.locator("#t").scroll_into_view_if_needed()
+    slider = page.locator("#t").bounding_box()
+    page.mouse.move(slider["x"] + 11, slider["y"] + slider["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(slider["x"] + slider["width"] - 11, slider["y"] + slider["height"] / 2, steps=8)
+    page.mouse.up()
+    assert page.inner_text("#t-now") == "0.00" and page.inner_text("#after-name") == "x̂ at t = 0.00"
+    assert (
+        pixel(page, "#after", 0.5, 0.5)[:3] == [100] * 3 and page.input_value("#right") == "Dirac over t_stop (steps 8)"
+    )
+    assert "PSNR 30.00 dB" in page.inner_text("#own")
+    page.locator("body").press(",")
+    assert page.inner_text("#t-now") == "0.25" and pixel(page, "#after", 0.5, 0.5)[:3] == [120] * 3
+    assert page.locator("#stops [aria-pressed=true]").inner_text() == "dirac_do"
+    at = "[c.cx.baseVal.value, c.cy.baseVal.value]"
+    cursor, dots = (
+        page.evaluate(f"[...document.querySelectorAll('{found}')].map((c) => {at})")
+        for found in ("#plane .dot.now", "#plane .dot.mean")
+    )
+    assert cursor == [dots[2]]
+    page.click("#every [data-method=dirac_po]")
+    assert page.inner_text("#after-name") == "dirac_po" and page.locator("#plane .dot.now").count() == 0
+    page.click("#stops button")
+    assert page.inner_text("#after-name") == "x̂ at t = 0.25"
+    page.keyboard.press("n")
+    assert NAMES[1] in page.inner_text("#own") and "PSNR 31.25 dB" in page.inner_text("#own")
+    page.locator("#plane .dot.mean").first.click()
+    assert page.inner_text("#t-now") == "1.00" and pixel(page, "#after", 0.5, 0.5)[:3] == [180] * 3
 
 
 # what commands write
@@ -419,6 +460,13 @@ def test_a_comparison_s_page_is_written(opened, run, folder, tmp_path, call):
     assert [text.split("\n")[0].split("\t")[0] for text in told] == [row["method"] for row in rows]
     assert all(f"{row['psnr']:.2f}" in text for row, text in zip(rows, told, strict=True))
     assert "diracdiff.compare" in page.inner_text("#command")
+    with open(tmp_path / "compared/images.csv", newline="") as file:
+        best = {row["name"]: row["psnr"] for row in csv.DictReader(file) if row["method"] == "dirac_do"}
+    page.click("#stops button:has-text('dirac_do')")
+    name = next(name for name in best if name in page.inner_text("#own"))
+    assert page.inner_text("#after-name").startswith("x̂") and f"{float(best[name]):.2f} dB" in page.inner_text("#own")
+    page.select_option("#left", "dirac_do")
+    assert page.get_attribute("#before", "src") == page.get_attribute("#after", "src")
     picture = page.locator("#wipe").screenshot()
     assert Image.open(io.BytesIO(picture)).width > 300
 

@@ -35,6 +35,13 @@ def quoted(argument: str, sweep: bool) -> str:
     return f"{key}={as_text(value)}"
 
 
+def as_typed(argument: str) -> str:
+    """The argument that `quoted` makes this one of, if there is one."""
+    key, _, value = argument.partition("=")
+    typed = f"{key}={value[1:-1]}"
+    return typed if quoted(typed, False) == argument else argument
+
+
 def as_text(value: str) -> str:
     """A value in quotes of Hydra's grammar."""
     return f"'{value}'" if "'" not in value else f'"{value}"'

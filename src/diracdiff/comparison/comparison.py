@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.comparison.contenders import Contender, Dirac
+from diracdiff.comparison.curve import Curve
 from diracdiff.comparison.dials import Dials, plain, turn
 from diracdiff.comparison.measurements import Measurements, freeze, frozen
 from diracdiff.comparison.page import comparison_page
@@ -125,7 +126,7 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
     dials: list[Row] = []
     table = Table(conditions_of(test, metrics), metrics)
     pictures: dict[str, Tensor] = {}
-    curves: dict[str, list[Row]] = {}
+    curves: dict[str, Curve] = {}
     for other in plan.include:
         table.read(other)  # refused before anything is run
 
@@ -142,15 +143,15 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
             kept = {other.stop for other in choices if other.setting == choice.setting}
             drawn_of = {r["stop"] for r in trials if r["setting"] == json.dumps(choice.setting) and "mean" in r["stop"]}
             asked, described = drawn_of | kept, f"testing {contender.name}"
-            run = runner.run(contender, choice.setting, test, kept.__contains__, described, only=asked)
+            few = plan.picture_rows if dirac else 0
+            run = runner.run(contender, choice.setting, test, kept.__contains__, described, asked, few)
             same = [c.metric for c in choices if (c.setting, c.stop) == (choice.setting, choice.stop)]
             tuned_for = ", ".join(same) if contender.search or dirac else None
             table.add(name, tuned_for, choice.setting, choice.stop, run, plan.seed)
             pictures[name] = run.images[choice.stop][: plan.picture_rows]
             if dirac:
-                label = ", ".join(f"{key} {value}" for key, value in choice.setting.items())
-                rows = [{"stop": stop} | row for stop, row in run.means().items() if stop.startswith("mean")]
-                curves.setdefault(f"Dirac over t_stop{f' ({label})' if label else ''}", rows)
+                curve = Curve.of(run, choice.setting)
+                curves.setdefault(curve.name, curve)
             say(_line(table.rows[-1]))
         if isinstance(contender, Dirac) and any(plan.dials.values()):
             dials, turned = turn(plan.dials, contender, choices[-1].setting, runner, val, test, table, plan.seed)
@@ -172,14 +173,16 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
         plane = [metric for metric in metrics if metric.abbreviation]
         if len(plane) > 1:
             points = {row["method"]: row for row in table.rows}
-            draw_plane(folder / "plane.png", points, curves, dials, *plane[:2])
+            draw_plane(
+                folder / "plane.png", points, {k: curve.points for k, curve in curves.items()}, dials, *plane[:2]
+            )
             drawn.append("plane.png")
         if dials:
             write_rows(folder / "dials.csv", plain(dials))
             drawn.append("dials.csv")
         shown = {"clean": columns["clean"], "measurement": columns["measured"]} | pictures
         where = (test.names, plan.seed, machine(runner.device), plan.origin)
-        write_atomically(folder / NAME, comparison_page(table, title, curves, dials, shown, *where))
+        write_atomically(folder / NAME, comparison_page(table, title, list(curves.values()), dials, shown, *where))
         drawn.append(NAME)
     table.print(title)
     print(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")

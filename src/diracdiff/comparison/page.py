@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
+from diracdiff.comparison.curve import Curve
 from diracdiff.comparison.table import Table
 from diracdiff.evaluation import Row
 from diracdiff.evaluation.stops import TARGETS
@@ -21,7 +23,7 @@ COLUMNS = (("n", "images", "", 0), ("calls", "calls", "", 0), ("seconds", "s / i
 def comparison_page(
     table: Table,
     title: str,
-    curves: Mapping[str, Sequence[Row]],
+    curves: Sequence[Curve],
     dials: Sequence[Row],
     pictures: Mapping[str, Tensor],
     names: Sequence[str],
@@ -34,7 +36,7 @@ def comparison_page(
     Args:
         table: with all rows.
         title: of the table.
-        curves: {name: means of x_hat, by falling t}.
+        curves: Dirac's, over the stopping time.
         dials: rows with "dial" and "value".
         pictures: {"clean", "measurement" or a row's method: uint8 images (N, C, H, W)}; rows may be without.
         names: of all images, those of the pictures first.
@@ -43,13 +45,17 @@ def comparison_page(
         origin: of the results, where a command made them.
     """
     count = len(pictures["clean"])
-    album: Album[str] = Album.of(pictures)
+    walked = {key: images for curve in curves for key, images in curve.pictures.items()}
+    stops = dict.fromkeys(stop for _, stop in walked)
+    steps = [[key for key in walked if key[1] == stop] for stop in stops]
+    album: Album[Any] = Album.of({**pictures, **walked}, steps)
     values = {method: values_of(table.images.get(method, []), names[:count]) for method in pictures}
     shown = [
         {
             "name": name,
-            "pictures": {method: uris[i] for method, uris in album.pictures.items()},
-            "values": {method: values[method][i] for method in album.pictures},
+            "pictures": {method: album.pictures[method][i] for method in pictures},
+            "values": {method: values[method][i] for method in pictures},
+            "walks": {curve.name: curve.shown(album.pictures, names[:count], i) for curve in curves},
         }
         for i, name in enumerate(names[: album.form.images])
     ]
@@ -61,11 +67,11 @@ def comparison_page(
         "columns": [dict(zip(("name", "title", "unit", "digits"), column, strict=True)) for column in COLUMNS],
         "rows": table.rows,
         "paired": table.paired(seed),
-        "curves": [{"name": name, "points": list(rows)} for name, rows in curves.items()],
+        "curves": [curve.plain() for curve in curves],
         "dials": list(dials),
         "images": shown,
         "pixelated": pictures["clean"].shape[-1] <= SMALL,
-        "notes": [*missing(table.metrics, TARGETS), album.told(count)],
+        "notes": [*missing(table.metrics, TARGETS), album.told(count, len(steps))],
         "origin": origin.plain() | {"recipe": table.conditions} if origin else None,
     }
     return page("comparison", f"{title}: diracdiff comparison", content)

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Run:
     Attributes:
         rows: one per image and stop: name, stop, calls, seconds and the metrics.
         images: {stop: uint8 (N, C, H, W)} of the stops that were kept.
+        gallery: {stop: uint8 (N, C, H, W)} of the first few images, of every stop that was measured.
         features: {metric of sets: {stop: features}} likewise, with those of the clean images under "clean".
         memory: peak in MiB: of what is allocated on a GPU, or of the whole process on a CPU; None where unknown.
     """
@@ -42,6 +43,7 @@ class Run:
     images: dict[str, Tensor]
     features: dict[str, dict[str, Tensor]]
     memory: float | None
+    gallery: dict[str, Tensor] = field(default_factory=dict)
 
     def of(self, stop: str) -> list[Row]:
         """The rows of one stop, in the order of the images."""
@@ -93,6 +95,7 @@ class Runner:
         keep: Callable[[str], bool],
         description: str,
         only: Collection[str] | None = None,
+        gallery: int = 0,
     ) -> Run:
         """Restore all measurements, but for batches that were done before with the same everything.
 
@@ -103,6 +106,7 @@ class Runner:
             keep: whether the images of a stop are to be kept.
             description: of the run, for progress.
             only: measure these stops alone, and walk no further than the last of them; None: every one.
+            gallery: number of images, the first ones, that are kept of every stop.
         """
         batches = list(measurements.batches(self.batch_size, self.device))
         folder = self.folder / contender.name / self._key(contender, setting, measurements)
@@ -112,9 +116,10 @@ class Runner:
             if self.progress is not None:
                 self.progress(description, i, len(batches))
             part = read_weights(paths[i], PART) if paths[i].exists() else None
-            if part is None or not _holds(part, keep, only):
+            few = min(max(gallery - i * self.batch_size, 0), len(batches[i].names))
+            if part is None or not _holds(part, keep, only, few):
                 with self.process.of_images(batches[i].seeds, batches[i].x):
-                    part = self._part(contender, setting, batches[i], keep, only)
+                    part = self._part(contender, setting, batches[i], keep, only, few)
                 write_weights(paths[i], part)
             parts[i] = part
         if self.progress is not None:
@@ -135,11 +140,13 @@ class Runner:
         batch: Batch,
         keep: Callable[[str], bool],
         only: Collection[str] | None,
+        few: int,
     ) -> dict[str, Any]:
         given = batch.y.clone()
         rows: list[Row] = []
         images: dict[str, Tensor] = {}
         kept: dict[str, Tensor] = {}
+        gallery: dict[str, Tensor] = {}
         reference = Reference(batch.x, batch.y, self.process)
         _forget_peak_memory(self.device)
         found = contender.results(batch, setting) if only is None else _until(contender.results(batch, setting), only)
@@ -147,6 +154,8 @@ class Runner:
             rows += rows_of(batch.names, values, stop=result.stop, calls=result.nfe, seconds=result.seconds)
             if keep(result.stop):
                 images[result.stop], kept[result.stop] = to_pixels(result.images).cpu(), result.images
+            if few:
+                gallery[result.stop] = to_pixels(result.images[:few]).cpu()
         memory = _peak_memory(self.device)
         if not torch.equal(given, batch.y):
             raise RuntimeError(f"{contender.name} changed the measurements that it was given")
@@ -156,13 +165,14 @@ class Runner:
             for metric in set_metrics(self.metrics)
         }
         asked = None if only is None else sorted(only)
-        return {"rows": rows, "images": images, "features": features, "memory": memory, "only": asked}
+        pictures = {"images": images, "gallery": gallery, "few": few}
+        return {"rows": rows, "features": features, "memory": memory, "only": asked, **pictures}
 
 
-def _holds(part: dict[str, Any], keep: Callable[[str], bool], only: Collection[str] | None) -> bool:
+def _holds(part: dict[str, Any], keep: Callable[[str], bool], only: Collection[str] | None, few: int) -> bool:
     """Whether what was kept of a batch holds the stops that are asked for, with the images of those to be kept."""
     asked = part.get("only")
-    if asked is not None and (only is None or not set(only) <= set(asked)):
+    if part.get("few", 0) < few or (asked is not None and (only is None or not set(only) <= set(asked))):
         return False
     return all(row["stop"] in part["images"] for row in part["rows"] if keep(row["stop"]))
 
@@ -185,6 +195,7 @@ def _joined(parts: list[dict[str, Any]]) -> Run:
         _concatenated([part["images"] for part in parts]),
         {name: _concatenated([part["features"][name] for part in parts]) for name in parts[0]["features"]},
         max(memories, default=None),
+        _concatenated([part["gallery"] for part in parts if "gallery" in part]),
     )
 
 

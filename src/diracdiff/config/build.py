@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from diracdiff.arguments import as_typed
 from diracdiff.console import python
 from diracdiff.errors import UserError
 from diracdiff.report import Origin
@@ -122,6 +123,6 @@ def write_composed(cfg: DictConfig, path: str | Path) -> None:
 
 def origin(cfg: DictConfig) -> Origin:
     """Where the results of the command that is running come from, for its report."""
-    words = shlex.join(HydraConfig.get().overrides.task)
+    words = shlex.join(as_typed(word) for word in HydraConfig.get().overrides.task)
     command = f"{python()} -m diracdiff.{HydraConfig.get().job.config_name} {words}".strip()
     return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)

@@ -1,13 +1,24 @@
 // The page of a comparison: a table to sort, a plane of two metrics, and pictures of all methods side by side.
 
 const judged = data.metrics.filter((metric) => metric.higher !== null);
-const shownNames = Object.keys((data.images[0] || { pictures: {} }).pictures);
-const restored = shownNames.filter((name) => name !== "clean" && name !== "measurement");
+const walked = data.curves.map((curve) => curve.name).filter((name) => data.images.some((each) => stepsOf(each, name).length));
+const methods = Object.keys((data.images[0] || { pictures: {} }).pictures);
+const shownNames = [...methods, ...walked];
+const restored = methods.filter((name) => name !== "clean" && name !== "measurement");
 const isOurs = (method) => method.startsWith("dirac");
 const state = {
   image: 0, left: "measurement", right: restored.find(isOurs) || restored[0] || "clean", sort: null, down: false,
-  across: judged[0], up: judged.find((metric) => metric.title === "LPIPS") || judged[judged.length - 1],
+  walk: walked[0], step: 0, across: judged[0], up: judged.find((metric) => metric.title === "LPIPS") || judged[judged.length - 1],
 };
+
+/** The places on a walk that have pictures of an image. */
+function stepsOf(each, name) {
+  return (each.walks[name] || []).flatMap((point, i) => (point.picture ? [i] : []));
+}
+
+const curveOf = (name) => data.curves.find((curve) => curve.name === name);
+const withoutStop = (name) => name.replace(" over t_stop", "");
+const timeOf = (stop) => Number(stop.split("t=")[1]);
 
 // The table
 
@@ -126,8 +137,13 @@ function showPlane() {
   });
   const curves = lines.map((curve, i) => svg("g", {},
     svg("path", { class: `line mean${i ? " second" : ""}`, d: path(curve.points.map((row) => [x(at(row)[0]), y(at(row)[1])])) }),
-    ...curve.points.map((row) => svg("circle", { class: "dot mean", r: 2, cx: x(at(row)[0]), cy: y(at(row)[1]) },
-      svg("title", {}, `x̂ ${row.stop.replace("mean ", "")}: ${across.title} ${withUnit(across, at(row)[0])}, ${up.title} ${withUnit(up, at(row)[1])}`)))));
+    ...curve.points.map((row, step) => {
+      const now = state.right === curve.name && state.step === step;
+      const dot = svg("circle", { class: `dot mean${now ? " now" : ""}`, r: now ? 5.5 : 3, cx: x(at(row)[0]), cy: y(at(row)[1]) },
+        svg("title", {}, `x̂ ${row.stop.replace("mean ", "")}: ${across.title} ${withUnit(across, at(row)[0])}, ${up.title} ${withUnit(up, at(row)[1])}`));
+      dot.addEventListener("click", () => stopAt(curve.name, step));
+      return dot;
+    })));
   const label = `${up.title} against ${across.title}: ${entries.map((entry) => entry.name).join(", ")}`;
   byId("plane").replaceChildren(svg("svg", { viewBox: `0 0 ${width} 446`, role: "img", "aria-label": label },
     ...rows(AREA, y, ticks(ys[0], ys[1], 6)),
@@ -145,32 +161,83 @@ function showPlane() {
 
 const image = () => data.images[state.image];
 
+/** What there is of a method, or of a walk at its time. */
+function shownOf(name) {
+  const walk = walked.includes(name) && image().walks[name];
+  if (!walk) return { uri: image().pictures[name], values: image().values[name] || {}, words: name };
+  const step = name === state.walk ? state.step : stepsOf(image(), name)[0];
+  return { uri: walk[step].picture, values: walk[step].values, words: `x̂ at t = ${number(timeOf(curveOf(name).points[step].stop), 2)}` };
+}
+
 function ownValues(name) {
-  const values = image().values[name] || {};
+  const { values } = shownOf(name);
   return judged.filter((metric) => values[metric.name] !== undefined && values[metric.name] !== null)
     .map((metric) => `${metric.title} ${withUnit(metric, values[metric.name])}`);
 }
 
 function showPictures() {
   for (const [id, side] of [["before", "left"], ["after", "right"]]) {
-    byId(id).src = image().pictures[state[side]];
-    byId(id).alt = `${state[side]} of ${image().name}`;
-    byId(`${id}-name`).textContent = state[side];
+    const { uri, words } = shownOf(state[side]);
+    byId(id).src = uri;
+    byId(id).alt = `${words} of ${image().name}`;
+    byId(`${id}-name`).textContent = words;
     byId(side).value = state[side];
   }
   const own = ownValues(state.right);
   byId("own").textContent = own.length ? `This image, ${image().name}: ${own.join(", ")}` : `This image: ${image().name}`;
   byId("every").replaceChildren(...shownNames.map((name) => make(
     "button", { type: "button", "data-method": name, "aria-pressed": String(name === state.right), click: () => chooseRight(name) },
-    make("img", { src: image().pictures[name], alt: `${name} of ${image().name}` }),
-    make("span", {}, name), make("small", {}, ownValues(name).slice(0, 3).join(", ")))));
+    make("img", { src: shownOf(name).uri, alt: `${shownOf(name).words} of ${image().name}` }),
+    make("span", {}, shownOf(name).words), make("small", {}, walked.includes(name) ? `${withoutStop(name)}: ` : "", ownValues(name).slice(0, 3).join(", ")))));
   byId("picker").querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === state.image)));
 }
 
-function chooseRight(name) {
-  if (!shownNames.includes(name)) return;
+// Dirac's time
+
+/** Show a walk at the place that has a picture and is nearest to a place. */
+function stopAt(name, step) {
+  const steps = stepsOf(image(), name);
+  if (!steps.length) return;
+  state.walk = name;
+  state.step = steps.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best));
   state.right = name;
   render();
+}
+
+function move(by) {
+  const steps = stepsOf(image(), state.walk);
+  const place = steps.indexOf(state.step) + by;
+  if (state.right !== state.walk) stopAt(state.walk, state.step);
+  else if (place >= 0 && place < steps.length) stopAt(state.walk, steps[place]);
+}
+
+function showTime() {
+  byId("time").hidden = !walked.length;
+  if (!walked.length) return;
+  const { points, setting } = curveOf(state.walk);
+  const steps = stepsOf(image(), state.walk);
+  const t = number(timeOf(points[state.step].stop), 2);
+  byId("walk-name").textContent = withoutStop(state.walk);
+  byId("t-now").textContent = t;
+  byId("t").max = steps.length - 1;
+  byId("t").value = steps.indexOf(state.step);
+  byId("t").setAttribute("aria-valuetext", `t = ${t}`);
+  const on = data.rows.filter((row) => isOurs(row.method) && JSON.stringify(row.setting) === JSON.stringify(setting));
+  byId("stops").replaceChildren(...on.flatMap((row) => {
+    const step = points.findIndex((point) => point.stop === row.stop);
+    if (!steps.includes(step)) return [];
+    const pressed = String(state.right === state.walk && state.step === step);
+    return [make("button", { type: "button", "aria-pressed": pressed, click: () => stopAt(state.walk, step) }, row.method)];
+  }));
+}
+
+function chooseRight(name) {
+  if (walked.includes(name)) {
+    stopAt(name, name === state.walk ? state.step : 0);
+  } else if (methods.includes(name)) {
+    state.right = name;
+    render();
+  }
 }
 
 function chooseNext(by) {
@@ -186,7 +253,11 @@ function imageAt(place) {
 function buildChoosers() {
   for (const side of ["left", "right"]) {
     byId(side).replaceChildren(...shownNames.map((name) => make("option", { value: name }, name)));
-    byId(side).addEventListener("change", () => { state[side] = byId(side).value; render(); });
+    byId(side).addEventListener("change", () => {
+      if (side === "right") chooseRight(byId(side).value);
+      else Object.assign(state, { left: byId(side).value });
+      render();
+    });
   }
   for (const axis of ["across", "up"]) {
     byId(axis).replaceChildren(...judged.map((metric) => make("option", { value: metric.name }, metric.title)));
@@ -205,6 +276,7 @@ function render() {
   showTable();
   showPlane();
   showPictures();
+  showTime();
 }
 
 showFrame();
@@ -212,11 +284,15 @@ document.body.classList.toggle("exact", data.pixelated);
 byId("table-note").textContent =
   "Means over the images; below them 95 % bootstrap confidence intervals (BCa). Calls: of the network, per image. MiB: peak memory. A heading sorts, best first.";
 buildChoosers();
+if (walked.length) {
+  [state.step] = stepsOf(data.images[0], state.walk);
+  byId("t").addEventListener("input", () => stopAt(state.walk, stepsOf(image(), state.walk)[byId("t").value]));
+}
 showPaired();
 wipe(byId("cut"), byId("wipe"));
 addEventListener("resize", showPlane);
 const actions = {
-  ArrowRight: () => chooseNext(1), ArrowLeft: () => chooseNext(-1),
+  ArrowRight: () => chooseNext(1), ArrowLeft: () => chooseNext(-1), ".": () => move(1), ",": () => move(-1),
   n: () => imageAt(state.image + 1), p: () => imageAt(state.image - 1),
   m: () => chooseRight("measurement"), c: () => chooseRight("clean"), w: () => byId("cut").focus(), d: toggleTheme,
 };
@@ -225,6 +301,7 @@ listen(actions);
 showKeys([
   [["→", "←"], "next and previous picture at the right"],
   [["1", "…", String(Math.min(restored.length, 9))], "the methods, in their order"],
+  ...(walked.length ? [[[".", ","], "on and back in Dirac's time"]] : []),
   [["m"], "the measurement"], [["c"], "the clean image"], [["n", "p"], "next and previous image"],
   [["w"], "the wipe, which then moves with ← →"], [["d"], "dark or light"],
 ]);
