@@ -1,0 +1,104 @@
+"""How much of the difference that tiles make is their normalisation? Arguments: checkpoint=builtin:deblur.
+
+One network call on one photograph: whole; in tiles; in tiles whose group normalisations take the statistics of the
+whole image's call; and those that a pass over the tiles has gathered, or two.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from diracdiff.data import load_image
+from diracdiff.models.tiled import Tiles
+from diracdiff.pixels import from_pixels
+from diracdiff.restorer import load
+from diracdiff.storage.files import write_rows
+from experiments.common import RUNS
+
+SIZE = 512
+TILES = [(256, 64), (256, 128), (384, 128)]
+
+arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
+torch.set_num_threads(1)
+
+
+class Statistics:
+    """Group normalisation of a whole network by statistics that are given, while those that it has are gathered.
+
+    Attributes:
+        given: {layer: mean and mean square, (2, B, groups)}; layers that lack them take their own.
+        gathered: {layer: one of these, and a number of values, for each of its calls}.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.given: dict[int, Tensor] = {}
+        self.gathered: dict[int, list[tuple[Tensor, int]]] = {}
+        for i, layer in enumerate(m for m in network.modules() if isinstance(m, nn.GroupNorm)):
+            layer.forward = self._normalise(i, layer)  # type: ignore[method-assign]
+
+    def _normalise(self, i: int, layer: nn.GroupNorm) -> Callable[[Tensor], Tensor]:
+        def forward(x: Tensor) -> Tensor:
+            groups = x.reshape(len(x), layer.num_groups, -1)
+            own = torch.stack([groups.mean(-1), groups.square().mean(-1)])
+            self.gathered.setdefault(i, []).append((own, groups.shape[-1]))
+            mean, square = self.given.get(i, own).unsqueeze(-1)
+            normal = (groups - mean) * ((square - mean.square()).clamp_min(0) + layer.eps).rsqrt()
+            return normal.reshape(x.shape) * layer.weight[:, None, None] + layer.bias[:, None, None]
+
+        return forward
+
+    def take(self) -> dict[int, Tensor]:
+        """The mean of what was gathered, which is forgotten."""
+        found = {
+            i: sum((own * n for own, n in calls), torch.zeros(())) / sum(n for _, n in calls)
+            for i, calls in self.gathered.items()
+        }
+        self.gathered = {}
+        return found
+
+
+restorer = load(arguments.get("checkpoint", "builtin:deblur"))
+package = find_spec("skimage")
+assert package is not None and package.origin is not None
+clean = from_pixels(load_image(Path(package.origin).parent / "data" / "astronaut.png")[None])[..., :SIZE, :SIZE]
+y = restorer.measure(clean, ["astronaut"]).y
+statistics = Statistics(restorer.denoiser.network)
+
+
+def restored(tiles: Tiles, given: dict[int, Tensor]) -> Tensor:
+    restorer.tiles, statistics.given = tiles, given
+    return restorer.restore(y, "t=1", names=["astronaut"])
+
+
+whole = restored(Tiles(None), {})
+known = statistics.take()
+rows = []
+for side, overlap in TILES:
+    tiles, own = Tiles(side, overlap, whole=0), {}
+    images = {"tile's": restored(tiles, own)}
+    for passes in (1, 2):
+        own = statistics.take()
+        images[f"{passes} pass{'es' * (passes > 1)} over the tiles"] = restored(tiles, own)
+    images["whole image's"] = restored(tiles, known)
+    statistics.take()
+    for name, image in images.items():
+        gap = 255 * (image - whole).abs()
+        error = (image - clean).square().mean().log10().item() - (whole - clean).square().mean().log10().item()
+        values = {
+            "tile": side,
+            "overlap": overlap,
+            "statistics": name,
+            "psnr_minus_whole": round(-10 * error, 3),
+            "rms": round(gap.square().mean().sqrt().item(), 3),
+            "largest": round(gap.max().item(), 2),
+            "above_1": round((gap > 1).double().mean().item(), 5),
+        }
+        rows.append(values)
+        print(values, flush=True)
+name = arguments.get("checkpoint", "builtin:deblur").removeprefix("builtin:").replace("/", "_")
+write_rows(RUNS / "tiles" / f"normalisation_{name}.csv", rows)
+print(f"written: {RUNS / 'tiles' / f'normalisation_{name}.csv'}")
