@@ -14,10 +14,12 @@ from test_export import restorer
 from test_freeform import restorer as of_holes
 
 from diracdiff.degradations import KernelBlur, LinearSeverity
+from diracdiff.degradations.kernels import told
 from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import certify, standardised
 from diracdiff.evaluation.stops import Stop
 from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.restoration.own import inner
 from diracdiff.studio import photograph
 from diracdiff.studio.studio import Studio
 from diracdiff.studio.walked import walk
@@ -218,16 +220,46 @@ def test_without_paint_a_clean_photograph_gets_a_hole_and_a_degraded_one_none(ph
         studio.restore("a", photo, False, 48, hole=~empty)
 
 
-def test_a_model_of_kernels_blurs_here_and_restores_elsewhere(photo):
-    def of_kernels():
-        found = model()
-        found.process.degradation = KernelBlur(LinearSeverity(0.0, 1.0), 16)
-        return found
+def of_kernels():
+    found = model()
+    found.process.degradation = KernelBlur(LinearSeverity(0.0, 1.0), 16)
+    return found
 
+
+def test_a_blurred_photograph_is_restored_with_a_kernel_in_words(photo):
+    studio, before = Studio({"a": of_kernels}), pixels_of(photo)
+    restored = studio.restore("a", photo, False, 48, kernel="line:5:0")
+    assert torch.equal(to_pixels(restored.walked.measured), before) and restored.walked.margin > 0
+    assert all(restored.walked.picture(i).shape == before.shape for i in range(len(restored.walked.frames)))
+    assert "with the degraded photograph" in studio.told(restored, 0)
+    other = studio.restore("a", photo, False, 48, kernel="line:5:90")
+    assert not torch.equal(restored.walked.picture(-1), other.walked.picture(-1))
+    heat, samples = studio.samples(restored, 2)
+    assert heat.shape == samples[0].shape == before.shape
+    assert studio.restore("a", photo, True, 48, kernel="line:5:0").own.shape == (1, 1, 25, 25)
+
+
+def test_the_certificate_of_a_kernel_is_that_of_what_it_was_restored_with(photo):
     studio = Studio({"a": of_kernels})
-    assert studio.restore("a", photo, True, 48).own.shape == (1, 1, 25, 25)
-    with pytest.raises(UserError, match="needs the photograph's kernel"):
-        studio.restore("a", photo, False, 48)
+    restored = studio.restore("a", photo, False, 48, kernel="gaussian:1")
+    walked, kernel = restored.walked, told("gaussian:1")
+    reach = len(kernel) // 2
+    x_hat = from_pixels(walked.frames[0].pixels)[:, None]
+    blurred = torch.nn.functional.conv2d(x_hat, kernel[None, None].to(x_hat))[:, 0]
+    mean = inner(blurred, walked.margin - reach)
+    z = standardised(walked.measured, mean, walked.sigma, walked.step, walked.seed)
+    with studio.restorer("a").process.degradation.of(restored.own):
+        found = walked.certificate(studio.restorer("a"), 0)
+    assert found.ratio == pytest.approx(certify(z, 0.0).ratio, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(None, "Say what blurred"), ("disc", "a kernel in words is"), ("disc:20", "too large for the photograph")],
+)
+def test_kernels_that_are_none_are_refused(photo, words, message):
+    with pytest.raises(UserError, match=message):
+        Studio({"a": of_kernels}).restore("a", photo, False, 48, kernel=words)
 
 
 # the page
@@ -350,3 +382,19 @@ def test_the_command_refuses_what_it_cannot_serve(call):
     refused(call("demo", "checkpoint=none.ckpt"), "none.ckpt does not exist")
     refused(call("demo", "port=0"), "port must be an integer from 1 to 65535, got 0")
     refused(call("demo", "browser=maybe"), "browser must be true or false, got maybe")
+
+
+def test_a_blur_is_told_and_undone(photo, tmp_path):
+    with serving(tmp_path, of_kernels()) as address, opened(address) as page:
+        page.set_input_files("input[type=file]", str(photo))
+        page.get_by_label("It is degraded").click()
+        page.get_by_label("What blurred it").click()
+        page.get_by_role("option", name="The camera moved").click()
+        page.get_by_label("Its length, in pixels").first.wait_for()
+        page.get_by_label("Its angle, in degrees").first.wait_for()
+        page.get_by_role("button", name="Restore").click()
+        page.get_by_text(re.compile("onsistent with the degraded photograph")).wait_for()
+        with page.expect_download() as download:
+            page.locator("button", has_text="Download").click()
+        download.value.save_as(tmp_path / "got.png")
+        assert Image.open(tmp_path / "got.png").size == (48, 40) and page.faults == []

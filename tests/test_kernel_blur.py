@@ -12,6 +12,7 @@ from scipy.ndimage import convolve
 from diracdiff.data import Photos
 from diracdiff.degradations import KernelBlur, LinearSeverity
 from diracdiff.degradations.kernel_blur import extended, placed
+from diracdiff.degradations.kernels import told
 from diracdiff.models import OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
@@ -118,6 +119,51 @@ def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photograph
     assert mse[1] < 0.6 * mse[0]
 
 
+# kernels in words
+
+
+@pytest.mark.parametrize(
+    ("words", "rows", "columns"),
+    [
+        ("gaussian:2.5", 2.5**2, 2.5**2),
+        ("disc:6", 9.0, 9.0),
+        ("line:12:0", 0.0, 12.0),
+        ("line:12:90", 12.0, 0.0),
+        ("line:16:30", 16 / 3, 16.0),
+    ],
+)
+def test_a_kernel_in_words_has_its_spread(words, rows, columns):
+    kernel = told(words)
+    height, width = kernel.shape
+    assert height % 2 and width % 2 and kernel.min() >= 0 and kernel.sum() == pytest.approx(1)
+    assert torch.allclose(kernel, kernel.flip(0, 1), atol=1e-6)
+    for marginal, variance in ((kernel.sum(1), rows), (kernel.sum(0), columns)):
+        place = torch.arange(len(marginal)) - len(marginal) // 2
+        assert (marginal * place**2).sum().item() == pytest.approx(variance, rel=0.12, abs=1e-6)
+
+
+def test_a_line_rises_counterclockwise():
+    kernel = told("line:9:45")
+    upper, lower = kernel[:6], kernel[7:]
+    assert upper[:, 7:].sum() + lower[:, :6].sum() > 10 * (upper[:, :6].sum() + lower[:, 7:].sum())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("gaussian:x", "a kernel in words is gaussian:2.5 .*, got gaussian:x"),
+        ("line:3", "got line:3"),
+        ("disc:1:2", "got disc:1:2"),
+        ("disc:0", "disc must be above 0 and at most 200 pixels, got disc:0"),
+        ("gaussian:1000", "gaussian must be above 0 and at most 50 pixels"),
+        ("line:nan:0", "got line:nan:0"),
+    ],
+)
+def test_words_that_are_no_kernel_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        told(words)
+
+
 # commands
 
 
@@ -171,6 +217,20 @@ def test_kernels_that_do_not_fit_leave_their_images_out(trained, pictures, call)
     Image.new("L", (3, 3)).save(pictures / "kernels" / "00.png")
     _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "kernel=kernels", "target=t=1")
     assert "is black everywhere" in lines[0]
+
+
+def test_a_kernel_in_words_is_that_of_a_picture(trained, pictures, call):
+    kernel = (65535 * told("line:5:20") / told("line:5:20").max()).round().numpy().astype(np.uint16)
+    Image.fromarray(kernel).save(pictures / "line.png")
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t=1", "device=cpu"]
+    assert call(*asked, "kernel=line.png")[0] == 0 and call(*asked, "kernel=line:5:20", "output=words")[0] == 0
+    for name in ("00", "01"):
+        picture, words = (colours(pictures / folder / f"{name}.png") for folder in ("restored", "words"))
+        assert abs(picture - words).max() <= 1
+    refused(call(*asked, "kernel=line:5", "output=no"), "kernel: a kernel in words is gaussian:2.5 .*, got line:5")
+    refused(call(*asked, "kernel=absent.png", "output=no"), "kernel=absent.png does not exist: give .* or gaussian:2.5")
+    status, lines = call(*asked, "kernel=disc:30", "output=no")
+    assert status == 2 and "kernel disc:30, 65x65 pixels, is too large for" in lines[0]
 
 
 def test_kernels_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):

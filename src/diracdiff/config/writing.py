@@ -7,8 +7,9 @@ from omegaconf import DictConfig
 
 from diracdiff.checks import check_boolean, check_number
 from diracdiff.config.build import made
-from diracdiff.data.companions import Companions
+from diracdiff.data.companions import Companions, OneKernel
 from diracdiff.data.inputs import Form
+from diracdiff.degradations.kernels import WORDS, in_words, told
 from diracdiff.errors import UserError
 from diracdiff.evaluation.calibration import Interval, Walked
 from diracdiff.restoration import Asked
@@ -57,17 +58,20 @@ def build_asked(cfg: DictConfig, restorer: Restorer) -> Asked:
 
 
 def build_told(cfg: DictConfig) -> Companions | None:
-    """The files of `mask` or of `kernel`, or None.
+    """The files of `mask` or of `kernel`, a kernel in words, or None.
 
     Raises:
-        UserError: if there is nothing of that name, or both are given.
+        UserError: if there is nothing of that name, or both are given, or words are not those of a kernel.
     """
     given = {key: cfg[key] for key in TOLD if cfg[key] is not None}
     if len(given) > 1:
         raise UserError("mask and kernel belong to different models: give one of both")
     for key, value in given.items():
         path = Path(str(value)).expanduser()
+        if not path.exists() and key == "kernel" and in_words(str(value)):
+            return OneKernel(path, made("kernel", told, str(value)))
         if not path.exists():
-            raise UserError(f"{key}={value} does not exist: give an image, or a folder with one for each input")
+            words = f", or {WORDS}" if key == "kernel" else ""
+            raise UserError(f"{key}={value} does not exist: give an image, a folder with one for each input{words}")
         return TOLD[key][0](path)
     return None

@@ -74,8 +74,29 @@ class Kernels(Companions):
         height, width = kernel.shape
         if not (height % 2 and width % 2):
             raise UserError(f"kernel {file} is {width}x{height} pixels: its sides must be odd, so that it has a middle")
-        if 2 * width > size[0] or 2 * height > size[1]:
-            raise UserError(f"kernel {file}, {width}x{height}, is too large for {image}: at most half of its sides")
         if not kernel.sum() > 0:
             raise UserError(f"kernel {file} is black everywhere: it must be brighter where more light came from")
-        return kernel / kernel.sum()
+        return fitting(kernel / kernel.sum(), str(file), image, size)
+
+
+@dataclass(frozen=True)
+class OneKernel(Kernels):
+    """One kernel for all images that no file holds.
+
+    Args:
+        path: what it is called.
+        kernel: (h, w) float32, that sums to 1.
+    """
+
+    kernel: Tensor
+
+    def of(self, image: Path, size: tuple[int, int]) -> Tensor:
+        return fitting(self.kernel, str(self.path), image, size)
+
+
+def fitting(kernel: Tensor, name: str, image: Path, size: tuple[int, int]) -> Tensor:
+    """The kernel, (h, w); raises UserError if it is too large for an image of so many pixels, width and height."""
+    height, width = kernel.shape
+    if 2 * width > size[0] or 2 * height > size[1]:
+        raise UserError(f"kernel {name}, {width}x{height} pixels, is too large for {image}: at most half of its sides")
+    return kernel

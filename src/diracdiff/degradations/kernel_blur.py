@@ -7,7 +7,6 @@ negative and sum to 1, there is the transition A_t = K^(t - s) A_s, which amplif
 makes of that: `extended`.
 """
 
-import math
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -15,14 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diracdiff.degradations.kernels import drawn
 from diracdiff.degradations.own import OwnOperators
 from diracdiff.degradations.svd import SVD
-
-SIDE = 25
-"""Of kernels that are drawn, in pixels."""
-
-GAUSSIAN, DISC, PATH = (0.4, 3.0), (0.7, 4.5), (2.0, 20.0)
-"""Standard deviation, radius and length of kernels that are drawn, in pixels."""
 
 LEAST = 1e-12
 """Magnitude below which a frequency is as good as lost."""
@@ -42,7 +36,7 @@ class KernelBlur(OwnOperators):
 
     def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         """Kernels, (B, 1, 25, 25), one per seed."""
-        return torch.stack([_drawn(seed) for seed in seeds]).unsqueeze(1).to(like)
+        return torch.stack([drawn(seed) for seed in seeds]).unsqueeze(1).to(like)
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         return self.decompose(x, size).of(x)
@@ -141,37 +135,3 @@ def _half_cycles(values: Tensor, axis: int) -> Tensor:
     n = values.shape[axis]
     k = torch.arange(n, dtype=values.dtype, device=values.device)
     return 2 * torch.minimum(k, n - k)
-
-
-def _drawn(seed: int) -> Tensor:
-    """A kernel, (25, 25), float32."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def uniform(low: float, high: float) -> float:
-        return low + (high - low) * torch.rand((), generator=generator).item()
-
-    place = torch.arange(SIDE, dtype=torch.float32) - SIDE // 2
-    rows, columns = place.unsqueeze(1), place
-    kind = uniform(0, 3)
-    if kind < 1:
-        angle, first, second = uniform(0, math.pi), uniform(*GAUSSIAN), uniform(*GAUSSIAN)
-        along = rows * math.cos(angle) + columns * math.sin(angle)
-        across = columns * math.cos(angle) - rows * math.sin(angle)
-        kernel = (-(along**2) / (2 * first**2) - across**2 / (2 * second**2)).exp()
-    elif kind < 2:
-        kernel = (uniform(*DISC) + 0.5 - (rows**2 + columns**2).sqrt()).clamp(0, 1)
-    else:
-        kernel = _path(uniform(*PATH), generator, rows, columns)
-    return kernel / kernel.sum()
-
-
-def _path(length: float, generator: torch.Generator, rows: Tensor, columns: Tensor) -> Tensor:
-    """Where a camera that shakes was, for how long."""
-    steps = max(2, 4 * math.ceil(length))
-    turns = 0.25 * torch.randn(steps, generator=generator).cumsum(0) + 2 * math.pi * torch.rand((), generator=generator)
-    points = torch.stack([turns.sin(), turns.cos()], 1).cumsum(0) * (length / steps)
-    points = (points - points.mean(0)).clamp(-(SIDE // 2) + 1, SIDE // 2 - 1)
-    shares = (1 - (rows - points[:, 0, None, None]).abs()).clamp(min=0) * (
-        1 - (columns - points[:, 1, None, None]).abs()
-    ).clamp(min=0)
-    return shares.sum(0)

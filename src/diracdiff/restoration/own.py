@@ -11,6 +11,7 @@ from torch import Tensor
 from diracdiff.data.companions import Companions, Kernels, Masks
 from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.degradations.kernel_blur import extended
+from diracdiff.degradations.kernels import WORDS
 from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
@@ -33,7 +34,10 @@ def check_told(restorer: Restorer, given: Companions | None, degrade: bool) -> N
                 f"a model of task={restorer.name} takes no {key}: leave it out, or take a model of task={task}"
             )
         if given is None and isinstance(degradation, taken_by) and not degrade:
-            raise UserError(f"a model of task={restorer.name} needs each image's {key}: add {key}=FILE, or a folder")
+            words = f", or {WORDS}" if key == "kernel" else ""
+            raise UserError(
+                f"a model of task={restorer.name} needs each image's {key}: add {key}=FILE, or a folder{words}"
+            )
 
 
 @dataclass(frozen=True)

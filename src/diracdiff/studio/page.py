@@ -29,6 +29,14 @@ MODEL, AUTO, GIVEN = "the model's", "estimated", "given"
 LONGEST, LARGEST = 512, 4096
 """Side in pixels that photographs are worked with, unless the user says otherwise, and at most."""
 
+MOVED = "The camera moved"
+BLURS = {
+    "A soft lens (Gaussian)": ("gaussian", "Its standard deviation, in pixels"),
+    "Out of focus (disc)": ("disc", "Its radius, in pixels"),
+    MOVED: ("line", "Its length, in pixels"),
+}
+"""{what a user knows: the kind of kernel, what its size is}."""
+
 KEPT = 3600
 """Seconds after which pictures that were shown are removed."""
 
@@ -57,6 +65,10 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                     brush=gr.Brush(default_size=14, colors=["#e8590c"], color_mode="fixed"),
                     visible=False,
                 )
+                with gr.Group(visible=studio.takes_kernels(models[0])) as blur:
+                    shape = gr.Dropdown(list(BLURS), value=next(iter(BLURS)), label="What blurred it")
+                    width = gr.Slider(0.3, 20, value=1.5, step=0.1, label=next(iter(BLURS.values()))[1])
+                    angle = gr.Slider(-90, 90, value=0, step=1, label="Its angle, in degrees", visible=False)
                 kind = gr.Radio([DEGRADED, CLEAN], value=CLEAN, label="The photograph")
                 with gr.Accordion("More", open=False):
                     longest = gr.Slider(64, LARGEST, value=LONGEST, step=32, label="Longest side, in pixels")
@@ -89,6 +101,10 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                 picture = _picture(to_pixels(read(Path(path), int(longest)).image))
             return gr.update(value={"background": picture, "layers": [], "composite": picture}, visible=True)
 
+        def kernels(model: str, shape: str) -> tuple[Any, ...]:
+            shown = gr.update(visible=studio.takes_kernels(model))
+            return shown, gr.update(label=BLURS[shape][1]), gr.update(visible=shape == MOVED)
+
         def restore(
             path: str | None,
             model: str,
@@ -97,15 +113,18 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
             longest: int,
             noise: str,
             sigma: float,
+            shape: str,
+            width: float,
+            angle: float,
             progress: gr.Progress = gr.Progress(),  # noqa: B008
         ) -> tuple[Any, ...]:
             if path is None:
                 raise gr.Error("Give a photograph first.", print_exception=False)
             with _told():
                 level: Noise = sigma if noise == GIVEN else "auto" if noise == AUTO else "model"
-                restored = studio.restore(
-                    model, Path(path), kind == CLEAN, int(longest), level, _hole(painted), progress
-                )
+                words = f"{BLURS[shape][0]}:{width:g}" + (f":{angle:g}" if shape == MOVED else "")
+                asked = (kind == CLEAN, int(longest), level, _hole(painted), words)
+                restored = studio.restore(model, Path(path), *asked, progress)
             last = len(restored.walked.frames) - 1
             knob = gr.Slider(maximum=max(last, 1), value=0, interactive=last > 0)
             hide = gr.update(visible=False)
@@ -115,8 +134,7 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
             if restored is None:
                 raise gr.Error("Restore a photograph first.", print_exception=False)
             place = min(int(place), len(restored.walked.frames) - 1)
-            before = to_pixels(restored.walked.measurement)
-            after = restored.walked.frames[place].pixels
+            before, after = to_pixels(restored.walked.measured), restored.walked.picture(place)
             text = "\n\n".join([studio.told(restored, place), *restored.notes])
             saved = str(studio.save(restored, place, folder))
             return (_picture(before), _picture(after)), text, gr.update(value=saved, interactive=True)
@@ -130,7 +148,9 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
             return gr.update(value=_picture(spread), visible=True), gr.update(value=pictures, visible=True)
 
         shown = [pair, told, file]
-        asked = [photo, model, paint, kind, longest, noise, sigma]
+        asked = [photo, model, paint, kind, longest, noise, sigma, shape, width, angle]
+        for changed in (model.change, shape.change):
+            changed(kernels, [model, shape], [blur, width, angle], concurrency_id="network", show_progress="hidden")
         for changed in (photo.change, model.change, longest.release):
             changed(canvas, [photo, model, longest], paint, concurrency_id="network", show_progress="hidden")
         go.click(restore, asked, [state, dial, *shown, draw, heat, drawn], concurrency_id="network")

@@ -9,20 +9,20 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from diracdiff.degradations import FreeformInpainting
+from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.errors import UserError
 from diracdiff.evaluation.pictures import heat_map
 from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
 from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.restoration.own import Told, emptied
+from diracdiff.restoration.own import Told, inner
 from diracdiff.restoration.testing import FAR
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
 from diracdiff.storage.pictures import save_picture
+from diracdiff.studio.own import hole_of, kernel_of
 from diracdiff.studio.photograph import Photograph, read
 from diracdiff.studio.walked import Walked, ends, walk
 
@@ -82,6 +82,7 @@ class Studio:
         longest: int,
         noise: Noise = "model",
         hole: Tensor | None = None,
+        kernel: str | None = None,
         advance: Callable[[float], None] = silent,
     ) -> Restored:
         """Walk from a photograph, and keep all that the walk may stop at.
@@ -93,6 +94,7 @@ class Studio:
             longest: side in pixels that it is worked with.
             noise: of the file, that the results are tested with; a photograph that is measured has the model's.
             hole: bool, (H, W) of any size: what a model of holes of any shape is to fill; the rest stays as it is.
+            kernel: in words, see `diracdiff.degradations.kernels.told`: what a model of any kernel is to undo.
             advance: is told the share of the walk that is done.
 
         Raises:
@@ -100,22 +102,24 @@ class Studio:
         """
         restorer, photograph = self.restorer(model), read(path, longest)
         x = photograph.image.to(restorer.device)
-        painted = _fitted(hole, x) if hole is not None and self.takes_holes(model) else None
+        painted = hole_of(hole, x) if hole is not None and self.takes_holes(model) else None
         if self.takes_holes(model) and painted is None and not degrade:
             raise UserError("Paint the hole first.")
-        if restorer.process.degradation.own and not self.takes_holes(model) and not degrade:
-            raise UserError("This model needs the photograph's kernel: use diracdiff restore with kernel=FILE.")
-        own = Told.of(restorer, [photograph.name], x.unsqueeze(0), [] if painted is None else [painted]).own
         degrade = degrade and painted is None
-        y, grey, step = x, photograph.grey and not degrade, photograph.step
-        with restorer.process.degradation.of(own):
+        files = [] if painted is None else [painted]
+        if self.takes_kernels(model) and not degrade:
+            files = [kernel_of(kernel, x)]
+        own = Told.of(restorer, [photograph.name], x.unsqueeze(0), files)
+        y, grey, step, margin = x.unsqueeze(0), photograph.grey and not degrade, photograph.step, 0
+        with restorer.process.degradation.of(own.own):
             measured = [f"measurement/{photograph.name}"]
             if degrade:
-                y, step = restorer.measure(x.unsqueeze(0), measured).y[0], 0.0
-            elif painted is not None:
-                y = emptied(restorer, x.unsqueeze(0), painted.unsqueeze(0), measured)[0]
+                y, step = restorer.measure(y, measured).y, 0.0
+            else:
+                y, margin = own.prepared(restorer, y, measured)
+            y = y[0]
             known = restorer.process.sigma_of_measurement(y.unsqueeze(0), restorer.sampler.start).max().item()
-            estimated = estimate_sigma(y[:1] if grey else y, step)
+            estimated = estimate_sigma(inner(y[:1] if grey else y, margin), step)
             sigma = known if degrade or noise == "model" else estimated if noise == "auto" else noise
             if sigma is None:
                 raise UserError(f"{photograph.name} is too small to tell its noise: give it as a number")
@@ -123,13 +127,17 @@ class Studio:
             if painted is not None:
                 frames = [frame.only(painted.cpu(), to_pixels(x).cpu()) for frame in frames]
             seed = image_seed(restorer.seed, f"certificate/{photograph.name}")
-            walked = Walked(y, x.cpu() if degrade else None, frames, grey, max(sigma, 1e-6), step, seed)
+            walked = Walked(y, x.cpu() if degrade else None, frames, grey, max(sigma, 1e-6), step, seed, margin)
             notes = _notes(restorer, photograph, walked, known, estimated, degrade, painted is not None)
-        return Restored(model, photograph, walked, notes, own, painted)
+        return Restored(model, photograph, walked, notes, own.own, painted)
 
     def takes_holes(self, model: str) -> bool:
         """Whether a model fills holes of any shape."""
         return isinstance(self.restorer(model).process.degradation, FreeformInpainting)
+
+    def takes_kernels(self, model: str) -> bool:
+        """Whether a model undoes any blur that it is told."""
+        return isinstance(self.restorer(model).process.degradation, KernelBlur)
 
     def told(self, restored: Restored, place: int) -> str:
         """What is to be said of a frame, in sentences."""
@@ -174,6 +182,7 @@ class Studio:
             restorer.sampler = before
         if walked.grey:
             samples = samples.mean(2, keepdim=True).expand_as(samples)
+        samples = inner(samples, walked.margin)
         if restored.hole is not None:
             samples = torch.where(restored.hole, samples, restored.photograph.image.to(samples.device))
         heat = torch.from_numpy(heat_map(Spread(samples).std[0].mean(0).cpu())).permute(2, 0, 1)
@@ -183,20 +192,8 @@ class Studio:
         """Write a frame as PNG; returns its path."""
         frame, stem = restored.walked.frames[place], Path(restored.photograph.name).stem
         path = folder / f"{stem}_restored_t{frame.t:.2f}.png"
-        save_picture(path, from_pixels(frame.pixels), restored.walked.grey)
+        save_picture(path, from_pixels(restored.walked.picture(place)), restored.walked.grey)
         return path
-
-
-def _fitted(hole: Tensor, image: Tensor) -> Tensor | None:
-    """A hole of any size, bool (H, W), as one of an image, (3, H, W); None where it is empty.
-
-    Raises:
-        UserError: if nothing is left beside it.
-    """
-    sized = F.interpolate(hole[None, None].float(), image.shape[-2:], mode="nearest")[0, 0] > 0
-    if sized.all():
-        raise UserError("The hole covers the whole photograph: leave something beside it.")
-    return sized.to(image.device) if sized.any() else None
 
 
 def _notes(
@@ -219,7 +216,7 @@ def _notes(
         notes.append(f"Shrunk from {width} x {height} to {columns} x {rows} pixels, and so is what degraded it.")
     if degrade or filled:
         return notes
-    if is_hidden(walked.measurement, restorer.process, restorer.sampler.start) is False:
+    if is_hidden(walked.measured, restorer.process, restorer.sampler.start) is False:
         notes.append("Its centre is not hidden, as this model expects: if the photograph is clean, let it be degraded.")
     elif estimated is not None and not known / FAR <= estimated <= FAR * known:
         more = "more" if estimated > known else "less"

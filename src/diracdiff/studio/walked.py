@@ -13,6 +13,7 @@ from diracdiff.evaluation.certificate import Certificate, certify, standardised
 from diracdiff.evaluation.results import results
 from diracdiff.evaluation.stops import Stop, reached
 from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.restoration.own import inner
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
 from diracdiff.samplers.sampler import TOLERANCE
@@ -58,6 +59,7 @@ class Walked:
         sigma: noise level that residuals are measured in.
         step: between two values of the measurement's file; 0: it was not rounded.
         seed: of the residuals that are drawn for clipped values.
+        margin: pixels at each border of measurement and frames that are not the photograph's.
     """
 
     measurement: Tensor
@@ -67,12 +69,22 @@ class Walked:
     sigma: float
     step: float
     seed: int
+    margin: int = 0
+
+    @property
+    def measured(self) -> Tensor:
+        """The measurement without its margin, (3, H, W)."""
+        return inner(self.measurement, self.margin)
+
+    def picture(self, place: int) -> Tensor:
+        """A frame without its margin, uint8 (3, H, W)."""
+        return inner(self.frames[place].pixels, self.margin)
 
     def certificate(self, restorer: Restorer, place: int) -> Certificate:
         """Whether a frame explains the measurement, up to its rounding to 8 bits."""
-        y = self.measurement[:1] if self.grey else self.measurement
+        y = self.measured[:1] if self.grey else self.measured
         x_hat = from_pixels(self.frames[place].pixels).unsqueeze(0).to(y.device)
-        mean = restorer.process.mean(x_hat, restorer.sampler.start)[0, : len(y)]
+        mean = inner(restorer.process.mean(x_hat, restorer.sampler.start)[0, : len(y)], self.margin)
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if self.step else 0.0
         return certify(standardised(y, mean, self.sigma, self.step, self.seed), clipped)
 

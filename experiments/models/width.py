@@ -1,0 +1,56 @@
+"""Photographs that are blurred by a Gaussian, and restored with kernels of its width and of others, in words.
+
+Arguments: a folder of photographs, how many of them, and their blur's width, 1.5 pixels.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from diracdiff.data.images import load_image
+from diracdiff.degradations.kernels import told
+from diracdiff.evaluation.statistics import interval, mean
+from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.storage.files import write_rows
+from diracdiff.storage.json_lines import read_lines
+from experiments.common import RUNS, run
+from experiments.models.kernels import SIGMA, psnr
+
+FOLDER = RUNS / "width"
+SHARES = (0.5, 0.67, 0.83, 1.0, 1.17, 1.33, 1.67)
+"""Of the true width."""
+
+
+def main() -> None:
+    """Blur, restore with every width, and measure."""
+    source, count, width = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    generator, clean, kernel = torch.Generator().manual_seed(0), {}, told(f"gaussian:{width}")
+    (FOLDER / "blurred").mkdir(parents=True, exist_ok=True)
+    for i, path in enumerate(files[:: max(1, len(files) // count)][:count]):
+        x, margin = from_pixels(load_image(path)).unsqueeze(1), len(kernel) // 2
+        y = F.conv2d(x, kernel[None, None])[:, 0]
+        y += SIGMA * torch.randn(y.shape, generator=generator)
+        clean[f"{i:02d}.png"] = x[:, 0, margin:-margin, margin:-margin]
+        Image.fromarray(to_pixels(y).permute(1, 2, 0).numpy()).save(FOLDER / "blurred" / f"{i:02d}.png")
+    before = {name: psnr(from_pixels(load_image(FOLDER / "blurred" / name)), x) for name, x in clean.items()}
+    rows = []
+    for share in SHARES:
+        asked, output = round(share * width, 3), FOLDER / f"gaussian_{share}"
+        words = ["checkpoint=builtin:deblur_kernel", f"input={FOLDER / 'blurred'}", f"kernel=gaussian:{asked}"]
+        run("restore", *words, f"output={output}", "existing=replace")
+        gains = [psnr(from_pixels(load_image(output / name)), x) - before[name] for name, x in clean.items()]
+        said = read_lines(output / "restored.jsonl")
+        low, high = interval(gains)
+        row = {"width": asked, "gain": mean(gains), "low": low, "high": high}
+        row["residual_over_sigma"] = mean([line["residual_over_sigma"] for line in said])
+        rows.append(row | {"consistent": sum(line["consistent"] for line in said), "images": len(said)})
+        print(rows[-1], flush=True)
+    write_rows(FOLDER / "results.csv", rows)
+
+
+if __name__ == "__main__":
+    main()
