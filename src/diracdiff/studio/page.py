@@ -65,11 +65,11 @@ def build(studio: Studio, folder: Path) -> gr.Blocks:
                     brush=gr.Brush(default_size=14, colors=["#e8590c"], color_mode="fixed"),
                     visible=False,
                 )
+                kind = gr.Radio([DEGRADED, CLEAN], value=CLEAN, label="The photograph")
                 with gr.Group(visible=studio.takes_kernels(models[0])) as blur:
                     shape = gr.Dropdown(list(BLURS), value=next(iter(BLURS)), label="What blurred it")
                     width = gr.Slider(0.3, 20, value=1.5, step=0.1, label=next(iter(BLURS.values()))[1])
                     angle = gr.Slider(-90, 90, value=0, step=1, label="Its angle, in degrees", visible=False)
-                kind = gr.Radio([DEGRADED, CLEAN], value=CLEAN, label="The photograph")
                 with gr.Accordion("More", open=False):
                     longest = gr.Slider(64, LARGEST, value=LONGEST, step=32, label="Longest side, in pixels")
                     noise = gr.Radio([MODEL, AUTO, GIVEN], value=MODEL, label="Noise of a degraded photograph")
