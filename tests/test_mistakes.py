@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import BRIEF, SMALL, clean_environment, refused, run_here
 
+from diracdiff.signals import LOADING
+
 GOOD = ["task=inpaint", "lpips=null", *BRIEF, *SMALL]
 
 
@@ -167,6 +169,36 @@ def test_a_signal_within_an_import_waits_for_its_end(tmp_path, run, image_folder
     monkeypatch.setattr("diracdiff.restorer.load", imports)
     assert call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}") == (143, ["interrupted"])
     assert sys.modules.pop("slow_import").ended
+
+
+@pytest.mark.parametrize(("signum", "wait"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 0.3)])
+def test_a_signal_to_all_processes_of_a_command_is_one_line(tmp_path, run, folder, signum, wait):
+    words = [f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], "loader.num_workers=2", "lpips=null"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diracdiff.evaluate", *words, "trainer=cpu", "sampler.steps=500"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text():
+        time.sleep(0.002)
+    time.sleep(wait)
+    os.killpg(process.pid, signum)
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, printed, len(errors.splitlines())) == (128 + signum, "", 1), errors
+    assert errors.startswith("interrupted")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_loaders_start_processes_where_signals_expect_it():
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    assert _MultiProcessingDataLoaderIter.__init__.__qualname__ == LOADING
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -50,21 +50,30 @@ def on_signals(
 AGAIN = 0.02
 """Seconds after which a handler looks whether its exception is on its way."""
 
+LOADING = "_MultiProcessingDataLoaderIter.__init__"
+"""Of PyTorch: amid it, processes are started that nobody knows how to end."""
+
+_told: list[int] = []
+
 
 def stop(signum: int, frame: FrameType | None) -> None:
-    """A handler that raises Stopped: after the import that is under way, and again where it was swallowed.
+    """A handler that raises Stopped: after an import that is under way, and again where it was swallowed.
 
     Some packages, half imported, make an error of their own of it, and PyTorch aborts; in C, some calls forget it.
     """
-    signal.signal(signal.SIGALRM, lambda _, later: stop(signum, later))
-    signal.setitimer(signal.ITIMER_REAL, AGAIN)
-    if not _imports(frame) and _stopped(sys.exception()) is None:
-        raise Stopped(signum)
+    if signum != signal.SIGALRM:
+        _told[:] = [signum]
+    if signal.getsignal(signal.SIGALRM) is stop:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+    if not _must_end(frame) and _stopped(sys.exception()) is None:
+        raise Stopped(_told[-1])
 
 
-def _imports(frame: FrameType | None) -> bool:
+def _must_end(frame: FrameType | None) -> bool:
+    """Whether something is under way that cannot be left amid: an import, or the start of processes that load data."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib") or code.co_qualname == LOADING:
             return True
         frame = frame.f_back
     return False
@@ -91,10 +100,11 @@ def not_mistaken() -> Iterator[None]:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Let SIGINT and SIGTERM raise Stopped."""
-    put_back = on_signals(stop)
+    put_back = on_signals(stop, (*SIGNALS, signal.SIGALRM))
     try:
         yield
     finally:
+        signal.signal(signal.SIGALRM, lambda *_: None)  # one that is on its way must not set the timer again
         signal.setitimer(signal.ITIMER_REAL, 0)
         put_back()
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from diracdiff.data import workers
 from diracdiff.data.datasets import StillImages
 from diracdiff.data.images import ImageError
 from diracdiff.data.journal import Journal, Progress, whole_lines
@@ -143,7 +144,8 @@ class Packer:
         beginning = len(header(len(images), self.size))
         kept = beginning + len(done.crc32) * self.bytes
         rest = Pixels(images, done.seen)
-        loader: Any = DataLoader(rest, batch_size=None, num_workers=self.num_workers) if self.num_workers else rest
+        options = workers.options(self.num_workers)
+        loader: Any = DataLoader(rest, batch_size=None, **options) if self.num_workers else rest
         descriptor = os.open(self.folder / f"{name}.npy", os.O_RDWR | os.O_CREAT, 0o644)
         with open(descriptor, "r+b") as file:
             if done.seen and os.fstat(descriptor).st_size < kept:

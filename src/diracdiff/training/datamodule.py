@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset, default_collate
 
+from diracdiff.data import workers
 from diracdiff.data.datasets import ImageDataset, Item, Splits, check_integer
 from diracdiff.data.faults import report_skipped
 from diracdiff.data.sampler import ShardSampler
@@ -173,7 +174,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _options(self) -> dict[str, Any]:
         return {
-            "num_workers": self.num_workers,
+            **workers.options(self.num_workers),
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
