@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import BRIEF, SMALL, clean_environment, refused, run_here
 
-from diracdiff.signals import LOADING
+from diracdiff.signals import LOADING, Stopped, on_signals, stop
 
 GOOD = ["task=inpaint", "lpips=null", *BRIEF, *SMALL]
 
@@ -184,7 +184,7 @@ def test_a_signal_to_all_processes_of_a_command_is_one_line(tmp_path, run, folde
         start_new_session=True,
     )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while not children.read_text():
+    while process.poll() is None and not children.read_text():
         time.sleep(0.002)
     time.sleep(wait)
     os.killpg(process.pid, signum)
@@ -193,6 +193,31 @@ def test_a_signal_to_all_processes_of_a_command_is_one_line(tmp_path, run, folde
     assert errors.startswith("interrupted")
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_only_processes_that_load_data_are_ended_with_a_command(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import multiprocessing, pathlib, time\n"
+        "from diracdiff.data import workers\n"
+        "def late():\n    time.sleep(0.5)\n    pathlib.Path('done').touch()\n"
+        "def loads():\n    workers.options(1)['worker_init_fn'](0)\n    time.sleep(60)\n"
+        "multiprocessing.Process(target=loads, daemon=True).start()\n"
+        "multiprocessing.Process(target=late).start()\n"
+        "workers.options(1)\n"
+    )
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=clean_environment(), check=True, timeout=50)
+    assert (tmp_path / "done").exists()
+
+
+def test_outside_of_a_command_a_signal_does_not_wait_for_an_import(tmp_path, monkeypatch):
+    (tmp_path / "imported.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    put_back = on_signals(stop)
+    try:
+        with pytest.raises(Stopped):
+            importlib.import_module("imported")
+    finally:
+        put_back()
 
 
 def test_loaders_start_processes_where_signals_expect_it():

@@ -60,12 +60,14 @@ def stop(signum: int, frame: FrameType | None) -> None:
     """A handler that raises Stopped: after an import that is under way, and again where it was swallowed.
 
     Some packages, half imported, make an error of their own of it, and PyTorch aborts; in C, some calls forget it.
+    Outside of `stoppable` nothing comes again, and nothing is waited for.
     """
     if signum != signal.SIGALRM:
         _told[:] = [signum]
-    if signal.getsignal(signal.SIGALRM) is stop:
+    comes_again = signal.getsignal(signal.SIGALRM) is stop
+    if comes_again:
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
-    if not _must_end(frame) and _stopped(sys.exception()) is None:
+    if not (comes_again and _must_end(frame)) and _stopped(sys.exception()) is None:
         raise Stopped(_told[-1])
 
 

@@ -22,7 +22,7 @@ class Curve:
         setting: of Dirac.
         points: means over the images, with "stop".
         images: {stop: uint8 (N, C, H, W)} of the first few images.
-        rows: {stop: rows, one per image}.
+        rows: {stop: rows, one per image}, in the order of the points.
     """
 
     setting: Setting
@@ -52,16 +52,12 @@ class Curve:
         """What a page shows of its means."""
         return {"name": self.name, "setting": self.setting, "points": self.points}
 
-    def shown(self, pictures: dict[Any, list[str]], names: Sequence[str], i: int) -> list[dict[str, Any]]:
-        """What a page shows of one image at every point.
+    def shown(self, pictures: dict[Any, list[str]], names: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """What a page shows of images: of each, its picture and its figures at every point.
 
         Args:
             pictures: {(name, stop): data URIs}; stops may be without.
-            names: of images.
-            i: which of them.
+            names: of the images.
         """
-        found = []
-        for point in self.points:
-            uris = pictures.get((self.name, point["stop"]))
-            found.append({"picture": uris and uris[i], "values": values_of(self.rows[point["stop"]], names)[i]})
-        return found
+        at = [(pictures.get((self.name, stop)), values_of(rows, names)) for stop, rows in self.rows.items()]
+        return [[{"picture": uris and uris[i], "values": values[i]} for uris, values in at] for i in range(len(names))]

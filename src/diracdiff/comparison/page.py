@@ -49,13 +49,14 @@ def comparison_page(
     stops = dict.fromkeys(stop for _, stop in walked)
     steps = [[key for key in walked if key[1] == stop] for stop in stops]
     album: Album[Any] = Album.of({**pictures, **walked}, steps)
+    walks = {curve.name: curve.shown(album.pictures, names[: album.form.images]) for curve in curves}
     values = {method: values_of(table.images.get(method, []), names[:count]) for method in pictures}
     shown = [
         {
             "name": name,
             "pictures": {method: album.pictures[method][i] for method in pictures},
             "values": {method: values[method][i] for method in pictures},
-            "walks": {curve.name: curve.shown(album.pictures, names[:count], i) for curve in curves},
+            "walks": {name: of_images[i] for name, of_images in walks.items()},
         }
         for i, name in enumerate(names[: album.form.images])
     ]

@@ -94,7 +94,7 @@ class OneKernel(Kernels):
         return fitting(self.kernel, str(self.path), image, size)
 
 
-def fitting(kernel: Tensor, name: str, image: Path, size: tuple[int, int]) -> Tensor:
+def fitting(kernel: Tensor, name: str, image: Path | str, size: tuple[int, int]) -> Tensor:
     """The kernel, (h, w); raises UserError if it is too large for an image of so many pixels, width and height."""
     height, width = kernel.shape
     if 2 * width > size[0] or 2 * height > size[1]:

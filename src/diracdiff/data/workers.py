@@ -25,4 +25,5 @@ def _leave_signals(worker: int) -> None:
 def _end() -> None:
     """End those that a loader, interrupted while it made them, does not know."""
     for process in multiprocessing.active_children():
-        process.kill()
+        if process.daemon:  # Python would end these, too, by a signal that they ignore; others are the user's own
+            process.kill()

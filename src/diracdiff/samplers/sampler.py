@@ -195,7 +195,7 @@ class ReverseSampler:
         if given and self.start != 1:
             raise UserError(
                 f"start={self.start:g} must be 1 for a network that is given the measurement, because it was trained "
-                "with measurements at t = 1; milder blurs are for a model of task=deblur_kernel and kernel=gaussian:1.5"
+                "with measurements at t = 1"
             )
         if self.sigma is None and process.measurement_sigma is None:
             return measurement, measurement

@@ -1,7 +1,5 @@
 """What a user of the page tells of a photograph's own operator: a hole that is painted, a kernel in words."""
 
-from pathlib import Path
-
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,4 +32,4 @@ def kernel_of(words: str | None, image: Tensor) -> Tensor:
         kernel = told(words)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return fitting(kernel, words, Path("the photograph"), (image.shape[-1], image.shape[-2]))
+    return fitting(kernel, words, "the photograph", (image.shape[-1], image.shape[-2]))

@@ -253,12 +253,9 @@ function imageAt(place) {
 function buildChoosers() {
   for (const side of ["left", "right"]) {
     byId(side).replaceChildren(...shownNames.map((name) => make("option", { value: name }, name)));
-    byId(side).addEventListener("change", () => {
-      if (side === "right") chooseRight(byId(side).value);
-      else Object.assign(state, { left: byId(side).value });
-      render();
-    });
   }
+  byId("left").addEventListener("change", () => { state.left = byId("left").value; render(); });
+  byId("right").addEventListener("change", () => chooseRight(byId("right").value));
   for (const axis of ["across", "up"]) {
     byId(axis).replaceChildren(...judged.map((metric) => make("option", { value: metric.name }, metric.title)));
     byId(axis).value = state[axis].name;
