@@ -156,6 +156,30 @@ def test_a_signal_that_a_library_swallows_ends_a_command(run, image_folder, call
     assert time.monotonic() - asked_at < 9
 
 
+def test_a_signal_within_a_finalizer_ends_a_command(run, image_folder, call, monkeypatch):
+    class Finalized:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    class Faulty:
+        def __del__(self):
+            raise OSError("another fault")
+
+    def finalizes(*_, **__):
+        Faulty(), Finalized()
+        time.sleep(10)
+
+    lost = []
+    monkeypatch.setattr("diracdiff.restorer.load", finalizes)
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: lost.append(str(args.exc_value)))
+    assert call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}") == (143, ["interrupted"])
+    assert lost == ["another fault"]
+    lost.clear()
+    Faulty()
+    assert lost == ["another fault"]
+
+
 def test_a_signal_within_an_import_waits_for_its_end(tmp_path, run, image_folder, call, monkeypatch):
     (tmp_path / "slow_import.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.1)\nended = True\n"

@@ -102,10 +102,18 @@ def not_mistaken() -> Iterator[None]:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Let SIGINT and SIGTERM raise Stopped."""
+    unraisable = sys.unraisablehook
+
+    def unless_stopped(lost: "sys.UnraisableHookArgs") -> None:
+        if _stopped(lost.exc_value) is None:  # otherwise it comes again, and a finalizer's traceback says nothing
+            unraisable(lost)
+
     put_back = on_signals(stop, (*SIGNALS, signal.SIGALRM))
+    sys.unraisablehook = unless_stopped
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         signal.signal(signal.SIGALRM, lambda *_: None)  # one that is on its way must not set the timer again
         signal.setitimer(signal.ITIMER_REAL, 0)
         put_back()
