@@ -76,6 +76,14 @@ def test_the_card_says_what_is_in_the_box(exported, tmp_path):
     assert card.endswith("## Limits\n\nNight scenes.\n")
 
 
+def test_the_card_of_a_model_in_the_box_calls_it_by_its_name_there(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(places, "BOX", tmp_path / "box")
+    assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=box/deblur") == 0
+    assert "use it as checkpoint=builtin:deblur\n" in capsys.readouterr().out
+    card = (tmp_path / "box" / "deblur" / places.CARD).read_text()
+    assert "checkpoint=builtin:deblur input=" in card and str(tmp_path) not in card
+
+
 def test_the_command_restores_from_a_folder_and_from_the_box(exported, tmp_path, monkeypatch):
     Image.new("RGB", (20, 16), "grey").save(tmp_path / "photo.png")
     assert run_here(tmp_path, "restore", "checkpoint=out", "input=photo.png", "target=t=0", "device=cpu") == 0

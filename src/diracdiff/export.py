@@ -21,6 +21,7 @@ def check_values(cfg: DictConfig) -> None:
 
 def export(cfg: DictConfig) -> None:
     """Write a model as safetensors, JSON and a card, load it back, and upload it if asked to."""
+    from diracdiff.places import called
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint
     from diracdiff.storage.card import card
@@ -29,13 +30,13 @@ def export(cfg: DictConfig) -> None:
 
     folder, checkpoint = Path(cfg.output), Checkpoint.read(cfg.checkpoint)
     about = Path(cfg.about).read_text() if cfg.about else ""
-    name = f"hf:{cfg.push}" if cfg.push else str(folder)
+    name = f"hf:{cfg.push}" if cfg.push else called(folder)
     size = write_exported(checkpoint, folder, card(checkpoint, name, cfg.license, about), cfg.half, cfg.overwrite)
     worst = difference(*(load(path, trust=cfg.trust).denoiser.state_dict() for path in (cfg.checkpoint, folder)))
     print(
         f"written: {folder}, {size / 1e6:.2f} MB of weights; read back they differ by at most {worst:.2g} of their size"
     )
-    print(f"use it as checkpoint={folder}")
+    print(f"use it as checkpoint={called(folder)}")
     if cfg.push:
         print(f"uploaded: {upload(folder, cfg.push, cfg.private)}; use it as checkpoint={name}")
 

@@ -46,6 +46,11 @@ def weights_file(name: str | Path) -> Path:
     return place / WEIGHTS if place.is_dir() else place
 
 
+def called(folder: Path) -> str:
+    """What an exported model is called where a checkpoint is wanted: its folder, or its name in the box."""
+    return BUILTIN + folder.name if folder.resolve().parent == BOX else str(folder)
+
+
 def in_the_box() -> list[str]:
     """The models in the box, as checkpoints are named."""
     return sorted(BUILTIN + path.parent.name for path in BOX.glob(f"*/{WEIGHTS}"))
