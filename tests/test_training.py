@@ -217,6 +217,11 @@ def test_divergence_ends_training_with_the_remedy(tmp_path, image_folder):
         trainer(tmp_path, At(2, poison), epochs=5).fit(*make(image_folder))
 
 
+def test_rates_are_named_as_they_are_set():
+    assert Optimization(1e-3).rates == "optimizer.lr (now 0.001)"
+    assert Optimization(1e-3, muon_lr=0.03).rates == "optimizer.lr (now 0.001) and optimizer.muon_lr (now 0.03)"
+
+
 @pytest.mark.parametrize("scaling", ["std", "error"])
 def test_guidance_works_in_validation_within_and_outside_training(tmp_path, image_folder, scaling):
     module, data = make(image_folder, guidance=Guidance(scaling, 0.5))

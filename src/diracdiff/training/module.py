@@ -183,7 +183,7 @@ class RestorerModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         names, t = [str(name) for name in self._seen[0]["name"]], self._seen[1]
         images = in_words(names, t, self.restorer.process.noise(t))
-        self._skipping.note(self.trainer.global_step, norm, self.optimization.lr, images)
+        self._skipping.note(self.trainer.global_step, norm, self.optimization.rates, images)
 
     # validation and test
 

@@ -42,6 +42,12 @@ class Optimization:
         self.muon_lr = None if muon_lr is None else float(muon_lr)
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
 
+    @property
+    def rates(self) -> str:
+        """Its learning rates, as they are called and set in a configuration."""
+        muon = "" if self.muon_lr is None else f" and optimizer.muon_lr (now {self.muon_lr:g})"
+        return f"optimizer.lr (now {self.lr:g}){muon}"
+
     def build(
         self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float], fused: bool = True
     ) -> dict[str, Any]:

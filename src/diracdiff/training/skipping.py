@@ -15,13 +15,13 @@ class Skipping:
     def __init__(self) -> None:
         self.count = 0
 
-    def note(self, step: int, norm: Tensor, lr: float, images: str) -> None:
+    def note(self, step: int, norm: Tensor, rates: str, images: str) -> None:
         """Skip a step, of which is warned once.
 
         Args:
             step: its number.
             norm: of its gradient.
-            lr: learning rate.
+            rates: learning rates, in words.
             images: those of the step, in words.
 
         Raises:
@@ -33,7 +33,7 @@ class Skipping:
         if self.count >= MAX_SKIPPED_STEPS:
             raise UserError(
                 f"training diverged: the gradient's norm was {norm.item()} in {self.count} consecutive steps, up to "
-                f"step {step}; go on from the last checkpoint with a smaller optimizer.lr (now {lr:g}); {images}"
+                f"step {step}; go on from the last checkpoint with a smaller {rates}; {images}"
             )
 
 
