@@ -54,6 +54,20 @@ def test_every_input_pixel_and_the_level_matter():
     assert not torch.allclose(network(y, torch.tensor([0.02])), network(y, torch.tensor([0.04])))
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_a_local_network_does_not_look_far(local):
+    """At two resolutions of one block, the last in has 6 + 2 * 8 pixels of a reach at most; attention has no end."""
+    network = NCSNpp(**TINY | {"local": local, "attention_levels": [] if local else [1]})
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+        y, level = torch.rand(1, 3, 16, 128), torch.tensor([0.02])
+        other = y.clone()
+        other[..., 96:] = torch.rand(1, 3, 16, 32)
+        change = (network(other, level) - network(y, level)).abs().amax((0, 1, 2))
+    assert (change[96:] > 0).all() and change[:48].any() != local
+
+
 def test_images_of_a_batch_do_not_mix():
     network = NCSNpp(**TINY).eval()
     y, level = torch.rand(3, 3, 16, 16), torch.tensor([0.01, 0.02, 0.05])
@@ -71,7 +85,15 @@ def test_wrong_shapes_are_refused_with_the_multiple():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"channels": 30}, {"multipliers": []}, {"blocks": 0}, {"attention_levels": [2]}, {"dropout": 1.0}, {"patch": 0}],
+    [
+        {"channels": 30},
+        {"multipliers": []},
+        {"blocks": 0},
+        {"attention_levels": [2]},
+        {"dropout": 1.0},
+        {"patch": 0},
+        {"local": True},
+    ],
 )
 def test_bad_networks_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):

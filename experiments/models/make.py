@@ -54,6 +54,7 @@ def train(name: str, steps: int, arguments: list[str]) -> Path:
             "train",
             "checkpoint=auto",
             *MODELS[name],
+            "experiment=local",
             *NOISE,
             *length,
             f"dataset.files='{','.join(FREE)}'",
@@ -90,7 +91,7 @@ def main() -> None:
     """Make what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--photographs", type=Path, help="a folder of photographs to measure on, of any size")
     parser.add_argument("--count", type=int, default=50, help="of them at most, evenly spread")
     parser.add_argument("overrides", nargs="*", help="of the trainings, key=value")

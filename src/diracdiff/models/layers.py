@@ -32,10 +32,26 @@ def _initialise(layer: Layer, gain: float) -> Layer:
     return layer
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with as many groups as divide the channels, at most 32 and of at least 4 channels."""
+def group_norm(channels: int, local: bool = False) -> nn.Module:
+    """Group normalisation with as many groups as divide the channels, at most 32 and of at least 4 channels.
+
+    Its statistics are of the whole image; a local network has what it learns besides, a scale and a shift.
+    """
+    if local:
+        return ScaleShift(channels)
     groups = max(g for g in range(1, max(1, min(32, channels // 4)) + 1) if channels % g == 0)
     return nn.GroupNorm(groups, channels, eps=1e-6)
+
+
+class ScaleShift(nn.Module):
+    """A scale and a shift per channel."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
 
 
 class FIR(nn.Module):
@@ -100,13 +116,14 @@ class ResidualBlock(nn.Module):
         resample: str = "keep",
         attention: bool = False,
         dropout: float = 0.0,
+        local: bool = False,
     ):
         super().__init__()
-        self.norm_in = group_norm(inputs)
+        self.norm_in = group_norm(inputs, local)
         self.resample = FIR(resample)
         self.conv_in = conv(inputs, outputs)
         self.embed = linear(embedding, outputs)
-        self.norm_out = group_norm(outputs)
+        self.norm_out = group_norm(outputs, local)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = conv(outputs, outputs, gain=1e-5)
         plain = inputs == outputs and resample == "keep"

@@ -35,7 +35,7 @@ class NCSNpp(nn.Module):
         multipliers: width of every resolution, as multiples of `channels`; their number sets the depth.
         blocks: residual blocks per resolution in the encoder (the decoder has one more).
         attention_levels: resolutions with self-attention, counted from 0, the first. At 256 px, level 4 is
-            16 px. The innermost block of the U-Net always has it.
+            16 px. The innermost block of the U-Net always has it, unless `local`.
         dropout: probability in [0, 1).
         image_channels: C.
         patch: the first resolution works on patches of this side (pixel unshuffle), which is cheaper; 1 is the
@@ -43,6 +43,8 @@ class NCSNpp(nn.Module):
         embedding_scale: standard deviation of the random frequencies of the noise embedding.
         conditions: number of values that the network is told: 1, the noise level, or more.
         images: number of images that it is given: 1, y_t, or 2, the measurement besides.
+        local: no attention, and no normalisation (as in EDSR, Lim et al. 2017), so that a pixel depends on its
+            surroundings alone and a large photograph in tiles is the same. It wants lower learning rates.
 
     Attributes:
         checkpoint_activations: see `execute`.
@@ -65,6 +67,7 @@ class NCSNpp(nn.Module):
         embedding_scale: float = 16.0,
         conditions: int = 1,
         images: int = 1,
+        local: bool = False,
     ):
         super().__init__()
         least = {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions, "images": images}
@@ -79,10 +82,12 @@ class NCSNpp(nn.Module):
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         if any(level not in range(len(multipliers)) for level in attention_levels):
             raise ValueError(f"attention_levels must lie in 0 … {len(multipliers) - 1}, got {list(attention_levels)}")
+        if local and attention_levels:
+            raise ValueError(f"local=true allows no attention: set attention_levels=[] (now {list(attention_levels)})")
         self.channels, self.multipliers, self.blocks = channels, list(multipliers), blocks
         self.attention_levels, self.dropout = list(attention_levels), dropout
         self.image_channels, self.patch, self.embedding_scale = image_channels, patch, embedding_scale
-        self.conditions, self.images = conditions, images
+        self.conditions, self.images, self.local = conditions, images, local
 
         width = 4 * channels
         self.embedding = nn.Sequential(
@@ -94,7 +99,7 @@ class NCSNpp(nn.Module):
         )
 
         def block(inputs: int, outputs: int, **options: Any) -> ResidualBlock:
-            return ResidualBlock(inputs, outputs, width, dropout=dropout, **options)
+            return ResidualBlock(inputs, outputs, width, dropout=dropout, local=local, **options)
 
         pixels = image_channels * patch**2
         self.stem = conv(pixels * images, channels)
@@ -114,7 +119,7 @@ class NCSNpp(nn.Module):
                 skips.append(current)
             self.encoder.append(Level(down, pyramid, level_blocks))
 
-        self.middle = nn.ModuleList([block(current, current, attention=True), block(current, current)])
+        self.middle = nn.ModuleList([block(current, current, attention=not local), block(current, current)])
         self.decoder = nn.ModuleList()
         self.up = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(self.multipliers))):
@@ -125,7 +130,7 @@ class NCSNpp(nn.Module):
                 current = channels * multiplier
             self.decoder.append(nn.ModuleList(level_blocks))
             self.up.append(block(current, current, resample="up") if level > 0 else nn.Identity())
-        self.head = nn.Sequential(group_norm(current), nn.SiLU(), conv(current, pixels, gain=1e-5))
+        self.head = nn.Sequential(group_norm(current, local), nn.SiLU(), conv(current, pixels, gain=1e-5))
 
     @property
     def multiple(self) -> int:
