@@ -51,7 +51,7 @@ class ScaleShift(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class FIR(nn.Module):
