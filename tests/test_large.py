@@ -92,6 +92,18 @@ def test_tiles_beyond_the_reach_of_the_network_change_nothing(sampler):
     assert not torch.allclose(module.restore(y, "t=0"), whole, atol=1e-4)
 
 
+def test_a_local_network_is_the_same_in_tiles():
+    network = NCSNpp(8, [1, 2], 1, [], 0.0, local=True)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.15)
+    y, level = torch.rand(1, 3, 32, 400), torch.tensor([0.1])
+    with torch.no_grad():
+        whole = network.eval()(y, level)
+        wide, narrow = (Tiled(network, Tiles(240, overlap))(y, level) for overlap in (96, 0))
+    assert torch.allclose(wide, whole, atol=1e-5 * whole.std().item(), rtol=1e-5)
+    assert not torch.allclose(narrow, whole, atol=1e-3 * whole.std().item(), rtol=1e-3)
+
+
 def test_tiles_leave_no_edge():
     """A network whose normalisation and attention are those of the tile differs, smoothly."""
     network = NCSNpp(8, [1, 2, 2], 1, [2], 0.0)

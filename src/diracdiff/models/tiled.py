@@ -14,7 +14,7 @@ from diracdiff.models.denoiser import Denoiser
 from diracdiff.models.network import Network
 from diracdiff.samplers import NetworkIncrement, ReverseSampler
 
-TILE, OVERLAP, WHOLE = 512, 64, 2**20
+TILE, OVERLAP, WHOLE = 512, 96, 2**20
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Tiles:
 
     Only the network is tiled: noise, operator and measurement are those of the whole image. Neighbouring tiles overlap;
     the outer quarters of what they share count for one of them alone, and between them the one fades into the other.
-    What a network draws from beyond a tile, and its normalisation and attention over the tile instead of the image,
-    make a difference that is not zero: see "Large photographs" in docs/method.md. It does not depend on the machine.
+    What a network draws from beyond a tile makes a difference, and more so normalisation and attention, which are over
+    the tile instead of the image: see "Large photographs" in docs/method.md. It does not depend on the machine. A
+    network with `local` has neither of them.
 
     Args:
         side: of a tile in pixels, at most; None: images are never cut.

@@ -1,0 +1,64 @@
+"""Are photographs of 512 px in tiles what they are whole? Arguments: checkpoints, builtin:deblur … by default."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diracdiff.data import load_image
+from diracdiff.measurement import measure
+from diracdiff.models.tiled import Tiles
+from diracdiff.pixels import from_pixels
+from diracdiff.restorer import load
+from diracdiff.storage.files import write_rows
+from experiments.common import RUNS
+
+SIZE = 512
+PHOTOGRAPHS = ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
+TILES = [(256, 64), (256, 96), (256, 128), (384, 96)]
+MODELS = ["builtin:deblur", "builtin:deblur_kernel", "builtin:inpaint", "builtin:super_resolution"]
+
+torch.set_num_threads(1)
+
+
+def photograph(name: str) -> Tensor:
+    """A photograph of scikit-image, mirrored where it is too small: (1, 3, SIZE, SIZE)."""
+    package = find_spec("skimage")
+    assert package is not None and package.origin is not None
+    x = from_pixels(load_image(Path(package.origin).parent / "data" / name)[None])
+    x = torch.cat([x, x.flip(-1)], -1)
+    return torch.cat([x, x.flip(-2)], -2)[..., :SIZE, :SIZE]
+
+
+rows = []
+for checkpoint in sys.argv[1:] or MODELS:
+    restorer = load(checkpoint)
+    for target in (target for target in ("psnr", "swd") if restorer.stops.get(target)):
+        gaps: dict[tuple[int, int], list[Tensor]] = {}
+        for name in PHOTOGRAPHS:
+            x = photograph(name)
+            with restorer.process.of_images([0], x):
+                y = measure(restorer.process, x, [name], restorer.seed).y
+                restorer.tiles = Tiles(None)
+                whole = restorer.restore(y, target, names=[name])
+                for side, overlap in TILES:
+                    restorer.tiles = Tiles(side, overlap, whole=0)
+                    gap = 255 * (restorer.restore(y, target, names=[name]) - whole).abs()
+                    gaps.setdefault((side, overlap), []).append(gap)
+        for (side, overlap), found in gaps.items():
+            gap = torch.cat(found)
+            row = {
+                "checkpoint": Path(checkpoint).name,
+                "target": target,
+                "tile": side,
+                "overlap": overlap,
+                "rms": round(gap.square().mean().sqrt().item(), 4),
+                "largest": round(gap.max().item(), 3),
+                "above_1": round((gap > 1).double().mean().item(), 7),
+            }
+            rows.append(row)
+            print(row, flush=True)
+write_rows(RUNS / "tiles" / "whole.csv", rows)
+print(f"written: {RUNS / 'tiles' / 'whole.csv'}")
