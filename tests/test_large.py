@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from conftest import refused
+from conftest import BRIEF, SMALL, refused
 from PIL import Image
 from torch import nn
 
@@ -152,6 +152,19 @@ def test_a_photograph_is_restored_in_tiles(run, measured_folder, tmp_path, call)
         assert call("restore", *asked, f"output={name}", f"tile={tile}", "overlap=8") == (0, [])
     whole, auto, cut, one = ((tmp_path / n / "05.png").read_bytes() for n in ("whole", "auto", "cut", "one"))
     assert whole == auto == one != cut
+
+
+def test_a_local_network_is_trained_and_restores_in_tiles(folder, tmp_path, call):
+    asked = [*folder, *SMALL, *BRIEF, "lpips=null", "experiment=local", "hydra.run.dir=local"]
+    refused(call("train", *asked), r"local=true allows no attention: set attention_levels=\[\] \(now \[1\]\)")
+    assert call("train", *asked, "model.network.attention_levels=[]") == (0, [])
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 20, 3), dtype=np.uint8))
+    coarse.resize((200, 48), Image.Resampling.BICUBIC).save(tmp_path / "wide.png")
+    for name, tile in (("whole", "null"), ("cut", "128")):
+        options = [f"output={name}", f"tile={tile}", "overlap=64", "target=t=0.5"]
+        assert call("restore", "checkpoint=local/best.ckpt", "input=wide.png", *options)[0] == 0
+    whole, cut = (np.asarray(Image.open(tmp_path / name / "wide.png")).astype(int) for name in ("whole", "cut"))
+    assert np.abs(whole - cut).max() <= 1
 
 
 # batches
