@@ -37,10 +37,10 @@ FREE = [
 """Photographs of scikit-image that are in the public domain, CC0, or without known restrictions."""
 NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02"]
 MODELS = {
-    "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]"],
-    "deblur_kernel": ["task=deblur_kernel"],
-    "inpaint": ["task=inpaint_freeform"],
-    "super_resolution": ["task=super_resolution"],
+    "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]", "experiment=local"],
+    "deblur_kernel": ["task=deblur_kernel", "experiment=local"],
+    "inpaint": ["task=inpaint_freeform"],  # a local network gains 0.6 dB less
+    "super_resolution": ["task=super_resolution", "experiment=local"],
 }
 ABOUT = Path(__file__).with_name("about")
 
@@ -54,7 +54,6 @@ def train(name: str, steps: int, arguments: list[str]) -> Path:
             "train",
             "checkpoint=auto",
             *MODELS[name],
-            "experiment=local",
             *NOISE,
             *length,
             f"dataset.files='{','.join(FREE)}'",

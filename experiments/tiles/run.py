@@ -15,7 +15,7 @@ from diracdiff.restorer import load
 from diracdiff.storage.files import write_rows
 from experiments.common import RUNS
 
-TILES = [(None, 0), (512, 0), (512, 32), (512, 64), (512, 128), (256, 64), (128, 32)]
+TILES = [(None, 0), (512, 0), (512, 32), (512, 64), (512, 96), (512, 128), (256, 64), (128, 32)]
 
 arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
 restorer = load(arguments["checkpoint"])

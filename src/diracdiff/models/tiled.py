@@ -22,7 +22,7 @@ class Tiles:
     """How a network sees images that are large.
 
     Only the network is tiled: noise, operator and measurement are those of the whole image. Neighbouring tiles overlap;
-    the outer quarters of what they share count for one of them alone, and between them the one fades into the other.
+    the outer thirds of what they share count for one of them alone, and between them the one fades into the other.
     What a network draws from beyond a tile makes a difference, and more so normalisation and attention, which are over
     the tile instead of the image: see "Large photographs" in docs/method.md. It does not depend on the machine. A
     network with `local` has neither of them.
@@ -143,5 +143,5 @@ def fade(first: int, last: int, length: int, overlap: int) -> Tensor:
     if overlap:
         for distance, inner in ((place, first > 0), (place.flip(0), last < length)):
             if inner:
-                weight *= 0.5 - 0.5 * (math.pi * (2 * distance / overlap - 0.5).clamp(0, 1)).cos()
+                weight *= 0.5 - 0.5 * (math.pi * (3 * distance / overlap - 1).clamp(0, 1)).cos()
     return weight
