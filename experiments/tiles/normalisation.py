@@ -1,4 +1,4 @@
-"""How much of the difference that tiles make is their normalisation? Arguments: checkpoint=builtin:deblur.
+"""How much of the difference that tiles make is their normalisation? Arguments: checkpoint=…, of a network that has it.
 
 One network call on one photograph: whole; in tiles; in tiles whose group normalisations take the statistics of the
 whole image's call; and those that a pass over the tiles has gathered, or two.
@@ -61,12 +61,14 @@ class Statistics:
         return found
 
 
-restorer = load(arguments.get("checkpoint", "builtin:deblur"))
+restorer = load(arguments["checkpoint"])
 package = find_spec("skimage")
 assert package is not None and package.origin is not None
 clean = from_pixels(load_image(Path(package.origin).parent / "data" / "astronaut.png")[None])[..., :SIZE, :SIZE]
 y = restorer.measure(clean, ["astronaut"]).y
 statistics = Statistics(restorer.denoiser.network)
+if not any(isinstance(layer, nn.GroupNorm) for layer in restorer.denoiser.network.modules()):
+    sys.exit(f"error: the network of checkpoint={arguments['checkpoint']} has no group normalisation")
 
 
 def restored(tiles: Tiles, given: dict[int, Tensor]) -> Tensor:
@@ -99,6 +101,6 @@ for side, overlap in TILES:
         }
         rows.append(values)
         print(values, flush=True)
-name = arguments.get("checkpoint", "builtin:deblur").removeprefix("builtin:").replace("/", "_")
-write_rows(RUNS / "tiles" / f"normalisation_{name}.csv", rows)
-print(f"written: {RUNS / 'tiles' / f'normalisation_{name}.csv'}")
+path = RUNS / "tiles" / f"normalisation_{Path(arguments['checkpoint']).name}.csv"
+write_rows(path, rows)
+print(f"written: {path}")
