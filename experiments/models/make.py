@@ -56,6 +56,7 @@ def train(name: str, steps: int, arguments: list[str]) -> Path:
             *MODELS[name],
             *NOISE,
             *length,
+            "dataset.recolour=true",
             f"dataset.files='{','.join(FREE)}'",
             *arguments,
             f"hydra.run.dir={folder}",

@@ -5,6 +5,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,7 +39,8 @@ class Photos:
     Training: astronaut, rocket, the two views of a motorcycle, a deep field of Hubble's, a retina and a stained
     tissue (ihc). `crops_per_epoch` squares, their side log-uniform between `image_size` and the photograph's shorter
     side, at a uniform place, half of them mirrored. Crop number `index` of an epoch follows from
-    (seed, epoch, index).
+    (seed, epoch, index). With `recolour` their channels are in a random order, and each is raised to a power between
+    1/2 and 2: the seven show few colours, and a network errs in those that it has not seen.
 
     Validation: the cat (chelsea). Test: the cup (coffee). 16 crops of each, the same in every run: twelve side by
     side of a third of the shorter side, and four overlapping ones of three quarters of it. A crop is never smaller
@@ -52,12 +54,15 @@ class Photos:
         seed: of the training crops.
         files: names of files of scikit-image to train on instead, grey ones, too, with commas between them; empty: the
             seven.
+        recolour: give the training crops random colours.
 
     Raises:
         UserError: if an argument breaks its rule.
     """
 
-    def __init__(self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: str = ""):
+    def __init__(
+        self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: str = "", recolour: bool = False
+    ):
         check_integer("dataset.image_size", image_size, 1, 64)
         check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
         if image_size > LARGEST_SIZE:
@@ -69,7 +74,9 @@ class Photos:
         self.crops_per_epoch = crops_per_epoch
         self.seed = seed
         check_files(files)
-        self.files = files
+        if not isinstance(recolour, bool):
+            raise UserError(f"dataset.recolour must be true or false, got {recolour}")
+        self.files, self.recolour = files, recolour
 
     def split(self, name: str) -> ImageDataset:
         """The data set `name`: train, val or test. Raises UserError for any other name or a missing photograph."""
@@ -78,7 +85,7 @@ class Photos:
         for file in files:
             _path(file)
         if name == "train":
-            return RandomCrops(files, self.image_size, self.crops_per_epoch, self.seed)
+            return RandomCrops(files, self.image_size, self.crops_per_epoch, self.seed, self.recolour)
         return FixedCrops(files, self.image_size)
 
 
@@ -101,8 +108,8 @@ def check_files(files: str) -> None:
 class RandomCrops(ImageDataset):
     """`length` random square crops of the photographs `files`; see `Photos`. Key: index or (epoch, index)."""
 
-    def __init__(self, files: tuple[str, ...], size: int, length: int, seed: int):
-        self.files, self.size, self.length, self.seed = files, size, length, seed
+    def __init__(self, files: tuple[str, ...], size: int, length: int, seed: int, recolour: bool = False):
+        self.files, self.size, self.length, self.seed, self.recolour = files, size, length, seed, recolour
 
     def __len__(self) -> int:
         return self.length
@@ -123,6 +130,10 @@ class RandomCrops(ImageDataset):
         x = F.interpolate(crop[None], (self.size, self.size), mode="bicubic", antialias=True)[0]
         if rng.random() < 0.5:
             x = x.flip(-1)
+        if self.recolour:
+            powers = torch.tensor([4 ** (rng.random() - 0.5) for _ in range(3)])
+            x = x[rng.sample(range(3), 3)].div(255) ** powers[:, None, None]
+            x = x.mul(255).round().to(torch.uint8)
         return item(x, _crop_name(file, left, top, side), index)
 
 
