@@ -326,6 +326,27 @@ def test_photos_can_train_on_others():
     assert {Photos(32, files="camera.png").split("val")[0]["name"].split("-")[0]} == {"chelsea"}
 
 
+def test_recoloured_crops_have_their_channels_in_another_order_and_raised_to_a_power():
+    plain, coloured = (Photos(16, 30, 0, "ihc.png", recolour).split("train") for recolour in (False, True))
+    powers, orders = [], set()
+    for i in range(30):
+        x, y = plain[i]["x"], coloured[i]["x"]
+        assert plain[i]["name"] == coloured[i]["name"] and torch.equal(y, coloured[i]["x"])
+        order = []
+        for channel in y:
+            found = [(channel.clamp(0.02, 0.98).log() / each.clamp(0.02, 0.98).log()).median() for each in x]
+            errors = [(channel - each**power).abs().max() for each, power in zip(x, found, strict=True)]
+            order.append(min(range(3), key=errors.__getitem__))
+            powers.append(found[order[-1]].item())
+            assert errors[order[-1]] < 0.03
+        orders.add(tuple(order))
+    assert 0.48 < min(powers) < 0.6 and 1.7 < max(powers) < 2.1
+    assert {(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)} <= orders
+    for name in ("val", "test"):
+        held_out = (Photos(16, recolour=recolour).split(name)[0]["x"] for recolour in (False, True))
+        assert torch.equal(*held_out)
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -345,6 +366,8 @@ def test_photos_refuses_bad_arguments(monkeypatch):
         Photos(512)
     with refused("dataset.crops_per_epoch", "0"):
         Photos(crops_per_epoch=0)
+    with refused("dataset.recolour", "yes"):
+        Photos(recolour="yes")
     with pytest.raises(IndexError):
         Photos(8, 4).split("train")[4]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
