@@ -14,7 +14,7 @@ from diracdiff.models.denoiser import Denoiser
 from diracdiff.models.network import Network
 from diracdiff.samplers import NetworkIncrement, ReverseSampler
 
-TILE, OVERLAP, WHOLE = 512, 96, 2**20
+TILE, OVERLAP, WHOLE = 512, 128, 2**20
 
 
 @dataclass(frozen=True)
