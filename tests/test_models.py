@@ -56,7 +56,6 @@ def test_every_input_pixel_and_the_level_matter():
 
 @pytest.mark.parametrize("local", [True, False])
 def test_a_local_network_does_not_look_far(local):
-    """At two resolutions of one block, the last in has 6 + 2 * 8 pixels of a reach at most; attention has no end."""
     network = NCSNpp(**TINY | {"local": local, "attention_levels": [] if local else [1]})
     with torch.no_grad():
         for p in network.parameters():

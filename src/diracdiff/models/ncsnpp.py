@@ -44,7 +44,7 @@ class NCSNpp(nn.Module):
         conditions: number of values that the network is told: 1, the noise level, or more.
         images: number of images that it is given: 1, y_t, or 2, the measurement besides.
         local: no attention, and no normalisation (as in EDSR, Lim et al. 2017), so that a pixel depends on its
-            surroundings alone and a large photograph in tiles is the same. It wants lower learning rates.
+            surroundings alone and a large photograph in tiles is nearly the same. It wants lower learning rates.
 
     Attributes:
         checkpoint_activations: see `execute`.
