@@ -342,16 +342,16 @@ def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, mon
     assert done.returncode == 0, done.stderr
     checkpoint = "checkpoint=runs/latest/best.ckpt"
     with pytest.raises(UserError, match="needs the module my_module: run from its folder"):
-        load(tmp_path / "runs/latest/best.ckpt", trust=["my_module"])
+        load(tmp_path / "runs/latest/best.ckpt", trusted_modules=["my_module"])
     own_modules()
     refused(call("train", *asked, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")
     restore = ["restore", checkpoint, f"input={image_folder}/05.png", "sigma=auto"]
-    refused(call(*restore), r"add trust=\[my_module\]")
-    assert call(*restore, "trust=[my_module]") == (0, [])
+    refused(call(*restore), r"add trusted_modules=\[my_module\]")
+    assert call(*restore, "trusted_modules=[my_module]") == (0, [])
     assert Image.open(tmp_path / "restored/05.png").size == (40, 40)
     networks = [checkpoint, "regression=runs/latest/best.ckpt", "baseline=[regression]"]
     few = ["tune_images=1", "test_images=2", "dirac.search=null", "device=cpu", "lpips=null", "tune_for=psnr"]
-    assert call("compare", *networks, *folder, *few, "trust=[my_module]", "output=compared") == (0, [])
+    assert call("compare", *networks, *folder, *few, "trusted_modules=[my_module]", "output=compared") == (0, [])
     assert "| regression |" in (tmp_path / "compared/table.md").read_text()
     monkeypatch.chdir(image_folder.parent)
-    refused(call(*restore, "trust=[my_module]", "output=x"), "does not exist")
+    refused(call(*restore, "trusted_modules=[my_module]", "output=x"), "does not exist")

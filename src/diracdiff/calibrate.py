@@ -29,7 +29,7 @@ def calibrate(cfg: DictConfig) -> None:
     path, table = folder / "calibrated.ckpt", folder / "coverage.csv"
     check_not_input("output", path, "checkpoint", cfg.checkpoint)
     check_output(folder, [path, table], cfg.overwrite)
-    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
+    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
     keep_image_size(cfg, restorer.image_size)
     walked, data = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target)), build_data(cfg)
     with told(folder, "samples or loader.eval_batch_size"):
@@ -46,7 +46,7 @@ def calibrate(cfg: DictConfig) -> None:
     title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
     print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
     print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
-    asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trust="))]
+    asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
     given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
     print(f"  {python()} -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 

@@ -27,7 +27,7 @@ def compare(cfg: DictConfig) -> None:
     folder = Path(cfg.output)
     with told(folder, "batch_size"), joined() as ranks:
         device = pick_device(cfg.device)
-        restorer = load(cfg.checkpoint, device, cfg.trust)
+        restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
         comparison.check_sigma(cfg.sigma, restorer, cfg.checkpoint)
         size = keep_image_size(cfg, restorer.image_size)
         metrics = build_metrics(cfg)

@@ -33,7 +33,7 @@ def demo(cfg: DictConfig) -> None:
     tiles, device = build_tiles(cfg), pick_device(cfg.device)
 
     def model(name: str) -> Restorer:
-        restorer = configure(cfg, load(name, device, cfg.trust))
+        restorer = configure(cfg, load(name, device, cfg.trusted_modules))
         restorer.tiles = tiles
         return restorer
 

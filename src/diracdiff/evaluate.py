@@ -28,7 +28,7 @@ def evaluate(cfg: DictConfig) -> None:
     check_times(cfg)
     folder = Path(cfg.output)
     check_report(folder, cfg.tuned, cfg.checkpoint, cfg.overwrite)
-    restorer = configure(cfg, load(cfg.checkpoint, trust=cfg.trust))
+    restorer = configure(cfg, load(cfg.checkpoint, trusted_modules=cfg.trusted_modules))
     keep_image_size(cfg, restorer.image_size)
     check_samples(restorer, cfg.samples)
     stops = restorer.stops

@@ -32,7 +32,9 @@ def export(cfg: DictConfig) -> None:
     about = Path(cfg.about).read_text() if cfg.about else ""
     name = f"hf:{cfg.push}" if cfg.push else called(folder)
     size = write_exported(checkpoint, folder, card(checkpoint, name, cfg.license, about), cfg.half, cfg.overwrite)
-    worst = difference(*(load(path, trust=cfg.trust).denoiser.state_dict() for path in (cfg.checkpoint, folder)))
+    worst = difference(
+        *(load(path, trusted_modules=cfg.trusted_modules).denoiser.state_dict() for path in (cfg.checkpoint, folder))
+    )
     print(
         f"written: {folder}, {size / 1e6:.2f} MB of weights; read back they differ by at most {worst:.2g} of their size"
     )

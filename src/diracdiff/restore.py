@@ -25,7 +25,7 @@ def restore(cfg: DictConfig) -> None:
         check_number(key, cfg[key], least)
     existing, tiles, form, output = existing_results(cfg), build_tiles(cfg), build_form(cfg), Path(cfg.output)
     with told(output, "tile, batch_size or samples"), joined() as ranks:
-        restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
+        restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
         restorer.tiles = tiles
         t, asked = reached(restorer, restorer.stop_for(cfg.target)), build_asked(cfg, restorer)
         job = Restoration(restorer, asked, output)

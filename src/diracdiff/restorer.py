@@ -213,19 +213,19 @@ class Restorer:
         self.checkpoint().write(path)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", trust: Iterable[str] = ()) -> Restorer:
+def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: Iterable[str] = ()) -> Restorer:
     """Load a restorer from a checkpoint alone: its recipe, its averaged weights and its stopping times.
 
     Args:
         path: of the checkpoint.
         device: where to put it.
-        trust: modules outside this package whose classes it may use, see `from_recipe`.
+        trusted_modules: modules outside this package whose classes it may use, see `from_recipe`.
 
     Raises:
         UserError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
     """
     checkpoint = Checkpoint.read(path)
-    restorer = from_recipe(checkpoint.recipe, trust)
+    restorer = from_recipe(checkpoint.recipe, trusted_modules)
     if not isinstance(restorer, Restorer):
         raise UserError(f"checkpoint={path} does not describe a restorer: give one that diracdiff.train wrote")
     load_weights(restorer.denoiser, checkpoint.weights, path)

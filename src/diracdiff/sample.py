@@ -19,7 +19,7 @@ def sample(cfg: DictConfig) -> None:
 
     for key, least in (("images", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)
-    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trust))
+    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
     names = [f"{i:05d}" for i in range(cfg.images)]
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
     check_output(Path(cfg.output), targets.values(), cfg.overwrite)

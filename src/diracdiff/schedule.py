@@ -36,7 +36,7 @@ def schedule(cfg: DictConfig) -> None:
         images = images_of(build(cfg.dataset), cfg.images, cfg.seed).to(device)
         candidates = severities(cfg.task.name, degradation, images, dissimilarity, **options)
     else:
-        restorer = load(cfg.checkpoint, device, cfg.trust)
+        restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
         cfg.dataset.image_size, restorer.seed = restorer.image_size, cfg.seed
         parts = images_of(build(cfg.dataset), cfg.images, cfg.seed).to(device).split(cfg.batch_size)
         walked = track(parts, description="walking")

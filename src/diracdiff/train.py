@@ -44,7 +44,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
                 f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
                 f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
             )
-        best = load(run_dir / BEST, trust=foreign_modules(to_recipe(restorer)))
+        best = load(run_dir / BEST, trusted_modules=foreign_modules(to_recipe(restorer)))
         tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:

@@ -58,7 +58,7 @@ class PMRF(Baseline):
         regression: checkpoint of the regression network, trained with experiment=regression.
         flow: checkpoint of the flow, trained with task=pmrf from that network.
         steps: K, of equal length.
-        trust: modules outside this package whose classes the checkpoints may use, see `diracdiff.restorer.load`.
+        trusted_modules: modules outside this package whose classes the checkpoints may use, see `load`.
 
     Raises:
         UserError: if a checkpoint is missing, is no flow, or the flow was trained from another regression network.
@@ -68,17 +68,21 @@ class PMRF(Baseline):
     calls_besides = 1
 
     def __init__(
-        self, regression: str | Path | None, flow: str | Path | None, steps: int = 25, trust: Iterable[str] = ()
+        self,
+        regression: str | Path | None,
+        flow: str | Path | None,
+        steps: int = 25,
+        trusted_modules: Iterable[str] = (),
     ):
-        trust = list(trust)
-        self.regression = Regression(regression, trust)
+        trusted_modules = list(trusted_modules)
+        self.regression = Regression(regression, trusted_modules)
         if flow is None:
             raise UserError(
                 "PMRF needs the checkpoint of its flow: train one with task=pmrf regression=… and give "
                 "flow=runs/…/best.ckpt, or leave pmrf out of baseline"
             )
         self.flow, self.steps = str(flow), steps
-        self.restorer = load(flow, trust=trust)
+        self.restorer = load(flow, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
         if self.denoiser.preconditioning != "flow":
             raise UserError(f"flow={flow} is not a flow: give a checkpoint that was trained with task=pmrf")

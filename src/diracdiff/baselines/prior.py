@@ -53,7 +53,7 @@ class NetworkPrior:
 
 
 def load_prior(
-    checkpoint: str | Path | None, device: str = "cpu", trust: Iterable[str] = (), key: str = "prior"
+    checkpoint: str | Path | None, device: str = "cpu", trusted_modules: Iterable[str] = (), key: str = "prior"
 ) -> NetworkPrior:
     """The denoiser of a checkpoint that was trained with task=prior, or with task=denoise_fixed for one noise level.
 
@@ -62,7 +62,7 @@ def load_prior(
     Args:
         checkpoint: its path.
         device: where to put it.
-        trust: see `diracdiff.restorer.load`.
+        trusted_modules: see `diracdiff.restorer.load`.
         key: how the user gave the path, for messages.
 
     Raises:
@@ -71,7 +71,7 @@ def load_prior(
     if checkpoint is None:
         task = "task=prior" if key == "prior" else "experiment=dncnn"
         raise UserError(f"{key} must be given: train one with {task} and give {key}=runs/…/best.ckpt")
-    restorer = load(checkpoint, device, trust)
+    restorer = load(checkpoint, device, trusted_modules)
     if not isinstance(restorer.process.degradation, Identity):
         raise UserError(
             f"{key}={checkpoint} undoes {type(restorer.process.degradation).__name__}, so it is not a denoiser of "

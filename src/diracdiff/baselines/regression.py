@@ -18,7 +18,7 @@ class Regression(Baseline):
 
     Args:
         checkpoint: that was trained with experiment=regression.
-        trust: modules outside this package whose classes it may use, see `diracdiff.restorer.load`.
+        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.restorer.load`.
 
     Raises:
         UserError: if there is none.
@@ -26,14 +26,14 @@ class Regression(Baseline):
 
     needs_linear = False
 
-    def __init__(self, checkpoint: str | Path | None, trust: Iterable[str] = ()):
+    def __init__(self, checkpoint: str | Path | None, trusted_modules: Iterable[str] = ()):
         if checkpoint is None:
             raise UserError(
                 "the regression network needs its checkpoint: train one with experiment=regression task=… and give "
                 "regression=runs/…/best.ckpt"
             )
         self.checkpoint = str(checkpoint)
-        self.restorer = load(checkpoint, trust=trust)
+        self.restorer = load(checkpoint, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:

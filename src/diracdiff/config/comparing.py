@@ -85,7 +85,7 @@ def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | No
         return prior
     if cfg.prior is None:
         return None
-    trained = load_prior(cfg.prior, device, cfg.trust)
+    trained = load_prior(cfg.prior, device, cfg.trusted_modules)
     if trained.restorer is not None:
         check_same_images(restorer, trained.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
     return trained

@@ -56,7 +56,7 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     share = {"share_at_end": cfg.task.share_at_end}
     module: RestorerModule
     if "regression" in cfg:
-        regression = Regression(cfg.regression, cfg.trust).restorer
+        regression = Regression(cfg.regression, cfg.trusted_modules).restorer
         module = made("regression", FlowModule, restorer, regression, *given, **share)
     else:
         module = made("task.times", RestorerModule, restorer, *given, **share)

@@ -80,24 +80,24 @@ def completed(recipe: Any) -> Any:
     return {TARGET: given[TARGET]} | plain | given
 
 
-def from_recipe(recipe: Any, trust: Iterable[str] = ()) -> Any:
+def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
     """Build what a recipe describes.
 
     Args:
         recipe: as `to_recipe` makes it.
-        trust: modules besides this package whose classes may be built, such as that of a user's own operator.
+        trusted_modules: modules besides this package whose classes may be built, such as that of a user's own operator.
 
     Raises:
         UserError: if a target is not a class of this package or of a trusted module, or its arguments do not fit.
     """
     if isinstance(recipe, list):
-        return [from_recipe(item, trust) for item in recipe]
+        return [from_recipe(item, trusted_modules) for item in recipe]
     if not isinstance(recipe, dict):
         return recipe
-    arguments = {key: from_recipe(item, trust) for key, item in recipe.items() if key != TARGET}
+    arguments = {key: from_recipe(item, trusted_modules) for key, item in recipe.items() if key != TARGET}
     if TARGET not in recipe:
         return arguments
-    cls = _trusted_class(recipe[TARGET], trust)
+    cls = _trusted_class(recipe[TARGET], trusted_modules)
     try:
         return cls(**arguments)
     except TypeError as error:
@@ -115,11 +115,11 @@ def foreign_modules(recipe: Any) -> set[str]:
     return inner if target.split(".")[0] == PACKAGE else inner | {target.rpartition(".")[0]}
 
 
-def _trusted_class(target: Any, trust: Iterable[str]) -> type:
+def _trusted_class(target: Any, trusted_modules: Iterable[str]) -> type:
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     own = module.split(".")[0] == PACKAGE
-    if not own and module not in trust:
-        remedy = f"; if you know that module, add trust=[{module}]" if module.isidentifier() else ""
+    if not own and module not in trusted_modules:
+        remedy = f"; if you know that module, add trusted_modules=[{module}]" if module.isidentifier() else ""
         raise UserError(f"the recipe names {target!r}, which is not a class of diracdiff: refused{remedy}")
     try:
         cls = getattr(importlib.import_module(module), name, None)
