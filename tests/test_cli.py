@@ -26,6 +26,7 @@ from conftest import (
     run_here,
 )
 from PIL import Image
+from test_export import restorer as small_restorer
 
 from diracdiff.restorer import load
 from diracdiff.storage.checkpoint import KIND
@@ -147,6 +148,18 @@ def test_console_command_reaches_the_same_code(tmp_path):
     assert by_script.stdout == by_module.stdout != ""
     wrong = subprocess.run([script, "trian"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "train, restore, evaluate" in wrong.stderr
+
+
+def test_console_command_imports_nothing_from_the_working_folder(tmp_path):
+    small_restorer().save(tmp_path / "model.ckpt")
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "photo.png")
+    for module in ("numpy", "torch", "hydra", "json", "random"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the working folder')")
+    script = Path(sys.executable).with_name("diracdiff")
+    words = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t=0"]
+    done = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "photo.png").is_file()
 
 
 # restoring

@@ -30,6 +30,8 @@ def main() -> None:
             raise SystemExit(0 if asked else 2)
         print(f"error: unknown command {sys.argv[1]!r}, must be one of: {', '.join(COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
+    if __name__ != "__main__":  # the console script: unlike `python -m`, it does not import from the working folder
+        os.environ["PYTHONSAFEPATH"] = "1"  # the processes that the command starts inherit it
     os.execv(sys.executable, [sys.executable, "-m", f"diracdiff.{sys.argv[1]}", *sys.argv[2:]])
 
 
