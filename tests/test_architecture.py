@@ -12,6 +12,7 @@ LAYERS = [
     [
         "console",
         "errors",
+        "escaping",
         "processes",
         "seeds",
         "pixels",

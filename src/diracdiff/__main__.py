@@ -3,6 +3,9 @@
 import os
 import sys
 
+from diracdiff.console import protect_output
+from diracdiff.errors import fail, say
+
 COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
@@ -21,18 +24,18 @@ COMMANDS = {
 
 def main() -> None:
     """Hand over to the module of the command."""
-    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        asked = sys.argv[1:2] in (["-h"], ["--help"])
-        lines = [f"  diracdiff {name} key=value …   {text}" for name, text in COMMANDS.items()]
-        usage = "\n".join([*lines, "Every command shows its keys with --help."])
-        if asked or len(sys.argv) < 2:
-            print(usage)
-            raise SystemExit(0 if asked else 2)
-        print(f"error: unknown command {sys.argv[1]!r}, must be one of: {', '.join(COMMANDS)}", file=sys.stderr)
-        raise SystemExit(2)
+    protect_output()
+    name, *words = sys.argv[1:] or [""]
+    if name in ("", "-h", "--help"):
+        for command, text in COMMANDS.items():
+            say(f"  diracdiff {command} key=value …   {text}")
+        say("Every command shows its keys with --help.")
+        raise SystemExit(0 if name else 2)
+    if name not in COMMANDS:
+        fail(f"unknown command {name!r}, must be one of: {', '.join(COMMANDS)}")
     if __name__ != "__main__":  # the console script: unlike `python -m`, it does not import from the working folder
         os.environ["PYTHONSAFEPATH"] = "1"  # the processes that the command starts inherit it
-    os.execv(sys.executable, [sys.executable, "-m", f"diracdiff.{sys.argv[1]}", *sys.argv[2:]])
+    os.execv(sys.executable, [sys.executable, "-m", f"diracdiff.{name}", *words])
 
 
 if __name__ == "__main__":

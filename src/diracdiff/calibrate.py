@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command, keep_image_size
 from diracdiff.console import python
+from diracdiff.errors import say
 
 
 def calibrate(cfg: DictConfig) -> None:
@@ -45,10 +46,10 @@ def calibrate(cfg: DictConfig) -> None:
         write_rows(table, rows)
     title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
     print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
-    print(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
+    say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
     given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
-    print(f"  {python()} -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
+    say(f"  {python()} -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
 main = command("calibrate", "checkpoint", "output")(calibrate)

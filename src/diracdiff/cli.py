@@ -24,7 +24,9 @@ from diracdiff.checks import (
     given,
     keep_image_size,
 )
+from diracdiff.console import protect_output
 from diracdiff.errors import UserError, fail, say, warn
+from diracdiff.escaping import for_terminal
 from diracdiff.lean import import_less
 from diracdiff.manual import help_of
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
@@ -103,6 +105,7 @@ def command(
                 processes.end()
 
         def main() -> None:
+            protect_output()
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing; we print one line
             os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # of the version that sweeps need
             forget()
@@ -115,7 +118,7 @@ def command(
                 except Stopped as stop:
                     _report_failures()
                     if not processes.leave_reason(stop.message):
-                        print(stop.message, file=sys.stderr, flush=True)
+                        print(for_terminal(stop.message), file=sys.stderr, flush=True)
                     raise SystemExit(128 + stop.signum) from None
 
         return main
@@ -130,7 +133,8 @@ def _compose_and_run(config_name: str, job: Command) -> None:
     try:
         with not_mistaken():
             if {"-h", "--help"} & set(sys.argv[1:]):
-                print(help_of(config_name, sys.argv[1:]))
+                for line in help_of(config_name, sys.argv[1:]).splitlines():
+                    say(line)
             else:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except (HydraException, OmegaConfBaseException) as error:

@@ -1,5 +1,6 @@
-"""What commands show besides their results: progress on a terminal, and commands to type next."""
+"""Output of commands besides their results: streams that cannot fail, progress bars, and commands to type next."""
 
+import io
 import os
 import sys
 import time
@@ -7,12 +8,39 @@ import webbrowser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
+
+
+class _LossyFile(io.FileIO):
+    """A file descriptor that discards what it cannot take, such as a pipe that was closed or a full device."""
+
+    def write(self, data: Any) -> int:
+        try:
+            written = super().write(data)
+        except OSError:
+            written = None
+        return memoryview(data).nbytes if written is None else written
+
+
+def protect_output() -> None:
+    """Let no print, log or progress bar of this process fail, whatever becomes of stdout and stderr.
+
+    Standard streams that the shell has closed are opened to nowhere, so that no other file gets their number.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__"):  # not one that a test or a notebook has put there
+            file = io.BufferedWriter(_LossyFile(number, "wb", closefd=False))
+            encoding = "utf-8" if stream is None else stream.encoding
+            setattr(sys, name, io.TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True))
 
 
 def python() -> str:

@@ -1,8 +1,9 @@
-"""What a user is told: mistakes to correct, and warnings. One line each."""
+"""Messages to the user: errors, warnings and results, one line each, with file names escaped."""
 
 import sys
 from typing import NoReturn
 
+from diracdiff.escaping import for_terminal
 from diracdiff.processes import is_first_process, leave_reason
 
 
@@ -13,20 +14,20 @@ class UserError(ValueError):
     """
 
 
-def warn(message: str) -> None:
-    """Print one line on stderr; of several processes, the first one does."""
-    if is_first_process():
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+def warn(message: str, from_every_process: bool = False) -> None:
+    """Print one line on stderr; of several processes, the first one does, unless all are to."""
+    if from_every_process or is_first_process():
+        print(f"warning: {for_terminal(message)}", file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:
     """Print one line on stdout; of several processes, the first one does."""
     if is_first_process():
-        print(message, flush=True)
+        print(for_terminal(message), flush=True)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print one line on stderr and exit with a status; a process that the first one started lets that one print it."""
     if not leave_reason(message):
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        print(f"error: {for_terminal(message)}", file=sys.stderr, flush=True)
     raise SystemExit(status)

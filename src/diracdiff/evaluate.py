@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import command, keep_image_size
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -49,7 +49,7 @@ def evaluate(cfg: DictConfig) -> None:
     with told(folder, "loader.test_images"):
         add_uncertainty(module.evaluation, restorer, cfg.samples, trainer.strategy.root_device)
         names = report(folder, module.evaluation, stops, extra, restorer, cfg.split, origin(cfg))
-    print(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
+    say(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 
 main = command("evaluate", "checkpoint", "output")(evaluate)

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from diracdiff.checks import check_boolean
 from diracdiff.cli import command
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 
 
 def check_values(cfg: DictConfig) -> None:
@@ -35,12 +35,12 @@ def export(cfg: DictConfig) -> None:
     worst = difference(
         *(load(path, trusted_modules=cfg.trusted_modules).denoiser.state_dict() for path in (cfg.checkpoint, folder))
     )
-    print(
+    say(
         f"written: {folder}, {size / 1e6:.2f} MB of weights; read back they differ by at most {worst:.2g} of their size"
     )
-    print(f"use it as checkpoint={called(folder)}")
+    say(f"use it as checkpoint={called(folder)}")
     if cfg.push:
-        print(f"uploaded: {upload(folder, cfg.push, cfg.private)}; use it as checkpoint={name}")
+        say(f"uploaded: {upload(folder, cfg.push, cfg.private)}; use it as checkpoint={name}")
 
 
 main = command("export", "checkpoint", "output", check=check_values)(export)

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 
@@ -32,10 +32,11 @@ def import_official(cfg: DictConfig) -> None:
     given = plain(cfg)
     imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)
     imported.restorer.save(output)
-    print("\n".join(describe(imported)))
-    print(f"written: {output}")
-    print("its stopping times are unknown; find them with")
-    print(f"  python -m diracdiff.evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
+    for line in describe(imported):
+        say(line)
+    say(f"written: {output}")
+    say("its stopping times are unknown; find them with")
+    say(f"  python -m diracdiff.evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
 
 
 main = command("import_official", "checkpoint", "output", check=check_values)(import_official)

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
 from diracdiff.console import track
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 
 
 def pack(cfg: DictConfig) -> None:
@@ -35,13 +35,13 @@ def pack(cfg: DictConfig) -> None:
     if packer.is_complete(cfg.overwrite):
         for name in names:
             Packed(folder, packer.size, verify=True).split(name)
-        print(f"{folder} is packed already, and every image is as it was written: {use}")
+        say(f"{folder} is packed already, and every image is as it was written: {use}")
         return
     with interruptible(f"interrupted: what is done is in {folder}; go on with the same command"):
         done = packer.pack(cfg.overwrite, track)
     left_out = sum(len(progress.skipped) for progress in done.values())
     packed = ", ".join(f"{len(progress.crc32)} {name}" for name, progress in done.items())
-    print(f"packed {packed} images{f', skipped {left_out} that cannot be read' * bool(left_out)}: {use}")
+    say(f"packed {packed} images{f', skipped {left_out} that cannot be read' * bool(left_out)}: {use}")
 
 
 main = command("pack")(pack)

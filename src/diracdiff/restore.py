@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
+from diracdiff.errors import say
 
 
 def restore(cfg: DictConfig) -> None:
@@ -33,21 +34,21 @@ def restore(cfg: DictConfig) -> None:
         ranks.wait()  # until no process may take the results of another for those of an earlier command
         for path, reason in ranks.share(list(unreadable.items())):
             job.leave_out(path, reason)
-        say = f"interrupted: what is done is in {output}; go on with existing=skip added to the same command"
+        hint = f"interrupted: what is done is in {output}; go on with existing=skip added to the same command"
         began = time.perf_counter()
-        with interruptible(say):
+        with interruptible(hint):
             job.run(batches(inputs, cfg.batch_size), ranks)
         if ranks.rank == 0:
             if asked.interval and job.restored:
-                print(
+                say(
                     f"uncertainty: white where {cfg.samples} samples have std {HEAT_MAP_TOP}; {asked.interval}; "
                     f"{job.table}"
                 )
             images = f"{job.restored} image{'s' * (job.restored != 1)}"
             rate = f", {job.restored / (time.perf_counter() - began):.3g} images/s" if job.restored else ""
-            print(f"restored {images} at t = {t:.2f} into {output}{rate}")
+            say(f"restored {images} at t = {t:.2f} into {output}{rate}")
             if job.rows:
-                print(sentence(job.rows))
+                say(sentence(job.rows))
     if ranks.rank == 0:
         job.check()
 

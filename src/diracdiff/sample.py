@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
 from diracdiff.console import track
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 
 
 def sample(cfg: DictConfig) -> None:
@@ -30,7 +30,7 @@ def sample(cfg: DictConfig) -> None:
                 if not image.isfinite().all():
                     raise UserError(f"image {name} is not a number at every pixel: take another sampler or checkpoint")
                 save_image(targets[name], image)
-    print(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
+    say(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 
 main = command("sample", "checkpoint", "output")(sample)

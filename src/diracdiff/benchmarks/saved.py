@@ -9,7 +9,7 @@ import torch
 
 from diracdiff.benchmarks.report import markdown
 from diracdiff.benchmarks.timing import YARDSTICK
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 from diracdiff.evaluation import Row
 from diracdiff.storage.files import write_atomically, write_json
 
@@ -115,9 +115,9 @@ def slower(rows: Sequence[Row], before: Sequence[Row]) -> list[Row]:
 def print_slower(found: Sequence[Row], path: str | Path) -> None:
     """Say what has become slower, one line each."""
     for row in found:
-        print(
+        say(
             f"slower than in {path}: {row['group']}, {row['case']}: {row['ratio']:.2f} times "
             f"({row['before']:.4g} -> {row['now']:.4g} {row['unit']})"
         )
     if not found:
-        print(f"nothing is slower than in {path} beyond the spread")
+        say(f"nothing is slower than in {path} beyond the spread")

@@ -21,7 +21,7 @@ from diracdiff.comparison.pictures import draw_images, draw_plane
 from diracdiff.comparison.runs import Runner
 from diracdiff.comparison.table import Table, conditions_of
 from diracdiff.comparison.tuning import TUNERS, Choice, tune
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, say
 from diracdiff.evaluation import Metric, Row
 from diracdiff.pixels import to_pixels
 from diracdiff.process import StochasticDegradation
@@ -130,10 +130,6 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
     for other in plan.include:
         table.read(other)  # refused before anything is run
 
-    def say(line: str) -> None:
-        if runner.ranks.rank == 0:
-            print(line, flush=True)
-
     for contender in contenders:
         dirac = isinstance(contender, Dirac)
         wanted = [metric for metric in metrics if metric.abbreviation] if dirac else plan.targets
@@ -185,7 +181,7 @@ def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Me
         write_atomically(folder / NAME, comparison_page(table, title, list(curves.values()), dials, shown, *where))
         drawn.append(NAME)
     table.print(title)
-    print(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
+    say(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
 
 
 def _named(name: str, choices: Sequence[Choice], wanted: Sequence[Metric], dirac: bool) -> dict[str, Choice]:

@@ -1,13 +1,13 @@
 """Images that cannot be read, where `dataset.on_error=skip` leaves them out: each is named, all are counted."""
 
 import os
-import sys
 from typing import Any
 
 import torch
 from torch.utils.data import Subset
 
 from diracdiff.data.images import ImageError
+from diracdiff.errors import warn
 
 ON_ERROR = ("error", "skip")
 NAMED = 10
@@ -35,7 +35,7 @@ class Skipped:
         self._flags[index] = True
         if len(self) <= NAMED:
             more = "; further ones are counted only" if len(self) == NAMED else ""
-            print(f"warning: skipped: {error}{more}", file=sys.stderr, flush=True)
+            warn(f"skipped: {error}{more}", from_every_process=True)
 
     def __len__(self) -> int:
         return int(self._flags.sum())
@@ -55,5 +55,5 @@ def report_skipped(images: Any, name: str) -> None:
     rank = int(os.environ.get("LOCAL_RANK", 0))
     process = f" in process {rank}" if rank else ""
     rest = "others took their place" if name == "train" else "results are of the others"
-    message = f"warning: skipped {count} of {len(indices)} {name} images{process}, which cannot be read: {rest}"
-    print(message, file=sys.stderr, flush=True)
+    message = f"skipped {count} of {len(indices)} {name} images{process}, which cannot be read: {rest}"
+    warn(message, from_every_process=True)

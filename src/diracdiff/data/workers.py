@@ -5,6 +5,8 @@ import multiprocessing.util  # its farewell, which waits for such processes, mus
 import signal
 from typing import Any
 
+from diracdiff.console import protect_output
+
 LEFT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that are left to the command: a terminal and SLURM send them to all of its processes."""
 
@@ -18,6 +20,7 @@ def options(count: int) -> dict[str, Any]:
 
 
 def _leave_signals(worker: int) -> None:
+    protect_output()
     for number in LEFT:
         signal.signal(number, signal.SIG_IGN)
 

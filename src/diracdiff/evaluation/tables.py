@@ -1,9 +1,9 @@
 """A summary as a table: on the console, in Markdown and in LaTeX."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from diracdiff.escaping import for_latex, for_markdown, for_terminal
 from diracdiff.evaluation.metric import Metric
 from diracdiff.evaluation.stops import BLEND, TARGETS
 from diracdiff.evaluation.summary import Summary
@@ -52,12 +52,13 @@ def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], titl
 
 def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]], note: str) -> None:
     """Write a table of text, with a note, as `path`.md and `path`.tex; the first column is flush left."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
-    write_atomically(path.with_suffix(".md"), "\n".join([*lines, "", note, ""]).encode())
-    body = [" & ".join(_latex(cell) for cell in cells) + r" \\" for cells in (header, *rows)]
+    first, *rest = [f"| {' | '.join(map(for_markdown, cells))} |" for cells in (header, *rows)]
+    rule = f"| {' | '.join(['---'] + ['---:'] * (len(header) - 1))} |"
+    write_atomically(path.with_suffix(".md"), "\n".join([first, rule, *rest, "", for_markdown(note), ""]).encode())
+    body = [" & ".join(map(for_latex, cells)) + r" \\" for cells in (header, *rows)]
     columns = "l" + "r" * (len(header) - 1)
     lines = [
-        f"% {note}",
+        f"% {for_latex(note)}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\hline",
         body[0],
@@ -67,10 +68,6 @@ def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]
         r"\end{tabular}",
     ]
     write_atomically(path.with_suffix(".tex"), "\n".join([*lines, ""]).encode())
-
-
-def _latex(text: str) -> str:
-    return re.sub(r"([_%&#])", r"\\\1", text).replace("–", "--")
 
 
 def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> None:
@@ -89,14 +86,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    title, caption = for_terminal(title), for_terminal(caption)
+    table = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
     table.add_column(header[0])
     for column in header[1:]:
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(*row)
-    table.caption, table.caption_justify = caption, "left"
-    console = Console()
+        table.add_row(*map(for_terminal, row))
+    console = Console(markup=False, emoji=False)
     console.width = max(console.width, 14 * len(table.columns))
     console.print(table)
 

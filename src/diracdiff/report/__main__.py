@@ -3,13 +3,14 @@
 import sys
 from pathlib import Path
 
-from diracdiff.console import show_in_browser
-from diracdiff.errors import fail
+from diracdiff.console import protect_output, show_in_browser
+from diracdiff.errors import fail, say
 from diracdiff.report.page import NAME
 
 
 def main() -> None:
     """Print where the report of a folder is, and open it where there is something to open it with."""
+    protect_output()
     words = sys.argv[1:]
     if len(words) > 1 or (words and words[0].startswith("-")):
         fail(f"diracdiff.report takes one folder, got {' '.join(words)}: give that of a training or an evaluation")
@@ -17,7 +18,7 @@ def main() -> None:
     path = path if path.suffix == ".html" else path / NAME
     if not path.is_file():
         fail(f"{path} does not exist: give the folder of a training, an evaluation or a comparison")
-    print(path)
+    say(str(path))
     show_in_browser(path.resolve().as_uri())
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diracdiff.errors import warn
+from diracdiff.errors import say, warn
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.metric import image_metrics
 from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
@@ -86,7 +86,7 @@ def report(
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
     if "excess" in summary:
         low, high = summary["excess"]["interval"]
-        print(
+        say(
             f"P - c = {summary['excess']['mean']:.3g} [{low:.3g}, {high:.3g}]: "
             + ("DO is not the posterior mean, a blend with PO is nearer to it" if low > 0 else "a blend gains no PSNR")
         )

@@ -1,6 +1,5 @@
 """Files that are restored: read, walked from, tested against their measurement, written."""
 
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch import Tensor
 from diracdiff.console import track, track_images
 from diracdiff.data.inputs import Input
 from diracdiff.data.originals import Original, load_original
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, warn
 from diracdiff.evaluation.calibration import Tally
 from diracdiff.evaluation.pictures import heat_map, residual_map
 from diracdiff.evaluation.uncertainty import Spread
@@ -149,7 +148,7 @@ class Restoration:
     def leave_out(self, path: Path, reason: str) -> None:
         """Name an image that is not restored."""
         self.failed[path] = reason
-        print(f"warning: {reason}", file=sys.stderr, flush=True)
+        warn(reason, from_every_process=True)
 
     def check(self) -> None:
         """Raise UserError if images were left out."""

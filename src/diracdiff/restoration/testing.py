@@ -1,6 +1,5 @@
 """What every restored image is tested for, and what its measurement is found to be."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from diracdiff.data.inputs import LINES, Input
 from diracdiff.degradations import Identity
+from diracdiff.errors import warn
 from diracdiff.evaluation.certificate import RULE, certify, standardised
 from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
 from diracdiff.restoration.asked import AUTO, Asked
@@ -122,7 +122,7 @@ class Tester:
         """Warn, of the first image alone: the lines have the others."""
         if key not in self._said:
             self._said.add(key)
-            print(f"warning: {text} (said once: see {key} in {self.output / LINES})", file=sys.stderr, flush=True)
+            warn(f"{text} (said once: see {key} in {self.output / LINES})", from_every_process=True)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.output).as_posix()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diracdiff.errors import UserError, warn
+from diracdiff.errors import UserError, say, warn
 from diracdiff.evaluation.pictures import draw_schedule
 from diracdiff.scheduling.candidates import Candidates
 from diracdiff.scheduling.distances import DegradationDistance
@@ -41,11 +41,11 @@ def report(path: Path, candidates: Candidates, first: Placement, last: Placement
     found = len(last.chosen) - 2
     if found < budget:
         warn(f"placed {found} of {budget}: with any more the largest distance would grow")
-    print(f"{name}: {found} of {distance.candidates} candidates by {by} of {candidates.images} images")
-    print(f"largest distance between neighbours: {first.largest:.4g} before, {last.largest:.4g} after")
+    say(f"{name}: {found} of {distance.candidates} candidates by {by} of {candidates.images} images")
+    say(f"largest distance between neighbours: {first.largest:.4g} before, {last.largest:.4g} after")
     use = "evaluate or restore with sampler/grid=adaptive sampler.grid.path="
     if isinstance(distance, DegradationDistance):
         each = distance.degraded / candidates.images
-        print(f"{seconds:.1f} s, {distance.degraded} degraded images ({each:.0f} of each)")
+        say(f"{seconds:.1f} s, {distance.degraded} degraded images ({each:.0f} of each)")
         use = "train with schedule=tabulated schedule.severity.path="
-    print(f"written: {path} {picture}; {use}{path}")
+    say(f"written: {path} {picture}; {use}{path}")

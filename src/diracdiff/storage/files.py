@@ -3,13 +3,16 @@
 import csv
 import errno
 import io
+import itertools
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from diracdiff.errors import UserError
+from diracdiff.escaping import for_csv, from_csv
 from diracdiff.pixels import to_pixels
+
+CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+"""How CSV files are opened: names that are not UTF-8 keep their bytes."""
 
 
 def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None:
@@ -58,35 +65,33 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write into, which takes the place of `path` when all of it is written and on the disk.
+    """Yield a file to write into, which replaces `path` when all of it is written and on the disk.
 
-    A process that is killed leaves the old file as it was, and at most a file that begins with a dot.
+    Its permissions follow the umask. A killed process leaves the old file unchanged, and at most a file `.*.tmp`.
 
     Raises:
-        UserError: if it cannot be written, as on a full disk; `path` stays what it was.
+        UserError: if it cannot be written, as on a full disk; `path` stays unchanged.
     """
     path = Path(path)
-    temporary = None
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise not_written(path, error) from error
         raise
 
 
 def not_written(path: Path, error: OSError) -> UserError:
-    """What to say where a file cannot be written."""
+    """Return the error of a file that cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
     return UserError(f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}")
@@ -124,28 +129,59 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows with the same keys, at least one, as CSV."""
+    """Write rows with the same keys, at least one, as CSV; text that looks like a formula is escaped."""
     left = iter(rows)
     first = next(left)
     with replacing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.DictWriter(text, fieldnames=list(first), lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(first)
-        writer.writerows(left)
+        text = io.TextIOWrapper(file, **CSV)
+        _write(text, list(first), itertools.chain([dict(zip(first, first, strict=True)), first], left))
         text.detach()
 
 
-def append_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a CSV file, which is made if it does not exist."""
-    old = read_rows(path) if Path(path).exists() else []
-    write_rows(path, old + rows)
+def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Add rows to a CSV file, which is made if it does not exist; new keys become further columns.
+
+    Raises:
+        UserError: if they cannot be written; the file stays unchanged.
+    """
+    path = Path(path)
+    header: list[str] = []
+    if path.exists():
+        with open(path, **CSV) as file:
+            header = next(csv.reader(file), [])
+    columns = list(dict.fromkeys(itertools.chain(header, *rows)))
+    if columns != header:
+        before = read_rows(path) if header else []
+        write_rows(path, ({key: row.get(key, "") for key in columns} for row in [*before, *rows]))
+        return
+    size = path.stat().st_size
+    try:
+        with open(path, "a", **CSV) as file:
+            _write(file, columns, rows)
+    except OSError as error:
+        os.truncate(path, size)
+        raise not_written(path, error) from error
+
+
+@dataclass
+class _Lines:
+    """Lines of CSV that end in a line feed; a carriage return in a cell is quoted only where lines end in one."""
+
+    file: TextIO
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
+def _write(file: TextIO, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
+    escaped = ({key: for_csv(value) for key, value in row.items()} for row in rows)
+    csv.DictWriter(_Lines(file), columns).writerows(escaped)
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file; the values are text."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    """Read the rows of a CSV file; the values are text."""
+    with open(path, **CSV) as file:
+        return [{key: from_csv(cell or "") for key, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from diracdiff.console import python
+from diracdiff.errors import say
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
 from diracdiff.evaluation.summary import summary_of, write_summary
@@ -54,23 +55,23 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     command = f"{python()} -m diracdiff"
     target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     folder = os.path.relpath(run_dir)
-    print(f"report, for a browser: {folder}/{NAME}")
-    print(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    say(f"report, for a browser: {folder}/{NAME}")
+    say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     if restorer.name == "pmrf":
-        print("compare it, beside the regression network that it was trained from, with a restorer:")
-        print(
+        say("compare it, beside the regression network that it was trained from, with a restorer:")
+        say(
             f"  {command}.compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
             '"baseline=[regression,pmrf]"'
         )
         return
     if restorer.name in ("denoise", "prior"):
-        print("see what it has learned:")
-        print(f"  {command}.sample checkpoint={folder}/best.ckpt output=samples")
+        say("see what it has learned:")
+        say(f"  {command}.sample checkpoint={folder}/best.ckpt output=samples")
     if restorer.name == "denoise":
         return
     if restorer.name == "prior":
-        print("restore with methods that need a prior:")
-        print(f"  {command}.compare checkpoint=RESTORER prior={folder}/best.ckpt")
+        say("restore with methods that need a prior:")
+        say(f"  {command}.compare checkpoint=RESTORER prior={folder}/best.ckpt")
         return
-    print("restore degraded images with:")
-    print(f"  {command}.restore checkpoint={folder}/best.ckpt input=FILE_OR_FOLDER output=restored target={target}")
+    say("restore degraded images with:")
+    say(f"  {command}.restore checkpoint={folder}/best.ckpt input=FILE_OR_FOLDER output=restored target={target}")

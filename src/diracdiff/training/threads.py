@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from diracdiff.errors import say
 from diracdiff.training.module import RestorerModule
 
 MOST = 1024
@@ -57,7 +58,7 @@ class Threads(Callback):
         elif (most := torch.get_num_threads()) > 1:
             chosen, seconds = fastest(_step(pl_module, trainer.datamodule.batch_size), most)  # type: ignore[attr-defined]
             torch.set_num_threads(chosen)
-            print(
+            say(
                 f"threads: {chosen} of {most}, by "
                 + ", ".join(f"{1e3 * s:.0f} ms a step with {n}" for n, s in seconds.items())
             )
