@@ -259,7 +259,10 @@ def test_mistakes_in_training(call, tmp_path, folder, image_folder):
     refused(call("train", *good, "task.share_at_end=2"), r"task.share_at_end must be a number from 0.0 to 1.0, got 2")
     deblur = [part for part in good if not part.startswith("task=")]
     refused(call("train", "task=deblur", "task.severity=[0.3,5]", *deblur), r"task.severity=\[0.3, 5\] has no effect")
-    refused(call("train", *good, "schedule.noise.sigma_max=-1"), r"noise must satisfy .*\[0, 1\].* -1")
+    refused(
+        call("train", *good, "schedule.noise.sigma_max=-1"),
+        r"schedule.noise.sigma_max=-1: must be from 0.01 to 100, in units of the \[0, 1\]",
+    )
     refused(call("train", *good, "trainer.max_epochs=many"), "trainer.*many")
     refused(call("train", *good, "checkpoint=absent.ckpt"), "absent.ckpt does not exist")
     refused(call("train", *good, "lpips=resnet"), "lpips must be one of", "resnet")

@@ -77,8 +77,7 @@ def test_tables_and_pictures_are_written(compared):
     assert content["conditions"]["n"] == 3 and content["conditions"]["sigma"] == pytest.approx(0.05)
     assert content["conditions"]["lpips"] == "lpips_squeeze" and content["conditions"]["fid"] == "fid_squeezenet"
     for row in content["rows"]:
-        low, high = row["interval"]["psnr"]
-        assert low <= row["psnr"] <= high and row["n"] == 3
+        assert row["interval"]["psnr"] is None and row["n"] == 3  # too few images
         assert row["memory"] is None or row["memory"] > 100
     assert [row["calls"] for row in content["rows"][:2]] == [0, 1]
     assert len(rows_of(folder / "images.csv")) == 4 * 3
@@ -101,7 +100,7 @@ def test_rows_are_means_of_the_images_and_differences_are_paired(compared):
     paired = next(r for r in content["paired"] if (r["method"], r["minus"]) == ("regression", "dirac_po"))
     differences = [values["regression"][name] - values["dirac_po"][name] for name in values["dirac_po"]]
     assert paired["psnr"] == pytest.approx(sum(differences) / 3)
-    assert min(differences) - 1e-9 <= paired["psnr_low"] <= paired["psnr_high"] <= max(differences) + 1e-9
+    assert paired["psnr_low"] is None and " [–]" in (folder / "paired.md").read_text()
 
 
 @needs_lpips

@@ -56,6 +56,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     needed = {
         ("schedule", "none"): ["task=denoise"],
         ("model", "dncnn"): ["method=paper"],
+        ("schedule/noise", "log_logistic"): ["task=prior"],
         ("schedule", "tabulated"): ["schedule.severity.path=published_blur"],
         ("sampler/grid", "adaptive"): [f"sampler.grid.path={tmp_path}/times.csv"],
         ("task", "custom"): ["task.degradation._target_=diracdiff.degradations.BoxInpainting"],
@@ -190,7 +191,7 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["schedule.noise.sigma_min=-0.01"], r"schedule.noise: noise must satisfy 0 < sigma_min .* got -0.01"),
+        (["schedule.noise.sigma_min=-0.01"], r"schedule.noise.sigma_min=-0.01: must be above 0 and at most 0.5"),
         (["sampler.steps=0"], r"sampler: steps must be an integer of at least 1, got 0"),
         (["take=best"], r"take must be one of .*mean.*iterate.* got 'best'"),
         (["sampler/step=heun", "sampler.stochasticity=1"], "sampler: Heun's steps .* stochasticity=0"),

@@ -126,7 +126,7 @@ def test_the_excess_says_whether_a_blend_is_nearer():
 
 def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, measured_folder):
     """On validation images with a new checkpoint, twice: the first time finds the stops."""
-    data = [*folder[:2], *folder[3:], "loader.val_images=3", "trainer=cpu", "lpips=null"]
+    data = [*folder[:2], *folder[3:], "dataset.val_fraction=0.375", "loader.val_images=8", "trainer=cpu", "lpips=null"]
     first = [f"checkpoint={paper}", "split=val", "sampler.steps=6", *data]
     assert call("evaluate", *first, "tuned=one.ckpt", "output=one") == (0, [])
     restorer = load(tmp_path / "one.ckpt")

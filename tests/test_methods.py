@@ -200,8 +200,8 @@ def test_interval_is_the_bootstrap_s():
     low, high = interval(values)
     half = 1.96 * np.std(values) / np.sqrt(400)
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.03)
-    assert interval([1.0, 1.0]) == (1.0, 1.0)
-    assert all(math.isnan(end) for end in interval([1.0, math.nan]))
+    assert interval([1.0] * 8) == (1.0, 1.0)
+    assert all(math.isnan(end) for end in interval([1.0] * 7 + [math.nan]))
 
 
 def test_interval_is_bias_corrected_and_follows_from_the_seed():

@@ -129,7 +129,8 @@ def test_mistakes(call, folder, tmp_path):
     good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
     refused(call("train", *good, "walk=posterior", "task.predict=increment"), "add method=paper")
     refused(
-        call("train", *good, "walk=posterior", "walk.measurement_sigma=0.1"), "walk: measurement_sigma must be", "0.05"
+        call("train", *good, "walk=posterior", "walk.measurement_sigma=0.1"),
+        "walk.measurement_sigma=0.1: must be above 0 and at most 0.05",
     )
     refused(call("train", *good, "walk.given_measurement=yes"), "walk.given_measurement must be true or false, got yes")
     refused(call("train", *good, "walk=exact"), "exact", "posterior")

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from diracdiff.degradations import Degradation, LinearSeverity
+from diracdiff.degradations import Degradation, GaussianBlur, Identity, LinearSeverity
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.noise import ConstantNoise, GeometricNoise, LogLogisticNoise
+from diracdiff.noise import ConstantNoise, GeometricNoise, LinearNoise, LogLogisticNoise
 from diracdiff.process import StochasticDegradation
 
 
@@ -33,13 +33,26 @@ def test_log_logistic_noise_has_its_quantiles():
         lambda: GeometricNoise(-0.1, 0.05),
         lambda: GeometricNoise(0.1, 0.05),
         lambda: ConstantNoise(0),
+        lambda: GeometricNoise(1, 25),
+        lambda: GeometricNoise(0.01, math.inf),
+        lambda: GeometricNoise(0.01, math.nan),
+        lambda: GeometricNoise("0.01"),
+        lambda: ConstantNoise(12.75),
+        lambda: LinearNoise(25),
         lambda: LogLogisticNoise(0.1, 0.05),
+        lambda: LogLogisticNoise(2.55, 40),
         lambda: LogLogisticNoise(median=0),
     ],
 )
 def test_bad_noise_is_refused_and_its_unit_named(bad):
     with pytest.raises(ValueError, match=r"\[0, 1\] image range"):
         bad()
+
+
+def test_noise_that_hides_images_is_for_the_identity_alone():
+    StochasticDegradation(Identity(), GeometricNoise(0.005, 20.0))
+    with pytest.raises(ValueError, match=r"noise: sigma at t = 1 must be at most 1 .*, got 12.75. Divide a level on 0"):
+        StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0)), GeometricNoise(0.5, 12.75))
 
 
 def test_moments(process):

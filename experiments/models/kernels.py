@@ -3,6 +3,7 @@
 Arguments: a folder of photographs, and how many of them.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def main() -> None:
         rows.append({"image": name, "blurred": before, "restored": after, "gain": after - before})
     write_rows(FOLDER / "results.csv", rows)
     gains = [row["gain"] for row in rows]
-    low, high = interval(gains)
+    low, high = interval(gains) or (math.nan, math.nan)
     print(
         f"{len(rows)} photographs: {mean([row['blurred'] for row in rows]):.2f} dB, restored "
         f"{mean([row['restored'] for row in rows]):.2f} dB, gain {mean(gains):.2f} [{low:.2f}, {high:.2f}]"

@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -111,7 +112,7 @@ def main() -> None:
             found = gains(BOX / name, files, [t for t in ("psnr", "swd") if stops.get(t)])
             for key, values in found.items():
                 gain = [value - before for value, before in zip(values, found["measurement"], strict=True)]
-                low, high = interval(gain)
+                low, high = interval(gain) or (math.nan, math.nan)
                 row = {"model": name, "image": key, "n": len(values), "psnr": mean(values), "gain": mean(gain)}
                 rows.append(row | {"gain_low": low, "gain_high": high})
                 print(json.dumps(rows[-1]), flush=True)

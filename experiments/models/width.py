@@ -3,6 +3,7 @@
 Arguments: a folder of photographs, how many of them, and their blur's width, 1.5 pixels.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def main() -> None:
         run("restore", *words, f"output={output}", "existing=replace")
         gains = [psnr(from_pixels(load_image(output / name)), x) - before[name] for name, x in clean.items()]
         said = read_lines(output / "restored.jsonl")
-        low, high = interval(gains)
+        low, high = interval(gains) or (math.nan, math.nan)
         row = {"width": asked, "gain": mean(gains), "low": low, "high": high}
         row["residual_over_sigma"] = mean([line["residual_over_sigma"] for line in said])
         rows.append(row | {"consistent": sum(line["consistent"] for line in said), "images": len(said)})

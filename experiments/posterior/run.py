@@ -144,7 +144,8 @@ def cells(task: str, row: dict[str, Any]) -> dict[str, Any]:
     """A row of results.csv: the figures and their intervals."""
     found = {"task": task, "method": named(row["method"], task)} | {key: row.get(key) for key in COLUMNS}
     for key, bounds in (row.get("interval") or {}).items():
-        found |= {f"{key}_low": bounds[0], f"{key}_high": bounds[1]}
+        low, high = bounds or (None, None)
+        found |= {f"{key}_low": low, f"{key}_high": high}
     return found
 
 

@@ -1,25 +1,43 @@
 """Noise levels sigma_t, always in units of the [0, 1] image range."""
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-_UNIT = "in units of the [0, 1] image range (a level on [-1, 1] is twice as large)"
+LARGEST, LARGEST_AT_END = 100.0, 0.5
+"""Greatest noise level at t = 1, and at t = 0, where the reverse process ends: that noise stays in the result."""
+
+
+def check_level(name: str, value: Any, most: float, least: float = 0.0) -> float:
+    """Return a noise level as a float.
+
+    Raises:
+        ValueError: unless it is positive and lies in [least, most].
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and least <= value <= most):
+        rule = f"from {least:g} to {most:g}" if least else f"above 0 and at most {most:g}"
+        raise ValueError(
+            f"{name}={value}: must be {rule}, in units of the [0, 1] image range. Divide a level on [-1, 1] by 2 and "
+            "one on 0 … 255 by 255."
+        )
+    return float(value)
 
 
 class GeometricNoise:
     """sigma_t = sigma_min^(1-t) sigma_max^t (paper, Section 4: 0.01 to 0.05).
 
     Args:
-        sigma_min: standard deviation at t = 0, in units of the [0, 1] range; positive.
-        sigma_max: standard deviation at t = 1; at least `sigma_min`.
+        sigma_min: standard deviation at t = 0, in units of the [0, 1] range, in (0, 0.5].
+        sigma_max: standard deviation at t = 1, in [sigma_min, 100].
+
+    Raises:
+        ValueError: if a level breaks its rule.
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 0.05):
-        if not 0 < sigma_min <= sigma_max < math.inf:
-            raise ValueError(f"noise must satisfy 0 < sigma_min <= sigma_max, {_UNIT}, got {sigma_min} and {sigma_max}")
-        self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
+        self.sigma_min = check_level("sigma_min", sigma_min, LARGEST_AT_END)
+        self.sigma_max = check_level("sigma_max", sigma_max, LARGEST, self.sigma_min)
 
     def __call__(self, t: Tensor) -> Tensor:
         return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
@@ -33,19 +51,26 @@ class LogLogisticNoise:
     that the levels near the ends, which samplers ask for, are trained too.
 
     Args:
-        sigma_min: standard deviation at t = 0, in units of the [0, 1] range; positive.
-        sigma_max: standard deviation at t = 1; greater than `sigma_min`.
-        median: of the distribution before it is cut off; positive.
-        scale: width of the distribution of ln sigma; positive.
+        sigma_min: standard deviation at t = 0, in units of the [0, 1] range, in (0, 0.5].
+        sigma_max: standard deviation at t = 1, in (sigma_min, 100].
+        median: of the distribution before it is cut off, in (0, 100].
+        scale: width of the distribution of ln sigma, in (0, 100].
+
+    Raises:
+        ValueError: if an argument breaks its rule.
     """
 
     def __init__(self, sigma_min: float = 0.001, sigma_max: float = 40.0, median: float = 0.15, scale: float = 0.8):
-        if not 0 < sigma_min < sigma_max < math.inf:
-            raise ValueError(f"noise must satisfy 0 < sigma_min < sigma_max, {_UNIT}, got {sigma_min} and {sigma_max}")
-        if not (0 < median < math.inf and 0 < scale < math.inf):
-            raise ValueError(f"median, {_UNIT}, and scale must be positive, got {median} and {scale}")
-        self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
-        self.median, self.scale = float(median), float(scale)
+        self.sigma_min = check_level("sigma_min", sigma_min, LARGEST_AT_END)
+        self.sigma_max = check_level("sigma_max", sigma_max, LARGEST, self.sigma_min)
+        if self.sigma_max == self.sigma_min:
+            raise ValueError(
+                f"sigma_max={sigma_max}: must be greater than sigma_min. Use constant noise for one level."
+            )
+        self.median = check_level("median", median, LARGEST)
+        if not 0 < scale <= LARGEST:
+            raise ValueError(f"scale={scale}: must be above 0 and at most {LARGEST:g}.")
+        self.scale = float(scale)
 
     def __call__(self, t: Tensor) -> Tensor:
         start, end = (
@@ -58,13 +83,14 @@ class ConstantNoise:
     """sigma_t = sigma: the reverse process only undoes the degradation.
 
     Args:
-        sigma: standard deviation in units of the [0, 1] range; positive.
+        sigma: standard deviation in units of the [0, 1] range, in (0, 1].
+
+    Raises:
+        ValueError: if sigma breaks its rule.
     """
 
     def __init__(self, sigma: float = 0.05):
-        if not 0 < sigma < math.inf:
-            raise ValueError(f"sigma must be positive, {_UNIT}, got {sigma}")
-        self.sigma = float(sigma)
+        self.sigma = check_level("sigma", sigma, 1.0)
 
     def __call__(self, t: Tensor) -> Tensor:
         return t * 0 + self.sigma
@@ -74,13 +100,14 @@ class LinearNoise:
     """sigma_t = t sigma_max: the noise of a rectified flow (Liu et al. 2023), none at t = 0.
 
     Args:
-        sigma_max: standard deviation at t = 1, in units of the [0, 1] range; positive.
+        sigma_max: standard deviation at t = 1, in units of the [0, 1] range, in (0, 1].
+
+    Raises:
+        ValueError: if sigma_max breaks its rule.
     """
 
     def __init__(self, sigma_max: float = 0.1):
-        if not 0 < sigma_max < math.inf:
-            raise ValueError(f"sigma_max must be positive, {_UNIT}, got {sigma_max}")
-        self.sigma_max = float(sigma_max)
+        self.sigma_max = check_level("sigma_max", sigma_max, 1.0)
 
     def __call__(self, t: Tensor) -> Tensor:
         return t * self.sigma_max

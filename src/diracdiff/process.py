@@ -6,7 +6,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from diracdiff.degradations import Degradation
+from diracdiff.degradations import Degradation, Identity
+from diracdiff.noise import check_level
 from diracdiff.shapes import as_time, per_image
 
 LEAST_FREE_NOISE = 1e-9
@@ -24,7 +25,7 @@ class StochasticDegradation:
         measurement_sigma: sigma_y, standard deviation of a measurement's noise, in (0, sigma_1]; None: sigma_1.
 
     Raises:
-        ValueError: if measurement_sigma breaks its rule.
+        ValueError: if measurement_sigma breaks its rule, or images are degraded and sigma_1 exceeds 1.
     """
 
     def __init__(
@@ -32,14 +33,15 @@ class StochasticDegradation:
     ):
         self.degradation = degradation
         self.noise = noise
-        self.measurement_sigma = None if measurement_sigma is None else float(measurement_sigma)
-        if self.measurement_sigma is not None:
-            largest = self._largest()
-            if not 0 < self.measurement_sigma <= largest * (1 + 1e-6):
-                raise ValueError(
-                    "measurement_sigma must be positive and at most the process's sigma at t = 1, "
-                    f"{largest:.4g} in units of the [0, 1] range, got {measurement_sigma}"
-                )
+        self.measurement_sigma: float | None = None
+        largest = self._largest()
+        if largest > 1 and not isinstance(degradation, Identity):
+            raise ValueError(
+                f"noise: sigma at t = 1 must be at most 1 in units of the [0, 1] image range, got {largest:.4g}. "
+                "Divide a level on 0 … 255 by 255, or use Identity to generate images from noise alone."
+            )
+        if measurement_sigma is not None:
+            self.measurement_sigma = check_level("measurement_sigma", measurement_sigma, largest * (1 + 1e-6))
 
     @contextmanager
     def of_images(self, seeds: Sequence[int], like: Tensor) -> Iterator[None]:

@@ -107,7 +107,8 @@ def plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
     flat = []
     for row in rows:
         kept = {key: value for key, value in row.items() if key not in ("method", "for", "setting", "interval")}
-        for column, (low, high) in row["interval"].items():
+        for column, ends in row["interval"].items():
+            low, high = ends or (None, None)
             kept |= {f"{column}_low": low, f"{column}_high": high}
         flat.append(kept)
     return flat

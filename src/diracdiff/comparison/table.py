@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from diracdiff.comparison.runs import Run
 from diracdiff.errors import UserError
 from diracdiff.evaluation import METRICS, Metric, Row, interval, mean
 from diracdiff.evaluation.metric import image_metrics, set_metrics
-from diracdiff.evaluation.tables import cell, print_table, write_markdown_and_latex
+from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
 from diracdiff.storage.files import read_rows, write_json, write_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
@@ -115,7 +116,7 @@ class Table:
                 for metric in self._judged():
                     m = metric.name
                     values = [image[m] - of_reference[image["name"]][m] for image in self.images[row["method"]]]
-                    low, high = interval(values, seed)
+                    low, high = interval(values, seed) or (None, None)
                     difference |= {m: mean(values), f"{m}_low": low, f"{m}_high": high}
                 differences.append(difference)
         return differences
@@ -133,19 +134,10 @@ class Table:
         write_markdown_and_latex(folder / "table", header, self.text(intervals=True), self._note(title, seed, machine))
         names = ["comparison.json", "images.csv", "table.md", "table.tex"]
         if paired:
-            cells = [
-                [
-                    f"{row['method']} - {row['minus']}",
-                    *(
-                        f"{row[m.name]:+.{m.digits}f} [{row[f'{m.name}_low']:+.{m.digits}f}, "
-                        f"{row[f'{m.name}_high']:+.{m.digits}f}]"
-                        for m in self._judged()
-                    ),
-                ]
-                for row in paired
-            ]
-            note = f"{title}. Differences image by image, mean and 95 % bootstrap confidence interval (BCa)."
-            header = ["difference", *(metric.name for metric in self._judged())]
+            judged = self._judged()
+            cells = [[f"{row['method']} - {row['minus']}", *map(partial(_difference, row), judged)] for row in paired]
+            note = f"{title}. Means of the differences image by image. {INTERVALS}"
+            header = ["difference", *(metric.name for metric in judged)]
             write_markdown_and_latex(folder / "paired", header, cells, note)
             names += ["paired.md", "paired.tex"]
         return names
@@ -158,8 +150,7 @@ class Table:
             line = [row["method"]]
             for column in self._columns():
                 places = places_of[column]
-                ends = row["interval"].get(column) if intervals else None
-                between = f" [{', '.join(cell(end, places) for end in ends)}]" if ends else ""
+                between = brackets(row["interval"], column, places) if intervals else ""
                 line.append(cell(row.get(column), places) + between)
             lines.append(line)
         return lines
@@ -180,7 +171,7 @@ class Table:
 
     def _note(self, title: str, seed: int, machine: str) -> str:
         return (
-            f"{title}; seed {seed}; {machine}. In brackets: 95 % bootstrap confidence intervals (BCa) over the images. "
+            f"{title}; seed {seed}; {machine}. {INTERVALS} "
             "consistency: distance from the measurement, in its noise level. calls: of the network, per image. "
             "seconds: per image. memory: peak, MiB."
         )
@@ -198,6 +189,13 @@ def check_alike(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> Non
                 f"{where} does not belong in this table: {meaning} differs, {_short(theirs.get(key))} instead of "
                 f"{_short(ours.get(key))}; compare both on the same measurements"
             )
+
+
+def _difference(row: Row, metric: Metric) -> str:
+    """A mean difference and its interval."""
+    name, low, high = metric.name, row[f"{metric.name}_low"], row[f"{metric.name}_high"]
+    ends = None if low is None else (low, high)
+    return cell(row[name], metric.digits, "+") + brackets({name: ends}, name, metric.digits, "+")
 
 
 def _short(value: Any) -> str:

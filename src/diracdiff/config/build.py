@@ -42,7 +42,7 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from error
         if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{key}: {cause}") from error
+            raise UserError(refused(key, cause)) from error
         raise UserError(f"{key}: {' '.join(str(cause or error).split())}") from error
 
 
@@ -58,7 +58,12 @@ def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
     except (ValueError, TypeError) as error:
         if isinstance(error, UserError) and re.match(r"[\w.]+[:=]", str(error)):  # it names a key of its own
             raise
-        raise UserError(f"{key}: {error}") from error
+        raise UserError(refused(key, error)) from error
+
+
+def refused(key: str, error: Exception) -> str:
+    """The message of an object that refuses an argument, "sigma=0: …", with the argument's full key."""
+    return f"{key}.{error}" if re.match(r"\w+=", str(error)) else f"{key}: {error}"
 
 
 def check_arguments(key: str, make: Any, named: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 from torch import Tensor
 
 from diracdiff.errors import UserError
-from diracdiff.evaluation.features import Extractor, shared_extractor
+from diracdiff.evaluation.features import NETWORKS, Extractor, shared_extractor
 from diracdiff.evaluation.gathering import Moments
 from diracdiff.evaluation.metric import SetMetric
 
@@ -56,6 +56,10 @@ class FID(_OfFeatures):
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return fid(clean, restored)
 
+    def __init__(self, network: str, weights: str | Path | None = None):
+        super().__init__(network, weights)
+        self.fewest = int(NETWORKS[network][1])  # as many as features: the covariance of fewer images is singular
+
     def gathering(self) -> Moments:
         return Moments()
 
@@ -67,6 +71,7 @@ class KID(_OfFeatures):
     """Kernel distance of the features of two sets of images, see `kid`."""
 
     title, depends_on, limit = "KID", "the network of KID", KID_SUBSET_SIZE
+    fewest = 50
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return kid(clean, restored, seed)

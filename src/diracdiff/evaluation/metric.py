@@ -164,6 +164,9 @@ class SetMetric(Metric):
 
     extractor: FeatureNetwork
 
+    fewest: int = 1
+    """Number of images below which tables warn of the value."""
+
     limit: int = 1000
     """Of images whose features are kept in an evaluation: a larger set is judged by so many, see `Sample`."""
 

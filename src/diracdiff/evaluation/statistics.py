@@ -8,6 +8,14 @@ import numpy as np
 
 RESAMPLES = 2000
 
+FEWEST = 8
+"""Least number of images for an interval or a conclusion.
+
+Nominal 95 % intervals of 2, 4, 6 and 8 values cover the mean with a probability of about 0.49, 0.79, 0.84 and 0.88.
+"""
+
+Interval = tuple[float, float]
+
 BATCH = 2**17
 """Values that are resampled at a time, which bounds the memory and changes no number."""
 
@@ -17,15 +25,17 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def interval(values: Sequence[float], seed: int = 0) -> Interval | None:
     """95 % bootstrap confidence interval of the mean, bias-corrected and accelerated (BCa; Efron 1987).
 
     Of paired differences, one per image, it is the paired interval. Values that are all equal have an interval of no
-    width. NaN where a value is not finite.
+    width. NaN where a value is not finite. None for fewer than FEWEST values.
     """
     from scipy.stats import bootstrap
 
     sample = np.asarray(values, dtype=np.float64)
+    if len(sample) < FEWEST:
+        return None
     if not np.isfinite(sample).all():
         return math.nan, math.nan
     if np.ptp(sample) == 0:

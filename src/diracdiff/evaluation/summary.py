@@ -20,9 +20,9 @@ def summary_of(
     """The figures at the measurement, one-shot, DO, PO and other stops.
 
     Every entry has t, output, nfe, seconds per image, the means of the metrics (None where one is missing) and, as
-    "interval", their 95 % bootstrap confidence intervals, where single images have the metric; or it is None where
-    there is no such stop. "excess" is P - c with its interval, see `Evaluation`, where both ends are known. n is the
-    number of images and seed the run's.
+    "interval", their 95 % bootstrap confidence intervals, where single images have the metric, each None for too few
+    images; or it is None where there is no such stop. "excess" is P - c with its interval, see `Evaluation`, where both
+    ends are known. n is the number of images and seed the run's.
 
     Args:
         evaluation: that was finished.

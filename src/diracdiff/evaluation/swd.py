@@ -17,8 +17,11 @@ from diracdiff.evaluation.metric import SetMetric
 LEVELS, PATCH, PATCHES, DIRECTIONS, SEED = 3, 7, 64, 256, 0
 """Levels of the pyramid, side of a patch, patches per image and level, directions, seed: all part of the metric."""
 
-LEAST_SPREAD = 1e-6
-"""Of a value, in units of the [0, 1] range, where all clean patches agree."""
+LEAST_SPREAD = 1 / 510
+"""Standard deviation of a patch's value, in units of the [0, 1] range, that standardisation divides by at least.
+
+Half a grey level. Sets of two or more photographs have larger ones, so that only nearly constant images are affected.
+"""
 
 
 class Patches:
@@ -110,8 +113,9 @@ class SWD(SetMetric):
 def swd(clean: Tensor, restored: Tensor) -> float:
     """1000 times the mean over levels of the sliced Wasserstein distance between two sets of features of `Patches`.
 
-    Patches are standardised by the mean and the standard deviation of every value over the clean set; the distance is
-    the mean absolute difference of their sorted projections onto random unit directions, which are always the same.
+    Patches are standardised by the mean and the standard deviation, at least LEAST_SPREAD, of every value over the
+    clean set; the distance is the mean absolute difference of their sorted projections onto random unit directions,
+    which are always the same.
 
     Args:
         clean: patches of the clean images, (N, L, P, D): L levels, P patches of D values each.

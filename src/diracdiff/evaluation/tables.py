@@ -1,15 +1,17 @@
 """A summary as a table: on the console, in Markdown and in LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diracdiff.escaping import for_latex, for_markdown, for_terminal
-from diracdiff.evaluation.metric import Metric
+from diracdiff.evaluation.metric import Metric, set_metrics
+from diracdiff.evaluation.statistics import FEWEST, Interval
 from diracdiff.evaluation.stops import BLEND, TARGETS
 from diracdiff.evaluation.summary import Summary
 from diracdiff.storage.files import write_atomically
 
 OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
+INTERVALS = f"In brackets: 95 % bootstrap confidence intervals (BCa) over the images, none of fewer than {FEWEST}."
 NAMES = {
     "measurement": "measurement",
     "one_shot": "one-shot",
@@ -41,12 +43,10 @@ def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], titl
     rows = table_rows(summary, metrics)
     for row, key in zip(rows, stop_keys(summary), strict=True):
         for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
-            ends = (summary[key] or {}).get("interval", {}).get(metric.name)
-            row[i] += f" [{', '.join(cell(end, metric.digits) for end in ends)}]" if ends else ""
-    note = (
-        f"{title}; n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps. In brackets: 95 % bootstrap "
-        "confidence intervals (BCa) over the images. consistency: distance from the measurement, in its noise level."
-    )
+            row[i] += brackets((summary[key] or {}).get("interval", {}), metric.name, metric.digits)
+    settings = f"n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps"
+    distance = "consistency: distance from the measurement, in its noise level."
+    note = " ".join([f"{title}; {settings}. {INTERVALS} {distance}", *cautions(metrics, summary["n"])])
     write_markdown_and_latex(folder / "table", header, rows, note)
 
 
@@ -77,7 +77,7 @@ def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> No
         ", ".join(metric.title for metric in metrics if metric.higher_is_better is better) for better in (True, False)
     )
     directions = [f"{names} {text} is better" for names, text in ((higher, "higher"), (lower, "lower")) if names]
-    caption = "; ".join(["calls: network calls per image", *directions])
+    caption = "; ".join(["calls: network calls per image", *directions, *cautions(metrics, summary["n"])])
     print_table(header, table_rows(summary, metrics), title, caption)
 
 
@@ -98,6 +98,22 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     console.print(table)
 
 
-def cell(value: float | None, places: int) -> str:
-    """A number in a table."""
-    return "–" if value is None else f"{value:.{places}f}"
+def cautions(metrics: Sequence[Metric], n: int) -> list[str]:
+    """A sentence for each metric of sets whose value for n images does not compare with values of other sets."""
+    few = [metric for metric in set_metrics(metrics) if n < metric.fewest]
+    return [
+        f"{m.name} of {n} images compares only with values of the same images: use {m.fewest} or more." for m in few
+    ]
+
+
+def cell(value: float | None, places: int, sign: str = "") -> str:
+    """A number in a table, with `sign` "+" in front of positive ones."""
+    return "–" if value is None else f"{value:{sign}.{places}f}"
+
+
+def brackets(intervals: Mapping[str, Interval | None], name: str, places: int, sign: str = "") -> str:
+    """The interval of a metric behind its mean: a dash for too few images, nothing for a metric of sets of images."""
+    if name not in intervals:
+        return ""
+    ends = intervals[name]
+    return " [–]" if ends is None else f" [{', '.join(cell(end, places, sign) for end in ends)}]"

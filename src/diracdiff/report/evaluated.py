@@ -8,6 +8,7 @@ from diracdiff.errors import say, warn
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.metric import image_metrics
 from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
+from diracdiff.evaluation.statistics import FEWEST, Interval
 from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary, write_tables
@@ -37,6 +38,15 @@ def check_report(folder: Path, tuned: str | None, checkpoint: str, overwrite: bo
     if tuned:
         check_not_input("tuned", tuned, "checkpoint", checkpoint)
         check_output(Path(tuned).parent, [Path(tuned)], overwrite)
+
+
+def conclusion(interval: Interval | None) -> str:
+    """The interval of P - c, see `Evaluation.excess`, and what follows from it."""
+    if interval is None:
+        return f"[–]: no conclusion from fewer than {FEWEST} images"
+    low, high = interval
+    found = "DO is not the posterior mean, a blend with PO is nearer to it" if low > 0 else "a blend gains no PSNR"
+    return f"[{low:.3g}, {high:.3g}]: {found}"
 
 
 def report(
@@ -85,9 +95,5 @@ def report(
         warn(f"{len(broken)} of {curve[0]['n']} images have results that are not numbers, {min(broken)} for one")
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
     if "excess" in summary:
-        low, high = summary["excess"]["interval"]
-        say(
-            f"P - c = {summary['excess']['mean']:.3g} [{low:.3g}, {high:.3g}]: "
-            + ("DO is not the posterior mean, a blend with PO is nearer to it" if low > 0 else "a blend gains no PSNR")
-        )
+        say(f"P - c = {summary['excess']['mean']:.3g} {conclusion(summary['excess']['interval'])}")
     return [*TABLES, *drawn, NAME]

@@ -55,8 +55,7 @@ function showTable() {
   const best = new Map(judged.map((metric) => [metric.name, bestOf(data.rows, metric)]));
   const line = (row) => {
     const cells = columns.map((column) => {
-      const ends = (row.interval || {})[column.name];
-      const between = ends ? make("small", {}, `${number(ends[0], column.digits)} … ${number(ends[1], column.digits)}`) : null;
+      const between = intervalOf(row, column);
       const value = row[column.name];
       const isBest = value !== null && value !== undefined && value === best.get(column.name);
       return make("td", { class: isBest ? "best" : null }, number(value, column.digits), between);
@@ -73,9 +72,10 @@ function showPaired() {
   byId("paired-part").hidden = !data.paired.length;
   const heads = judged.filter((metric) => data.paired.some((row) => metric.name in row));
   const body = data.paired.map((row) => make("tr", {}, make("th", { scope: "row" }, `${row.method} − ${row.minus}`), ...heads.map((metric) => {
-    const [low, high] = [row[`${metric.name}_low`], row[`${metric.name}_high`]];
+    const low = row[`${metric.name}_low`];
+    const ends = low === null ? null : [low, row[`${metric.name}_high`]];
     const sign = row[metric.name] > 0 ? "+" : "";
-    return make("td", {}, sign + number(row[metric.name], metric.digits), make("small", {}, `${number(low, metric.digits)} … ${number(high, metric.digits)}`));
+    return make("td", {}, sign + number(row[metric.name], metric.digits), intervalOf({ interval: { [metric.name]: ends } }, metric));
   })));
   const titles = heads.map((metric) => make("th", { scope: "col" }, metric.title + (metric.unit ? ` [${metric.unit}]` : ""), make("small", {}, direction(metric))));
   byId("paired").replaceChildren(make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "difference"), ...titles)), make("tbody", {}, ...body));
@@ -279,7 +279,7 @@ function render() {
 showFrame();
 document.body.classList.toggle("exact", data.pixelated);
 byId("table-note").textContent =
-  "Means over the images; below them 95 % bootstrap confidence intervals (BCa). Calls: of the network, per image. MiB: peak memory. A heading sorts, best first.";
+  "Means over the images; below them 95 % bootstrap confidence intervals (BCa), – for too few images. Calls: of the network, per image. MiB: peak memory. A heading sorts, best first.";
 buildChoosers();
 if (walked.length) {
   [state.step] = stepsOf(data.images[0], state.walk);

@@ -22,6 +22,13 @@ function number(value, digits) {
   return value.toFixed(digits).replace("-", "−");
 }
 
+// The interval of a metric below its mean: a dash where images are too few, nothing where single images lack the metric.
+function intervalOf(row, metric) {
+  const ends = (row.interval || {})[metric.name];
+  if (ends === undefined) return null;
+  return make("small", {}, ends ? `${number(ends[0], metric.digits)} … ${number(ends[1], metric.digits)}` : "–");
+}
+
 const withUnit = (metric, value) => number(value, metric.digits) + (metric.unit ? ` ${metric.unit}` : "");
 
 function direction(metric) {

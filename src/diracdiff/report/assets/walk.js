@@ -307,8 +307,7 @@ function buildTable() {
   const body = data.table.map((entry) => {
     const cells = [number(entry.t, 2), entry.output ? nameOf(entry.output) : "–", number(entry.nfe, 0), number(entry.seconds, 3)];
     const values = shown.map((metric) => {
-      const ends = (entry.interval || {})[metric.name];
-      const between = ends ? make("small", {}, `${number(ends[0], metric.digits)} … ${number(ends[1], metric.digits)}`) : null;
+      const between = intervalOf(entry, metric);
       const value = entry[metric.name];
       const isBest = value !== undefined && value !== null && value === best.get(metric.name);
       return make("td", { class: isBest ? "best" : null }, number(value, metric.digits), between);
@@ -317,7 +316,7 @@ function buildTable() {
   });
   byId("table").replaceChildren(make("thead", {}, make("tr", {}, ...heads, ...measured)), make("tbody", {}, ...body));
   byId("table-note").textContent =
-    "Means over the images; below them 95 % bootstrap confidence intervals (BCa). Calls: network calls per image.";
+    "Means over the images; below them 95 % bootstrap confidence intervals (BCa), – for too few images. Calls: network calls per image.";
 }
 
 function buildLegend() {
