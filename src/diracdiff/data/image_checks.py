@@ -1,4 +1,4 @@
-"""Checks of TIFF and PNG files before libvips decodes them."""
+"""Checks of TIFF, PNG and BMP files before they are decoded."""
 
 import struct
 import zlib
@@ -7,15 +7,23 @@ from diracdiff.storage.tiff_tags import Tag, first_value, integers, read_tags
 
 REPLACE = "Replace or remove the file."
 SAVE_DEPTH = "Save it with 8 or 16 bits."
+SAVE_RGB = "Save it as RGB or RGBA."
 
-COMPRESSION, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT = 259, 262, 277, 338, 339
-TILE_WIDTH, TILE_LENGTH, IMAGE_DEPTH, TILE_DEPTH = 322, 323, 32997, 32998
-PALETTE = 3
-COLOURS = {0: 1, 1: 1, 2: 3, PALETTE: 1, 5: 4, 6: 3}
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
+EXTRA_SAMPLES, SAMPLE_FORMAT, IMAGE_DEPTH, TILE_DEPTH = 338, 339, 32997, 32998
+PALETTE, CMYK = 3, 5
+COLOURS = {0: 1, 1: 1, 2: 3, PALETTE: 1, CMYK: 4, 6: 3}
 """Colour channels of a TIFF by its photometric interpretation: grey, RGB, palette, CMYK, YCbCr."""
-LOSSLESS = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000)
-"""Lossless compressions of TIFF."""
+LOSSLESS = {1, 5, 8, 32773, 32946}
+"""Compressions of TIFF: none, LZW, deflate and PackBits."""
+FAX = {2, 3, 4}
+"""Compressions of TIFF for one bit per pixel."""
+JPEG = 7
+"""Compression of TIFF with losses."""
 ASSOCIATED_ALPHA, STRAIGHT_ALPHA = 1, 2
+
+LONGEST_PROFILE = 2**20
+"""Bytes of EXIF that a text chunk of a PNG may hold."""
 
 
 class Unreadable(Exception):
@@ -35,37 +43,71 @@ def check_tiff(data: bytes) -> dict[int, Tag]:
     """Read a TIFF's tags.
 
     Raises:
-        Unreadable: if libvips would misread the file or would need memory out of proportion.
+        Unreadable: if the file is not one that libvips reads correctly.
     """
     tags = read_tags(data)
+    photometric, compression = first_value(tags, PHOTOMETRIC, 1), first_value(tags, COMPRESSION, 1)
+    bits, colours = set(integers(tags, BITS)) or {1}, COLOURS.get(photometric)
     if max(first_value(tags, IMAGE_DEPTH, 1), first_value(tags, TILE_DEPTH, 1)) > 1:
         raise Unreadable("a volume of several depths is not supported", "Save each depth as an image.")
-    if set(integers(tags, SAMPLE_FORMAT)) - {1}:
-        raise Unreadable("its values are not unsigned integers", SAVE_DEPTH)
-    colours = COLOURS.get(first_value(tags, PHOTOMETRIC, 1))
+    if set(integers(tags, SAMPLE_FORMAT)) - {1} or len(bits) > 1 or bits - {1, 2, 4, 8, 16}:
+        raise Unreadable("its values are not unsigned integers of 8 or 16 bits", SAVE_DEPTH)
     if colours is None:
-        raise Unreadable("its colour space is not supported", "Save it as RGB.")
+        raise Unreadable("its colour space is not supported", SAVE_RGB)
     extra, kinds = first_value(tags, SAMPLES, 1) - colours, integers(tags, EXTRA_SAMPLES)
-    if extra and (extra != 1 or not set(kinds) & {ASSOCIATED_ALPHA, STRAIGHT_ALPHA}):
-        raise Unreadable("it has more channels than colours and alpha", "Save it as RGB or RGBA.")
+    if extra and (extra != 1 or photometric == CMYK or not set(kinds) & {ASSOCIATED_ALPHA, STRAIGHT_ALPHA}):
+        raise Unreadable("it has more channels than colours and alpha", SAVE_RGB)
+    planar = first_value(tags, PLANAR, 1) == 2
+    jpeg = compression == JPEG and bits == {8} and photometric not in (PALETTE, CMYK) and not extra and not planar
+    fax = compression in FAX and bits == {1} and colours == 1
+    if not (jpeg or fax or compression in LOSSLESS) or (planar and extra and colours == 1):
+        raise Unreadable("its compression or layout is not supported", "Save it with LZW or without compression.")
     return tags
 
 
 def check_png(data: bytes) -> dict[bytes, bytes]:
-    """Check the checksums of a PNG's chunks and return the last chunk of each name.
+    """Check the checksums of a PNG's chunks.
+
+    Returns:
+        The last chunk of each name; "eXIf" also where text holds it, as older versions of ImageMagick write it.
 
     Raises:
         Unreadable: if a chunk is damaged or the last one is missing.
     """
     chunks, at, view = {}, 8, memoryview(data)
     while b"IEND" not in chunks:
-        if at + 12 > len(data):
+        length, kind = struct.unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"")
+        end = at + 8 + length
+        if end + 4 > len(data):
             raise Unreadable("the file is truncated")
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if at + 12 + length > len(data):
-            raise Unreadable("the file is truncated")
-        if zlib.crc32(view[at + 4 : at + 8 + length]) != int.from_bytes(data[at + 8 + length : at + 12 + length]):
+        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise Unreadable("the file is damaged: a checksum is wrong")
-        chunks[kind] = b"" if kind == b"IDAT" else data[at + 8 : at + 8 + length]
-        at += 12 + length
+        content = b"" if kind == b"IDAT" else data[at + 8 : end]
+        chunks[kind] = content
+        if kind in (b"tEXt", b"zTXt") and content.startswith((b"Raw profile type exif\0", b"Raw profile type APP1\0")):
+            chunks.setdefault(b"eXIf", _raw_profile(content, kind == b"zTXt"))
+        at = end + 4
     return chunks
+
+
+def _raw_profile(content: bytes, compressed: bool) -> bytes:
+    """Return the bytes that a text chunk holds in hexadecimal digits, after a line each for their name and number."""
+    text = content.partition(b"\0")[2]
+    try:
+        text = zlib.decompressobj().decompress(text[1:], LONGEST_PROFILE) if compressed else text
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+    except (zlib.error, ValueError):
+        return b""
+
+
+def bmp_size(data: bytes) -> tuple[int, int]:
+    """Return the width and height that a BMP's header gives.
+
+    Raises:
+        Unreadable: if the file is truncated.
+    """
+    if len(data) < 26:
+        raise Unreadable("the file is truncated")
+    old = data[14:18] == b"\x0c\0\0\0"
+    width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
+    return abs(width), abs(height)

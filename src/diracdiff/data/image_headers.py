@@ -17,16 +17,19 @@ from diracdiff.data.image_checks import (
     ASSOCIATED_ALPHA,
     COMPRESSION,
     EXTRA_SAMPLES,
-    LOSSLESS,
+    JPEG,
     PALETTE,
     PHOTOMETRIC,
     SAVE_DEPTH,
+    SAVE_RGB,
+    STRAIGHT_ALPHA,
     Unreadable,
+    bmp_size,
     check_png,
     check_tiff,
 )
 from diracdiff.storage.image_files import libvips
-from diracdiff.storage.tiff_tags import ORIENTATION, first_value, integers, read_orientation
+from diracdiff.storage.tiff_tags import ORIENTATION, exif_of_tiff, first_value, integers, read_tags, set_integers
 
 MAX_PIXELS = 178_956_970
 """Width times height beyond which an image is refused, unless a setting says otherwise."""
@@ -138,6 +141,8 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
 def _bmp(data: bytes, limits: Limits) -> Header:
     from PIL import Image
 
+    check_pixels(*bmp_size(data), limits)
+
     def decode() -> NDArray[Any]:
         try:
             pixels = np.asarray(image.convert(mode))
@@ -149,17 +154,18 @@ def _bmp(data: bytes, limits: Limits) -> Header:
         image = Image.open(io.BytesIO(data), formats=("BMP",))
     except Exception as error:
         raise Unreadable(f"it cannot be decoded ({error})") from error
-    check_pixels(*image.size, limits)
     mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(image.mode, "RGB")
-    return Header(
-        ImageInfo(image.size, 8, 1 if mode == "L" else 3, mode == "RGBA", "bmp", image.mode == "P", 1), decode
-    )
+    info = ImageInfo(image.size, 8, 1 if mode == "L" else 3, mode == "RGBA", "bmp", image.mode == "P", 1)
+    return Header(info, decode)
 
 
 def _vips(data: bytes, format: str, limits: Limits) -> Header:
     vips = libvips()
     tags = check_tiff(data) if format == "tiff" else {}
     chunks = check_png(data) if format == "png" else {}
+    premultiplied = ASSOCIATED_ALPHA in integers(tags, EXTRA_SAMPLES)
+    if premultiplied:  # some versions of libvips divide by alpha, and truncate
+        data = set_integers(data, tags[EXTRA_SAMPLES], STRAIGHT_ALPHA)
     try:
         image = getattr(vips.Image, f"{format}load_buffer")(data, fail_on="error", access="sequential")
         metadata = {name: image.get(name) for name in image.get_fields() if name in FIELDS}
@@ -167,28 +173,9 @@ def _vips(data: bytes, format: str, limits: Limits) -> Header:
         raise Unreadable(f"it cannot be decoded ({_reason(error)})") from error
     check_pixels(image.width, image.height, limits)
     cmyk = image.interpretation == "cmyk"
-    if image.format not in ("uchar", "ushort"):
-        raise Unreadable("its values are not unsigned integers of 8 or 16 bits", SAVE_DEPTH)
-    if image.bands > (5 if cmyk else 4):
-        raise Unreadable(f"it has {image.bands} channels", "Save it as RGB or RGBA.")
-    exif = bytes(chunks.get(b"eXIf", metadata.get("exif-data", b""))).removeprefix(b"Exif\0\0") or None
-    orientation = first_value(tags, ORIENTATION) or read_orientation(exif or b"") or _xmp(metadata)
-    palette = "palette" in metadata or first_value(tags, PHOTOMETRIC) == PALETTE
-    webp_lossy = format == "webp" and data[12:16] != b"VP8L"
-    tiff_lossy = format == "tiff" and first_value(tags, COMPRESSION, 1) not in LOSSLESS
-    bands, bits = image.bands - cmyk, 8 if image.format == "uchar" else 16
-    frames = metadata.get("n-pages", 1)
-    if b"acTL" in chunks:
-        (frames,) = struct.unpack(">I", chunks[b"acTL"][:4].rjust(4, b"\0"))
-    info = ImageInfo(
-        (image.height, image.width) if orientation in range(5, 9) else (image.width, image.height),
-        bits,
-        1 if bands < 3 else 3,
-        bands in (2, 4),
-        format,
-        format in ("jpeg", "gif") or palette or webp_lossy or tiff_lossy,
-        frames,
-    )
+    bands, bits = image.bands - cmyk, {"uchar": 8, "ushort": 16}.get(image.format)
+    if bits is None or bands > 4:
+        raise Unreadable(f"it has {image.bands} channels of type {image.format}", f"{SAVE_RGB} {SAVE_DEPTH}")
 
     def decode() -> NDArray[Any]:
         try:
@@ -200,13 +187,27 @@ def _vips(data: bytes, format: str, limits: Limits) -> Header:
             raise Unreadable(f"it cannot be decoded ({_reason(error)})") from error
         return pixels if pixels.ndim == 3 else pixels[..., None]
 
-    icc = metadata.get("icc-profile-data", b"")
-    fits = icc[16:20] == (b"GRAY" if info.channels == 1 else b"RGB ") and not cmyk
-    premultiplied = ASSOCIATED_ALPHA in integers(tags, EXTRA_SAMPLES)
-    return Header(info, decode, orientation, premultiplied, bytes(icc) if fits else None, exif)
+    exif = exif_of_tiff(data) if format == "tiff" else chunks.get(b"eXIf") or metadata.get("exif-data")
+    exif = None if exif is None else bytes(exif).removeprefix(b"Exif\0\0")
+    orientation = first_value(tags or read_tags(exif or b""), ORIENTATION)
+    orientation = orientation if 1 <= orientation <= 8 else _xmp_orientation(metadata)
+    size = (image.height, image.width) if orientation >= 5 else (image.width, image.height)
+    channels = 1 if bands < 3 else 3
+    lossy = (
+        format in ("jpeg", "gif")
+        or (format == "webp" and data[12:16] != b"VP8L")
+        or "palette" in metadata
+        or first_value(tags, PHOTOMETRIC) == PALETTE
+        or first_value(tags, COMPRESSION) == JPEG
+    )
+    frames = struct.unpack(">I", chunks[b"acTL"][:4])[0] if b"acTL" in chunks else metadata.get("n-pages", 1)
+    info = ImageInfo(size, bits, channels, bands in (2, 4), format, lossy, frames)
+    icc = bytes(metadata.get("icc-profile-data", b""))
+    fits = icc[16:20] == (b"GRAY" if channels == 1 else b"RGB ") and not cmyk
+    return Header(info, decode, orientation, premultiplied, icc if fits else None, exif)
 
 
-def _xmp(metadata: dict[str, Any]) -> int:
+def _xmp_orientation(metadata: dict[str, Any]) -> int:
     """Return the orientation that XMP gives, or 1."""
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', metadata.get("xmp-data", b""))
     return int(found[1]) if found else 1

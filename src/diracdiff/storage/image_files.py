@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 
 from diracdiff.errors import warn
 from diracdiff.storage.files import write_atomically
+from diracdiff.storage.tiff_tags import add_exif
 
 SUFFIXES = (".png", ".jpg", ".tif")
-"""Formats that images are written in, by the suffix of the file's name."""
+"""Suffixes of files, which select the format that an image is written in."""
+
+QUALITY = 95
+"""Quality of a JPEG, unless a caller gives another."""
+
+JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+"""Segment that marks a JPEG's colours as YCbCr, with square pixels."""
+LONGEST_SEGMENT = 65533
+"""Bytes that a segment of a JPEG holds."""
 
 
 def write_image(
@@ -26,7 +35,7 @@ def write_image(
     alpha: NDArray[Any] | None = None,
     icc: bytes | None = None,
     exif: bytes | None = None,
-    quality: int = 95,
+    quality: int = QUALITY,
 ) -> None:
     """Write an image as PNG, JPEG or TIFF, by the suffix of the file's name, completely or not at all.
 
@@ -34,28 +43,55 @@ def write_image(
         path: ends in .png, .jpg or .tif.
         pixels: uint8 or uint16, (H, W) or (H, W, 3).
         alpha: straight transparency, (H, W) of the same type; not for JPEG.
-        icc: colour profile. A grey image with an RGB profile is written as RGB.
-        exif: EXIF payload. JPEG drops more than 64 KB of it, with a warning.
+        icc: colour profile. Grey pixels with an RGB profile are written as RGB.
+        exif: EXIF payload, which begins with its byte order. JPEG drops more than 64 KB of it, with a warning.
         quality: of a JPEG, whose colours are not subsampled.
 
     Raises:
         ValueError: if the format cannot hold these pixels.
         UserError: if the file cannot be written.
     """
+    write_atomically(path, encode_image(path, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality))
+
+
+def encode_image(
+    path: Path,
+    pixels: NDArray[Any],
+    *,
+    alpha: NDArray[Any] | None = None,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    quality: int = QUALITY,
+) -> bytes:
+    """Return the bytes of the file that `write_image` writes.
+
+    Raises:
+        ValueError: if the format cannot hold these pixels.
+    """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"path={path}: the suffix must be one of {', '.join(SUFFIXES)}")
     if path.suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
         raise ValueError(f"path={path}: a JPEG has 8 bits and no transparency")
-    write_atomically(path, _encode(path, pixels, alpha, icc, exif, quality))
+    image = _image(pixels, alpha, icc, path.suffix)
+    keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
+    if path.suffix == ".png":
+        data: bytes = image.pngsave_buffer(keep=keep, filter="all")
+        return data if exif is None else _with_chunk(data, b"eXIf", exif)
+    if path.suffix == ".jpg":
+        data = image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off")
+        return data[:2] + JFIF + _exif_segment(path, exif) + data[2:]
+    data = image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal")
+    return data if exif is None else add_exif(data, exif)
 
 
 def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
     """Convert uint8 or uint16 values to 8 or 16 bits, rounded; 255 and 65535 are the same value."""
     if values.dtype == (np.uint8 if bits == 8 else np.uint16):
         return values
-    if bits == 16:
-        return values.astype(np.uint16) * np.uint16(257)
-    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    result = np.empty(values.shape, np.uint8 if bits == 8 else np.uint16)
+    for row, part in enumerate(values):  # wide integers for one row at a time
+        result[row] = (part.astype(np.uint32) * 255 + 32767) // 65535 if bits == 8 else part.astype(np.uint16) * 257
+    return result
 
 
 def libvips() -> Any:
@@ -67,48 +103,35 @@ def libvips() -> Any:
     return pyvips
 
 
-def _encode(
-    path: Path,
-    pixels: NDArray[Any],
-    alpha: NDArray[Any] | None,
-    icc: bytes | None,
-    exif: bytes | None,
-    quality: int,
-) -> bytes:
-    vips = libvips()
+def _image(pixels: NDArray[Any], alpha: NDArray[Any] | None, icc: bytes | None, suffix: str) -> Any:
+    """Return an image of libvips with the profile, if it fits."""
     colours = pixels if pixels.ndim == 3 else pixels[..., None]
-    if colours.shape[-1] == 1 and (
-        (icc is not None and icc[16:20] == b"RGB ") or (path.suffix == ".tif" and alpha is not None)
-    ):
-        colours = np.repeat(colours, 3, axis=-1)  # few programs read a TIFF of grey and alpha
+    space = icc[16:20] if icc is not None else b""
+    if space == b"RGB " or (suffix == ".tif" and alpha is not None):  # few programs read a TIFF of grey and alpha
+        colours = np.broadcast_to(colours, (*colours.shape[:2], 3))
     grey = colours.shape[-1] == 1
-    if alpha is not None:
-        colours = np.concatenate([colours, alpha[..., None]], -1)
-    space = ("b-w" if grey else "srgb") if colours.dtype == np.uint8 else ("grey16" if grey else "rgb16")
-    image = vips.Image.new_from_array(np.ascontiguousarray(colours)).copy(interpretation=space)
-    kept = "none"
-    if icc is not None and icc[16:20] == (b"GRAY" if grey else b"RGB "):
-        image, kept = image.copy(), "icc"
+    bands = colours if alpha is None else np.concatenate([colours, alpha[..., None]], -1)
+    interpretation = {(True, 1): "b-w", (True, 2): "grey16", (False, 1): "srgb", (False, 2): "rgb16"}
+    vips = libvips()
+    image = vips.Image.new_from_array(np.ascontiguousarray(bands))
+    per_millimetre = 72 / 25.4  # 72 pixels per inch
+    image = image.copy(interpretation=interpretation[grey, bands.itemsize], xres=per_millimetre, yres=per_millimetre)
+    if space == (b"GRAY" if grey else b"RGB "):
         image.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
-    if path.suffix == ".jpg":
-        data: bytes = image.jpegsave_buffer(Q=quality, subsample_mode="off", keep=kept)
-        return data if exif is None else _insert_jpeg_exif(data, exif, path)
-    if path.suffix == ".png":
-        data = image.pngsave_buffer(keep=kept)
-        return data if exif is None else _insert_png_exif(data, exif)
-    data = image.tiffsave_buffer(compression="deflate", predictor="horizontal", keep=kept)
-    return data
+    return image
 
 
-def _insert_jpeg_exif(data: bytes, exif: bytes, path: Path) -> bytes:
-    content = b"Exif\0\0" + exif
-    if len(content) > 65533:
-        warn(f"{path}: its EXIF of {len(exif)} bytes is left out, because a JPEG holds at most 65527")
-        return data
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + data[2:]
+def _exif_segment(path: Path, exif: bytes | None) -> bytes:
+    """Return the segment of a JPEG with an EXIF payload; empty, with a warning, for one that is too long."""
+    content = b"" if exif is None else b"Exif\0\0" + exif
+    if len(content) > LONGEST_SEGMENT:
+        warn(f"{path}: written without its EXIF of {len(content) - 6} bytes. A JPEG holds {LONGEST_SEGMENT - 6}.")
+        return b""
+    return content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
-def _insert_png_exif(data: bytes, exif: bytes) -> bytes:
-    chunk = b"eXIf" + exif
-    header = 8 + 25  # the signature and the first chunk
-    return data[:header] + struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[header:]
+def _with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
+    """Insert a chunk into a PNG after its first one."""
+    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    first = len(b"\x89PNG\r\n\x1a\n") + 25
+    return png[:first] + chunk + png[first:]
