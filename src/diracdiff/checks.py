@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from diracdiff.arguments import CONF, PATHS, as_typed, unknown_key
 from diracdiff.errors import UserError
+from diracdiff.manual import read_pages
 from diracdiff.places import exists
 from diracdiff.training.names import AUTO
 
@@ -84,6 +87,45 @@ def check_required(cfg: DictConfig, required: Sequence[str]) -> None:
         check_number("seed", given["seed"], 0, LARGEST_SEED)
     if given.get("dataset.image_size") is not None:
         check_number("dataset.image_size", given["dataset.image_size"], 1)
+
+
+OPEN = ("baseline", "callbacks", "dirac.dials", "dirac.search", "loader", "logger", "metrics", "sets", "steps")
+"""Nodes that take further keys; so do nodes with `_target_`, whose object refuses what it does not know."""
+
+
+def check_added(cfg: DictConfig, command: str) -> None:
+    """Refuse keys that were added with `+` where nothing reads them.
+
+    Raises:
+        UserError: naming the key and the most similar one that exists.
+    """
+    config = HydraConfig.get()
+    for override in OverridesParser.create().parse_overrides(list(config.overrides.task)):
+        name = override.key_or_group
+        if name in config.runtime.choices or not (override.is_add() or override.is_force_add()):
+            continue
+        above = name.rpartition(".")[0]
+        parent = OmegaConf.select(cfg, above) if above else cfg
+        is_open = above in OPEN or (isinstance(parent, DictConfig) and "_target_" in parent)
+        pages = [page for page in read_pages(CONF) if page.group or page.choice == command]
+        known = [key.name for page in pages for key in page.keys]
+        if not is_open and (override.is_add() or name not in known):
+            raise unknown_key(as_typed(str(override.input_line)), command, known)
+
+
+def check_paths(cfg: DictConfig) -> None:
+    """Refuse paths that are not text, which a file of the user's or a sweep may hold.
+
+    Raises:
+        UserError: naming the key and the rule.
+    """
+    for key in PATHS:
+        for node, name in _at(cfg, key):
+            value = node[name]
+            if OmegaConf.is_config(value):
+                raise UserError(f"{key}={value}: must be one path. Give a file or a folder.")
+            if value == "" or not isinstance(value, str | None):
+                raise UserError(f"{key}={value}: must be the text of a path. Write it in quotes.")
 
 
 def check_files(cfg: DictConfig) -> None:

@@ -15,11 +15,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from diracdiff import processes, sweep
-from diracdiff.arguments import CONF, apart, as_one_run, choices, one_line, quoted
+from diracdiff.arguments import CONF, apart, as_one_run, choices, in_grammar, one_line, unknown_key
 from diracdiff.checks import (
+    check_added,
     check_boolean,
     check_files,
     check_number,
+    check_paths,
     check_required,
     given,
     keep_image_size,
@@ -28,7 +30,7 @@ from diracdiff.console import protect_output
 from diracdiff.errors import UserError, fail, say, warn
 from diracdiff.escaping import for_terminal
 from diracdiff.lean import import_less
-from diracdiff.manual import help_of
+from diracdiff.manual import help_of, read_pages
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
 from diracdiff.signals import Stopped, not_mistaken, stoppable
 from diracdiff.training.names import LAST
@@ -73,6 +75,8 @@ def command(
                 with not_mistaken():
                     if folder is not None:
                         folder.claim()
+                    check_added(cfg, config_name)
+                    check_paths(cfg)
                     check_required(cfg, required)
                     if check is not None:
                         check(cfg)
@@ -128,7 +132,10 @@ def command(
 
 def _compose_and_run(config_name: str, job: Command) -> None:
     several = {"-m", "--multirun"} & set(sys.argv) or any(word.startswith("hparams_search=") for word in sys.argv)
-    sys.argv[1:] = [quoted(word, bool(several)) for word in sys.argv[1:]] + apart()
+    try:
+        sys.argv[1:] = in_grammar(sys.argv[1:], bool(several)) + apart()
+    except UserError as error:
+        fail(str(error))
     said: str | None = None
     try:
         with not_mistaken():
@@ -139,7 +146,9 @@ def _compose_and_run(config_name: str, job: Command) -> None:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         withdraw()
-        said = _with_extra(one_line(error))
+        added = re.search(r"To append to your config use \+(.*)", str(error))
+        keys = [key.name for page in read_pages(CONF) if page.group or page.choice == config_name for key in page.keys]
+        said = str(unknown_key(added[1], config_name, keys)) if added else _with_extra(one_line(error))
     except Exception as error:
         said = _of_sweep(error) or _of_hydra(error)
         if said is None and not sweep.gathered():

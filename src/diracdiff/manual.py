@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from diracdiff.arguments import CONF, as_text
+from diracdiff.arguments import CONF, in_quotes
 
 LINE = re.compile(r"^( *)([\w.-]+(?: [\w.-]+)*):(?:\s+(?!#)(.*?))?(?:\s+#\s?(.*))?$")
 COMMENT = re.compile(r"^\s*#\s?(.*)$")
@@ -146,7 +146,7 @@ def help_of(command: str, words: list[str]) -> str:
     parsed = OverridesParser.create().parse_overrides(overrides)
     overrides = [word for word, each in zip(overrides, parsed, strict=True) if not each.is_sweep_override()]
     roots = [CONF] + [Path(folder).absolute() for folder in [asked.config_dir] if folder]
-    path = [f"hydra.searchpath=[{','.join(as_text(f'file://{root}') for root in roots[1:])}]"] if roots[1:] else []
+    path = [f"hydra.searchpath=[{','.join(in_quotes(f'file://{root}') for root in roots[1:])}]"] if roots[1:] else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(command, [*overrides, *path], return_hydra_config=True)
     chosen = OmegaConf.to_container(composed.hydra.runtime.choices)

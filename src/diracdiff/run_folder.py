@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from diracdiff import sweep
+from diracdiff.arguments import in_quotes
 from diracdiff.errors import UserError, fail
 from diracdiff.processes import is_first_process
 from diracdiff.training.names import AUTO, METRICS_CSV
@@ -131,7 +132,9 @@ class FindFolder(Callback):
             _start = Start(Path(os.path.abspath(found)), above.nearest, set())
             with read_write(config.hydra):
                 config.hydra[kind].dir = str(found)
-                config.hydra.overrides.hydra.append(f"{key}='{found}'")  # every job of a sweep is composed anew
+                config.hydra.overrides.hydra.append(
+                    f"{key}={in_quotes(str(found))}"
+                )  # every job of a sweep is composed anew
             return
         _start = Start.of(named)
         named.mkdir(parents=True, exist_ok=True)
