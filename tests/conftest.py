@@ -32,7 +32,7 @@ from diracdiff.degradations import (
 from diracdiff.noise import GeometricNoise
 from diracdiff.pixels import from_pixels
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage.files import save_image
+from diracdiff.storage.image_files import save_image
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -16,7 +16,7 @@ from diracdiff.data.originals import TURNED, load_original, read_header
 from diracdiff.evaluation.certificate import RULE
 from diracdiff.pixels import from_pixels
 from diracdiff.restorer import Restorer
-from diracdiff.storage.files import save_image
+from diracdiff.storage.image_files import save_image
 from diracdiff.storage.json_lines import append_line, read_lines, write_lines
 from diracdiff.storage.pictures import Belongings, save_picture
 

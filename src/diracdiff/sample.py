@@ -15,7 +15,8 @@ def sample(cfg: DictConfig) -> None:
     from diracdiff.config.restoring import configure
     from diracdiff.resources import told
     from diracdiff.restorer import load
-    from diracdiff.storage.files import check_output, save_image
+    from diracdiff.storage.files import check_output
+    from diracdiff.storage.image_files import save_image
 
     for key, least in (("images", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)

@@ -17,7 +17,7 @@ from diracdiff.evaluation.evaluation import Gallery
 from diracdiff.evaluation.metric import Metric, Row
 from diracdiff.evaluation.stops import TARGETS, Stop
 from diracdiff.samplers.sampler import TOLERANCE
-from diracdiff.storage.files import save_pixels
+from diracdiff.storage.image_files import write_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -235,4 +235,4 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(110)
     canvas.draw()
-    save_pixels(path, np.asarray(canvas.buffer_rgba())[..., :3])
+    write_image(Path(path), np.asarray(canvas.buffer_rgba())[..., :3])

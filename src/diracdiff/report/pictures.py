@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from diracdiff.evaluation.metric import Row
+from diracdiff.storage.image_files import encode_image
 
 BUDGET = 7_500_000
 """Bytes of pictures in a page, as text; the rest of its size is left to figures and settings."""
@@ -94,13 +93,8 @@ def data_uri(pixels: Tensor, exact: bool = True) -> str:
     """A picture, uint8 (3, H, W), (1, H, W) or (H, W), as PNG or else as JPEG."""
     flat = pixels[0] if pixels.dim() == 3 and len(pixels) == 1 else pixels
     array = (flat if flat.dim() == 2 else flat.permute(1, 2, 0)).contiguous().numpy()
-    buffer = io.BytesIO()
-    if exact:
-        Image.fromarray(array).save(buffer, format="PNG")
-    else:
-        Image.fromarray(array).save(buffer, format="JPEG", quality=QUALITY, subsampling=0)
-    kind = "png" if exact else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    kind, suffix = ("png", ".png") if exact else ("jpeg", ".jpg")
+    return f"data:image/{kind};base64,{base64.b64encode(encode_image(suffix, array, quality=QUALITY)).decode()}"
 
 
 def values_of(rows: Sequence[Row], names: Sequence[str], digits: int = 6) -> list[dict[str, float]]:

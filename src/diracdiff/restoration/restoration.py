@@ -23,7 +23,8 @@ from diracdiff.restoration.own import Told, inner
 from diracdiff.restoration.testing import Tester
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
-from diracdiff.storage.files import read_rows, save_pixels, write_rows
+from diracdiff.storage.files import read_rows, write_rows
+from diracdiff.storage.image_files import write_image
 from diracdiff.storage.pictures import NOTHING, Belongings, save_picture
 
 
@@ -135,10 +136,10 @@ class Restoration:
     ) -> None:
         if self.asked.interval and spread:
             pictures |= self.asked.interval.pictures(spread, i)
-            save_pixels(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
+            write_image(image.targets["uncertainty"], heat_map(spread.std[i].mean(0).cpu()))
             self._rows[str(image.path)] = {"image": str(image.path), **self.asked.interval.row(spread, i)}
         if self.asked.residual_map:
-            save_pixels(image.targets["residual"], residual_map((z.sum(0) / len(z) ** 0.5).cpu()))
+            write_image(image.targets["residual"], residual_map((z.sum(0) / len(z) ** 0.5).cpu()))
         whole = Belongings(original.alpha, original.icc, original.exif)
         for name, picture in pictures.items():
             if name in image.targets:

@@ -14,14 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
-
 from diracdiff.errors import UserError
 from diracdiff.escaping import for_csv, from_csv
-from diracdiff.pixels import to_pixels
 
 CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 """How CSV files are opened: names that are not UTF-8 keep their bytes."""
@@ -182,16 +176,3 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Read the rows of a CSV file; the values are text."""
     with open(path, **CSV) as file:
         return [{key: from_csv(cell or "") for key, cell in row.items()} for row in csv.DictReader(file)]
-
-
-def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
-    """Write an image in [0, 1], (3, H, W), as PNG; a grey one as the mean of its channels."""
-    pixels = to_pixels(image.mean(0) if grey else image.permute(1, 2, 0))
-    save_pixels(path, pixels.cpu().numpy())
-
-
-def save_pixels(path: str | Path, pixels: NDArray[np.uint8]) -> None:
-    """Write pixels, uint8, (H, W), (H, W, 3) or (H, W, 4), as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    write_atomically(path, buffer.getvalue())

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diracdiff.errors import warn
+from diracdiff.pixels import to_pixels
 from diracdiff.storage.files import write_atomically
 from diracdiff.storage.tiff_tags import add_exif
 
@@ -24,8 +26,8 @@ QUALITY = 95
 
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 """Segment that marks a JPEG's colours as YCbCr, with square pixels."""
-LONGEST_SEGMENT = 65533
-"""Bytes that a segment of a JPEG holds."""
+LONGEST_EXIF = 65527
+"""Bytes of EXIF that a JPEG holds."""
 
 
 def write_image(
@@ -51,11 +53,19 @@ def write_image(
         ValueError: if the format cannot hold these pixels.
         UserError: if the file cannot be written.
     """
-    write_atomically(path, encode_image(path, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality))
+    if path.suffix == ".jpg" and exif is not None and len(exif) > LONGEST_EXIF:
+        warn(f"{path}: written without its EXIF of {len(exif)} bytes. A JPEG holds at most {LONGEST_EXIF}.")
+        exif = None
+    write_atomically(path, encode_image(path.suffix, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality))
+
+
+def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
+    """Write an image in [0, 1], (3, H, W), as PNG; a grey one as the mean of its channels."""
+    write_image(Path(path), to_pixels(image.mean(0) if grey else image.permute(1, 2, 0)).cpu().numpy())
 
 
 def encode_image(
-    path: Path,
+    suffix: str,
     pixels: NDArray[Any],
     *,
     alpha: NDArray[Any] | None = None,
@@ -63,23 +73,25 @@ def encode_image(
     exif: bytes | None = None,
     quality: int = QUALITY,
 ) -> bytes:
-    """Return the bytes of the file that `write_image` writes.
+    """Return the bytes of the file that `write_image` writes, for a suffix.
 
     Raises:
         ValueError: if the format cannot hold these pixels.
     """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"path={path}: the suffix must be one of {', '.join(SUFFIXES)}")
-    if path.suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
-        raise ValueError(f"path={path}: a JPEG has 8 bits and no transparency")
-    image = _image(pixels, alpha, icc, path.suffix)
+    if suffix not in SUFFIXES:
+        raise ValueError(f"suffix={suffix}: must be one of {', '.join(SUFFIXES)}")
+    if suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
+        raise ValueError(f"suffix={suffix}: a JPEG has 8 bits and no transparency")
+    image = _image(pixels, alpha, icc, suffix)
     keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
-    if path.suffix == ".png":
+    if suffix == ".png":
         data: bytes = image.pngsave_buffer(keep=keep, filter="all")
         return data if exif is None else _with_chunk(data, b"eXIf", exif)
-    if path.suffix == ".jpg":
+    if suffix == ".jpg":
         data = image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off")
-        return data[:2] + JFIF + _exif_segment(path, exif) + data[2:]
+        content = b"" if exif is None else b"Exif\0\0" + exif
+        segment = content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+        return data[:2] + JFIF + segment + data[2:]
     data = image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal")
     return data if exif is None else add_exif(data, exif)
 
@@ -119,15 +131,6 @@ def _image(pixels: NDArray[Any], alpha: NDArray[Any] | None, icc: bytes | None, 
     if space == (b"GRAY" if grey else b"RGB "):
         image.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
     return image
-
-
-def _exif_segment(path: Path, exif: bytes | None) -> bytes:
-    """Return the segment of a JPEG with an EXIF payload; empty, with a warning, for one that is too long."""
-    content = b"" if exif is None else b"Exif\0\0" + exif
-    if len(content) > LONGEST_SEGMENT:
-        warn(f"{path}: written without its EXIF of {len(content) - 6} bytes. A JPEG holds {LONGEST_SEGMENT - 6}.")
-        return b""
-    return content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
 def _with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
