@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -385,6 +386,23 @@ def test_mistakes_in_packing(call, tmp_path, image_folder):
     refused(call("pack", *source, "output=/proc/packed"), "output=/proc/packed cannot be written")
     (tmp_path / "file").touch()
     refused(call("pack", *source, "output=file"), "must be a folder")
+
+
+def test_a_set_is_never_packed_onto_its_own_source(call, tmp_path, image_folder):
+    source = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32"]
+    assert call("pack", *source, "output=set") == (0, [])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    (tmp_path / "link").symlink_to("set")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "val.npy").symlink_to("../set/val.npy")
+    for output in ("set", "link", "./set/../set", "other"):
+        for overwrite in ("false", "true"):
+            words = ["dataset=packed", "dataset.root=set", "dataset.image_size=32", f"output={output}"]
+            status, lines = call("pack", *words, f"overwrite={overwrite}")
+            assert status == 2 and len(lines) == 1 and "overwrite" not in lines[0]
+            assert f"output={Path(output)}" in lines[0] and "would replace the input dataset.root=" in lines[0]
+    refused(call("pack", *source, f"output={image_folder}", "overwrite=true"), "would replace the input")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
 
 
 def test_an_interrupted_command_says_how_to_go_on(tmp_path, image_folder, monkeypatch, capsys):

@@ -1,11 +1,13 @@
 """What is checked of a configuration before a command begins, and before anything is imported that takes seconds."""
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diracdiff.arguments import CONF, PATHS, as_typed, unknown_key
@@ -136,8 +138,13 @@ def check_files(cfg: DictConfig) -> None:
     """
     for key, remedy in READ.items():
         path = next((node[name] for node, name in _at(cfg, key)), None)
-        if path is not None and path != AUTO and not exists(str(path)):
+        if path is not None and path != AUTO and not exists(_absolute(path) if key == "dataset.root" else str(path)):
             raise UserError(f"{key}={path} does not exist: {remedy}")
+
+
+def _absolute(path: Any) -> str:
+    """Return a path that begins where the command was started, also with hydra.job.chdir=true."""
+    return to_absolute_path(os.path.expanduser(str(path)))
 
 
 def _at(cfg: DictConfig, key: str) -> list[tuple[DictConfig, str]]:

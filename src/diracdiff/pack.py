@@ -14,19 +14,22 @@ def pack(cfg: DictConfig) -> None:
     from diracdiff.config.build import build, plain
     from diracdiff.data import Packed
     from diracdiff.data.datasets import SPLITS
+    from diracdiff.data.listing import check_root
     from diracdiff.data.packing import Packer
     from diracdiff.signals import interruptible
-    from diracdiff.storage.files import check_output
+    from diracdiff.storage.files import check_not_input, check_output
 
     check_number("num_workers", cfg.num_workers, 0)
     names = list(cfg.splits or [])
     if not names or set(names) - set(SPLITS) or len(set(names)) < len(names):
         raise UserError(f"splits must be some of {', '.join(SPLITS)}, each once, got {names}: try splits=[train,val]")
-    folder, node = Path(cfg.output), plain(cfg.dataset)
+    folder, node, dataset = Path(cfg.output), plain(cfg.dataset), build(cfg.dataset)
     if node.get("root"):
-        node["root"] = str(Path(node["root"]).expanduser().absolute())
+        root = check_root(node["root"])
+        for array in ("", *(f"{name}.npy" for name in names)):
+            check_not_input("output", folder / array, "dataset.root", root / array)
+        node["root"] = str(root.absolute())
     check_output(folder, [], cfg.overwrite)
-    dataset = build(cfg.dataset)
     splits = {name: dataset.split(name) for name in names}
     skip = node.pop("on_error", "error") == "skip"
     source = {key: value for key, value in node.items() if key not in ("decoder", "max_pixels")}

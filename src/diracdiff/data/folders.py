@@ -4,18 +4,16 @@ Images are named by their path relative to the root, with '/'. They are centre-c
 `image_size` pixels. Training images are mirrored at random.
 """
 
-import hashlib
 import re
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
-from diracdiff.data.datasets import PURPOSE, SPLITS, check_boolean, check_choice, check_integer, check_split
+from diracdiff.data.datasets import PURPOSE, check_boolean, check_choice, check_integer, check_split
 from diracdiff.data.faults import ON_ERROR
 from diracdiff.data.files import DECODERS, ImageFiles, Reading
 from diracdiff.data.images import MAX_PIXELS
 from diracdiff.data.listing import Names, check_given, check_root, image_names
+from diracdiff.data.splits import split_names
 from diracdiff.errors import UserError
 
 
@@ -50,24 +48,22 @@ class Folder:
         self.image_size = image_size
         self.on_error, self.max_pixels, self.decoder = on_error, max_pixels, decoder
 
-    def files(self, names: list[str], split: str, flip_seed: int | None = None) -> ImageFiles:
-        """The images `names` below the root, mirrored if they are to train on."""
+    def files(self, root: Path, names: list[str], split: str, flip_seed: int | None = None) -> ImageFiles:
+        """Return the images `names` below the root, mirrored if they are to train on."""
         reading = Reading(self.image_size, self.on_error, self.max_pixels, self.decoder)
         seed = flip_seed if split == "train" else None
-        return ImageFiles(Path(self.root).expanduser(), Names(names), reading, seed)
+        return ImageFiles(root, Names(names), reading, seed)
 
 
 class ImageFolder(Folder):
-    """Any tree of images. Folders train, val and test at its top divide it; otherwise it is divided reproducibly.
-
-    Then the images are ordered by a hash of (seed, name): the first ones validate, the next ones test, the rest train.
+    """Any tree of images, divided by folders at its top or reproducibly by a hash; see `diracdiff.data.splits`.
 
     Args:
         root: folder of images, at any depth.
         image_size: side in pixels.
-        val_fraction: share of the images that validates, in (0, 1); at least one image.
-        test_fraction: share that tests, likewise.
-        seed: of the division and of the mirroring.
+        val_fraction: fraction of the images that validates where no folder does, in (0, 1); at least one image.
+        test_fraction: fraction that tests, likewise.
+        seed: seed of the division and of the mirroring.
         flip: mirror half of the training images.
         on_error, max_pixels, decoder: see `Folder`.
     """
@@ -97,28 +93,15 @@ class ImageFolder(Folder):
             )
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.seed, self.flip = seed, flip
+        self._divided: dict[str, list[str]] = {}
 
     def split(self, name: str) -> ImageFiles:
-        """The data set `name`: train, val or test. Raises UserError when there are too few images for three."""
+        """Return the split train, val or test. Raises UserError if it has no images."""
         check_split(name)
         root = check_root(self.root)
-        flip_seed = self.seed if self.flip else None
-        if all((root / split).is_dir() for split in SPLITS):
-            return self.files(image_names(root, name), name, flip_seed)
-        order = _order(image_names(root), self.seed)
-        n_val = max(1, round(len(order) * self.val_fraction))
-        n_test = max(1, round(len(order) * self.test_fraction))
-        if n_val + n_test >= len(order):
-            raise UserError(
-                f"{self.root} holds {len(order)} images, of which {n_val} would validate and {n_test} test: add"
-                " images (at least 3) or lower dataset.val_fraction and dataset.test_fraction"
-            )
-        part = {
-            "val": order[:n_val],
-            "test": order[n_val : n_val + n_test],
-            "train": order[n_val + n_test :],
-        }[name]
-        return self.files(sorted(part), name, flip_seed)
+        if name not in self._divided:
+            self._divided |= split_names(root, name, self.val_fraction, self.test_fraction, self.seed)
+        return self.files(root, self._divided[name], name, self.seed if self.flip else None)
 
 
 class CelebAHQ(ImageFolder):
@@ -155,7 +138,7 @@ class FFHQ(Folder):
                 f"{root} lacks FFHQ's folder {missing}, needed to {PURPOSE[name]}: dataset.root must hold"
                 " 00000 (test), 00001 (validation) and 00002 to 00069 (training)"
             )
-        return self.files([n for folder in wanted for n in image_names(root, folder)], name, 0)
+        return self.files(root, [n for folder in wanted for n in image_names(root, folder)], name, 0)
 
 
 class ImageNet(Folder):
@@ -183,15 +166,8 @@ class ImageNet(Folder):
             names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
             if not names:
                 raise UserError(f"{folder} holds one image only: add images to {PURPOSE[name]} with")
-        return self.files(names, name, 0)
+        return self.files(root, names, name, 0)
 
 
 def _wnid(name: str) -> str:
     return name.split("/")[1]
-
-
-def _order(names: list[str], seed: int) -> list[str]:
-    """The names in the order of a hash of (seed, name)."""
-    digests = b"".join(hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest() for name in names)
-    first_to_last = np.frombuffer(digests, dtype=">u8").reshape(-1, 4).T
-    return [names[i] for i in np.lexsort(first_to_last[::-1]).tolist()]

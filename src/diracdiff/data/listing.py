@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn, overload
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import to_absolute_path
 
 from diracdiff.errors import UserError, warn
 from diracdiff.storage.files import write_atomically
@@ -98,12 +100,26 @@ def check_given(root: str | Path | None, what: str, example: str) -> str:
 
 
 def check_root(root: str | Path) -> Path:
-    """`root` as a path, with `~` expanded. Raises UserError unless it is an existing folder."""
+    """Return `root` as a path: `~` is expanded, and a command's relative path begins where the command was started.
+
+    Raises:
+        UserError: unless it is an existing folder.
+    """
     path = Path(root).expanduser()
+    if HydraConfig.initialized():  # hydra.job.chdir=true changes the working directory
+        path = Path(to_absolute_path(str(path)))
     if path.is_dir():
         return path
     fault = "is a file, not a folder" if path.exists() else "does not exist"
     raise UserError(f"{path} {fault}: name a folder of images, such as dataset.root=/path/to/images")
+
+
+def subfolders(root: Path) -> list[str]:
+    """Return the names of the folders at the top of `root` in order, without hidden ones."""
+    try:
+        return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        _refuse_folder(error)
 
 
 def _some(root: Path, names: list[str]) -> list[str]:
@@ -119,11 +135,11 @@ def _walked(root: Path) -> tuple[list[str], dict[str, int]]:
     found: list[str] = []
     times: dict[str, int] = {}
     visited = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse_folder):
+    for folder, below, files in os.walk(root, followlinks=True, onerror=_refuse_folder):
         visited.add(os.path.realpath(folder))
-        subfolders[:] = [
+        below[:] = [  # in order, so that links in a circle are followed alike on every disk
             name
-            for name in subfolders
+            for name in sorted(below)
             if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in visited
         ]
         relative = os.path.relpath(folder, root)

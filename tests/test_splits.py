@@ -1,0 +1,234 @@
+"""Splits of a folder: by folders at its top, by a hash, and with identical images in one of them."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import BRIEF, SMALL, clean_environment, refused
+from PIL import Image
+from test_data import refused as refused_call
+
+from diracdiff.data import CelebAHQ, ImageFolder
+from diracdiff.data.splits import identical
+from diracdiff.errors import UserError
+from diracdiff.seeds import image_seed
+
+SPLITS = ("train", "val", "test")
+
+
+def write(root, *names, start=0, size=12):
+    """Write images that all differ from each other."""
+    for number, name in enumerate(names, start):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number + 1000 * len(name)).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        pixels[0, 0] = number % 256, number // 256, len(name)
+        Image.fromarray(pixels).save(path)
+    return root
+
+
+def copy(root, name, *others):
+    for other in others:
+        (root / other).parent.mkdir(parents=True, exist_ok=True)
+        (root / other).write_bytes((root / name).read_bytes())
+
+
+def splits(root, *arguments, **options):
+    return {name: list(ImageFolder(root, 8, *arguments, **options).split(name).names) for name in SPLITS}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "val", "test"),
+        ("training", "validation", "testing"),
+        ("Train", "Valid", "TEST"),
+        ("train", "dev", "test"),
+    ],
+)
+def test_usual_folder_names_divide_a_data_set(tmp_path, folders):
+    names = [f"{folder}/{i}.png" for folder in folders for i in range(2)]
+    write(tmp_path, *names, "other/0.png")
+    assert splits(tmp_path) == {
+        split: [name for name in names if name.startswith(folder)]
+        for split, folder in zip(SPLITS, folders, strict=True)
+    }
+
+
+@pytest.mark.parametrize("present", [("train", "valid"), ("train", "testing"), ("valid", "testing"), ("testing",)])
+def test_a_missing_split_is_taken_from_the_training_images(tmp_path, present):
+    train = [f"train/{i}.png" if "train" in present else f"photos/{i}.png" for i in range(20)]
+    held_out = [f"{folder}/{i}.png" for folder in present if folder != "train" for i in range(3)]
+    write(tmp_path, *train, *held_out)
+    found = splits(tmp_path)
+    assert sorted(name for names in found.values() for name in names) == sorted([*train, *held_out])
+    for split, folder in (("val", "valid"), ("test", "testing")):
+        if folder in present:
+            assert found[split] == [name for name in held_out if name.startswith(folder)]
+        else:
+            assert len(found[split]) == 2 and set(found[split]) <= set(train)
+    assert set(found["train"]) <= set(train)
+
+
+def test_a_training_folder_alone_is_divided(tmp_path):
+    write(tmp_path, *(f"training/{i}.png" for i in range(10)), "raw/0.png")
+    found = splits(tmp_path)
+    assert {split: len(names) for split, names in found.items()} == {"train": 8, "val": 1, "test": 1}
+    assert all(name.startswith("training/") for names in found.values() for name in names)
+
+
+def test_a_test_folder_alone_can_be_tested_on(tmp_path):
+    write(tmp_path, "test/0.png", "test/1.png")
+    assert list(ImageFolder(tmp_path, 8).split("test").names) == ["test/0.png", "test/1.png"]
+    for split in ("train", "val"):
+        with refused_call(tmp_path, "no images to train on outside test", "Add a folder train"):
+            ImageFolder(tmp_path, 8).split(split)
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path):
+    write(tmp_path, "train/0.png", "val/0.png", "Validation/0.png", "test/0.png")
+    for split in SPLITS:
+        with refused_call("Validation and val both name the val split", "Keep one"):
+            ImageFolder(tmp_path, 8).split(split)
+
+
+def test_an_empty_folder_of_a_split_is_refused(tmp_path):
+    write(tmp_path, "train/0.png", "train/1.png")
+    (tmp_path / "val").mkdir()
+    with refused_call(tmp_path / "val", "holds no images"):
+        ImageFolder(tmp_path, 8).split("val")
+
+
+def test_identical_images_are_in_one_split(tmp_path):
+    names = [f"{i:02}.png" for i in range(30)]
+    write(tmp_path, *names)
+    before = splits(tmp_path, 0.2, 0.2)
+    for i in range(12):
+        copy(tmp_path, names[i], f"x/{i}.png", f"y{i}.png")
+    found = splits(tmp_path, 0.2, 0.2)
+    split_of = {name: split for split, names in found.items() for name in names}
+    assert len(split_of) == 54
+    for i in range(12):
+        assert split_of[names[i]] == split_of[f"x/{i}.png"] == split_of[f"y{i}.png"]
+    assert {split: set(names) & {f"{i:02}.png" for i in range(30)} for split, names in found.items()} == {
+        split: set(names) for split, names in before.items()
+    }
+
+
+def test_the_hash_rule_is_written_down(tmp_path):
+    """No new version of anything may divide a data set differently."""
+    write(tmp_path, *(f"{i:02}.png" for i in range(20)))
+    assert list(CelebAHQ(tmp_path, 8, seed=0).split("val").names) == ["05.png", "15.png"]
+    assert list(CelebAHQ(tmp_path, 8, seed=1).split("test").names) == ["01.png", "12.png"]
+
+
+def test_copies_of_held_out_images_are_left_out_of_training(tmp_path, capsys):
+    write(tmp_path, *(f"train/{i}.png" for i in range(6)), *(f"val/{i}.png" for i in range(3)), "test/0.png")
+    copy(tmp_path, "val/0.png", "train/a.png", "train/b.png")
+    copy(tmp_path, "test/0.png", "train/c.png", "val/d.png")
+    found = splits(tmp_path)
+    assert found["train"] == [f"train/{i}.png" for i in range(6)]
+    assert found["val"] == [f"val/{i}.png" for i in range(3)] and found["test"] == ["test/0.png"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: dataset.root={tmp_path}: 3 of 9 train images are copies of test and val images: left out",
+        f"warning: dataset.root={tmp_path}: 1 of 4 val images are copies of test images: left out",
+    ]
+
+
+def test_a_split_of_copies_alone_is_refused(tmp_path):
+    write(tmp_path, "val/0.png", "test/0.png")
+    copy(tmp_path, "val/0.png", "train/0.png")
+    with refused_call("every train image is a copy"):
+        ImageFolder(tmp_path, 8).split("train")
+
+
+def test_only_files_of_equal_size_are_read(tmp_path, monkeypatch):
+    for i in range(50):
+        (tmp_path / f"{i}.png").write_bytes(bytes(i))
+    (tmp_path / "copy.png").write_bytes(bytes(7))
+    (tmp_path / "other.png").write_bytes(b"1234567")
+    (tmp_path / "large.png").write_bytes(bytes(20_000))
+    (tmp_path / "end.png").write_bytes(bytes(19_999) + b"1")
+    (tmp_path / "absent.png").symlink_to("nowhere")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    os.mkfifo(tmp_path / "fifo.png")
+    names, opened = sorted(path.name for path in tmp_path.iterdir()), []
+    monkeypatch.setattr("os.open", lambda path, *a, _open=os.open: opened.append(path) or _open(path, *a))
+    groups = identical(tmp_path, names)
+    assert [[names[i] for i in group] for group in groups] == [["7.png", "copy.png"]]
+    assert {os.path.basename(path) for path in opened} == {"7.png", "copy.png", "other.png", "large.png", "end.png"}
+
+
+# paths
+
+
+def test_links_in_a_circle_are_followed_once(tmp_path):
+    write(tmp_path / "a", *(f"{i}.png" for i in range(5)))
+    write(tmp_path / "b", *(f"{i}.png" for i in range(5)), start=50)
+    (tmp_path / "a" / "to b").symlink_to("../b")
+    (tmp_path / "b" / "to a").symlink_to("../a")
+    (tmp_path / "a" / "self").symlink_to("self")
+    (tmp_path / "a" / "up").symlink_to("..")
+    found = splits(tmp_path)
+    assert {os.path.realpath(tmp_path / name) for names in found.values() for name in names} == {
+        os.path.realpath(path) for part in ("a", "b") for path in (tmp_path / part).glob("*.png")
+    }
+    sets = [{os.path.realpath(tmp_path / name) for name in names} for names in found.values()]
+    assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
+    (tmp_path / "loop").symlink_to("loop")
+    with refused_call(tmp_path / "loop", "does not exist"):
+        ImageFolder(tmp_path / "loop").split("train")
+
+
+def test_a_loop_of_links_in_place_of_an_image_is_named(tmp_path, call):
+    write(tmp_path / "photos", *(f"{i}.png" for i in range(18)))
+    for i in range(2):
+        (tmp_path / "photos" / f"loop{i}.png").symlink_to(f"loop{i}.png")
+    words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=8", "output=set"]
+    refused(call("pack", *words), r"photos/loop\d.png cannot be read")
+    assert call("pack", *words, "dataset.on_error=skip", "overwrite=true")[0] == 0
+
+
+def test_a_seed_follows_from_any_file_name():
+    assert image_seed(0, "a.png") == 6244953048068547554
+    assert image_seed(0, os.fsdecode(b"\xff.png")) != image_seed(0, os.fsdecode(b"\xfe.png"))
+
+
+def test_names_that_are_not_utf_8_are_trained_on(tmp_path, call):
+    write(tmp_path / "photos", *(f"{i}.png" for i in range(10)), size=32)
+    for path in list((tmp_path / "photos").iterdir()):
+        os.rename(path, os.fsencode(path.with_suffix("")) + b"\xff\xe9.png")
+    words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null"]
+    assert call("train", "task=inpaint", *words, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
+
+
+def test_a_relative_root_begins_where_the_command_was_started(tmp_path):
+    write(tmp_path / "photos", *(f"{i}.png" for i in range(10)), size=32)
+    words = ["task=inpaint", "dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null"]
+    moved = [*SMALL, *BRIEF, "hydra.job.chdir=true", "hydra.run.dir=run", "loader.num_workers=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "diracdiff.train", *words, *moved],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    from diracdiff.storage import Checkpoint
+
+    assert Checkpoint.read(tmp_path / "run" / "last.ckpt").dataset["root"] == "photos"
+
+
+def test_unequal_fractions_that_leave_nothing_are_refused(tmp_path):
+    write(tmp_path, "0.png", "1.png", "2.png", "3.png")
+    copy(tmp_path, "0.png", "4.png", "5.png")
+    assert {split: len(names) for split, names in splits(tmp_path).items()} in (
+        {"train": 4, "val": 1, "test": 1},
+        {"train": 2, "val": 3, "test": 1},
+        {"train": 2, "val": 1, "test": 3},
+    )
+    with pytest.raises(UserError, match="4 different images, 2 for val and 2 for test, leave none to train on"):
+        ImageFolder(tmp_path, 8, 0.5, 0.4).split("val")
