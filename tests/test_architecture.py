@@ -28,7 +28,7 @@ LAYERS = [
     ["losses", "models", "samplers", "exact"],
     ["measurement"],
     ["evaluation"],
-    ["restorer"],
+    ["restorer", "registry"],
     ["report"],
     ["scheduling", "official", "data"],
     ["training", "baselines", "restoration"],
@@ -54,7 +54,7 @@ LAYERS = [
 """Rooms, and files that are rooms of their own: each may import those above it, and those beside it."""
 
 COMMANDS = LAYERS[-1]
-CORE = [name for names in LAYERS[: 1 + LAYERS.index(["restorer"])] for name in names]
+CORE = [name for names in LAYERS[: 1 + LAYERS.index(["restorer", "registry"])] for name in names]
 LONGEST, LONGEST_COMMAND = 250, 60
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -18,8 +18,10 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation import METRICS, Missing
 from diracdiff.losses import MatchedLoss
 from diracdiff.models import OperatorPreconditioning
+from diracdiff.registry import from_recipe
 from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler
-from diracdiff.storage import from_recipe, to_recipe
+from diracdiff.storage import to_recipe
+from diracdiff.training import Optimization
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -75,8 +77,9 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     assert to_recipe(from_recipe(recipe)) == recipe
     assert recipe["process"] == to_recipe(build_process(cfg))
     module = build_module(cfg, restorer)
-    for part in (module.loss, module.optimization):
-        assert to_recipe(from_recipe(to_recipe(part))) == to_recipe(part)
+    assert to_recipe(from_recipe(to_recipe(module.loss))) == to_recipe(module.loss)
+    settings = to_recipe(module.optimization)
+    assert to_recipe(Optimization(**{key: settings[key] for key in settings if key != "_target_"})) == settings
     build_data(cfg)
     if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^trainer: .*gpu"):

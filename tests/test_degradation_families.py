@@ -16,7 +16,8 @@ from diracdiff.degradations import (
     SuperResolution,
     fourier,
 )
-from diracdiff.storage import from_recipe, to_recipe
+from diracdiff.registry import from_recipe
+from diracdiff.storage import to_recipe
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 ANGLES = [0.0, 30.0, 45.0, 90.0, 200.0]

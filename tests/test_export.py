@@ -129,7 +129,7 @@ def test_a_newer_one_is_refused(exported):
     content = json.loads((exported / places.CONFIG).read_text())
     content["diracdiff.restorer"]["version"] = "9.0"
     (exported / places.CONFIG).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"written by diracdiff 9\.0"):
+    with pytest.raises(UserError, match=r"written by diracdiff '9\.0'"):
         load(exported)
 
 

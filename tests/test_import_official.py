@@ -20,8 +20,8 @@ from diracdiff import official
 from diracdiff.__main__ import COMMANDS
 from diracdiff.errors import UserError
 from diracdiff.models import NCSNpp
+from diracdiff.registry import from_recipe
 from diracdiff.restorer import load
-from diracdiff.storage import from_recipe
 
 TINY = {
     "image_size": 32,

@@ -9,7 +9,8 @@ from diracdiff.models import OperatorPreconditioning
 from diracdiff.models.interpolation import FINEST, smoothed
 from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
-from diracdiff.storage import from_recipe, to_recipe
+from diracdiff.registry import from_recipe
+from diracdiff.storage import to_recipe
 
 MASKS = ["inpainting", "box", "freeform"]
 

@@ -21,8 +21,8 @@ from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
 from diracdiff.seeds import image_seed
-from diracdiff.storage import Checkpoint, from_recipe, to_recipe
-from diracdiff.storage.weights import load_weights
+from diracdiff.storage import Checkpoint, to_recipe
+from diracdiff.storage.recipe import construct
 
 
 class Restorer:
@@ -202,8 +202,13 @@ class Restorer:
         )
 
     def remember(self, checkpoint: Checkpoint) -> None:
-        """Take over what a checkpoint knows besides its recipe and weights."""
-        known = {target: Stop(**stop) if stop is not None else None for target, stop in checkpoint.stops.items()}
+        """Take over the entries of a checkpoint other than its recipe and weights.
+
+        Raises:
+            UserError: if a stopping time or a calibration is malformed.
+        """
+        stops = checkpoint.stops.items()
+        known = {target: None if plain is None else construct(Stop, plain) for target, plain in stops}
         self.stops, self.curve = no_stops() | known, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
         self.calibrations = [Calibration.from_plain(plain) for plain in checkpoint.calibrations]
@@ -214,25 +219,19 @@ class Restorer:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: Iterable[str] = ()) -> Restorer:
-    """Load a restorer from a checkpoint alone: its recipe, its averaged weights and its stopping times.
+    """Load a restorer from a checkpoint alone: no code in it runs and no other file is opened.
 
     Args:
         path: of the checkpoint.
-        device: where to put it.
-        trusted_modules: modules outside this package whose classes it may use, see `from_recipe`.
+        device: of the restorer.
+        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.registry`.
 
     Raises:
         UserError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
     """
-    checkpoint = Checkpoint.read(path)
-    restorer = from_recipe(checkpoint.recipe, trusted_modules)
-    if not isinstance(restorer, Restorer):
-        raise UserError(f"checkpoint={path} does not describe a restorer: give one that diracdiff.train wrote")
-    load_weights(restorer.denoiser, checkpoint.weights, path)
-    if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
-        load_weights(network, checkpoint.increment or {}, path)
-    restorer.remember(checkpoint)
-    return restorer.to(device)
+    from diracdiff.registry import build_restorer
+
+    return build_restorer(Checkpoint.read(path), str(path), trusted_modules).to(device)
 
 
 def network_increment(checkpoint: str | Path) -> NetworkIncrement:

@@ -10,6 +10,7 @@ image, the ratio of its mean square error to the samples' variance is calibrated
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.uncertainty import Spread, raw_factor
 from diracdiff.samplers import ReverseSampler
 from diracdiff.storage import to_recipe
+from diracdiff.storage.recipe import construct
 
 LEVELS = (0.8, 0.9, 0.95)
 """Shares of the pixels, and of the images, that intervals are to hold."""
@@ -94,8 +96,21 @@ class Calibration:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
-        """From what `plain` gave."""
-        return cls(**{**plain, "walked": Walked(**plain["walked"])})
+        """Return the calibration that `plain` described.
+
+        Raises:
+            UserError: if an entry is missing or of another type.
+        """
+        tables = {name: _by_level(plain.get(name)) for name in ("factors", "errors")}
+        calibration: Calibration = construct(cls, {**plain, **tables, "walked": construct(Walked, plain.get("walked"))})
+        return calibration
+
+
+def _by_level(table: Any) -> Any:
+    """Return a table whose keys are numbers, which JSON turns into text."""
+    if not isinstance(table, dict):
+        return table
+    return {float(key) if re.fullmatch(r"0?\.\d+", str(key)) else key: value for key, value in table.items()}
 
 
 class Tally:

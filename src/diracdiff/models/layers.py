@@ -62,7 +62,7 @@ class FIR(nn.Module):
     def __init__(self, mode: str, padding: int = 1):
         super().__init__()
         self.mode, self.padding = mode, padding
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device="cpu") / 8  # with values where the network is built on "meta"
         self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

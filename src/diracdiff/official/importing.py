@@ -25,6 +25,7 @@ from diracdiff.official.weights import network_weights
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 from diracdiff.storage import read_weights, to_recipe
+from diracdiff.storage.weights import load_weights
 
 STEPS = {"deblur": 50, "inpaint": 100}  # of the paper's walks
 WANTED = "one that the authors of DiracDiffusion released"
@@ -75,10 +76,10 @@ def read(path: str | Path, given: Mapping[str, Any], ema: str | bool = "auto") -
     weights, which = network_weights(theirs, ema)
     with torch.device("meta"):
         network = NCSNpp(**arguments)
-    state = translate(weights, network, image_size)
-    network.to_empty(device="cpu").load_state_dict(state, strict=True, assign=True)
-    told, residual = conditioning(hyper), bool(hyper.get("residual_prediction", True))
-    denoiser = Denoiser(network, process.noise, told, residual)
+    residual = bool(hyper.get("residual_prediction", True))
+    denoiser = Denoiser(network, process.noise, conditioning(hyper), residual)
+    translated = translate(weights, network, image_size)
+    load_weights(denoiser, {f"network.{name}": weight for name, weight in translated.items()}, path)
     restorer = Restorer(process, denoiser, ReverseSampler(STEPS[settled["operator"]]), name=settled["operator"])
     ahead = look_ahead(hyper)
     restorer.training = {"loss": to_recipe(IncrementalReconstructionLoss(ahead or 0.0))}

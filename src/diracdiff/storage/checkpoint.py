@@ -1,7 +1,7 @@
 """The layout of a checkpoint: this class alone knows it.
 
-A checkpoint is a dictionary of weights and plain containers. What Lightning goes on training with, if anything, lies
-beside what a restorer is built from: its recipe, its averaged weights, its stopping times and its trade-off curve.
+A checkpoint is a dictionary of weights and plain containers: what Lightning resumes training from, if anything, and
+what a restorer is built from: its recipe, its averaged weights, its stopping times and its trade-off curve.
 """
 
 from __future__ import annotations
@@ -9,28 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from torch import Tensor
 
 from diracdiff.errors import UserError
 from diracdiff.places import located
-from diracdiff.storage.recipe import TARGET, renamed
-from diracdiff.storage.weights import read_weights, write_weights
+from diracdiff.storage.recipe import fits
+from diracdiff.storage.weights import Damaged, are_plain, read_weights, write_weights
 
 KIND = "diracdiff.restorer"
-"""The key beside Lightning's, under which version, recipe, stopping times and curve lie."""
+"""The key next to Lightning's that holds version, recipe, stopping times and curve."""
 
-VERSION = (0, 2)
-"""Of the layout: the version of the program that it came with."""
+VERSION = "0.2"
+"""Version of the layout: that of the program which introduced it."""
 
 DENOISER = "denoiser."
-"""What the names of the denoiser's weights begin with in Lightning's state."""
+"""Prefix of the denoiser's weights in Lightning's state."""
+
+DEEPEST, MOST_VALUES, LARGEST_INTEGER = 24, 1_000_000, 2**63
+"""Limits of a header: nesting, number of values, size of integers."""
+
+ENTRIES: Mapping[str, Any] = {
+    "recipe": dict[str, Any],
+    "dataset": dict[str, Any] | None,
+    "training": dict[str, Any],
+    "stopping": dict[str, dict[str, Any] | None],
+    "curve": list[dict[str, float | str | None]],
+    "calibrations": list[dict[str, Any]],
+}
+"""Entries of a header and their types, apart from its version and the weights of an increment."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a restorer is made from again, in plain containers.
+    """The plain containers that a restorer is built from.
 
     Attributes:
         recipe: of the restorer, see `diracdiff.storage.recipe`.
@@ -38,10 +51,10 @@ class Checkpoint:
         stops: {target: {"t", "output"} or None}, found by the last validation.
         curve: of the last validation, a row per time and output.
         dataset: recipe of the data set that it was trained on, or None where that is not known.
-        training: recipes of what it was trained with, for the record.
+        training: recipes of loss and optimiser, and the other settings that the weights depend on.
         increment: weights of the incremental reconstruction network that the sampler uses, or None.
         calibrations: of intervals, see `diracdiff.evaluation.Calibration`.
-        rest: what Lightning goes on training with; empty if there is none.
+        rest: the state that Lightning resumes training from; empty if there is none.
     """
 
     recipe: dict[str, Any]
@@ -56,30 +69,25 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a file, of this version or an older one, or an exported model, without running any code in it.
+        """Read a file or an exported model of this version. No code in it runs, and no other file is opened.
 
         Args:
             path: of a file or a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.places`.
 
         Raises:
             Damaged: if it is not as it was written.
-            UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or of a
-                newer version, or its weights are not finite.
+            UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or
+                version, or its weights are not finite.
         """
         from diracdiff.storage.exported import read_exported
 
         place = located(path)
-        try:
-            if place.is_dir():
-                checkpoint = cast(Self, read_exported(place))
-            else:
-                content = read_weights(place, "one that diracdiff wrote")
-                if not isinstance(content, dict) or KIND not in content:
-                    raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
-                checkpoint = cls.of(content, str(path))
-            wrong = [name for name, weight in checkpoint.weights.items() if not weight.isfinite().all()]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"checkpoint={path} is damaged: {error!r} is missing or of another kind") from error
+        content = read_exported(place) if place.is_dir() else read_weights(place, "one that diracdiff wrote")
+        if not isinstance(content, dict) or not isinstance(content.get(KIND), dict):
+            raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
+        checkpoint = cls.of(content, str(path))
+        weights = checkpoint.weights | (checkpoint.increment or {})
+        wrong = [name for name, weight in weights.items() if not weight.isfinite().all()]
         if wrong:
             raise UserError(
                 f"checkpoint={path} holds weights that are not finite ({wrong[0]}): the training that wrote it "
@@ -89,41 +97,49 @@ class Checkpoint:
 
     @classmethod
     def of(cls, content: Mapping[str, Any], name: str = "this") -> Self:
-        """The checkpoint of a file's content.
+        """Return the checkpoint in a file's content.
 
         Args:
-            content: what the file holds.
+            content: of the file, with a dictionary under `KIND`.
             name: of the file, for messages.
 
         Raises:
-            UserError: if it is of a newer version.
+            Damaged: if an entry is missing or of another type.
+            UserError: if it is of another version.
         """
-        header = content[KIND]
-        version = _version(header.get("version"), name)
-        if version > VERSION:
+        header, state = content[KIND], content.get("state_dict", {})
+        if (version := header.get("version")) != VERSION:
+            other = f"diracdiff {version[:20]!r}" if isinstance(version, str) else "an unknown version"
             raise UserError(
-                f"checkpoint={name} was written by diracdiff {header['version']}, which is newer than this one, "
-                f"{'.'.join(map(str, VERSION))}: install that version or a newer one"
+                f"checkpoint={name} was written by {other}, and this is {VERSION}: install that version, or train again"
             )
-        if version < (0, 2):
-            header = _from_0_1(header)
-        state = content["state_dict"]
+        wrong = [
+            key for key, kind in ENTRIES.items() if not (_is_bounded(header.get(key)) and fits(header.get(key), kind))
+        ]
+        tables = {"state_dict": state, "increment": header.get("increment") or {}}
+        wrong += [key for key, table in tables.items() if not _is_named(table)]
+        wrong = wrong or ["curve"] * (not all(map(_is_row, header["curve"])))
+        if wrong:
+            raise Damaged(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
+        weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
+        if not are_plain(weights) or not are_plain(tables["increment"]):
+            raise Damaged(f"checkpoint={name} is damaged: its weights are not plain tensors")
         return cls(
             header["recipe"],
-            {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)},
+            weights,
             header["stopping"],
             header["curve"],
-            header.get("dataset"),
-            header.get("training", {}),
+            header["dataset"],
+            header["training"],
             header.get("increment"),
-            header.get("calibrations", []),
+            header["calibrations"],
             {key: value for key, value in content.items() if key not in (KIND, "state_dict")},
         )
 
     def header(self) -> dict[str, Any]:
-        """What lies beside Lightning's entries under KIND."""
+        """Return the entries under KIND."""
         return {
-            "version": ".".join(map(str, VERSION)),
+            "version": VERSION,
             "recipe": self.recipe,
             "dataset": self.dataset,
             "training": self.training,
@@ -140,45 +156,41 @@ class Checkpoint:
 
     @property
     def resumable(self) -> bool:
-        """Whether training can go on from it."""
+        """True if training can resume from it."""
         return bool(self.rest.get("optimizer_states"))
 
     def tuned(self, other: Checkpoint) -> Checkpoint:
-        """Itself with the sampler, the stops and the curve of another one."""
+        """Return this checkpoint with the sampler, the stopping times and the curve of another one."""
         recipe = self.recipe | {"sampler": other.recipe["sampler"]}
         return replace(self, recipe=recipe, stops=other.stops, curve=other.curve, increment=other.increment)
 
 
-def _version(text: Any, name: str) -> tuple[int, int]:
-    try:
-        major, minor = str(text).split(".")[:2]
-        return int(major), int(minor)
-    except ValueError as error:
-        raise UserError(f"checkpoint={name} is of the unknown version {text!r}: give one of diracdiff") from error
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Return True for a row of a trade-off curve: time, number of function evaluations, output and metrics."""
+    return all(fits(row.get(key), kind) for key, kind in {"t": float, "nfe": float, "output": str}.items())
 
 
-def _from_0_1(header: dict[str, Any]) -> dict[str, Any]:
-    """The header of version 0.1: one recipe of all, classes named by files, an incremental network by its path."""
-    old = renamed(header["recipe"])
-    if old.get(TARGET) != "diracdiff.restorer.Restorer":
-        return header | {"recipe": old, "dataset": renamed(header.get("dataset"))}
-    sampler, increment = dict(old["sampler"]), None
-    sampler.pop("stop", None)
-    take = sampler.pop("output", "mean")
-    solver = sampler.pop("solver", "euler")
-    sampler["step"] = {TARGET: f"diracdiff.samplers.{solver.capitalize()}"}
-    if (sampler["increment"] or {}).get(TARGET) == "diracdiff.restorer.NetworkIncrement":
-        other = Checkpoint.read(sampler["increment"]["checkpoint"])
-        sampler["increment"] = {TARGET: "diracdiff.samplers.NetworkIncrement", "denoiser": other.recipe["denoiser"]}
-        increment = other.weights
-    process = old["process"]
-    told = {key: old[key] for key in ("conditioning", "residual", "preconditioning") if key in old}
-    denoiser = {TARGET: "diracdiff.models.Denoiser", "network": old["network"], "noise": process["noise"], **told}
-    recipe = {TARGET: old[TARGET], "process": process, "denoiser": denoiser, "sampler": sampler}
-    recipe |= {"seed": old["seed"], "name": old["name"], "take": take}
-    return header | {
-        "recipe": recipe,
-        "dataset": renamed(header.get("dataset")),
-        "training": {key: old[key] for key in ("loss", "optimization") if key in old},
-        "increment": increment,
-    }
+def _is_named(table: Any) -> bool:
+    return isinstance(table, Mapping) and all(isinstance(name, str) for name in table)
+
+
+def _is_bounded(value: Any) -> bool:
+    """Return True for plain containers of text and numbers within the limits.
+
+    A pickle can repeat a container inside itself or others, so values are counted as often as they occur.
+    """
+    left, stack = MOST_VALUES, [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, dict | list | tuple):
+            left -= len(item)
+            keys, values = (item.keys(), item.values()) if isinstance(item, dict) else ((), item)
+            if left < 0 or depth == DEEPEST or not all(isinstance(key, str | int | float) for key in keys):
+                return False
+            stack += [(inner, depth + 1) for inner in values]
+        elif isinstance(item, int):
+            if abs(item) >= LARGEST_INTEGER:
+                return False
+        elif not isinstance(item, float | str | None):
+            return False
+    return True

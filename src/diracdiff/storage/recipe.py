@@ -1,18 +1,18 @@
-"""Recipes: plain dictionaries that say how to build an object again.
+"""Recipes: plain dictionaries that describe objects.
 
-Every class of this package keeps its constructor's arguments as attributes of the same names, so the recipe of
-an object, and of those it is made of, is read off the object itself. A checkpoint carries the recipe. Classes of this
-package are named by their room, see `diracdiff.storage.names`.
+Every class of this package keeps its constructor's arguments as attributes of the same names, so the recipe of an
+object and of its parts is read off the object itself. A checkpoint carries the recipe of its restorer, from which
+`diracdiff.registry` builds it. Classes of this package are named by their subpackage: files inside it may move.
 """
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from diracdiff.errors import UserError
-from diracdiff.storage.names import OLD_NAMES
 
 TARGET = "_target_"
 PACKAGE = "diracdiff"
@@ -22,7 +22,7 @@ def to_recipe(value: Any) -> Any:
     """Describe a value in plain containers, strings and numbers.
 
     Raises:
-        TypeError: if an object does not keep its arguments, or its class is not to be found in its room.
+        TypeError: if an object does not keep its arguments, or its subpackage does not export its class.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -41,71 +41,22 @@ def to_recipe(value: Any) -> Any:
 
 
 def public_name(cls: type) -> str:
-    """`diracdiff.<room>.<class>` for a class of this package, and `<module>.<class>` for any other.
+    """Return `diracdiff.<subpackage>.<class>` for a class of this package, `<module>.<class>` for any other.
 
     Raises:
-        TypeError: if the room does not show the class.
+        TypeError: if the subpackage does not export the class.
     """
-    package, *rooms = cls.__module__.split(".")
-    if package != PACKAGE or not rooms:
+    package, *rest = cls.__module__.split(".")
+    if package != PACKAGE or not rest:
         return f"{cls.__module__}.{cls.__qualname__}"
-    room = f"{PACKAGE}.{rooms[0]}"
-    if getattr(importlib.import_module(room), cls.__name__, None) is not cls:
-        raise TypeError(f"{cls.__name__} must be imported in {room} to have a recipe")
-    return f"{room}.{cls.__name__}"
-
-
-def renamed(recipe: Any) -> Any:
-    """The recipe with today's names of classes that an older one named otherwise."""
-    if isinstance(recipe, list):
-        return [renamed(item) for item in recipe]
-    if not isinstance(recipe, dict):
-        return recipe
-    new = {key: renamed(item) for key, item in recipe.items()}
-    return new | ({TARGET: OLD_NAMES.get(new[TARGET], new[TARGET])} if isinstance(new.get(TARGET), str) else {})
-
-
-def completed(recipe: Any) -> Any:
-    """The recipe with the defaults of arguments that its version did not have yet, where they are plain values."""
-    if isinstance(recipe, list):
-        return [completed(item) for item in recipe]
-    if not isinstance(recipe, dict):
-        return recipe
-    given = {key: completed(item) for key, item in recipe.items()}
-    if not str(given.get(TARGET, "")).startswith(f"{PACKAGE}."):
-        return given
-    arguments = inspect.signature(_trusted_class(given[TARGET], ())).parameters.items()
-    defaults = {name: argument.default for name, argument in arguments}
-    plain = {name: value for name, value in defaults.items() if value is None or isinstance(value, int | float | str)}
-    return {TARGET: given[TARGET]} | plain | given
-
-
-def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
-    """Build what a recipe describes.
-
-    Args:
-        recipe: as `to_recipe` makes it.
-        trusted_modules: modules besides this package whose classes may be built, such as that of a user's own operator.
-
-    Raises:
-        UserError: if a target is not a class of this package or of a trusted module, or its arguments do not fit.
-    """
-    if isinstance(recipe, list):
-        return [from_recipe(item, trusted_modules) for item in recipe]
-    if not isinstance(recipe, dict):
-        return recipe
-    arguments = {key: from_recipe(item, trusted_modules) for key, item in recipe.items() if key != TARGET}
-    if TARGET not in recipe:
-        return arguments
-    cls = _trusted_class(recipe[TARGET], trusted_modules)
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise UserError(f"the recipe of {recipe[TARGET]} does not fit this version: {error}") from error
+    subpackage = f"{PACKAGE}.{rest[0]}"
+    if getattr(importlib.import_module(subpackage), cls.__name__, None) is not cls:
+        raise TypeError(f"{cls.__name__} must be imported in {subpackage} to have a recipe")
+    return f"{subpackage}.{cls.__name__}"
 
 
 def foreign_modules(recipe: Any) -> set[str]:
-    """The modules outside this package that a recipe names."""
+    """Return the modules outside this package that a recipe names."""
     if isinstance(recipe, list):
         return set().union(*map(foreign_modules, recipe))
     if not isinstance(recipe, dict):
@@ -115,22 +66,55 @@ def foreign_modules(recipe: Any) -> set[str]:
     return inner if target.split(".")[0] == PACKAGE else inner | {target.rpartition(".")[0]}
 
 
-def _trusted_class(target: Any, trusted_modules: Iterable[str]) -> type:
-    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
-    own = module.split(".")[0] == PACKAGE
-    if not own and module not in trusted_modules:
-        remedy = f"; if you know that module, add trusted_modules=[{module}]" if module.isidentifier() else ""
-        raise UserError(f"the recipe names {target!r}, which is not a class of diracdiff: refused{remedy}")
+def construct(cls: type, arguments: Any) -> Any:
+    """Call a constructor with arguments that were read from a file.
+
+    Args:
+        cls: a class; arguments of those of this package are compared with their annotations.
+        arguments: by name.
+
+    Raises:
+        UserError: if an argument is unknown, missing or of another type, or the constructor refuses it.
+    """
+    if not isinstance(arguments, Mapping):
+        raise UserError(f"{cls.__name__} is of another type: {str(arguments)[:60]!r}")
+    parameters = inspect.signature(cls).parameters
+    required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    if arguments.keys() - parameters or required - arguments.keys():
+        wrong = min(map(repr, arguments.keys() - parameters or required - arguments.keys()))
+        raise UserError(f"{cls.__name__} {'has no' if arguments.keys() - parameters else 'needs the'} argument {wrong}")
+    hints = get_type_hints(cls.__init__) if cls.__module__.startswith(f"{PACKAGE}.") else {}  # type: ignore[misc]
+    for name, value in arguments.items():
+        if not fits(value, hints.get(name, Any)):
+            raise UserError(f"{cls.__name__}.{name} is of another type: {str(value)[:60]!r}")
     try:
-        cls = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        if own:
-            raise UserError(f"the recipe names {target!r}, which is not a class of diracdiff: refused") from error
-        raise UserError(
-            f"the recipe needs the module {module}: run from its folder, or put it on PYTHONPATH"
-        ) from error
-    if not inspect.isclass(cls) or (own and cls.__module__.split(".")[0] != PACKAGE):
-        raise UserError(
-            f"the recipe names {target!r}, which is not a class of {'diracdiff' if own else module}: refused"
-        )
-    return cls
+        return cls(**arguments)
+    except (ValueError, ArithmeticError) as error:
+        raise UserError(f"{cls.__name__}: {error}") from error
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Return True if a value is of the type that an annotation names. Integers fit `float`; booleans fit `bool` alone.
+
+    Args:
+        value: a plain value, or an object.
+        annotation: of the kinds that constructors of recipes use.
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in inner)
+    if origin is Callable or annotation is Callable:
+        return callable(value)
+    if annotation is float:
+        return type(value) in (int, float)
+    if annotation in (int, bool, str, NoneType):
+        return type(value) is annotation
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+    if origin is tuple:
+        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(fits, value, inner))
+    if origin is not None:  # a sequence of one type
+        return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+    return isinstance(value, annotation)

@@ -1,7 +1,8 @@
 """Files of weights and plain containers, read without running any code that they hold."""
 
 import hashlib
-import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 from diracdiff.errors import UserError
 from diracdiff.storage.files import replacing
 
-DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError, OSError)
-"""What zipfile and torch.load raise on a file that is not whole: the second where its method of compression is none."""
+LARGEST_PICKLE = 64 * 2**20
+"""Bytes of the part of an archive that is not tensors: recipe, curves, names."""
+
+HARMLESS = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v2|parameter)|torch\.\w+Storage")
+"""What a file of weights names: parts of tensors, and the dictionary of a module's state."""
 
 
 class Damaged(UserError):
@@ -24,15 +28,18 @@ class Damaged(UserError):
 def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: bool = False) -> Any:
     """Read a file of weights and plain containers without running any code that it holds.
 
+    The size of every part is checked before it is read, so that a file takes memory in proportion to its size.
+
     Args:
         path: the file.
-        wanted: what to give instead, for messages.
-        safe: classes that the file may hold besides, which must do nothing but store what they are given.
+        wanted: the kind of file to give instead, for messages.
+        safe: further classes that the file may hold, which must only store their arguments; see
+            `torch.serialization.safe_globals`.
         mmap: leave tensors in the file until they are used, for files of which a part is wanted.
 
     Raises:
-        Damaged: if what it holds does not agree with its checksums, or ends too early.
-        UserError: if there is no such file, it is not a checkpoint, or holds a pickle.
+        Damaged: if the file is not an archive of PyTorch, ends too early, or does not agree with its checksums.
+        UserError: if there is no such file, it cannot be opened, or it holds a pickle.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,27 +47,48 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
             f"checkpoint={path} does not exist: give the path of a .ckpt file, such as runs/latest/best.ckpt"
         )
     try:
-        _check_sums(path)
-        with torch.serialization.safe_globals(list(safe)):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
-            raise UserError(
-                f"checkpoint={path} holds pickled objects besides weights, which could run code: refused; give {wanted}"
-            ) from error
-        raise UserError(f"checkpoint={path} is not a checkpoint: give {wanted}") from error
-    except DAMAGE as error:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
+    try:
+        foreign = _named_classes(path) - {_name(item) for item in safe}
+        if not foreign:
+            with torch.serialization.safe_globals(list(safe)):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # of three parsers of untrusted bytes, whatever they raise
         raise Damaged(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
+    raise UserError(
+        f"checkpoint={path} holds pickled objects ({min(foreign)!r}), which could run code: refused; give {wanted}"
+    )
 
 
-def _check_sums(path: Path) -> None:
-    """Compare every part of PyTorch's zip archive with the CRC-32 that it was written with; torch.load does not."""
-    if not zipfile.is_zipfile(path):
-        return  # of PyTorch's format before 1.6, or damaged: torch.load finds out
+def _named_classes(path: Path) -> set[str]:
+    """Check an archive of PyTorch, and return the classes and functions that it names beyond those of weights.
+
+    Raises:
+        ValueError: if a part is compressed, overlaps another one, occurs twice or has another checksum.
+    """
     with zipfile.ZipFile(path) as archive:
-        part = archive.testzip()
-    if part is not None:
-        raise zipfile.BadZipFile(f"{part} does not agree with its checksum")
+        parts = archive.infolist()
+        names = {part.filename.casefold() for part in parts}
+        pickles = [part for part in parts if part.filename.casefold().endswith(".pkl")]
+        stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+        if not stored or sum(part.file_size for part in parts) > path.stat().st_size or len(names) != len(parts):
+            raise ValueError("PyTorch writes every part once, and none compressed")
+        if len(pickles) != 1 or pickles[0].file_size > LARGEST_PICKLE:
+            raise ValueError("an archive of PyTorch has one pickle")
+        if (part := archive.testzip()) is not None:  # torch.load does not compare checksums
+            raise ValueError(f"{part} does not agree with its checksum")
+        found = {
+            str(argument).replace(" ", ".")
+            for opcode, argument, _ in pickletools.genops(archive.read(pickles[0]))
+            if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL")
+        }
+    return {name for name in found if not HARMLESS.fullmatch(name)}
+
+
+def _name(item: Any) -> str:
+    return str(item[1]) if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}"
 
 
 class _File:
@@ -95,21 +123,42 @@ def write_weights(path: str | Path, content: Any) -> None:
             raise watched.error or error from error
 
 
+def are_plain(tensors: Mapping[str, Any]) -> bool:
+    """Return True if all values are ordinary tensors that together hold no more numbers than they store.
+
+    A tensor with strides of 0, or many tensors of one storage, would need more memory than the file when copied.
+    """
+    if not all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors.values()):
+        return False
+    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized for t in tensors.values()):
+        return False
+    stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    return bool(sum(tensor.nbytes for tensor in tensors.values()) <= sum(stored.values()))
+
+
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Give a module the weights of a checkpoint, and freeze it.
+
+    The module may be on PyTorch's meta device: names and shapes are compared before anything is allocated, and then
+    the checkpoint's tensors take the place of the module's, in the channels-last layout.
 
     Raises:
         UserError: if they do not fit.
     """
-    try:
-        module.load_state_dict(weights)
-    except (RuntimeError, KeyError) as error:
-        raise UserError(f"checkpoint={path}: its weights do not fit its recipe") from error
+    expected = module.state_dict()
+    if _shapes(expected) != _shapes(weights):
+        raise UserError(f"checkpoint={path}: its weights do not fit its recipe")
+    module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
+    module.to(memory_format=torch.channels_last)
     module.eval().requires_grad_(False)
 
 
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
+    return {name: (weight.shape, weight.is_floating_point()) for name, weight in weights.items()}
+
+
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """What tells the weights of two networks apart, whatever device they are on: 16 hexadecimal digits of a SHA-256."""
+    """Return 16 hexadecimal digits of a SHA-256 that identify the weights of a network, on any device."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())

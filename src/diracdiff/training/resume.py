@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from diracdiff.errors import UserError, warn
 from diracdiff.evaluation.pictures import TRADEOFF_CSV
-from diracdiff.storage import Checkpoint, completed, to_recipe
+from diracdiff.storage import Checkpoint, to_recipe
 from diracdiff.storage.files import read_rows, write_rows
 from diracdiff.storage.weights import Damaged
 from diracdiff.training.datamodule import ImageDataModule
@@ -64,15 +64,15 @@ def check_same(
         raise UserError(
             f"checkpoint={name} holds weights but no training to go on with: give a last.ckpt of diracdiff.train"
         )
-    ours, theirs = to_recipe(module.restorer), completed(checkpoint.recipe)
+    ours, theirs = to_recipe(module.restorer), checkpoint.recipe
     pairs = {key: (ours[key], theirs.get(key)) for key in ("process", "seed")}
     pairs |= {key: (ours["denoiser"][key], theirs["denoiser"].get(key)) for key in ours["denoiser"]}
     if checkpoint.dataset is not None:
-        pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(completed(checkpoint.dataset), "root")
+        pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(checkpoint.dataset, "root")
     settings, before = module.settings(trainer, data), dict(checkpoint.training)
     processes = before.pop("processes", trainer.world_size)
     for key in settings.keys() & before.keys():
-        pairs[key] = settings[key], completed(before[key]) if key in ("loss", "optimization") else before[key]
+        pairs[key] = settings[key], before[key]
     if "optimization" in pairs:
         pairs["optimization"] = tuple(_without(recipe, "lr") for recipe in pairs["optimization"])  # it takes effect
     for part, (our, their) in pairs.items():
