@@ -1,15 +1,20 @@
 """Dashboards: what reaches them, and that they neither slow nor end a run."""
 
+import json
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import SMALL, run_here
+from conftest import SMALL, clean_environment, run_here
 
 from diracdiff.sweep import NAME_LENGTH, run_name, same_in_all_jobs
 from diracdiff.training import loggers
 from diracdiff.training.loggers import PatientWandbLogger, wandb_logger
+from diracdiff.training.names import WANDB_ID
 
 SHORT = ["task=inpaint", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "lpips=null", *SMALL]
 
@@ -63,6 +68,28 @@ def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_
         assert (tmp_path / str(broken) / "summary.json").exists()
         warned = [line for line in capsys.readouterr().err.splitlines() if "wandb failed" in line]
         assert len(warned) == int(broken)
+
+
+def test_a_resumed_run_is_one_run_of_the_dashboard(tmp_path, folder, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    asked = ["train", *folder, *SHORT, "logger=wandb", "hydra.run.dir=run", "checkpoint=auto"]
+    for epochs in (1, 2):
+        assert run_here(tmp_path, *asked, f"trainer.max_epochs={epochs}") == 0
+    parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    identifier = (tmp_path / "run" / WANDB_ID).read_text()
+    assert len(parts) == 2 and {path.name.rpartition("-")[2] for path in parts} == {identifier}
+    steps = []
+    for part in parts:
+        command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(part)]
+        read = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=True)
+        records = [json.loads(line) for line in read.stdout.splitlines()]
+        (opened,) = [record["run"] for record in records if record["type"] == "run" and "start_time" in record["run"]]
+        assert (opened["run_id"], opened["resume"]) == (identifier, True)
+        values = [record["history"]["item"] for record in records if record["type"] == "history"]
+        steps.append({value["trainer/global_step"] for value in values if "train/loss" in value})
+    assert steps == [{0, 1, 2, 3}, {4, 5, 6, 7}]
+    assert f"wandb sync {tmp_path}/run/wandb/offline-run-*-{identifier}" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch, capsys):

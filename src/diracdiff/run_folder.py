@@ -17,13 +17,14 @@ from diracdiff import sweep
 from diracdiff.arguments import in_quotes
 from diracdiff.errors import UserError, fail
 from diracdiff.processes import is_first_process
-from diracdiff.training.names import AUTO, METRICS_CSV
+from diracdiff.training.names import AUTO, METRICS_CSV, WANDB_ID
 
 OVERRIDES, SWEEP = "overrides.yaml", "multirun.yaml"
 WRITTEN = (
     OVERRIDES,
     "config.yaml",
     METRICS_CSV,
+    WANDB_ID,
     "tradeoff.csv",
     "summary.json",
     "tradeoff.png",

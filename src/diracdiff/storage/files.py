@@ -138,8 +138,9 @@ def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
     Raises:
         UserError: if they cannot be written; the file stays unchanged.
     """
-    path = Path(path)
-    header: list[str] = []
+    path, header = Path(path), list[str]()
+    if not rows:
+        return
     if path.exists():
         with open(path, **CSV) as file:
             header = next(csv.reader(file), [])

@@ -1,6 +1,7 @@
 """Loggers that never ask a question."""
 
 import os
+import secrets
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,14 +13,26 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from diracdiff.errors import UserError, warn
 from diracdiff.processes import is_first_process
+from diracdiff.storage.files import append_rows, write_atomically
+from diracdiff.training.names import WANDB_ID
 
 PATIENCE = 8.0
 """Seconds in which Weights & Biases must answer, before a run is logged offline; WANDB_INIT_TIMEOUT changes it."""
 
 
+class MetricsFile(CSVLogger):
+    """Logger of `metrics.csv`; a disk that is full ends the training with one line and leaves the rows there were."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        writer = self.experiment
+        append_rows(writer.metrics_file_path, writer.metrics)
+        writer.metrics = []
+
+
 def csv_logger(run_dir: str | Path) -> Logger:
-    """`metrics.csv` in the run's folder."""
-    return CSVLogger(run_dir, name="", version="")
+    """Return the logger of `metrics.csv` in the run's folder."""
+    return MetricsFile(run_dir, name="", version="")
 
 
 def tensorboard_logger(run_dir: str | Path) -> Logger:
@@ -111,19 +124,29 @@ def wandb_logger(
         "mode": mode,
     }
     if is_first_process():
+        settings |= {"id": _run_id(Path(run_dir)), "resume": "allow"}
         patience = wandb.Settings(init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT") or PATIENCE))
         try:
             run = wandb.init(**settings, reinit="finish_previous", settings=patience)
         except wandb.errors.Error as error:
             warn(f"wandb cannot be reached ({str(error).splitlines()[0]}): logging offline")
+            wandb.teardown()  # which gives the identifier free
             run = wandb.init(**settings | {"mode": "offline"}, reinit="finish_previous")
         if run.settings.mode == "offline":
-            warn(f"wandb is offline; upload with: wandb sync {Path(run.dir).parent}")
+            warn(f"wandb is offline; upload with: wandb sync {Path(run.dir).parents[1]}/offline-run-*-{run.id}")
         run.define_metric("trainer/global_step")
         for metrics in ("train/*", "val/*", "test/*"):
             run.define_metric(metrics, step_metric="trainer/global_step")
         return PatientWandbLogger(experiment=run, save_dir=run_dir)
     return PatientWandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
+
+
+def _run_id(run_dir: Path) -> str:
+    """Return the dashboard's identifier of a run, which its folder keeps, so that a resumed run is the same one."""
+    path = run_dir / WANDB_ID
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(4).encode())
+    return path.read_text()
 
 
 def _logged_in(wandb: ModuleType) -> bool:
