@@ -1,5 +1,6 @@
 """What is checked of a configuration before a command begins, and before anything is imported that takes seconds."""
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from diracdiff.arguments import CONF, PATHS, as_typed, unknown_key
+from diracdiff import arguments
 from diracdiff.errors import UserError
 from diracdiff.manual import read_pages
 from diracdiff.places import exists
@@ -109,10 +110,10 @@ def check_added(cfg: DictConfig, command: str) -> None:
         above = name.rpartition(".")[0]
         parent = OmegaConf.select(cfg, above) if above else cfg
         is_open = above in OPEN or (isinstance(parent, DictConfig) and "_target_" in parent)
-        pages = [page for page in read_pages(CONF) if page.group or page.choice == command]
+        pages = [page for page in read_pages(arguments.CONF) if page.group or page.choice == command]
         known = [key.name for page in pages for key in page.keys]
         if not is_open and (override.is_add() or name not in known):
-            raise unknown_key(as_typed(str(override.input_line)), command, known)
+            raise arguments.unknown_key(arguments.as_typed(str(override.input_line)), command, known)
 
 
 def check_paths(cfg: DictConfig) -> None:
@@ -121,7 +122,7 @@ def check_paths(cfg: DictConfig) -> None:
     Raises:
         UserError: naming the key and the rule.
     """
-    for key in PATHS:
+    for key in arguments.PATHS:
         for node, name in _at(cfg, key):
             value = node[name]
             if OmegaConf.is_config(value):
@@ -131,7 +132,9 @@ def check_paths(cfg: DictConfig) -> None:
 
 
 def check_files(cfg: DictConfig) -> None:
-    """Refuse files and folders that do not exist.
+    """Refuse files and folders that do not exist, or that would be read and written.
+
+    The files of `input` are compared one by one with the results, where these have names.
 
     Raises:
         UserError: naming the key, the path and the remedy.
@@ -140,6 +143,10 @@ def check_files(cfg: DictConfig) -> None:
         path = next((node[name] for node, name in _at(cfg, key)), None)
         if path is not None and path != AUTO and not exists(_absolute(path) if key == "dataset.root" else str(path)):
             raise UserError(f"{key}={path} does not exist: {remedy}")
+    for output, key in itertools.product(("output", "tuned", "markdown"), arguments.READ):
+        written, read = (next((str(n[k]) for n, k in _at(cfg, name) if n[k] is not None), "") for name in (output, key))
+        if key != "input" and os.path.exists(written) and os.path.exists(read) and os.path.samefile(written, read):
+            raise UserError(f"{output}={written} would replace the input {key}={read}: give another {output}")
 
 
 def _absolute(path: Any) -> str:

@@ -27,7 +27,7 @@ def evaluate(cfg: DictConfig) -> None:
         raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
     check_times(cfg)
     folder = Path(cfg.output)
-    check_report(folder, cfg.tuned, cfg.checkpoint, cfg.overwrite)
+    check_report(folder, cfg.tuned, cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, trusted_modules=cfg.trusted_modules))
     keep_image_size(cfg, restorer.image_size)
     check_samples(restorer, cfg.samples)

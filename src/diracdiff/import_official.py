@@ -22,12 +22,11 @@ def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
     from diracdiff.config.build import plain
     from diracdiff.official.importing import describe, read
-    from diracdiff.storage.files import check_not_input, check_output
+    from diracdiff.storage.files import check_output
 
     output = Path(cfg.output)
     if output.suffix != ".ckpt" or output.is_dir():
         raise UserError(f"output must be the path of a .ckpt file, got {output}")
-    check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.overwrite)
     given = plain(cfg)
     imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)

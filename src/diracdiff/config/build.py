@@ -17,6 +17,7 @@ from diracdiff.arguments import as_typed
 from diracdiff.console import python
 from diracdiff.errors import UserError
 from diracdiff.report import Origin
+from diracdiff.storage.files import write_atomically
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
@@ -123,7 +124,7 @@ def pick_device(name: str) -> str:
 
 def write_composed(cfg: DictConfig, path: str | Path) -> None:
     """Write the composed configuration with every reference resolved."""
-    Path(path).write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    write_atomically(path, OmegaConf.to_yaml(cfg, resolve=True).encode("utf-8", "surrogateescape"))
 
 
 def origin(cfg: DictConfig) -> Origin:

@@ -16,19 +16,18 @@ from diracdiff.report.origin import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.walk import Words, walk_page
 from diracdiff.restorer import Restorer
-from diracdiff.storage.files import check_not_input, check_output, together, write_atomically, write_rows
+from diracdiff.storage.files import check_output, together, write_atomically, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
 
 
-def check_report(folder: Path, tuned: str | None, checkpoint: str, overwrite: bool) -> None:
+def check_report(folder: Path, tuned: str | None, overwrite: bool) -> None:
     """Refuse, before any work, an output that cannot be written or would replace something.
 
     Args:
         folder: of the report.
         tuned: path of the checkpoint that is to be written, or None.
-        checkpoint: path of the one that is read.
         overwrite: whether an earlier report, and `tuned`, may be replaced.
 
     Raises:
@@ -36,7 +35,6 @@ def check_report(folder: Path, tuned: str | None, checkpoint: str, overwrite: bo
     """
     check_output(folder, [folder / name for name in (*TABLES, *PICTURES, NAME)], overwrite)
     if tuned:
-        check_not_input("tuned", tuned, "checkpoint", checkpoint)
         check_output(Path(tuned).parent, [Path(tuned)], overwrite)
 
 

@@ -42,12 +42,12 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
-    """Refuse to write what is read, which overwrite=true does not allow either.
+    """Refuse to write what is read, which overwrite=true does not allow either; a hard link is the same file.
 
     Raises:
         UserError: naming both.
     """
-    if Path(output).resolve() == Path(source).resolve():
+    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
         raise UserError(f"{name}={output} would replace the input {key}={source}: give another {name}")
 
 
@@ -103,17 +103,23 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def together(folder: Path) -> Iterator[Path]:
-    """A folder to write files into, which take their places in `folder` when all of them are written."""
+    """Yield a folder to write files into, which replace those in `folder` when all of them are written.
+
+    Raises:
+        UserError: if one cannot be written, as on a full disk; what was there stays unchanged.
+    """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as staging:
             yield Path(staging)
             for path in Path(staging).iterdir():
                 os.replace(path, folder / path.name)
-    except BaseException:
-        if made and not any(folder.iterdir()):
+    except BaseException as error:
+        if made and folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
+        if isinstance(error, OSError):
+            raise not_written(folder, error) from error
         raise
 
 

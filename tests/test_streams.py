@@ -1,0 +1,71 @@
+"""Commands whose standard streams fail: the work, its files and the exit status are those of a normal run."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import SMALL, clean_environment
+
+BROKEN = ["| head -1", ">/dev/full 2>/dev/full", "<&- >&- 2>&-"]
+TRAIN = ["task=inpaint", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run", "threads=1"]
+
+
+def shell(name, *words, redirection, cwd):
+    """Run a command in a shell; return the exit status of the command itself and what the shell shows."""
+    command = shlex.join([sys.executable, "-m", f"diracdiff.{name}", *words])
+    line = f"{command} {redirection}; echo ${{PIPESTATUS[0]}} >status"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=300
+    )
+    assert "Exception" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    return int((cwd / "status").read_text())
+
+
+def weights(path):
+    return torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def normal(tmp_path_factory, folder):
+    """A training, and an evaluation and a restoration of its model, with streams that work."""
+    cwd = tmp_path_factory.mktemp("normal")
+    assert shell("train", *folder, *SMALL, *TRAIN, "lpips=null", redirection="", cwd=cwd) == 0
+    for name, words in later(cwd, folder).items():
+        assert shell(name, *words, redirection="", cwd=cwd) == 0
+    return cwd
+
+
+def later(normal, folder):
+    checkpoint, data = f"checkpoint={normal}/run/best.ckpt", [*folder[:2], *folder[3:]]
+    return {
+        "evaluate": [checkpoint, *data, "loader.test_images=2", "trainer=cpu", "lpips=null", "overwrite=true"],
+        "restore": [checkpoint, folder[1].replace("dataset.root", "input") + "/00.png", "device=cpu"],
+    }
+
+
+@pytest.mark.parametrize("redirection", BROKEN)
+def test_a_training_saves_the_same_weights_and_metrics(tmp_path, normal, folder, redirection):
+    assert shell("train", *folder, *SMALL, *TRAIN, "lpips=null", redirection=redirection, cwd=tmp_path) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in (normal / "run").iterdir()}
+    for name in ("best.ckpt", "last.ckpt"):
+        expected, found = weights(normal / "run" / name), weights(tmp_path / "run" / name)
+        assert expected.keys() == found.keys() and all(torch.equal(expected[key], found[key]) for key in expected)
+    for name in ("metrics.csv", "tradeoff.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (normal / "run" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["evaluate", "restore"])
+@pytest.mark.parametrize("redirection", BROKEN[::2])
+def test_results_are_the_same(tmp_path, normal, folder, name, redirection):
+    assert shell(name, *later(normal, folder)[name], redirection=redirection, cwd=tmp_path) == 0
+    files = {"evaluate": ["evaluation/images.csv", "evaluation/table.md"], "restore": ["restored/00.png"]}[name]
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (normal / file).read_bytes()
+
+
+def test_a_mistake_keeps_its_status(tmp_path):
+    for redirection in BROKEN:
+        assert shell("restore", "checkpoint=absent", "input=absent", redirection=redirection, cwd=tmp_path) == 2
+        assert shell("train", "--help", redirection=redirection, cwd=tmp_path) == 0
