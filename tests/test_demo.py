@@ -255,7 +255,7 @@ def test_the_certificate_of_a_kernel_is_that_of_what_it_was_restored_with(photo)
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(None, "Say what blurred"), ("disc", "a kernel in words is"), ("disc:20", "too large for the photograph")],
+    [(None, "Say what blurred"), ("disc", "a kernel in words is"), ("disc:20", "too large for an image of")],
 )
 def test_kernels_that_are_none_are_refused(photo, words, message):
     with pytest.raises(UserError, match=message):

@@ -196,7 +196,7 @@ def test_masks_that_do_not_fit_leave_their_images_out(trained, pictures, call):
 
 def test_no_image_is_its_own_mask(trained, pictures, call):
     _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "mask=photos", "target=t=0")
-    assert "photos has no file for photos/00.png: give one that is called 00.png" in lines[0]
+    assert "mask=photos has no file for it. Give photos/00.png." in lines[0]
 
 
 def test_masks_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):

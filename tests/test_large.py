@@ -13,7 +13,8 @@ from conftest import BRIEF, SMALL, refused
 from PIL import Image
 from torch import nn
 
-from diracdiff.data.inputs import LINES, PIXELS, Input, batches
+from diracdiff.data.image_io import ImageInfo
+from diracdiff.data.inputs import LOG, MAX_PIXELS, Input, batches
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, NCSNpp
@@ -172,12 +173,12 @@ def test_a_local_network_is_trained_and_restores_in_tiles(folder, tmp_path, call
 
 def test_batches_are_of_one_size_and_bounded_by_pixels():
     def image(name, *size):
-        return Input(Path(name), size, False, {})
+        return Input(Path(name), Path(name), ImageInfo(size, 8, 3, False, "png", False, 1), {})
 
     many = [image(f"{i}", 256, 256) for i in range(10)] + [image(f"large{i}", 1500, 1000) for i in range(3)]
     found = batches([*many, image("huge", 5000, 4000)], 8)
     assert [len(batch) for batch in found] == [8, 2, 1, 1, 1, 1]
-    assert [len(b) for b in batches([image(f"{i}", 1024, 512) for i in range(8)], 8)] == [4, 4] and PIXELS == 2**21
+    assert [len(b) for b in batches([image(f"{i}", 1024, 512) for i in range(8)], 8)] == [4, 4] and MAX_PIXELS == 2**21
 
 
 # going on
@@ -199,10 +200,10 @@ def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, c
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t=1"]
     status, lines = call("restore", *asked)
     assert status == 2 and len(lines) == 3
-    assert {line.split("/")[-1].split()[0] for line in lines[:2]} == {"1.png", "3.png"}
-    assert all(line.startswith("warning: ") and "replace or remove the file" in line for line in lines[:2])
+    assert {line.split("/")[-1].split(":")[0] for line in lines[:2]} == {"1.png", "3.png"}
+    assert all(line.startswith("warning: ") and line.endswith(". Skipped.") for line in lines[:2])
     assert lines[2].startswith("error: 2 of 5 images not restored") and "existing=skip" in lines[2]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", LINES}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", LOG}
 
 
 def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tmp_path, call):
@@ -348,10 +349,10 @@ def test_an_interruption_is_said(run, folder, measured_folder, tmp_path, call, m
     assert status == 130
     (line,) = [str(words.args[0]) for words in said.call_args_list if "interrupted" in str(words.args)]
     if name == "restore":
-        assert line.startswith("interrupted: what is done is in out; go on with existing=skip")
+        assert line.startswith("interrupted: what is done is in out; resume with existing=skip")
         assert len(list((tmp_path / "out").glob("*.png"))) == 4
         assert call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out", "existing=skip") == (0, [])
         assert len(list((tmp_path / "out").glob("*.png"))) == 24
-        assert len(read_lines(tmp_path / "out" / LINES)) == 24
+        assert len(read_lines(tmp_path / "out" / LOG)) == 24
     else:
         assert line == "interrupted: nothing is written to out" and not (tmp_path / "out").exists()

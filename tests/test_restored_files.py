@@ -11,13 +11,13 @@ from conftest import refused, run_here
 from PIL import ExifTags, Image, ImageCms
 
 from diracdiff.data.images import load_image
-from diracdiff.data.inputs import LINES, plan
+from diracdiff.data.inputs import LOG, plan
 from diracdiff.data.originals import TURNED, load_original, read_header
 from diracdiff.evaluation.certificate import RULE
 from diracdiff.pixels import from_pixels
 from diracdiff.restorer import Restorer
 from diracdiff.storage.image_files import save_image
-from diracdiff.storage.json_lines import append_line, read_lines, write_lines
+from diracdiff.storage.json_lines import append_line, read_lines
 from diracdiff.storage.pictures import Belongings, save_picture
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -86,17 +86,6 @@ def test_a_profile_of_another_kind_of_colours_is_not_kept(tmp_path):
     assert load_original(tmp_path / "a.png").icc is None
 
 
-def test_lines_that_are_half_written_are_left_out(tmp_path):
-    path = tmp_path / "new" / "a.jsonl"
-    assert read_lines(path) == []
-    append_line(path, {"a": "ü"})
-    with open(path, "a") as file:
-        file.write('{"b": 1')
-    assert read_lines(path) == [{"a": "ü"}]
-    write_lines(path, [{"a": 1}, {"a": 2}])
-    assert read_lines(path) == [{"a": 1}, {"a": 2}]
-
-
 # which files
 
 
@@ -113,15 +102,15 @@ def test_results_of_earlier_commands_are_left_out(photos, tmp_path, run, capsys,
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t=1"]
     assert call("restore", *asked, f"output={photos}/one") == (0, [])
     assert call("restore", *asked, f"output={photos}/two") == (0, [])
-    assert [path.name for path in sorted((photos / "two").iterdir())] == ["00.png", "01.png", "02.png", LINES]
-    (photos / "one" / LINES).unlink()  # of an older version, say: the folder that is written to tells enough
-    assert call("restore", *asked, f"output={photos}/one", "existing=skip") == (0, [])
+    assert [path.name for path in sorted((photos / "two").iterdir())] == ["00.png", "01.png", "02.png", LOG]
+    (photos / "one" / LOG).unlink()  # of an older version, say: the folder that is written to tells enough
+    assert call("restore", *asked, f"output={photos}/one", "existing=replace") == (0, [])
     assert len(list(photos.rglob("*.png"))) == 9
     inputs, _ = plan(photos / "two", tmp_path / "other", [], "refuse")  # results of images that are elsewhere
     assert len(inputs) == 3
     capsys.readouterr()
     plan(photos, photos / "two", [], "replace")
-    assert "left out: 00.png, 01.png, 02.png, results of earlier commands" in capsys.readouterr().out
+    assert "left out: 00.png, 01.png, 02.png and 3 more, results of earlier commands" in capsys.readouterr().out
 
 
 def test_results_beside_their_originals_are_left_out(photos):
@@ -129,7 +118,8 @@ def test_results_beside_their_originals_are_left_out(photos):
         Image.open(photos / f"0{i}.png").convert("RGB").save(photos / f"0{i}.jpg")
         (photos / f"0{i}.png").unlink()
     shutil.copy(photos / "00.jpg", photos / "01.png")  # a result
-    write_lines(photos / LINES, [{"path": str((photos / "01.jpg").absolute()), "files": ["01.png"]}])
+    original = str((photos / "01.jpg").absolute())
+    append_line(photos / LOG, {"image": original, "path": original, "result": "01.png", "files": ["01.png"]})
     inputs, _ = plan(photos, photos, [], "replace")
     assert [i.path.name for i in inputs] == ["00.jpg", "01.jpg", "02.jpg"]
     assert inputs[1].targets["restored"] == photos / "01.png"
@@ -154,7 +144,7 @@ def test_files_that_are_not_restored_are_named(photos, capsys):
 def test_every_image_has_its_line(photos, run, tmp_path, call, capsys):
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t=0.5", "output=out", "residual_map=true"]
     assert call("restore", *asked) == (0, [])
-    rows = read_lines(tmp_path / "out" / LINES)
+    rows = read_lines(tmp_path / "out" / LOG)
     assert [row["image"] for row in rows] == [str(photos / f"0{i}.png") for i in range(3)]
     for i, row in enumerate(rows):
         assert row["result"] == f"0{i}.png" and row["files"] == [f"0{i}.png", f"0{i}_residual.png"]
@@ -167,11 +157,11 @@ def test_every_image_has_its_line(photos, run, tmp_path, call, capsys):
         assert row["consistent"] == (min(row["p_larger"], row["p_structure"]) >= 0.0125)
         assert Image.open(tmp_path / "out" / row["residual_map"]).size == (40, 40)
     assert call("restore", *asked, "existing=replace", "sigma=0.5") == (0, [])  # more than there is: consistent
-    rows = read_lines(tmp_path / "out" / LINES)
+    rows = read_lines(tmp_path / "out" / LOG)[3:]
     assert len(rows) == 3 and {row["sigma_from"] for row in rows} == {"given"}
     assert all(row["residual_over_sigma"] < 0.5 for row in rows)
     assert call("restore", *asked, "existing=replace", "sigma=auto")[0] == 0
-    rows = read_lines(tmp_path / "out" / LINES)
+    rows = read_lines(tmp_path / "out" / LOG)[6:]
     assert all(row["sigma_from"] == "estimated" and row["sigma"] == row["sigma_estimated"] for row in rows)
 
 
@@ -203,16 +193,16 @@ def test_the_form_of_results(photos, run, tmp_path, call):
     assert (deep.image - shallow.image).abs().max() < 0.01
     assert len(torch.unique(deep.image)) > 256
     status, lines = call("restore", *asked, "output=jpg", "format=jpg")
-    assert status == 2 and "deep.png is transparent, which a JPEG cannot be: give format=png" in lines[0]
+    assert status == 2 and "deep.png: it is transparent, which a JPEG cannot be. Use format=png" in lines[0]
     assert Image.open(tmp_path / "jpg" / "deep.tif.jpg").format == "JPEG"
-    assert json.loads((tmp_path / "jpg" / LINES).read_text())["result"] == "deep.tif.jpg"
+    assert json.loads((tmp_path / "jpg" / LOG).read_text())["result"] == "deep.tif.jpg"
 
 
 def test_warnings_say_what_to_do(run, image_folder, measured_folder, tmp_path, call):
     asked = [f"checkpoint={run[1]}/best.ckpt", "target=t=1"]
     status, (line,) = call("restore", *asked, f"input={image_folder}", "output=intact")  # once for all 24
-    assert status == 0 and "degrade=true if it is a clean image (said once: see hidden in intact/" in line
-    assert {row["hidden"] for row in read_lines(tmp_path / "intact" / LINES)} == {False}
+    assert status == 0 and "degrade=true if it is clean (named once: see hidden in intact/" in line
+    assert {row["hidden"] for row in read_lines(tmp_path / "intact" / LOG)} == {False}
     x = from_pixels(load_image(measured_folder / "03.png"))
     save_image(tmp_path / "noisy.png", x + 0.1 * torch.randn(x.shape))
     status, (line,) = call("restore", *asked, "input=noisy.png", "output=noisy")
@@ -223,8 +213,9 @@ def test_warnings_say_what_to_do(run, image_folder, measured_folder, tmp_path, c
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("sigma=much", r"sigma must be null \(the model's\), auto or a number in the \[0, 1\] range, got much"),
-        ("sigma=2", "sigma must be a number from 0.0 to 1.0, got 2"),
+        ("sigma=much", r"sigma must be null \(the model's\), auto or a number above 0 and at most 1, got much"),
+        ("sigma=2", "sigma must be .* a number above 0 and at most 1, got 2"),
+        ("sigma=0", "sigma must be .* a number above 0 and at most 1, got 0"),
         ("format=bmp", "format must be one of auto, png, jpg, tiff, got bmp"),
         ("depth=12", "depth must be one of auto, 8, 16, in bits of a value, got 12"),
         ("format=jpg depth=16", "depth=16 is more than a JPEG holds: give format=png or tiff"),

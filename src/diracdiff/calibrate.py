@@ -20,7 +20,7 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.evaluation.calibration import Calibration, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
     from diracdiff.resources import told
-    from diracdiff.restoration import tallied
+    from diracdiff.restoration.tally import tallied
     from diracdiff.restorer import load
     from diracdiff.storage import Checkpoint
     from diracdiff.storage.files import check_not_input, check_output, write_rows

@@ -1,102 +1,190 @@
-"""Files of the user's beside images: masks, of which pixels are a hole, and kernels that images were blurred with."""
+"""Masks and kernels of images: one file for all images, or a folder with a file for each.
 
-from abc import ABC, abstractmethod
+In a folder the file of `a/x.jpg`, a path relative to the input folder, is `a/x` with the suffix of any image format.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from diracdiff.data.images import load_image
+from diracdiff.data.image_io import DecodedImage, read_image
+from diracdiff.data.inputs import Input, files_below, real_path
 from diracdiff.data.listing import EXTENSIONS
-from diracdiff.data.originals import load_original
-from diracdiff.errors import UserError
+from diracdiff.errors import UserError, warn
 
-HALF = 128
-"""Of 255, from which on a pixel of a mask is white."""
+SAME_COLOUR = 4 / 255
+"""Colours of a painted mask may differ by this much: programs round those of soft edges."""
+
+OFF_CENTRE = 0.5
+"""Pixels between a kernel's centre of mass and its middle beyond which a warning is given."""
 
 
 @dataclass(frozen=True)
-class Companions(ABC):
-    """A file for every image.
+class Companion:
+    """The mask or kernel of an image.
 
-    Args:
-        path: of one file for all images, or of a folder of files with the names of the images.
+    Attributes:
+        values: bool (H, W) of a mask, True in the region to fill; float32 (h, w) of a kernel, sums to 1.
+        sha256: of its file, or of the kernel's text.
     """
 
-    path: Path
+    values: Tensor
+    sha256: str
 
-    @abstractmethod
-    def of(self, image: Path, size: tuple[int, int]) -> Tensor:
-        """What belongs to an image.
+
+class Companions:
+    """Masks or kernels of images.
+
+    Args:
+        kind: of the files.
+        path: of one file for all images, or of a folder.
+        kernel: a kernel for all images, described by the text `path`, that no file holds.
+    """
+
+    def __init__(self, kind: Literal["mask", "kernel"], path: Path, kernel: Tensor | None = None):
+        self.kind, self.path, self.kernel = kind, path, kernel
+        self._off_centre_named = False
+
+    @cached_property
+    def _files(self) -> dict[Path, list[Path]]:
+        """The files of the folder by their relative paths without suffix."""
+        files = defaultdict(list)
+        for file in files_below(self.path)[0]:
+            if file.suffix.lower() in EXTENSIONS:
+                files[file.relative_to(self.path).with_suffix("")].append(file)
+        return files
+
+    def file_of(self, image: Input) -> Path:
+        """Return the file of an image.
+
+        Raises:
+            UserError: if there is none, or there are several.
+        """
+        if not self.path.is_dir():
+            return self.path
+        name = image.relative.with_suffix("")
+        found = [file for file in self._files.get(name, []) if real_path(file) != real_path(image.path)]
+        if len(found) != 1:
+            count = f"{len(found)} files" if found else "no file"
+            raise UserError(f"{image.path}: {self.kind}={self.path} has {count} for it. Give {self.path / name}.png.")
+        return found[0]
+
+    def digest(self, image: Input) -> str:
+        """Return the SHA-256 of an image's file, or of the kernel's text; raises UserError as `file_of` does."""
+        if self.kernel is not None:
+            return hashlib.sha256(str(self.path).encode()).hexdigest()
+        with open(self.file_of(image), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def read(self, image: Input, size: Sequence[int]) -> Companion:
+        """Read the mask or kernel of an image.
 
         Args:
-            image: its file.
+            image: the image.
             size: its width and height in pixels.
 
         Raises:
-            UserError: naming the file, if there is none or several, or it does not fit.
+            UserError: naming the file, if there is not one, it cannot be read, or it does not fit.
         """
+        if self.kernel is not None:
+            return Companion(check_kernel_size(self.kernel, str(self.path), size), self.digest(image))
+        file = self.file_of(image)
+        decoded = read_image(file)
+        if self.kind == "mask":
+            return Companion(as_mask(decoded, file, size), decoded.sha256)
+        kernel = check_kernel_size(as_kernel(decoded, file), str(file), size)
+        self._warn_off_centre(kernel, file)
+        return Companion(kernel, decoded.sha256)
 
-    def file(self, image: Path) -> Path:
-        """The file of an image; raises UserError if there is none or there are several."""
-        if not self.path.is_dir():
-            return self.path
-        files = [file for file in sorted(self.path.glob("*")) if file.suffix.lower() in EXTENSIONS]
-        found = [file for file in files if file.stem == image.stem and file.resolve() != image.resolve()]
-        if len(found) != 1:
-            what = f"{len(found)} files" if found else "no file"
-            raise UserError(f"{self.path} has {what} for {image}: give one that is called {image.stem}.png")
-        return found[0]
-
-
-class Masks(Companions):
-    """A mask for every image: white is the hole, (H, W) bool."""
-
-    def of(self, image: Path, size: tuple[int, int]) -> Tensor:
-        file = self.file(image)
-        hole = load_image(file, key=None).float().mean(0) >= HALF
-        if hole.shape != size[::-1]:
-            height, width = hole.shape
-            what = f"mask {file} is {width}x{height} pixels and {image} {size[0]}x{size[1]}"
-            raise UserError(f"{what}: give one of its size")
-        if hole.all() or not hole.any():
-            everywhere = "white" if hole.all() else "black"
-            raise UserError(f"mask {file} is {everywhere} everywhere: white is the hole, and black is kept")
-        return hole
+    def _warn_off_centre(self, kernel: Tensor, file: Path) -> None:
+        """Warn, once, of a kernel that shifts images."""
+        right, down = (
+            ((torch.arange(len(sums)) - len(sums) // 2) * sums).sum().item() for sums in (kernel.sum(0), kernel.sum(1))
+        )
+        if max(abs(right), abs(down)) > OFF_CENTRE and not self._off_centre_named:
+            self._off_centre_named = True
+            warn(
+                f"kernel {file}: its centre of mass lies {right:+.1f} pixels right of its middle and {down:+.1f} below "
+                "it, which shifts results: centre it if that is not meant (named once)"
+            )
 
 
-class Kernels(Companions):
-    """A kernel for every image, (h, w) float32: a picture with odd sides, brighter where more light came from."""
+def as_mask(decoded: DecodedImage, file: Path, size: Sequence[int]) -> Tensor:
+    """Return the region that a mask marks, bool (H, W).
 
-    def of(self, image: Path, size: tuple[int, int]) -> Tensor:
-        file = self.file(image)
-        kernel = load_original(file).image.mean(0)
-        height, width = kernel.shape
-        if not (height % 2 and width % 2):
-            raise UserError(f"kernel {file} is {width}x{height} pixels: its sides must be odd, so that it has a middle")
-        if not kernel.sum() > 0:
-            raise UserError(f"kernel {file} is black everywhere: it must be brighter where more light came from")
-        return fitting(kernel / kernel.sum(), str(file), image, size)
-
-
-@dataclass(frozen=True)
-class OneKernel(Kernels):
-    """One kernel for all images that no file holds.
+    White marks it in an image without transparency. In an image of one colour that is partly transparent, as painting
+    programs export a layer, the opaque pixels mark it.
 
     Args:
-        path: what it is called.
-        kernel: (h, w) float32, that sums to 1.
+        decoded: the mask.
+        file: for messages.
+        size: width and height that it must have.
+
+    Raises:
+        UserError: if it has another size, marks no pixel or all pixels, or has colours and transparency.
     """
+    height, width = decoded.pixels.shape[:2]
+    if (width, height) != tuple(size):
+        raise UserError(
+            f"mask {file} is {width}x{height} pixels and its image {size[0]}x{size[1]}: give one of its size"
+        )
+    pixels, opaque = _scaled(decoded.pixels), None if decoded.alpha is None else _scaled(decoded.alpha) >= 0.5
+    marked, colour = pixels.mean(-1) >= 0.5, "white"
+    if opaque is not None and opaque.any() and not opaque.all():
+        if np.ptp(pixels[opaque], axis=0).max() > SAME_COLOUR:
+            raise UserError(
+                f"mask {file} has several colours and is partly transparent: save it without transparency, white in "
+                "the region to fill and black elsewhere"
+            )
+        marked, colour = opaque, "opaque"
+    if marked.all() or not marked.any():
+        everywhere = colour if marked.all() else "black"
+        raise UserError(f"mask {file} is {everywhere} everywhere: white marks the region to fill, black is kept")
+    return torch.from_numpy(marked)
 
-    kernel: Tensor
 
-    def of(self, image: Path, size: tuple[int, int]) -> Tensor:
-        return fitting(self.kernel, str(self.path), image, size)
+def as_kernel(decoded: DecodedImage, file: Path) -> Tensor:
+    """Return a kernel, (h, w) float32, that sums to 1: brighter where more light came from, nothing if transparent.
+
+    Raises:
+        UserError: if its sides are not odd, or it is black.
+    """
+    values = _scaled(decoded.pixels).mean(-1)
+    if decoded.alpha is not None:
+        values = values * _scaled(decoded.alpha)
+    height, width = values.shape
+    if not (height % 2 and width % 2):
+        raise UserError(f"kernel {file} is {width}x{height} pixels: its sides must be odd, so that it has a middle")
+    if not values.sum() > 0:
+        raise UserError(f"kernel {file} is black everywhere: it must be brighter where more light came from")
+    kernel = torch.from_numpy(values)
+    return kernel / kernel.sum()
 
 
-def fitting(kernel: Tensor, name: str, image: Path | str, size: tuple[int, int]) -> Tensor:
-    """The kernel, (h, w); raises UserError if it is too large for an image of so many pixels, width and height."""
+def check_kernel_size(kernel: Tensor, name: str, size: Sequence[int]) -> Tensor:
+    """Return a kernel, (h, w), that fits an image of a width and height.
+
+    Raises:
+        UserError: if it is larger than half of the image.
+    """
     height, width = kernel.shape
     if 2 * width > size[0] or 2 * height > size[1]:
-        raise UserError(f"kernel {name}, {width}x{height} pixels, is too large for {image}: at most half of its sides")
+        raise UserError(
+            f"kernel {name}, {width}x{height} pixels, is too large for an image of {size[0]}x{size[1]}: at most half"
+        )
     return kernel
+
+
+def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale uint8 or uint16 values to [0, 1]."""
+    scaled: NDArray[np.float32] = values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    return scaled

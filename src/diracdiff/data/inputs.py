@@ -1,45 +1,64 @@
-"""Images of the user's that are to be restored: where their results go, and which of them make a batch."""
+"""Image files to restore: found below a folder, with the names of their results, and grouped into batches."""
 
 import mimetypes
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from diracdiff.data.images import ImageError
-from diracdiff.data.listing import EXTENSIONS, list_images
-from diracdiff.data.originals import Header, read_header
+from diracdiff.data.image_io import ImageInfo, read_info
+from diracdiff.data.listing import EXTENSIONS
 from diracdiff.errors import UserError, say, warn
 from diracdiff.storage.files import check_output
 from diracdiff.storage.json_lines import read_lines
-from diracdiff.storage.pictures import SUFFIXES
+
+SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
+"""{format of results: suffix of their names}."""
+
+EXISTING = ("refuse", "skip", "replace")
+"""Results that exist: refuse the command, keep them and restore the other images, or replace them."""
+
+MAX_PIXELS = 2**21
+"""Of all images of a batch together."""
+
+IN_FORM = ("restored", "mean")
+"""Results that take the requested format; the others are measured values, and PNG."""
+
+LOG = "restored.jsonl"
+"""The file of an output folder with a line for every restored image."""
+
+TABLE = "uncertainty.csv"
+"""The file of an output folder with a row for every image of several samples."""
+
+MAX_NAME = 255
+"""Bytes of a file name."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """An image file.
+    """An image file to restore.
 
     Attributes:
         path: of the file.
-        size: width and height in pixels as shown, after the EXIF rotation.
-        grey: whether it has no colour.
-        targets: where its results go: "restored", and the extra pictures by their names.
+        relative: its path relative to the input folder, or its name; noise, masks and kernels follow from it.
+        info: its header.
+        targets: {name of a result, "restored" for example: its file}.
         bits: of a value of the results, 8 or 16.
-        lossy: whether the file was compressed with losses.
     """
 
     path: Path
-    size: tuple[int, int]
-    grey: bool
+    relative: Path
+    info: ImageInfo
     targets: dict[str, Path]
     bits: int = 8
-    lossy: bool = False
 
 
 @dataclass(frozen=True)
 class Form:
-    """In what form results are written.
+    """Format and depth of results.
 
     Attributes:
         format: "png", "jpg", "tiff", or "auto": TIFF for a TIFF and PNG for the rest.
@@ -49,144 +68,184 @@ class Form:
     format: str = "auto"
     bits: int | None = None
 
-    def suffix(self, header: Header) -> str:
-        """Of the result's name."""
-        format = ("tiff" if header.format == "TIFF" else "png") if self.format == "auto" else self.format
-        return SUFFIXES[format]
+    def suffix(self, info: ImageInfo) -> str:
+        """Return the suffix of a result."""
+        return SUFFIXES[("tiff" if info.format == "tiff" else "png") if self.format == "auto" else self.format]
 
-    def bits_of(self, header: Header) -> int:
-        """Of a value of the result."""
-        return self.bits or (8 if self.format == "jpg" else header.bits)
-
-
-EXISTING = ("refuse", "skip", "replace")
-"""What to do with results that exist: refuse the command, leave them and restore the other images, or replace them."""
-
-PIXELS = 2**21
-"""Of the images of a batch, together, at most."""
-
-IN_FORM = ("restored", "mean")
-"""Results that take the form that is asked for; the others are measured values, and PNG."""
-
-LINES = "restored.jsonl"
-"""The file of an output folder that has a line for every restored image."""
+    def bits_of(self, info: ImageInfo) -> int:
+        """Return the bits of a value of a result."""
+        return self.bits or (8 if self.format == "jpg" else info.bits)
 
 
 def plan(
-    source: Path,
-    output: Path,
-    extras: list[str],
-    existing: str,
-    done: Callable[[Path], bool] = lambda path: True,
-    form: Form = Form(),
-) -> tuple[list[Input], dict[Path, str]]:
-    """Find the images below a folder, or one image, and where the results of each go.
+    source: Path, output: Path, extras: Iterable[str], existing: str, form: Form = Form()
+) -> tuple[list[Input], dict[Path, Exception]]:
+    """Find an image, or all images below a folder, and name their results.
 
-    Left out of a folder, and named, are the results of earlier commands that restored images of the same folder, and
-    images of formats that are not restored. Of an animation the first frame counts, which is said.
+    Left out of a folder, and named, are results of earlier commands that restored images of the same folder, and
+    images in formats that a folder is not searched for.
 
     Args:
-        source: an image or a folder of images.
+        source: an image or a folder.
         output: a folder.
-        extras: names of pictures besides "restored".
+        extras: names of results besides "restored".
         existing: one of EXISTING.
-        done: whether an image whose results exist is done, with "skip".
-        form: in which results are written.
+        form: format and depth of results.
 
     Returns:
-        The images that are to be restored, and {file: why it cannot be}.
+        The images, and {file: the error for which it is skipped}.
 
     Raises:
-        UserError: if there are no images, the only one cannot be read, or a result would replace something.
+        UserError: if there are no images, results would replace inputs, or results exist and are to be refused.
     """
-    if not source.exists():
+    if not os.path.lexists(source):
         raise UserError(f"input={source} does not exist: give an image, or a folder of images")
-    files = [source] if source.is_file() else _originals(source, output)
-    root = source.parent if source.is_file() else source
+    root = source if source.is_dir() else source.parent
+    files, skipped = _images_below(root, output) if source.is_dir() else ([source], {})
     stems = Counter(file.relative_to(root).with_suffix("") for file in files)
-    inputs, unreadable, animated = [], {}, []
+    inputs: list[Input] = []
+    owners: dict[Path, Path] = {}
     for file in files:
         relative = file.relative_to(root)
         name = relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")
         try:
-            header = read_header(file)
-            if header.alpha and form.format == "jpg":
-                raise ImageError(f"{file} is transparent, which a JPEG cannot be: give format=png")
+            image = _named(file, relative, name, output, extras, form)
+            twice = next((target for target in image.targets.values() if target in owners), None)
+            if twice is not None:
+                raise UserError(
+                    f"{file}: its result {twice} would replace that of {owners[twice]}. Rename one of both."
+                )
         except UserError as error:
-            if source.is_file():
-                raise
-            unreadable[file] = str(error)
+            skipped[file] = error
             continue
-        animated += [file] if header.frames > 1 else []
-        suffix = form.suffix(header)
-        targets = {
-            extra: output
-            / f"{name}{'' if extra == 'restored' else f'_{extra}'}{suffix if extra in IN_FORM else '.png'}"
-            for extra in ("restored", *extras)
-        }
-        inputs.append(Input(file, header.size, header.grey, targets, form.bits_of(header), header.lossy))
-    results = Counter(target for image in inputs for target in image.targets.values())
-    results.update([output / "uncertainty.csv"] if "uncertainty" in extras else [])
-    twice = [target for target, count in results.items() if count > 1]
-    if twice:
-        raise UserError(f"two results would be called {twice[0]}: rename one of the inputs that give it")
-    replaced = {file.resolve() for file in files} & {target.resolve() for target in results}
+        owners |= dict.fromkeys(image.targets.values(), file)
+        inputs.append(image)
+    replaced = {real_path(file) for file in files} & {real_path(target) for target in owners}
     if replaced:
         raise UserError(f"output={output} would replace the input {min(replaced)}: give another folder")
-    check_output(output, results, existing != "refuse")
-    if existing == "skip":
-        inputs = [i for i in inputs if not (all(t.is_file() for t in i.targets.values()) and done(i.path))]
-    if animated:
-        warn(f"only the first frame is restored of {listed(animated)}")
-    return inputs, unreadable
+    tables = [output / TABLE] if "uncertainty" in extras else []
+    check_output(output, [*owners, *tables], existing != "refuse")
+    if animated := [image.path for image in inputs if image.info.frames > 1]:
+        warn(f"only the first frame is restored of {shortened(animated)}")
+    return inputs, skipped
 
 
-def listed(paths: Iterable[Path], most: int = 3) -> str:
-    """Files in words: the names of some, and how many more there are."""
+def _named(file: Path, relative: Path, name: Path, output: Path, extras: Iterable[str], form: Form) -> Input:
+    info = read_info(file)
+    if info.alpha and form.format == "jpg":
+        raise UserError(f"{file}: it is transparent, which a JPEG cannot be. Use format=png.")
+    suffixes = {extra: form.suffix(info) if extra in IN_FORM else ".png" for extra in ("restored", *extras)}
+    targets = {
+        extra: output / name.with_name(f"{name.name}{'' if extra == 'restored' else f'_{extra}'}{suffix}")
+        for extra, suffix in suffixes.items()
+    }
+    for target in targets.values():
+        if len(os.fsencode(target.name)) > MAX_NAME:
+            raise UserError(f"{file}: the name of its result has more than {MAX_NAME} bytes. Shorten its name.")
+    return Input(file, relative, info, targets, form.bits_of(info))
+
+
+def shortened(paths: Iterable[Path], most: int = 3) -> str:
+    """Return the names of some files, and how many more there are."""
     names = [path.name for path in paths]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-def batches(inputs: list[Input], size: int) -> list[list[Input]]:
-    """Batches of at most `size` images of the same width and height, and of one image or at most PIXELS."""
+def read_log(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
+    """Return the lines of an output folder's log; a later line of a result replaces earlier ones.
+
+    Raises:
+        UserError: if the log cannot be read.
+    """
+    return read_lines(folder / LOG, _is_log_row, quiet)
+
+
+def _is_log_row(row: dict[str, Any]) -> bool:
+    files = row.get("files")
+    texts = [row.get("image"), row.get("path"), row.get("result"), *(files if isinstance(files, list) else [None])]
+    return all(isinstance(text, str) and "\0" not in text for text in texts)
+
+
+def real_path(path: Path) -> Path:
+    """Return a path without symbolic links; one of a loop stays, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
+
+
+def batches(inputs: Iterable[Input], size: int) -> list[list[Input]]:
+    """Group images of one width and height into batches of at most `size` images and MAX_PIXELS pixels."""
     found = []
-    ordered = sorted(inputs, key=lambda image: (image.size, str(image.path)))
-    for (width, height), group in groupby(ordered, key=lambda image: image.size):
-        same, most = list(group), max(1, min(size, PIXELS // (width * height)))
+    ordered = sorted(inputs, key=lambda image: (image.info.size, str(image.path)))
+    for (width, height), group in groupby(ordered, key=lambda image: image.info.size):
+        same, most = list(group), max(1, min(size, MAX_PIXELS // (width * height)))
         found += [same[i : i + most] for i in range(0, len(same), most)]
     return found
 
 
-def _originals(root: Path, output: Path) -> list[Path]:
-    """The images below a folder that are not results of earlier commands."""
-    files = list_images(root)
-    whole, home = root.expanduser().resolve(), output.resolve()
-    within = home != whole and home.is_relative_to(whole)
-    folders = {folder for file in files for folder in file.parents if folder.is_relative_to(root)}
-    results = {
-        (folder / name).resolve()
-        for folder in folders
-        for row in read_lines(folder / LINES)
-        if Path(str(row.get("path"))).is_relative_to(whole)
-        for name in row.get("files", [])
-    }
-    made = [f for f in files if f.resolve() in results or (within and f.resolve().is_relative_to(home))]
-    if made:
-        say(f"left out: {listed(made)}, results of earlier commands")
-        files = [file for file in files if file not in set(made)]
+def _images_below(root: Path, output: Path) -> tuple[list[Path], dict[Path, Exception]]:
+    """Find the images below a folder that are not results of earlier commands."""
+    found, skipped = files_below(root)
+    files = [file for file in found if file.suffix.lower() in EXTENSIONS]
+    others = [
+        file
+        for file in found
+        if file.suffix.lower() not in EXTENSIONS and (mimetypes.guess_type(file.name)[0] or "").startswith("image/")
+    ]
+    if others:
+        remedy = "give a GIF by itself, for its first frame, and save the rest as PNG"
+        formats = " ".join(EXTENSIONS)
+        warn(f"not restored, because a folder is searched for {formats} alone: {shortened(others)}: {remedy}")
+    if not files and not skipped:
+        raise UserError(f"input={root} holds no images: give a folder of files ending in {' '.join(EXTENSIONS)}")
+    results = _results(files, root, output)
+    if results:
+        say(f"left out: {shortened(sorted(results))}, results of earlier commands")
+        files = [file for file in files if file not in results]
         if not files:
             raise UserError(
                 f"input={root} holds results of earlier commands alone: give single images, or another folder"
             )
-    others = [
-        path
-        for path in sorted(root.rglob("*"))
-        if (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
-        and path.suffix.lower() not in EXTENSIONS
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    if others:
-        remedy = "give a GIF by itself, for its first frame, and save the rest as PNG"
-        warn(f"not restored, because a folder is searched for {' '.join(EXTENSIONS)} alone: {listed(others)}: {remedy}")
-    return files
+    return files, skipped
+
+
+def files_below(root: Path) -> tuple[list[Path], dict[Path, Exception]]:
+    """List what a folder holds, links followed, hidden files and folders left out; folders that cannot be listed."""
+    files: list[Path] = []
+    skipped: dict[Path, Exception] = {}
+    whole = real_path(root)
+    seen, folders = {whole}, [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = [Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        except OSError as error:
+            skipped[folder] = UserError(f"{folder}: cannot be listed ({error.strerror}). Check its permissions.")
+            continue
+        for path in entries:
+            if not path.is_dir():
+                files.append(path)
+                continue
+            real = real_path(path)
+            around = real.is_relative_to(whole) or whole.is_relative_to(real)
+            if real in seen or (around and path.is_symlink()):
+                warn(f"{path}: a link to {real}, whose files are found without it. Skipped.")
+                continue
+            seen.add(real)
+            folders.append(path)
+    return sorted(files, key=lambda file: file.relative_to(root).as_posix()), skipped
+
+
+def _results(files: list[Path], root: Path, output: Path) -> set[Path]:
+    """Find results of earlier commands among images: named by logs, or in an output folder within the input."""
+    whole, home = real_path(root), real_path(output)
+    within = home != whole and home.is_relative_to(whole)
+    folders = {folder for file in files for folder in file.parents if folder.is_relative_to(root)}
+    logged = {
+        real_path(folder / name)
+        for folder in folders
+        for row in read_log(folder)
+        if Path(row["path"]).is_relative_to(whole)
+        for name in row["files"]
+    }
+    resolved = {file: real_path(file) for file in files}
+    return {file for file, real in resolved.items() if real in logged or (within and real.is_relative_to(home))}

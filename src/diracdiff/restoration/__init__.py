@@ -1,7 +1,27 @@
-"""Files that are restored: past those that cannot be, shared by processes, and on where an earlier command stopped."""
+"""Restoration of images and of files, see `diracdiff.restoration.service` and `diracdiff.restoration.files`."""
 
-from diracdiff.restoration.asked import Asked
-from diracdiff.restoration.ledger import sentence
-from diracdiff.restoration.restoration import Restoration, tallied
+from diracdiff.restoration.consistency import ConsistencyTest, NoiseLevel, concern_of
+from diracdiff.restoration.files import FileRestoration
+from diracdiff.restoration.service import (
+    Batch,
+    RestoredImage,
+    RestoreOptions,
+    SourceImage,
+    check_guide,
+    guide_of,
+    prepare,
+)
 
-__all__ = ["Asked", "Restoration", "sentence", "tallied"]
+__all__ = [
+    "Batch",
+    "ConsistencyTest",
+    "FileRestoration",
+    "NoiseLevel",
+    "RestoreOptions",
+    "RestoredImage",
+    "SourceImage",
+    "check_guide",
+    "concern_of",
+    "guide_of",
+    "prepare",
+]

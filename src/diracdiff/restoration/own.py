@@ -8,36 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diracdiff.data.companions import Companions, Kernels, Masks
-from diracdiff.degradations import FreeformInpainting, KernelBlur
+from diracdiff.degradations import FreeformInpainting
 from diracdiff.degradations.kernel_blur import extended
-from diracdiff.degradations.kernels import WORDS
-from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
 from diracdiff.seeds import image_seed
-
-TOLD = {"mask": (Masks, FreeformInpainting, "inpaint_freeform"), "kernel": (Kernels, KernelBlur, "deblur_kernel")}
-"""By key: what files hold, for which degradation, and the task that trains for it."""
-
-
-def check_told(restorer: Restorer, given: Companions | None, degrade: bool) -> None:
-    """Refuse files for a model that does not take them, and a model that needs them without.
-
-    Raises:
-        UserError: naming the remedy.
-    """
-    degradation = restorer.process.degradation
-    for key, (files, taken_by, task) in TOLD.items():
-        if isinstance(given, files) and not isinstance(degradation, taken_by):
-            raise UserError(
-                f"a model of task={restorer.name} takes no {key}: leave it out, or take a model of task={task}"
-            )
-        if given is None and isinstance(degradation, taken_by) and not degrade:
-            words = f", or {WORDS}" if key == "kernel" else ""
-            raise UserError(
-                f"a model of task={restorer.name} needs each image's {key}: add {key}=FILE, or a folder{words}"
-            )
 
 
 @dataclass(frozen=True)

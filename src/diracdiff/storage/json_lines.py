@@ -1,52 +1,86 @@
-"""Files of JSON, an object a line, which may be added to while a command runs."""
+"""Files of JSON, an object a line, to which several processes may append at once."""
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diracdiff.storage.files import not_written, replacing
+from diracdiff.errors import UserError, warn
+from diracdiff.storage.files import not_written
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Add a line in one piece, so that several processes may do it.
+    """Append a whole line, or nothing, while other processes wait.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be written, or the file is a symbolic link.
     """
+    line = (json.dumps(row) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, _line(row))
-        finally:
-            os.close(handle)
+        with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as handle:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":  # a killed process left half a line
+                line = b"\n" + line
+            try:
+                while line:
+                    line = line[os.write(handle, line) :]
+            except OSError:
+                os.ftruncate(handle, size)
+                raise
     except OSError as error:
+        if path.is_symlink():
+            raise UserError(f"{path} is a symbolic link, which is not followed: remove it") from error
         raise not_written(path, error) from error
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write the file anew, whole or not at all.
+def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool, quiet: bool = False) -> list[dict[str, Any]]:
+    """Return the objects of a file, none if there is none; one warning counts the lines that are damaged.
+
+    Args:
+        path: of the file.
+        valid: returns True for an object that is as it should be.
+        quiet: give no warning.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be read, or is a symbolic link.
     """
-    with replacing(path) as file:
-        file.writelines(_line(row) for row in rows)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file; none if there is none. A line that a killed process left half written is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+    try:
+        with _locked(path, os.O_RDONLY, fcntl.LOCK_SH) as handle, open(handle, "rb", closefd=False) as file:
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        reason = "it is a symbolic link" if path.is_symlink() else error.strerror
+        raise UserError(f"{path} cannot be read ({reason}): remove it") from error
+    rows, damaged = [], []
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError:
-            continue
-        rows += [row] if isinstance(row, dict) else []
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict) and valid(row):
+            rows.append(row)
+        elif line.strip():
+            damaged.append(number)
+    if damaged and not quiet:
+        count = f"{len(damaged)} damaged lines are" if len(damaged) > 1 else "1 damaged line is"
+        warn(f"{path}: {count} ignored, the first is line {damaged[0]}")
     return rows
 
 
-def _line(row: dict[str, Any]) -> bytes:
-    return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+@contextmanager
+def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
+    """Open a regular file, which is no symbolic link, and lock it."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(0, "it is not a regular file")
+        fcntl.flock(handle, lock)
+        yield handle
+    finally:
+        os.close(handle)

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from diracdiff.data.companions import fitting
+from diracdiff.data.companions import check_kernel_size
 from diracdiff.degradations.kernels import told
 from diracdiff.errors import UserError
 
@@ -32,4 +32,4 @@ def kernel_of(words: str | None, image: Tensor) -> Tensor:
         kernel = told(words)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return fitting(kernel, words, "the photograph", (image.shape[-1], image.shape[-2]))
+    return check_kernel_size(kernel, words, (image.shape[-1], image.shape[-2]))
