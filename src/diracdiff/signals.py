@@ -119,18 +119,32 @@ def stoppable() -> Iterator[None]:
         put_back()
 
 
+def closing_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a server: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as by nohup."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return SIGNALS if ignored else (*SIGNALS, signal.SIGHUP)
+
+
 @contextmanager
-def interruptible(message: str) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what is within, and the command after it with a message.
+def interruptible(message: str, numbers: Iterable[signal.Signals] = SIGNALS) -> Iterator[None]:
+    """Let signals end what is within, and the command after it with a message.
+
+    A second signal does not interrupt the end of what is within.
+
+    Args:
+        message: printed at the end.
+        numbers: of the signals; SIGINT and SIGTERM by default.
 
     Raises:
         SystemExit: then, with 128 and the signal's number.
     """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt(signum)
 
-    put_back = on_signals(interrupt)
+    put_back = on_signals(interrupt, numbers)
     try:
         yield
     except KeyboardInterrupt as stopped:

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diracdiff.data.originals import load_original, read_header
+from diracdiff.data.image_io import Limits, read_image
 from diracdiff.errors import UserError
 
-MOST_BYTES = 40_000_000
-MOST_PIXELS = 60_000_000
-"""Of a file, and of its picture, before it is shrunk."""
+LIMITS = Limits(max_pixels=60_000_000, max_bytes=40_000_000)
+"""Of a file, before it is decoded."""
 
 LEAST_SIDE = 16
 """Of a picture in pixels."""
@@ -53,23 +54,18 @@ def read(path: Path, longest: int) -> Photograph:
     Raises:
         UserError: naming the file, if it is too large or too small, or cannot be read as an image.
     """
-    if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path.name} has more than {MOST_BYTES // 10**6} MB: shrink it, or use diracdiff.restore")
     try:
-        header = read_header(path)
-        width, height = header.size
-        if width * height > MOST_PIXELS:
-            most = f"{MOST_PIXELS // 10**6} megapixels"
-            raise UserError(f"{path.name} is {width}x{height} pixels, more than {most}: use diracdiff.restore")
-        original = load_original(path)
+        decoded = read_image(path, LIMITS)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from None
-    image, share = original.image, longest / max(width, height)
-    if share < 1:
-        sides = [max(1, round(share * side)) for side in image.shape[-2:]]
+    top = np.iinfo(decoded.pixels.dtype).max
+    image = torch.from_numpy(decoded.pixels.astype(np.float32)).permute(2, 0, 1).contiguous() / top
+    height, width = image.shape[-2:]
+    scale = longest / max(width, height)
+    if scale < 1:
+        sides = [max(1, round(scale * side)) for side in (height, width)]
         image = F.interpolate(image.unsqueeze(0), sides, mode="bicubic", antialias=True)[0].clamp(0, 1)
     if min(image.shape[-2:]) < LEAST_SIDE:
         raise UserError(f"{path.name} is {width}x{height} pixels here, and needs {LEAST_SIDE} a side: use a larger one")
-    return Photograph(
-        path.name, image, original.step if share >= 1 else 0.0, header.grey, header.lossy, (height, width)
-    )
+    step = 1 / float(top) if scale >= 1 else 0.0
+    return Photograph(path.name, image, step, decoded.grey, decoded.info.lossy, (height, width))

@@ -21,7 +21,6 @@ from diracdiff.restoration.own import Told, inner
 from diracdiff.restoration.testing import FAR
 from diracdiff.restorer import Restorer
 from diracdiff.seeds import image_seed
-from diracdiff.storage.pictures import save_picture
 from diracdiff.studio.own import hole_of, kernel_of
 from diracdiff.studio.photograph import Photograph, read
 from diracdiff.studio.walked import Walked, ends, walk
@@ -53,6 +52,12 @@ class Restored:
     notes: list[str]
     own: Tensor | None = None
     hole: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        kept = [self.photograph.image, self.walked.measurement, *(frame.pixels for frame in self.walked.frames)]
+        return sum(each.nbytes for each in [*kept, self.walked.clean, self.own, self.hole] if each is not None)
 
 
 class Studio:
@@ -187,13 +192,6 @@ class Studio:
             samples = torch.where(restored.hole, samples, restored.photograph.image.to(samples.device))
         heat = torch.from_numpy(heat_map(Spread(samples).std[0].mean(0).cpu())).permute(2, 0, 1)
         return heat, [to_pixels(sample[0]).cpu() for sample in samples]
-
-    def save(self, restored: Restored, place: int, folder: Path) -> Path:
-        """Write a frame as PNG; returns its path."""
-        frame, stem = restored.walked.frames[place], Path(restored.photograph.name).stem
-        path = folder / f"{stem}_restored_t{frame.t:.2f}.png"
-        save_picture(path, from_pixels(restored.walked.picture(place)), restored.walked.grey)
-        return path
 
 
 def _notes(
