@@ -270,7 +270,7 @@ def serving(folder, made):
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and said.strip() == "the page is closed" and errors == ""
-    assert not list(kept.iterdir())
+    assert not [path for path in kept.iterdir() if not path.name.startswith("torchinductor")]
 
 
 @pytest.fixture(scope="module")
