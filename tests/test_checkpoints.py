@@ -55,7 +55,7 @@ def test_another_version_is_refused(tmp_path, version, message):
 
 def test_a_header_that_lacks_something_is_damaged(tmp_path):
     path = save(tmp_path / "a.ckpt", restorer())
-    for key in ("recipe", "stopping", "curve"):
+    for key in ("recipe", "stopping", "curve", "dataset", "training", "calibrations"):
         content = torch.load(path, weights_only=True)
         del content[KIND][key]
         torch.save(content, tmp_path / "b.ckpt")

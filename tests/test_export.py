@@ -18,6 +18,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import NetworkIncrement, ReverseSampler
 from diracdiff.storage import Checkpoint
+from diracdiff.storage.card import card
 from diracdiff.storage.exported import write_exported
 from diracdiff.storage.weights import Damaged
 
@@ -140,6 +141,8 @@ def test_a_newer_one_is_refused(exported):
         (["about=none.md"], "about=none.md does not exist"),
         (["push=name"], "push must be owner/name, got name"),
         (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
+        (["license=mit x"], "license='mit x': must be one word"),
+        (["push=a/b]("], "push must be owner/name"),
         (["output=out"], "exists: give another output, or overwrite=true"),
     ],
 )
@@ -147,6 +150,47 @@ def test_mistakes(exported, tmp_path, capsys, overrides, said):
     status = run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=new", *overrides)
     refused((status, capsys.readouterr().err.splitlines()), said)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("half", ["true", "false"])
+@pytest.mark.parametrize("output", ["out", "link", "../{name}/out"])
+def test_a_model_is_not_exported_onto_itself(exported, tmp_path, capsys, half, output):
+    (tmp_path / "link").symlink_to("out")
+    before = {path.name: path.read_bytes() for path in exported.iterdir()}
+    output = output.format(name=tmp_path.name)
+    options = [f"output={output}", f"half={half}", "overwrite=true"]
+    capsys.readouterr()
+    status = run_here(tmp_path, "export", "checkpoint=out", *options)
+    refused((status, capsys.readouterr().err.splitlines()), f"output={output}: out is read from there. Give another")
+    assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
+
+
+def test_the_about_text_is_not_replaced_by_the_card(exported, tmp_path, capsys):
+    options = ["checkpoint=model.ckpt", "output=out", f"about=out/{places.CARD}", "overwrite=true"]
+    before = (exported / places.CARD).read_text()
+    capsys.readouterr()
+    status = run_here(tmp_path, "export", *options)
+    refused((status, capsys.readouterr().err.splitlines()), "output=out: out/README.md is read from there")
+    assert (exported / places.CARD).read_text() == before
+
+
+def test_weights_beyond_float16_are_not_halved(tmp_path):
+    made = restorer()
+    made.denoiser.network.head[2].bias.data.fill_(1e6)
+    with pytest.raises(UserError, match="half=true: a weight is beyond the range of float16"):
+        write_exported(made.checkpoint(), tmp_path / "out", "card", half=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_text_of_a_checkpoint_is_escaped_in_its_card():
+    made = restorer()
+    made.name = "a\n# Title <script> [x](y) _b_ `c` \x1b[31m"
+    made.dataset = {"_target_": "diracdiff.data.ImageFolder", "root": "x`\n- [x](y)"}
+    lines = card(made.checkpoint(), "a b\n```", license="mit").splitlines()
+    assert r"# a \# Title \<script\> \[x\]\(y\) \_b\_ \`c\`  \[31m" in lines
+    assert "- trained on: `ImageFolder(root=x? - [x](y))`" in lines
+    assert "diracdiff restore 'checkpoint=a b ```' input=PHOTOGRAPHS output=restored" in lines
+    assert sum(line.startswith("```") for line in lines) == 2
 
 
 def test_the_hub(exported, tmp_path, monkeypatch):

@@ -19,7 +19,9 @@ from omegaconf import OmegaConf
 from diracdiff import official
 from diracdiff.__main__ import COMMANDS
 from diracdiff.errors import UserError
+from diracdiff.import_official import GIVEN
 from diracdiff.models import NCSNpp
+from diracdiff.official.importing import read
 from diracdiff.registry import from_recipe
 from diracdiff.restorer import load
 
@@ -298,6 +300,18 @@ def test_an_imported_checkpoint_is_measured_and_restores(run, monkeypatch, image
         means[float(row["t"]), row["output"]].append(float(row["psnr"]))
     best = max(means, key=lambda key: sum(means[key]))
     assert (found["t"], found["output"]) == best == (tuned.t, tuned.output)
+
+
+def test_the_restorer_that_is_read_equals_the_one_that_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setitem(official.ARCHITECTURES, "tiny", TINY)
+    torch.save(released(), tmp_path / "theirs.ckpt")
+    torch.full((2**20,), torch.nan)  # what uninitialised memory may hold
+    restorer = read(tmp_path / "theirs.ckpt", dict.fromkeys(GIVEN)).restorer
+    kernels = {name: kernel for name, kernel in restorer.denoiser.named_buffers() if name.endswith("kernel")}
+    assert kernels and all(kernel.sum() == pytest.approx(1) for kernel in kernels.values())
+    restorer.save(tmp_path / "ours.ckpt")
+    y = torch.rand(2, 3, 32, 32)
+    assert torch.equal(restorer.restore(y, "t=0.9"), load(tmp_path / "ours.ckpt").restore(y, "t=0.9"))
 
 
 def averages(kind, trained, average):

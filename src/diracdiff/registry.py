@@ -132,7 +132,7 @@ def build_restorer(checkpoint: Checkpoint, name: str, trusted_modules: Iterable[
             raise UserError("it does not describe a restorer, give one that diracdiff.train wrote")
         restorer.remember(checkpoint)
     except UserError as error:
-        raise UserError(f"checkpoint={name}: {' '.join(str(error).split())}") from error
+        raise UserError(f"checkpoint={name}: {' '.join(str(error).split())[:400]}") from error
     load_weights(restorer.denoiser, checkpoint.weights, name)
     if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
         load_weights(network, checkpoint.increment or {}, name)

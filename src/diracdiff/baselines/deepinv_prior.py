@@ -1,6 +1,5 @@
 """A prior from a network of the guided-diffusion family, in the shape that deepinv knows."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from diracdiff.errors import UserError, warn
 from diracdiff.shapes import as_time, on_multiples
+from diracdiff.storage.weights import are_plain
 
 SCHEDULE = ("sqrt_1m_alphas_cumprod", "sqrt_alphas_cumprod")
 MULTIPLE = 32
@@ -65,9 +65,9 @@ def _state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"no weights at {path}: download those of a DiffUNet yourself and give their file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except Exception as error:  # of a parser of untrusted bytes, whatever it raises
         raise UserError(_not_weights(path)) from error
-    if not isinstance(state, dict) or "time_embed.0.weight" not in state:
+    if not isinstance(state, dict) or not are_plain(state) or "time_embed.0.weight" not in state:
         raise UserError(_not_weights(path))
     return {name: value for name, value in state.items() if name not in SCHEDULE}
 

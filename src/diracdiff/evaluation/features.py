@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +91,8 @@ def _load(name: str, path: Path) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # networks draw their initial weights first
             network: nn.Module = create_feature_extractor(registered, [layer], **options)
             return network
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} does not hold the weights of {name}: {first_line(error)}") from error
+    except Exception as error:  # of a parser of untrusted bytes, whatever it raises
+        raise UserError(f"{path} does not hold the weights of {name}: replace it with the published file") from error
 
 
 def _weights_file(name: str, weights: str | Path | None) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import warnings
 from typing import Any
 
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from diracdiff.errors import UserError, warn
 from diracdiff.evaluation.metric import ImageMetric, Metric, Missing, Reference
-from diracdiff.storage.downloads import download_timeout, first_line
+from diracdiff.storage.downloads import checkpoints, fetched, first_line
 
 BACKBONES = {
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
@@ -21,6 +19,9 @@ BACKBONES = {
     "vgg": "vgg16-397923af.pth",
 }
 """The file of weights of each backbone."""
+
+MODELS = {"squeeze": "SqueezeNet1_1", "alex": "AlexNet", "vgg": "VGG16"}
+"""The network of each backbone in torchvision."""
 
 SMALLEST = {"squeeze": 17, "alex": 31, "vgg": 16}
 """Images that pass a backbone, in pixels a side."""
@@ -104,20 +105,37 @@ def _available(backbone: str, folder: str) -> Metric:
 
 
 def load_lpips(backbone: str) -> Any:
-    """The LPIPS network with a backbone of BACKBONES, frozen, for images in [-1, 1].
+    """Return the LPIPS network with a backbone of BACKBONES, frozen, for images in [-1, 1].
+
+    The backbone's weights are read as plain tensors: a pickle in their place is refused, not run.
 
     Raises:
-        UserError: if the backbone's weights are missing and cannot be downloaded.
+        UserError: if the backbone's weights are missing and cannot be downloaded, or the file holds something else.
     """
     from lpips import LPIPS as Network
+    from torchvision.models import get_weight
 
+    file, enumeration = BACKBONES[backbone], f"{MODELS[backbone]}_Weights.IMAGENET1K_V1"
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), download_timeout():
-            warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
-            network = Network(net=backbone, verbose=False)
+        path = fetched(get_weight(enumeration).url)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"the weights of LPIPS' backbone {backbone!r} are missing and cannot be downloaded ({first_line(error)}). "
-            f"Connect once, or copy {BACKBONES[backbone]} into {torch.hub.get_dir()}/checkpoints"
+            f"Connect once, or copy {file} into {checkpoints()}"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
+        network = Network(net=backbone, pnet_rand=True, verbose=False)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        network.net.load_state_dict({name: weights[trunk(name)] for name in network.net.state_dict()})
+    except Exception as error:  # of a parser of untrusted bytes, whatever it raises
+        raise UserError(
+            f"{path} does not hold the weights of LPIPS' backbone {backbone!r}: replace it with torchvision's {file}"
         ) from error
     return network.eval().requires_grad_(False)
+
+
+def trunk(name: str) -> str:
+    """Return the name that torchvision has for a tensor of LPIPS' trunk, "features.3.weight" for "slice2.3.weight"."""
+    return f"features.{name.partition('.')[2]}"

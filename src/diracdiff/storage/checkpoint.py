@@ -113,9 +113,8 @@ class Checkpoint:
             raise UserError(
                 f"checkpoint={name} was written by {other}, and this is {VERSION}: install that version, or train again"
             )
-        wrong = [
-            key for key, kind in ENTRIES.items() if not (_is_bounded(header.get(key)) and fits(header.get(key), kind))
-        ]
+        wrong = [key for key in ENTRIES if key not in header or not _is_bounded(header[key])]
+        wrong = wrong or [key for key, kind in ENTRIES.items() if not fits(header[key], kind)]
         tables = {"state_dict": state, "increment": header.get("increment") or {}}
         wrong += [key for key, table in tables.items() if not _is_named(table)]
         wrong = wrong or ["curve"] * (not all(map(_is_row, header["curve"])))

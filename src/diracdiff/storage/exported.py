@@ -16,7 +16,7 @@ from torch import Tensor
 from diracdiff.errors import UserError
 from diracdiff.places import CARD, CONFIG, WEIGHTS, located
 from diracdiff.storage.checkpoint import DENOISER, KIND, Checkpoint
-from diracdiff.storage.files import check_output, together, write_json
+from diracdiff.storage.files import check_output, together, write_atomically, write_json
 from diracdiff.storage.weights import LARGEST_PICKLE, Damaged
 
 INCREMENT = "increment."
@@ -42,31 +42,34 @@ def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool =
     check_output(folder, [folder / name for name in (WEIGHTS, CONFIG, CARD)], overwrite)
     named = _named(checkpoint.weights, DENOISER) | _named(checkpoint.increment or {}, INCREMENT)
     kind = torch.float16 if half else None
-    data = save({name: (w.to(kind) if kind and w.is_floating_point() else w) for name, w in named.items()})
+    stored = {name: (w.to(kind) if kind and w.is_floating_point() else w) for name, w in named.items()}
+    if not all(weight.isfinite().all() for weight in stored.values()):
+        raise UserError("half=true: a weight is beyond the range of float16. Use half=false.")
+    data = save(stored)
     header = {key: value for key, value in checkpoint.header().items() if key != "increment"}
     with together(folder) as staging:
-        (staging / WEIGHTS).write_bytes(data)
+        write_atomically(staging / WEIGHTS, data)
         write_json(staging / CONFIG, {KIND: header, "sha256": hashlib.sha256(data).hexdigest()})
-        (staging / CARD).write_text(card)
+        write_atomically(staging / CARD, card.encode())
     return len(data)
 
 
 def check_not_source(folder: Path, sources: Iterable[str | Path]) -> None:
-    """Refuse to write an exported model over one of the files that it is made from.
+    """Refuse to write an exported model over a file that it is made from, which `overwrite=true` does not allow either.
 
     Args:
         folder: the folder to write.
         sources: checkpoints, see `diracdiff.places`, and other files that are read.
 
     Raises:
-        UserError: naming both; `overwrite=true` does not allow it either.
+        UserError: naming both.
     """
     written = [path for path in (folder / name for name in (WEIGHTS, CONFIG, CARD)) if path.exists()]
     for source in sources:
         place = located(source)
         read = [place / name for name in (WEIGHTS, CONFIG)] if place.is_dir() else [place]
         if any(path.exists() and path.samefile(target) for path in read for target in written):
-            raise UserError(f"output={folder} would replace {source}, which is exported: give another output")
+            raise UserError(f"output={folder}: {source} is read from there. Give another output.")
 
 
 def read_exported(folder: Path) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def check_same(
         )
     ours, theirs = to_recipe(module.restorer), checkpoint.recipe
     pairs = {key: (ours[key], theirs.get(key)) for key in ("process", "seed")}
-    pairs |= {key: (ours["denoiser"][key], theirs["denoiser"].get(key)) for key in ours["denoiser"]}
+    denoiser = theirs["denoiser"] if isinstance(theirs.get("denoiser"), dict) else {}
+    pairs |= {key: (ours["denoiser"][key], denoiser.get(key)) for key in ours["denoiser"]}
     if checkpoint.dataset is not None:
         pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(checkpoint.dataset, "root")
     settings, before = module.settings(trainer, data), dict(checkpoint.training)

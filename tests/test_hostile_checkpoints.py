@@ -1,0 +1,220 @@
+"""Checkpoints that somebody else wrote: they load or are refused in one line, run nothing and read nothing else."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import clean_environment, refused
+from hostile import rezip
+from test_recipe import restorer
+
+from diracdiff.errors import UserError
+from diracdiff.evaluation.lpips import load_lpips
+from diracdiff.places import CONFIG
+from diracdiff.registry import REGISTRY
+from diracdiff.restorer import load
+from diracdiff.storage import Checkpoint
+from diracdiff.storage.checkpoint import KIND
+from diracdiff.storage.exported import write_exported
+from diracdiff.storage.weights import Damaged
+
+COUNT = os.environ.get("DIRACDIFF_FUZZ", "45")
+
+
+class Touch:
+    """An object whose pickle makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A checkpoint, and a function that writes a copy with a changed header."""
+    path = tmp_path / "plain.ckpt"
+    restorer().save(path)
+
+    def changed(change):
+        content = torch.load(path, weights_only=True)
+        change(content[KIND])
+        torch.save(content, tmp_path / "changed.ckpt")
+        return tmp_path / "changed.ckpt"
+
+    return changed
+
+
+def nested_loads(folder):
+    """Recipes that led to a process or a second file when every class of the package could be built."""
+    second, trusted = str(folder / "second.ckpt"), {"trusted_modules": ["subprocess"]}
+    popen = {"_target_": "subprocess.Popen", "args": ["touch", str(folder / "PWNED")]}
+    torch.save({KIND: {"version": "0.2", "recipe": popen}}, second)
+    yield popen
+    yield {"_target_": "diracdiff.baselines.Regression", "checkpoint": second, **trusted}
+    yield {"_target_": "diracdiff.baselines.Regression", "checkpoint": "hf:owner/name", "trust": ["subprocess"]}
+    yield {"_target_": "diracdiff.baselines.PMRF", "regression": second, "flow": second, **trusted}
+
+
+@pytest.mark.parametrize("place", ["name", "seed", "recipe"])
+def test_a_recipe_starts_no_process_and_loads_no_second_file(plain, tmp_path, place):
+    for part in nested_loads(tmp_path):
+        path = plain(
+            lambda header, part=part: (header if place == "recipe" else header["recipe"]).update({place: part})
+        )
+        with pytest.raises(
+            UserError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* not a class of diracdiff: refused"
+        ):
+            load(path)
+        write_exported(Checkpoint.read(path), tmp_path / "exported", "card", overwrite=True)
+        with pytest.raises(UserError, match="not a class of diracdiff: refused"):
+            load(tmp_path / "exported")
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_the_registry_opens_no_file():
+    for name, cls in REGISTRY.items():
+        annotations = str(getattr(cls.__init__, "__annotations__", {}))
+        assert "Path" not in annotations and "trusted_modules" not in annotations, name
+
+
+def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypatch):
+    (tmp_path / "mine_too.py").write_text("from subprocess import Popen\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    part = {"_target_": "mine_too.Popen", "args": ["touch", str(tmp_path / "PWNED")]}
+    path = plain(lambda header: header["recipe"].update(name=part))
+    with pytest.raises(UserError, match=r"refused; if you know .*, add trusted_modules=\[mine_too\]"):
+        load(path)
+    with pytest.raises(UserError, match="which is not a class that mine_too defines: refused"):
+        load(path, trusted_modules=["mine_too"])
+    assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        ("network", {"channels": 2**30}, r"NCSNpp.channels must lie in \[1, 4096\], got 1073741824"),
+        ("network", {"channels": 4096, "multipliers": [64] * 10, "blocks": 64}, "its weights do not fit its recipe"),
+        ("network", {"multipliers": [1] * 11}, "NCSNpp.multipliers has 11 values: at most 10 are allowed"),
+        ("network", {"channels": "8"}, "NCSNpp.channels is of another type: '8'"),
+        ("network", {"channels": True}, "NCSNpp.channels is of another type: 'True'"),
+        ("network", {"dropout": float("nan")}, "NCSNpp.dropout must be finite"),
+        ("network", {"path": "x"}, "NCSNpp has no argument 'path'"),
+        ("severity", {"values": [0.3] * 10_001}, "TabulatedSeverity.values has 10001 values"),
+        ("severity", {"values": [[0.3]] * 3}, "TabulatedSeverity.values holds a list: only numbers and text"),
+        ("degradation", {"image_size": 10**9}, r"GaussianBlur.image_size must lie in \[1, 8192\]"),
+        ("degradation", {"severity": None}, "GaussianBlur.severity is of another type: 'None'"),
+    ],
+)  # fmt: skip
+def test_arguments_have_types_and_limits(plain, place, change, message):
+    def apply(header):
+        degradation = header["recipe"]["process"]["degradation"]
+        parts = {
+            "degradation": degradation,
+            "severity": degradation["severity"],
+            "network": header["recipe"]["denoiser"]["network"],
+        }
+        parts[place].update(change)
+
+    with pytest.raises(UserError, match=message):
+        load(plain(apply))
+
+
+def test_a_part_fits_its_place_alone(plain):
+    def swap(header):
+        header["recipe"]["process"]["noise"] = header["recipe"]["process"]["degradation"]["severity"]
+
+    with pytest.raises(UserError, match=r"StochasticDegradation.noise cannot be a TabulatedSeverity"):
+        load(plain(swap))
+
+
+def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
+    content = torch.load(tmp_path / "plain.ckpt", weights_only=True)
+    key = next(name for name, weight in content["state_dict"].items() if weight.ndim == 4)
+    for weight in (torch.zeros(1).expand(10**6, 10**6), torch.empty(10**12, device="meta"), torch.eye(3).to_sparse()):
+        torch.save(content | {"state_dict": content["state_dict"] | {key: weight}}, tmp_path / "a.ckpt")
+        with pytest.raises(UserError, match=r"a.ckpt is damaged|a.ckpt is not a checkpoint|holds pickled objects"):
+            load(tmp_path / "a.ckpt")
+
+
+def test_containers_inside_themselves_are_refused(plain):
+    value = []
+    for _ in range(60):
+        value = [value, value]
+    for key in ("recipe", "training", "dataset", "curve", "calibrations", "stopping", "version"):
+        with pytest.raises(UserError, match=r"damaged|unknown version"):
+            load(plain(lambda header, key=key: header.update({key: {"a": value} if key != "version" else value})))
+
+
+def test_compressed_and_doubled_archives_are_refused(plain, tmp_path):
+    source, target = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
+    rezip(source, target, lambda name, data: data + bytes(2**24 if name.endswith("/0") else 0), zipfile.ZIP_DEFLATED)
+    with pytest.raises(Damaged, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"):
+        load(target)
+    rezip(source, target, lambda name, data: data, twice=True)
+    with pytest.raises(Damaged, match="is damaged"):
+        load(target)
+
+
+@pytest.mark.parametrize("named", [b"cbuiltins\nbytearray\n", b"cos\nsystem\n", b"ctorch\nTensor\n"])
+def test_names_that_weights_do_not_need_are_refused(plain, tmp_path, named):
+    def insert(name, data):
+        return data[:2] + named + b"0" + data[2:] if name.endswith("data.pkl") else data
+
+    rezip(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", insert)
+    with pytest.raises(UserError, match=r"holds pickled objects .* which could run code: refused"):
+        load(tmp_path / "a.ckpt")
+
+
+def test_files_of_other_kinds_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    from diracdiff.restore import main
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps({"a": 1}))
+    for path in ("/etc/passwd", "/dev/zero", tmp_path / "pipe", tmp_path / "old.pt"):
+        monkeypatch.setattr(sys, "argv", ["restore", f"checkpoint={path}", f"input={tmp_path}"])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        lines = capsys.readouterr().err.splitlines()
+        refused((stop.value.code, lines), f"^error: checkpoint={path} (is not a checkpoint|does not exist)")
+
+
+def test_a_large_config_is_refused_before_it_is_read(plain, tmp_path):
+    write_exported(Checkpoint.read(tmp_path / "plain.ckpt"), tmp_path / "exported", "card")
+    with (tmp_path / "exported" / CONFIG).open("ab") as file:
+        file.truncate(2**36)
+    with pytest.raises(Damaged, match=r"config.json is larger than"):
+        load(tmp_path / "exported")
+
+
+def test_a_pickle_in_place_of_the_backbone_of_lpips_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub/checkpoints/squeezenet1_1-b8a52dc0.pth"
+    file.parent.mkdir(parents=True)
+    for content in ({"features.0.weight": Touch(tmp_path / "PWNED")}, {"features.0.weight": torch.zeros(3)}, [1]):
+        torch.save(content, file)
+        with pytest.raises(
+            UserError, match="does not hold the weights of LPIPS' backbone 'squeeze': replace it"
+        ) as error:
+            load_lpips("squeeze")
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_mutated_checkpoints_load_or_are_refused(tmp_path):
+    """Counts of `tests/hostile.py`; DIRACDIFF_FUZZ=2000 for many."""
+    command = [sys.executable, str(Path(__file__).with_name("hostile.py")), COUNT, str(tmp_path)]
+    done = subprocess.run(command, env=clean_environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(found)
+    assert sum(found["counts"].values()) == int(COUNT)
+    assert not found["wrong"] and not found["opened"] and not found["executed"]
+    assert found["megabytes"] < 300
