@@ -174,7 +174,7 @@ def leave_reason(reason: str) -> bool:
         return False
     folder = Path(os.environ[REASONS])
     if folder.is_dir():
-        (folder / os.environ["LOCAL_RANK"]).write_text(reason)
+        (folder / os.environ["LOCAL_RANK"]).write_text(reason, errors="backslashreplace")
     return True
 
 

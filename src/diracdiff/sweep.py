@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from diracdiff.errors import say
+from diracdiff.escaping import for_terminal
 from diracdiff.processes import is_first_process
 
 FAILED, PARTS = "failed.txt", ".failed"
@@ -59,7 +60,7 @@ def note_failure(message: str) -> None:
     parts = Path(os.environ.get(WHERE) or Path(config.sweep.dir) / PARTS)
     parts.mkdir(parents=True, exist_ok=True)
     rank = 0 if is_first_process() else os.getpid()
-    (parts / f"{config.job.num:06d}_{rank:09d}").write_text(line + "\n")
+    (parts / f"{config.job.num:06d}_{rank:09d}").write_text(for_terminal(line) + "\n")
 
 
 def gathered() -> list[str]:

@@ -15,6 +15,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from diracdiff.escaping import for_terminal
+
 LARGEST = 10_000_000
 """Bytes that a page may have."""
 
@@ -38,7 +40,7 @@ def page(kind: str, title: str, content: dict[str, Any]) -> bytes:
         "base-uri 'none'; form-action 'none'"
     )
     parts = {"policy": policy, "style": style, "script": script, "body": _read(f"{kind}.html"), "data": _json(content)}
-    made = Template(_read("page.html")).substitute(parts, title=html.escape(title)).encode()
+    made = Template(_read("page.html")).substitute(parts, title=html.escape(for_terminal(title))).encode()
     if len(made) > LARGEST:
         raise ValueError(f"a page must have at most {LARGEST} bytes, got {len(made)}")
     return made
