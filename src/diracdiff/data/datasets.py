@@ -9,9 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
+from diracdiff.data.faults import Skipped
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.errors import UserError
 from diracdiff.pixels import from_pixels
@@ -24,10 +26,24 @@ Item = dict[str, Any]
 
 
 class ImageDataset(Dataset[Item], ABC):
-    """The images of a split: a `torch.utils.data.Dataset` with a length. Training asks for (epoch, index)."""
+    """The images of a split: a `torch.utils.data.Dataset` with a length. Training uses keys (epoch, index).
+
+    Attributes:
+        skipped: files that could not be read, where they are left out; None where they are errors.
+    """
+
+    skipped: Skipped | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def source(self, index: int) -> int:
+        """Return the number of the file that an item comes from."""
+        return index
+
+    def order(self, epoch: int, generator: torch.Generator) -> list[int]:
+        """Return the indices of a training epoch in a random order."""
+        return torch.randperm(len(self), generator=generator).tolist()
 
     def for_training(self) -> "ImageDataset":
         """The same images as a training reads them; their "x" may be uint8, for the data module to divide by 255."""
@@ -75,6 +91,11 @@ class Splits(Protocol):
 def item(image: Tensor, name: str, index: int) -> Item:
     """The item of a uint8 image (3, S, S)."""
     return {"x": from_pixels(image), "name": name, "index": index}
+
+
+def batch_of(items: list[Item] | Item) -> Item | None:
+    """Collate items to a batch, or return None for no items. A data set may have collated it already."""
+    return items if isinstance(items, dict) else default_collate(items) if items else None
 
 
 def check_split(name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from diracdiff.data.datasets import Item, StillImages
-from diracdiff.data.faults import Skipped
+from diracdiff.data.faults import Skipped, readable_items
 from diracdiff.data.images import ImageError, load_square
 from diracdiff.data.jpeg import JPEG, check_decoder, load_square_fast
 from diracdiff.data.sampler import Key, epoch_and_index
@@ -26,11 +26,7 @@ class Reading:
 
 
 class ImageFiles(StillImages):
-    """The images `names` below `root`.
-
-    Attributes:
-        skipped: those that could not be read, where they are left out; None where they are errors.
-    """
+    """The images `names` below `root`."""
 
     def __init__(self, root: Path, names: Sequence[str], reading: Reading, flip_seed: int | None = None):
         self.root, self.names, self.flip_seed = root, names, flip_seed
@@ -45,15 +41,7 @@ class ImageFiles(StillImages):
 
     def __getitems__(self, keys: list[Key]) -> list[Item]:
         """The items of a batch, without those that are skipped."""
-        items = []
-        for key in keys:
-            try:
-                items.append(self[key])
-            except ImageError as error:
-                if self.skipped is None:
-                    raise
-                self.skipped.add(epoch_and_index(key)[1], error)
-        return items
+        return readable_items(self, keys)
 
 
 class TrainingFiles(StillImages):

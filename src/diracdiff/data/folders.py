@@ -8,13 +8,17 @@ import re
 from itertools import groupby
 from pathlib import Path
 
-from diracdiff.data.datasets import PURPOSE, check_boolean, check_choice, check_integer, check_split
+from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops, Sampling
+from diracdiff.data.datasets import PURPOSE, ImageDataset, check_boolean, check_choice, check_integer, check_split
 from diracdiff.data.faults import ON_ERROR
 from diracdiff.data.files import DECODERS, ImageFiles, Reading
 from diracdiff.data.images import MAX_PIXELS
 from diracdiff.data.listing import Names, check_given, check_root, image_names
 from diracdiff.data.splits import split_names
 from diracdiff.errors import UserError
+
+CROPS = ("resize", "random")
+MAX_SCALE = 1000
 
 
 class Folder:
@@ -66,6 +70,10 @@ class ImageFolder(Folder):
         seed: seed of the division and of the mirroring.
         flip: mirror half of the training images.
         on_error, max_pixels, decoder: see `Folder`.
+        crop: "resize" shrinks the central square of each image, "random" takes square crops of each photograph, see
+            `diracdiff.data.crops`.
+        max_scale: largest side of a random crop over `image_size`, at least 1; 1: native resolution only.
+        crops_per_epoch: number of random crops that an epoch draws; None: 32 of each training photograph.
     """
 
     def __init__(
@@ -79,6 +87,9 @@ class ImageFolder(Folder):
         on_error: str = "error",
         max_pixels: int = MAX_PIXELS,
         decoder: str = "fast",
+        crop: str = "resize",
+        max_scale: float = 1.0,
+        crops_per_epoch: int | None = None,
     ):
         super().__init__(root, image_size, on_error, max_pixels, decoder)
         check_integer("dataset.seed", seed, 0, 0)
@@ -92,16 +103,33 @@ class ImageFolder(Folder):
                 " train on: their sum must be below 1"
             )
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        check_choice("dataset.crop", crop, CROPS)
+        if isinstance(max_scale, bool) or not isinstance(max_scale, int | float) or not 1 <= max_scale <= MAX_SCALE:
+            raise UserError(f"dataset.max_scale={max_scale}: must be a number from 1 to {MAX_SCALE}. Try 2.")
+        if crops_per_epoch is not None:
+            check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
+        if crop != "random" and (max_scale != 1 or crops_per_epoch is not None):
+            raise UserError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
         self.seed, self.flip = seed, flip
+        self.crop, self.max_scale, self.crops_per_epoch = crop, max_scale, crops_per_epoch
         self._divided: dict[str, list[str]] = {}
 
-    def split(self, name: str) -> ImageFiles:
+    def split(self, name: str) -> ImageDataset:
         """Return the split train, val or test. Raises UserError if it has no images."""
         check_split(name)
         root = check_root(self.root)
         if name not in self._divided:
             self._divided |= split_names(root, name, self.val_fraction, self.test_fraction, self.seed)
+        if self.crop == "random":
+            return self._crops(root, Names(self._divided[name]), name)
         return self.files(root, self._divided[name], name, self.seed if self.flip else None)
+
+    def _crops(self, root: Path, names: Names, split: str) -> ImageDataset:
+        photographs, skip = Photographs(root, names, self.image_size, self.max_pixels), self.on_error == "skip"
+        if split != "train":
+            return FixedCrops(photographs, names, self.max_scale, skip=skip)
+        count = VISIT * len(names) if self.crops_per_epoch is None else self.crops_per_epoch
+        return RandomCrops(photographs, names, Sampling(count, self.seed, self.max_scale, self.flip), skip)
 
 
 class CelebAHQ(ImageFolder):

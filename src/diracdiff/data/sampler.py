@@ -6,7 +6,7 @@ of loader workers.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.utils.data import Sampler
@@ -26,7 +26,8 @@ class ShardSampler(Sampler[Key]):
     ranks, ranks beyond them get one of another's, since ranks wait for each other and records keep each image once.
 
     `epoch` is where the sampler starts, and `skip` the number of this rank's images already used in that epoch,
-    for resuming in its middle. `len` remains the full epoch's.
+    for resuming in its middle. `len` remains the full epoch's. `order(epoch, generator)` gives the order of an epoch;
+    None: any permutation.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class ShardSampler(Sampler[Key]):
         world_size: int = 1,
         epoch: int = 0,
         skip: int = 0,
+        order: Callable[[int, torch.Generator], list[int]] | None = None,
     ):
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size={world_size}), got {rank}")
         self.length, self.seed, self.shuffle = length, seed, shuffle
         self.rank, self.world_size = rank, world_size
-        self.epoch, self.skip = epoch, skip
+        self.epoch, self.skip, self.order = epoch, skip, order
 
     def set_epoch(self, epoch: int) -> None:
         """Use the order of `epoch`. Lightning calls this before each epoch."""
@@ -57,7 +59,9 @@ class ShardSampler(Sampler[Key]):
             return
         epoch, skip = self.epoch, self.skip
         generator = torch.Generator().manual_seed(step_seed(self.seed, ORDER, epoch))
-        order = torch.randperm(self.length, generator=generator).tolist()
+        order = (
+            self.order(epoch, generator) if self.order else torch.randperm(self.length, generator=generator).tolist()
+        )
         for i in range(skip, len(self)):
             yield epoch, order[(self.rank + i * self.world_size) % self.length]
 

@@ -1,32 +1,54 @@
-"""Processes that load data: signals that end a command reach them, too, and are the command's, which ends them."""
+"""Processes that load data.
+
+A fork server starts them: a process that has used libvips must not be forked. The server imports the data sets once,
+so that each worker starts quickly. Signals that a terminal or SLURM sends to all processes are left to the command.
+"""
 
 import atexit
-import multiprocessing.util  # its farewell, which waits for such processes, must come after ours
+import multiprocessing.util  # its exit handler, which waits for these processes, must run after ours
+import resource
 import signal
+import sys
+from multiprocessing import forkserver
 from typing import Any
 
-from diracdiff.console import protect_output
+from diracdiff.errors import UserError
 
-LEFT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that are left to the command: a terminal and SLURM send them to all of its processes."""
+COMMAND_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+OPEN_FILES, OPEN_FILES_PER_WORKER = 64, 24
+"""Open files of a command, and of each worker of its loaders, at most."""
 
 
 def options(count: int) -> dict[str, Any]:
-    """Of a data loader with so many processes."""
-    if count:
-        atexit.unregister(_end)
-        atexit.register(_end)
-    return {"num_workers": count, "worker_init_fn": _leave_signals}
+    """Return the arguments of a data loader with `count` workers.
 
-
-def _leave_signals(worker: int) -> None:
-    protect_output()
-    for number in LEFT:
-        signal.signal(number, signal.SIG_IGN)
+    Raises:
+        UserError: if the system allows too few open files.
+    """
+    if not count:
+        return {"num_workers": 0}
+    needed, allowed = OPEN_FILES + OPEN_FILES_PER_WORKER * count, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if 0 <= allowed < needed:
+        raise UserError(
+            f"loader.num_workers={count}: needs up to {needed} open files, but `ulimit -n` allows {allowed}. Raise it,"
+            f" or lower loader.num_workers to {max(0, (allowed - OPEN_FILES) // OPEN_FILES_PER_WORKER)}."
+        )
+    # Workers import the main module: a command imports little, a script is likely to import what trains.
+    multiprocessing.set_forkserver_preload(
+        ["diracdiff.data", "diracdiff.cli" if "diracdiff.cli" in sys.modules else "diracdiff.training.datamodule"]
+    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, COMMAND_SIGNALS)  # the server and its workers inherit this
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    atexit.unregister(_end)
+    atexit.register(_end)
+    return {"num_workers": count, "multiprocessing_context": "forkserver"}
 
 
 def _end() -> None:
-    """End those that a loader, interrupted while it made them, does not know."""
+    """End the workers that an interrupted loader has left."""
     for process in multiprocessing.active_children():
-        if process.daemon:  # Python would end these, too, by a signal that they ignore; others are the user's own
+        if process.daemon:  # Python would end them by a signal that they do not take; others belong to the user
             process.kill()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Subset
 
 from diracdiff.data import workers
-from diracdiff.data.datasets import ImageDataset, Item, Splits, check_integer
+from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, check_integer
 from diracdiff.data.faults import report_skipped
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.errors import UserError
@@ -93,6 +93,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.val_images, self.test_images = val_images, test_images
         self.seed = seed
         self._splits: dict[str, Images] = {}
+        self._workers = workers.options(num_workers)  # before anything slow: the fork server starts meanwhile
 
     def setup(self, stage: str | None = None) -> None:
         """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
@@ -122,8 +123,9 @@ class ImageDataModule(pl.LightningDataModule):
                 f"{len(images)} training images are fewer than one batch of {self.batch_size} on each of"
                 f" {world_size} device(s): lower loader.batch_size or add images"
             )
-        sampler = ShardSampler(len(images), seed=self.seed, shuffle=True, rank=rank, world_size=world_size)
-        options = self._options() | {"collate_fn": _batch_of, "drop_last": True}
+        order = images.order if isinstance(images, ImageDataset) else None
+        sampler = ShardSampler(len(images), seed=self.seed, shuffle=True, rank=rank, world_size=world_size, order=order)
+        options = self._options() | {"collate_fn": batch_of, "drop_last": True}
         loader = DataLoader(self._training(images), self.batch_size, sampler=sampler, **options)
         if self.trainer is not None:
             limit = self.trainer.limit_train_batches
@@ -166,7 +168,7 @@ class ImageDataModule(pl.LightningDataModule):
             images,
             batch_size=self.eval_batch_size,
             sampler=sampler,
-            collate_fn=_batch_of,
+            collate_fn=batch_of,
             **self._options(),
         )
         loader.name = name
@@ -174,18 +176,13 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _options(self) -> dict[str, Any]:
         return {
-            **workers.options(self.num_workers),
+            **self._workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
 
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-
-def _batch_of(items: list[Item] | Item) -> Item | None:
-    """A batch; None of no items. A data set may have collated it already."""
-    return items if isinstance(items, dict) else default_collate(items) if items else None
 
 
 def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:

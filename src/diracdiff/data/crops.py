@@ -1,0 +1,239 @@
+"""Square crops of photographs: random ones to train on, a fixed grid of each photograph to validate and test on.
+
+The side of a random crop is log-uniform between `image_size` and `max_scale` times that, at most the photograph's
+shorter side; a larger crop is shrunk to `image_size`. Crop number `index` of an epoch follows from
+(seed, epoch, index) alone. A crop is named photograph-left-top-side, in pixels of the photograph.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diracdiff.data.datasets import ImageDataset, Item, item
+from diracdiff.data.faults import Skipped, readable_items
+from diracdiff.data.image_io import Limits, read_info, read_rgb8
+from diracdiff.data.images import MAX_PIXELS, check_side, crop_resize
+from diracdiff.data.sampler import Key, augmentation, epoch_and_index
+from diracdiff.errors import UserError
+
+MEMORY = 256 * 2**20
+"""Bytes of decoded photographs that a process keeps."""
+
+TOGETHER = 8
+"""Photographs that a process keeps in any case, and that consecutive training crops come from."""
+
+VISIT = 32
+"""Crops of a photograph before another one takes its place."""
+
+GRIDS = ((math.inf, 4, 3), (1.0, 2, 2))
+"""Grids of fixed crops: the photograph's shorter side over the crop's, columns, rows."""
+
+
+class Photographs:
+    """Photographs in files, decoded when they are needed. The last ones used stay in memory.
+
+    Args:
+        root: their folder.
+        names: names of the files below it.
+        size: smallest shorter side.
+        max_pixels: largest width times height.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str], size: int, max_pixels: int = MAX_PIXELS):
+        self.root, self.names, self.size = root, names, size
+        self.limits = Limits(max_pixels, setting="dataset.max_pixels")
+        self._decoded: OrderedDict[int, Tensor] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return a photograph, uint8 (3, H, W). Raises UserError if it is too small or cannot be read."""
+        if index not in self._decoded:
+            path = self.root / self.names[index]
+            pixels = read_rgb8(path, self.limits)
+            check_side(path, pixels.shape[1], pixels.shape[0], self.size)
+            self._decoded[index] = torch.tensor(pixels).permute(2, 0, 1)
+            while len(self._decoded) > TOGETHER and sum(photo.nbytes for photo in self._decoded.values()) > MEMORY:
+                self._decoded.popitem(last=False)
+        self._decoded.move_to_end(index)
+        return self._decoded[index]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_decoded": OrderedDict()}
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """Return width and height, read from the file's header. Raises UserError as `__getitem__` does."""
+        path = self.root / self.names[index]
+        width, height = read_info(path, self.limits).size
+        check_side(path, width, height, self.size)
+        return width, height
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The distribution of random crops.
+
+    Attributes:
+        crops_per_epoch: number of crops that an epoch draws.
+        seed: seed of the crops.
+        max_scale: largest side over the side of the result.
+        flip: mirror half of the crops.
+        recolour: give them their channels in a random order, each raised to a power between 1/2 and 2.
+        clustered: let consecutive crops come from few photographs, so that each is rarely decoded.
+    """
+
+    crops_per_epoch: int
+    seed: int = 0
+    max_scale: float = math.inf
+    flip: bool = True
+    recolour: bool = False
+    clustered: bool = True
+
+
+class RandomCrops(ImageDataset):
+    """Random crops of photographs. Key: index or (epoch, index).
+
+    Args:
+        photographs: the photographs.
+        titles: their names in the names of crops.
+        sampling: the distribution of the crops.
+        skip: take the next photograph in place of one that cannot be read.
+    """
+
+    def __init__(self, photographs: Photographs, titles: Sequence[str], sampling: Sampling, skip: bool = False):
+        self.photographs, self.titles, self.sampling = photographs, titles, sampling
+        self.skipped = Skipped(len(photographs)) if skip else None
+
+    def __len__(self) -> int:
+        return self.sampling.crops_per_epoch
+
+    def __getitem__(self, key: Key) -> Item:
+        epoch, index = epoch_and_index(key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index must be in [0, {len(self)}), got {index}")
+        rng, size = augmentation(self.sampling.seed, epoch, index), self.photographs.size
+        number, photo = self._readable(int(rng.random() * len(self.photographs)))
+        height, width = photo.shape[1:]
+        largest = min(min(height, width) / size, self.sampling.max_scale)
+        side = round(size * math.exp(rng.random() * math.log(largest)))
+        left = int(rng.random() * (width - side + 1))
+        top = int(rng.random() * (height - side + 1))
+        x = photo[:, top : top + side, left : left + side]
+        if side != size:
+            x = F.interpolate(x[None], (size, size), mode="bicubic", antialias=True)[0]
+        if rng.random() < 0.5 and self.sampling.flip:
+            x = x.flip(-1)
+        if self.sampling.recolour:
+            powers = torch.tensor([4 ** (rng.random() - 0.5) for _ in range(3)])
+            x = x[rng.sample(range(3), 3)].div(255) ** powers[:, None, None]
+            x = x.mul(255).round().to(torch.uint8)
+        return item(x.contiguous(), crop_name(self.titles[number], left, top, side), index)
+
+    def order(self, epoch: int, generator: torch.Generator) -> list[int]:
+        """Return the indices of an epoch in a random order, clustered by photograph if that is wanted."""
+        if not self.sampling.clustered:
+            return super().order(epoch, generator)
+        crops: dict[int, list[int]] = {}
+        for index in range(len(self)):
+            draw = augmentation(self.sampling.seed, epoch, index).random()
+            crops.setdefault(int(draw * len(self.photographs)), []).append(index)
+        visits = [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)]
+        visits = [visits[i] for i in torch.randperm(len(visits), generator=generator).tolist()]
+        order: list[int] = []
+        for at in range(0, len(visits), TOGETHER):
+            block = [index for visit in visits[at : at + TOGETHER] for index in visit]
+            order += [block[i] for i in torch.randperm(len(block), generator=generator).tolist()]
+        return order
+
+    def _readable(self, first: int) -> tuple[int, Tensor]:
+        """Return a photograph with its number, or the next one that can be read if it is to be skipped."""
+        for number in (*range(first, len(self.photographs)), *range(first)):
+            if self.skipped is not None and number in self.skipped:
+                continue
+            try:
+                return number, self.photographs[number]
+            except UserError as error:
+                if self.skipped is None:
+                    raise
+                self.skipped.add(number, error)
+        raise UserError(
+            f"none of the {len(self.photographs)} training photographs can be read: check dataset.root="
+            f"{self.photographs.root}"
+        )
+
+
+class FixedCrops(ImageDataset):
+    """The crops of a grid on each photograph, evenly spread from edge to edge.
+
+    Args:
+        photographs: the photographs.
+        titles: their names in the names of crops.
+        max_scale: largest side over the side of the result.
+        grids: (shorter side over the crop's, columns, rows) of each grid.
+        skip: leave out photographs that cannot be read.
+    """
+
+    def __init__(
+        self,
+        photographs: Photographs,
+        titles: Sequence[str],
+        max_scale: float = math.inf,
+        grids: Sequence[tuple[float, int, int]] = GRIDS,
+        skip: bool = False,
+    ):
+        self.photographs, self.titles = photographs, titles
+        self.skipped = Skipped(len(photographs)) if skip else None
+        self.crops: list[tuple[int, int, int, int]] = []
+        for number in range(len(photographs)):
+            try:
+                width, height = photographs.shape(number)
+            except UserError as error:
+                if self.skipped is None:
+                    raise
+                self.skipped.add(number, error)
+            else:
+                self.crops += [(number, *box) for box in grid_boxes(width, height, photographs.size, max_scale, grids)]
+        if not self.crops:
+            raise UserError(f"none of the {len(photographs)} photographs can be read: check {photographs.root}")
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> Item:
+        number, left, top, side = self.crops[index]
+        x = crop_resize(self.photographs[number], left, top, side, self.photographs.size)
+        return item(x, crop_name(self.titles[number], left, top, side), range(len(self))[index])
+
+    def __getitems__(self, indices: list[int]) -> list[Item]:
+        """Return the items of a batch, without those that are skipped."""
+        return readable_items(self, indices)
+
+    def source(self, index: int) -> int:
+        """Return the number of a crop's photograph."""
+        return self.crops[index][0]
+
+
+def grid_boxes(
+    width: int, height: int, size: int, max_scale: float, grids: Sequence[tuple[float, int, int]]
+) -> list[tuple[int, int, int]]:
+    """Return the boxes (left, top, side) of all grids, without duplicates."""
+    boxes = []
+    for divisor, columns, rows in grids:
+        side = max(size, int(min(min(height, width) / divisor, size * max_scale)))
+        for row in range(rows):
+            for column in range(columns):
+                boxes.append(((width - side) * column // (columns - 1), (height - side) * row // (rows - 1), side))
+    return list(dict.fromkeys(boxes))
+
+
+def crop_name(title: str, left: int, top: int, side: int) -> str:
+    """Return the name of a crop."""
+    return f"{title}-{left:04}-{top:04}-{side:04}"
