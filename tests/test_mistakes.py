@@ -222,14 +222,15 @@ def test_a_signal_to_all_processes_of_a_command_is_one_line(tmp_path, run, folde
 def test_only_processes_that_load_data_are_ended_with_a_command(tmp_path):
     (tmp_path / "script.py").write_text(
         "import multiprocessing, pathlib, time\n"
+        "import diracdiff.cli\n"
         "from diracdiff.data import workers\n"
         "def late():\n    time.sleep(0.5)\n    pathlib.Path('done').touch()\n"
-        "def loads():\n    workers.options(1)['worker_init_fn'](0)\n    time.sleep(60)\n"
-        "multiprocessing.Process(target=loads, daemon=True).start()\n"
-        "multiprocessing.Process(target=late).start()\n"
-        "workers.options(1)\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context(workers.options(1)['multiprocessing_context'])\n"
+        "    context.Process(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "    multiprocessing.Process(target=late).start()\n"
     )
-    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=clean_environment(), check=True, timeout=50)
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=clean_environment(), check=True, timeout=200)
     assert (tmp_path / "done").exists()
 
 

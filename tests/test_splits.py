@@ -1,12 +1,14 @@
 """Splits of a folder: by folders at its top, by a hash, and with identical images in one of them."""
 
+import csv
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import BRIEF, SMALL, clean_environment, refused
+from conftest import BRIEF, SMALL, clean_environment, refused, run_here
 from PIL import Image
 from test_data import refused as refused_call
 
@@ -232,3 +234,81 @@ def test_unequal_fractions_that_leave_nothing_are_refused(tmp_path):
     )
     with pytest.raises(UserError, match="4 different images, 2 for val and 2 for test, leave none to train on"):
         ImageFolder(tmp_path, 8, 0.5, 0.4).split("val")
+
+
+# the checkpoint's division
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder of images and a checkpoint that was trained on it with another division than the default."""
+    cwd = tmp_path_factory.mktemp("trained")
+    write(cwd / "photos", *(f"{i:02}.png" for i in range(24)), size=32)
+    words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null", "metrics=[psnr]"]
+    division = ["dataset.val_fraction=0.25", "dataset.test_fraction=0.125", "dataset.seed=3"]
+    run = ["task=inpaint", *words, *division, *SMALL, *BRIEF, "hydra.run.dir=run"]
+    assert run_here(cwd, "train", *run) == 0
+    return cwd, words, run
+
+
+def measured(call, cwd, *words):
+    status, lines = call("evaluate", f"checkpoint={cwd}/run/best.ckpt", "trainer=cpu", "overwrite=true", *words)
+    if status:
+        return status, lines
+    with open("evaluation/images.csv") as file:
+        return sorted({row["name"] for row in csv.DictReader(file)})
+
+
+def test_evaluation_uses_the_division_of_the_checkpoint(trained, tmp_path, call):
+    cwd, words, _ = trained
+    data = ImageFolder(cwd / "photos", 32, 0.25, 0.125, 3)
+    words = ["dataset=folder", "dataset.root=photos", "metrics=[psnr]", "lpips=null"]
+    shutil.copytree(cwd / "photos", tmp_path / "photos")  # the same images in another folder
+    assert measured(call, cwd, *words) == list(data.split("test").names)
+    assert measured(call, cwd, *words[:1], f"dataset.root={cwd}/photos", *words[2:], "split=val") == list(
+        data.split("val").names
+    )
+    for key, value in (("val_fraction", 0.5), ("test_fraction", 0.25), ("seed", 0)):
+        line = f"dataset.{key}={value}: the checkpoint was trained with "
+        refused(measured(call, cwd, *words, f"dataset.{key}={value}"), line)
+    assert len(measured(call, cwd, *words, "dataset.seed=3", "dataset.val_fraction=0.25")) == 3
+    write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), start=500, size=33)
+    other = ["dataset=folder", "dataset.root=others", "metrics=[psnr]", "lpips=null", "dataset.test_fraction=0.5"]
+    assert len(measured(call, cwd, *other)) == 12
+
+
+def test_comparison_and_calibration_refuse_another_division(trained, call):
+    cwd, _, _ = trained
+    words = [f"checkpoint={cwd}/run/best.ckpt", "dataset=folder", f"dataset.root={cwd}/photos", "dataset.seed=1"]
+    for name, more in (
+        ("compare", ["baseline=[measurement]", "tune_for=psnr", "lpips=null"]),
+        ("calibrate", ["samples=2", "target=t=0", "sampler.stochasticity=1"]),
+    ):
+        refused(
+            call(name, *words, *more, "device=cpu", "output=out"), "dataset.seed=1: the checkpoint was trained with 3"
+        )
+
+
+def test_a_folder_that_has_changed_is_neither_resumed_on_nor_measured(trained, tmp_path, call):
+    cwd, _, run = trained
+    moved = tmp_path / "moved"
+    shutil.copytree(cwd, moved)
+    os.chdir(moved)
+    resume = [*run, "trainer.max_epochs=3", "checkpoint=run/last.ckpt"]
+    (moved / "photos" / "00.png").rename(moved / "photos" / "new.png")
+    refused(
+        call("train", *resume), "dataset.root=photos: 15 training images, the checkpoint was trained with 15, whose"
+    )
+    (moved / "photos" / "new.png").rename(moved / "photos" / "00.png")
+    write(moved / "photos", *(f"more{i}.png" for i in range(24)), start=300, size=32)
+    refused(
+        call("train", *resume), "dataset.root=photos: 30 training images, the checkpoint was trained with 15. Restore"
+    )
+    os.chdir(moved)
+    refused(
+        measured(call, moved, "dataset=folder", "dataset.root=photos", "lpips=null", "metrics=[psnr]"),
+        "dataset.root=photos: 30 training images, the checkpoint was trained on 15 others, which may be among the test",
+    )
+    for i in range(24):
+        (moved / "photos" / f"more{i}.png").unlink()
+    assert call("train", *resume) == (0, [])

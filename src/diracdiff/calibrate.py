@@ -32,7 +32,8 @@ def calibrate(cfg: DictConfig) -> None:
     check_output(folder, [path, table], cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
     keep_image_size(cfg, restorer.image_size)
-    walked, data = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target)), build_data(cfg)
+    walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
+    data = build_data(cfg, restorer, ["val", "test"])
     with told(folder, "samples or loader.eval_batch_size"):
         tallies = [
             tallied(restorer, loader, cfg.samples, cfg.target, f"{part} images")

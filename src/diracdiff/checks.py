@@ -37,7 +37,7 @@ READ = {
 
 def given(key: str) -> bool:
     """Whether the user gave a key on the command line."""
-    return any(override.startswith(f"{key}=") for override in HydraConfig.get().overrides.task)
+    return any(override.lstrip("+").startswith(f"{key}=") for override in HydraConfig.get().overrides.task)
 
 
 def keep_image_size(cfg: DictConfig, image_size: int) -> int:

@@ -39,7 +39,7 @@ def compare(cfg: DictConfig) -> None:
         for contender in contenders:
             contender.check(like)
         comparison.check_folder(folder)
-        data = build_data(cfg)
+        data = build_data(cfg, restorer, ["val", "test"])
         loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
         frozen = comparison.frozen_splits(folder, loaders, restorer.process, cfg.seed)
         parts = folder / "parts"

@@ -33,7 +33,7 @@ def evaluate(cfg: DictConfig) -> None:
     check_samples(restorer, cfg.samples)
     stops = restorer.stops
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
-    data, trainer = build_data(cfg), build_tester(cfg)
+    data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
     blends = made("blends", blends_of, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
     module = build_tested(cfg, restorer, stops, extra, blends)

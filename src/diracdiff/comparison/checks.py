@@ -13,7 +13,17 @@ from diracdiff.models import DnCNN
 from diracdiff.restorer import Restorer
 from diracdiff.storage import to_recipe
 
-SPLIT_FREE = ("flip", "image_size", "crops_per_epoch", "on_error", "max_pixels", "decoder", "verify")
+SPLIT_FREE = (
+    "flip",
+    "image_size",
+    "crops_per_epoch",
+    "crop",
+    "max_scale",
+    "on_error",
+    "max_pixels",
+    "decoder",
+    "verify",
+)
 """Arguments of a data set that do not say which images it trains on."""
 
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from diracdiff import processes
 from diracdiff.baselines import Regression
 from diracdiff.config.build import build, made, origin, plain, write_composed
+from diracdiff.config.division import keep_division
 from diracdiff.errors import UserError
 from diracdiff.evaluation import Metric
 from diracdiff.evaluation.metrics import in_order
@@ -75,12 +77,19 @@ def build_metrics(cfg: DictConfig) -> list[Metric]:
     return in_order([metric for metric in built if metric is not None])
 
 
-def build_data(cfg: DictConfig) -> ImageDataModule:
-    """The data module of the data set.
+def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequence[str] = ()) -> ImageDataModule:
+    """Return the data module of the data set.
+
+    Args:
+        cfg: configuration.
+        restorer: restorer to measure, whose data set keeps its division.
+        splits: splits that are measured.
 
     Raises:
-        UserError: if the loader has a key that it does not take.
+        UserError: if the loader has a key that it does not take, or the data set is divided in another way.
     """
+    if restorer is not None:
+        keep_division(cfg, restorer, splits)
     known = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
     settings = set(cfg.loader) if isinstance(cfg.loader, DictConfig) else None
     if settings is None or settings - set(known):

@@ -20,6 +20,7 @@ from diracdiff.data.datasets import ImageDataset, Item, item
 from diracdiff.data.faults import Skipped, readable_items
 from diracdiff.data.image_io import Limits, read_info, read_rgb8
 from diracdiff.data.images import MAX_PIXELS, check_side, crop_resize
+from diracdiff.data.listing import fingerprint
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.errors import UserError
 
@@ -115,6 +116,9 @@ class RandomCrops(ImageDataset):
     def __len__(self) -> int:
         return self.sampling.crops_per_epoch
 
+    def fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.photographs.root, self.photographs.names)
+
     def __getitem__(self, key: Key) -> Item:
         epoch, index = epoch_and_index(key)
         if not 0 <= index < len(self):
@@ -148,8 +152,9 @@ class RandomCrops(ImageDataset):
         visits = [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)]
         visits = [visits[i] for i in torch.randperm(len(visits), generator=generator).tolist()]
         order: list[int] = []
-        for at in range(0, len(visits), TOGETHER):
-            block = [index for visit in visits[at : at + TOGETHER] for index in visit]
+        blocks = -(-len(visits) // TOGETHER)
+        for first in range(blocks):
+            block = [index for visit in visits[first::blocks] for index in visit]
             order += [block[i] for i in torch.randperm(len(block), generator=generator).tolist()]
         return order
 
@@ -206,6 +211,9 @@ class FixedCrops(ImageDataset):
 
     def __len__(self) -> int:
         return len(self.crops)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.photographs.root, self.photographs.names)
 
     def __getitem__(self, index: int) -> Item:
         number, left, top, side = self.crops[index]

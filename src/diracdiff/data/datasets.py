@@ -41,6 +41,10 @@ class ImageDataset(Dataset[Item], ABC):
         """Return the number of the file that an item comes from."""
         return index
 
+    def fingerprint(self) -> dict[str, Any] | None:
+        """Return {"count", "sha256"} of the files, by which a resumed run notices others; None if there are none."""
+        return None
+
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
         """Return the indices of a training epoch in a random order."""
         return torch.randperm(len(self), generator=generator).tolist()

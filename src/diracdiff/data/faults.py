@@ -59,7 +59,7 @@ def readable_items(images: Any, keys: list[Any]) -> list[Any]:
 
 def report_skipped(images: Any, name: str) -> None:
     """Print how many files of a split, or of a part of one, this process has skipped, if the number has grown."""
-    whole = images.dataset if isinstance(images, Subset) else images
+    whole: Any = images.dataset if isinstance(images, Subset) else images
     skipped: Skipped | None = getattr(whole, "skipped", None)
     if skipped is None or len(skipped) == skipped.reported:
         return

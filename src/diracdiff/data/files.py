@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from diracdiff.data.datasets import Item, StillImages
 from diracdiff.data.faults import Skipped, readable_items
 from diracdiff.data.images import ImageError, load_square
 from diracdiff.data.jpeg import JPEG, check_decoder, load_square_fast
+from diracdiff.data.listing import fingerprint
 from diracdiff.data.sampler import Key, epoch_and_index
 
 DECODERS = ("fast", "pillow")
@@ -35,6 +37,9 @@ class ImageFiles(StillImages):
 
     def pixels(self, index: int) -> Tensor:
         return load_square(self.root / self.names[index], self.image_size, self.reading.max_pixels)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.root, self.names)
 
     def for_training(self) -> "TrainingFiles":
         return TrainingFiles(self)

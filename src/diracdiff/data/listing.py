@@ -92,6 +92,19 @@ def image_names(root: str | Path, within: str = "") -> list[str]:
     return [f"{within}/{name}" for name in _some(folder, names)] if within else _some(folder, names)
 
 
+def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return the number of files and a SHA-256 of their names and sizes in bytes, in the order of names."""
+    digest, count = hashlib.sha256(), 0
+    for name in sorted(names):
+        try:
+            size = os.stat(root / name).st_size
+        except OSError:
+            size = -1
+        digest.update(os.fsencode(f"{name}\0{size}\0"))
+        count += 1
+    return {"count": count, "sha256": digest.hexdigest()}
+
+
 def check_given(root: str | Path | None, what: str, example: str) -> str:
     """`root` as text, which a checkpoint's recipe can hold. Raises UserError where the user has named none."""
     if root is None or str(root) in ("", "???"):

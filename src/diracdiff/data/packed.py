@@ -165,6 +165,10 @@ class PackedImages(StillImages):
         """Read an image into 3 S^2 bytes. Raises UserError if the file cannot be read to there."""
         self._read(place, len(self._header) + range(len(self))[index] * self._bytes)
 
+    def fingerprint(self) -> dict[str, Any]:
+        digest = hashlib.sha256("\0".join(self.names).encode("utf-8", "surrogateescape") + self.checksums.tobytes())
+        return {"count": len(self), "sha256": digest.hexdigest()}
+
     def for_training(self) -> "PackedTraining":
         return PackedTraining(self)
 

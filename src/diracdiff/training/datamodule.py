@@ -93,6 +93,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.val_images, self.test_images = val_images, test_images
         self.seed = seed
         self._splits: dict[str, Images] = {}
+        self._fingerprints: dict[str, dict[str, Any]] | None = None
         self._workers = workers.options(num_workers)  # before anything slow: the fork server starts meanwhile
 
     def setup(self, stage: str | None = None) -> None:
@@ -110,6 +111,17 @@ class ImageDataModule(pl.LightningDataModule):
                 images = Subset(images, [i * len(images) // limit for i in range(limit)])
             self._splits[name] = images
         return self._splits[name]
+
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        """Return the fingerprint of the files of the training and the validation split, where they have one."""
+        if self._fingerprints is None:
+            self._fingerprints = {}
+            for name in ("train", "val"):
+                images = self.split(name)
+                whole = images.dataset if isinstance(images, Subset) else images
+                if isinstance(whole, ImageDataset) and (found := whole.fingerprint()) is not None:
+                    self._fingerprints[name] = found
+        return self._fingerprints
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Shuffled (epoch, index) batches, the last incomplete one dropped; goes on where a checkpoint stopped.

@@ -20,6 +20,7 @@ from diracdiff.samplers import State
 from diracdiff.seeds import DEGRADATION, DROPOUT, OPERATOR, image_seed, step_seed
 from diracdiff.storage.checkpoint import KIND, Checkpoint
 from diracdiff.storage.recipe import to_recipe
+from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
 from diracdiff.training.skipping import Skipping, in_words
@@ -100,6 +101,7 @@ class RestorerModule(pl.LightningModule):
             "optimization": to_recipe(self.optimization),
             "times": list(self.times),
             "share_at_end": self.share_at_end,
+            "images": data.fingerprints() if isinstance(data, ImageDataModule) else {},
             "batch_size": getattr(data, "batch_size", None),
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
             "processes": trainer.world_size,

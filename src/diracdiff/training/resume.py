@@ -72,6 +72,7 @@ def check_same(
         pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(checkpoint.dataset, "root")
     settings, before = module.settings(trainer, data), dict(checkpoint.training)
     processes = before.pop("processes", trainer.world_size)
+    _check_images(data, before.pop("images", {}))
     for key in settings.keys() & before.keys():
         pairs[key] = settings[key], before[key]
     if "optimization" in pairs:
@@ -85,6 +86,23 @@ def check_same(
             )
     if processes != trainer.world_size and trainer.is_global_zero:
         warn(f"trained by {processes} process(es) so far, now by {trainer.world_size}: each batch holds other images")
+
+
+def _check_images(data: ImageDataModule, before: dict[str, dict[str, Any]]) -> None:
+    """Refuse other images than those of the checkpoint.
+
+    Raises:
+        UserError: naming the folder and both numbers.
+    """
+    for split, found in data.fingerprints().items():
+        then = before.get(split, found)
+        if found != then:
+            noun, root = "training" if split == "train" else "validation", getattr(data.dataset, "root", None)
+            same = ", whose names or sizes were others" if found["count"] == then["count"] else ""
+            raise UserError(
+                f"dataset.root={root}: {found['count']} {noun} images, the checkpoint was trained with {then['count']}"
+                f"{same}. Restore the folder, or start a new run."
+            )
 
 
 def _without(recipe: Any, key: str) -> Any:

@@ -1,0 +1,164 @@
+"""Random and fixed crops of photographs of one's own."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from conftest import BRIEF, SMALL, refused
+from PIL import Image
+from test_data import refused as refused_call
+
+from diracdiff.data import ImageFolder, crops
+from diracdiff.data.crops import Photographs
+from diracdiff.data.image_io import read_rgb8
+from diracdiff.data.sampler import ShardSampler
+from diracdiff.pixels import to_pixels
+from diracdiff.training import ImageDataModule
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Thirty photographs of different sizes, in which every pixel names its place."""
+    for i in range(30):
+        width, height = 60 + i, 90 - i
+        rows, columns = np.indices((height, width), dtype=np.uint8)
+        (tmp_path / f"{i % 3}").mkdir(exist_ok=True)
+        Image.fromarray(np.stack([rows, columns, np.full_like(rows, i)], -1)).save(tmp_path / f"{i % 3}" / f"{i}.png")
+    return tmp_path
+
+
+def folder(root, **options):
+    return ImageFolder(root, 16, crop="random", **options)
+
+
+def test_random_crops_are_squares_of_the_photographs(photos):
+    train = folder(photos, crops_per_epoch=200).split("train")
+    seen, flipped = set(), 0
+    for epoch in (0, 3):
+        for index in range(200):
+            item = train[epoch, index]
+            photo, left, top, side = item["name"].rsplit("-", 3)
+            pixels = np.asarray(Image.open(photos / photo))
+            crop = pixels[int(top) : int(top) + 16, int(left) : int(left) + 16]
+            found = (item["x"] * 255).round().byte().permute(1, 2, 0).numpy()
+            flipped += (found == crop[:, ::-1]).all()
+            assert side == "0016" and ((found == crop).all() or (found == crop[:, ::-1]).all())
+            seen.add(item["name"])
+    assert len(seen) > 350 and 120 < flipped < 280
+    plain = folder(photos, crops_per_epoch=200, flip=False).split("train")
+    assert plain[3, 7]["name"] == train[3, 7]["name"]
+
+
+def test_the_scale_of_random_crops_has_a_limit(photos):
+    for limit, largest in ((1, 16), (2, 32), (100, 75)):
+        train = folder(photos, crops_per_epoch=300, max_scale=limit).split("train")
+        sides = [int(train[0, i]["name"].rsplit("-", 1)[1]) for i in range(300)]
+        assert min(sides) == 16 and 0.9 * largest <= max(sides) <= largest
+        assert all(train[0, i]["x"].shape == (3, 16, 16) for i in range(0, 300, 50))
+
+
+def test_held_out_photographs_have_a_fixed_grid_of_crops(photos):
+    data = folder(photos, max_scale=2)
+    for split in ("val", "test"):
+        images = data.split(split)
+        names = [images[i]["name"] for i in range(len(images))]
+        assert len(set(names)) == len(names) == 3 * (12 + 4)
+        for i in range(0, len(images), 5):
+            photo, left, top, side = names[i].rsplit("-", 3)
+            crop = Image.open(photos / photo).crop((int(left), int(top), int(left) + int(side), int(top) + int(side)))
+            crop = crop if side == "0016" else crop.resize((16, 16), Image.Resampling.BICUBIC)
+            assert torch.equal(to_pixels(images[i]["x"]), torch.from_numpy(np.array(crop)).permute(2, 0, 1))
+    assert len(folder(photos).split("val")) == 3 * 12
+
+
+def test_crops_do_not_depend_on_workers_or_ranks(photos):
+    def batches(workers):
+        module = ImageDataModule(folder(photos, max_scale=3, crops_per_epoch=64), batch_size=8, num_workers=workers)
+        loader = module.train_dataloader()
+        loader.sampler.set_epoch(1)
+        return list(loader)
+
+    one, two = batches(0), batches(2)
+    assert len(one) == 8
+    assert all(torch.equal(a["x"], b["x"]) and a["name"] == b["name"] for a, b in zip(one, two, strict=True))
+    train = folder(photos, crops_per_epoch=64).split("train")
+    order = [key for key in ShardSampler(64, shuffle=True, order=train.order)]
+    ranks = [list(ShardSampler(64, shuffle=True, order=train.order, rank=r, world_size=2)) for r in range(2)]
+    assert [key for pair in zip(*ranks, strict=True) for key in pair] == order
+    assert sorted(index for _, index in order) == list(range(64))
+
+
+def test_consecutive_crops_come_from_few_photographs(photos):
+    train = folder(photos, crops_per_epoch=24 * 64).split("train")
+    order = [index for _, index in ShardSampler(len(train), seed=1, shuffle=True, order=train.order)]
+    names = [train[0, index]["name"].rsplit("-", 3)[0] for index in order]
+    assert len(set(names)) == 24
+    kept, decoded = [], 0
+    for name in names:
+        decoded += name not in kept
+        kept = [*(other for other in kept if other != name), name][-crops.TOGETHER :]
+    assert decoded <= 3 * 24  # of 64 crops each
+    assert all(len(set(names[at : at + 32])) > 3 for at in range(0, len(names), 32))
+    assert order != [index for _, index in ShardSampler(len(train), seed=2, shuffle=True, order=train.order)]
+
+
+def test_decoded_photographs_take_bounded_memory(photos, monkeypatch):
+    monkeypatch.setattr(crops, "MEMORY", 12 * 60 * 60 * 3)
+    names = [path.relative_to(photos).as_posix() for path in sorted(photos.rglob("*.png"))]
+    photographs = Photographs(photos, names, 16)
+    for index in [*range(30), *range(30)]:
+        assert torch.equal(photographs[index], torch.tensor(read_rgb8(photos / names[index])).permute(2, 0, 1))
+        kept = list(photographs._decoded.values())
+        assert len(kept) <= 8 or sum(photo.nbytes for photo in kept) <= crops.MEMORY
+    assert len(pickle.dumps(photographs)) < 2000
+
+
+def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
+    whole = {name: list(folder(photos).split(name).photographs.names) for name in ("train", "val", "test")}
+    small, cut = whole["val"][0], whole["val"][1]
+    bad = [*whole["train"][:2], small, cut]
+    Image.new("RGB", (15, 80)).save(photos / small)
+    for name in bad:
+        if name != small:
+            (photos / name).write_bytes((photos / name).read_bytes()[:-300] + name.encode())
+    with refused_call(small, "15x80", "smaller than dataset.image_size=16"):
+        folder(photos).split("val")
+    module = ImageDataModule(folder(photos, on_error="skip", crops_per_epoch=64), batch_size=8)
+    names = [name for batch in module.train_dataloader() for name in batch["name"]]
+    assert len(names) == 64 and not {name.rsplit("-", 3)[0] for name in names} & set(bad)
+    held_out = [name for batch in module.val_dataloader() for name in batch["name"]]
+    assert {name.rsplit("-", 3)[0] for name in held_out} == {whole["val"][2]} and len(held_out) == 12
+    module.teardown("fit")
+    lines = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("warning: skipped: ") for line in lines) == 4
+    assert any(line.startswith("warning: skipped 2 of 3 val images") for line in lines)
+    assert any(line.startswith("warning: skipped 2 of 24 train images") for line in lines)
+    with refused_call(whole["train"][0]):
+        train = folder(photos, crops_per_epoch=200).split("train")
+        [train[0, i] for i in range(200)]
+
+
+def test_mistakes_in_crops_are_refused(photos):
+    for options, part in (
+        ({"crop": "center"}, "dataset.crop must be resize or random"),
+        ({"crop": "random", "max_scale": 0.5}, "dataset.max_scale=0.5"),
+        ({"crop": "random", "max_scale": True}, "dataset.max_scale=True"),
+        ({"crop": "random", "crops_per_epoch": 0}, "dataset.crops_per_epoch"),
+        ({"max_scale": 2}, "need dataset.crop=random"),
+        ({"crops_per_epoch": 20}, "need dataset.crop=random"),
+    ):
+        with refused_call(part):
+            ImageFolder(photos, 16, **options)
+
+
+def test_the_commands_train_on_crops_resume_and_evaluate(photos, tmp_path, call):
+    words = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "lpips=null", "dataset.crop=random"]
+    more = ["dataset.crops_per_epoch=8", "dataset.max_scale=1.5"]
+    one = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    run = ["task=inpaint", *words, *more, *SMALL, "hydra.run.dir=run"]
+    assert call("train", *run, *one) == (0, [])
+    assert call("train", *run, *BRIEF, "checkpoint=run/last.ckpt") == (0, [])
+    assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
+    assert "-0032," in (tmp_path / "out" / "images.csv").read_text()
+    refused(call("pack", *[word for word in words if "lpips" not in word], "output=set"), "random crops")
