@@ -6,7 +6,6 @@ In a folder the file of `a/x.jpg`, a path relative to the input folder, is `a/x`
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,19 +25,6 @@ SAME_COLOUR = 4 / 255
 
 OFF_CENTRE = 0.5
 """Pixels between a kernel's centre of mass and its middle beyond which a warning is given."""
-
-
-@dataclass(frozen=True)
-class Companion:
-    """The mask or kernel of an image.
-
-    Attributes:
-        values: bool (H, W) of a mask, True in the region to fill; float32 (h, w) of a kernel, sums to 1.
-        sha256: of its file, or of the kernel's text.
-    """
-
-    values: Tensor
-    sha256: str
 
 
 class Companions:
@@ -78,32 +64,30 @@ class Companions:
             raise UserError(f"{image.path}: {self.kind}={self.path} has {count} for it. Give {self.path / name}.png.")
         return found[0]
 
-    def digest(self, image: Input) -> str:
-        """Return the SHA-256 of an image's file, or of the kernel's text; raises UserError as `file_of` does."""
-        if self.kernel is not None:
-            return hashlib.sha256(str(self.path).encode()).hexdigest()
-        with open(self.file_of(image), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    def read(self, image: Input, size: Sequence[int]) -> Companion:
+    def read(self, image: Input, size: Sequence[int]) -> tuple[Tensor, str]:
         """Read the mask or kernel of an image.
 
         Args:
             image: the image.
             size: its width and height in pixels.
 
+        Returns:
+            A mask, bool (H, W), True in the region to fill, or a kernel, float32 (h, w), that sums to 1; and the
+            SHA-256 of its file, or of the kernel's text.
+
         Raises:
             UserError: naming the file, if there is not one, it cannot be read, or it does not fit.
         """
         if self.kernel is not None:
-            return Companion(check_kernel_size(self.kernel, str(self.path), size), self.digest(image))
+            digest = hashlib.sha256(str(self.path).encode()).hexdigest()
+            return check_kernel_size(self.kernel, str(self.path), size), digest
         file = self.file_of(image)
         decoded = read_image(file)
         if self.kind == "mask":
-            return Companion(as_mask(decoded, file, size), decoded.sha256)
+            return as_mask(decoded, file, size), decoded.sha256
         kernel = check_kernel_size(as_kernel(decoded, file), str(file), size)
         self._warn_off_centre(kernel, file)
-        return Companion(kernel, decoded.sha256)
+        return kernel, decoded.sha256
 
     def _warn_off_centre(self, kernel: Tensor, file: Path) -> None:
         """Warn, once, of a kernel that shifts images."""

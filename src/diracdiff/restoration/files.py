@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.console import track_images
-from diracdiff.data.companions import Companion, Companions
+from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
 from diracdiff.data.inputs import IN_FORM, TABLE, Form, Input, batches
 from diracdiff.errors import UserError, warn
@@ -33,12 +33,12 @@ LOWER = "tile, batch_size or samples"
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An image file that was read, and its mask or kernel."""
+    """An image file that was read, and the hash of its mask or kernel."""
 
     image: Input
     decoded: DecodedImage
     source: SourceImage
-    companion: Companion | None
+    companion: str | None
 
 
 class FileRestoration:
@@ -93,11 +93,11 @@ class FileRestoration:
                     self.restore(batch)
                     advance(len(batch))
         finally:
-            if ranks.world == 1:
+            if self.options.interval and ranks.world == 1:
                 self.log.write_table()
         parts = ranks.gathered((self.log.rows, self.failed))
         self.failed = {path: reason for _, failed in parts for path, reason in failed.items()}
-        if ranks.world > 1 and ranks.rank == 0:
+        if self.options.interval and ranks.world > 1 and ranks.rank == 0:
             self.log.write_table()
         self.seconds = time.perf_counter() - began
         return [row for rows, _ in parts for row in rows]
@@ -124,11 +124,11 @@ class FileRestoration:
             self._restore(group)
 
     def _load(self, image: Input) -> _Loaded:
-        decoded = read_image(image.path, bits=image.bits)
-        height, width = decoded.pixels.shape[:2]
-        companion = self.companions.read(image, (width, height)) if self.companions else None
-        guide = {self.companions.kind: companion.values} if self.companions and companion else {}
-        return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide), companion)
+        decoded, guide, digest = read_image(image.path, bits=image.bits), {}, None
+        if self.companions:
+            height, width = decoded.pixels.shape[:2]
+            guide[self.companions.kind], digest = self.companions.read(image, (width, height))
+        return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide), digest)
 
     def _restore(self, group: Sequence[_Loaded]) -> None:
         """Restore images of one size; those of a batch that fails are restored one by one."""
@@ -166,8 +166,7 @@ class FileRestoration:
             arrays["residual"] = residual_map((test.z.sum(0) / len(test.z) ** 0.5).cpu())
         for key, pixels in arrays.items():
             self._write(image.targets[key], pixels, loaded.decoded if key in IN_FORM else None)
-        companion = loaded.companion.sha256 if loaded.companion else None
-        self.log.add(image, loaded.decoded.sha256, companion, result, test, uncertainty)
+        self.log.add(image, loaded.decoded.sha256, loaded.companion, result, test, uncertainty)
 
     def _pixels(self, key: str, picture: Tensor, loaded: _Loaded) -> NDArray[Any]:
         """Return a picture, (3, H, W) in [0, 1], as pixels of its file: grey where the original is."""

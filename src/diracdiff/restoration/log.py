@@ -163,7 +163,7 @@ class Log:
             )
         with open(image.path, "rb") as file:
             changed = "it" * (row.get("sha256") != hashlib.file_digest(file, "sha256").hexdigest())
-        if row.get("companion") != (companions.digest(image) if companions else None):
+        if row.get("companion") != (companions.read(image, image.info.size)[1] if companions else None):
             changed = changed or "its mask or kernel"
         if changed:
             raise UserError(f"{image.path}: {changed} has changed since {made} was made. Use existing=replace.")

@@ -96,9 +96,10 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class RestoredImage:
-    """A restored image.
+    """A restored image: `batch.images[index]`.
 
     Attributes:
+        x_hat: the first sample as it was sampled, with the batch's margin, (3, H', W').
         samples: (K, 3, H, W) in [0, 1], K the number of samples; the first is the result.
         measurement: that it was restored from, (3, H, W).
         seconds: that its restoration took.
@@ -159,13 +160,10 @@ class Batch:
 
     @torch.no_grad()
     def test(self, index: int, x_hat: Tensor) -> ConsistencyTest:
-        """Test whether x_hat, (3, H', W') as sampled, explains a measurement. A grey one has the noise of one channel.
-
-        The noise of a simulated measurement of a grey image has colours.
-        """
+        """Test whether x_hat, (3, H', W') as sampled, explains a measurement."""
         restorer, image, y = self.restorer, self.images[index], self.measurement(index)
         start, step = restorer.sampler.start, 0.0 if self.options.degrade else image.step
-        if image.grey and not self.options.degrade:
+        if image.grey and not self.options.degrade:  # one channel; simulated noise has colours
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
         noise = noise_level(restorer, y, self.options.sigma, step)
         with self.bound(index):
@@ -178,10 +176,9 @@ class Batch:
     def restore(self) -> list[RestoredImage]:
         """Sample restorations of all images."""
         began, options = time.perf_counter(), self.options
+        names = [image.name for image in self.images]
         with self.bound():
-            samples = self.restorer.samples(
-                self.y, options.samples, options.target, names=[image.name for image in self.images]
-            )
+            samples = self.restorer.samples(self.y, options.samples, options.target, names=names)
         finished, nfe = self.finish(samples), self.restorer.nfe * options.samples
         seconds = (time.perf_counter() - began) / len(self.images)
         return [

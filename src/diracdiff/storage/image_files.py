@@ -4,6 +4,7 @@ libvips, which encodes them, starts threads: a process that has read or written 
 imported on first use.
 """
 
+import logging
 import struct
 import zlib
 from pathlib import Path
@@ -110,6 +111,7 @@ def libvips() -> Any:
     """Import libvips, without its cache of operations and with one thread per image."""
     import pyvips
 
+    logging.getLogger("pyvips").setLevel(logging.WARNING)  # it logs every thread pool at INFO
     pyvips.cache_set_max(0)
     pyvips.concurrency_set(1)
     return pyvips

@@ -52,7 +52,7 @@ def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool, quiet
     try:
         with _locked(path, os.O_RDONLY, fcntl.LOCK_SH) as handle, open(handle, "rb", closefd=False) as file:
             lines = file.read().split(b"\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         reason = "it is a symbolic link" if path.is_symlink() else error.strerror
