@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from diracdiff.checks import check_boolean
+from diracdiff.checks import check_boolean, check_number
 from diracdiff.config.build import made
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import SUFFIXES, Form
@@ -46,8 +46,12 @@ def build_options(cfg: DictConfig, restorer: Restorer) -> RestoreOptions:
         raise UserError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {sigma}")
     interval = None
     if cfg.samples > 1:
+        check_number("level", cfg.level, 0.0, 1.0, float)
         walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
-        interval = made("level", Interval.of, restorer.calibrations, walked, cfg.level)
+        try:
+            interval = Interval.of(restorer.calibrations, walked, cfg.level)
+        except ValueError as error:
+            raise UserError(str(error)) from error
     return RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, sigma, cfg.residual_map)
 
 
