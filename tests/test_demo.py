@@ -19,10 +19,11 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import certify, standardised
 from diracdiff.evaluation.stops import Stop
 from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.restoration.own import inner
+from diracdiff.restoration.service import cropped
+from diracdiff.seeds import image_seed
 from diracdiff.studio import photograph
 from diracdiff.studio.studio import Studio
-from diracdiff.studio.walked import walk
+from diracdiff.studio.trajectory import sample_frames
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FAITHFUL, GOOD = Stop(1.0, "mean"), Stop(0.0, "iterate")
@@ -75,7 +76,7 @@ def test_photographs_are_bounded_before_they_are_decoded(tmp_path, monkeypatch):
         "huge": "huge.png: 9000x9000 pixels, more than 60000000",
         "fat": "fat.png: 40000009 bytes, more than 40000000",
         "no": "no.png: not an image of a supported format",
-        "thin": "thin.png is 8x60 pixels here, and needs 16 a side",
+        "thin": "thin.png: 8x60 pixels here, needs 16 a side",
     }
     for name, reason in reasons.items():
         with pytest.raises(UserError, match=f"^{reason}"):
@@ -88,7 +89,7 @@ def test_photographs_are_bounded_before_they_are_decoded(tmp_path, monkeypatch):
 def test_the_frames_of_a_walk_are_what_its_stops_give():
     found, told = model(), []
     y = torch.rand(3, 16, 16)
-    frames = walk(found, y, "a", advance=told.append)
+    frames = sample_frames(found, y, "a", advance=told.append)
     assert [(frame.t, frame.output, frame.nfe) for frame in frames] == [
         (1.0, "mean", 1),
         (pytest.approx(2 / 3), "mean", 2),
@@ -112,7 +113,7 @@ def test_the_frames_of_a_walk_are_what_its_stops_give():
     ids=["good-looking before the end", "faithful after the start", "one stop", "LPIPS before", "no good-looking stop"],
 )
 def test_frames_lie_between_the_stops(stops, wanted):
-    frames = walk(model(**stops), torch.rand(3, 16, 16), "a")
+    frames = sample_frames(model(**stops), torch.rand(3, 16, 16), "a")
     assert [frame.t for frame in frames] == pytest.approx(wanted)
 
 
@@ -120,8 +121,8 @@ def test_a_grey_photograph_stays_grey_and_is_certified_as_one_channel(photo, tmp
     Image.open(photo).convert("L").save(tmp_path / "grey.png")
     studio = Studio({"a": model})
     restored = studio.restore("a", tmp_path / "grey.png", degrade=False, longest=48)
-    assert all((frame.pixels == frame.pixels[:1]).all() for frame in restored.walked.frames)
-    assert restored.walked.certificate(studio.restorer("a"), 0).values == 40 * 48
+    assert all((frame.pixels == frame.pixels[:1]).all() for frame in restored.frames)
+    assert restored.test(0).certificate.values == 40 * 48
 
 
 # the studio
@@ -130,14 +131,14 @@ def test_a_grey_photograph_stays_grey_and_is_certified_as_one_channel(photo, tmp
 def test_a_photograph_that_is_degraded_first_is_compared_with_itself(photo):
     studio = Studio({"a": model})
     restored = studio.restore("a", photo, degrade=True, longest=48)
-    found, walked = studio.restorer("a"), restored.walked
-    y = found.measure(walked.clean[None], ["measurement/photo.png"]).y[0]
-    assert torch.equal(walked.measurement, y)
-    image = from_pixels(walked.frames[1].pixels)
-    psnr = -10 * (image - walked.clean).square().mean().log10().item()
-    told = studio.told(restored, 1)
+    found, clean = studio.restorer("a"), restored.photograph.image
+    y = found.measure(clean[None], ["measurement/photo.png"]).y[0]
+    assert torch.equal(restored.batch.y[0], y)
+    image = from_pixels(restored.frames[1].pixels)
+    psnr = -10 * (image - clean).square().mean().log10().item()
+    told = studio.describe(restored, 1)
     assert told.startswith("Denoised image at t = 0.67, 2 network calls.") and f"PSNR {psnr:.2f} dB" in told
-    sure = certify(standardised(y, found.process.mean(image[None], 1.0)[0], walked.sigma))
+    sure = certify(standardised(y, found.process.mean(image[None], 1.0)[0], 0.05))
     assert f"is {sure.ratio:.3g} of its noise" in told
     assert told.count("Not consistent") == (not sure.consistent)
 
@@ -146,12 +147,12 @@ def test_another_stop_needs_no_network(photo, monkeypatch):
     studio = Studio({"a": model})
     restored = studio.restore("a", photo, degrade=True, longest=48)
     monkeypatch.setattr(studio.restorer("a").denoiser.network, "forward", lambda *_: pytest.fail("called"))
-    assert len({studio.told(restored, place) for place in range(4)}) == 4
+    assert len({studio.describe(restored, place) for place in range(4)}) == 4
 
 
 def test_the_noise_of_a_file_is_the_model_s_given_or_estimated(photo):
     studio = Studio({"a": model})
-    sigmas = [studio.restore("a", photo, False, 48, noise).walked.sigma for noise in ("model", 0.07, "auto")]
+    sigmas = [studio.restore("a", photo, False, 48, given).test(0).noise.sigma for given in (None, 0.07, "auto")]
     assert sigmas[:2] == [pytest.approx(0.05), 0.07] and sigmas[2] < 0.02
     assert "less than the 0.05" in " ".join(studio.restore("a", photo, False, 48).notes)
 
@@ -161,8 +162,8 @@ def test_notes_say_what_was_done_to_a_photograph(photo, tmp_path):
     studio = Studio({"a": lambda: model(swd=FAITHFUL)})
     notes = studio.restore("a", tmp_path / "photo.jpg", False, 24).notes
     assert any("Shrunk from 48 x 40 to 24 x 20 pixels" in note for note in notes)
-    assert any("no good-looking stop after the faithful one" in note for note in notes)
-    assert any("compressed with losses" in note for note in notes)
+    assert any("no perception-optimised stopping time" in note for note in notes)
+    assert any("format is lossy" in note for note in notes)
 
 
 def test_samples_differ_and_leave_the_model_as_it_was(photo):
@@ -179,35 +180,49 @@ def test_a_painted_hole_is_filled_and_nothing_else_is_changed(photo):
     studio = Studio({"a": freeform})
     hole = torch.zeros(80, 96, dtype=torch.bool)
     hole[20:40, 30:60] = True
-    restored = studio.restore("a", photo, degrade=True, longest=48, hole=hole)
+    restored = studio.restore("a", photo, degrade=True, longest=48, painted=hole)
     within, before = torch.zeros(40, 48, dtype=torch.bool), pixels_of(photo)
     within[10:20, 15:30] = True
-    for frame in restored.walked.frames:
-        assert torch.equal(frame.pixels[:, ~within], before[:, ~within])
-        assert (frame.pixels != before)[:, within].float().mean() > 0.5
-    assert "nothing else is changed" in studio.told(restored, 0)
+    for picture in map(restored.picture, range(len(restored.frames))):
+        assert torch.equal(picture[:, ~within], before[:, ~within])
+        assert (picture != before)[:, within].float().mean() > 0.5
+    assert "all other pixels are unchanged" in studio.describe(restored, 0)
     _, samples = studio.samples(restored, 2)
     assert torch.equal(samples[0][:, ~within], before[:, ~within]) and not torch.equal(*samples)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (232, 89, 12)])
+def test_paint_of_any_colour_marks_the_region_to_fill(tmp_path, colour):
+    pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
+    from diracdiff.studio.page import painted_region
+    from diracdiff.studio.sessions import Session
+
+    layer = np.zeros((40, 48, 4), np.uint8)
+    layer[10:20, 10:30] = (*colour, 255)
+    session = Session(tmp_path)
+    Image.fromarray(layer).save(path := session.new_path("layer.png"))
+    region = painted_region(session, {"layers": [{"path": session.add(path)}]})
+    assert torch.equal(region, torch.from_numpy(layer[..., 3] > 0)) and region.sum() == 200
 
 
 def test_a_grey_photograph_is_filled_with_grey(photo, tmp_path):
     Image.open(photo).convert("L").save(tmp_path / "grey.png")
     hole = torch.zeros(40, 48, dtype=torch.bool)
     hole[10:20, 10:20] = True
-    restored = Studio({"a": freeform}).restore("a", tmp_path / "grey.png", degrade=True, longest=48, hole=hole)
-    assert all((frame.pixels == frame.pixels[:1]).all() for frame in restored.walked.frames)
+    restored = Studio({"a": freeform}).restore("a", tmp_path / "grey.png", degrade=True, longest=48, painted=hole)
+    assert all((frame.pixels == frame.pixels[:1]).all() for frame in restored.frames)
 
 
 def test_without_paint_a_clean_photograph_gets_a_hole_and_a_degraded_one_none(photo):
     studio, empty = Studio({"a": freeform}), torch.zeros(40, 48, dtype=torch.bool)
-    restored = studio.restore("a", photo, True, 48, hole=empty)
-    assert restored.hole is None
-    assert restored.walked.measurement[:, restored.own[0, 0] > 0.5].abs().max() < 0.2
-    assert "PSNR" in studio.told(restored, 1) and len(studio.samples(restored, 2)[1]) == 2
-    with pytest.raises(UserError, match="Paint the hole first"):
-        studio.restore("a", photo, False, 48, hole=empty)
+    restored = studio.restore("a", photo, True, 48, painted=empty)
+    assert restored.batch.images[0].mask is None
+    assert restored.batch.y[0][:, restored.batch.params[0, 0] > 0.5].abs().max() < 0.2
+    assert "PSNR" in studio.describe(restored, 1) and len(studio.samples(restored, 2)[1]) == 2
+    with pytest.raises(UserError, match="Paint the region to fill first"):
+        studio.restore("a", photo, False, 48, painted=empty)
     with pytest.raises(UserError, match="covers the whole photograph"):
-        studio.restore("a", photo, False, 48, hole=~empty)
+        studio.restore("a", photo, False, 48, painted=~empty)
 
 
 def of_kernels():
@@ -219,33 +234,33 @@ def of_kernels():
 def test_a_blurred_photograph_is_restored_with_a_kernel_in_words(photo):
     studio, before = Studio({"a": of_kernels}), pixels_of(photo)
     restored = studio.restore("a", photo, False, 48, kernel="line:5:0")
-    assert torch.equal(to_pixels(restored.walked.measured), before) and restored.walked.margin > 0
-    assert all(restored.walked.picture(i).shape == before.shape for i in range(len(restored.walked.frames)))
-    assert "with the degraded photograph" in studio.told(restored, 0)
+    assert torch.equal(restored.measured, before) and restored.batch.margin > 0
+    assert all(restored.picture(i).shape == before.shape for i in range(len(restored.frames)))
+    assert "with the degraded photograph" in studio.describe(restored, 0)
     other = studio.restore("a", photo, False, 48, kernel="line:5:90")
-    assert not torch.equal(restored.walked.picture(-1), other.walked.picture(-1))
+    assert not torch.equal(restored.picture(-1), other.picture(-1))
     heat, samples = studio.samples(restored, 2)
     assert heat.shape == samples[0].shape == before.shape
-    assert studio.restore("a", photo, True, 48, kernel="line:5:0").own.shape == (1, 1, 25, 25)
+    assert studio.restore("a", photo, True, 48, kernel="line:5:0").batch.params.shape == (1, 1, 25, 25)
 
 
 def test_the_certificate_of_a_kernel_is_that_of_what_it_was_restored_with(photo):
     studio = Studio({"a": of_kernels})
     restored = studio.restore("a", photo, False, 48, kernel="gaussian:1")
-    walked, kernel = restored.walked, told("gaussian:1")
+    batch, kernel = restored.batch, told("gaussian:1")
     reach = len(kernel) // 2
-    x_hat = from_pixels(walked.frames[0].pixels)[:, None]
+    x_hat = from_pixels(restored.frames[0].pixels)[:, None]
     blurred = torch.nn.functional.conv2d(x_hat, kernel[None, None].to(x_hat))[:, 0]
-    mean = inner(blurred, walked.margin - reach)
-    z = standardised(walked.measured, mean, walked.sigma, walked.step, walked.seed)
-    with studio.restorer("a").process.degradation.of(restored.own):
-        found = walked.certificate(studio.restorer("a"), 0)
+    mean = cropped(blurred, batch.margin - reach)
+    seed = image_seed(batch.restorer.seed, "certificate/photo.png")
+    z = standardised(batch.measurement(0), mean, 0.05, 1 / 255, seed)
+    found = restored.test(0).certificate
     assert found.ratio == pytest.approx(certify(z, 0.0).ratio, rel=1e-3)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(None, "Say what blurred"), ("disc", "a kernel in words is"), ("disc:20", "too large for an image of")],
+    [(None, "Choose what blurred"), ("disc", "a kernel in words is"), ("disc:20", "too large for an image of")],
 )
 def test_kernels_that_are_none_are_refused(photo, words, message):
     with pytest.raises(UserError, match=message):
@@ -326,7 +341,7 @@ def test_two_browsers_get_their_own_results_of_the_same_file_name(served, photo,
             path = tmp_path / name / "image.png"
             path.parent.mkdir()
             path.write_bytes(names[name].read_bytes())
-            assert torch.equal(pixels, own.restore("a", path, True, 512).walked.picture(0)), name
+            assert torch.equal(pixels, own.restore("a", path, True, 512).picture(0)), name
             stranger = pages["turned" if name == "upright" else "upright"]
             assert stranger.request.get(url).status == 403 and pages[name].request.get(url).status == 200
 
@@ -365,7 +380,7 @@ def test_a_hole_is_painted_and_filled(photo, tmp_path):
         canvas.wait_for()
         page.get_by_label("It is degraded").click()
         page.get_by_role("button", name="Restore").click()
-        page.get_by_text("Paint the hole first.").wait_for()
+        page.get_by_text("Paint the region to fill first.").wait_for()
         page.wait_for_timeout(1000)  # until the editor has drawn the photograph
         box = canvas.bounding_box()
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -374,7 +389,7 @@ def test_a_hole_is_painted_and_filled(photo, tmp_path):
         page.mouse.move(middle[0] + 12, middle[1] + 6, steps=4)
         page.mouse.up()
         page.get_by_role("button", name="Restore").click()
-        page.get_by_text("The hole is filled, and nothing else is changed.").wait_for()
+        page.get_by_text("The painted region is filled; all other pixels are unchanged.").wait_for()
         with page.expect_download() as download:
             page.locator("button", has_text="Download").click()
         download.value.save_as(tmp_path / "got.png")

@@ -11,7 +11,7 @@ from diracdiff import load
 from diracdiff.data.images import load_square
 from diracdiff.evaluation.pictures import save_figure
 from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.studio.walked import walk
+from diracdiff.studio.trajectory import sample_frames
 
 CROPS = {"chelsea.png": (60, 70), "coffee.png": (60, 70)}
 """Photographs of scikit-image, CC0, shrunk to 300 pixels, and the first row and column of 160 that are shown."""
@@ -30,11 +30,11 @@ def main() -> None:
     for i, (name, (top, left)) in enumerate(CROPS.items()):
         x = from_pixels(load_square(DATA / name, 300))[:, top : top + 160, left : left + 160]
         y = restorer.measure(x[None], [name]).y[0]
-        frames = walk(restorer, y, name)
+        frames = sample_frames(restorer, y, name)
         shown = [frames[0], frames[len(frames) // 2], frames[-1]]
         titles = ["clean", "blurred and noisy", *(f"t = {frame.t:.2f}" for frame in shown)]
-        titles[2] += ": faithful"
-        titles[-1] += ": good-looking"
+        titles[2] += ": accurate"
+        titles[-1] += ": sharp"
         for axis, title, pixels in zip(
             axes[i], titles, [to_pixels(x), to_pixels(y), *(f.pixels for f in shown)], strict=True
         ):

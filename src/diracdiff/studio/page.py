@@ -11,22 +11,22 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+import numpy as np
 import torch
 from starlette.exceptions import HTTPException
 from torch import Tensor
 
-from diracdiff.data.image_io import read_image
+from diracdiff.data.image_io import read_image, write_image
 from diracdiff.errors import UserError
-from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.storage.pictures import save_picture
+from diracdiff.pixels import to_pixels
 from diracdiff.studio.photograph import LIMITS, read
 from diracdiff.studio.sessions import MAX_PAGES, MAX_SESSIONS, Session, Sessions
-from diracdiff.studio.studio import Noise, Restored, Studio
+from diracdiff.studio.studio import Restored, Studio
 
 DEGRADED, CLEAN = "It is degraded", "It is clean: degrade it for me"
 MODEL, AUTO, GIVEN = "the model's", "estimated", "given"
@@ -49,7 +49,7 @@ QUEUE = 8
 
 UNKNOWN = "The page does not offer this value: reload it."
 
-WIDTHS, ANGLES, SAMPLES = (0.3, 20.0), (-90.0, 90.0), (2, 16)
+WIDTHS, ANGLES, SIGMAS, SAMPLES = (0.3, 20.0), (-90.0, 90.0), (0.001, 1.0), (2, 16)
 
 
 def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
@@ -81,7 +81,11 @@ def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
                     longest = gr.Slider(*SIDES, value=DEFAULT_SIDE, step=32, label="Longest side, in pixels")
                     noise = gr.Radio([MODEL, AUTO, GIVEN], value=MODEL, label="Noise of a degraded photograph")
                     sigma = gr.Number(
-                        0.02, minimum=0, maximum=1, step=0.005, label="Given: standard deviation, range [0, 1]"
+                        0.02,
+                        minimum=SIGMAS[0],
+                        maximum=SIGMAS[1],
+                        step=0.005,
+                        label="Given: standard deviation, range [0, 1]",
                     )
                 go = gr.Button("Restore", variant="primary")
             with gr.Column(scale=3, min_width=320):
@@ -99,7 +103,7 @@ def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
 
         def canvas(photo: Any, model: Any, longest: Any, request: gr.Request) -> Any:
             with _session(sessions, request) as session:
-                if not photo or not studio.takes_holes(_one_of(models, model)):
+                if not photo or not studio.takes_masks(_one_of(models, model)):
                     return gr.update(value=None, visible=False)
                 photograph = read(_file(session, photo), min(int(_number(longest, SIDES)), CANVAS_SIDE))
                 picture = _picture(session, "photograph.png", to_pixels(photograph.image), photograph.grey)
@@ -133,7 +137,8 @@ def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
                 if not photo:
                     raise UserError("Upload a photograph first.")
                 noise = _one_of((MODEL, AUTO, GIVEN), noise)
-                level: Noise = _number(sigma, (0, 1)) if noise == GIVEN else "auto" if noise == AUTO else "model"
+                level: float | Literal["auto"] | None
+                level = _number(sigma, SIGMAS) if noise == GIVEN else "auto" if noise == AUTO else None
                 shape = _one_of(BLURS, shape)
                 kernel = f"{BLURS[shape][0]}:{_number(width, WIDTHS):g}"
                 kernel += f":{_number(angle, ANGLES):g}" if shape == MOVED else ""
@@ -143,12 +148,12 @@ def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
                     _one_of((DEGRADED, CLEAN), kind) == CLEAN,
                     int(_number(longest, SIDES)),
                     level,
-                    _painted(session, painted),
+                    painted_region(session, painted),
                     kernel,
                     advance,
                 )
                 sessions.keep(session, str(request.session_hash), restored)
-            last = len(restored.walked.frames) - 1
+            last = len(restored.frames) - 1
             slider = gr.Slider(maximum=max(last, 1), value=0, interactive=last > 0)
             hide = gr.update(visible=False)
             return slider, *show(0, request), gr.update(interactive=True), hide, hide
@@ -156,13 +161,11 @@ def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
         def show(place: Any, request: gr.Request) -> tuple[Any, ...]:
             with _session(sessions, request) as session:
                 restored = _result(session, request)
-                frames = restored.walked.frames
-                place = min(int(_number(place, (0, 10_000))), len(frames) - 1)
-                before, after = to_pixels(restored.walked.measured), restored.walked.picture(place)
-                stem = Path(restored.photograph.name).stem
-                measured = _picture(session, f"{stem}_degraded.png", before, restored.walked.grey)
-                result = _picture(session, f"{stem}_restored_t{frames[place].t:.2f}.png", after, restored.walked.grey)
-                notes = "\n\n".join([studio.told(restored, place), *restored.notes])
+                place = min(int(_number(place, (0, 10_000))), len(restored.frames) - 1)
+                stem, t = Path(restored.photograph.name).stem, restored.frames[place].t
+                measured = _picture(session, f"{stem}_degraded.png", restored.measured, restored.grey)
+                result = _picture(session, f"{stem}_restored_t{t:.2f}.png", restored.picture(place), restored.grey)
+                notes = "\n\n".join([studio.describe(restored, place), *restored.notes])
             return (measured, result), notes, gr.update(value=result, interactive=True)
 
         def sample(count: Any, request: gr.Request) -> tuple[Any, Any]:
@@ -228,7 +231,7 @@ def _result(session: Session, request: gr.Request) -> Restored:
     return cast(Restored, restored)
 
 
-def _painted(session: Session, editor: Any) -> Tensor | None:
+def painted_region(session: Session, editor: Any) -> Tensor | None:
     """Return the region that is painted, bool (H, W): the pixels of layers that are not transparent."""
     layers = editor.get("layers") if isinstance(editor, dict) else None
     alphas = [read_image(_file(session, layer), LIMITS, bits=8).alpha for layer in layers or []]
@@ -239,5 +242,6 @@ def _painted(session: Session, editor: Any) -> Tensor | None:
 def _picture(session: Session, name: str, pixels: Tensor, grey: bool) -> str:
     """Write uint8 pixels, (3, H, W), as a file of the session."""
     path = session.new_path(name)
-    save_picture(path, from_pixels(pixels), grey)
+    values = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    write_image(path, values[..., 0] if grey else values)
     return session.add(path)

@@ -1,5 +1,0 @@
-"""Noise levels that differ."""
-
-from diracdiff.restoration.consistency import FAR
-
-__all__ = ["FAR"]
