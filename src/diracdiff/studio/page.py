@@ -53,7 +53,7 @@ WIDTHS, ANGLES, SIGMAS, SAMPLES = (0.3, 20.0), (-90.0, 90.0), (0.001, 1.0), (2, 
 
 
 def build(studio: Studio, sessions: Sessions) -> gr.Blocks:
-    """Build the page of a studio."""
+    """Build the page of a studio. Nothing raises a UserError: its event handlers show the message on the page."""
     models = list(studio.models)
     page: gr.Blocks
     with gr.Blocks(title="diracdiff", analytics_enabled=False) as page:
