@@ -93,7 +93,7 @@ def test_the_command_restores_from_a_folder_and_from_the_box(exported, tmp_path,
     options = ["input=photo.png", "output=again", "target=t=0", "device=cpu"]
     assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", *options) == 0
     assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
-    with pytest.raises(UserError, match="builtin:blur is not in the box: use builtin:deblur"):
+    with pytest.raises(UserError, match="builtin:blur is not a bundled model: use builtin:deblur"):
         load("builtin:blur")
 
 
@@ -101,7 +101,7 @@ def test_an_empty_box_says_how_it_is_filled(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(places, "BOX", tmp_path / "box")
     assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", "input=.") == 2
     refused_with = capsys.readouterr().err
-    assert refused_with.startswith("error: checkpoint=builtin:deblur: this installation has no models in the box")
+    assert refused_with.startswith("error: checkpoint=builtin:deblur: this installation has no bundled models")
     assert "make models" in refused_with
 
 

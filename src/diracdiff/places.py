@@ -1,36 +1,36 @@
-"""Where a checkpoint lies: in a file, in a folder that `diracdiff.export` wrote, in the box, or on the Hub."""
+"""Places of checkpoints: a file, a folder that `diracdiff.export` wrote, a bundled model, or the Hub."""
 
 from pathlib import Path
 
 from diracdiff.errors import UserError
 
 BUILTIN, HUB = "builtin:", "hf:"
-"""What names of models in the box and on the Hub begin with."""
+"""Prefixes of the names of bundled models and of models on the Hub."""
 
 BOX = Path(__file__).parent / "builtin"
-"""The folder of the models in the box."""
+"""The folder of the bundled models."""
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 """The files of an exported model, named as Hugging Face's libraries do."""
 
 
 def exists(name: str) -> bool:
-    """Whether a checkpoint is there; of one on the Hub only downloading tells.
+    """Return True if a checkpoint exists, or is on the Hub, where only a download can find out.
 
     Raises:
-        UserError: if it is named as a model in the box, and there is none.
+        UserError: if it is named as a bundled model, and there is none.
     """
     return name.startswith(HUB) or located(name).exists()
 
 
 def located(name: str | Path) -> Path:
-    """The file or folder of a checkpoint.
+    """Return the file or folder of a checkpoint.
 
     Args:
-        name: its path, `builtin:deblur` or `hf:owner/name`; of the latter, what is needed is downloaded.
+        name: its path, `builtin:deblur` or `hf:owner/name`, whose weights and configuration are downloaded.
 
     Raises:
-        UserError: if there is no such model in the box, or it cannot be downloaded.
+        UserError: if there is no such bundled model, or it cannot be downloaded.
     """
     text = str(name)
     if text.startswith(BUILTIN):
@@ -41,18 +41,18 @@ def located(name: str | Path) -> Path:
 
 
 def weights_file(name: str | Path) -> Path:
-    """The file that holds the weights of a checkpoint; raises as `located` does."""
+    """Return the file that holds the weights of a checkpoint; raises as `located` does."""
     place = located(name)
     return place / WEIGHTS if place.is_dir() else place
 
 
 def called(folder: Path) -> str:
-    """What an exported model is called where a checkpoint is wanted: its folder, or its name in the box."""
+    """Return the name of an exported model in commands: its folder, or its name as a bundled model."""
     return BUILTIN + folder.name if folder.resolve().parent == BOX else str(folder)
 
 
 def in_the_box() -> list[str]:
-    """The models in the box, as checkpoints are named."""
+    """Return the names of the bundled models."""
     return sorted(BUILTIN + path.parent.name for path in BOX.glob(f"*/{WEIGHTS}"))
 
 
@@ -61,9 +61,9 @@ def _in_the_box(model: str) -> Path:
     if BUILTIN + model in models:
         return BOX / model
     if models:
-        raise UserError(f"checkpoint={BUILTIN}{model} is not in the box: use {', '.join(models)}")
+        raise UserError(f"checkpoint={BUILTIN}{model} is not a bundled model: use {', '.join(models)}")
     raise UserError(
-        f"checkpoint={BUILTIN}{model}: this installation has no models in the box; wheels have them, and in a clone of "
+        f"checkpoint={BUILTIN}{model}: this installation has no bundled models; wheels have them, and in a clone of "
         "the repository `make models` makes them"
     )
 

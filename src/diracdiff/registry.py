@@ -151,14 +151,15 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
     """
     if not isinstance(recipe, dict):
         raise UserError(f"the recipe describes no object: {str(recipe)[:60]!r}")
-    cls = _class(recipe.get(TARGET), list(trusted_modules))
+    trusted = list(trusted_modules)
+    cls = _class(recipe.get(TARGET), trusted)
     known = cls in REGISTRY.values()
     arguments = {}
     for name, value in recipe.items():
         if name == TARGET:
             continue
         if isinstance(value, dict):
-            arguments[name] = from_recipe(value, trusted_modules)
+            arguments[name] = from_recipe(value, trusted)
             part = type(arguments[name])
             if known and part in REGISTRY.values() and part not in PARTS.get(name, ()):
                 raise UserError(f"{cls.__name__}.{name} cannot be a {part.__name__}")

@@ -11,15 +11,15 @@ DOWNLOAD_TIMEOUT = 20
 
 
 def checkpoints() -> Path:
-    """Where torch hub keeps weights: $TORCH_HOME/hub/checkpoints."""
+    """Return the folder of torch hub's weights, $TORCH_HOME/hub/checkpoints."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def fetched(url: str) -> Path:
-    """The file of this address in torch hub's folder, downloaded if it is not there.
+    """Return the file of an address in torch hub's folder, downloaded if it is missing.
 
-    A download is checked by the eight digits of SHA-256 that torch hub's file names end with; a file that is there is
-    taken as it is.
+    A download is compared with the eight digits of SHA-256 at the end of torch hub's file names; a file that exists
+    is used as it is.
 
     Raises:
         OSError, RuntimeError: if the file is not there and cannot be downloaded.
@@ -44,5 +44,5 @@ def download_timeout() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says in its first line, or its class where it says nothing."""
+    """Return the first line of an error's message, or its class if it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,18 +7,18 @@ from diracdiff.places import CARD, CONFIG, WEIGHTS
 
 
 def upload(folder: Path, repository: str, private: bool = True) -> str:
-    """Upload an exported model; makes the repository where there is none.
+    """Upload an exported model, and create its repository if there is none.
 
     Args:
-        folder: that `diracdiff.export` wrote.
+        folder: a folder that `diracdiff.export` wrote.
         repository: owner/name.
-        private: who may see a repository that is made.
+        private: hide a repository that is created from others.
 
     Returns:
-        Its address.
+        The address of the repository.
 
     Raises:
-        UserError: if it cannot be uploaded; what lies in the folder stays.
+        UserError: if it cannot be uploaded; the folder stays.
     """
     try:
         from huggingface_hub import HfApi
