@@ -161,7 +161,10 @@ def test_a_model_is_not_exported_onto_itself(exported, tmp_path, capsys, half, o
     options = [f"output={output}", f"half={half}", "overwrite=true"]
     capsys.readouterr()
     status = run_here(tmp_path, "export", "checkpoint=out", *options)
-    refused((status, capsys.readouterr().err.splitlines()), f"output={output}: out is read from there. Give another")
+    refused(
+        (status, capsys.readouterr().err.splitlines()),
+        f"output={output} would replace the input checkpoint=out: give another output",
+    )
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
 
 

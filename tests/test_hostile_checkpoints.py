@@ -69,12 +69,10 @@ def test_a_recipe_starts_no_process_and_loads_no_second_file(plain, tmp_path, pl
         path = plain(
             lambda header, part=part: (header if place == "recipe" else header["recipe"]).update({place: part})
         )
-        with pytest.raises(
-            UserError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* not a class of diracdiff: refused"
-        ):
+        with pytest.raises(UserError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* may not build: refused"):
             load(path)
         write_exported(Checkpoint.read(path), tmp_path / "exported", "card", overwrite=True)
-        with pytest.raises(UserError, match="not a class of diracdiff: refused"):
+        with pytest.raises(UserError, match="may not build: refused"):
             load(tmp_path / "exported")
     assert not (tmp_path / "PWNED").exists()
 
@@ -94,6 +92,9 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
         load(path)
     with pytest.raises(UserError, match="which is not a class that mine_too defines: refused"):
         load(path, trusted_modules=["mine_too"])
+    path = plain(lambda header: header["recipe"].update(name=part | {"_target_": "subprocess.Popen"}))
+    with pytest.raises(UserError, match=r"'subprocess.Popen', which a checkpoint may not build: refused$"):
+        load(path, trusted_modules=["subprocess"])
     assert not (tmp_path / "PWNED").exists()
 
 

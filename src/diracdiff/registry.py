@@ -11,6 +11,7 @@ A class of a user's own is built only if the user, not the file, names its modul
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -86,6 +87,9 @@ PARTS: Mapping[str, tuple[type, ...]] = {
     "loss": (IncrementalReconstructionLoss, MatchedLoss),
 }
 """Classes by the name of the argument that takes them."""
+
+CLOSED = {PACKAGE, *sys.stdlib_module_names}
+"""Packages whose other classes cannot be trusted by name."""
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "image_size": (1, 8192),
@@ -174,12 +178,11 @@ def _class(target: Any, trusted_modules: Sequence[str]) -> type:
     if isinstance(target, str) and target in REGISTRY:
         return REGISTRY[target]
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
-    own = module.split(".")[0] == PACKAGE
-    if own or module not in trusted_modules:
-        remedy = (
-            "" if own or not module.isidentifier() else f"; if you know that module, add trusted_modules=[{module}]"
-        )
-        raise UserError(f"the recipe names {str(target)[:100]!r}, which is not a class of diracdiff: refused{remedy}")
+    closed = module.split(".")[0] in CLOSED
+    if closed or module not in trusted_modules:
+        offered = not closed and all(map(str.isidentifier, module.split(".")))
+        remedy = f"; if you know that module, add trusted_modules=[{module}]" if offered else ""
+        raise UserError(f"the recipe names {str(target)[:100]!r}, which a checkpoint may not build: refused{remedy}")
     try:
         cls = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
