@@ -159,7 +159,7 @@ def test_dials_have_their_points_on_the_plane(torch_home, arguments, networks, f
         for turned in (("noise_scale", 1), ("samples", 1)):
             assert float(rows[turned][column]) == pytest.approx(table["dirac_po"][column])
     for row in rows.values():
-        assert float(row["psnr_low"]) <= float(row["psnr"]) <= float(row["psnr_high"])
+        assert row["psnr_low"] == row["psnr_high"] == ""  # of three images
     plain, three = (float(rows["samples", count]["calls"]) for count in (1, 3))
     assert three % 3 == 0 and plain <= three
 
