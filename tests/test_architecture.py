@@ -22,6 +22,7 @@ LAYERS = [
         "resources",
         "places",
         "storage",
+        "validate",
     ],
     ["shapes", "degradations", "noise"],
     ["process"],

@@ -15,7 +15,7 @@ from diracdiff.evaluation.metric import Reference, Row
 from diracdiff.evaluation.results import taken_at
 from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
 from diracdiff.evaluation.targets import stop_for
-from diracdiff.measurement import Measured, check_clean, check_hides, check_measurement, measure
+from diracdiff.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
 from diracdiff.models import Denoiser
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
@@ -23,6 +23,7 @@ from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSam
 from diracdiff.seeds import image_seed
 from diracdiff.storage import Checkpoint, to_recipe
 from diracdiff.storage.recipe import construct
+from diracdiff.validate import check_count, check_images, check_names, check_range
 
 
 class Restorer:
@@ -105,22 +106,24 @@ class Restorer:
             names: one per image, which its noise follows from; by default its number in the batch.
 
         Raises:
-            UserError: if the images are not in [0, 1].
+            UserError: if the images are no batch in [0, 1] with the network's channels, or names do not fit.
         """
-        check_clean(x)
-        return measure(self.process, x, self._names(x, names), self.seed, self.sampler.start)
+        x = self._checked(x, "x")
+        check_range(x, "x", ROUNDING)
+        return measure(self.process, x, check_names(names, len(x)), self.seed, self.sampler.start)
 
     def reference(self, clean: Tensor, measurement: Tensor) -> Reference:
         """What restored images are compared with, for measurements of clean images, (B, C, H, W) each."""
         return Reference(clean, measurement, self.process, self.sampler.start, self.sampler.sigma)
 
     def restore(self, measurement: Tensor, target: str = "psnr", *, names: Sequence[str] | None = None) -> Tensor:
-        """Restore degraded images of any size: (B, C, H, W) in [0, 1].
+        """Restore degraded images of any size: (B, C, H, W) in [0, 1], float32 and without a gradient.
 
         Args:
-            measurement: y_1, or y at the sampler's start, (B, C, H, W), in [0, 1] up to its noise.
+            measurement: y_1, or y at the sampler's start, (B, C, H, W), in [0, 1] up to its noise, on the restorer's
+                device, of any floating-point precision.
             target: picks the stopping time and the output, see `stop_for`.
-            names: a name per image, which its noise follows from; by default its number in the batch.
+            names: a name per image, each once, which its noise follows from; by default its number in the batch.
         """
         return self.samples(measurement, 1, target, names=names)[0]
 
@@ -138,16 +141,17 @@ class Restorer:
             names: see `restore`.
 
         Raises:
-            UserError: if count is not positive, the samples would be the same, or the measurement is not in [0, 1].
+            UserError: if count is not positive, the samples would be the same, the measurement is no batch in [0, 1]
+                with the network's channels, or names do not fit.
         """
-        if count < 1:
-            raise UserError(f"samples must be an integer of at least 1, got {count}")
+        check_count(count, "samples")
+        measurement = self._checked(measurement, "measurement", self.device)
         if count > 1 and not self.sampler.adds_noise(self.process):
             raise UserError(
                 f"{count} samples of one measurement would all be the same, because the sampler adds no noise: use "
                 "sampler.stochasticity=1, or samples=1"
             )
-        stop, names = self.stop_for(target), self._names(measurement, names)
+        stop, names = self.stop_for(target), check_names(names, len(measurement))
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
         check_measurement(measurement, self.process, self.sampler.start)
         return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
@@ -158,8 +162,10 @@ class Restorer:
         The walk starts from y_1 = 1/2 + sigma_1 z, which suits the identity under noise that hides the image.
 
         Raises:
-            UserError: if the noise at t = 1 does not hide the image.
+            UserError: if the noise at t = 1 does not hide the image, or there are no names or equal ones.
         """
+        names = check_names(names, len(names))
+        check_count(len(names), "len(names)")
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
@@ -180,9 +186,10 @@ class Restorer:
     def _noise(self, names: Sequence[str], device: torch.device) -> ImageNoise:
         return ImageNoise([image_seed(self.seed, name) for name in names], device)
 
-    @staticmethod
-    def _names(images: Tensor, names: Sequence[str] | None) -> Sequence[str]:
-        return [str(i) for i in range(len(images))] if names is None else names
+    def _checked(self, images: Tensor, name: str, device: torch.device | None = None) -> Tensor:
+        """Images as they are computed with: float32, without a gradient."""
+        check_images(images, name, self.denoiser.network.image_channels, device, finite=True)
+        return images.detach().float()
 
     # checkpoints
 

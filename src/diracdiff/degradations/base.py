@@ -19,6 +19,7 @@ from torch import Tensor
 from diracdiff.degradations.svd import SVD
 from diracdiff.errors import UserError
 from diracdiff.shapes import as_time
+from diracdiff.validate import COMPUTED_IN, check_images
 
 REFERENCE_SIZE = 256
 
@@ -88,8 +89,10 @@ class Degradation(ABC):
             A_t(x), (B, C, H, W), in the precision of x even under autocast.
 
         Raises:
-            UserError: if `apply` returns another shape than that of x.
+            UserError: if x is no batch of float32 or float64 images, t lies outside [0, 1], or `apply` returns another
+                shape than that of x.
         """
+        check_images(x, "x", dtypes=COMPUTED_IN)
         with torch.autocast(x.device.type, enabled=False):
             degraded = self.apply(x, self._size(x, t))
         if degraded.shape != x.shape:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diracdiff.errors import UserError
 from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.storage.downloads import checkpoints, fetched, first_line
+from diracdiff.validate import check_images
 
 # The name that torch-fidelity has for the network, and its layer that is compared.
 NETWORKS = {
@@ -56,8 +57,7 @@ class Extractor:
         Raises:
             UserError: if the images are not RGB, or too small for the network.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UserError(f"FID needs RGB images, (B, 3, H, W), got {tuple(images.shape)}")
+        check_images(images, "images", channels=3)
         if self.name == "squeezenet" and min(images.shape[-2:]) < SQUEEZENET_SIDE:
             raise UserError(
                 f"fid=squeezenet needs images of at least {SQUEEZENET_SIDE} pixels a side, got {tuple(images.shape)}"

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from diracdiff.errors import UserError
 from diracdiff.evaluation.gathering import Sample
 from diracdiff.process import StochasticDegradation
+from diracdiff.validate import check_images
 
 Row = dict[str, Any]
 """Values by column."""
@@ -40,6 +42,9 @@ class Reference:
     t: float = 1.0
     sigma: float | None = None
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_images(self.clean, "clean")
 
 
 class Metric(ABC):
@@ -136,8 +141,12 @@ class ImageMetric(Metric):
         """Compare restored images, (B, C, H, W), with their reference: (B,), on the CPU, in full precision.
 
         Raises:
-            UserError: if the images are too small, see `check_size`.
+            UserError: if the images are no batch like the clean ones, or too small, see `check_size`.
         """
+        check_images(images, "images", device=reference.clean.device)
+        if images.shape != reference.clean.shape:
+            shapes = f"{tuple(images.shape)} and {tuple(reference.clean.shape)}"
+            raise UserError(f"images: must have the shape of the clean images, got {shapes}. Compare equal batches.")
         self.check_size(min(images.shape[-2:]))
         with torch.autocast(images.device.type, enabled=False):
             return self.measure(images.float(), reference).cpu()

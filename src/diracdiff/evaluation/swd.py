@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation.metric import SetMetric
+from diracdiff.validate import check_images
 
 LEVELS, PATCH, PATCHES, DIRECTIONS, SEED = 3, 7, 64, 256, 0
 """Levels of the pyramid, side of a patch, patches per image and level, directions, seed: all part of the metric."""
@@ -36,8 +37,9 @@ class Patches:
         There are L = 3 levels, fewer where a level would be smaller than a patch. An image with a NaN has NaN patches.
 
         Raises:
-            UserError: if the images are smaller than a patch.
+            UserError: if the images are no batch, or smaller than a patch.
         """
+        check_images(images, "images")
         if min(images.shape[-2:]) < PATCH:
             raise UserError(f"SWD needs images of at least {PATCH} pixels a side, got {tuple(images.shape)}")
         with torch.autocast(images.device.type, enabled=False):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from diracdiff.models.network import Network
 from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, Known, OperatorPreconditioning
 from diracdiff.shapes import as_time, on_multiples, per_image
+from diracdiff.validate import check_images
 
 CONDITIONING = ("sigma", "log_sigma", "time")
 PRECONDITIONING = ("none", "edm", "flow")
@@ -97,13 +98,17 @@ class Denoiser(nn.Module):
             measurement: y_1, like y, for a network that is given it, or what preconditioning knows of it.
 
         Raises:
-            ValueError: if `s` or `measurement` is given to a network that does not take it, or is missing.
+            ValueError: if y is no batch of the network's channels, in the precision and on the device of its weights;
+                or if `s` or `measurement` is given to a network that does not take it, or is missing.
         """
         if s is not None and not self.incremental:
             raise ValueError("this network predicts the clean image only: s must be None")
         if (measurement is not None) != self.given_measurement:
             rule = "needs the measurement: use `given`" if self.given_measurement else "is not given the measurement"
             raise ValueError(f"this network {rule}")
+        weights = next(self.parameters(), y)
+        dtypes = None if torch.is_autocast_enabled(y.device.type) else (weights.dtype,)
+        check_images(y, "y", self.network.image_channels, weights.device, dtypes)
         t = as_time(t, y).expand(len(y))
         sigma = self.noise(t)
         level = t if self.conditioning == "time" else self._level(sigma)

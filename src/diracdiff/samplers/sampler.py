@@ -18,6 +18,7 @@ from diracdiff.samplers.increment import Increment, LookAhead
 from diracdiff.samplers.noise import ImageNoise
 from diracdiff.samplers.step import Step
 from diracdiff.samplers.walk import OUTPUTS, Conditional, Predictor, State, Walk, beside, takes_measurement
+from diracdiff.validate import COMPUTED_IN, check_images
 
 MOST_STEPS = 100_000
 TOLERANCE = 1e-9
@@ -139,8 +140,9 @@ class ReverseSampler:
             The state at every time of the grid, the measurement's first.
 
         Raises:
-            UserError: if the measurement's sigma is more than is known at `start`, the denoiser is given the
-                measurement and `start` is not 1, or every image has an operator that is not known.
+            UserError: if the measurement is no batch of images on the noise's device, its sigma is more than is known
+                at `start`, the denoiser is given the measurement and `start` is not 1, or every image has an operator
+                that is not known.
             ValueError: if the stop or the output breaks its rule.
         """
         if not 0 <= stop <= 1:
@@ -151,6 +153,12 @@ class ReverseSampler:
             raise UserError(
                 "each of these images has an operator of its own, a hole or a kernel: tell it with degradation.of, or "
                 "restore with mask=… or kernel=…"
+            )
+        check_images(measurement, "measurement", device=noise.device, dtypes=COMPUTED_IN)
+        if len(noise.generators) != len(measurement):
+            raise UserError(
+                f"noise: must have one stream per image, got {len(noise.generators)} for {len(measurement)}. Give "
+                "ImageNoise one seed per image."
             )
         measurement, y = self._first(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
