@@ -117,6 +117,7 @@ def marginal_error(steps, stochasticity, t_checked=(0.75, 0.5, 0.25, 0.0), sampl
     y = process.measure(x, torch.randn_like(x))
 
     class OneStream:
+        device, generators = torch.device("cpu"), range(samples)
         normal = staticmethod(lambda shape, dtype: torch.randn(samples, *shape, dtype=dtype))
 
     worst_std, worst_mean = 0.0, 0.0
@@ -219,7 +220,7 @@ def test_constant_noise_only_undoes_the_degradation():
         ({"renoise": 1.0}, r"renoise must be a time in \(0, start=1\), or null, got 1.0"),
         ({"renoise": 0.5, "start": 0.4}, r"renoise must be a time in \(0, start=0.4\), or null, got 0.5"),
         ({"renoise": 0.5, "steps": 1}, "renoise needs at least 2 steps"),
-        ({"sigma": -0.1}, r"sigma must not be negative, in units of the \[0, 1\] image range, got -0.1"),
+        ({"sigma": -0.1}, r"sigma=-0.1: must be from 0 to 100, in units of the \[0, 1\] image range"),
         ({"step": Heun()}, "Heun's steps .* stochasticity=0 .* or Euler's steps"),
         ({"step": Heun(), "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
         ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the walk's smallest step, 0.05, got 0.1"),

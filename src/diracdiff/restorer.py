@@ -146,14 +146,15 @@ class Restorer:
         """
         check_count(count, "samples")
         measurement = self._checked(measurement, "measurement", self.device)
+        check_measurement(measurement, self.process, self.sampler.start)
+        names = check_names(names, len(measurement))
         if count > 1 and not self.sampler.adds_noise(self.process):
             raise UserError(
                 f"{count} samples of one measurement would all be the same, because the sampler adds no noise: use "
                 "sampler.stochasticity=1, or samples=1"
             )
-        stop, names = self.stop_for(target), check_names(names, len(measurement))
+        stop = self.stop_for(target)
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
-        check_measurement(measurement, self.process, self.sampler.start)
         return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
 
     def generate(self, names: Sequence[str]) -> Tensor:

@@ -22,6 +22,8 @@ from diracdiff.shapes import as_time
 from diracdiff.validate import COMPUTED_IN, check_images
 
 REFERENCE_SIZE = 256
+TOLERANCE = 1e-6
+"""Of times, in which rounding must not decide."""
 
 Severity = Callable[[Tensor], Tensor]
 
@@ -51,11 +53,11 @@ class Degradation(ABC):
     """The least and the greatest severity that the family is defined for."""
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE):
-        if image_size < 1:
-            raise ValueError(f"image_size must be a positive number of pixels, got {image_size}")
+        if type(image_size) is not int or image_size < 1:
+            raise ValueError(f"image_size={image_size}: must be an integer of at least 1, in pixels.")
         ends = severity(torch.tensor([0.0, 1.0]))
         low, high = self.limits
-        if not ((ends >= low) & (ends <= high)).all():
+        if not ((ends >= low) & (ends <= high) & ends.isfinite()).all():
             rule = f"severity of {type(self).__name__} must lie in [{low:g}, {high:g}]"
             raise ValueError(f"{rule}, got {ends.tolist()} at t = 0 and t = 1")
         self.severity = severity
@@ -118,6 +120,8 @@ class Degradation(ABC):
         return self.diagonalise(x, self._size(x, t)) if self.linear else None
 
     def _size(self, x: Tensor, t: float | Tensor) -> Tensor:
+        if not isinstance(t, Tensor) and not -TOLERANCE <= t <= 1 + TOLERANCE:
+            raise UserError(f"t={t}: must lie in [0, 1].")
         return self.severity(as_time(t, x)) * (self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD | None:

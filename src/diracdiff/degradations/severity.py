@@ -22,8 +22,8 @@ class LinearSeverity:
     """
 
     def __init__(self, start: float, end: float):
-        if not 0 <= start <= end:
-            raise ValueError(f"severity must satisfy 0 <= start <= end, got start={start}, end={end}")
+        if not 0 <= start <= end < math.inf:
+            raise ValueError(f"severity must satisfy 0 <= start <= end < infinity, got start={start}, end={end}")
         self.start, self.end = float(start), float(end)
 
     def __call__(self, t: Tensor) -> Tensor:

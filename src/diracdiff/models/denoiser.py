@@ -106,9 +106,10 @@ class Denoiser(nn.Module):
         if (measurement is not None) != self.given_measurement:
             rule = "needs the measurement: use `given`" if self.given_measurement else "is not given the measurement"
             raise ValueError(f"this network {rule}")
-        weights = next(self.parameters(), y)
-        dtypes = None if torch.is_autocast_enabled(y.device.type) else (weights.dtype,)
-        check_images(y, "y", self.network.image_channels, weights.device, dtypes)
+        weights = next(self.parameters(), None)
+        device = None if weights is None else weights.device
+        dtypes = None if weights is None or torch.is_autocast_enabled(weights.device.type) else (weights.dtype,)
+        check_images(y, "y", self.network.image_channels, device, dtypes)
         t = as_time(t, y).expand(len(y))
         sigma = self.noise(t)
         level = t if self.conditioning == "time" else self._level(sigma)

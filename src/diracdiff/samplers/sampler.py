@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.errors import UserError
+from diracdiff.noise import LARGEST
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.euler import Euler
 from diracdiff.samplers.grid import UniformGrid
@@ -50,8 +51,8 @@ class ReverseSampler:
         guidance: measurement guidance, or None.
         stochasticity: eta in [0, 1].
         start: time of the measurement, in (0, 1].
-        sigma: standard deviation of the measurement's noise in units of the [0, 1] range; None: the
-            process's.
+        sigma: standard deviation of the measurement's noise in units of the [0, 1] range, from 0 (no noise) to 100;
+            None: the process's.
         grid: where the times lie, see `diracdiff.samplers.grid`.
         noise_scale: factor of the noise of the SDE's steps, at least 0.
         renoise: t_0 in (0, start), or None.
@@ -81,8 +82,8 @@ class ReverseSampler:
             raise ValueError(f"stochasticity must lie in [0, 1], got {stochasticity}")
         if not 0 < start <= 1:
             raise ValueError(f"start must lie in (0, 1], got {start}")
-        if sigma is not None and not sigma >= 0:
-            raise ValueError(f"sigma must not be negative, in units of the [0, 1] image range, got {sigma}")
+        if sigma is not None and not 0 <= sigma <= LARGEST:
+            raise ValueError(f"sigma={sigma}: must be from 0 to {LARGEST:g}, in units of the [0, 1] image range.")
         if not 0 <= noise_scale < math.inf:
             raise ValueError(f"noise_scale must be a number of at least 0, got {noise_scale}")
         if renoise is not None and not 0 < renoise < start:
