@@ -1,6 +1,5 @@
 """A sweep: one job that fails ends no other, and at the end it is said what failed and why."""
 
-import json
 import os
 import shutil
 from contextlib import suppress
@@ -12,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diracdiff.errors import say
+from diracdiff.errors import UserError, say, warn
 from diracdiff.escaping import for_terminal
 from diracdiff.processes import is_first_process
 
@@ -121,6 +120,7 @@ def compared(folder: Path) -> list[dict[str, Any]]:
     known its time, its network calls and the metric that it is the best of, `t_DO`, `calls_DO` and `psnr_DO` say.
     """
     from diracdiff.evaluation.stops import TARGETS
+    from diracdiff.storage.reading import read_json
 
     def number(path: Path) -> int:
         first = path.parent.name.partition("_")[0]
@@ -132,10 +132,17 @@ def compared(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for path, words in zip(paths, asked, strict=True):
         row: dict[str, Any] = {"run": path.parent.name} | {key: words.get(key, "") for key in varied}
-        summary = json.loads(path.read_text())
+        try:
+            stops = (metric.stop_key() for metric in TARGETS.values())
+            summary = read_json(path, {f"{stop}?": ({"t": float, "nfe": int}, None) for stop in stops})
+        except UserError as error:
+            warn(str(error))
+            continue
         for metric in TARGETS.values():
             if entry := summary.get(metric.stop_key()):
-                name = next(key for key in entry if key == metric.target or key.startswith(f"{metric.target}_"))
+                measured = (key for key in entry if key == metric.target or key.startswith(f"{metric.target}_"))
+                if (name := next(measured, None)) is None:
+                    continue
                 stop = metric.stop_name()
                 row |= {f"t_{stop}": entry["t"], f"calls_{stop}": entry["nfe"], f"{name}_{stop}": entry[name]}
         rows.append(row)

@@ -1,6 +1,5 @@
 """Benchmarks on disk, and what has become slower since a saved one."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,13 @@ from diracdiff.benchmarks.timing import YARDSTICK
 from diracdiff.errors import UserError, say
 from diracdiff.evaluation import Row
 from diracdiff.storage.files import write_atomically, write_json
+from diracdiff.storage.reading import read_json
 
 FORMAT = 1
+QUARTILES = [float, float, float]
+ROW = {"group": str, "case": str, "seconds": QUARTILES, "yardsticks?": QUARTILES, "share?": QUARTILES}
+"""Shape of a saved row, see `diracdiff.storage.reading.misfit`."""
+
 MUST_AGREE = ("network", "image_size", "batch", "device", "threads", "task", "given_measurement")
 """Settings of benchmarks that are to be compared."""
 
@@ -62,17 +66,11 @@ def read_saved(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: if it is none.
     """
-    try:
-        saved = json.loads(Path(path).read_text())
-        rows, told = saved["rows"], saved["settings"]
-        readable = all({"group", "case", "seconds"} <= row.keys() for row in rows) and isinstance(told, dict)
-        if saved["format"] != FORMAT or not readable:
-            raise ValueError
-    except OSError as error:
-        raise UserError(f"compare_with={path} cannot be read ({error.strerror}): give another file") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"compare_with={path} must be a file that diracdiff.bench wrote with output=") from error
-    return {"rows": rows, "settings": told}
+    remedy = "Give as compare_with a file that diracdiff.bench wrote with output=."
+    saved: dict[str, Any] = read_json(path, {"format": int, "settings": dict, "rows": [ROW]}, remedy)
+    if saved["format"] != FORMAT:
+        raise UserError(f"compare_with={path}: has the format {saved['format']}, not {FORMAT}. {remedy}")
+    return saved
 
 
 def check_comparable(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

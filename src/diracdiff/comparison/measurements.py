@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,8 +80,15 @@ class Measurements:
 
     @classmethod
     def load(cls, path: Path) -> "Measurements":
-        """Read what `save` wrote."""
-        return cls(**read_weights(path, "measurements that diracdiff.compare wrote"))
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if the file is damaged, or of another kind.
+        """
+        content = read_weights(path, "measurements that diracdiff.compare wrote")
+        if not isinstance(content, dict) or set(content) != {field.name for field in fields(cls)}:
+            raise UserError(f"{path}: must hold measurements that diracdiff.compare wrote. Move it away.")
+        return cls(**content)
 
 
 def freeze(batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:

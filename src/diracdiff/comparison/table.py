@@ -12,9 +12,24 @@ from diracdiff.errors import UserError
 from diracdiff.evaluation import METRICS, Metric, Row, interval, mean
 from diracdiff.evaluation.metric import image_metrics, set_metrics
 from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
-from diracdiff.storage.files import read_rows, write_json, write_rows
+from diracdiff.storage.files import write_json, write_rows
+from diracdiff.storage.reading import read_json, read_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
+REMEDY = "Leave this comparison out of include, or run it again."
+ROW = {
+    "method": str,
+    "for": (str, None),
+    "setting": dict,
+    "stop": str,
+    "n": int,
+    "calls": float,
+    "seconds": float,
+    "memory": (float, None),
+    "interval": {str: ([float, float], None)},
+}
+"""Shape of a row in comparison.json, see `diracdiff.storage.reading.misfit`; the metrics follow."""
+
 MEANINGS = {
     "measurements": "the measurements y",
     "n": "the number of images",
@@ -81,17 +96,19 @@ class Table:
         return row
 
     def read(self, folder: Path) -> list[Row]:
-        """The rows of another comparison.
+        """Read the rows of another comparison.
 
         Raises:
-            UserError: if there is none, or its rows are not alike.
+            UserError: if there is none, it is damaged, or its rows are not alike.
         """
         path = folder / "comparison.json"
         if not path.is_file():
             raise UserError(f"include={folder} holds no comparison.json: give the output folder of a comparison")
-        other = json.loads(path.read_text())
+        other = read_json(path, {"conditions": dict, "rows": list}, REMEDY)
         check_alike(self.conditions, other["conditions"], str(folder))
-        rows: list[Row] = other["rows"]
+        measured = {metric.name: float for metric in image_metrics(self.metrics)}
+        sets = {metric.name: (float, None) for metric in set_metrics(self.metrics)}
+        rows: list[Row] = read_json(path, {"rows": [ROW | measured | sets]}, REMEDY)["rows"]
         return rows
 
     def include(self, folder: Path) -> None:
@@ -100,11 +117,16 @@ class Table:
         Raises:
             UserError: see `read`.
         """
+        columns = ["calls", "seconds", *(metric.name for metric in image_metrics(self.metrics))]
+        types = {"method": str, "name": str, "stop": str} | dict.fromkeys(columns, float)
+        images = read_rows(folder / "images.csv", types, REMEDY)
+        names = next(([image["name"] for image in of_method] for of_method in self.images.values()), None)
         for row in self.read(folder):
             name = row["method"] if row["method"] not in self.images else f"{row['method']} ({folder.name})"
             self.rows.append(row | {"method": name})
-            images = [r for r in read_rows(folder / "images.csv") if r["method"] == row["method"]]
-            self.images[name] = [_numbers(image) for image in images]
+            self.images[name] = [image for image in images if image["method"] == row["method"]]
+            if names is not None and [image["name"] for image in self.images[name]] != names:
+                raise UserError(f"{folder}/images.csv: lacks rows of {row['method']!r} or has others. {REMEDY}")
 
     def paired(self, seed: int) -> list[Row]:
         """Differences of every row from Dirac's, row - reference, mean over the images with 95 % intervals."""
@@ -201,7 +223,3 @@ def _difference(row: Row, metric: Metric) -> str:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _numbers(row: dict[str, str], text: Sequence[str] = ("method", "name", "stop")) -> Row:
-    return {key: value if key in text else float(value) for key, value in row.items()}

@@ -69,10 +69,10 @@ class TabulatedSeverity:
         source = shipped if shipped.is_file() else Path(path)
         if not source.is_file():
             raise UserError(f"no severity table {path!r}: give a CSV file or a shipped name (published_blur)")
-        rows = list(csv.reader(source.read_text().splitlines()))[1:]
         try:
+            rows = list(csv.reader(source.read_text(encoding="utf-8").splitlines()))[1:]
             return cls([float(row[0]) for row in rows], [float(row[1]) for row in rows])
-        except (ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError, csv.Error) as error:
             raise UserError(f"{path} is not a severity table (header line, then t,value): {error}") from error
 
     def __call__(self, t: Tensor) -> Tensor:

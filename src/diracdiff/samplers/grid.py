@@ -59,10 +59,10 @@ class AdaptiveGrid:
         """
         if not Path(path).is_file():
             raise UserError(f"no table of times {path}: make one with python -m diracdiff.schedule checkpoint=…")
-        lines = Path(path).read_text().splitlines()[1:]
         try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()[1:]
             return cls([float(line.rsplit(",", 1)[-1]) for line in lines])
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} is not a table of times (header line, then u,t): {error}") from error
 
     def __call__(self, u: float) -> float:

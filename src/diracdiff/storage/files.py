@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from diracdiff.errors import UserError
-from diracdiff.escaping import for_csv, from_csv
-
-CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-"""How CSV files are opened: names that are not UTF-8 keep their bytes."""
+from diracdiff.escaping import for_csv
+from diracdiff.storage.reading import CSV, read_rows
 
 
 def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None:
@@ -177,9 +175,3 @@ class _Lines:
 def _write(file: TextIO, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
     escaped = ({key: for_csv(value) for key, value in row.items()} for row in rows)
     csv.DictWriter(_Lines(file), columns).writerows(escaped)
-
-
-def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Read the rows of a CSV file; the values are text."""
-    with open(path, **CSV) as file:
-        return [{key: from_csv(cell or "") for key, cell in row.items()} for row in csv.DictReader(file)]

@@ -9,7 +9,8 @@ from pytorch_lightning.loggers import CSVLogger
 from diracdiff.errors import UserError, warn
 from diracdiff.evaluation.pictures import TRADEOFF_CSV
 from diracdiff.storage import Checkpoint, to_recipe
-from diracdiff.storage.files import read_rows, write_rows
+from diracdiff.storage.files import write_rows
+from diracdiff.storage.reading import read_rows
 from diracdiff.storage.weights import Damaged
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
@@ -133,25 +134,24 @@ def keep_logs(trainer: pl.Trainer, run_dir: Path, path: Path, checkpoint: Checkp
     if not trainer.is_global_zero or path.resolve().parent != run_dir.resolve():
         return
     step = checkpoint.rest["global_step"]
-    metrics, tradeoff = ([*_whole_rows(run_dir / name)] for name in (METRICS_CSV, TRADEOFF_CSV))
+    metrics, tradeoff = (_logged(run_dir / name) for name in (METRICS_CSV, TRADEOFF_CSV))
     for logger in trainer.loggers:
         if isinstance(logger, CSVLogger):
-            logger.experiment.metrics = [_given(row) for row in metrics if int(row["step"]) < step]
+            logger.experiment.metrics = [_given(row) for row in metrics if row["step"] < step]
             logger.save()
-    kept = [row for row in tradeoff if int(row["step"]) <= step]
+    kept = [row for row in tradeoff if row["step"] <= step]
     if kept:
         write_rows(run_dir / TRADEOFF_CSV, kept)
     else:
         (run_dir / TRADEOFF_CSV).unlink(missing_ok=True)
 
 
-def _whole_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file but for one that a killed process has left unfinished."""
+def _logged(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log, but for one that a killed process has left unfinished."""
     if not path.exists():
         return []
-    text = path.read_bytes()
-    rows = read_rows(path)
-    return rows if text.endswith(b"\n") else rows[:-1]
+    remedy = "Move it away: the run then resumes without its earlier rows."
+    return read_rows(path, {"step": int}, remedy, unfinished=True)
 
 
 def _given(row: dict[str, Any]) -> dict[str, Any]:
