@@ -266,6 +266,8 @@ def test_steps_are_exact_where_the_image_is_known(step, eta):
 class OneStream:
     """The noise of many images at once."""
 
+    device, generators = torch.device("cpu"), range(4000)
+
     @staticmethod
     def normal(shape, dtype=torch.float32):
         return torch.randn(4000, *shape, dtype=dtype)

@@ -120,12 +120,12 @@ class Table:
         columns = ["calls", "seconds", *(metric.name for metric in image_metrics(self.metrics))]
         types = {"method": str, "name": str, "stop": str} | dict.fromkeys(columns, float)
         images = read_rows(folder / "images.csv", types, REMEDY)
-        names = next(([image["name"] for image in of_method] for of_method in self.images.values()), None)
         for row in self.read(folder):
             name = row["method"] if row["method"] not in self.images else f"{row['method']} ({folder.name})"
             self.rows.append(row | {"method": name})
             self.images[name] = [image for image in images if image["method"] == row["method"]]
-            if names is not None and [image["name"] for image in self.images[name]] != names:
+            known = [image["name"] for image in next(iter(self.images.values()))]
+            if [image["name"] for image in self.images[name]] != known:
                 raise UserError(f"{folder}/images.csv: lacks rows of {row['method']!r} or has others. {REMEDY}")
 
     def paired(self, seed: int) -> list[Row]:

@@ -105,5 +105,6 @@ def misfit(value: Any, shape: Any, place: str = "") -> str | None:
 
 
 def _damaged(path: str | Path, place: str, reason: object, remedy: str) -> UserError:
-    why = reason.strerror if isinstance(reason, OSError) else " ".join(str(reason).split())[:200]
-    return UserError(f"{path}, {place}: cannot be read ({for_terminal(str(why))}). {remedy}")
+    if isinstance(reason, OSError):
+        return UserError(f"{path}: cannot be read ({reason.strerror}). {remedy}")
+    return UserError(f"{path}, {place}: cannot be read ({for_terminal(' '.join(str(reason).split()))[:200]}). {remedy}")
