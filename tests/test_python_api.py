@@ -123,7 +123,7 @@ def test_images_are_generated_for_names_that_differ():
     assert prior.generate(["a", "b"]).shape == (2, 3, SIZE, SIZE)
     for names, message in (
         (["a", "a"], "names: must differ"),
-        ([], "must be an integer of at least 1"),
+        ([], "names: must be at least one"),
         ("ab", "names: "),
     ):
         with pytest.raises(UserError, match=message):

@@ -120,8 +120,7 @@ class Restorer:
         """Restore degraded images of any size: (B, C, H, W) in [0, 1], float32 and without a gradient.
 
         Args:
-            measurement: y_1, or y at the sampler's start, (B, C, H, W), in [0, 1] up to its noise, on the restorer's
-                device, of any floating-point precision.
+            measurement: y_1, or y at the sampler's start, in [0, 1] up to its noise, of any floating-point precision.
             target: picks the stopping time and the output, see `stop_for`.
             names: a name per image, each once, which its noise follows from; by default its number in the batch.
         """
@@ -141,19 +140,16 @@ class Restorer:
             names: see `restore`.
 
         Raises:
-            UserError: if count is not positive, the samples would be the same, the measurement is no batch in [0, 1]
-                with the network's channels, or names do not fit.
+            UserError: if an argument breaks its rule, or the samples would be the same.
         """
         check_count(count, "samples")
         measurement = self._checked(measurement, "measurement", self.device)
         check_measurement(measurement, self.process, self.sampler.start)
-        names = check_names(names, len(measurement))
+        names, stop = check_names(names, len(measurement)), self.stop_for(target)
         if count > 1 and not self.sampler.adds_noise(self.process):
             raise UserError(
-                f"{count} samples of one measurement would all be the same, because the sampler adds no noise: use "
-                "sampler.stochasticity=1, or samples=1"
+                f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1."
             )
-        stop = self.stop_for(target)
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
         return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
 
@@ -166,7 +162,6 @@ class Restorer:
             UserError: if the noise at t = 1 does not hide the image, or there are no names or equal ones.
         """
         names = check_names(names, len(names))
-        check_count(len(names), "len(names)")
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)

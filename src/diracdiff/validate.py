@@ -93,6 +93,8 @@ def check_names(names: Sequence[str] | None, count: int) -> list[str]:
         return [str(i) for i in range(count)]
     if isinstance(names, str):
         raise UserError(f"names: must be a list with one name per image, got the text {names!r}. Use [{names!r}].")
+    if not count:
+        raise UserError("names: must be at least one. Give a list of names.")
     found = [str(name) for name in names]
     if len(found) != count:
         raise UserError(f"names: must be as many as images, got {len(found)} for {count}. Give one name per image.")
