@@ -219,12 +219,6 @@ def test_damaged_summaries_are_left_out_of_the_table_of_a_sweep(tmp_path, capsys
         assert len(lines) == 2 - len(rows) and all("summary.json" in line for line in lines)
 
 
-def test_a_damaged_table_of_uncertainty_is_read_or_refused(tmp_path):
-    path = tmp_path / "uncertainty.csv"
-    write_rows(path, [{"image": f"{i}.png", "samples": 3, "std": 0.01, "psnr_low": ""} for i in range(5)])
-    survives(path, spoiled_csv, lambda: [row["image"] for row in read_rows(path, {"image": str})])
-
-
 def test_a_damaged_calibration_is_taken_or_refused(tmp_path):
     path = tmp_path / "calibration.json"
     walked = Walked(4, {"t": 0.0, "output": "mean"}, {"_target_": "diracdiff.samplers.ReverseSampler"})
