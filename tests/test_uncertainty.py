@@ -120,7 +120,7 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
     assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
     asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *walk]
-    refused(call("restore", *asked), "level=0.9 needs more images than the 3")
+    refused(call("restore", *asked), "level=0.9: needs more images than the 3")
     assert not (tmp_path / "restored").exists()
     assert call("restore", *asked[:-1], "target=t=0.5", "output=raw") == (0, [])
     (raw,) = rows(tmp_path / "raw/uncertainty.csv")

@@ -64,7 +64,11 @@ def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
 
 def refused(key: str, error: Exception) -> str:
     """The message of an object that refuses an argument, "sigma=0: …", with the argument's full key."""
-    return f"{key}.{error}" if re.match(r"\w+=", str(error)) else f"{key}: {error}"
+    named = re.match(r"\w+(?==)", str(error))
+    if named is None:
+        return f"{key}: {error}"
+    above = key.rpartition(".")[0] if key.rpartition(".")[2] == named[0] else key
+    return f"{above}.{error}".lstrip(".")
 
 
 def check_arguments(key: str, make: Any, named: Mapping[str, Any]) -> None:

@@ -178,7 +178,7 @@ class Interval:
         if level not in found.factors:
             raise ValueError(f"level must be one that was calibrated, {list(found.factors)}, got {level}")
         if math.isinf(found.factors[level]):
-            raise ValueError(f"level={level} needs more images than the {found.images} that were calibrated on")
+            raise ValueError(f"level={level}: needs more images than the {found.images} that were calibrated on.")
         return cls(level, found.factors[level], found.errors[level], found.images)
 
     def __str__(self) -> str:
