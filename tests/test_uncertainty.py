@@ -71,7 +71,7 @@ def test_levels_that_the_images_are_too_few_for_are_said_to_be():
     calibration = Calibration.of(WALKED, tally(10))
     assert math.isfinite(calibration.factors[0.8]) and calibration.errors[0.8][0] > 0
     assert calibration.factors[0.95] == math.inf and calibration.errors[0.95] == (0.0, math.inf)
-    with pytest.raises(ValueError, match=r"level=0\.95 needs more images than the 10"):
+    with pytest.raises(ValueError, match=r"level=0\.95: needs more images than the 10"):
         Interval.of([calibration], WALKED, 0.95)
     with pytest.raises(ValueError, match=r"one that was calibrated, \[0.8, 0.9, 0.95\], got 0.7"):
         Interval.of([calibration], WALKED, 0.7)
