@@ -147,9 +147,7 @@ class Restorer:
         check_measurement(measurement, self.process, self.sampler.start)
         names, stop = check_names(names, len(measurement)), self.stop_for(target)
         if count > 1 and not self.sampler.adds_noise(self.process):
-            raise UserError(
-                f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1."
-            )
+            raise UserError(f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1.")
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
         return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
 
