@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import LOG, TABLE, Form, Input, read_log
 from diracdiff.errors import UserError
@@ -60,7 +62,8 @@ class Log:
                 "sigma": options.sigma,
                 "seed": restorer.seed,
                 "sampler": _digest(sampler),
-                "tile": restorer.tiles.side,
+                "tile": [restorer.tiles.side, restorer.tiles.overlap],
+                "precision": str(restorer.denoiser.autocast or torch.float32),
                 "format": form.format,
                 "depth": form.bits,
             }
