@@ -70,7 +70,7 @@ def workplace(tmp_path, image_folder, own_modules):
 
 
 def test_all_tutorials_are_there():
-    wanted = {"images", "data_set", "degradation", "mask", "stopping", "compare", "paper", "cluster"}
+    wanted = {"images", "photographs", "data_set", "degradation", "mask", "stopping", "compare", "paper", "cluster"}
     assert {path.stem for path in TUTORIALS} == wanted
     for path in TUTORIALS:
         assert any(name is None for name, _ in steps(path)), f"{path.name} runs nothing"
