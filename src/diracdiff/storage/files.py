@@ -116,8 +116,9 @@ def together(folder: Path) -> Iterator[Path]:
     except BaseException as error:
         if made and folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
-        if isinstance(error, OSError):
-            raise not_written(folder, error) from error
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        if isinstance(cause, OSError):
+            raise not_written(folder, cause) from error
         raise
 
 

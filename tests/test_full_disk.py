@@ -1,0 +1,101 @@
+"""A disk that is full, and files that are read and written: one line, and what was there stays."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+from conftest import SMALL, clean_environment, refused, run_here
+
+from diracdiff.errors import UserError
+from diracdiff.storage.files import append_rows, read_rows, together, write_rows
+
+
+def limited(name, *words, cwd, size):
+    """Run a command whose files cannot become larger than `size` bytes, as on a full disk or under a quota."""
+    return subprocess.run(
+        [sys.executable, "-m", f"diracdiff.{name}", *words],
+        cwd=cwd,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+def errors(done):
+    return [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+
+
+def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model_that_was_there(tmp_path, run):
+    words = [f"checkpoint={run[1]}/best.ckpt", "output=exported"]
+    assert run_here(tmp_path, "export", *words) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "exported").iterdir()}
+    done = limited("export", *words, "overwrite=true", cwd=tmp_path, size=4000)
+    assert done.returncode == 2 and len(errors(done)) == 1, done.stderr
+    assert errors(done)[0].startswith("error: exported cannot be written (File too large), what was there is as before")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "exported").iterdir()} == before
+    done = limited("export", words[0], "output=new", cwd=tmp_path, size=4000)
+    assert done.returncode == 2 and len(errors(done)) == 1 and not (tmp_path / "new").exists()
+
+
+def test_metrics_on_a_full_disk_end_a_training_with_one_line(tmp_path, folder):
+    words = ["task=inpaint", *folder, *SMALL, "trainer.max_epochs=200", "lpips=null", "hydra.run.dir=run", "threads=1"]
+    words += ["trainer.check_val_every_n_epoch=200", "callbacks.checkpoints.every_n_steps=null"]
+    done = limited("train", *words, cwd=tmp_path, size=12_000)
+    assert done.returncode == 2 and len(errors(done)) == 1, done.stderr
+    assert "cannot be written (File too large)" in errors(done)[0]
+
+
+def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path):
+    code = (
+        "from diracdiff.storage.files import append_rows\n"
+        "for step in range(1000):\n    append_rows('metrics.csv', [{'step': step, 'loss': 0.5}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )
+    assert "UserError: metrics.csv cannot be written (File too large)" in done.stderr
+    steps = [int(row["step"]) for row in read_rows(tmp_path / "metrics.csv")]
+    assert steps == list(range(len(steps))) and 100 < len(steps) < 1000
+    assert os.listdir(tmp_path) == ["metrics.csv"]
+
+
+def test_files_are_replaced_together_or_not_at_all(tmp_path):
+    write_rows(tmp_path / "out" / "a.csv", [{"x": 1}])
+    with pytest.raises(UserError, match="out cannot be written"), together(tmp_path / "out") as staging:
+        write_rows(staging / "a.csv", [{"x": 2}])
+        with open("/dev/full", "w") as full:
+            full.write("x" * 100_000)
+    append_rows(tmp_path / "out" / "a.csv", [{"x": 3}])
+    assert [row["x"] for row in read_rows(tmp_path / "out" / "a.csv")] == ["1", "3"]
+    assert os.listdir(tmp_path / "out") == ["a.csv"]
+
+
+# files that are read and written
+
+
+def test_what_is_read_under_any_key_is_not_written(call, run, image_folder, tmp_path):
+    checkpoint = f"checkpoint={run[1]}/best.ckpt"
+    os.link(run[1] / "best.ckpt", tmp_path / "same.ckpt")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "table.csv").write_text("t,value\n0,0.3\n1,3\n")
+    before = (tmp_path / "table.csv").read_bytes()
+    would = "would replace the input "
+    refused(call("import_official", checkpoint, "output=same.ckpt", "overwrite=true"), f"output=same.ckpt {would}")
+    refused(call("evaluate", checkpoint, "split=val", "tuned=same.ckpt", "overwrite=true"), f"tuned=same.ckpt {would}")
+    asked = [checkpoint, f"input={image_folder}", "output=./masks", "mask=masks", "existing=replace"]
+    refused(call("restore", *asked), f"output=./masks {would}mask=masks: give another output")
+    asked = ["schedule=tabulated", "schedule.severity.path=table.csv", "output=table.csv", "overwrite=true"]
+    refused(call("schedule", *asked), f"output=table.csv {would}schedule.severity.path=table.csv")
+    (tmp_path / "calibration").mkdir()
+    os.link(run[1] / "best.ckpt", tmp_path / "calibration" / "calibrated.ckpt")
+    refused(call("calibrate", checkpoint, "overwrite=true"), f"calibrated.ckpt {would}checkpoint=")
+    assert (tmp_path / "table.csv").read_bytes() == before
