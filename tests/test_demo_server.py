@@ -16,12 +16,13 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from conftest import begin
+from conftest import begin, command
 from PIL import Image
 from test_demo import model
 
 pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
 
+from diracdiff.signals import closing_signals
 from diracdiff.studio import sessions as limits
 from diracdiff.studio.sessions import Sessions
 
@@ -495,6 +496,29 @@ def test_the_queue_is_bounded_and_one_restoration_runs_at_a_time(demo):
     statuses = [client.send("POST", f"{API}/queue/join", body=event)[0] for _ in range(12)]
     assert statuses[:8] == [200] * 8 and statuses[-1] == 503
     client.send("GET", f"{API}/queue/data?session_hash=queuepage", patience=0.5)  # leaving empties the queue
+
+
+def test_temporary_files_are_removed_when_the_demo_cannot_start(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        model().save(tmp_path / "model.ckpt")
+        (tmp_path / "temporary").mkdir()
+        words = ["checkpoint=model.ckpt", "device=cpu", "browser=false", f"port={port}"]
+        done = command("demo", *words, cwd=tmp_path, TMPDIR=str(tmp_path / "temporary"))
+    message = f"error: port={port}: cannot be served (Address already in use). Choose another port, or null.\n"
+    assert (done.returncode, done.stderr) == (2, message)
+    assert not list(tmp_path.glob("temporary/diracdiff*"))
+
+
+def test_a_hangup_ends_the_demo_unless_it_is_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert signal.SIGHUP in closing_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+        assert closing_signals() == (signal.SIGINT, signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_temporary_files_are_removed_when_a_signal_ends_a_restoration(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mimetypes
+import os
 import socket
 import threading
 import time
@@ -79,7 +80,7 @@ def listen(port: int | None) -> socket.socket:
         try:
             return socket.create_server(("127.0.0.1", each))
         except OSError as error:
-            reason = error.strerror
+            reason = os.strerror(error.errno or 0)
     raise UserError(f"port={port}: cannot be served ({reason}). Choose another port, or null.")
 
 
