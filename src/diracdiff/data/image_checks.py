@@ -10,7 +10,7 @@ SAVE_DEPTH = "Save it with 8 or 16 bits."
 SAVE_RGB = "Save it as RGB or RGBA."
 
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
-EXTRA_SAMPLES, SAMPLE_FORMAT, IMAGE_DEPTH, TILE_DEPTH = 338, 339, 32997, 32998
+TILE_WIDTH, EXTRA_SAMPLES, SAMPLE_FORMAT, IMAGE_DEPTH, TILE_DEPTH = 322, 338, 339, 32997, 32998
 PALETTE, CMYK = 3, 5
 COLOURS = {0: 1, 1: 1, 2: 3, PALETTE: 1, CMYK: 4, 6: 3}
 """Colour channels of a TIFF by its photometric interpretation: grey, RGB, palette, CMYK, YCbCr."""
@@ -54,8 +54,9 @@ def check_tiff(data: bytes) -> dict[int, Tag]:
         raise Unreadable("its values are not unsigned integers of 8 or 16 bits", SAVE_DEPTH)
     if colours is None:
         raise Unreadable("its colour space is not supported", SAVE_RGB)
-    extra, kinds = first_value(tags, SAMPLES, 1) - colours, integers(tags, EXTRA_SAMPLES)
-    if extra and (extra != 1 or photometric == CMYK or not set(kinds) & {ASSOCIATED_ALPHA, STRAIGHT_ALPHA}):
+    extra = first_value(tags, SAMPLES, 1) - colours
+    kinds = set(integers(tags, EXTRA_SAMPLES)) or {STRAIGHT_ALPHA}  # OpenCV does not declare it
+    if extra and (extra != 1 or photometric == CMYK or not kinds & {ASSOCIATED_ALPHA, STRAIGHT_ALPHA}):
         raise Unreadable("it has more channels than colours and alpha", SAVE_RGB)
     planar = first_value(tags, PLANAR, 1) == 2
     jpeg = compression == JPEG and bits == {8} and photometric not in (PALETTE, CMYK) and not extra and not planar

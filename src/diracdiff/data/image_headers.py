@@ -23,6 +23,7 @@ from diracdiff.data.image_checks import (
     SAVE_DEPTH,
     SAVE_RGB,
     STRAIGHT_ALPHA,
+    TILE_WIDTH,
     Unreadable,
     bmp_size,
     check_png,
@@ -167,7 +168,8 @@ def _vips(data: bytes, format: str, limits: Limits) -> Header:
     if premultiplied:  # some versions of libvips divide by alpha, and truncate
         data = set_integers(data, tags[EXTRA_SAMPLES], STRAIGHT_ALPHA)
     try:
-        image = getattr(vips.Image, f"{format}load_buffer")(data, fail_on="error", access="sequential")
+        level = "warning" if TILE_WIDTH in tags else "error"  # libvips only warns where a tile is damaged
+        image = getattr(vips.Image, f"{format}load_buffer")(data, fail_on=level, access="sequential")
         metadata = {name: image.get(name) for name in image.get_fields() if name in FIELDS}
     except vips.Error as error:
         raise Unreadable(f"it cannot be decoded ({_reason(error)})") from error

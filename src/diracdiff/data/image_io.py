@@ -7,6 +7,8 @@ A process that has read or written an image must not be forked, because libvips 
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,16 +71,30 @@ class ImageError(UserError):
         super().__init__(last_line.removeprefix(f"{__name__}.ImageError: "))
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Raise Unreadable of the body as an ImageError that names the file."""
+    try:
+        yield
+    except Unreadable as error:
+        reason = " ".join(error.reason.split())
+        raise ImageError(f"{printable(path)}: {reason}. {error.remedy}") from error
+
+
+def printable(path: str | Path) -> str:
+    """Return a path as one line of text that can be printed."""
+    text = os.fspath(path)
+    return text if text.isprintable() else repr(text)
+
+
 def read_info(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> ImageInfo:
     """Read the properties of an image file, without decoding its pixels.
 
     Raises:
         ImageError: naming the file, if it cannot be opened, is not supported or exceeds the limits.
     """
-    try:
-        return read_header(_read_bytes(path, limits), limits).info
-    except Unreadable as error:
-        raise _image_error(path, error) from error
+    with naming(path):
+        return read_header(read_file(path, limits), limits).info
 
 
 def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS, bits: int = 16) -> DecodedImage:
@@ -92,10 +108,8 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS, bits: int = 16
     Raises:
         ImageError: naming the file, if it cannot be opened or decoded, is not supported or exceeds the limits.
     """
-    try:
-        data = _read_bytes(path, limits)
-    except Unreadable as error:
-        raise _image_error(path, error) from error
+    with naming(path):
+        data = read_file(path, limits)
     return decode_image(data, os.fspath(path), limits, bits)
 
 
@@ -105,12 +119,8 @@ def read_rgb8(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.u
     Raises:
         ImageError: as `read_image` does.
     """
-    try:
-        header = read_header(_read_bytes(path, limits), limits)
-        pixels, alpha = _straight(header, bits=8)
-    except Unreadable as error:
-        raise _image_error(path, error) from error
-    return pixels if alpha is None else _composite_onto_white(pixels, alpha)
+    with naming(path):
+        return to_rgb8(read_header(read_file(path, limits), limits))
 
 
 def decode_image(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS, bits: int = 16) -> DecodedImage:
@@ -119,41 +129,52 @@ def decode_image(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS, bits: 
     Raises:
         ImageError: as `read_image` does.
     """
-    try:
+    with naming(name):
         header = read_header(data, limits)
         pixels, alpha = _straight(header, bits)
-    except Unreadable as error:
-        raise _image_error(name, error) from error
     grey = header.info.channels == 1 or all(bool((row == row[:, :1]).all()) for row in pixels)
     exif = header.exif and reset_orientation(header.exif)
     return DecodedImage(pixels, grey, alpha, header.icc, exif, header.info, hashlib.sha256(data).hexdigest())
 
 
-def _read_bytes(path: str | Path, limits: Limits) -> bytes:
-    """Read a regular file of at most `limits.max_bytes` bytes; a FIFO does not block."""
+def read_file(path: str | Path, limits: Limits) -> bytes:
+    """Read a regular file of at most `limits.max_bytes` bytes; a FIFO does not block.
+
+    Raises:
+        Unreadable: if it cannot be read, is not a regular file or is too large.
+    """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise Unreadable("not a regular file", "Give an image file.")
+                raise Unreadable("it is not a regular file", "Give an image file.")
             if status.st_size > limits.max_bytes:
                 raise Unreadable(f"{status.st_size} bytes, more than {limits.max_bytes}", "Shrink it.")
-            return file.read(limits.max_bytes)
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(limits.max_bytes)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError as error:
         raise Unreadable("the file does not exist", "Check the path.") from error
     except OSError as error:
-        raise Unreadable(f"cannot be read ({error.strerror})", "Check the file and its permissions.") from error
+        raise Unreadable(f"it cannot be read ({error.strerror})", "Check the file and its permissions.") from error
 
 
-def _image_error(path: str | Path, error: Unreadable) -> ImageError:
-    name = os.fspath(path)
-    return ImageError(f"{name if name.isprintable() else repr(name)}: {' '.join(error.reason.split())}. {error.remedy}")
+def to_rgb8(header: Header) -> NDArray[np.uint8]:
+    """Decode to 8-bit RGB, uint8 (H, W, 3), with transparency composited onto white.
+
+    Raises:
+        Unreadable: if the file cannot be decoded.
+    """
+    pixels, alpha = _straight(header, bits=8)
+    return pixels if alpha is None else _composite_onto_white(pixels, alpha)
 
 
 def _straight(header: Header, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Decode, turn as the EXIF orientation demands, and return straight colours, (H, W, 3), and alpha, (H, W)."""
     try:
-        pixels = _turned(header.decode(), header.orientation)
+        pixels = turned(header.decode(), header.orientation)
         pixels = convert_depth(pixels, 8) if bits == 8 else pixels
         transparent = pixels.shape[-1] in (2, 4)
         colours = pixels[..., :-1] if transparent else pixels
@@ -165,7 +186,7 @@ def _straight(header: Header, bits: int) -> tuple[NDArray[Any], NDArray[Any] | N
         raise Unreadable("it does not fit into memory", "Shrink it.") from error
 
 
-def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn and mirror pixels, (H, W, C), from a stored orientation to the upright one."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)

@@ -1,42 +1,38 @@
-"""JPEG files read faster, for training alone: by torchvision where every decoder agrees, else by Pillow.
+"""JPEG files read faster, for training alone.
 
-torchvision decodes, crops and shrinks what is a plain JPEG: 8 bits, three components, upright. Both decode with
-libjpeg-turbo, so the results differ by the rounding of the resize alone. All other files, and those that torchvision
-cannot read, take Pillow's path, which also says what is wrong with them. Images much larger than asked for are decoded
-at 1/2, 1/4 or 1/8 of their size, which needs 4 to 64 times less memory.
+torchvision decodes them, and shrinks them within a rounding of Pillow's filter. Files much larger than requested are
+decoded at 1/2, 1/4 or 1/8 of their size, which needs 4 to 64 times less memory. Every other file, and every JPEG that
+is grey, CMYK, turned or damaged, is read by `diracdiff.data.image_io`.
 """
 
-import os
-import struct
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from diracdiff.data.images import MAX_PIXELS, central_square, check_pixels, load_square_reduced
+from diracdiff.data.image_headers import MAX_PIXELS, Header, read_header
+from diracdiff.data.image_io import naming, read_file, to_rgb8, turned
+from diracdiff.data.images import central_square, check_side, data_set_limits, resize, square, to_tensor
 from diracdiff.errors import UserError
+from diracdiff.storage.image_files import encode_image
 
 DRAFT_MARGIN = 4
-"""A reduced decode leaves so many times the size asked for, from which the antialiased filter still does the rest."""
-
-warnings.filterwarnings("ignore", message=".*TorchCodec", category=DeprecationWarning)
+"""A reduced decode keeps a side of at least this multiple of the requested one, which the bicubic filter shrinks."""
 
 JPEG = (".jpg", ".jpeg")
-ORIENTATION = 0x0112
-_BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)
-_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
+
+warnings.filterwarnings("ignore", message=".*TorchCodec", category=DeprecationWarning)
 
 
 def check_decoder() -> None:
     """Raise UserError where torchvision cannot decode JPEG files."""
     try:
-        from torchvision.io import decode_jpeg
-
-        decode_jpeg(torch.frombuffer(bytearray(_smallest()), dtype=torch.uint8))
+        _decoded(encode_image(".jpg", np.zeros((8, 8, 3), np.uint8)))
     except (ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
@@ -45,100 +41,56 @@ def check_decoder() -> None:
 
 
 def load_square_fast(path: str | Path, size: int, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """What `load_square` gives, as fast as possible and within a rounding of it: uint8 (3, size, size).
+    """Read the central square of an image file as `load_square` does, within a rounding of it: uint8 (3, size, size).
 
     Raises:
         UserError: as `load_square` does.
     """
-    data = _read_jpeg(path, max_pixels)
-    shape = None if data is None else plain_jpeg(data.data)
-    if data is not None and shape is not None:
-        check_pixels(path, *shape, max_pixels)
-        if size <= min(shape) < 2 * DRAFT_MARGIN * size:
-            image = _decoded(data, shape)
-            if image is not None:
-                return _square(image, size)
-    return load_square_reduced(path, size, DRAFT_MARGIN, max_pixels)
+    limits = data_set_limits(max_pixels)
+    with naming(path):
+        data = read_file(path, limits)
+        header = read_header(data, limits)
+        check_side(path, *header.info.size, size)
+        reduction = max(s for s in (8, 4, 2, 1) if s == 1 or min(header.info.size) // s >= DRAFT_MARGIN * size)
+        if header.info.format == "jpeg" and header.info.channels == 3:
+            result = _reduced(data, header, reduction, size) if reduction > 1 else _fast(data, header, size)
+            if result is not None:
+                return result
+        return square(to_rgb8(header), size, path)
 
 
-def plain_jpeg(data: memoryview | bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG file's header gives, if all decoders read it alike; None for every other file."""
-    if bytes(data[:2]) != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 < len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF or marker in _WITHOUT_LENGTH:
-            at += 1 if marker == 0xFF else 2
-            continue
-        length = data[at + 2] << 8 | data[at + 3]
-        if marker in _BASELINE_TO_PROGRESSIVE:
-            precision, height, width, components = struct.unpack(">BHHB", data[at + 4 : at + 10])
-            return (width, height) if (precision, components) == (8, 3) and width and height else None
-        if marker >= 0xC0 and marker <= 0xDA and marker != 0xC4:  # other codings, or no header at all
-            return None
-        if marker == 0xE1 and _may_be_turned(bytes(data[at + 4 : at + 2 + length])):
-            return None
-        at += 2 + length
-    return None
-
-
-def _may_be_turned(segment: bytes) -> bool:
-    """Whether an APP1 segment, EXIF or XMP, may hold another orientation than upright."""
-    if not segment.startswith(b"Exif\0\0"):
-        return b"Orientation" in segment
-    tiff = segment[6:]
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+def _fast(data: bytes, header: Header, size: int) -> Tensor | None:
+    """Decode and shrink an upright RGB file with torchvision; None where it cannot be decoded so."""
     try:
-        assert order is not None
-        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, number, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
-            if tag == ORIENTATION:
-                return (kind, number, value) != (3, 1, 1)
-    except (AssertionError, struct.error):
-        return True
-    return False
-
-
-def _read_jpeg(path: str | Path, max_pixels: int) -> NDArray[np.uint8] | None:
-    """The bytes of a file that begins as JPEG files do, unless it is larger than any sensible one; None for others."""
-    try:
-        with open(path, "rb") as file:
-            if file.read(2) != b"\xff\xd8" or os.fstat(file.fileno()).st_size > 4 * max_pixels + 2**20:
-                return None
-            file.seek(0)
-            return np.fromfile(file, np.uint8)
-    except OSError:
-        return None
-
-
-def _decoded(data: NDArray[np.uint8], shape: tuple[int, int]) -> Tensor | None:
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    try:
-        image: Tensor = decode_jpeg(torch.from_numpy(data), ImageReadMode.RGB)
+        image = _decoded(data) if header.orientation == 1 else None
     except RuntimeError:
         return None
-    return image if tuple(image.shape) == (3, shape[1], shape[0]) else None
-
-
-def _square(image: Tensor, size: int) -> Tensor:
-    left, top, side = central_square(image.shape[2], image.shape[1])
+    left, top, side = central_square(*header.info.size)
+    if image is None or image.shape[::-1] != (*header.info.size, 3):
+        return None
     crop = image[:, top : top + side, left : left + side]
     if side != size:
         crop = F.interpolate(crop[None], (size, size), mode="bicubic", antialias=True)[0]
     return crop.contiguous()
 
 
-def _smallest() -> bytes:
-    import io
+def _reduced(data: bytes, header: Header, reduction: int, size: int) -> Tensor | None:
+    """Decode an RGB file at a fraction of its size with Pillow and shrink it; None where it cannot be decoded so."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            image.draft("RGB", (image.width // reduction, image.height // reduction))
+            pixels = np.asarray(image)
+    except Exception:  # Pillow's decoders raise what their parts raise; the other reader tells the reason
+        return None
+    left, top, side = central_square(*header.info.size)
+    box = (left / reduction, top / reduction, (left + side) / reduction, (top + side) / reduction)
+    pixels = turned(pixels, header.orientation)
+    fitting = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.shape[1] == -(-header.info.size[0] // reduction)
+    return to_tensor(resize(np.ascontiguousarray(pixels), size, box)) if fitting else None
 
-    from PIL import Image
 
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
-    return buffer.getvalue()
+def _decoded(data: bytes) -> Tensor:
+    from torchvision.io import decode_jpeg
+
+    image: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    return image

@@ -1,0 +1,625 @@
+"""The image reader and writer, with files that other programs wrote: the arrays that were written are the truth."""
+
+import io
+import itertools
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from conftest import SHARED, needs_shared
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from diracdiff.data.image_io import (
+    ImageError,
+    Limits,
+    convert_depth,
+    decode_image,
+    read_image,
+    read_info,
+    read_rgb8,
+    write_image,
+)
+
+RNG = np.random.default_rng(0)
+HEIGHT, WIDTH = 20, 37
+LARGEST = {"u1": 255, "u2": 65535}
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
+
+SHOWN = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.flipud(np.rot90(a)),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.flipud(np.rot90(a, -1)),
+    8: np.rot90,
+}
+"""Pixels as shown from pixels as stored, by EXIF orientation."""
+
+
+def magick():
+    """ImageMagick's command, where it is installed."""
+    for command in ("magick", "convert"):
+        try:
+            done = subprocess.run([command, "-version"], capture_output=True, text=True)
+        except OSError:
+            continue
+        if done.returncode == 0 and done.stdout.startswith("Version: ImageMagick"):
+            return command
+    return None
+
+
+MAGICK = magick()
+needs_magick = pytest.mark.skipif(MAGICK is None, reason="ImageMagick is not installed")
+
+
+def noise(channels, kind="u1"):
+    return RNG.integers(0, LARGEST[kind] + 1, (HEIGHT, WIDTH, channels), dtype=kind)
+
+
+def three(pixels):
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)) if pixels.shape[2] == 1 else pixels
+
+
+def check(image, colours, alpha=None, grey=None):
+    """Compare a decoded image with the colours, (H, W, 1 or 3), and alpha, (H, W), that were written."""
+    assert image.pixels.dtype == colours.dtype and image.pixels.flags.c_contiguous
+    assert np.array_equal(image.pixels, three(colours))
+    assert image.grey == (colours.shape[2] == 1 if grey is None else grey)
+    assert image.info.alpha == (alpha is not None) and (image.alpha is None) == (alpha is None)
+    if alpha is not None:
+        assert image.alpha.dtype == colours.dtype and np.array_equal(image.alpha, alpha)
+    assert image.info.size == colours.shape[1::-1] and image.info.bits == 8 * colours.itemsize
+
+
+def refusal(read, *arguments):
+    with pytest.raises(ImageError) as caught:
+        read(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# TIFF files of tifffile
+
+LAYOUTS = list(
+    itertools.product(("contig", "separate"), (None, "zlib", "predictor"), (None, (16, 16)), "<>", (False, True))
+)
+
+
+def tiff(pixels, photometric, planar="contig", compression=None, tile=None, order="<", big=False, **options):
+    stored = pixels[..., 0] if pixels.shape[2] == 1 else np.moveaxis(pixels, -1, 0) if planar == "separate" else pixels
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        np.ascontiguousarray(stored),
+        photometric=photometric,
+        planarconfig=planar if pixels.shape[2] > 1 else None,
+        compression="zlib" if compression else None,
+        predictor=True if compression == "predictor" else None,
+        tile=tile,
+        byteorder=order,
+        bigtiff=big,
+        metadata=None,
+        **options,
+    )
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("photometric", ["miniswhite", "minisblack", "rgb"])
+@pytest.mark.parametrize("alpha", [None, "unassalpha", "assocalpha"])
+def test_every_layout_of_tiff(kind, photometric, alpha):
+    largest, read = LARGEST[kind], 0
+    colours = noise(3 if photometric == "rgb" else 1, kind)
+    opacity = noise(1, kind)
+    stored, shown = colours, largest - colours if photometric == "miniswhite" else colours
+    if alpha == "assocalpha" and photometric != "miniswhite":
+        stored = np.minimum(colours, opacity)
+        divisor = np.maximum(opacity, 1).astype(int)
+        shown = ((2 * largest * stored.astype(int) + divisor) // (2 * divisor)).astype(kind)
+    elif alpha == "assocalpha":
+        pytest.skip("no program writes it")
+    pixels = stored if alpha is None else np.concatenate([stored, opacity], -1)
+    for planar, compression, tile, order, big in LAYOUTS:
+        options = {"extrasamples": [alpha]} if alpha else {}
+        data = tiff(pixels, photometric, planar, compression, tile, order, big, **options)
+        if planar == "separate" and pixels.shape[2] > 1 and (tile or pixels.shape[2] == 2):
+            assert "not supported" in refusal(decode_image, data, "a.tif")
+        else:
+            check(decode_image(data, "a.tif"), shown, None if alpha is None else opacity[..., 0])
+            read += 1
+    assert read >= 24 or (alpha and photometric != "rgb" and read == 24)
+
+
+def test_a_palette_of_tiff_is_expanded():
+    colours = RNG.integers(0, 256, (3, 256)).astype("u2") * 257
+    index = noise(1)
+    image = decode_image(tiff(index, "palette", colormap=colours), "a.tif")
+    check(image, (colours[:, index[..., 0]].transpose(1, 2, 0) // 257).astype("u1"))
+    assert image.info.channels == 3 and image.info.lossy
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_cmyk_becomes_srgb(kind):
+    inks = np.zeros((1, 6, 4), "u1")
+    inks[0, 1], inks[0, 2, 0], inks[0, 3, 1], inks[0, 4, 2], inks[0, 5, 3] = 255, 255, 255, 255, 255
+    image = decode_image(tiff(convert_depth(inks, 16 if kind == "u2" else 8), "separated", iccprofile=SRGB), "a.tif")
+    assert image.pixels.dtype == kind and image.icc is None and image.info.channels == 3
+    white, all_inks, cyan, magenta, yellow, black = convert_depth(image.pixels, 8)[0].astype(int)
+    assert white.min() >= 254 and all_inks.max() < 60 and black.max() < 80
+    assert cyan[0] < 60 < 130 < cyan[1] < cyan[2] and magenta[1] < 60 < 200 < magenta[0]
+    assert yellow[2] < 60 < 200 < min(yellow[:2])
+
+
+def test_what_a_tiff_cannot_be_is_refused_in_a_line(tmp_path):
+    """Unsupported kinds of pixels, which libvips or Pillow would partly misread."""
+    rgb, path = noise(3), tmp_path / "a.tif"
+    grey16, long = noise(1, "u2"), np.zeros((HEIGHT, WIDTH), "u4")
+    files = {
+        "unsigned integers": [
+            dict(data=rgb.astype("f4"), photometric="rgb"),
+            dict(data=grey16[..., 0].astype("f2"), photometric="minisblack"),
+            dict(data=long, photometric="minisblack"),
+            dict(data=grey16[..., 0].astype("i2"), photometric="minisblack"),
+        ],
+        "colour space": [dict(data=rgb, photometric="cielab"), dict(data=rgb[..., 0].copy(), photometric="cfa")],
+        "more channels": [
+            dict(data=noise(5), photometric="minisblack", planarconfig="contig"),
+            dict(data=noise(4), photometric="rgb", extrasamples=["unspecified"]),
+            dict(data=noise(5), photometric="separated", extrasamples=["unassalpha"]),
+        ],
+        "volume": [dict(data=np.zeros((16, 32, 32), "u2"), photometric="minisblack", volumetric=True)],
+        "compression": [dict(data=rgb, photometric="rgb", compression="lzma", tile=(16, 16))],
+    }
+    for text, kinds in files.items():
+        for options in kinds:
+            tifffile.imwrite(path, **options)
+            message = refusal(read_image, path)
+            assert message.startswith(f"{path}: ") and text in message, message
+            assert refusal(read_info, path) == message == refusal(read_rgb8, path)
+
+
+# files of ImageMagick
+
+
+def converted(pixels, suffix, *options):
+    """Let ImageMagick write raw pixels, (H, W, 1, 3 or 4), as a file of a format."""
+    form = {1: "gray", 3: "rgb", 4: "rgba"}[pixels.shape[2]]
+    size = ["-size", f"{pixels.shape[1]}x{pixels.shape[0]}", "-depth", str(8 * pixels.itemsize), "-endian", "LSB"]
+    command = [MAGICK, *size, f"{form}:-", *options, f"{suffix}:-"]
+    return subprocess.run(command, input=pixels.tobytes(), capture_output=True, check=True).stdout
+
+
+@needs_magick
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("compression", ["None", "LZW", "RLE", "Zip"])
+@pytest.mark.parametrize("endian", ["LSB", "MSB"])
+def test_tiff_of_imagemagick(kind, compression, endian):
+    for channels, name in ((1, "Grayscale"), (3, "TrueColor"), (4, "TrueColorAlpha")):
+        pixels = noise(channels, kind)
+        data = converted(pixels, "tiff", "-endian", endian, "-compress", compression, "-type", name)
+        image = decode_image(data, "a.tif")
+        alpha = pixels[..., 3] if channels == 4 else None
+        if alpha is None:
+            check(image, pixels)
+        else:  # it may write associated alpha, which loses colours
+            visible = alpha > LARGEST[kind] // 8
+            difference = np.abs(image.pixels.astype(int) - pixels[..., :3])[visible]
+            assert np.array_equal(image.alpha, alpha) and difference.max() <= 8
+
+
+@needs_magick
+@pytest.mark.parametrize("interlace", ["none", "line"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_png_of_imagemagick(interlace, bits):
+    step = 65535 // (2**bits - 1)
+    values = (RNG.integers(0, 2**bits, (HEIGHT, WIDTH, 3)) * step).astype("u2")
+    kinds = {0: values[..., :1]} if bits < 8 else {0: values[..., :1], 2: values, 6: values}
+    for colour_type, colours in kinds.items():
+        alpha = (RNG.integers(0, 2**bits, (HEIGHT, WIDTH, 1)) * step).astype("u2") if colour_type == 6 else None
+        pixels = colours if alpha is None else np.concatenate([colours, alpha], -1)
+        options = ["-interlace", interlace, "-define", f"png:bit-depth={bits}"]
+        data = converted(pixels, "png", *options, "-define", f"png:color-type={colour_type}")
+        assert data[24:26] == bytes([bits, colour_type])
+        target = 16 if bits == 16 else 8
+        check(
+            decode_image(data, "a.png"),
+            convert_depth(colours, target),
+            None if alpha is None else convert_depth(alpha[..., 0], target),
+        )
+
+
+@needs_magick
+@pytest.mark.parametrize("suffix", ["gif", "png8", "bmp3", "tiff"])
+def test_palettes_of_imagemagick(suffix):
+    colours = RNG.integers(0, 256, (16, 3), dtype="u1")
+    pixels = colours[RNG.integers(0, 16, (HEIGHT, WIDTH))]
+    image = decode_image(converted(pixels, suffix, "-type", "Palette"), "a")
+    check(image, pixels)
+    assert image.info.lossy and image.info.channels == 3
+
+
+@needs_magick
+def test_bilevel_files_of_imagemagick():
+    pixels = (RNG.integers(0, 2, (HEIGHT, WIDTH, 1)) * 255).astype("u1")
+    for suffix, compression in (("tiff", "Group4"), ("tiff", "Fax"), ("tiff", "LZW"), ("png", "Zip"), ("bmp3", "None")):
+        check(decode_image(converted(pixels, suffix, "-monochrome", "-compress", compression), "a"), pixels, grey=True)
+
+
+@needs_magick
+def test_a_jpeg_in_a_tiff_is_decoded():
+    pixels = cv2.resize(noise(3), (64, 48), interpolation=cv2.INTER_CUBIC)
+    image = decode_image(converted(pixels, "tiff", "-compress", "JPEG", "-quality", "100"), "a.tif")
+    assert image.info.lossy and np.abs(image.pixels.astype(int) - pixels).mean() < 6
+
+
+# files of OpenCV and Pillow
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".bmp"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_files_of_opencv(kind, suffix, channels):
+    if kind == "u2" and suffix in (".webp", ".bmp"):
+        pytest.skip("the format has 8 bits")
+    pixels = noise(channels, kind)
+    stored = pixels[..., [2, 1, 0, 3][:channels]] if channels > 1 else pixels
+    options = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(stored), options)
+    assert done
+    if channels == 4 and suffix == ".webp":  # colours of fully transparent pixels are not kept
+        image = decode_image(data.tobytes(), "a")
+        visible = pixels[..., 3] > 0
+        assert np.array_equal(image.pixels[visible], pixels[..., :3][visible])
+        return
+    check(decode_image(data.tobytes(), "a"), pixels[..., :3], pixels[..., 3] if channels == 4 else None)
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "jpeg"])
+@pytest.mark.parametrize("where", ["exif", "xmp"])
+def test_every_orientation_is_applied_once(orientation, suffix, where):
+    pixels, exif, options = noise(3), Image.Exif(), {"lossless": True} if suffix == "webp" else {"quality": 95}
+    exif[0x0112], exif[0x010F] = orientation, "Maker"
+    tag = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="{orientation}"></x:xmpmeta>'
+    if where == "exif":
+        options["exif"] = exif
+    elif suffix in ("jpeg", "webp"):
+        options["xmp"] = tag.encode()
+    else:
+        pytest.skip("Pillow writes no XMP into it")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, suffix, **options)
+    stored = cv2.imdecode(np.frombuffer(buffer.getvalue(), "u1"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    stored = stored[..., ::-1] if suffix == "jpeg" else pixels
+    image = decode_image(buffer.getvalue(), "a")
+    check(image, np.ascontiguousarray(SHOWN[orientation](stored)))
+    if where == "exif":
+        kept = Image.Exif()
+        kept.load(image.exif)
+        assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffixes"),
+    [
+        ("1", ["png", "tiff", "bmp"]),
+        ("L", ["png", "tiff", "bmp", "gif"]),
+        ("LA", ["png", "tiff"]),
+        ("P", ["png", "gif", "bmp", "tiff"]),
+        ("RGB", ["png", "tiff", "bmp", "webp"]),
+        ("RGBA", ["png", "tiff", "webp"]),
+        ("I;16", ["png", "tiff"]),
+    ],
+)
+def test_every_mode_of_pillow(mode, suffixes):
+    source = Image.fromarray(noise(3 if mode == "P" else 4))
+    picture = Image.fromarray(noise(1, "u2")[..., 0]) if mode == "I;16" else source.convert(mode)
+    for suffix in suffixes:
+        buffer = io.BytesIO()
+        picture.save(buffer, suffix, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+        image = decode_image(buffer.getvalue(), "a")
+        if mode == "I;16":
+            check(image, np.asarray(picture)[..., None])
+            continue
+        truth = np.asarray(picture.convert("RGBA"))
+        assert np.array_equal(image.pixels, truth[..., :3]), suffix
+        assert (image.alpha is None) == (mode not in ("LA", "RGBA"))
+        assert image.alpha is None or np.array_equal(image.alpha, truth[..., 3])
+        assert image.grey == (mode in ("1", "L", "LA"))
+
+
+def test_grey_stored_as_rgb_is_grey():
+    for suffix, options in (("png", {}), ("jpeg", {"quality": 90}), ("webp", {"lossless": True}), ("tiff", {})):
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(three(noise(1)))).save(buffer, suffix, **options)
+        image = decode_image(buffer.getvalue(), "a")
+        assert image.grey and image.info.channels == 3
+    tinted = np.array(three(noise(1)))
+    tinted[-1, -1, 2] ^= 1
+    buffer = io.BytesIO()
+    Image.fromarray(tinted).save(buffer, "png")
+    assert not decode_image(buffer.getvalue(), "a").grey
+
+
+def test_sixteen_bits_stay_with_or_without_exif():
+    """A 16-bit colour PNG of OpenCV, plain and with an eXIf chunk."""
+    pixels = noise(3, "u2")
+    data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+    chunk = b"eXIf" + b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
+    with_exif = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    for file in (data, with_exif):
+        check(decode_image(file, "a.png"), pixels)
+        reduced = decode_image(file, "a.png", bits=8)
+        assert reduced.info.bits == 16 and np.array_equal(reduced.pixels, np.round(pixels / 257).astype("u1"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "profile", "kept"), [("RGB", SRGB, True), ("L", GREY, True), ("RGB", GREY, False), ("L", SRGB, False)]
+)
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "tiff"])
+def test_a_profile_is_kept_where_it_fits(mode, profile, kept, suffix):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(3)).convert(mode).save(buffer, suffix, icc_profile=profile)
+    if suffix == "png" and not kept:
+        pytest.skip("libpng refuses it itself")
+    assert decode_image(buffer.getvalue(), "a").icc == (profile if kept else None)
+
+
+def test_the_exif_of_a_jpeg_is_kept_byte_by_byte_but_for_its_orientation():
+    """UTF-8 text and a maker's note, as cameras write them."""
+    text = "Zürich, 東京 ☀".encode() + b"\0"
+    note = bytes(range(256))
+    entries, values = [(0x010E, 2, text), (0x0112, 3, b"\x06\0"), (0x927C, 7, note)], b""
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    for tag, kind, raw in entries:
+        exif += struct.pack("<HHI", tag, kind, 1 if kind == 3 else len(raw))
+        exif += raw.ljust(4, b"\0") if len(raw) <= 4 else struct.pack("<I", 8 + 2 + 36 + 4 + len(values))
+        values += raw if len(raw) > 4 else b""
+    exif += bytes(4) + values
+    buffer = io.BytesIO()
+    Image.fromarray(noise(3)).save(buffer, "jpeg", exif=b"Exif\0\0" + exif)
+    image = decode_image(buffer.getvalue(), "a.jpg")
+    assert image.info.size == (HEIGHT, WIDTH)
+    assert len(image.exif) == len(exif)
+    assert [(i, a, b) for i, (a, b) in enumerate(zip(exif, image.exif, strict=True)) if a != b] == [(30, 6, 1)]
+    assert text in image.exif and note in image.exif
+
+
+def test_the_text_of_a_tiff_s_tags_becomes_exif():
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x8298], tags[0x8769], tags[0x8825] = "me", {0x829A: 0.5}, {1: "N"}
+    buffer = io.BytesIO()
+    Image.fromarray(noise(3)).save(buffer, "tiff", tiffinfo=tags)
+    kept = Image.Exif()
+    kept.load(decode_image(buffer.getvalue(), "a.tif").exif)
+    assert kept[0x8298] == "me" and kept.get_ifd(0x8769)[0x829A] == 0.5 and kept.get_ifd(0x8825)[1] == "N"
+
+
+def test_text_of_a_png_that_holds_exif_turns_it():
+    """Older versions of ImageMagick write "Raw profile type exif"."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    payload = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    text = f"\nexif\n{len(payload):8}\n{payload.hex()}\n".encode()
+    pixels, buffer = noise(3), io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    data = buffer.getvalue()
+    for name, content in ((b"tEXt", text), (b"zTXt", b"\0" + zlib.compress(text))):
+        chunk = name + b"Raw profile type exif\0" + content
+        file = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+        check(decode_image(file, "a.png"), np.ascontiguousarray(SHOWN[6](pixels)))
+
+
+def test_of_several_frames_the_first_is_read():
+    frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "blue", "lime")]
+    for suffix in ("gif", "png", "webp", "tiff"):
+        buffer = io.BytesIO()
+        frames[0].save(buffer, suffix, save_all=True, append_images=frames[1:], lossless=True)
+        image = decode_image(buffer.getvalue(), "a")
+        assert image.info.frames == 3 and image.pixels[5, 5].tolist() == [255, 0, 0], suffix
+
+
+# opening and limits
+
+
+def test_only_a_regular_file_of_a_known_format_is_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\nshowpage\n")
+    (tmp_path / "drawing.png").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    (tmp_path / "two\nlines.png").write_text("no image")
+    for name, text in (
+        ("fifo.jpg", "not a regular file"),
+        ("folder.jpg", "not a regular file"),
+        ("empty.jpg", "the file is empty"),
+        ("none.jpg", "does not exist"),
+        ("text.png", "not an image of a supported format"),
+        ("script.png", "not an image of a supported format"),
+        ("drawing.png", "not an image of a supported format"),
+        ("two\nlines.png", "not an image of a supported format"),
+    ):
+        for read in (read_image, read_info, read_rgb8):
+            assert text in refusal(read, tmp_path / name)
+    assert "not a regular file" in refusal(read_image, "/dev/zero")
+
+
+def test_limits_hold_before_decoding(tmp_path):
+    for suffix in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(noise(3)).save(path)
+        size = path.stat().st_size
+        assert read_info(path, Limits(WIDTH * HEIGHT, size)).size == (WIDTH, HEIGHT)
+        message = refusal(read_info, path, Limits(WIDTH * HEIGHT - 1))
+        assert message == f"{path}: {WIDTH}x{HEIGHT} pixels, more than {WIDTH * HEIGHT - 1}. Shrink it."
+        assert f"{size} bytes, more than {size - 1}" in refusal(read_rgb8, path, Limits(max_bytes=size - 1))
+        assert "more than dataset.max_pixels=9" in refusal(read_rgb8, path, Limits(9, setting="dataset.max_pixels"))
+
+
+MEMORY = """
+import resource, sys
+from diracdiff.data.image_io import ImageError, read_image
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+read_image(sys.argv[1])
+before = peak()
+for path in sys.argv[2:]:
+    try:
+        print(read_image(path).info)
+    except ImageError as error:
+        print(error)
+    print(peak() - before)
+"""
+
+
+def test_bombs_need_little_memory(tmp_path):
+    """A volume of 3,000 depths, 30,000 x 30,000 pixels, 100 pages, huge tiles and 1 GB of compressed text."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def png(width, height, *chunks):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
+
+    Image.fromarray(noise(3)).save(tmp_path / "small.png")
+    squeeze = zlib.compressobj(1)
+    block = squeeze.compress(bytes(3_000_000)) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    rows = block + block[2:] * 300  # 900 MB of zeros
+    (tmp_path / "wide.png").write_bytes(png(30000, 30000, chunk(b"IDAT", rows)))
+    options = {"photometric": "minisblack", "compression": "zlib"}
+    tifffile.imwrite(tmp_path / "volume.tif", np.zeros((3000, 64, 64), "u2"), volumetric=True, **options)
+    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((100, 500, 500), "u2"), **options)
+    tifffile.imwrite(tmp_path / "tile.tif", np.zeros((64, 64), "u1"), tile=(8192, 8192), **options)
+    pixel = chunk(b"IDAT", zlib.compress(bytes(2)))
+    (tmp_path / "text.png").write_bytes(png(1, 1, chunk(b"zTXt", b"Raw profile type exif\0\0" + rows), pixel))
+    names = ["small.png", "volume.tif", "wide.png", "pages.tif", "tile.tif", "text.png"]
+    command = [sys.executable, "-c", MEMORY, *[str(tmp_path / name) for name in names]]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "a volume of several depths is not supported" in lines[0] and "30000x30000 pixels" in lines[2]
+    assert "frames=100" in lines[4] and "size=(1, 1)" in lines[8]
+    assert max(int(line) for line in lines[1::2]) < 300
+
+
+@needs_shared
+def test_pixels_equal_those_of_pillow():
+    files = sorted((SHARED / "data").rglob("*.[jJpP]*[gG]"))[::100]
+    assert len(files) > 50
+    for path in files:
+        assert np.array_equal(read_rgb8(path), np.asarray(Image.open(path).convert("RGB"))), path
+
+
+def test_transparency_is_composited_onto_white():
+    pixels = np.zeros((256, 256, 4), "u1")
+    pixels[..., :3], pixels[..., 3] = np.arange(256)[:, None, None], np.arange(256)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    white = Image.new("RGBA", (256, 256), "white")
+    truth = np.asarray(Image.alpha_composite(white, Image.fromarray(pixels)).convert("RGB"))
+    image = decode_image(buffer.getvalue(), "a.png")
+    assert np.array_equal(image.pixels, pixels[..., :3])
+    assert np.array_equal(read_rgb8_of(buffer.getvalue()), truth)
+
+
+def read_rgb8_of(data):
+    from diracdiff.data.image_headers import DEFAULT_LIMITS, read_header
+    from diracdiff.data.image_io import to_rgb8
+
+    return to_rgb8(read_header(data, DEFAULT_LIMITS))
+
+
+# writing
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_other_programs_read_what_is_written(tmp_path, kind, suffix, grey, transparent):
+    path, pixels, alpha = tmp_path / f"a{suffix}", noise(1 if grey else 3, kind), noise(1, kind)[..., 0]
+    given = {"alpha": alpha} if transparent else {}
+    write_image(path, pixels[..., 0] if grey else pixels, icc=GREY if grey else SRGB, **given)
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    found = found if found.ndim == 3 else found[..., None]
+    assert found.dtype == kind
+    if found.shape[2] > 2:
+        found = found[..., [2, 1, 0, 3][: found.shape[2]]]
+    if not (suffix == ".tif" and transparent):  # OpenCV multiplies these
+        assert np.array_equal(found[..., :3], three(pixels) if found.shape[2] > 1 else pixels)
+    if transparent:
+        assert np.array_equal(found[..., 3], alpha)
+    as_rgb = grey and suffix == ".tif" and transparent
+    with Image.open(path) as opened:
+        assert opened.info.get("icc_profile") == (None if as_rgb else GREY if grey else SRGB)
+    if suffix == ".tif":
+        stored = tifffile.imread(path)
+        expected = three(pixels) if transparent else pixels
+        expected = np.concatenate([expected, alpha[..., None]], -1) if transparent else expected
+        assert np.array_equal(stored.reshape(expected.shape), expected)
+        with tifffile.TiffFile(path) as file:
+            assert file.pages.first.extrasamples == ((2,) if transparent else ())
+    image = read_image(path)
+    assert np.array_equal(image.pixels, three(pixels)) and image.grey == grey
+
+
+def test_a_jpeg_is_written_as_pillow_writes_it(tmp_path):
+    pixels = cv2.resize(noise(3), (64, 48), interpolation=cv2.INTER_CUBIC)
+    write_image(tmp_path / "a.jpg", pixels, icc=SRGB)
+    Image.fromarray(pixels).save(tmp_path / "b.jpg", quality=95, subsampling=0)
+    with Image.open(tmp_path / "a.jpg") as ours, Image.open(tmp_path / "b.jpg") as theirs:
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+        assert ours.info["icc_profile"] == SRGB and "jfif" in ours.info
+    write_image(tmp_path / "grey.jpg", pixels[..., 0])
+    with Image.open(tmp_path / "grey.jpg") as grey:
+        assert grey.mode == "L"
+
+
+def test_grey_with_a_colour_profile_is_written_as_rgb(tmp_path):
+    pixels = noise(1)
+    write_image(tmp_path / "a.png", pixels[..., 0], icc=SRGB)
+    image = read_image(tmp_path / "a.png")
+    assert image.grey and image.info.channels == 3 and image.icc == SRGB
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_is_written(tmp_path, suffix, order):
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x010F], exif[0x011A] = "Maker", 300.0
+    exif.get_ifd(0x8769)[0x829A] = 0.5
+    exif.get_ifd(0x8825)[1] = "N"
+    payload = exif.tobytes().removeprefix(b"Exif\0\0")
+    write_image(tmp_path / f"a{suffix}", noise(3), exif=payload)
+    with Image.open(tmp_path / f"a{suffix}") as opened:
+        found = opened.getexif()
+        assert found[0x010F] == "Maker" and found[0x011A] == 300
+        assert found.get_ifd(0x8769)[0x829A] == 0.5 and found.get_ifd(0x8825)[1] == "N"
+    back = read_image(tmp_path / f"a{suffix}").exif
+    assert back == payload or suffix == ".tif"
+
+
+def test_exif_too_long_for_a_jpeg_is_left_out_with_a_warning(tmp_path, capfd):
+    long = b"MM\0*\0\0\0\x08\0\x01\x92\x7c\0\x07" + struct.pack(">II", 70000, 26) + bytes(4) + bytes(70000)
+    write_image(tmp_path / "a.jpg", noise(3), exif=long)
+    line = f"{tmp_path / 'a.jpg'}: written without its EXIF of {len(long)} bytes. A JPEG holds at most 65527."
+    assert capfd.readouterr().err == f"warning: {line}\n" and read_image(tmp_path / "a.jpg").exif is None
+    write_image(tmp_path / "a.png", noise(3), exif=long)
+    assert read_image(tmp_path / "a.png").exif == long
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path):
+    alpha = noise(1)[..., 0]
+    for name, pixels, given in (("a.jpg", noise(3, "u2"), None), ("a.jpg", noise(3), alpha), ("a.gif", noise(3), None)):
+        with pytest.raises(ValueError, match="suffix"):
+            write_image(tmp_path / name, pixels, alpha=given)
+    assert not list(tmp_path.iterdir())
