@@ -22,7 +22,7 @@ from diracdiff.restorer import load
 from diracdiff.storage import Checkpoint
 from diracdiff.storage.checkpoint import KIND
 from diracdiff.storage.exported import write_exported
-from diracdiff.storage.weights import Damaged
+from diracdiff.storage.weights import Damaged, read_weights, write_weights
 
 COUNT = os.environ.get("DIRACDIFF_FUZZ", "45")
 
@@ -172,6 +172,14 @@ def test_names_that_weights_do_not_need_are_refused(plain, tmp_path, named):
     rezip(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", insert)
     with pytest.raises(UserError, match=r"holds pickled objects .* which could run code: refused"):
         load(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.bool, torch.uint8, torch.uint16, torch.float64])
+def test_tensors_of_every_type_are_read(tmp_path, dtype):
+    content = {"weight": torch.zeros(2, 3, dtype=dtype), "dtype": dtype, "size": torch.Size([2, 3])}
+    write_weights(tmp_path / "a.pt", content)
+    found = read_weights(tmp_path / "a.pt", "another one")
+    assert torch.equal(found["weight"], content["weight"]) and found["dtype"] is dtype and found["size"] == (2, 3)
 
 
 def test_files_of_other_kinds_are_refused_in_one_line(tmp_path, monkeypatch, capsys):

@@ -17,8 +17,11 @@ from diracdiff.storage.files import replacing
 LARGEST_PICKLE = 64 * 2**20
 """Bytes of the part of an archive that is not tensors: recipe, curves, names."""
 
-HARMLESS = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v2|parameter)|torch\.\w+Storage")
-"""What a file of weights names: parts of tensors, and the dictionary of a module's state."""
+HARMLESS = re.compile(
+    r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v[23]|parameter)|torch\.(storage\.)?\w+Storage"
+    r"|torch\.(Size|bool|bfloat16|u?int\d+|float\d+)"
+)
+"""Names in a file of weights: the parts of tensors, and the dictionary of a module's state."""
 
 
 class Damaged(UserError):
