@@ -212,7 +212,7 @@ def test_a_signal_to_all_processes_of_a_command_is_one_line(tmp_path, run, folde
         time.sleep(0.002)
     time.sleep(wait)
     os.killpg(process.pid, signum)
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=200)  # the fork server imports
     assert (process.returncode, printed, len(errors.splitlines())) == (128 + signum, "", 1), errors
     assert errors.startswith("interrupted")
     with pytest.raises(ProcessLookupError):
