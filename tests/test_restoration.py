@@ -150,6 +150,16 @@ def test_a_defect_in_one_file_ends_no_other_and_shows_its_traceback(blur, tmp_pa
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "c.png", LOG}
 
 
+def test_exif_that_a_jpeg_cannot_hold_is_left_out_with_a_warning(blur, tmp_path, call):
+    picture(tmp_path / "photos" / "b.png")
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70_000
+    Image.open(tmp_path / "photos" / "b.png").save(tmp_path / "photos" / "a.png", exif=exif)
+    status, lines = call("restore", *blur, "input=photos", "output=out", "format=jpg")
+    assert status == 0 and len(lines) == 1 and "out/a.jpg: its EXIF of 70" in lines[0]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg", "b.jpg", LOG}
+
+
 def test_few_file_handles_are_enough(blur, tmp_path):
     for i in range(70):
         picture(tmp_path / "photos" / f"{i}.png", i)
