@@ -25,7 +25,7 @@ MAX_PIXELS = 2**21
 """Of all images of a batch together."""
 
 IN_FORM = ("restored", "mean")
-"""Results that take the requested format; the others are measured values, and PNG."""
+"""Results that take the requested format; the others are PNG."""
 
 LOG = "restored.jsonl"
 """The file of an output folder with a line for every restored image."""
@@ -148,8 +148,7 @@ def _named(file: Path, relative: Path, name: Path, output: Path, extras: Iterabl
 def shortened(paths: Iterable[Path], most: int = 3) -> str:
     """Return the names of some files, and how many more there are."""
     names = [path.name for path in paths]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def read_log(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
@@ -162,8 +161,8 @@ def read_log(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
 
 
 def _is_log_row(row: dict[str, Any]) -> bool:
-    files = row.get("files")
-    texts = [row.get("image"), row.get("path"), row.get("result"), *(files if isinstance(files, list) else [None])]
+    files = row.get("files") if isinstance(row.get("files"), list) else [None]
+    texts = [row.get("image"), row.get("path"), row.get("result"), *(files or [])]
     return all(isinstance(text, str) and "\0" not in text for text in texts)
 
 
@@ -197,8 +196,7 @@ def _images_below(root: Path, output: Path) -> tuple[list[Path], dict[Path, Exce
         warn(f"not restored, because a folder is searched for {formats} alone: {shortened(others)}: {remedy}")
     if not files and not skipped:
         raise UserError(f"input={root} holds no images: give a folder of files ending in {' '.join(EXTENSIONS)}")
-    results = _results(files, root, output)
-    if results:
+    if results := _results(files, root, output):
         say(f"left out: {shortened(sorted(results))}, results of earlier commands")
         files = [file for file in files if file not in results]
         if not files:
@@ -229,9 +227,9 @@ def files_below(root: Path) -> tuple[list[Path], dict[Path, Exception]]:
             around = real.is_relative_to(whole) or whole.is_relative_to(real)
             if real in seen or (around and path.is_symlink()):
                 warn(f"{path}: a link to {real}, whose files are found without it. Skipped.")
-                continue
-            seen.add(real)
-            folders.append(path)
+            else:
+                seen.add(real)
+                folders.append(path)
     return sorted(files, key=lambda file: file.relative_to(root).as_posix()), skipped
 
 
