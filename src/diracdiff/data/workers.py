@@ -9,7 +9,7 @@ import multiprocessing.util  # its exit handler, which waits for these processes
 import resource
 import signal
 import sys
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from diracdiff.errors import UserError
@@ -37,6 +37,7 @@ def options(count: int) -> dict[str, Any]:
     multiprocessing.set_forkserver_preload(
         ["diracdiff.data", "diracdiff.cli" if "diracdiff.cli" in sys.modules else "diracdiff.training.datamodule"]
     )
+    resource_tracker.ensure_running()  # its start would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, COMMAND_SIGNALS)  # the server and its workers inherit this
     try:
         forkserver.ensure_running()
