@@ -1,6 +1,7 @@
 """Random and fixed crops of photographs of one's own."""
 
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -162,3 +163,13 @@ def test_the_commands_train_on_crops_resume_and_evaluate(photos, tmp_path, call)
     assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
     assert "-0032," in (tmp_path / "out" / "images.csv").read_text()
     refused(call("pack", *[word for word in words if "lpips" not in word], "output=set"), "random crops")
+
+
+def test_too_few_open_files_for_the_workers_are_refused(photos):
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, allowed[1]))
+    try:
+        with refused_call("loader.num_workers=12: needs up to 352 open files, but `ulimit -n` allows 64. Raise it"):
+            ImageDataModule(folder(photos), num_workers=12)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
