@@ -1,6 +1,6 @@
 """Mutate checkpoints and exported models, load each, and count what happens: `python tests/hostile.py COUNT FOLDER`.
 
-Run as a process of its own: its memory is limited, and an audit hook sees every file that Python opens and every
+Runs in a separate process: its memory is limited, and an audit hook sees every file that Python opens and every
 process that it starts. The last line of the output is JSON.
 """
 

@@ -1,4 +1,4 @@
-"""Output of commands besides their results: streams that cannot fail, progress bars, and commands to type next."""
+"""Output of commands: streams that cannot fail, progress bars, and commands to type next."""
 
 import io
 import os

@@ -93,5 +93,5 @@ def central_square(width: int, height: int) -> tuple[int, int, int]:
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """Convert uint8 (H, W, 3) to a contiguous tensor (3, H, W) of its own memory."""
+    """Convert uint8 (H, W, 3) to a contiguous tensor (3, H, W) with its own memory."""
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))

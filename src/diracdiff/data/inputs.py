@@ -88,7 +88,7 @@ def plan(
     Args:
         source: an image or a folder.
         output: a folder.
-        extras: names of results besides "restored".
+        extras: names of further results, next to "restored".
         existing: one of EXISTING.
         form: format and depth of results.
 

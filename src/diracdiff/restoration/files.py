@@ -76,7 +76,7 @@ class FileRestoration:
 
     @property
     def extras(self) -> list[str]:
-        """Names of the results of an image besides "restored"."""
+        """Names of the further results of an image, next to "restored"."""
         options = self.options
         return [
             *["measurement"] * options.degrade,

@@ -38,7 +38,7 @@ class Log:
     Attributes:
         rows: lines that were added.
         model: name of the model and a hash of its recipe and weights.
-        settings: what a result depends on besides its model and its source, in plain containers.
+        settings: everything that a result depends on, except model and source, in plain containers.
 
     Raises:
         UserError: if the log cannot be read, or is a symbolic link.

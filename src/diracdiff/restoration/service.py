@@ -5,7 +5,7 @@
     result = batch.restore()[0]
     result.samples[0], result.measurement, result.test().certificate.consistent
 
-`prepare` makes measurements of images of one size. A caller with a sampling loop of its own samples from `batch.y`
+`prepare` makes measurements of images of one size. A caller with another sampling loop samples from `batch.y`
 while `batch.bound()`, passes its images through `batch.finish`, and tests one with `batch.test`.
 """
 
