@@ -30,7 +30,8 @@ class Folder:
         on_error: what an image that cannot be read does: "error" ends the command, "skip" leaves it out, says so and
             counts it. Training then takes the next image that can be read, so that batches keep their size.
         max_pixels: an image of more is refused before it is decoded.
-        decoder: of training images, "fast" (torchvision, for plain JPEG files) or "pillow"; all else is Pillow's.
+        decoder: of training images, "fast" (torchvision, for plain JPEG files) or "pillow" (libvips decodes, and
+            Pillow's filter shrinks).
 
     Raises:
         UserError: if an argument breaks its rule.
