@@ -205,7 +205,7 @@ DATASETS = {
 def test_every_data_set_keeps_the_contract(tmp_path, kind):
     dataset = DATASETS[kind](tmp_path)
     for argument in inspect.signature(type(dataset)).parameters:
-        assert isinstance(getattr(dataset, argument), str | int | float | bool)
+        assert isinstance(getattr(dataset, argument), str | int | float | bool | None)
     seen = set()
     for name in ("train", "val", "test"):
         split = dataset.split(name)

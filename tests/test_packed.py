@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -9,16 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, SMALL, refused, run_here
+from packing_process import pack, pack_until_killed, packer
 from test_data import write_images
 from test_reading import broken, refusal, smooth
 
-from diracdiff.data import CelebAHQ, ImageFolder, Packed, Photos, packing
+from diracdiff.data import CelebAHQ, ImageFolder, Packed, Photos, packing, workers
 from diracdiff.data.packed import INDEX, checksum, header
 from diracdiff.data.packing import Packer
 from diracdiff.training import ImageDataModule
@@ -34,15 +35,6 @@ def images(tmp_path):
 @pytest.fixture
 def small_portions(monkeypatch):
     monkeypatch.setattr(packing, "PORTION", 2 * 3 * 8 * 8)
-
-
-def packer(dataset, folder, **options):
-    return Packer(folder, {name: dataset.split(name) for name in SPLITS}, dataset.root, **options)
-
-
-def pack(dataset, folder, overwrite=False, **options):
-    done = packer(dataset, folder, **options).pack(overwrite)
-    return {name: len(progress.crc32) for name, progress in done.items()}
 
 
 # what it holds
@@ -115,15 +107,7 @@ def test_a_packing_that_is_killed_goes_on(images, tmp_path, small_portions, work
     killed = 0
     for moment in range(1, 100, 7 if workers else 1):
         folder = tmp_path / "killed"
-        child = os.fork()
-        if child == 0:
-            die_at(moment)
-            try:
-                pack(images, folder, num_workers=workers)
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
+        if not killed_at(moment, images, folder, num_workers=workers):
             break
         killed += 1
         if moment % 2 and not workers:  # half of them are killed once more, in what they have left over
@@ -136,22 +120,15 @@ def test_a_packing_that_is_killed_goes_on(images, tmp_path, small_portions, work
     assert killed > (2 if workers else 20)
 
 
-def die_at(moment):
-    """Let this process kill itself at the so many-th call that changes the disk."""
-    left = moment
-
-    def deadly(call):
-        def counted(*arguments, **options):
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **options)
-
-        return counted
-
-    for name in ("fsync", "replace", "open"):
-        setattr(os, name, deadly(getattr(os, name)))
+def killed_at(moment, images, folder, **options):
+    """Pack in another process, which kills itself at a call that changes the disk; False if it ends before that."""
+    context = workers.options(1)["multiprocessing_context"]  # libvips has run in this process, so that it must not fork
+    named = {"target": pack_until_killed, "args": (moment, packing.PORTION, images, folder), "kwargs": options}
+    process = multiprocessing.get_context(context).Process(**named)
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode == -signal.SIGKILL
 
 
 def test_what_is_done_is_not_done_again(images, tmp_path, small_portions, monkeypatch):
@@ -176,11 +153,7 @@ def test_what_is_done_is_not_done_again(images, tmp_path, small_portions, monkey
 def test_a_journal_is_believed_up_to_its_first_damage(images, tmp_path, small_portions):
     pack(images, tmp_path / "whole")
     expected, folder = files(tmp_path / "whole"), tmp_path / "packed"
-    child = os.fork()
-    if child == 0:
-        die_at(14)
-        pack(images, folder)
-    os.waitpid(child, 0)
+    assert killed_at(14, images, folder)
     begun, journal = files(folder), (folder / packing.JOURNAL).read_bytes()
     assert journal.count(b"\n") > 3
     for at in range(0, len(journal), len(journal) // 9):
@@ -194,11 +167,7 @@ def test_a_journal_is_believed_up_to_its_first_damage(images, tmp_path, small_po
 
 
 def test_an_array_that_lost_its_end_is_not_filled_up(images, tmp_path, small_portions):
-    child = os.fork()
-    if child == 0:
-        die_at(14)
-        pack(images, tmp_path)
-    os.waitpid(child, 0)
+    assert killed_at(14, images, tmp_path)
     os.truncate(tmp_path / "train.npy", 300)
     assert "train.npy is shorter than packing.jsonl says: add overwrite=true" in refusal(pack, images, tmp_path)
     assert pack(images, tmp_path, overwrite=True)["train"] == 24 and Packed(tmp_path, 8, verify=True).split("train")
@@ -226,11 +195,7 @@ def test_two_packings_do_not_share_a_folder(images, tmp_path):
 
 
 def test_other_images_or_settings_do_not_go_on(images, tmp_path, small_portions):
-    child = os.fork()
-    if child == 0:
-        die_at(14)
-        pack(images, tmp_path / "packed")
-    os.waitpid(child, 0)
+    assert killed_at(14, images, tmp_path / "packed")
     larger = ImageFolder(images.root, 10)
     assert "holds the beginning of a packed set of other" in refusal(
         packer(larger, tmp_path / "packed").is_complete, False
@@ -239,8 +204,9 @@ def test_other_images_or_settings_do_not_go_on(images, tmp_path, small_portions)
     pack(images, tmp_path / "packed")
     assert packer(images, tmp_path / "packed").is_complete(False)
     write_images(tmp_path / "images", ["new.jpg"], (14, 12))
-    assert "holds a packed set of other images" in refusal(packer(images, tmp_path / "packed").is_complete, False)
-    assert not packer(images, tmp_path / "packed").is_complete(True)
+    more = ImageFolder(images.root, 8)
+    assert "holds a packed set of other images" in refusal(packer(more, tmp_path / "packed").is_complete, False)
+    assert not packer(more, tmp_path / "packed").is_complete(True)
 
 
 def test_an_image_that_cannot_be_read_ends_a_packing_or_is_left_out(images, tmp_path):
@@ -400,7 +366,7 @@ def test_a_set_is_never_packed_onto_its_own_source(call, tmp_path, image_folder)
             words = ["dataset=packed", "dataset.root=set", "dataset.image_size=32", f"output={output}"]
             status, lines = call("pack", *words, f"overwrite={overwrite}")
             assert status == 2 and len(lines) == 1 and "overwrite" not in lines[0]
-            assert f"output={Path(output)}" in lines[0] and "would replace the input dataset.root=" in lines[0]
+            assert f"output={output}" in lines[0] and "would replace the input dataset.root=" in lines[0]
     refused(call("pack", *source, f"output={image_folder}", "overwrite=true"), "would replace the input")
     assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
 

@@ -111,7 +111,7 @@ class Packer:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with Journal.locked(self.folder / JOURNAL) as journal:
-                stale = list(self.folder.glob(f".{INDEX}.*"))  # of a process that was killed while it wrote the index
+                stale = list(self.folder.glob(f".{16 * '[0-9a-f]'}.tmp"))  # left by a process that was killed
                 for path in [*stale, self.folder / INDEX] if overwrite else stale:
                     path.unlink(missing_ok=True)
                 done = journal.begin(self.plan, list(self.splits), overwrite)
