@@ -62,7 +62,7 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
     assert {k: summary["swd"][k] for k in ("t", "output")} == restorer.stops["swd"].plain()
-    assert all(low <= summary["do"][m] <= high for m, (low, high) in summary["do"]["interval"].items())
+    assert set(summary["do"]["interval"].values()) == {None}  # three images are too few for an interval
     if HAS_LPIPS:
         assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stops["lpips"].plain()
 
@@ -281,7 +281,7 @@ def test_a_truncated_image_is_named(call, tmp_path, image_folder, workers):
         if path.name not in ("00.png", "01.png"):
             path.write_bytes(path.read_bytes()[:400])
     data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", f"loader.num_workers={workers}"]
-    refused(call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png", "replace or remove")
+    refused(call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: the file is truncated. Replace")
 
 
 def test_mistakes_in_restoring_and_evaluating(call, run, tmp_path, image_folder):
