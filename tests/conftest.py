@@ -251,3 +251,11 @@ def refused(result, *parts):
     assert status == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
     for part in parts:
         assert re.search(part, lines[0]), lines[0]
+
+
+def renamed_copies(folder, target):
+    """Copy the files of a folder under other names, to a data set that a checkpoint of the folder does not know."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / f"other_{path.name}").write_bytes(path.read_bytes())
+    return target

@@ -24,9 +24,10 @@ def photos(tmp_path):
     for i in range(30):
         width, height = 60 + i, 90 - i
         rows, columns = np.indices((height, width), dtype=np.uint8)
-        (tmp_path / f"{i % 3}").mkdir(exist_ok=True)
-        Image.fromarray(np.stack([rows, columns, np.full_like(rows, i)], -1)).save(tmp_path / f"{i % 3}" / f"{i}.png")
-    return tmp_path
+        part = tmp_path / "photos" / f"{i % 3}"
+        part.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.stack([rows, columns, np.full_like(rows, i)], -1)).save(part / f"{i}.png")
+    return tmp_path / "photos"
 
 
 def folder(root, **options):

@@ -561,7 +561,7 @@ def test_errors_in_a_worker_reach_the_user_in_one_line(tmp_path):
         next(iter(module.val_dataloader()))
     except UserError as error:
         message = str(error)
-    assert message.startswith(str(tmp_path)) and "cannot be read" in message and "\n" not in message
+    assert message.startswith(str(tmp_path)) and "the file is truncated" in message and "\n" not in message
 
 
 # Training with Lightning

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from conftest import refused
+from conftest import refused, renamed_copies
 
 from diracdiff.errors import UserError
 from diracdiff.evaluation import PSNR, SWD, Blend, Evaluation, Reference, Stop, blends_of, find_stops, stop_for
@@ -124,9 +124,11 @@ def test_the_excess_says_whether_a_blend_is_nearer():
     assert [r["output"] for r in curve if r["t"] == 0.25] == ["blend=0.5", "iterate", "mean"]
 
 
-def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, measured_folder):
+def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, measured_folder, image_folder):
     """On validation images with a new checkpoint, twice: the first time finds the stops."""
-    data = [*folder[:2], *folder[3:], "dataset.val_fraction=0.375", "loader.val_images=8", "trainer=cpu", "lpips=null"]
+    root = renamed_copies(image_folder, tmp_path / "others")
+    data = [folder[0], f"dataset.root={root}", *folder[3:], "dataset.val_fraction=0.375", "loader.val_images=8"]
+    data += ["trainer=cpu", "lpips=null"]
     first = [f"checkpoint={paper}", "split=val", "sampler.steps=6", *data]
     assert call("evaluate", *first, "tuned=one.ckpt", "output=one") == (0, [])
     restorer = load(tmp_path / "one.ckpt")

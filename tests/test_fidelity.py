@@ -234,7 +234,7 @@ def test_the_whole_chain_is_that_of_torch_fidelity(squeezenet):
 
 @needs_lpips
 def test_images_that_have_no_features(squeezenet):
-    with pytest.raises(UserError, match="RGB"):
+    with pytest.raises(UserError, match="must have 3 channels"):
         squeezenet.features(torch.rand(2, 1, 32, 32))
     with pytest.raises(UserError, match="at least 17 pixels"):
         squeezenet.features(torch.rand(2, 3, 32, 16))

@@ -263,7 +263,7 @@ def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folde
 def test_images_in_0_to_255_do_not_come_back_white():
     module, x = restorer(), torch.rand(1, 3, 16, 16)
     for of in (module.measure, lambda images: module.restore(images, "t=1")):
-        with pytest.raises(ValueError, match=r"must lie in \[0, 1\].*, got values from .* to 2\d\d.*Divide 8-bit pixels by 255"):
+        with pytest.raises(ValueError, match=r"in \[0, 1\].*, got values from .* to 2\d\d.*Divide 8-bit pixels by 255"):
             of((255 * x).round())
         with pytest.raises(ValueError, match=r"must be floating-point in \[0, 1\], got torch.uint8"):
             of((255 * x).byte())

@@ -189,7 +189,7 @@ def test_a_loop_of_links_in_place_of_an_image_is_named(tmp_path, call):
     for i in range(2):
         (tmp_path / "photos" / f"loop{i}.png").symlink_to(f"loop{i}.png")
     words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=8", "output=set"]
-    refused(call("pack", *words), r"photos/loop\d.png cannot be read")
+    refused(call("pack", *words), r"photos/loop\d.png: it cannot be read")
     assert call("pack", *words, "dataset.on_error=skip", "overwrite=true")[0] == 0
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import refused, run_here
+from conftest import refused, renamed_copies, run_here
 from PIL import Image
 
 from diracdiff.evaluation.calibration import LEVELS, Calibration, Interval, Tally, Walked, coverage
@@ -134,6 +134,7 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
 def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_folder):
     """With enough images: here those of one folder serve for calibration, which 10 of them are enough for at 80 %."""
     fractions = [part.replace("0.125", "0.4") for part in folder]
+    fractions[1] = f"dataset.root={renamed_copies(image_folder, tmp_path / 'others')}"
     walk = ["sampler.stochasticity=1", "samples=2", "target=t=0.5"]
     assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *walk, "output=c") == 0
     printed = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Try models on photographs, in a browser: `python -m diracdiff.demo`."""
 
 import os
+import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -57,4 +58,9 @@ def demo(cfg: DictConfig) -> None:
 main = command("demo")(demo)
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as end:  # the end of the interpreter aborts while a thread computes with a network
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)

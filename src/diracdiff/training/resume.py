@@ -73,7 +73,7 @@ def check_same(
         pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(checkpoint.dataset, "root")
     settings, before = module.settings(trainer, data), dict(checkpoint.training)
     processes = before.pop("processes", trainer.world_size)
-    _check_images(data, before.pop("images", {}))
+    images = before.pop("images", {})
     for key in settings.keys() & before.keys():
         pairs[key] = settings[key], before[key]
     if "optimization" in pairs:
@@ -85,6 +85,7 @@ def check_same(
                 "with checkpoint=… added; to a command of an earlier version also add method=paper or "
                 "optimizer=adam_cosine"
             )
+    _check_images(data, images)
     if processes != trainer.world_size and trainer.is_global_zero:
         warn(f"trained by {processes} process(es) so far, now by {trainer.world_size}: each batch holds other images")
 
