@@ -310,6 +310,7 @@ def opened(address):
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 950})
         page.asked, page.faults = [], []
+        page.set_default_timeout(120_000)  # a busy machine starts Chromium and networks slowly
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: page.faults.append(str(error)))
@@ -324,6 +325,7 @@ def test_two_browsers_get_their_own_results_of_the_same_file_name(served, photo,
     names = {"upright": photo, "turned": tmp_path / "turned.png"}
     with opened(served) as first:
         pages = {"upright": first, "turned": first.context.browser.new_context().new_page()}
+        pages["turned"].set_default_timeout(120_000)
         pages["turned"].goto(served)
         for name, page in pages.items():
             content = names[name].read_bytes()
@@ -419,6 +421,7 @@ def test_the_command_refuses_what_it_cannot_serve(call):
 def test_a_blur_is_told_and_undone(photo, tmp_path):
     with serving(tmp_path, of_kernels()) as address, opened(address) as page:
         page.set_input_files("input[type=file]", str(photo))
+        page.wait_for_load_state("networkidle")  # the upload is answered
         page.get_by_label("It is degraded").click()
         page.get_by_label("Blur").click()
         page.get_by_role("option", name="The camera moved").click()
