@@ -421,7 +421,7 @@ def test_the_command_refuses_what_it_cannot_serve(call):
 def test_a_blur_is_told_and_undone(photo, tmp_path):
     with serving(tmp_path, of_kernels()) as address, opened(address) as page:
         page.set_input_files("input[type=file]", str(photo))
-        page.wait_for_load_state("networkidle")  # the upload is answered
+        page.wait_for_timeout(3000)  # the page shows the photograph: an event during an event may be lost by Gradio
         page.get_by_label("It is degraded").click()
         page.get_by_label("Blur").click()
         page.get_by_role("option", name="The camera moved").click()
