@@ -60,7 +60,7 @@ def read_json(path: str | Path, shape: Any, remedy: str = "Move it away, or rest
         UserError: naming the file, the place and the remedy.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(Path(path).read_bytes(), parse_int=_integer)
     except (OSError, ValueError, RecursionError) as error:
         line = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "line 1"
         raise _damaged(path, line, error, remedy) from error
@@ -102,6 +102,12 @@ def misfit(value: Any, shape: Any, place: str = "") -> str | None:
         return None
     noun = f"a list of {len(shape)}" if isinstance(shape, list) and len(shape) > 1 else NOUNS.get(kind, kind.__name__)
     return f"{place or 'the whole'} must be {noun}"
+
+
+def _integer(text: str) -> int:
+    if abs(value := int(text)) >= 2**63:
+        raise ValueError("an integer has more than 64 bits")
+    return value
 
 
 def _damaged(path: str | Path, place: str, reason: object, remedy: str) -> UserError:
