@@ -43,6 +43,16 @@ def protect_output() -> None:
             setattr(sys, name, io.TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True))
 
 
+def run_and_leave(main: Callable[[], None]) -> None:
+    """Run a command, and end the process at once: the interpreter's own end aborts while a thread uses a network."""
+    try:
+        main()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
+
+
 def python() -> str:
     """This interpreter as one types it: from the working folder if it lies there, a virtual environment's say."""
     return os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"

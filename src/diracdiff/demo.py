@@ -1,7 +1,6 @@
 """Try models on photographs, in a browser: `python -m diracdiff.demo`."""
 
 import os
-import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command
-from diracdiff.console import show_in_browser
+from diracdiff.console import run_and_leave, show_in_browser
 from diracdiff.errors import UserError
 from diracdiff.places import BUILTIN, in_the_box, located
 from diracdiff.signals import closing_signals, interruptible, on_signals, stop
@@ -58,9 +57,4 @@ def demo(cfg: DictConfig) -> None:
 main = command("demo")(demo)
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SystemExit as end:  # the end of the interpreter aborts while a thread computes with a network
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code if isinstance(end.code, int) else 0)
+    run_and_leave(main)
