@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diracdiff.memory import keep_freed_memory
 from diracdiff.models import NCSNpp
 from diracdiff.models.layers import FIR, SKIP_SCALE, ResidualBlock
+from diracdiff.utils.memory import keep_freed_memory
 
 ROUNDS, BATCH, SIDE = 9, 8, 64
 OWN = {cls: cls.forward for cls in (ResidualBlock, nn.Conv2d, FIR)}

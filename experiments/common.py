@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from diracdiff.storage.files import read_rows, write_rows
+from diracdiff.utils.files import read_rows, write_rows
 
 RUNS = Path("runs/experiments")
 COLOURS = ("#2463a8", "#c8553d", "#4a9061", "#8a5a9e", "#8a8a8a", "#b08a1e")

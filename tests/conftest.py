@@ -30,9 +30,9 @@ from diracdiff.degradations import (
     TabulatedSeverity,
 )
 from diracdiff.noise import GeometricNoise
-from diracdiff.pixels import from_pixels
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage.image_files import save_image
+from diracdiff.utils.image_files import save_image
+from diracdiff.utils.pixels import from_pixels
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

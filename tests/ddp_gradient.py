@@ -11,8 +11,8 @@ from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from diracdiff.degradations import GaussianBlur, LinearSeverity
+from diracdiff.evaluation.measurement import TrainingBatch
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.measurement import TrainingBatch
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation

@@ -22,11 +22,11 @@ import torch
 from safetensors.torch import save
 from test_recipe import restorer
 
-from diracdiff.errors import UserError
-from diracdiff.places import CONFIG, WEIGHTS
+from diracdiff.checkpoints.checkpoint import KIND
+from diracdiff.checkpoints.exported import write_exported
+from diracdiff.checkpoints.places import CONFIG, WEIGHTS
 from diracdiff.restorer import load
-from diracdiff.storage.checkpoint import KIND
-from diracdiff.storage.exported import write_exported
+from diracdiff.utils.errors import UserError
 
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.remove")
 """Audit events of processes, connections and removed files."""

@@ -2,18 +2,9 @@
 
 import torch
 
-from diracdiff.evaluation import (
-    LPIPS,
-    PSNR,
-    SSIM,
-    SWD,
-    Blend,
-    Evaluation,
-    Missing,
-    Reference,
-    Stop,
-)
+from diracdiff.evaluation import Blend, Evaluation, Stop
 from diracdiff.evaluation.summary import summary_of
+from diracdiff.metrics import LPIPS, PSNR, SSIM, SWD, Missing, Reference
 from diracdiff.report import Origin
 from diracdiff.report.walk import Words, walk_page
 from diracdiff.samplers import State

@@ -9,9 +9,10 @@ from conftest import needs_lpips, refused
 from diracdiff.comparison.contenders import Dirac
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Runner
-from diracdiff.evaluation import LPIPS, PSNR, Blend, Reference, Stop, reached
+from diracdiff.evaluation import Blend, Stop, reached
+from diracdiff.metrics import LPIPS, PSNR, Reference
 from diracdiff.restorer import load
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 
 
 def test_stops_are_those_of_the_grid():

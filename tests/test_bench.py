@@ -16,8 +16,8 @@ from diracdiff.benchmarks.parts import Parts, rows_of_laps
 from diracdiff.benchmarks.profile import kind_of
 from diracdiff.benchmarks.timing import YARDSTICK, Case, quartiles, timed
 from diracdiff.benchmarks.training import training_step
-from diracdiff.errors import UserError
 from diracdiff.models import NCSNpp
+from diracdiff.utils.errors import UserError
 
 CPU = torch.device("cpu")
 SHORT = [

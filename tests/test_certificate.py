@@ -10,8 +10,8 @@ from scipy.stats import chi2, kstest
 from diracdiff.evaluation.certificate import LEVEL, certify, standardised
 from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
 from diracdiff.noise import GeometricNoise
-from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.process import StochasticDegradation
+from diracdiff.utils.pixels import from_pixels, to_pixels
 
 SEEDS = 240
 

@@ -10,13 +10,13 @@ from conftest import clean_environment
 from test_recipe import restorer, save
 
 import diracdiff
-from diracdiff.errors import UserError
+from diracdiff.checkpoints.checkpoint import KIND, VERSION
+from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.evaluation import Stop
 from diracdiff.models import Denoiser, NCSNpp
-from diracdiff.registry import from_recipe
 from diracdiff.restorer import load
 from diracdiff.samplers import Heun, NetworkIncrement
-from diracdiff.storage.checkpoint import KIND, VERSION
+from diracdiff.utils.errors import UserError
 
 
 def test_recipes_name_rooms_alone():

@@ -6,8 +6,8 @@ from conftest import DEGRADATIONS
 
 from diracdiff.baselines import ADMMTV, Baseline, Measurement, PnPADMM
 from diracdiff.degradations import Operator
-from diracdiff.errors import UserError
-from diracdiff.exact import GaussianPrior
+from diracdiff.oracles import GaussianPrior
+from diracdiff.utils.errors import UserError
 
 SIZE = 24
 TASKS = ["blur", "inpainting", "box", "super_resolution"]

@@ -28,9 +28,9 @@ from conftest import (
 from PIL import Image
 from test_export import restorer as small_restorer
 
+from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.restorer import load
-from diracdiff.storage.checkpoint import KIND
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 
 # training
 

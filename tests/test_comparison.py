@@ -21,9 +21,9 @@ from diracdiff.comparison.contenders import Dirac
 from diracdiff.comparison.measurements import Batch
 from diracdiff.comparison.table import Table, check_alike
 from diracdiff.comparison.tuning import best, grid
-from diracdiff.errors import UserError
-from diracdiff.evaluation import LPIPS, PSNR, Missing
+from diracdiff.metrics import LPIPS, PSNR, Missing
 from diracdiff.restorer import load
+from diracdiff.utils.errors import UserError
 
 FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
 

@@ -10,18 +10,18 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.comparison.tuning import grid
 from diracdiff.config.build import build
 from diracdiff.config.restoring import build_process, build_restorer, build_sampler
 from diracdiff.config.training import build_data, build_metrics, build_module, build_trainer
-from diracdiff.errors import UserError
-from diracdiff.evaluation import METRICS, Missing
 from diracdiff.losses import MatchedLoss
+from diracdiff.metrics import METRICS, Missing
 from diracdiff.models import OperatorPreconditioning
-from diracdiff.registry import from_recipe
 from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler
-from diracdiff.storage import to_recipe
 from diracdiff.training import Optimization
+from diracdiff.utils.errors import UserError
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())

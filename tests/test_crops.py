@@ -14,8 +14,8 @@ from diracdiff.data import ImageFolder, crops
 from diracdiff.data.crops import Photographs
 from diracdiff.data.image_io import read_rgb8
 from diracdiff.data.sampler import ShardSampler
-from diracdiff.pixels import to_pixels
 from diracdiff.training import ImageDataModule
+from diracdiff.utils.pixels import to_pixels
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import MEANINGS, Table
 from diracdiff.degradations import TabulatedSeverity
-from diracdiff.errors import UserError
-from diracdiff.evaluation import PSNR, SSIM
 from diracdiff.evaluation.calibration import Calibration, Walked
+from diracdiff.metrics import PSNR, SSIM
 from diracdiff.samplers import AdaptiveGrid
-from diracdiff.storage.files import append_rows, write_json, write_rows
-from diracdiff.storage.reading import misfit, read_json, read_rows
 from diracdiff.sweep import compared
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import append_rows, write_json, write_rows
+from diracdiff.utils.reading import misfit, read_json, read_rows
 
 COUNT = int(os.environ.get("DIRACDIFF_FUZZ", "30"))
 """Mutations of each kind of file."""

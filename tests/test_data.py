@@ -19,16 +19,16 @@ from diracdiff.data.images import center_crop_resize, load_image, load_square
 from diracdiff.data.listing import list_images
 from diracdiff.data.photos import PHOTOS
 from diracdiff.degradations import Identity
-from diracdiff.errors import UserError
-from diracdiff.evaluation import PSNR
-from diracdiff.measurement import measure, training_batch
+from diracdiff.evaluation.measurement import measure, training_batch
+from diracdiff.metrics import PSNR
 from diracdiff.models import Denoiser
 from diracdiff.noise import ConstantNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
-from diracdiff.seeds import DEGRADATION, step_seed
 from diracdiff.training import ImageDataModule, RestorerModule
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.seeds import DEGRADATION, step_seed
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from diracdiff.data.inputs import plan
 from diracdiff.data.jpeg import load_square_fast
 from diracdiff.data.packed import INDEX
 from diracdiff.data.packing import JOURNAL, Packer
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of metadata
 CASES = int(os.environ.get("FUZZ_CASES", 150))

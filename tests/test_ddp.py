@@ -16,7 +16,7 @@ from conftest import begin, run_here
 
 from diracdiff.data import ImageFolder, ShardSampler
 from diracdiff.restorer import load
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 
 SMALL = [
     "task=inpaint",

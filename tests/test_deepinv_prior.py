@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diracdiff.baselines import DiffUNetPrior
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

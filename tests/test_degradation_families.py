@@ -7,6 +7,8 @@ import torch
 from conftest import DEGRADATIONS
 from scipy.ndimage import convolve
 
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.degradations import (
     ColourQuantisation,
     FourierUndersampling,
@@ -16,8 +18,6 @@ from diracdiff.degradations import (
     SuperResolution,
     fourier,
 )
-from diracdiff.registry import from_recipe
-from diracdiff.storage import to_recipe
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 ANGLES = [0.0, 30.0, 45.0, 90.0, 200.0]

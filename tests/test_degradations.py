@@ -17,7 +17,7 @@ from diracdiff.degradations import (
     MotionBlur,
     TabulatedSeverity,
 )
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 TIMES = torch.linspace(0, 1, 21, dtype=torch.float64)
 

@@ -15,15 +15,15 @@ from test_freeform import restorer as of_holes
 
 from diracdiff.degradations import KernelBlur, LinearSeverity
 from diracdiff.degradations.kernels import told
-from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import certify, standardised
 from diracdiff.evaluation.stops import Stop
-from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.restoration.service import cropped
-from diracdiff.seeds import image_seed
 from diracdiff.studio import photograph
 from diracdiff.studio.studio import Studio
 from diracdiff.studio.trajectory import sample_frames
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels, to_pixels
+from diracdiff.utils.seeds import image_seed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FAITHFUL, GOOD = Stop(1.0, "mean"), Stop(0.0, "iterate")

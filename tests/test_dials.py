@@ -7,11 +7,12 @@ import pytest
 import torch
 from conftest import refused, renamed_copies
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import PSNR, SWD, Blend, Evaluation, Reference, Stop, blends_of, find_stops, stop_for
+from diracdiff.evaluation import Blend, Evaluation, Stop, blends_of, find_stops, stop_for
 from diracdiff.evaluation.results import image_at, results
+from diracdiff.metrics import PSNR, SWD, Reference
 from diracdiff.restorer import load
 from diracdiff.samplers import State
+from diracdiff.utils.errors import UserError
 
 DO, PO = Stop(0.75, "mean"), Stop(0.25, "iterate")
 STOPS = {"psnr": DO, "lpips": PO, "swd": Stop(0.0, "iterate"), "fid": None}

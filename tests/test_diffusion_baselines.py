@@ -10,9 +10,9 @@ from conftest import DEGRADATIONS
 from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, KarrasLevels, PiGDM
 from diracdiff.degradations import Operator
 from diracdiff.degradations.svd import Mask
-from diracdiff.errors import UserError
-from diracdiff.exact import GaussianPrior
+from diracdiff.oracles import GaussianPrior
 from diracdiff.samplers import ImageNoise
+from diracdiff.utils.errors import UserError
 
 SIZE = 16
 METHODS = {

@@ -6,10 +6,10 @@ import inspect
 import re
 
 import pytest
-from test_architecture import COMMANDS, FILES, SOURCE, room
+from test_architecture import COMMANDS, FILES, SOURCE, unit_of
 
 MODULES = [path for path in FILES if path.name != "__main__.py"]
-ROOMS = [path for path in MODULES if room(path) not in COMMANDS]  # what a command refuses is printed in one line
+LIBRARY = [path for path in MODULES if unit_of(path) not in COMMANDS]  # what a command refuses is printed in one line
 
 
 def module_of(path):
@@ -37,7 +37,7 @@ def test_public_names_have_a_docstring_of_their_own_or_of_what_they_override(pat
         assert inspect.getdoc(value), f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_errors_that_a_function_raises_are_in_its_docstring(path):
     """A public function that raises says so, unless it overrides one that does, or is the constructor of a class."""
     module = module_of(path)

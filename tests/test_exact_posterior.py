@@ -18,8 +18,8 @@ from diracdiff.degradations import (
     LinearSeverity,
     TabulatedSeverity,
 )
-from diracdiff.exact import GaussianBench, GaussianFieldOracle, GaussianOracle, LateNoise
 from diracdiff.noise import ConstantNoise, GeometricNoise
+from diracdiff.oracles import GaussianBench, GaussianFieldOracle, GaussianOracle, LateNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ImageNoise, ReverseSampler
 

@@ -14,13 +14,13 @@ from test_training import make, state, trainer
 
 from diracdiff.benchmarks.cost import LiveBytes
 from diracdiff.degradations import GaussianBlur, LinearSeverity
-from diracdiff.measurement import training_batch
-from diracdiff.memory import keep_freed_memory, resident_peak
+from diracdiff.evaluation.measurement import training_batch
 from diracdiff.models import Denoiser, DnCNN, NCSNpp, OperatorPreconditioning, execute
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
-from diracdiff.seeds import DEGRADATION, step_seed
+from diracdiff.utils.memory import keep_freed_memory, resident_peak
+from diracdiff.utils.seeds import DEGRADATION, step_seed
 
 DEEP = dict(channels=8, multipliers=[1, 1, 2], blocks=2, attention_levels=[1], dropout=0.2)
 

@@ -9,18 +9,18 @@ import torch
 from conftest import refused, run_here
 from PIL import Image
 
-from diracdiff import load, places
+from diracdiff import load
+from diracdiff.checkpoints import Checkpoint, places
+from diracdiff.checkpoints.card import card
+from diracdiff.checkpoints.exported import write_exported
+from diracdiff.checkpoints.weights import Damaged
 from diracdiff.degradations import GaussianBlur, LinearSeverity
-from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import NetworkIncrement, ReverseSampler
-from diracdiff.storage import Checkpoint
-from diracdiff.storage.card import card
-from diracdiff.storage.exported import write_exported
-from diracdiff.storage.weights import Damaged
+from diracdiff.utils.errors import UserError
 
 
 def restorer(increment=False):

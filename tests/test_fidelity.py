@@ -9,12 +9,12 @@ import torch
 from conftest import ROOT, TORCH_HOME, needs_lpips
 from torch.utils.data import Dataset
 
-import diracdiff.evaluation.features
-import diracdiff.evaluation.fid
-from diracdiff.errors import UserError
-from diracdiff.evaluation import FID, KID
-from diracdiff.evaluation.features import Extractor
-from diracdiff.evaluation.fid import fid, kid
+import diracdiff.metrics.features
+import diracdiff.metrics.fid
+from diracdiff.metrics import FID, KID
+from diracdiff.metrics.features import Extractor
+from diracdiff.metrics.fid import fid, kid
+from diracdiff.utils.errors import UserError
 
 FEATURES = 16
 
@@ -105,7 +105,7 @@ def test_kid_of_unequal_sets_is_the_mean_of_draws_by_the_seed():
 
 
 def test_large_sets_are_drawn_from(monkeypatch):
-    monkeypatch.setattr(diracdiff.evaluation.fid, "KID_SUBSET_SIZE", 10)
+    monkeypatch.setattr(diracdiff.metrics.fid, "KID_SUBSET_SIZE", 10)
     real, fake = gaussian(20), gaussian(20, shift=0.5)
     assert kid(real, fake, seed=1) != kid(real, fake, seed=2)
 
@@ -285,7 +285,7 @@ def test_inception_reads_its_file(monkeypatch, tmp_path):
         weights = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
     torch.save(weights, tmp_path / "weights.pth")
     digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
-    monkeypatch.setattr(diracdiff.evaluation.features, "INCEPTION_SHA256", digest)
+    monkeypatch.setattr(diracdiff.metrics.features, "INCEPTION_SHA256", digest)
     inception = Extractor("inception", tmp_path / "weights.pth")
     names = [metric("inception", tmp_path / "weights.pth").name for metric in (FID, KID)]
     assert names == ["fid_inception", "kid_inception"]

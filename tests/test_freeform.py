@@ -9,14 +9,14 @@ from conftest import BRIEF, SMALL, refused, run_here
 from PIL import Image
 
 from diracdiff.degradations import FreeformInpainting, LinearSeverity
-from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import ReverseSampler
-from diracdiff.seeds import image_seed
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import read_rows
+from diracdiff.utils.seeds import image_seed
 
 SIZE = 24
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from conftest import SMALL, clean_environment, refused, run_here
 
-from diracdiff.errors import UserError
-from diracdiff.storage.files import append_rows, read_rows, together, write_rows
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import append_rows, read_rows, together, write_rows
 
 
 def limited(name, *words, cwd, size):
@@ -51,7 +51,7 @@ def test_metrics_on_a_full_disk_end_a_training_with_one_line(tmp_path, folder):
 
 def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path):
     code = (
-        "from diracdiff.storage.files import append_rows\n"
+        "from diracdiff.utils.files import append_rows\n"
         "for step in range(1000):\n    append_rows('metrics.csv', [{'step': step, 'loss': 0.5}])\n"
     )
     done = subprocess.run(

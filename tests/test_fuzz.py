@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.config.build import build
 from diracdiff.degradations import GaussianBlur, LinearSeverity
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 CASES = int(os.environ.get("FUZZ_CASES", 0))
 FUZZ = settings(

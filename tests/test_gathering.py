@@ -6,11 +6,12 @@ import pickle
 import pytest
 import torch
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import FID, KID, PSNR, Evaluation, Reference
-from diracdiff.evaluation.fid import fid, fid_of_moments
-from diracdiff.evaluation.gathering import Moments, Sample
+from diracdiff.evaluation import Evaluation
+from diracdiff.metrics import FID, KID, PSNR, Reference
+from diracdiff.metrics.fid import fid, fid_of_moments
+from diracdiff.metrics.gathering import Moments, Sample
 from diracdiff.samplers import State
+from diracdiff.utils.errors import UserError
 
 
 def normal(n, d, seed=0):

@@ -14,15 +14,15 @@ from conftest import clean_environment, refused
 from hostile import rezip
 from test_recipe import restorer
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation.lpips import load_lpips
-from diracdiff.places import CONFIG
-from diracdiff.registry import REGISTRY
+from diracdiff.checkpoints import Checkpoint
+from diracdiff.checkpoints.checkpoint import KIND
+from diracdiff.checkpoints.exported import write_exported
+from diracdiff.checkpoints.places import CONFIG
+from diracdiff.checkpoints.registry import REGISTRY
+from diracdiff.checkpoints.weights import Damaged, read_weights, write_weights
+from diracdiff.metrics.lpips import load_lpips
 from diracdiff.restorer import load
-from diracdiff.storage import Checkpoint
-from diracdiff.storage.checkpoint import KIND
-from diracdiff.storage.exported import write_exported
-from diracdiff.storage.weights import Damaged, read_weights, write_weights
+from diracdiff.utils.errors import UserError
 
 COUNT = os.environ.get("DIRACDIFF_FUZZ", "45")
 

@@ -16,14 +16,14 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from diracdiff import official
 from diracdiff.__main__ import COMMANDS
-from diracdiff.errors import UserError
+from diracdiff.checkpoints import official
+from diracdiff.checkpoints.official.importing import read
+from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.import_official import GIVEN
 from diracdiff.models import NCSNpp
-from diracdiff.official.importing import read
-from diracdiff.registry import from_recipe
 from diracdiff.restorer import load
+from diracdiff.utils.errors import UserError
 
 TINY = {
     "image_size": 32,
@@ -277,7 +277,7 @@ def test_a_checkpoint_becomes_one_of_ours(run):
 
 def test_an_imported_checkpoint_is_measured_and_restores(run, monkeypatch, image_folder, capsys):
     from diracdiff import evaluate, restore
-    from diracdiff.storage.files import read_rows
+    from diracdiff.utils.files import read_rows
 
     def call(module, *overrides):
         monkeypatch.setattr(sys, "argv", ["command", "checkpoint=ours.ckpt", *overrides])

@@ -4,13 +4,13 @@ import pytest
 import torch
 from test_posterior import pair, process_of
 
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.data import Photos
 from diracdiff.models import OperatorPreconditioning
 from diracdiff.models.interpolation import FINEST, smoothed
 from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
-from diracdiff.registry import from_recipe
-from diracdiff.storage import to_recipe
 
 MASKS = ["inpainting", "box", "freeform"]
 

@@ -16,15 +16,15 @@ from torch import nn
 from diracdiff.data.image_io import ImageInfo
 from diracdiff.data.inputs import LOG, MAX_PIXELS, Input, batches
 from diracdiff.degradations import GaussianBlur, LinearSeverity
-from diracdiff.errors import UserError
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.tiled import Tiled, Tiles, spans
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.resources import is_out_of_memory, told
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
-from diracdiff.storage.json_lines import read_lines
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.json_lines import read_lines
+from diracdiff.utils.resources import is_out_of_memory, told
 
 
 class Local(nn.Module):

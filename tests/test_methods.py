@@ -11,14 +11,15 @@ import torch
 from conftest import BRIEF, SMALL, command, needs_lpips, refused, run_here
 from PIL import Image
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Consistency, Reference, Stop, interval
+from diracdiff.evaluation import Stop, interval
 from diracdiff.losses import IncrementalReconstructionLoss
+from diracdiff.metrics import Consistency, Reference
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
 from diracdiff.restorer import load
 from diracdiff.scheduling import MSE, TrajectoryDistance, greedy
+from diracdiff.utils.errors import UserError
 
 OPERATOR = """
 import torch

@@ -6,9 +6,9 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from diracdiff.exact import FiniteDataOracle, GaussianOracle
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
+from diracdiff.oracles import FiniteDataOracle, GaussianOracle
 
 TINY = dict(channels=8, multipliers=[1, 2], blocks=1, attention_levels=[1], dropout=0.0)
 

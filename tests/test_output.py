@@ -11,10 +11,10 @@ from conftest import clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diracdiff.errors import say, warn
-from diracdiff.escaping import for_csv, for_latex, for_markdown, for_terminal, from_csv
 from diracdiff.evaluation.tables import print_table, write_markdown_and_latex
-from diracdiff.storage.files import append_rows, read_rows, write_json, write_rows
+from diracdiff.utils.errors import say, warn
+from diracdiff.utils.escaping import for_csv, for_latex, for_markdown, for_terminal, from_csv
+from diracdiff.utils.files import append_rows, read_rows, write_json, write_rows
 
 EVIL = "a\x1b[2J\x07\n\x9b31m\u202eb|`c`<script>\\input{/etc/passwd}[x](http://e)\udcff"
 """A file name with terminal escapes, a line break, Markdown, HTML, LaTeX, and a byte that is not UTF-8."""
@@ -112,10 +112,10 @@ def test_escaped_text_has_one_line_and_no_control_characters(text):
 
 PRINTS = """
 import logging, sys, warnings
-from diracdiff.console import protect_output
+from diracdiff.utils.console import protect_output
 protect_output()
 import rich.console
-from diracdiff.errors import say, warn
+from diracdiff.utils.errors import say, warn
 logging.basicConfig()
 for number in range(5000):
     say(f"line {number} of text that fills a buffer sooner or later")

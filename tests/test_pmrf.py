@@ -8,13 +8,13 @@ import torch
 from conftest import BRIEF, SMALL, refused, run_here
 
 from diracdiff.baselines import PMRF, PosteriorMeanFlow
+from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.degradations import Identity, Operator
 from diracdiff.models import Denoiser
 from diracdiff.noise import LinearNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
 from diracdiff.samplers import Exponential, ImageNoise, ReverseSampler
-from diracdiff.storage.weights import fingerprint
 
 FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
 PLAIN = ["lpips=null", "tune_for=psnr"]

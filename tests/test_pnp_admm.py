@@ -7,10 +7,10 @@ from conftest import DEGRADATIONS
 
 from diracdiff.baselines import NetworkPrior, PnPADMM
 from diracdiff.degradations import Operator
-from diracdiff.errors import UserError
-from diracdiff.exact import GaussianPrior
 from diracdiff.models import Denoiser, DnCNN
 from diracdiff.noise import ConstantNoise
+from diracdiff.oracles import GaussianPrior
+from diracdiff.utils.errors import UserError
 
 SIZE, SIGMA = 12, 0.05
 

@@ -8,15 +8,15 @@ from conftest import DEGRADATIONS
 
 from diracdiff.data import Photos
 from diracdiff.degradations import BoxInpainting, GaussianBlur, GaussianInpainting, LinearSeverity, MotionBlur
-from diracdiff.errors import UserError
-from diracdiff.exact import ConditionalFieldOracle, GaussianBench, GaussianFieldOracle
+from diracdiff.evaluation.measurement import measure, training_batch
 from diracdiff.losses import MatchedLoss
-from diracdiff.measurement import measure, training_batch
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.models.preconditioning import spectrum
 from diracdiff.noise import GeometricNoise
+from diracdiff.oracles import ConditionalFieldOracle, GaussianBench, GaussianFieldOracle
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import Euler, Exponential, ImageNoise, Multistep, ReverseSampler
+from diracdiff.utils.errors import UserError
 
 DIAGONAL = ["blur", "inpainting", "box", "super_resolution", "fourier", "identity"]
 WIDE = [None, 0.02]

@@ -10,8 +10,8 @@ import pytest
 from conftest import SMALL, begin
 
 from diracdiff import processes
-from diracdiff.errors import fail, warn
 from diracdiff.restorer import load
+from diracdiff.utils.errors import fail, warn
 
 TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "task=inpaint", "lpips=null"]
 SHORT = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]

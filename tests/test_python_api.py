@@ -10,11 +10,11 @@ from PIL import Image
 
 from diracdiff import Denoiser, GaussianBlur, GeometricNoise, ImageNoise, LinearSeverity, NCSNpp, Restorer
 from diracdiff.degradations import FourierUndersampling, GaussianInpainting, Identity, SuperResolution
-from diracdiff.errors import UserError
-from diracdiff.evaluation import PSNR, SSIM, SWD, Reference
-from diracdiff.measurement import check_measurement
+from diracdiff.evaluation.measurement import check_measurement
+from diracdiff.metrics import PSNR, SSIM, SWD, Reference
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ReverseSampler
+from diracdiff.utils.errors import UserError
 
 SIZE = 16
 FAMILIES = [

@@ -15,9 +15,9 @@ from diracdiff.data import ImageFolder, ImageNet
 from diracdiff.data.images import load_image, load_square
 from diracdiff.data.inputs import plan
 from diracdiff.data.jpeg import DRAFT_MARGIN, load_square_fast
-from diracdiff.errors import UserError
-from diracdiff.pixels import from_pixels
 from diracdiff.training import ImageDataModule
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels
 
 
 def smooth(size, seed=0, mode="RGB"):

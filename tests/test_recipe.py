@@ -5,17 +5,17 @@ import pickle
 import pytest
 import torch
 
+from diracdiff.checkpoints import Checkpoint, to_recipe
+from diracdiff.checkpoints.checkpoint import KIND
+from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
-from diracdiff.errors import UserError
 from diracdiff.evaluation import Stop
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.registry import from_recipe
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
-from diracdiff.storage import Checkpoint, to_recipe
-from diracdiff.storage.checkpoint import KIND
+from diracdiff.utils.errors import UserError
 
 
 def restorer():

@@ -17,14 +17,15 @@ from pages import DO, EVIL, GOOD, NAMES, TIMES, page_of, walked
 from PIL import Image
 from test_recipe import restorer
 
-from diracdiff.evaluation import PSNR, Calibration, Evaluation
+from diracdiff.evaluation import Calibration, Evaluation
 from diracdiff.evaluation.calibration import Walked
 from diracdiff.evaluation.pictures import HEAT_MAP_TOP
+from diracdiff.metrics import PSNR
 from diracdiff.report.page import LARGEST, page
 from diracdiff.report.pictures import BUDGET, Album, data_uri
 from diracdiff.report.samples import add_uncertainty, intervals
 from diracdiff.restorer import load
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 
 
 def content_of(made):

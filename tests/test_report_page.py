@@ -18,8 +18,8 @@ from diracdiff.comparison.curve import Curve
 from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
-from diracdiff.evaluation import LPIPS, PSNR, SSIM, Missing
-from diracdiff.evaluation.metric import ImageMetric
+from diracdiff.metrics import LPIPS, PSNR, SSIM, Missing
+from diracdiff.metrics.metric import ImageMetric
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")

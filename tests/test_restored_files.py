@@ -14,10 +14,10 @@ from diracdiff.data.image_io import read_image, write_image
 from diracdiff.data.images import load_image
 from diracdiff.data.inputs import LOG, plan
 from diracdiff.evaluation.certificate import RULE
-from diracdiff.pixels import from_pixels
 from diracdiff.restorer import Restorer
-from diracdiff.storage.image_files import save_image
-from diracdiff.storage.json_lines import append_line, read_lines
+from diracdiff.utils.image_files import save_image
+from diracdiff.utils.json_lines import append_line, read_lines
+from diracdiff.utils.pixels import from_pixels
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

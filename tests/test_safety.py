@@ -10,9 +10,9 @@ from conftest import SMALL, clean_environment, refused
 
 from diracdiff.restorer import load
 from diracdiff.run_folder import WRITTEN, fresh
-from diracdiff.storage.files import check_output, read_rows
 from diracdiff.training import saving
 from diracdiff.training.saving import point_latest
+from diracdiff.utils.files import check_output, read_rows
 
 TYPO = ["task=inpaint", "dataset=folder", "dataset.root=nowhere"]
 SHORT = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null"]

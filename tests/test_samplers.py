@@ -8,9 +8,8 @@ import torch
 from conftest import DEGRADATIONS
 
 from diracdiff.degradations import Degradation, GaussianInpainting, LinearSeverity
-from diracdiff.errors import UserError
-from diracdiff.exact import FiniteDataOracle, GaussianOracle
 from diracdiff.noise import ConstantNoise, GeometricNoise
+from diracdiff.oracles import FiniteDataOracle, GaussianOracle
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import (
     AdaptiveGrid,
@@ -28,6 +27,7 @@ from diracdiff.samplers import (
     SmallLookAhead,
     SmallLookBack,
 )
+from diracdiff.utils.errors import UserError
 
 
 class Constant:

@@ -14,15 +14,15 @@ import pytest
 import torch
 from conftest import BRIEF, SMALL, clean_environment, refused
 
-from diracdiff.errors import UserError
-from diracdiff.storage import Checkpoint
-from diracdiff.storage.checkpoint import KIND
-from diracdiff.storage.files import read_rows
-from diracdiff.storage.weights import Damaged, read_weights, write_weights
+from diracdiff.checkpoints import Checkpoint
+from diracdiff.checkpoints.checkpoint import KIND
+from diracdiff.checkpoints.weights import Damaged, read_weights, write_weights
 from diracdiff.training import Checkpoints, Interrupted, RestorerModule
 from diracdiff.training.resume import find
 from diracdiff.training.saving import CheckpointFiles
 from diracdiff.training.stopping import ended
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import read_rows
 
 CONTENT = {"state_dict": {f"denoiser.{i}": torch.full((40, 40), i / 7) for i in range(4)}, KIND: {"version": "0.2"}}
 

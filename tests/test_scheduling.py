@@ -13,9 +13,9 @@ from PIL import Image
 from diracdiff import evaluation
 from diracdiff.config.build import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
-from diracdiff.errors import UserError
 from diracdiff.scheduling import LPIPS, MSE, SSIM, DegradationDistance, greedy, tabulate
 from diracdiff.scheduling.distances import MIB
+from diracdiff.utils.errors import UserError
 
 TINY = ["dissimilarity=mse", "dataset.image_size=16", "images=3", "candidates=40", "budget=9"]
 

@@ -8,10 +8,11 @@ import torch
 from conftest import needs_shared, run_here
 from PIL import Image
 
-from diracdiff.evaluation import FID, KID, PSNR, SWD, interval
+from diracdiff.evaluation import interval
 from diracdiff.evaluation.statistics import FEWEST
-from diracdiff.evaluation.swd import LEAST_SPREAD, swd
 from diracdiff.evaluation.tables import brackets, cautions
+from diracdiff.metrics import FID, KID, PSNR, SWD
+from diracdiff.metrics.swd import LEAST_SPREAD, swd
 from diracdiff.report.evaluated import conclusion
 
 

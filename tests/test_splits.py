@@ -14,8 +14,8 @@ from test_data import refused as refused_call
 
 from diracdiff.data import CelebAHQ, ImageFolder
 from diracdiff.data.splits import identical
-from diracdiff.errors import UserError
-from diracdiff.seeds import image_seed
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.seeds import image_seed
 
 SPLITS = ("train", "val", "test")
 
@@ -219,7 +219,7 @@ def test_a_relative_root_begins_where_the_command_was_started(tmp_path):
         timeout=100,
     )
     assert done.returncode == 0, done.stderr
-    from diracdiff.storage import Checkpoint
+    from diracdiff.checkpoints import Checkpoint
 
     assert Checkpoint.read(tmp_path / "run" / "last.ckpt").dataset["root"] == "photos"
 

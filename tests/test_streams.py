@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import SMALL, clean_environment, run_here
 
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 
 BROKEN = ["2>/dev/full | head -1", ">/dev/full 2>&-", "<&- >&- 2>/dev/full"]
 TRAIN = ["task=inpaint", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run", "threads=1"]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import SWD, find_stops, stop_for
+from diracdiff.evaluation import find_stops, stop_for
 from diracdiff.evaluation.stops import Stop
-from diracdiff.evaluation.swd import DIRECTIONS, PATCH, PATCHES, laplacian_pyramid, swd
+from diracdiff.metrics import SWD
+from diracdiff.metrics.swd import DIRECTIONS, PATCH, PATCHES, laplacian_pyramid, swd
+from diracdiff.utils.errors import UserError
 
 METRIC = SWD()
 

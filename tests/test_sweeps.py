@@ -10,8 +10,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from diracdiff.restorer import load
-from diracdiff.storage.files import read_rows
 from diracdiff.sweep import tabulate
+from diracdiff.utils.files import read_rows
 
 SHORT = ["task=inpaint", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null", *SMALL]
 SEARCH = ["hparams_search=optimizer", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.n_startup_trials=3"]
@@ -106,7 +106,7 @@ def test_a_metric_that_is_not_measured_is_refused_before_training(call, folder, 
 
 
 def test_a_metric_is_named_as_it_is_logged_or_by_its_kind():
-    from diracdiff.evaluation import METRICS
+    from diracdiff.metrics import METRICS
     from diracdiff.training.objective import check_objective, objective
 
     psnr, swd = (next(kind for kind in METRICS if kind.__name__ == name)() for name in ("PSNR", "SWD"))

@@ -8,12 +8,13 @@ import torch
 from conftest import needs_lpips
 from skimage.metrics import structural_similarity
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import LPIPS, PSNR, SSIM, Evaluation, Missing, Reference, Stop, find_stops, summarise
-from diracdiff.evaluation.lpips import SMALLEST
-from diracdiff.evaluation.metric import ImageMetric
+from diracdiff.evaluation import Evaluation, Stop, find_stops, summarise
 from diracdiff.evaluation.stops import stopped
+from diracdiff.metrics import LPIPS, PSNR, SSIM, Missing, Reference
+from diracdiff.metrics.lpips import SMALLEST
+from diracdiff.metrics.metric import ImageMetric
 from diracdiff.samplers import State
+from diracdiff.utils.errors import UserError
 
 
 def test_psnr_is_per_image_and_clipped():

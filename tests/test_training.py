@@ -10,15 +10,13 @@ from pytorch_lightning.callbacks import Callback
 
 from diracdiff.data import ImageFolder
 from diracdiff.degradations import GaussianInpainting, LinearSeverity
-from diracdiff.errors import UserError
-from diracdiff.evaluation import PSNR, SSIM, Consistency
 from diracdiff.losses import IncrementalReconstructionLoss, MatchedLoss
+from diracdiff.metrics import PSNR, SSIM, Consistency
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
-from diracdiff.storage.files import read_rows
 from diracdiff.training import (
     EMA,
     Checkpoints,
@@ -29,6 +27,8 @@ from diracdiff.training import (
     StopOnSignal,
     TradeoffLog,
 )
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import read_rows
 
 SIZE = 32
 METRICS = [PSNR(), SSIM(), Consistency()]

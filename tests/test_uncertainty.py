@@ -9,10 +9,10 @@ import torch
 from conftest import refused, renamed_copies, run_here
 from PIL import Image
 
+from diracdiff.checkpoints import Checkpoint
 from diracdiff.evaluation.calibration import LEVELS, Calibration, Interval, Tally, Walked, coverage
 from diracdiff.evaluation.uncertainty import Spread, raw_factor
 from diracdiff.restorer import load
-from diracdiff.storage import Checkpoint
 
 WALKED = Walked(8, {"t": 0.0, "output": "mean"}, {})
 

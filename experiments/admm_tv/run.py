@@ -18,7 +18,7 @@ from deepinv.physics import DecomposablePhysics
 from diracdiff.baselines import ADMMTV
 from diracdiff.data import Photos
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, Operator
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
 from experiments.common import RUNS
 
 SIZE, IMAGES, SIGMA, WEIGHT, GAP, REPETITIONS = 64, 4, 0.05, 0.02, 1e-3, 7

@@ -8,8 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
-from diracdiff.storage import Checkpoint
-from diracdiff.storage.files import append_rows
+from diracdiff.checkpoints import Checkpoint
+from diracdiff.utils.files import append_rows
 from experiments.common import RUNS, run
 
 ADAM, MUON = "optimizer=adam_cosine", "optimizer=muon_cosine"

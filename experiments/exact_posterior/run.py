@@ -1,6 +1,6 @@
 """Samples of Dirac and of the comparison methods with a prior against an exact posterior.
 
-The prior is Gaussian, see `diracdiff.exact.GaussianBench`: three draws of 16 x 16 pixels, their measurements with a
+The prior is Gaussian, see `diracdiff.oracles.GaussianBench`: three draws of 16 x 16 pixels, their measurements with a
 Gaussian blur of 1.5 pixels, the soft mask and a box of half the side, noise 0.05, and the denoisers are exact. Many
 samples of the same measurement are compared with the posterior's mean and covariance in closed form.
 
@@ -20,11 +20,11 @@ from diracdiff.degradations import (
     LinearSeverity,
     TabulatedSeverity,
 )
-from diracdiff.exact import GaussianBench, LateNoise
 from diracdiff.noise import GeometricNoise
+from diracdiff.oracles import GaussianBench, LateNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ImageNoise, ReverseSampler
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
 from experiments.common import RUNS
 
 NAME, SIDE, SEED = "exact_posterior", 16, 0

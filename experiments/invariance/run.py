@@ -2,7 +2,7 @@
 
 import sys
 
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 from experiments.common import RUNS, evaluate
 
 RUN = {f"batch_{size}": [f"loader.eval_batch_size={size}"] for size in (1, 7, 64)}

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from diracdiff.storage.files import read_rows
+from diracdiff.utils.files import read_rows
 from experiments.common import RUNS
 
 FOLDER = RUNS / "kills"

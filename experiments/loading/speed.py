@@ -9,8 +9,8 @@ import torch
 
 from diracdiff.data import CelebAHQ, ImageNet, Packed
 from diracdiff.data.packing import Packer
-from diracdiff.storage.files import write_rows
 from diracdiff.training import ImageDataModule
+from diracdiff.utils.files import write_rows
 
 KINDS = {"celebahq": CelebAHQ, "imagenet": ImageNet}
 

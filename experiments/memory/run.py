@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
 from experiments.common import RUNS
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("images=")]

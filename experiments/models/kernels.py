@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from diracdiff.data.images import load_image
 from diracdiff.degradations import KernelBlur, LinearSeverity
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.pixels import from_pixels, to_pixels
 from experiments.common import RUNS, run
 
 FOLDER, SIGMA = RUNS / "kernels", 0.02

@@ -12,15 +12,15 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 
 from diracdiff import load
+from diracdiff.checkpoints.places import BOX
 from diracdiff.data.images import load_image
 from diracdiff.degradations import FreeformInpainting
-from diracdiff.evaluation.psnr import PSNR
+from diracdiff.evaluation.measurement import measure
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.measurement import measure
-from diracdiff.pixels import from_pixels
-from diracdiff.places import BOX
-from diracdiff.seeds import image_seed
-from diracdiff.storage.files import write_rows
+from diracdiff.metrics.psnr import PSNR
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.pixels import from_pixels
+from diracdiff.utils.seeds import image_seed
 from experiments.common import RUNS, run
 
 FOLDER = RUNS / "models"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from diracdiff import load
 from diracdiff.data.images import load_square
 from diracdiff.evaluation.pictures import save_figure
-from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.studio.trajectory import sample_frames
+from diracdiff.utils.pixels import from_pixels, to_pixels
 
 CROPS = {"chelsea.png": (60, 70), "coffee.png": (60, 70)}
 """Photographs of scikit-image, CC0, shrunk to 300 pixels, and the first row and column of 160 that are shown."""

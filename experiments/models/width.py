@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from diracdiff.data.images import load_image
 from diracdiff.degradations.kernels import told
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.pixels import from_pixels, to_pixels
-from diracdiff.storage.files import write_rows
-from diracdiff.storage.json_lines import read_lines
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.json_lines import read_lines
+from diracdiff.utils.pixels import from_pixels, to_pixels
 from experiments.common import RUNS, run
 from experiments.models.kernels import SIGMA, psnr
 

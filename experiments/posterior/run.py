@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from diracdiff.storage.files import read_rows, write_rows
+from diracdiff.utils.files import read_rows, write_rows
 from experiments.common import RUNS, panels, run, save
 
 FOLDER = RUNS / "posterior"

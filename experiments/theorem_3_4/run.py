@@ -15,10 +15,10 @@ import sys
 import torch
 
 from diracdiff.data import ImageFolder
-from diracdiff.exact import FiniteDataOracle
+from diracdiff.oracles import FiniteDataOracle
 from diracdiff.restorer import load
 from diracdiff.samplers import ExactLookBack, LookAhead, LookBack, SmallLookAhead, SmallLookBack
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
 from experiments.common import COLOURS, RUNS, panels, save
 
 NAME = "theorem_3_4"

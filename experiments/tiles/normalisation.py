@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from diracdiff.data import load_image
 from diracdiff.models.tiled import Tiles
-from diracdiff.pixels import from_pixels
 from diracdiff.restorer import load
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.pixels import from_pixels
 from experiments.common import RUNS
 
 SIZE = 512

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from diracdiff.data import load_image
 from diracdiff.models.tiled import Tiles
-from diracdiff.pixels import from_pixels
 from diracdiff.restorer import load
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.pixels import from_pixels
 from experiments.common import RUNS
 
 TILES = [(None, 0), (512, 0), (512, 32), (512, 64), (512, 96), (512, 128), (256, 64), (128, 32)]

@@ -12,8 +12,8 @@ from diracdiff.data import ImageFolder
 from diracdiff.evaluation.pictures import heat_map
 from diracdiff.restorer import load
 from diracdiff.samplers import ImageNoise
-from diracdiff.seeds import image_seed
-from diracdiff.storage.files import write_rows
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.seeds import image_seed
 from experiments.common import RUNS, panels, save
 
 NAME = "uncertainty"

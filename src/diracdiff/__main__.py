@@ -3,8 +3,8 @@
 import os
 import sys
 
-from diracdiff.console import protect_output
-from diracdiff.errors import fail, say
+from diracdiff.utils.console import protect_output
+from diracdiff.utils.errors import fail, say
 
 COMMANDS = {
     "train": "train a restorer and find its stopping times",

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue
 
 from diracdiff import processes
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_boolean, check_number, command
-from diracdiff.console import track
+from diracdiff.utils.console import track
 
 
 def bench(cfg: DictConfig) -> None:
@@ -17,7 +17,7 @@ def bench(cfg: DictConfig) -> None:
     from diracdiff import benchmarks
     from diracdiff.config.benching import build_suite
     from diracdiff.config.build import pick_device
-    from diracdiff.memory import keep_freed_memory
+    from diracdiff.utils.memory import keep_freed_memory
 
     for key in ("threads", "rounds", "batch", "train_steps", "walks", "jpegs", "jpeg_side"):
         check_number(key, cfg[key], 1)

@@ -8,22 +8,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command, keep_image_size
-from diracdiff.console import python
-from diracdiff.errors import say
+from diracdiff.utils.console import python
+from diracdiff.utils.errors import say
 
 
 def calibrate(cfg: DictConfig) -> None:
     """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
+    from diracdiff.checkpoints import Checkpoint
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
     from diracdiff.config.training import build_data
     from diracdiff.evaluation.calibration import Calibration, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
-    from diracdiff.resources import told
     from diracdiff.restoration.tally import tallied
     from diracdiff.restorer import load
-    from diracdiff.storage import Checkpoint
-    from diracdiff.storage.files import check_not_input, check_output, write_rows
+    from diracdiff.utils.files import check_not_input, check_output, write_rows
+    from diracdiff.utils.resources import told
 
     check_number("samples", cfg.samples, 2)
     folder = Path(cfg.output)

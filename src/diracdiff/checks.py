@@ -12,10 +12,10 @@ from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diracdiff import arguments
-from diracdiff.errors import UserError
+from diracdiff.checkpoints.places import exists
 from diracdiff.manual import read_pages
-from diracdiff.places import exists
 from diracdiff.training.names import AUTO
+from diracdiff.utils.errors import UserError
 
 BOOLEANS = (
     "overwrite",

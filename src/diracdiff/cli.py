@@ -26,14 +26,14 @@ from diracdiff.checks import (
     given,
     keep_image_size,
 )
-from diracdiff.console import protect_output
-from diracdiff.errors import UserError, fail, say, warn
-from diracdiff.escaping import for_terminal
 from diracdiff.lean import import_less
 from diracdiff.manual import help_of, read_pages
 from diracdiff.run_folder import RunFolder, forget, kept, withdraw
 from diracdiff.signals import Stopped, not_mistaken, stoppable
 from diracdiff.training.names import LAST
+from diracdiff.utils.console import protect_output
+from diracdiff.utils.errors import UserError, fail, say, warn
+from diracdiff.utils.escaping import for_terminal
 
 __all__ = [
     "check_boolean",

@@ -15,9 +15,9 @@ def compare(cfg: DictConfig) -> None:
     from diracdiff.config.build import origin, pick_device
     from diracdiff.config.comparing import build_contenders, build_dials
     from diracdiff.config.training import build_data, build_metrics
-    from diracdiff.ranks import joined
-    from diracdiff.resources import told
     from diracdiff.restorer import load
+    from diracdiff.utils.ranks import joined
+    from diracdiff.utils.resources import told
 
     for key, least in (("seed", 0), ("trials", 1), ("batch_size", 1), ("picture_rows", 1)):
         check_number(key, cfg[key], least)

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 
+from diracdiff.checkpoints.places import BUILTIN, in_the_box, located
 from diracdiff.cli import check_boolean, check_number, command
-from diracdiff.console import run_and_leave, show_in_browser
-from diracdiff.errors import UserError
-from diracdiff.places import BUILTIN, in_the_box, located
 from diracdiff.signals import closing_signals, interruptible, on_signals, stop
+from diracdiff.utils.console import run_and_leave, show_in_browser
+from diracdiff.utils.errors import UserError
 
 
 def demo(cfg: DictConfig) -> None:

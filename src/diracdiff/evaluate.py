@@ -5,11 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import command, keep_image_size
-from diracdiff.errors import UserError, say
+from diracdiff.utils.errors import UserError, say
 
 
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
+    from diracdiff.checkpoints import Checkpoint
     from diracdiff.config.build import made, origin
     from diracdiff.config.evaluating import build_tested, check_times, measure
     from diracdiff.config.restoring import configure
@@ -17,9 +18,8 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.evaluation import Blend, blends_of
     from diracdiff.report.evaluated import check_report, report
     from diracdiff.report.samples import add_uncertainty, check_samples
-    from diracdiff.resources import told
     from diracdiff.restorer import load
-    from diracdiff.storage import Checkpoint
+    from diracdiff.utils.resources import told
 
     if cfg.split not in ("test", "val"):
         raise UserError(f"split must be test or val, got {cfg.split!r}")

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from diracdiff.checks import check_boolean
 from diracdiff.cli import command
-from diracdiff.errors import UserError, say
+from diracdiff.utils.errors import UserError, say
 
 
 def check_values(cfg: DictConfig) -> None:
@@ -24,12 +24,12 @@ def check_values(cfg: DictConfig) -> None:
 
 def export(cfg: DictConfig) -> None:
     """Write a model as safetensors, JSON and a card, load it again, and upload it with `push`."""
-    from diracdiff.places import called
+    from diracdiff.checkpoints import Checkpoint
+    from diracdiff.checkpoints.card import card
+    from diracdiff.checkpoints.exported import check_not_source, difference, write_exported
+    from diracdiff.checkpoints.hub import upload
+    from diracdiff.checkpoints.places import called
     from diracdiff.restorer import load
-    from diracdiff.storage import Checkpoint
-    from diracdiff.storage.card import card
-    from diracdiff.storage.exported import check_not_source, difference, write_exported
-    from diracdiff.storage.hub import upload
 
     folder, checkpoint = Path(cfg.output), Checkpoint.read(cfg.checkpoint)
     check_not_source(folder, [cfg.checkpoint, *([cfg.about] if cfg.about else [])])

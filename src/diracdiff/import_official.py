@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
-from diracdiff.errors import UserError, say
+from diracdiff.utils.errors import UserError, say
 
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 
@@ -20,9 +20,9 @@ def check_values(cfg: DictConfig) -> None:
 
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
+    from diracdiff.checkpoints.official.importing import describe, read
     from diracdiff.config.build import plain
-    from diracdiff.official.importing import describe, read
-    from diracdiff.storage.files import check_output
+    from diracdiff.utils.files import check_output
 
     output = Path(cfg.output)
     if output.suffix != ".ckpt" or output.is_dir():

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from diracdiff.process import StochasticDegradation
-from diracdiff.shapes import as_time
+from diracdiff.utils.shapes import as_time
 
 
 class IncrementalReconstructionLoss:

@@ -5,8 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
-from diracdiff.console import track
-from diracdiff.errors import UserError, say
+from diracdiff.utils.console import track
+from diracdiff.utils.errors import UserError, say
 
 
 def pack(cfg: DictConfig) -> None:
@@ -17,7 +17,7 @@ def pack(cfg: DictConfig) -> None:
     from diracdiff.data.listing import check_root
     from diracdiff.data.packing import Packer
     from diracdiff.signals import interruptible
-    from diracdiff.storage.files import check_not_input, check_output
+    from diracdiff.utils.files import check_not_input, check_output
 
     check_number("num_workers", cfg.num_workers, 0)
     names = list(cfg.splits or [])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diracdiff.degradations import Degradation, Identity
 from diracdiff.noise import check_level
-from diracdiff.shapes import as_time, per_image
+from diracdiff.utils.shapes import as_time, per_image
 
 LEAST_FREE_NOISE = 1e-9
 """Share of the variance of y_t that is at least taken as independent of the measurement's, where y_t is y_1 itself."""

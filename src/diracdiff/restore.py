@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
-from diracdiff.errors import say
+from diracdiff.utils.errors import say
 
 
 def restore(cfg: DictConfig) -> None:
@@ -14,12 +14,12 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.config.restoring import build_tiles, configure, existing_results, reached
     from diracdiff.config.writing import build_companions, build_form, build_options
     from diracdiff.data.inputs import plan
-    from diracdiff.ranks import joined
-    from diracdiff.resources import told
     from diracdiff.restoration import FileRestoration, check_guide
     from diracdiff.restoration.files import LOWER
     from diracdiff.restorer import load
     from diracdiff.signals import interruptible
+    from diracdiff.utils.ranks import joined
+    from diracdiff.utils.resources import told
 
     for key, least in (("samples", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)

@@ -9,21 +9,21 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from diracdiff.errors import UserError
+from diracdiff.checkpoints import Checkpoint, to_recipe
+from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.calibration import Calibration
-from diracdiff.evaluation.metric import Reference, Row
+from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
 from diracdiff.evaluation.results import taken_at
 from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
 from diracdiff.evaluation.targets import stop_for
-from diracdiff.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
+from diracdiff.metrics.metric import Reference, Row
 from diracdiff.models import Denoiser
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
-from diracdiff.seeds import image_seed
-from diracdiff.storage import Checkpoint, to_recipe
-from diracdiff.storage.recipe import construct
-from diracdiff.validate import check_count, check_images, check_names, check_range
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.seeds import image_seed
+from diracdiff.utils.validate import check_count, check_images, check_names, check_range
 
 
 class Restorer:
@@ -225,12 +225,12 @@ def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: 
     Args:
         path: of the checkpoint.
         device: of the restorer.
-        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.registry`.
+        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.checkpoints.registry`.
 
     Raises:
         UserError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
     """
-    from diracdiff.registry import build_restorer
+    from diracdiff.checkpoints.registry import build_restorer
 
     return build_restorer(Checkpoint.read(path), str(path), trusted_modules).to(device)
 

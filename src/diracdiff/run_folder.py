@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from diracdiff import sweep
 from diracdiff.arguments import in_quotes
-from diracdiff.errors import UserError, fail
 from diracdiff.processes import is_first_process
 from diracdiff.training.names import AUTO, METRICS_CSV, WANDB_ID
+from diracdiff.utils.errors import UserError, fail
 
 OVERRIDES, SWEEP = "overrides.yaml", "multirun.yaml"
 WRITTEN = (

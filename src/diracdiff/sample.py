@@ -5,18 +5,18 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
-from diracdiff.console import track
-from diracdiff.errors import UserError, say
+from diracdiff.utils.console import track
+from diracdiff.utils.errors import UserError, say
 
 
 def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
     from diracdiff.config.build import pick_device
     from diracdiff.config.restoring import configure
-    from diracdiff.resources import told
     from diracdiff.restorer import load
-    from diracdiff.storage.files import check_output
-    from diracdiff.storage.image_files import save_image
+    from diracdiff.utils.files import check_output
+    from diracdiff.utils.image_files import save_image
+    from diracdiff.utils.resources import told
 
     for key, least in (("images", 1), ("batch_size", 1), ("seed", 0)):
         check_number(key, cfg[key], least)

@@ -9,8 +9,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.cli import check_number, command
-from diracdiff.console import track
-from diracdiff.errors import UserError
+from diracdiff.utils.console import track
+from diracdiff.utils.errors import UserError
 
 
 def schedule(cfg: DictConfig) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from diracdiff.errors import say
+from diracdiff.utils.errors import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

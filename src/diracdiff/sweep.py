@@ -11,9 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diracdiff.errors import UserError, say, warn
-from diracdiff.escaping import for_terminal
 from diracdiff.processes import is_first_process
+from diracdiff.utils.errors import UserError, say, warn
+from diracdiff.utils.escaping import for_terminal
 
 FAILED, PARTS = "failed.txt", ".failed"
 """In a sweep's folder: what failed, a line for each job; and while it runs, a folder with a file for each."""
@@ -120,7 +120,7 @@ def compared(folder: Path) -> list[dict[str, Any]]:
     known its time, its network calls and the metric that it is the best of, `t_DO`, `calls_DO` and `psnr_DO` say.
     """
     from diracdiff.evaluation.stops import TARGETS
-    from diracdiff.storage.reading import read_json
+    from diracdiff.utils.reading import read_json
 
     def number(path: Path) -> int:
         first = path.parent.name.partition("_")[0]
@@ -155,7 +155,7 @@ def tabulate(folder: Path) -> None:
     if len(rows) < 2:
         return
     from diracdiff.evaluation.tables import cell, print_table
-    from diracdiff.storage.files import write_rows
+    from diracdiff.utils.files import write_rows
 
     header = list(dict.fromkeys(key for row in rows for key in row))
     rows = [{key: row.get(key) for key in header} for row in rows]

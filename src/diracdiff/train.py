@@ -6,19 +6,19 @@ from omegaconf import DictConfig
 
 from diracdiff.checks import check_training
 from diracdiff.cli import command
-from diracdiff.errors import UserError
 from diracdiff.sweep import name_run
 from diracdiff.training.names import BEST
+from diracdiff.utils.errors import UserError
 
 
 def train(cfg: DictConfig) -> float | list[float] | None:
     """Train as configured; everything goes to `cfg.run_dir`. Returns what `optimized_metric` names."""
     import pytorch_lightning as pl
 
+    from diracdiff.checkpoints import foreign_modules, to_recipe
     from diracdiff.config.restoring import build_restorer
     from diracdiff.config.training import build_data, build_module, build_trainer, record
     from diracdiff.restorer import load
-    from diracdiff.storage import foreign_modules, to_recipe
     from diracdiff.training.objective import check_objective, objective
     from diracdiff.training.report import report
     from diracdiff.training.resume import check_same, find, keep_logs

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
-from diracdiff.errors import UserError
 from diracdiff.models import Denoiser
 from diracdiff.samplers import ImageNoise
-from diracdiff.shapes import as_time, per_image
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.shapes import as_time, per_image
 
 
 class Restored(NamedTuple):

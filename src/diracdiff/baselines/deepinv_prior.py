@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError, warn
-from diracdiff.shapes import as_time, on_multiples
-from diracdiff.storage.weights import are_plain
+from diracdiff.checkpoints.weights import are_plain
+from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.shapes import as_time, on_multiples
 
 SCHEDULE = ("sqrt_1m_alphas_cumprod", "sqrt_alphas_cumprod")
 MULTIPLE = 32

@@ -9,12 +9,12 @@ from torch import Tensor
 from diracdiff.baselines.base import Baseline
 from diracdiff.baselines.prior import Prior
 from diracdiff.baselines.regression import Regression
+from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.degradations import Operator
-from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import ImageNoise
-from diracdiff.shapes import as_time, per_image
-from diracdiff.storage.weights import fingerprint
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.shapes import as_time, per_image
 
 REGRESSION = "regression"
 """In a flow's checkpoint, what it was trained with: the fingerprint of its regression network's weights."""

@@ -8,8 +8,8 @@ from torch import Tensor
 from diracdiff.baselines.base import Baseline
 from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
-from diracdiff.errors import UserError
 from diracdiff.samplers import ImageNoise
+from diracdiff.utils.errors import UserError
 
 
 class PnPADMM(Baseline):

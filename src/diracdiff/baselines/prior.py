@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import Identity
-from diracdiff.errors import UserError
 from diracdiff.models import Denoiser
 from diracdiff.restorer import Restorer, load
-from diracdiff.shapes import as_time
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.shapes import as_time
 
 
 class Prior(Protocol):

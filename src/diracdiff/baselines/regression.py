@@ -8,9 +8,9 @@ from torch import Tensor
 from diracdiff.baselines.base import Baseline
 from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
-from diracdiff.errors import UserError
 from diracdiff.restorer import load
 from diracdiff.samplers import ImageNoise
+from diracdiff.utils.errors import UserError
 
 
 class Regression(Baseline):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 
 WEIGHT_COPIES = 5
 """Of every weight in training: itself, its gradient, Adam's two moments, the average."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 
 PEAK_TFLOPS = {
     "B200": 2250.0,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from diracdiff.benchmarks.cost import flops
 from diracdiff.benchmarks.timing import Case
-from diracdiff.errors import UserError
 from diracdiff.models import Network, execute
+from diracdiff.utils.errors import UserError
 
 EAGER = "eager"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.benchmarks.timing import quartiles
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 
 REST = "rest"
 NETWORK, FORWARD, BACKWARD = "network", "network forward", "network backward"

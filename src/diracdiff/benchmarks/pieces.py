@@ -11,11 +11,11 @@ from torch.utils.data import default_collate
 
 from diracdiff.benchmarks.timing import Case
 from diracdiff.data.datasets import Splits
-from diracdiff.evaluation import ImageMetric, Metric, SetMetric
-from diracdiff.measurement import training_batch
-from diracdiff.pixels import to_pixels
+from diracdiff.evaluation.measurement import training_batch
+from diracdiff.metrics import ImageMetric, Metric, SetMetric
 from diracdiff.restorer import Restorer
 from diracdiff.training import RestorerModule
+from diracdiff.utils.pixels import to_pixels
 
 JPEG_QUALITY = 90
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from diracdiff.benchmarks.networks import inputs
 from diracdiff.benchmarks.parts import rows_of_laps
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 
 KINDS = (
     ("group normalisation", "group_norm"),

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from diracdiff.benchmarks.timing import YARDSTICK
-from diracdiff.evaluation import Row
 from diracdiff.evaluation.tables import print_table
+from diracdiff.metrics import Row
 
 
 def finished(rows: Sequence[Row], peak: float | None) -> list[Row]:

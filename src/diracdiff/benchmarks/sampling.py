@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.benchmarks.parts import Parts, TimedNetwork, rows_of_laps
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 from diracdiff.models import Denoiser
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler

@@ -8,15 +8,15 @@ import torch
 
 from diracdiff.benchmarks.report import markdown
 from diracdiff.benchmarks.timing import YARDSTICK
-from diracdiff.errors import UserError, say
-from diracdiff.evaluation import Row
-from diracdiff.storage.files import write_atomically, write_json
-from diracdiff.storage.reading import read_json
+from diracdiff.metrics import Row
+from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.files import write_atomically, write_json
+from diracdiff.utils.reading import read_json
 
 FORMAT = 1
 QUARTILES = [float, float, float]
 ROW = {"group": str, "case": str, "seconds": QUARTILES, "yardsticks?": QUARTILES, "share?": QUARTILES}
-"""Shape of a saved row, see `diracdiff.storage.reading.misfit`."""
+"""Shape of a saved row, see `diracdiff.utils.reading.misfit`."""
 
 MUST_AGREE = ("network", "image_size", "batch", "device", "threads", "task", "given_measurement")
 """Settings of benchmarks that are to be compared."""

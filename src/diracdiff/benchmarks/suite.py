@@ -17,12 +17,12 @@ from diracdiff.benchmarks.sampling import sampler_steps
 from diracdiff.benchmarks.timing import Case, timed
 from diracdiff.benchmarks.training import training_step
 from diracdiff.data.datasets import Splits
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Metric, Row
-from diracdiff.memory import resident_peak
+from diracdiff.metrics import Metric, Row
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 from diracdiff.training import ImageDataModule, RestorerModule
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.memory import resident_peak
 
 TABLES = ("network", "loading", "degradation", "evaluation", "cost", "profile", "sampling", "training")
 

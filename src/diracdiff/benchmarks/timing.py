@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 
 YARDSTICK = "yardstick"
 MAX_CALLS = 10_000

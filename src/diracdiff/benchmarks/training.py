@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from diracdiff.benchmarks.parts import Parts, TimedNetwork, rows_of_laps
 from diracdiff.data.datasets import Item
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 from diracdiff.training import EMA, ImageDataModule, RestorerModule
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from diracdiff.checkpoints import to_recipe
 from diracdiff.degradations import Degradation
-from diracdiff.errors import UserError, warn
 from diracdiff.models import DnCNN
 from diracdiff.restorer import Restorer
-from diracdiff.storage import to_recipe
+from diracdiff.utils.errors import UserError, warn
 
 SPLIT_FREE = (
     "flip",

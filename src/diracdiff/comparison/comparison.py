@@ -21,13 +21,13 @@ from diracdiff.comparison.pictures import draw_images, draw_plane
 from diracdiff.comparison.runs import Runner
 from diracdiff.comparison.table import Table, conditions_of
 from diracdiff.comparison.tuning import TUNERS, Choice, tune
-from diracdiff.errors import UserError, say
-from diracdiff.evaluation import Metric, Row
-from diracdiff.pixels import to_pixels
+from diracdiff.metrics import Metric, Row
 from diracdiff.process import StochasticDegradation
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
-from diracdiff.storage.files import check_output, together, write_atomically, write_rows
+from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.files import check_output, together, write_atomically, write_rows
+from diracdiff.utils.pixels import to_pixels
 
 WRITTEN = (
     "comparison.json",

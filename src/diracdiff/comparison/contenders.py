@@ -17,7 +17,7 @@ from diracdiff.evaluation.results import Result, clock, results
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise, State
-from diracdiff.seeds import image_seed
+from diracdiff.utils.seeds import image_seed
 
 Setting = dict[str, Any]
 """Values of some arguments of a method."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diracdiff.comparison.contenders import Setting
 from diracdiff.comparison.runs import Run
-from diracdiff.evaluation import Row
+from diracdiff.metrics import Row
 from diracdiff.report.pictures import values_of
 
 

@@ -11,8 +11,9 @@ from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Runner
 from diracdiff.comparison.table import Table
 from diracdiff.comparison.tuning import best
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Blend, Metric, Row, Stop
+from diracdiff.evaluation import Blend, Stop
+from diracdiff.metrics import Metric, Row
+from diracdiff.utils.errors import UserError
 
 Dials = Mapping[str, Sequence[float]]
 SDE = {"stochasticity": 1.0}

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.comparison.checks import operator_recipe
-from diracdiff.errors import UserError
-from diracdiff.measurement import measure
-from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.evaluation.measurement import measure
 from diracdiff.process import StochasticDegradation
-from diracdiff.storage.weights import read_weights, write_weights
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels, to_pixels
 
 
 class Batch(NamedTuple):

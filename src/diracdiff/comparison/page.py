@@ -9,8 +9,8 @@ from torch import Tensor
 
 from diracdiff.comparison.curve import Curve
 from diracdiff.comparison.table import Table
-from diracdiff.evaluation import Row
 from diracdiff.evaluation.stops import TARGETS
+from diracdiff.metrics import Row
 from diracdiff.report import Origin
 from diracdiff.report.page import page
 from diracdiff.report.pictures import Album, values_of

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from diracdiff.evaluation import Metric, Row
 from diracdiff.evaluation.pictures import DISTORTION, INK, MUTED, PERCEPTION, save_figure
+from diracdiff.metrics import Metric, Row
 
 ZOOM = 0.28
 """Side of the zoom box, as a share of the image's."""

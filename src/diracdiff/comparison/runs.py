@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from diracdiff import __version__
+from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Batch, Measurements
-from diracdiff.evaluation import Metric, Reference, Row, measured
-from diracdiff.evaluation.metric import SetMetric, image_metrics, set_metrics
+from diracdiff.evaluation import measured
 from diracdiff.evaluation.records import means, rows_of
 from diracdiff.evaluation.results import Result
-from diracdiff.pixels import to_pixels
+from diracdiff.metrics import Metric, Reference, Row
+from diracdiff.metrics.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.process import StochasticDegradation
-from diracdiff.ranks import Ranks
-from diracdiff.storage.weights import read_weights, write_weights
+from diracdiff.utils.pixels import to_pixels
+from diracdiff.utils.ranks import Ranks
 
 MIB = 2**20
 PART = "a part that diracdiff.compare wrote"

@@ -9,8 +9,8 @@ from diracdiff.comparison.comparison import Plan, compare
 from diracdiff.comparison.contenders import Contender
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Runner
-from diracdiff.console import bar
 from diracdiff.signals import interruptible
+from diracdiff.utils.console import bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress

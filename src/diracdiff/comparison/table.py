@@ -8,12 +8,13 @@ from typing import Any
 
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run
-from diracdiff.errors import UserError
-from diracdiff.evaluation import METRICS, Metric, Row, interval, mean
-from diracdiff.evaluation.metric import image_metrics, set_metrics
+from diracdiff.evaluation import interval, mean
 from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
-from diracdiff.storage.files import write_json, write_rows
-from diracdiff.storage.reading import read_json, read_rows
+from diracdiff.metrics import METRICS, Metric, Row
+from diracdiff.metrics.metric import image_metrics, set_metrics
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import write_json, write_rows
+from diracdiff.utils.reading import read_json, read_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
 REMEDY = "Leave this comparison out of include, or run it again."
@@ -28,7 +29,7 @@ ROW = {
     "memory": (float, None),
     "interval": {str: ([float, float], None)},
 }
-"""Shape of a row in comparison.json, see `diracdiff.storage.reading.misfit`; the metrics follow."""
+"""Shape of a row in comparison.json, see `diracdiff.utils.reading.misfit`; the metrics follow."""
 
 MEANINGS = {
     "measurements": "the measurements y",

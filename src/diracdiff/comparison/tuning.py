@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run, Runner
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Metric, Row
+from diracdiff.metrics import Metric, Row
+from diracdiff.utils.errors import UserError
 
 TUNERS = ("grid", "optuna")
 Attempt = Callable[[Setting, str, int, int], dict[str, Row]]

@@ -11,8 +11,8 @@ from diracdiff.cli import check_number
 from diracdiff.config.build import build, made
 from diracdiff.config.restoring import build_restorer
 from diracdiff.config.training import build_data, build_metrics, build_module, build_trainer
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Missing
+from diracdiff.metrics import Missing
+from diracdiff.utils.errors import UserError
 
 LISTS = ("measure", "batches", "variants", "sizes")
 

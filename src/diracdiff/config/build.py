@@ -14,10 +14,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.arguments import as_typed
-from diracdiff.console import python
-from diracdiff.errors import UserError
 from diracdiff.report import Origin
-from diracdiff.storage.files import write_atomically
+from diracdiff.utils.console import python
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import write_atomically
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:

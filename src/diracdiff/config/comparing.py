@@ -8,16 +8,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.places import weights_file
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.comparison.dials import NEEDS, Dials, check_dials
 from diracdiff.config.build import build, made, plain
 from diracdiff.config.restoring import refuse_flow
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Metric
-from diracdiff.places import weights_file
+from diracdiff.metrics import Metric
 from diracdiff.restorer import Restorer
-from diracdiff.storage import to_recipe
+from diracdiff.utils.errors import UserError
 
 
 def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[Contender]:

@@ -10,8 +10,8 @@ from diracdiff.checks import given
 from diracdiff.config.build import build
 from diracdiff.data.listing import check_root
 from diracdiff.data.splits import split_folders
-from diracdiff.errors import UserError
 from diracdiff.restorer import Restorer
+from diracdiff.utils.errors import UserError
 
 DIVIDED = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
 """Data sets that are divided by these keys, with their default values."""

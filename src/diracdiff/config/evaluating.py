@@ -8,14 +8,14 @@ from omegaconf import DictConfig
 
 from diracdiff.checks import check_number
 from diracdiff.config.training import build_metrics
-from diracdiff.errors import UserError
 from diracdiff.evaluation import Blend, Stop, reached
-from diracdiff.resources import told
 from diracdiff.restorer import Restorer
 from diracdiff.signals import Stopped
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.stops import StopsModule
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.resources import told
 
 START = (Stop(1.0, "iterate"), Stop(1.0, "mean"))
 """The measurement, and what one network call makes of it."""

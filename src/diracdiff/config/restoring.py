@@ -11,13 +11,13 @@ from diracdiff.config.build import build, made, plain
 from diracdiff.data.datasets import check_integer
 from diracdiff.data.inputs import EXISTING
 from diracdiff.degradations import Degradation, LinearSeverity
-from diracdiff.errors import UserError, warn
 from diracdiff.evaluation import Blend, Stop
 from diracdiff.models import Denoiser, OperatorPreconditioning, execute
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS, ReverseSampler
+from diracdiff.utils.errors import UserError, warn
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
 

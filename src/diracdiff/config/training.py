@@ -17,15 +17,14 @@ from diracdiff import processes
 from diracdiff.baselines import Regression
 from diracdiff.config.build import build, made, origin, plain, write_composed
 from diracdiff.config.division import keep_division
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Metric
-from diracdiff.evaluation.metrics import in_order
+from diracdiff.metrics import Metric, in_order
 from diracdiff.report import Origin
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.stopping import EndOnSignal
+from diracdiff.utils.errors import UserError
 
 
 def quiet() -> None:

@@ -10,11 +10,11 @@ from diracdiff.config.build import made
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import SUFFIXES, Form
 from diracdiff.degradations.kernels import WORDS, in_words, told
-from diracdiff.errors import UserError
 from diracdiff.evaluation.calibration import Interval, Walked
 from diracdiff.restoration import RestoreOptions
 from diracdiff.restoration.service import GUIDES
 from diracdiff.restorer import Restorer
+from diracdiff.utils.errors import UserError
 
 DEPTHS = {"auto": None, 8: 8, 16: 16}
 

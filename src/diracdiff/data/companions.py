@@ -18,7 +18,7 @@ from torch import Tensor
 from diracdiff.data.image_io import DecodedImage, read_image
 from diracdiff.data.inputs import Input, files_below, real_path
 from diracdiff.data.listing import EXTENSIONS
-from diracdiff.errors import UserError, warn
+from diracdiff.utils.errors import UserError, warn
 
 SAME_COLOUR = 4 / 255
 """Colours of a painted mask may differ by this much: programs round those of soft edges."""

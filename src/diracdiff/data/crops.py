@@ -22,7 +22,7 @@ from diracdiff.data.image_io import Limits, read_info, read_rgb8
 from diracdiff.data.images import MAX_PIXELS, check_side, crop_resize
 from diracdiff.data.listing import fingerprint
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 MEMORY = 256 * 2**20
 """Bytes of decoded photographs that a process keeps."""

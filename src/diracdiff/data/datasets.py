@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, default_collate
 
 from diracdiff.data.faults import Skipped
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
-from diracdiff.errors import UserError
-from diracdiff.pixels import from_pixels
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels
 
 SPLITS = ("train", "val", "test")
 PURPOSE = {"train": "train", "val": "validate", "test": "test"}

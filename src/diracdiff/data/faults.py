@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Subset
 
 from diracdiff.data.sampler import epoch_and_index
-from diracdiff.errors import UserError, warn
+from diracdiff.utils.errors import UserError, warn
 
 ON_ERROR = ("error", "skip")
 NAMED = 10

@@ -15,7 +15,7 @@ from diracdiff.data.files import DECODERS, ImageFiles, Reading
 from diracdiff.data.images import MAX_PIXELS
 from diracdiff.data.listing import Names, check_given, check_root, image_names
 from diracdiff.data.splits import split_names
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 CROPS = ("resize", "random")
 MAX_SCALE = 1000

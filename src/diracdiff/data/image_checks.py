@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from diracdiff.storage.tiff_tags import Tag, first_value, integers, read_tags
+from diracdiff.utils.tiff_tags import Tag, first_value, integers, read_tags
 
 REPLACE = "Replace or remove the file."
 SAVE_DEPTH = "Save it with 8 or 16 bits."

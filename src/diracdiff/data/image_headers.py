@@ -29,8 +29,8 @@ from diracdiff.data.image_checks import (
     check_png,
     check_tiff,
 )
-from diracdiff.storage.image_files import libvips
-from diracdiff.storage.tiff_tags import ORIENTATION, exif_of_tiff, first_value, integers, read_tags, set_integers
+from diracdiff.utils.image_files import libvips
+from diracdiff.utils.tiff_tags import ORIENTATION, exif_of_tiff, first_value, integers, read_tags, set_integers
 
 MAX_PIXELS = 178_956_970
 """Width times height beyond which an image is refused, unless a setting says otherwise."""

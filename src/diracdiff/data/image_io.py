@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from diracdiff.data.image_checks import Unreadable
 from diracdiff.data.image_headers import DEFAULT_LIMITS, Header, ImageInfo, Limits, read_header
-from diracdiff.errors import UserError
-from diracdiff.storage.image_files import convert_depth, write_image
-from diracdiff.storage.tiff_tags import reset_orientation
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.image_files import convert_depth, write_image
+from diracdiff.utils.tiff_tags import reset_orientation
 
 __all__ = [
     "DecodedImage",

@@ -11,9 +11,9 @@ from typing import Any
 
 from diracdiff.data.image_io import ImageInfo, read_info
 from diracdiff.data.listing import EXTENSIONS
-from diracdiff.errors import UserError, say, warn
-from diracdiff.storage.files import check_output
-from diracdiff.storage.json_lines import read_lines
+from diracdiff.utils.errors import UserError, say, warn
+from diracdiff.utils.files import check_output
+from diracdiff.utils.json_lines import read_lines
 
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
 """{format of results: suffix of their names}."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 
 @dataclass

@@ -18,8 +18,8 @@ from torch import Tensor
 from diracdiff.data.image_headers import MAX_PIXELS, Header, read_header
 from diracdiff.data.image_io import naming, read_file, to_rgb8, turned
 from diracdiff.data.images import central_square, check_side, data_set_limits, resize, square, to_tensor
-from diracdiff.errors import UserError
-from diracdiff.storage.image_files import encode_image
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.image_files import encode_image
 
 DRAFT_MARGIN = 4
 """A reduced decode keeps a side of at least this multiple of the requested one, which the bicubic filter shrinks."""

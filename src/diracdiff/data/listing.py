@@ -18,8 +18,8 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import to_absolute_path
 
-from diracdiff.errors import UserError, warn
-from diracdiff.storage.files import write_atomically
+from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.files import write_atomically
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 WORTH_CACHING = 10_000

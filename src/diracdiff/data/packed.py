@@ -28,7 +28,7 @@ from diracdiff.data.datasets import SPLITS, Item, StillImages, check_boolean, ch
 from diracdiff.data.images import ImageError
 from diracdiff.data.listing import Names, check_given, check_root
 from diracdiff.data.sampler import Key, epoch_and_index
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 INDEX = "index.json"
 VERSION = 1

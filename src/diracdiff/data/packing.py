@@ -21,8 +21,8 @@ from diracdiff.data.datasets import StillImages
 from diracdiff.data.images import ImageError
 from diracdiff.data.journal import Journal, Progress, whole_lines
 from diracdiff.data.packed import INDEX, VERSION, checksum, header, read_index
-from diracdiff.errors import UserError
-from diracdiff.storage.files import write_atomically
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import write_atomically
 
 JOURNAL = "packing.jsonl"
 PORTION = 32 * 2**20

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops, Sampling
 from diracdiff.data.datasets import ImageDataset, check_integer, check_split
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 PHOTOS = {
     "train": (

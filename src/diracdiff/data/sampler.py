@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.utils.data import Sampler
 
-from diracdiff.seeds import AUGMENTATION, ORDER, step_seed
+from diracdiff.utils.seeds import AUGMENTATION, ORDER, step_seed
 
 Key = int | tuple[int, int]
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from diracdiff.data.listing import image_names, subfolders
-from diracdiff.errors import UserError, warn
+from diracdiff.utils.errors import UserError, warn
 
 FOLDERS = {
     "test": ("test", "testing"),

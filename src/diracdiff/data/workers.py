@@ -12,7 +12,7 @@ import sys
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 COMMAND_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 OPEN_FILES, OPEN_FILES_PER_WORKER = 64, 24

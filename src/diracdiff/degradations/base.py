@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.svd import SVD
-from diracdiff.errors import UserError
-from diracdiff.shapes import as_time
-from diracdiff.validate import COMPUTED_IN, check_images
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.shapes import as_time
+from diracdiff.utils.validate import COMPUTED_IN, check_images
 
 REFERENCE_SIZE = 256
 TOLERANCE = 1e-6

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diracdiff.degradations.base import Degradation
 from diracdiff.degradations.svd import SVD
-from diracdiff.shapes import as_time, per_image
+from diracdiff.utils.shapes import as_time, per_image
 
 CG_TOLERANCE = 1e-6
 CG_STEPS = 200

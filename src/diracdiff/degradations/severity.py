@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 
 class LinearSeverity:

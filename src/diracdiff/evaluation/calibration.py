@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.statistics import mean
 from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.uncertainty import Spread, raw_factor
 from diracdiff.samplers import ReverseSampler
-from diracdiff.storage import to_recipe
-from diracdiff.storage.recipe import construct
 
 LEVELS = (0.8, 0.9, 0.95)
 """Shares of the pixels, and of the images, that intervals are to hold."""

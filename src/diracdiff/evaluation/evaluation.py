@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.metric import Metric, Reference, Row, image_metrics, set_metrics
 from diracdiff.evaluation.records import FeatureSets, Key, Records, of_all_processes
 from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.stops import Blend, Stop, taken_for
-from diracdiff.pixels import to_pixels
+from diracdiff.metrics.metric import Metric, Reference, Row, image_metrics, set_metrics
 from diracdiff.samplers import OUTPUTS, State
+from diracdiff.utils.pixels import to_pixels
 
 Gallery = dict[Key, Tensor]
 """uint8 pictures on the CPU: "clean" and "measurement", and what a walk gives under (t, output)."""

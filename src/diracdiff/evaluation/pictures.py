@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diracdiff.degradations import LinearSeverity, TabulatedSeverity
 from diracdiff.evaluation.evaluation import Gallery
-from diracdiff.evaluation.metric import Metric, Row
 from diracdiff.evaluation.stops import TARGETS, Stop
+from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers.sampler import TOLERANCE
-from diracdiff.storage.image_files import write_image
+from diracdiff.utils.image_files import write_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from typing import Any
 import torch.distributed as dist
 from torch import Tensor
 
-from diracdiff.evaluation.metric import Row, SetMetric
 from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean
+from diracdiff.metrics.metric import Row, SetMetric
 
 KEYS = ("t", "nfe", "output")
 Key = tuple[float, str] | str
@@ -125,7 +125,7 @@ class _Columns:
 class FeatureSets:
     """Features of the images at every time and output, and of the clean ones, for metrics of sets.
 
-    A metric says what is kept of them; that is bounded, see `diracdiff.evaluation.gathering`.
+    A metric says what is kept of them; that is bounded, see `diracdiff.metrics.gathering`.
 
     Args:
         metrics: of sets of images; those that share an extractor share its work.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.metric import Metric, Reference, image_metrics
 from diracdiff.evaluation.stops import Blend, Stop, taken_for
+from diracdiff.metrics.metric import Metric, Reference, image_metrics
 from diracdiff.samplers import OUTPUTS, State
 
 

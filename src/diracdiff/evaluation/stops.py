@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diracdiff.evaluation.metric import Metric, Row
-from diracdiff.evaluation.metrics import METRICS
+from diracdiff.metrics import METRICS
+from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers import OUTPUTS
 from diracdiff.samplers.sampler import TOLERANCE
 

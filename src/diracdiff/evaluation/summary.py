@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
-from diracdiff.evaluation.metric import ImageMetric, Row
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stops import Blend, Stop, summarise
-from diracdiff.storage.files import write_json
+from diracdiff.metrics.metric import ImageMetric, Row
+from diracdiff.utils.files import write_json
 
 Summary = dict[str, Any]
 """An entry for each stop, and what holds for all of them: n, seed, steps, task."""

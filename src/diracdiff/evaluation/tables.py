@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diracdiff.escaping import for_latex, for_markdown, for_terminal
-from diracdiff.evaluation.metric import Metric, set_metrics
 from diracdiff.evaluation.statistics import FEWEST, Interval
 from diracdiff.evaluation.stops import BLEND, TARGETS
 from diracdiff.evaluation.summary import Summary
-from diracdiff.storage.files import write_atomically
+from diracdiff.metrics.metric import Metric, set_metrics
+from diracdiff.utils.escaping import for_latex, for_markdown, for_terminal
+from diracdiff.utils.files import write_atomically
 
 OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
 INTERVALS = f"In brackets: 95 % bootstrap confidence intervals (BCa) over the images, none of fewer than {FEWEST}."

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation.metric import Row
 from diracdiff.evaluation.stops import BLEND, TARGETS, Blend, Stop, ends_of, no_ends
+from diracdiff.metrics.metric import Row
+from diracdiff.utils.errors import UserError
 
 NAMES = ", ".join(TARGETS)
 TARGET_RULE = f"target must be {NAMES}, nfe=N, t=T, blend=A, or one within bounds (lpips,psnr>=29)"

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from diracdiff.models.network import Network
 from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, Known, OperatorPreconditioning
-from diracdiff.shapes import as_time, on_multiples, per_image
-from diracdiff.validate import check_images
+from diracdiff.utils.shapes import as_time, on_multiples, per_image
+from diracdiff.utils.validate import check_images
 
 CONDITIONING = ("sigma", "log_sigma", "time")
 PRECONDITIONING = ("none", "edm", "flow")

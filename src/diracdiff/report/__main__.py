@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from diracdiff.console import protect_output, show_in_browser
-from diracdiff.errors import fail, say
 from diracdiff.report.page import NAME
+from diracdiff.utils.console import protect_output, show_in_browser
+from diracdiff.utils.errors import fail, say
 
 
 def main() -> None:

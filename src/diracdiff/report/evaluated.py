@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diracdiff.errors import say, warn
 from diracdiff.evaluation.evaluation import Evaluation
-from diracdiff.evaluation.metric import image_metrics
 from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
 from diracdiff.evaluation.statistics import FEWEST, Interval
 from diracdiff.evaluation.stops import Blend, Stop
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary, write_tables
+from diracdiff.metrics.metric import image_metrics
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.walk import Words, walk_page
 from diracdiff.restorer import Restorer
-from diracdiff.storage.files import check_output, together, write_atomically, write_rows
+from diracdiff.utils.errors import say, warn
+from diracdiff.utils.files import check_output, together, write_atomically, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "consistency.png", "samples.png")

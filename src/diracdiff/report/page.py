@@ -15,7 +15,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from diracdiff.escaping import for_terminal
+from diracdiff.utils.escaping import for_terminal
 
 LARGEST = 10_000_000
 """Bytes that a page may have."""

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.metric import Row
-from diracdiff.storage.image_files import encode_image
+from diracdiff.metrics.metric import Row
+from diracdiff.utils.image_files import encode_image
 
 BUDGET = 7_500_000
 """Bytes of pictures in a page, as text; the rest of its size is left to figures and settings."""

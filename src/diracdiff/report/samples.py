@@ -5,16 +5,16 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError
+from diracdiff.checkpoints import to_recipe
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.calibration import LEVELS, Interval
 from diracdiff.evaluation.pictures import HEAT_MAP_TOP
 from diracdiff.evaluation.uncertainty import Spread
-from diracdiff.pixels import from_pixels, to_pixels
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS, ImageNoise
-from diracdiff.seeds import image_seed
-from diracdiff.storage import to_recipe
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels, to_pixels
+from diracdiff.utils.seeds import image_seed
 
 
 def check_samples(restorer: Restorer, count: int) -> None:

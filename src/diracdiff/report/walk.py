@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from diracdiff.evaluation import Consistency, Evaluation, Metric, Missing, Row, Stop
+from diracdiff.checkpoints import to_recipe
+from diracdiff.evaluation import Evaluation, Stop
 from diracdiff.evaluation.evaluation import Gallery
 from diracdiff.evaluation.pictures import HEAT_MAP_TOP, by_time
 from diracdiff.evaluation.stops import TARGETS, stopped
 from diracdiff.evaluation.summary import Summary
 from diracdiff.evaluation.tables import NAMES, stop_keys
+from diracdiff.metrics import Consistency, Metric, Missing, Row
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import page
 from diracdiff.report.pictures import Album, values_of
 from diracdiff.report.samples import intervals
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS
-from diracdiff.storage import to_recipe
 
 HIGHEST_ERROR = 99.5
 """Percentile of the absolute error of x_hat, over its first and its last time, that is the brightest in a map."""

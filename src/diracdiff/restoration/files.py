@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diracdiff.console import track_images
 from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
 from diracdiff.data.inputs import IN_FORM, TABLE, Form, Input, batches
-from diracdiff.errors import UserError, warn
 from diracdiff.evaluation.pictures import HEAT_MAP_TOP, heat_map, residual_map
 from diracdiff.evaluation.uncertainty import PICTURES, Spread
-from diracdiff.ranks import Ranks
-from diracdiff.resources import is_out_of_memory
 from diracdiff.restoration.consistency import NoiseLevel, concern_of
 from diracdiff.restoration.log import Log, summary
 from diracdiff.restoration.service import RestoredImage, RestoreOptions, SourceImage, prepare
 from diracdiff.restorer import Restorer
+from diracdiff.utils.console import track_images
+from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.ranks import Ranks
+from diracdiff.utils.resources import is_out_of_memory
 
 LOWER = "tile, batch_size or samples"
 """Keys with which a restoration needs less memory."""

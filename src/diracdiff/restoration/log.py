@@ -10,17 +10,17 @@ from typing import Any
 
 import torch
 
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import LOG, TABLE, Form, Input, read_log
-from diracdiff.errors import UserError
 from diracdiff.evaluation.certificate import LEVEL, RULE
 from diracdiff.restoration.consistency import ConsistencyTest
 from diracdiff.restoration.service import RestoredImage, RestoreOptions
 from diracdiff.restorer import Restorer
-from diracdiff.storage import to_recipe
-from diracdiff.storage.files import write_rows
-from diracdiff.storage.json_lines import append_line
-from diracdiff.storage.weights import fingerprint
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.json_lines import append_line
 
 DIGITS = 6
 """Of numbers in the log."""

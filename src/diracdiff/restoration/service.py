@@ -24,14 +24,14 @@ from diracdiff.data.image_io import DecodedImage
 from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.degradations.kernel_blur import extended
 from diracdiff.degradations.kernels import WORDS
-from diracdiff.errors import UserError
 from diracdiff.evaluation.calibration import Interval
 from diracdiff.evaluation.certificate import certify, standardised
 from diracdiff.evaluation.plausibility import is_hidden
 from diracdiff.restoration.consistency import ConsistencyTest, noise_level
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
-from diracdiff.seeds import image_seed
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.seeds import image_seed
 
 Guide = Literal["mask", "kernel"]
 """A per-image input of a model."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from diracdiff.console import track
 from diracdiff.evaluation.calibration import Tally
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.restorer import Restorer
-from diracdiff.seeds import image_seed
+from diracdiff.utils.console import track
+from diracdiff.utils.seeds import image_seed
 
 
 def tallied(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from diracdiff.errors import UserError
+from diracdiff.utils.errors import UserError
 
 
 class UniformGrid:

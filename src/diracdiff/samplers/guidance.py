@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.process import StochasticDegradation
-from diracdiff.shapes import per_image
+from diracdiff.utils.shapes import per_image
 
 SCALINGS = ("std", "error")
 

@@ -9,7 +9,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError
 from diracdiff.noise import LARGEST
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.euler import Euler
@@ -19,7 +18,8 @@ from diracdiff.samplers.increment import Increment, LookAhead
 from diracdiff.samplers.noise import ImageNoise
 from diracdiff.samplers.step import Step
 from diracdiff.samplers.walk import OUTPUTS, Conditional, Predictor, State, Walk, beside, takes_measurement
-from diracdiff.validate import COMPUTED_IN, check_images
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.validate import COMPUTED_IN, check_images
 
 MOST_STEPS = 100_000
 TOLERANCE = 1e-9

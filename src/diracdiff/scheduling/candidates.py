@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import Degradation, LinearSeverity
-from diracdiff.errors import UserError
-from diracdiff.measurement import measure
+from diracdiff.evaluation.measurement import measure
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import LookAhead, UniformGrid
 from diracdiff.scheduling.dissimilarities import Dissimilarity
 from diracdiff.scheduling.distances import DegradationDistance, FeatureDistance, TrajectoryDistance
-from diracdiff.seeds import image_seed
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.seeds import image_seed
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation.lpips import BACKBONES, SMALLEST, load_lpips
-from diracdiff.evaluation.ssim import WINDOW, structural_similarity
+from diracdiff.metrics.lpips import BACKBONES, SMALLEST, load_lpips
+from diracdiff.metrics.ssim import WINDOW, structural_similarity
+from diracdiff.utils.errors import UserError
 
 
 class Dissimilarity(ABC):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from diracdiff.errors import UserError, say, warn
 from diracdiff.evaluation.pictures import draw_schedule
 from diracdiff.scheduling.candidates import Candidates
 from diracdiff.scheduling.distances import DegradationDistance
 from diracdiff.scheduling.greedy import Placement, tabulate
-from diracdiff.storage.files import check_output, write_rows
+from diracdiff.utils.errors import UserError, say, warn
+from diracdiff.utils.files import check_output, write_rows
 
 
 def check_table(path: Path, overwrite: bool) -> None:

@@ -22,11 +22,11 @@ from starlette.exceptions import HTTPException
 from torch import Tensor
 
 from diracdiff.data.image_io import read_image, write_image
-from diracdiff.errors import UserError
-from diracdiff.pixels import to_pixels
 from diracdiff.studio.photograph import LIMITS, read
 from diracdiff.studio.sessions import MAX_PAGES, MAX_SESSIONS, Session, Sessions
 from diracdiff.studio.studio import Restored, Studio
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import to_pixels
 
 DEGRADED, CLEAN = "It is degraded", "It is clean: degrade it for me"
 MODEL, AUTO, GIVEN = "the model's", "estimated", "given"

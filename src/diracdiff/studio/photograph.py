@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from diracdiff.data.companions import check_kernel_size
 from diracdiff.data.image_io import Limits, read_image
 from diracdiff.degradations.kernels import told
-from diracdiff.errors import UserError
 from diracdiff.restoration import SourceImage
+from diracdiff.utils.errors import UserError
 
 LIMITS = Limits(max_pixels=60_000_000, max_bytes=40_000_000)
 """Of a file, before it is decoded."""

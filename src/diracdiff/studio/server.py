@@ -20,9 +20,9 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from diracdiff.errors import UserError
 from diracdiff.studio.guard import API, Guard
 from diracdiff.studio.sessions import MAX_UPLOAD, Sessions
+from diracdiff.utils.errors import UserError
 
 SHOWN = {"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"}
 """Types that browsers show; all others are saved, because they may hold scripts."""

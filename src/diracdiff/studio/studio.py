@@ -10,11 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError
 from diracdiff.evaluation.pictures import heat_map
-from diracdiff.evaluation.psnr import PSNR
 from diracdiff.evaluation.uncertainty import Spread
-from diracdiff.pixels import from_pixels, to_pixels
+from diracdiff.metrics.psnr import PSNR
 from diracdiff.restoration import (
     Batch,
     ConsistencyTest,
@@ -27,6 +25,8 @@ from diracdiff.restoration import (
 from diracdiff.restorer import Restorer
 from diracdiff.studio.photograph import Photograph, kernel_of, mask_of, read
 from diracdiff.studio.trajectory import Frame, ends, sample_frames
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels, to_pixels
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diracdiff.errors import UserError
 from diracdiff.evaluation.results import results
 from diracdiff.evaluation.stops import Stop, reached
-from diracdiff.pixels import to_pixels
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
 from diracdiff.samplers.sampler import TOLERANCE
-from diracdiff.seeds import image_seed
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import to_pixels
+from diracdiff.utils.seeds import image_seed
 
 NAMES = {"mean": "Denoised image", "iterate": "Iterate"}
 

@@ -7,12 +7,13 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from diracdiff.evaluation import Evaluation, Metric
+from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import TRADEOFF_CSV, curve_figure, gallery_grid
 from diracdiff.evaluation.stops import summarise
-from diracdiff.storage.files import append_rows
+from diracdiff.metrics import Metric
 from diracdiff.training.loggers import PatientWandbLogger
 from diracdiff.training.module import RestorerModule
+from diracdiff.utils.files import append_rows
 
 
 class TradeoffLog(Callback):

@@ -12,8 +12,8 @@ from diracdiff.data import workers
 from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, check_integer
 from diracdiff.data.faults import report_skipped
 from diracdiff.data.sampler import ShardSampler
-from diracdiff.errors import UserError
-from diracdiff.pixels import from_pixels
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels
 
 Images = ImageDataset | Subset[Item]
 """A split, or a part of it."""

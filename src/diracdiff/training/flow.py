@@ -8,14 +8,14 @@ from typing import Any
 import pytorch_lightning as pl
 
 from diracdiff.baselines.pmrf import REGRESSION, PosteriorMeanFlow
-from diracdiff.evaluation import Metric
+from diracdiff.evaluation.measurement import TrainingBatch, training_batch
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.measurement import TrainingBatch, training_batch
+from diracdiff.metrics import Metric
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
-from diracdiff.seeds import MEASUREMENT, image_seed
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.optimization import Optimization
+from diracdiff.utils.seeds import MEASUREMENT, image_seed
 
 
 class FlowModule(RestorerModule):

@@ -11,10 +11,10 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from diracdiff.errors import UserError, warn
 from diracdiff.processes import is_first_process
-from diracdiff.storage.files import append_rows, write_atomically
 from diracdiff.training.names import WANDB_ID
+from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.files import append_rows, write_atomically
 
 PATIENCE = 8.0
 """Seconds in which Weights & Biases must answer, before a run is logged offline; WANDB_INIT_TIMEOUT changes it."""

@@ -7,23 +7,24 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from diracdiff.errors import say, warn
-from diracdiff.evaluation import Blend, Evaluation, Metric, find_stops
-from diracdiff.evaluation.psnr import PSNR
-from diracdiff.evaluation.ssim import SSIM
+from diracdiff.checkpoints.checkpoint import KIND, Checkpoint
+from diracdiff.checkpoints.recipe import to_recipe
+from diracdiff.evaluation import Blend, Evaluation, find_stops
+from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
 from diracdiff.evaluation.stops import BLEND, ends_of
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.measurement import Measured, TrainingBatch, training_batch
+from diracdiff.metrics import Metric
+from diracdiff.metrics.psnr import PSNR
+from diracdiff.metrics.ssim import SSIM
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import State
-from diracdiff.seeds import DEGRADATION, DROPOUT, OPERATOR, image_seed, step_seed
-from diracdiff.storage.checkpoint import KIND, Checkpoint
-from diracdiff.storage.recipe import to_recipe
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
 from diracdiff.training.skipping import Skipping, in_words
+from diracdiff.utils.errors import say, warn
+from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, image_seed, step_seed
 
 
 class RestorerModule(pl.LightningModule):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from diracdiff.errors import UserError
-from diracdiff.evaluation import Metric, Missing
+from diracdiff.metrics import Metric, Missing
 from diracdiff.restorer import Restorer
+from diracdiff.utils.errors import UserError
 
 PREFIX = "val/"
 

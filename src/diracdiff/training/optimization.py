@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from diracdiff.errors import UserError
 from diracdiff.training.muon import Muon
+from diracdiff.utils.errors import UserError
 
 
 class Optimization:

@@ -12,8 +12,8 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
-from diracdiff.errors import say
 from diracdiff.training.module import RestorerModule
+from diracdiff.utils.errors import say
 
 OFTEN, SELDOM, SHARE = 5.0, 60.0, 0.25
 """Seconds between lines at the start and later on, and what share of the time since the start lies between."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from diracdiff.console import python
-from diracdiff.errors import say
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
 from diracdiff.evaluation.summary import summary_of, write_summary
@@ -17,9 +15,11 @@ from diracdiff.report import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.walk import Words, walk_page
 from diracdiff.restorer import Restorer
-from diracdiff.storage.files import write_atomically
 from diracdiff.training.loggers import PatientWandbLogger
 from diracdiff.training.names import BEST
+from diracdiff.utils.console import python
+from diracdiff.utils.errors import say
+from diracdiff.utils.files import write_atomically
 
 
 def report(

@@ -6,15 +6,15 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger
 
-from diracdiff.errors import UserError, warn
+from diracdiff.checkpoints import Checkpoint, to_recipe
+from diracdiff.checkpoints.weights import Damaged
 from diracdiff.evaluation.pictures import TRADEOFF_CSV
-from diracdiff.storage import Checkpoint, to_recipe
-from diracdiff.storage.files import write_rows
-from diracdiff.storage.reading import read_rows
-from diracdiff.storage.weights import Damaged
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS
+from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.files import write_rows
+from diracdiff.utils.reading import read_rows
 
 
 def find(asked: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:

@@ -13,9 +13,9 @@ from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import AsyncCheckpointIO
 
-from diracdiff.errors import warn
-from diracdiff.storage.weights import read_weights, write_weights
+from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.training.names import BEST, LAST, PREVIOUS
+from diracdiff.utils.errors import warn
 
 AGREE_EVERY = 20
 """Steps after which several processes ask each other whether it is time to save."""

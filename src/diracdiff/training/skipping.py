@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from diracdiff.errors import UserError, warn
+from diracdiff.utils.errors import UserError, warn
 
 MAX_SKIPPED_STEPS, MAX_NAMED = 10, 8
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from diracdiff.errors import say, warn
 from diracdiff.signals import SIGNALS, on_signals
 from diracdiff.signals import stop as stop_at_once
 from diracdiff.training.names import AUTO, LAST
 from diracdiff.training.saving import agreed, save_last
+from diracdiff.utils.errors import say, warn
 
 
 class Interrupted(Exception):

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from diracdiff.evaluation import Blend, Evaluation, Metric, Stop
-from diracdiff.measurement import Measured
+from diracdiff.evaluation import Blend, Evaluation, Stop
+from diracdiff.evaluation.measurement import Measured
+from diracdiff.metrics import Metric
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import State
 from diracdiff.training.module import RestorerModule

@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from diracdiff.errors import say
 from diracdiff.training.module import RestorerModule
+from diracdiff.utils.errors import say
 
 MOST = 1024
 ROUNDS, WORTH, HOPELESS = 3, 0.85, 3

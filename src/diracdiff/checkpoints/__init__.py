@@ -1,0 +1,7 @@
+"""Files on disk: checkpoints and the recipes in them, files written whole or not at all, downloads."""
+
+from diracdiff.checkpoints.checkpoint import Checkpoint
+from diracdiff.checkpoints.recipe import foreign_modules, to_recipe
+from diracdiff.checkpoints.weights import read_weights
+
+__all__ = ["Checkpoint", "foreign_modules", "read_weights", "to_recipe"]

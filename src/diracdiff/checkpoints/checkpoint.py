@@ -1,0 +1,195 @@
+"""The layout of a checkpoint: this class alone knows it.
+
+A checkpoint is a dictionary of weights and plain containers: what Lightning resumes training from, if anything, and
+what a restorer is built from: its recipe, its averaged weights, its stopping times and its trade-off curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from diracdiff.checkpoints.places import located
+from diracdiff.checkpoints.recipe import fits
+from diracdiff.checkpoints.weights import Damaged, are_plain, read_weights, write_weights
+from diracdiff.utils.errors import UserError
+
+KIND = "diracdiff.restorer"
+"""The key next to Lightning's that holds version, recipe, stopping times and curve."""
+
+VERSION = "0.2"
+"""Version of the layout: that of the program which introduced it."""
+
+DENOISER = "denoiser."
+"""Prefix of the denoiser's weights in Lightning's state."""
+
+DEEPEST, MOST_VALUES, LARGEST_INTEGER = 24, 1_000_000, 2**63
+"""Limits of a header: nesting, number of values, size of integers."""
+
+ENTRIES: Mapping[str, Any] = {
+    "recipe": dict[str, Any],
+    "dataset": dict[str, Any] | None,
+    "training": dict[str, Any],
+    "stopping": dict[str, dict[str, Any] | None],
+    "curve": list[dict[str, float | str | None]],
+    "calibrations": list[dict[str, Any]],
+}
+"""Entries of a header and their types, apart from its version and the weights of an increment."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The plain containers that a restorer is built from.
+
+    Attributes:
+        recipe: of the restorer, see `diracdiff.checkpoints.recipe`.
+        weights: of the denoiser, averaged where training averages, by their names in it.
+        stops: {target: {"t", "output"} or None}, found by the last validation.
+        curve: of the last validation, a row per time and output.
+        dataset: recipe of the data set that it was trained on, or None where that is not known.
+        training: recipes of loss and optimiser, and the other settings that the weights depend on.
+        increment: weights of the incremental reconstruction network that the sampler uses, or None.
+        calibrations: of intervals, see `diracdiff.evaluation.Calibration`.
+        rest: the state that Lightning resumes training from; empty if there is none.
+    """
+
+    recipe: dict[str, Any]
+    weights: dict[str, Tensor]
+    stops: dict[str, dict[str, Any] | None]
+    curve: list[dict[str, Any]]
+    dataset: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    increment: dict[str, Tensor] | None = None
+    calibrations: list[dict[str, Any]] = field(default_factory=list)
+    rest: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a file or an exported model of this version. No code in it runs, and no other file is opened.
+
+        Args:
+            path: of a file or a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.checkpoints.places`.
+
+        Raises:
+            Damaged: if it is not as it was written.
+            UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or
+                version, or its weights are not finite.
+        """
+        from diracdiff.checkpoints.exported import read_exported
+
+        place = located(path)
+        content = read_exported(place) if place.is_dir() else read_weights(place, "one that diracdiff wrote")
+        if not isinstance(content, dict) or not isinstance(content.get(KIND), dict):
+            raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
+        checkpoint = cls.of(content, str(path))
+        weights = checkpoint.weights | (checkpoint.increment or {})
+        wrong = [name for name, weight in weights.items() if not weight.isfinite().all()]
+        if wrong:
+            raise UserError(
+                f"checkpoint={path} holds weights that are not finite ({wrong[0]}): the training that wrote it "
+                "diverged; give an earlier one"
+            )
+        return checkpoint
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], name: str = "this") -> Self:
+        """Return the checkpoint in a file's content.
+
+        Args:
+            content: of the file, with a dictionary under `KIND`.
+            name: of the file, for messages.
+
+        Raises:
+            Damaged: if an entry is missing or of another type.
+            UserError: if it is of another version.
+        """
+        header, state = content[KIND], content.get("state_dict", {})
+        if (version := header.get("version")) != VERSION:
+            other = f"diracdiff {version[:20]!r}" if isinstance(version, str) else "an unknown version"
+            raise UserError(
+                f"checkpoint={name} was written by {other}, and this is {VERSION}: install that version, or train again"
+            )
+        wrong = [key for key in ENTRIES if key not in header or not _is_bounded(header[key])]
+        wrong = wrong or [key for key, kind in ENTRIES.items() if not fits(header[key], kind)]
+        tables = {"state_dict": state, "increment": header.get("increment") or {}}
+        wrong += [key for key, table in tables.items() if not _is_named(table)]
+        wrong = wrong or ["curve"] * (not all(map(_is_row, header["curve"])))
+        if wrong:
+            raise Damaged(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
+        weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
+        if not are_plain(weights) or not are_plain(tables["increment"]):
+            raise Damaged(f"checkpoint={name} is damaged: its weights are not plain tensors")
+        return cls(
+            header["recipe"],
+            weights,
+            header["stopping"],
+            header["curve"],
+            header["dataset"],
+            header["training"],
+            header.get("increment"),
+            header["calibrations"],
+            {key: value for key, value in content.items() if key not in (KIND, "state_dict")},
+        )
+
+    def header(self) -> dict[str, Any]:
+        """Return the entries under KIND."""
+        return {
+            "version": VERSION,
+            "recipe": self.recipe,
+            "dataset": self.dataset,
+            "training": self.training,
+            "stopping": self.stops,
+            "curve": self.curve,
+            "increment": self.increment,
+            "calibrations": self.calibrations,
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write a file, whole or not at all."""
+        state = {f"{DENOISER}{key}": value for key, value in self.weights.items()}
+        write_weights(path, {**self.rest, "state_dict": state, KIND: self.header()})
+
+    @property
+    def resumable(self) -> bool:
+        """True if training can resume from it."""
+        return bool(self.rest.get("optimizer_states"))
+
+    def tuned(self, other: Checkpoint) -> Checkpoint:
+        """Return this checkpoint with the sampler, the stopping times and the curve of another one."""
+        recipe = self.recipe | {"sampler": other.recipe["sampler"]}
+        return replace(self, recipe=recipe, stops=other.stops, curve=other.curve, increment=other.increment)
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Return True for a row of a trade-off curve: time, number of function evaluations, output and metrics."""
+    return all(fits(row.get(key), kind) for key, kind in {"t": float, "nfe": float, "output": str}.items())
+
+
+def _is_named(table: Any) -> bool:
+    return isinstance(table, Mapping) and all(isinstance(name, str) for name in table)
+
+
+def _is_bounded(value: Any) -> bool:
+    """Return True for plain containers of text and numbers within the limits.
+
+    A pickle can repeat a container inside itself or others, so values are counted as often as they occur.
+    """
+    left, stack = MOST_VALUES, [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, dict | list | tuple):
+            left -= len(item)
+            keys, values = (item.keys(), item.values()) if isinstance(item, dict) else ((), item)
+            if left < 0 or depth == DEEPEST or not all(isinstance(key, str | int | float) for key in keys):
+                return False
+            stack += [(inner, depth + 1) for inner in values]
+        elif isinstance(item, int):
+            if abs(item) >= LARGEST_INTEGER:
+                return False
+        elif not isinstance(item, float | str | None):
+            return False
+    return True

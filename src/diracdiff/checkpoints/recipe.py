@@ -1,0 +1,121 @@
+"""Recipes: plain dictionaries that describe objects.
+
+Every class of this package keeps its constructor's arguments as attributes of the same names, so the recipe of an
+object and of its parts is read off the object itself. A checkpoint carries the recipe of its restorer, from which
+`diracdiff.checkpoints.registry` builds it. Classes of this package are named by their subpackage, so that files inside
+it may move.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from diracdiff.utils.errors import UserError
+
+TARGET = "_target_"
+PACKAGE = "diracdiff"
+
+
+def to_recipe(value: Any) -> Any:
+    """Describe a value in plain containers, strings and numbers.
+
+    Raises:
+        TypeError: if an object does not keep its arguments, or its subpackage does not export its class.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [to_recipe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): to_recipe(item) for key, item in value.items()}
+    cls = type(value)
+    arguments = list(inspect.signature(cls).parameters)
+    missing = [name for name in arguments if not hasattr(value, name)]
+    if missing:
+        raise TypeError(f"{cls.__name__} must keep its arguments {missing} as attributes to have a recipe")
+    return {TARGET: public_name(cls), **{name: to_recipe(getattr(value, name)) for name in arguments}}
+
+
+def public_name(cls: type) -> str:
+    """Return `diracdiff.<subpackage>.<class>` for a class of this package, `<module>.<class>` for any other.
+
+    Raises:
+        TypeError: if the subpackage does not export the class.
+    """
+    package, *rest = cls.__module__.split(".")
+    if package != PACKAGE or not rest:
+        return f"{cls.__module__}.{cls.__qualname__}"
+    subpackage = f"{PACKAGE}.{rest[0]}"
+    if getattr(importlib.import_module(subpackage), cls.__name__, None) is not cls:
+        raise TypeError(f"{cls.__name__} must be imported in {subpackage} to have a recipe")
+    return f"{subpackage}.{cls.__name__}"
+
+
+def foreign_modules(recipe: Any) -> set[str]:
+    """Return the modules outside this package that a recipe names."""
+    if isinstance(recipe, list):
+        return set().union(*map(foreign_modules, recipe))
+    if not isinstance(recipe, dict):
+        return set()
+    inner = set().union(*map(foreign_modules, recipe.values()))
+    target = recipe.get(TARGET, PACKAGE)
+    return inner if target.split(".")[0] == PACKAGE else inner | {target.rpartition(".")[0]}
+
+
+def construct(cls: type, arguments: Any) -> Any:
+    """Call a constructor with arguments that were read from a file.
+
+    Args:
+        cls: a class; arguments of those of this package are compared with their annotations.
+        arguments: by name.
+
+    Raises:
+        UserError: if an argument is unknown, missing or of another type, or the constructor refuses it.
+    """
+    if not isinstance(arguments, Mapping):
+        raise UserError(f"{cls.__name__} is of another type: {str(arguments)[:60]!r}")
+    parameters = inspect.signature(cls).parameters
+    required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    if arguments.keys() - parameters or required - arguments.keys():
+        wrong = min(map(repr, arguments.keys() - parameters or required - arguments.keys()))
+        raise UserError(f"{cls.__name__} {'has no' if arguments.keys() - parameters else 'needs the'} argument {wrong}")
+    hints = get_type_hints(cls.__init__) if cls.__module__.startswith(f"{PACKAGE}.") else {}  # type: ignore[misc]
+    for name, value in arguments.items():
+        if not fits(value, hints.get(name, Any)):
+            raise UserError(f"{cls.__name__}.{name} is of another type: {str(value)[:60]!r}")
+    try:
+        return cls(**arguments)
+    except (ValueError, ArithmeticError) as error:
+        raise UserError(f"{cls.__name__}: {error}") from error
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Return True if a value is of the type that an annotation names. Integers fit `float`; booleans fit `bool` alone.
+
+    Args:
+        value: a plain value, or an object.
+        annotation: of the kinds that constructors of recipes use.
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in inner)
+    if origin is Callable or annotation is Callable:
+        return callable(value)
+    if annotation is float:
+        return type(value) in (int, float)
+    if annotation in (int, bool, str, NoneType):
+        return type(value) is annotation
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+    if origin is tuple:
+        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(fits, value, inner))
+    if origin is not None:  # a sequence of one type
+        return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+    return isinstance(value, annotation)

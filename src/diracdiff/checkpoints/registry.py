@@ -1,0 +1,208 @@
+"""The classes that a checkpoint may build, and the limits of their arguments.
+
+A recipe is data. It names classes of `PARTS` alone, whose constructors take numbers, text and each other, and open no
+file. Every argument is compared with the constructor's annotation and with `BOUNDS` before the constructor is called.
+Networks are built on PyTorch's meta device, without memory: `diracdiff.checkpoints.weights.load_weights` compares them
+with the tensors of the file, which then take the place of their parameters.
+
+A class of a user's own is built only if the user, not the file, names its module in `trusted_modules`.
+"""
+
+import importlib
+import inspect
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from diracdiff.checkpoints import Checkpoint
+from diracdiff.checkpoints.recipe import PACKAGE, TARGET, construct, public_name
+from diracdiff.checkpoints.weights import load_weights
+from diracdiff.degradations import (
+    BoxInpainting,
+    ColourQuantisation,
+    FourierUndersampling,
+    FreeformInpainting,
+    GaussianBlur,
+    GaussianInpainting,
+    Identity,
+    KernelBlur,
+    LinearSeverity,
+    MotionBlur,
+    SuperResolution,
+    TabulatedSeverity,
+)
+from diracdiff.losses import IncrementalReconstructionLoss, MatchedLoss
+from diracdiff.models import Denoiser, DnCNN, NCSNpp, OperatorPreconditioning
+from diracdiff.noise import ConstantNoise, GeometricNoise, LinearNoise, LogLogisticNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer
+from diracdiff.samplers import (
+    AdaptiveGrid,
+    Euler,
+    ExactLookBack,
+    Exponential,
+    Guidance,
+    Heun,
+    LookAhead,
+    LookBack,
+    Multistep,
+    NetworkIncrement,
+    PowerGrid,
+    ReverseSampler,
+    SmallLookAhead,
+    SmallLookBack,
+    UniformGrid,
+)
+from diracdiff.utils.errors import UserError
+
+PARTS: Mapping[str, tuple[type, ...]] = {
+    "restorer": (Restorer,),
+    "process": (StochasticDegradation,),
+    "degradation": (
+        GaussianBlur,
+        GaussianInpainting,
+        BoxInpainting,
+        FreeformInpainting,
+        SuperResolution,
+        MotionBlur,
+        KernelBlur,
+        ColourQuantisation,
+        FourierUndersampling,
+        Identity,
+    ),
+    "severity": (LinearSeverity, TabulatedSeverity),
+    "noise": (GeometricNoise, LogLogisticNoise, ConstantNoise, LinearNoise),
+    "denoiser": (Denoiser,),
+    "network": (NCSNpp, DnCNN),
+    "preconditioning": (OperatorPreconditioning,),
+    "sampler": (ReverseSampler,),
+    "step": (Euler, Exponential, Heun, Multistep),
+    "increment": (LookAhead, LookBack, SmallLookAhead, SmallLookBack, ExactLookBack, NetworkIncrement),
+    "guidance": (Guidance,),
+    "grid": (UniformGrid, PowerGrid, AdaptiveGrid),
+    "loss": (IncrementalReconstructionLoss, MatchedLoss),
+}
+"""Classes by the name of the argument that takes them."""
+
+CLOSED = {PACKAGE, *sys.stdlib_module_names}
+"""Packages whose other classes cannot be trusted by name."""
+
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "image_size": (1, 8192),
+    "channels": (1, 4096),
+    "multipliers": (1, 64),
+    "blocks": (1, 64),
+    "depth": (3, 256),
+    "patch": (1, 16),
+    "image_channels": (1, 16),
+    "conditions": (1, 2),
+    "images": (1, 2),
+    "levels": (2, 65536),
+    "start": (0, 1024),
+    "end": (0, 1024),
+    "values": (0, 1024),
+}
+"""The least and the greatest value of arguments that set sizes, and of severities, which set those of kernels."""
+
+LONGEST: Mapping[str, int] = {"multipliers": 10, "attention_levels": 10}
+"""The greatest number of resolutions of a network, each of which halves the images."""
+
+MOST_ITEMS = 10_000
+"""The greatest length of other lists, tables above all."""
+
+
+REGISTRY: Mapping[str, type] = {public_name(cls): cls for classes in PARTS.values() for cls in classes}
+"""Classes by their names in recipes."""
+
+
+def build_restorer(checkpoint: Checkpoint, name: str, trusted_modules: Iterable[str] = ()) -> Restorer:
+    """Build the restorer of a checkpoint, on the CPU.
+
+    Args:
+        checkpoint: its content.
+        name: its path, for messages.
+        trusted_modules: see `from_recipe`.
+
+    Raises:
+        UserError: if a part is refused, see `from_recipe`, or the weights do not fit it.
+    """
+    try:
+        restorer = from_recipe(checkpoint.recipe, trusted_modules)
+        if not isinstance(restorer, Restorer):
+            raise UserError("it does not describe a restorer, give one that diracdiff.train wrote")
+        restorer.remember(checkpoint)
+    except UserError as error:
+        raise UserError(f"checkpoint={name}: {' '.join(str(error).split())[:400]}") from error
+    load_weights(restorer.denoiser, checkpoint.weights, name)
+    if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
+        load_weights(network, checkpoint.increment or {}, name)
+    return restorer
+
+
+def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
+    """Build the object that a recipe describes. Networks have no memory yet, see `load_weights`.
+
+    Args:
+        recipe: as `to_recipe` returns it.
+        trusted_modules: modules outside this package whose classes may be built too.
+
+    Raises:
+        UserError: if a class is not in the registry, or an argument breaks its rule.
+    """
+    if not isinstance(recipe, dict):
+        raise UserError(f"the recipe describes no object: {str(recipe)[:60]!r}")
+    trusted = list(trusted_modules)
+    cls = _class(recipe.get(TARGET), trusted)
+    known = cls in REGISTRY.values()
+    arguments = {}
+    for name, value in recipe.items():
+        if name == TARGET:
+            continue
+        if isinstance(value, dict):
+            arguments[name] = from_recipe(value, trusted)
+            part = type(arguments[name])
+            if known and part in REGISTRY.values() and part not in PARTS.get(name, ()):
+                raise UserError(f"{cls.__name__}.{name} cannot be a {part.__name__}")
+        else:
+            _check_plain(f"{cls.__name__}.{name}", value, BOUNDS.get(name) if known else None, LONGEST.get(name))
+            arguments[name] = value
+    with torch.device("meta") if cls in PARTS["network"] else nullcontext():
+        return construct(cls, arguments)
+
+
+def _class(target: Any, trusted_modules: Sequence[str]) -> type:
+    if isinstance(target, str) and target in REGISTRY:
+        return REGISTRY[target]
+    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
+    closed = module.split(".")[0] in CLOSED
+    if closed or module not in trusted_modules:
+        offered = not closed and all(map(str.isidentifier, module.split(".")))
+        remedy = f"; if you know that module, add trusted_modules=[{module}]" if offered else ""
+        raise UserError(f"the recipe names {str(target)[:100]!r}, which a checkpoint may not build: refused{remedy}")
+    try:
+        cls = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise UserError(
+            f"the recipe needs the module {module}: run from its folder, or put it on PYTHONPATH"
+        ) from error
+    if not inspect.isclass(cls) or cls.__module__ != module:
+        raise UserError(f"the recipe names {target!r}, which is not a class that {module} defines: refused")
+    return cls
+
+
+def _check_plain(name: str, value: Any, bounds: tuple[float, float] | None, longest: int | None) -> None:
+    """Refuse an argument that is no plain value, too long, not finite, or beyond its bounds."""
+    items = value if isinstance(value, list) else [value]
+    if len(items) > (longest or MOST_ITEMS):
+        raise UserError(f"{name} has {len(items)} values: at most {longest or MOST_ITEMS} are allowed")
+    for item in items:
+        if not isinstance(item, bool | int | float | str | None):
+            raise UserError(f"{name} holds a {type(item).__name__}: only numbers and text are allowed")
+        if isinstance(item, int | float) and not math.isfinite(item):
+            raise UserError(f"{name} must be finite, got {item}")
+        if bounds and isinstance(item, int | float) and not bounds[0] <= item <= bounds[1]:
+            raise UserError(f"{name} must lie in [{bounds[0]}, {bounds[1]}], got {item}")

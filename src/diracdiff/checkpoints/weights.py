@@ -1,0 +1,169 @@
+"""Files of weights and plain containers, read without running any code that they hold."""
+
+import hashlib
+import pickletools
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import torch
+from torch import Tensor, nn
+
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.files import replacing
+
+LARGEST_PICKLE = 64 * 2**20
+"""Bytes of the part of an archive that is not tensors: recipe, curves, names."""
+
+HARMLESS = re.compile(
+    r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v[23]|parameter)|torch\.(storage\.)?\w+Storage"
+    r"|torch\.(Size|bool|bfloat16|u?int\d+|float\d+)"
+)
+"""Names in a file of weights: the parts of tensors, and the dictionary of a module's state."""
+
+
+class Damaged(UserError):
+    """A file of weights is not whole, or not as it was written."""
+
+
+def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: bool = False) -> Any:
+    """Read a file of weights and plain containers without running any code that it holds.
+
+    The size of every part is checked before it is read, so that a file takes memory in proportion to its size.
+
+    Args:
+        path: the file.
+        wanted: the kind of file to give instead, for messages.
+        safe: further classes that the file may hold, which must only store their arguments; see
+            `torch.serialization.safe_globals`.
+        mmap: leave tensors in the file until they are used, for files of which a part is wanted.
+
+    Raises:
+        Damaged: if the file is not an archive of PyTorch, ends too early, or does not agree with its checksums.
+        UserError: if there is no such file, it cannot be opened, or it holds a pickle.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"checkpoint={path} does not exist: give the path of a .ckpt file, such as runs/latest/best.ckpt"
+        )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
+    try:
+        foreign = _named_classes(path) - {_name(item) for item in safe}
+        if not foreign:
+            with torch.serialization.safe_globals(list(safe)):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # of three parsers of untrusted bytes, whatever they raise
+        raise Damaged(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
+    raise UserError(
+        f"checkpoint={path} holds pickled objects ({min(foreign)!r}), which could run code: refused; give {wanted}"
+    )
+
+
+def _named_classes(path: Path) -> set[str]:
+    """Check an archive of PyTorch, and return the classes and functions that it names beyond those of weights.
+
+    Raises:
+        ValueError: if a part is compressed, overlaps another one, occurs twice or has another checksum.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        names = {part.filename.casefold() for part in parts}
+        pickles = [part for part in parts if part.filename.casefold().endswith(".pkl")]
+        stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+        if not stored or sum(part.file_size for part in parts) > path.stat().st_size or len(names) != len(parts):
+            raise ValueError("PyTorch writes every part once, and none compressed")
+        if len(pickles) != 1 or pickles[0].file_size > LARGEST_PICKLE:
+            raise ValueError("an archive of PyTorch has one pickle")
+        if (part := archive.testzip()) is not None:  # torch.load does not compare checksums
+            raise ValueError(f"{part} does not agree with its checksum")
+        found = {
+            str(argument).replace(" ", ".")
+            for opcode, argument, _ in pickletools.genops(archive.read(pickles[0]))
+            if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL")
+        }
+    return {name for name in found if not HARMLESS.fullmatch(name)}
+
+
+def _name(item: Any) -> str:
+    return str(item[1]) if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}"
+
+
+class _File:
+    """Passes what is written on, and keeps the error that PyTorch would hide."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed when all is written."""
+
+
+def write_weights(path: str | Path, content: Any) -> None:
+    """Write weights and plain containers, whole or not at all, see `diracdiff.utils.files.replacing`.
+
+    Raises:
+        UserError: if the file cannot be written, as on a full disk.
+    """
+    with replacing(path) as file:
+        watched = _File(file)
+        try:
+            torch.save(content, cast(BinaryIO, watched))
+        except (OSError, RuntimeError) as error:
+            raise watched.error or error from error
+
+
+def are_plain(tensors: Mapping[str, Any]) -> bool:
+    """Return True if all values are ordinary tensors that together hold no more numbers than they store.
+
+    A tensor with strides of 0, or many tensors of one storage, would need more memory than the file when copied.
+    """
+    if not all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors.values()):
+        return False
+    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized for t in tensors.values()):
+        return False
+    stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    return bool(sum(tensor.nbytes for tensor in tensors.values()) <= sum(stored.values()))
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a module the weights of a checkpoint, and freeze it.
+
+    The module may be on PyTorch's meta device: names and shapes are compared before anything is allocated, and then
+    the checkpoint's tensors take the place of the module's, in the channels-last layout.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    expected = module.state_dict()
+    if _shapes(expected) != _shapes(weights):
+        raise UserError(f"checkpoint={path}: its weights do not fit its recipe")
+    module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
+    module.to(memory_format=torch.channels_last)
+    module.eval().requires_grad_(False)
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
+    return {name: (weight.shape, weight.is_floating_point()) for name, weight in weights.items()}
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits of a SHA-256 that identify the weights of a network, on any device."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

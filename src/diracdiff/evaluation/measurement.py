@@ -1,0 +1,156 @@
+"""How clean images become degraded ones: the one place where images meet the process and the noise that is theirs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diracdiff.process import StochasticDegradation
+from diracdiff.samplers.noise import ImageNoise
+from diracdiff.utils.errors import UserError
+from diracdiff.utils.seeds import image_seed
+from diracdiff.utils.validate import out_of_range
+
+ROUNDING = 0.01
+"""How far clean images may leave [0, 1]."""
+
+RINGING, TYPICAL_RINGING = 0.5, 0.06
+"""How far operators may take a value out of [0, 1], and all values of an image in root mean square.
+
+On photographs, super-resolution and undersampled Fourier transforms reach 0.37 and 0.042.
+"""
+
+LEAST_SIGMA_TO_GENERATE = 2.5
+"""Ten standard deviations of a pixel: from there on a measurement says next to nothing of its image."""
+
+
+def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0) -> None:
+    """Refuse measurements at t, (B, C, H, W), that leave [0, 1] by more than their noise and ringing explain.
+
+    Raises:
+        UserError: if any value or, in root mean square, the values of any image do.
+    """
+    sigma = process.sigma(t, y).max().item()
+    largest, typical = noise_limits(sigma, y[0].numel(), len(y))
+    beyond = (y - y.clamp(0, 1)).abs().flatten(1)
+    root_mean_square = beyond.square().mean(1).sqrt().max()
+    if not (beyond.max() <= RINGING + largest and root_mean_square <= TYPICAL_RINGING + typical):
+        low, high = (end.item() for end in y.aminmax())
+        raise out_of_range("measurement", low, high, f" up to noise of sigma {sigma:.3g}")
+
+
+def noise_limits(sigma: float, pixels: int, images: int, rare: float = 1e-9) -> tuple[float, float]:
+    """Bounds that values in [0, 1] with white noise respect but with a probability of 2 `rare`.
+
+    Args:
+        sigma: standard deviation of the noise, above 0.
+        pixels: number of values of an image.
+        images: number of images.
+        rare: probability that one of the bounds is exceeded.
+
+    Returns:
+        How far any value leaves [0, 1], by the tail exp(-k^2 / 2) of the normal distribution; and the greatest root
+        mean square, over the values of an image, of how far they leave [0, 1]. The mean square is largest for images
+        of zeros and ones, and sub-gamma like a chi-square variable (Boucheron et al. 2013, Theorem 2.3).
+    """
+    t, range_ = math.log(images / rare), 1 / sigma
+    density, tail = math.exp(-(range_**2) / 2) / math.sqrt(2 * math.pi), math.erfc(range_ / math.sqrt(2)) / 2
+    mean = 0.5 + (1 + range_**2) * tail - range_ * density  # noise of one sign, and of the other beyond the far end
+    square = mean + 2 * math.sqrt(t / pixels) + 2 * t / pixels
+    return sigma * math.sqrt(2 * (math.log(pixels) + t)), sigma * math.sqrt(square)
+
+
+def check_hides(sigma: float) -> None:
+    """Raise UserError unless noise of this standard deviation hides images, so that they can be generated from it."""
+    if sigma < LEAST_SIGMA_TO_GENERATE:
+        raise UserError(
+            f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
+            f"units of the [0, 1] range, got {sigma:.3g}: train with task=denoise"
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A batch of measurements.
+
+    Attributes:
+        y: the measurements, (B, C, H, W).
+        t: their time.
+        seeds: of each image's noise.
+        noise: the streams that the measurements' noise was drawn from; a walk goes on with them.
+    """
+
+    y: Tensor
+    t: float
+    seeds: list[int]
+    noise: ImageNoise
+
+
+@torch.no_grad()
+def measure(process: StochasticDegradation, x: Tensor, names: Sequence[str], seed: int, t: float = 1.0) -> Measured:
+    """Measure images, with noise that follows from (seed, name) of each: for validation, tests and restoring.
+
+    Args:
+        process: the degradation process.
+        x: clean images in [0, 1], (B, C, H, W).
+        names: one per image.
+        seed: of the run.
+        t: time of the measurements.
+    """
+    seeds = [image_seed(seed, name) for name in names]
+    noise = ImageNoise(seeds, x.device)
+    with process.of_images(seeds, x):
+        return Measured(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise)
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Clean images, and what a network is trained on.
+
+    Attributes:
+        x: clean images, (B, C, H, W).
+        y: y_t, (B, C, H, W).
+        t: times, (B,).
+        s: earlier times, uniform in [0, t), (B,).
+        measurement: y_1 of the same walk, (B, C, H, W), or None for a network that is not given it.
+    """
+
+    x: Tensor
+    y: Tensor
+    t: Tensor
+    s: Tensor
+    measurement: Tensor | None = None
+
+
+def training_batch(
+    process: StochasticDegradation,
+    x: Tensor,
+    seed: int,
+    times: tuple[float, float] = (0.0, 1.0),
+    measured: bool = False,
+    share_at_end: float = 0.0,
+) -> TrainingBatch:
+    """Degrade images at random times, uniform in `times`, with noise: both follow from the seed.
+
+    Args:
+        process: the degradation process.
+        x: clean images in [0, 1], (B, C, H, W).
+        seed: of this batch, see `step_seed`.
+        times: range of the times, in [0, 1].
+        measured: measure the images, too, with noise that y_t shares as on a walk from the measurement.
+        share_at_end: probability in [0, 1] that an image's time is the last of `times` instead.
+    """
+    generator = torch.Generator(x.device).manual_seed(seed)
+    low, high = times
+    t = low + (high - low) * torch.rand(len(x), generator=generator, device=x.device)
+    if share_at_end > 0:
+        t[torch.rand(len(x), generator=generator, device=x.device) < share_at_end] = high
+    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    s = t * torch.rand(len(x), generator=generator, device=x.device)
+    if not measured:
+        return TrainingBatch(x, process.sample(x, t, noise), t, s)
+    of_measurement = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    y = process.sample_beside(x, t, noise, of_measurement)
+    return TrainingBatch(x, y, t, s, process.measure(x, of_measurement))

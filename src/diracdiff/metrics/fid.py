@@ -1,0 +1,147 @@
+"""FID and KID: the distance of a set of images from a set of clean ones, in the features of a network.
+
+FID (Heusel et al. 2017) is the squared Fréchet distance of the Gaussians fitted to the two sets of features,
+|mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)). KID (Binkowski et al. 2018) is the unbiased estimate of their
+squared maximum mean discrepancy under the kernel (f . g / D + 1)^3. FID grows as the sets shrink, so only FIDs of
+equally many images compare; KID does not, but scatters about zero where the sets agree. The arithmetic is
+torch-fidelity's, in double precision.
+"""
+
+import math
+from pathlib import Path
+from typing import Self
+
+from torch import Tensor
+
+from diracdiff.metrics.features import NETWORKS, Extractor, shared_extractor
+from diracdiff.metrics.gathering import Moments
+from diracdiff.metrics.metric import SetMetric
+from diracdiff.utils.errors import UserError
+
+KID_SUBSETS = 100
+KID_SUBSET_SIZE = 1000
+
+
+class _OfFeatures(SetMetric):
+    """What FID and KID share: the network, which both are named by.
+
+    Args:
+        network: "inception" or "squeezenet", see `Extractor`.
+        weights: its file of weights, see `Extractor`.
+    """
+
+    higher_is_better, digits = False, 2
+    how_to_measure = "fid=… "
+
+    def __init__(self, network: str, weights: str | Path | None = None):
+        self.network, self.weights = network, weights
+        self.extractor: Extractor = shared_extractor(network, None if weights is None else str(weights))
+        self.name = f"{self.title.lower()}_{network}"
+
+    @classmethod
+    def if_asked(cls, network: str | None, weights: str | Path | None = None) -> Self | None:
+        """The metric, or None where no network is asked for.
+
+        Raises:
+            UserError: see `Extractor`.
+        """
+        return None if network is None else cls(network, weights)
+
+
+class FID(_OfFeatures):
+    """Fréchet distance of the features of two sets of images, see `fid`."""
+
+    title, target, depends_on = "FID", "fid", "the network of FID"
+
+    def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
+        return fid(clean, restored)
+
+    def __init__(self, network: str, weights: str | Path | None = None):
+        super().__init__(network, weights)
+        self.fewest = int(NETWORKS[network][1])  # as many as features: the covariance of fewer images is singular
+
+    def gathering(self) -> Moments:
+        return Moments()
+
+    def score_gathered(self, clean: Moments, restored: Moments, seed: int) -> float:
+        return fid_of_moments(clean, restored)
+
+
+class KID(_OfFeatures):
+    """Kernel distance of the features of two sets of images, see `kid`."""
+
+    title, depends_on, limit = "KID", "the network of KID", KID_SUBSET_SIZE
+    fewest = 50
+
+    def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
+        return kid(clean, restored, seed)
+
+
+def fid(real: Tensor, fake: Tensor) -> float:
+    """Fréchet distance of two sets of features, (N, D) and (M, D): 0 or more; NaN if a feature is.
+
+    Fewer images than features are allowed. Below about 1e-6 of tr(S_1 + S_2) it is rounding error.
+
+    Raises:
+        UserError: if a set has fewer than two images.
+    """
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    real, fake = _checked(real, fake)
+    if real.isnan().any() or fake.isnan().any():
+        return math.nan
+    statistics = [fid_features_to_statistics(features) for features in (real, fake)]
+    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    return max(0.0, distance)
+
+
+def fid_of_moments(real: Moments, fake: Moments) -> float:
+    """Fréchet distance of two sets by their moments, see `fid`, which it is bit for bit where features are kept.
+
+    Raises:
+        UserError: if a set has fewer than two images.
+    """
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    features = real.features(), fake.features()
+    if features[0] is not None and features[1] is not None:
+        return fid(features[0], features[1])
+    statistics = []
+    for part in (real, fake):
+        if part.count < 2:
+            raise UserError(f"FID and KID need at least 2 images in each set, got {real.count} and {fake.count}")
+        mean, scatter = part.condense()
+        if mean.isnan().any():
+            return math.nan
+        statistics.append({"mu": mean.numpy(), "sigma": (scatter / (part.count - 1)).numpy()})
+    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    return max(0.0, distance)
+
+
+def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
+    """Squared maximum mean discrepancy of features, (N, D) and (M, D): negative at times; NaN if a feature is.
+
+    The mean over 100 draws of min(N, M, 1000) images from each set. Where that is every image of both sets, once is
+    enough, and neither the seed nor the order of the images matters.
+
+    Raises:
+        UserError: if a set has fewer than two images.
+    """
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    real, fake = _checked(real, fake)
+    if real.isnan().any() or fake.isnan().any():
+        return math.nan
+    size = min(len(real), len(fake), KID_SUBSET_SIZE)
+    subsets = 1 if len(real) == len(fake) == size else KID_SUBSETS
+    options = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": seed % 2**32, "verbose": False}
+    discrepancy: float = kid_features_to_metric(real, fake, **options)[KEY_METRIC_KID_MEAN]
+    return discrepancy
+
+
+def _checked(real: Tensor, fake: Tensor) -> list[Tensor]:
+    if min(len(real), len(fake)) < 2:
+        raise UserError(f"FID and KID need at least 2 images in each set, got {len(real)} and {len(fake)}")
+    if real.shape[1:] != fake.shape[1:] or real.ndim != 2:
+        raise ValueError(f"features must be (N, D) and (M, D), got {tuple(real.shape)} and {tuple(fake.shape)}")
+    return [features.double() for features in (real, fake)]

@@ -1,0 +1,139 @@
+"""Denoisers that are exactly right, for tests and for demonstrations without training."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from diracdiff.process import StochasticDegradation
+from diracdiff.utils.shapes import as_time
+
+
+class FiniteDataOracle:
+    """E[x | y_t] where x is one of N known images with equal probability.
+
+    The posterior weights are a softmax of -||y - A_t(x_i)||^2 / (2 sigma_t^2).
+
+    Args:
+        process: the degradation process.
+        images: the N images, (N, C, H, W), in [0, 1].
+    """
+
+    def __init__(self, process: StochasticDegradation, images: Tensor):
+        self.process, self.images = process, images
+
+    def __call__(self, y: Tensor, t: Tensor) -> Tensor:
+        """Posterior means, (B, C, H, W), of y (B, C, H, W) at times t, () or (B,)."""
+        t = as_time(t, y).expand(len(y))
+        count = len(self.images)
+        candidates = self.images.repeat(len(y), 1, 1, 1)
+        degraded = self.process.mean(candidates, t.repeat_interleave(count)).unflatten(0, (len(y), count))
+        distance = (y.unsqueeze(1) - degraded).flatten(2).square().sum(2)
+        weights = (-distance / (2 * self.process.sigma(t, y).flatten(1) ** 2)).softmax(1)
+        return torch.einsum("bn,nchw->bchw", weights, self.images)
+
+
+class GaussianOracle:
+    """E[x | y_t] where the pixels of x are independent, N(mean, std^2), and A_t multiplies them by a mask.
+
+    With m = A_t(1): E[x | y] = mean + m std^2 / (m^2 std^2 + sigma_t^2) (y - m mean). Exact for inpainting.
+
+    Args:
+        process: a degradation process with a mask.
+        mean: mean of a pixel.
+        std: standard deviation of a pixel; positive.
+    """
+
+    def __init__(self, process: StochasticDegradation, mean: float = 0.5, std: float = 0.2):
+        if not std > 0:
+            raise ValueError(f"std must be positive, got {std}")
+        self.process, self.mean, self.std = process, mean, std
+
+    def __call__(self, y: Tensor, t: Tensor) -> Tensor:
+        """Posterior means, (B, C, H, W), of y (B, C, H, W) at times t, () or (B,)."""
+        mask = self.process.mean(torch.ones_like(y), t)
+        gain = mask * self.std**2 / (mask**2 * self.std**2 + self.process.sigma(t, y) ** 2)
+        return self.mean + gain * (y - mask * self.mean)
+
+
+class GaussianFieldOracle:
+    """E[x | y_t] where every channel of x is N(mean, C) by itself, for any linear A_t.
+
+    With A the matrix of A_t and K = C A^T (A C A^T + sigma_t^2)^-1: E[x | y] = mean + K (y - A mean), and the
+    covariance of x given y is C - K A C. Dense, in double precision: for images of a few hundred pixels.
+
+    Args:
+        process: a linear degradation process.
+        covariance: C, (H W, H W), of the pixels of a channel, row by row.
+        mean: of a pixel.
+    """
+
+    def __init__(self, process: StochasticDegradation, covariance: Tensor, mean: float = 0.5):
+        self.process, self.covariance, self.mean = process, covariance.double(), mean
+
+    def __call__(self, y: Tensor, t: Tensor) -> Tensor:
+        """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, ()."""
+        gain, operator = self.gain(y, t)
+        residual = y.double().flatten(2) - self.mean * operator.sum(1)
+        return (self.mean + residual @ gain.mT).reshape(y.shape).to(y.dtype)
+
+    def posterior_covariance(self, like: Tensor, t: float | Tensor) -> Tensor:
+        """Of the pixels of a channel given y_t, (H W, H W), for images like `like`, (B, C, H, W)."""
+        gain, operator = self.gain(like, t)
+        return self.covariance - gain @ operator @ self.covariance
+
+    def gain(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """K and A, (H W, H W), at a time t, ()."""
+        basis, operator = self.matrix(like, t)
+        crossed = self.covariance @ operator.mT
+        noise = self.process.sigma(as_time(t, like).double(), basis)
+        marginal = operator @ crossed + noise.double() ** 2 * basis
+        return torch.linalg.solve(marginal, crossed.mT).mT, operator
+
+    def matrix(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """The identity and A, (H W, H W), at a time t, ()."""
+        one = torch.eye(len(self.covariance), dtype=torch.float64, device=like.device)
+        t = as_time(t, like).double()
+        return one, self.process.mean(one.reshape(-1, 1, *like.shape[-2:]), t).flatten(1).mT
+
+
+class ConditionalFieldOracle(GaussianFieldOracle):
+    """E[x | y_t, y_1] where every channel of x is N(mean, C) by itself, for any linear A_t.
+
+    y_1 and y_t - a y_1 have independent noise (`StochasticDegradation.beyond_measurement`), so with D = A_t - a A_1 the
+    precision of x is C^-1 + A_1^T A_1 / sigma_y^2 + D^T D / v.
+
+    Args:
+        process: see `GaussianFieldOracle`.
+        covariance: see `GaussianFieldOracle`.
+        mean: see `GaussianFieldOracle`.
+    """
+
+    given_measurement = True
+
+    def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """E[x | y_t, y_1] of (y, t) beside this measurement, (B, C, H, W)."""
+        return partial(self.of_both, measurement)
+
+    def of_both(self, measurement: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, (), beside the measurement."""
+        of_y, of_measurement, precision = self.gains(y, t)
+        first, operator = (self.matrix(y, u)[1] for u in (1.0, t))
+        rest, rest_1 = (
+            image.double().flatten(2) - self.mean * matrix.sum(1)
+            for image, matrix in ((y, operator), (measurement, first))
+        )
+        estimate: Tensor = torch.linalg.solve(precision, (rest @ of_y + rest_1 @ of_measurement).mT).mT
+        return (self.mean + estimate).reshape(y.shape).to(y.dtype)
+
+    def gains(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What y_t and y_1 are multiplied with, and the precision of x given both, (H W, H W) each, at a time t, ()."""
+        one, operator = self.matrix(like, t)
+        first = self.matrix(like, 1.0)[1]
+        pixel = one.reshape(1, 1, *one.shape)
+        share, free = (v.squeeze() for v in self.process.beyond_measurement(as_time(t, like).double(), pixel))
+        variance = self.process.sigma_of_measurement(pixel).squeeze() ** 2
+        news = operator - share * first
+        precision = torch.linalg.inv(self.covariance) + first.mT @ first / variance + news.mT @ news / free
+        return news / free, first / variance - share / free * news, precision

@@ -1,7 +1,0 @@
-"""Files on disk: checkpoints and the recipes in them, files written whole or not at all, downloads."""
-
-from diracdiff.storage.checkpoint import Checkpoint
-from diracdiff.storage.recipe import foreign_modules, to_recipe
-from diracdiff.storage.weights import read_weights
-
-__all__ = ["Checkpoint", "foreign_modules", "read_weights", "to_recipe"]

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of images: errors, validation, seeds, files."""

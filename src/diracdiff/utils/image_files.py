@@ -1,0 +1,142 @@
+"""Write image files with 8 or 16 bits, transparency, a colour profile and EXIF.
+
+libvips, which encodes them, starts threads: a process that has read or written an image must not be forked. It is
+imported on first use.
+"""
+
+import logging
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diracdiff.utils.errors import warn
+from diracdiff.utils.files import write_atomically
+from diracdiff.utils.pixels import to_pixels
+from diracdiff.utils.tiff_tags import add_exif
+
+SUFFIXES = (".png", ".jpg", ".tif")
+"""Suffixes of files, which select the format that an image is written in."""
+
+QUALITY = 95
+"""Quality of a JPEG, unless a caller gives another."""
+
+JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+"""Segment that marks a JPEG's colours as YCbCr, with square pixels."""
+LONGEST_EXIF = 65527
+"""Bytes of EXIF that a JPEG holds."""
+
+
+def write_image(
+    path: Path,
+    pixels: NDArray[Any],
+    *,
+    alpha: NDArray[Any] | None = None,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    quality: int = QUALITY,
+) -> None:
+    """Write an image as PNG, JPEG or TIFF, by the suffix of the file's name, completely or not at all.
+
+    Args:
+        path: ends in .png, .jpg or .tif.
+        pixels: uint8 or uint16, (H, W) or (H, W, 3).
+        alpha: straight transparency, (H, W) of the same type; not for JPEG.
+        icc: colour profile. Grey pixels with an RGB profile are written as RGB.
+        exif: EXIF payload, which begins with its byte order. JPEG drops more than 64 KB of it, with a warning.
+        quality: of a JPEG, whose colours are not subsampled.
+
+    Raises:
+        ValueError: if the format cannot hold these pixels.
+        UserError: if the file cannot be written.
+    """
+    if path.suffix == ".jpg" and exif is not None and len(exif) > LONGEST_EXIF:
+        warn(f"{path}: written without its EXIF of {len(exif)} bytes. A JPEG holds at most {LONGEST_EXIF}.")
+        exif = None
+    write_atomically(path, encode_image(path.suffix, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality))
+
+
+def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
+    """Write an image in [0, 1], (3, H, W), as PNG; a grey one as the mean of its channels."""
+    write_image(Path(path), to_pixels(image.mean(0) if grey else image.permute(1, 2, 0)).cpu().numpy())
+
+
+def encode_image(
+    suffix: str,
+    pixels: NDArray[Any],
+    *,
+    alpha: NDArray[Any] | None = None,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    quality: int = QUALITY,
+) -> bytes:
+    """Return the bytes of the file that `write_image` writes, for a suffix.
+
+    Raises:
+        ValueError: if the format cannot hold these pixels.
+    """
+    if suffix not in SUFFIXES:
+        raise ValueError(f"suffix={suffix}: must be one of {', '.join(SUFFIXES)}")
+    if suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
+        raise ValueError(f"suffix={suffix}: a JPEG has 8 bits and no transparency")
+    image = _image(pixels, alpha, icc, suffix)
+    keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
+    if suffix == ".png":
+        data: bytes = image.pngsave_buffer(keep=keep, filter="all")
+        return data if exif is None else _with_chunk(data, b"eXIf", exif)
+    if suffix == ".jpg":
+        data = image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off")
+        content = b"" if exif is None else b"Exif\0\0" + exif
+        segment = content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+        return data[:2] + JFIF + segment + data[2:]
+    data = image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal")
+    return data if exif is None else add_exif(data, exif)
+
+
+def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Convert uint8 or uint16 values to 8 or 16 bits, rounded; 255 and 65535 are the same value."""
+    if values.dtype == (np.uint8 if bits == 8 else np.uint16):
+        return values
+    result = np.empty(values.shape, np.uint8 if bits == 8 else np.uint16)
+    for row, part in enumerate(values):  # wide integers for one row at a time
+        result[row] = (part.astype(np.uint32) * 255 + 32767) // 65535 if bits == 8 else part.astype(np.uint16) * 257
+    return result
+
+
+def libvips() -> Any:
+    """Import libvips, without its cache of operations and with one thread per image."""
+    import pyvips
+
+    logging.getLogger("pyvips").setLevel(logging.WARNING)  # it logs every thread pool at INFO
+    pyvips.cache_set_max(0)
+    pyvips.concurrency_set(1)
+    return pyvips
+
+
+def _image(pixels: NDArray[Any], alpha: NDArray[Any] | None, icc: bytes | None, suffix: str) -> Any:
+    """Return an image of libvips with the profile, if it fits."""
+    colours = pixels if pixels.ndim == 3 else pixels[..., None]
+    space = icc[16:20] if icc is not None else b""
+    if space == b"RGB " or (suffix == ".tif" and alpha is not None):  # few programs read a TIFF of grey and alpha
+        colours = np.broadcast_to(colours, (*colours.shape[:2], 3))
+    grey = colours.shape[-1] == 1
+    bands = colours if alpha is None else np.concatenate([colours, alpha[..., None]], -1)
+    interpretation = {(True, 1): "b-w", (True, 2): "grey16", (False, 1): "srgb", (False, 2): "rgb16"}
+    vips = libvips()
+    image = vips.Image.new_from_array(np.ascontiguousarray(bands))
+    per_millimetre = 72 / 25.4  # 72 pixels per inch
+    image = image.copy(interpretation=interpretation[grey, bands.itemsize], xres=per_millimetre, yres=per_millimetre)
+    if space == (b"GRAY" if grey else b"RGB "):
+        image.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
+    return image
+
+
+def _with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
+    """Insert a chunk into a PNG after its first one."""
+    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    first = len(b"\x89PNG\r\n\x1a\n") + 25
+    return png[:first] + chunk + png[first:]
