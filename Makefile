@@ -35,31 +35,31 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|packed
-	@$(RUN) diracdiff.train task=$(TASK) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff train task=$(TASK) dataset=$(DATASET) $(ARGS)
 
 report: $(READY)  ## open the report of a training, an evaluation or a comparison in a browser: RUN_DIR=folder
 	@$(RUN) diracdiff.report "$(RUN_DIR)"
 
 sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
-	@$(RUN) diracdiff.train -m task=$(TASK) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff train -m task=$(TASK) dataset=$(DATASET) $(ARGS)
 
 demo: $(READY)  ## a page for your photographs, on this machine alone: ARGS="checkpoint=runs/latest/best.ckpt"
-	@$(RUN) diracdiff.demo $(ARGS)
+	@$(RUN) diracdiff demo $(ARGS)
 
 evaluate: $(READY)  ## measure CHECKPOINT on DATASET
-	@$(RUN) diracdiff.evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
 
 restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips|swd|…
-	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff.restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
+	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
 
 compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="prior=… regression=…"
-	@$(RUN) diracdiff.compare checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff compare checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
 
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
-	@$(RUN) diracdiff.schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
+	@$(RUN) diracdiff schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
 pack: $(READY)  ## write DATASET into files that load many times as fast: ARGS="dataset.root=… output=packed"
-	@$(RUN) diracdiff.pack dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff pack dataset=$(DATASET) $(ARGS)
 
 models: $(READY)  ## train the models in the box, `checkpoint=builtin:deblur`, about an hour of one core
 	@$(RUN) experiments.models.make $(ARGS)
@@ -68,7 +68,7 @@ wheel: $(READY)  ## build dist/*.whl, with the models in the box if they were ma
 	@$(RUN) hatchling build -t wheel
 
 bench: $(READY)  ## time every part: ARGS="model=base compare_with=saved.json"
-	@$(RUN) diracdiff.bench $(ARGS)
+	@$(RUN) diracdiff bench $(ARGS)
 
 docs: $(READY)  ## build the documentation: docs/_build/index.html
 	@$(RUN) sphinx -b html -q -W --keep-going docs docs/_build && echo docs/_build/index.html

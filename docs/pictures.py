@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from diracdiff.arguments import CONF
-from diracdiff.config.restoring import build_process, build_restorer
+from diracdiff.commands.builders.restoring import build_process, build_restorer
 from diracdiff.data import Photos
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ImageNoise

@@ -1,4 +1,4 @@
-"""What the experiments share: run `diracdiff.evaluate` for each of several settings, collect and draw."""
+"""What the experiments share: run `diracdiff evaluate` for each of several settings, collect and draw."""
 
 import json
 import subprocess
@@ -18,17 +18,17 @@ COLOURS = ("#2463a8", "#c8553d", "#4a9061", "#8a5a9e", "#8a8a8a", "#b08a1e")
 
 def run(module: str, *overrides: str) -> None:
     """Run a command of the package, or stop where it fails."""
-    command = [sys.executable, "-m", f"diracdiff.{module}", *overrides]
+    command = [sys.executable, "-m", "diracdiff", module, *overrides]
     print(" ".join(command[2:]), flush=True)
     if subprocess.run(command).returncode:
         raise SystemExit(2)
 
 
 def evaluate(folder: Path, *overrides: str) -> dict[str, Any]:
-    """The summary of `diracdiff.evaluate` with these overrides in `folder`; it is run unless it was, with the same."""
+    """The summary of `diracdiff evaluate` with these overrides in `folder`; it is run unless it was, with the same."""
     summary, asked = folder / "evaluation.json", folder / "overrides.json"
     if not summary.exists() or not asked.exists() or json.loads(asked.read_text()) != list(overrides):
-        command = [sys.executable, "-m", "diracdiff.evaluate", f"output={folder}", "overwrite=true", *overrides]
+        command = [sys.executable, "-m", "diracdiff", "evaluate", f"output={folder}", "overwrite=true", *overrides]
         print(" ".join(command[2:]), flush=True)
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit(2)

@@ -163,7 +163,7 @@ BRIEF = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"]
 
 def command(name, *overrides, cwd, **environment):
     return subprocess.run(
-        [sys.executable, "-m", f"diracdiff.{name}", *overrides],
+        [sys.executable, "-m", "diracdiff", name, *overrides],
         cwd=cwd,
         env=clean_environment(**environment),
         capture_output=True,
@@ -189,7 +189,7 @@ def run_here(cwd, name, *overrides):
     """Exit status of a command that is run in this process, which spares the imports of another one."""
     with contextlib.chdir(cwd), mock.patch.object(sys, "argv", [name, *overrides]):
         try:
-            importlib.import_module(f"diracdiff.{name}").main()
+            importlib.import_module(f"diracdiff.commands.{name}").main()
         except SystemExit as stop:
             return stop.code
     return 0

@@ -14,7 +14,7 @@ NAMES = [EVIL, "plain.png", "other.png"]
 TIMES = (1.0, 0.75, 0.5, 0.25, 0.0)
 DO, GOOD = Stop(0.75, "mean"), Stop(0.25, "iterate")
 STOPS = {"psnr": DO, "lpips": None, "swd": GOOD, "fid": None}
-ORIGIN = Origin(f"python -m diracdiff.evaluate checkpoint='{EVIL}'", "seed: 3\n", 3)
+ORIGIN = Origin(f"python -m diracdiff evaluate checkpoint='{EVIL}'", "seed: 3\n", 3)
 
 
 def walked(size=32, steps=TIMES, names=NAMES, blends=(0.5,), metrics=None):

@@ -259,7 +259,7 @@ def test_bad_input_is_refused_before_anything_is_measured(call, tmp_path, benche
     )
     refused(
         call("bench", *SHORT, "compare_with=there.json"),
-        "there.json.* cannot be read .*Give as compare_with a file that diracdiff.bench wrote",
+        "there.json.* cannot be read .*Give as compare_with a file that diracdiff bench wrote",
     )
     other = [f"compare_with={benched}/saved.json", "dataset.image_size=64"]
     refused(call("bench", *SHORT, *other), "the saved benchmark has image_size 32, this one 64")

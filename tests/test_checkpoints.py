@@ -109,7 +109,7 @@ def test_the_command_that_restores_starts_without_lightning(tmp_path, image_fold
     code = (
         "import sys\n"
         f"sys.argv = ['restore', 'checkpoint=a.ckpt', 'input={image_folder}/05.png', 'target=t=0.5']\n"
-        "from diracdiff.restore import main\n"
+        "from diracdiff.commands.restore import main\n"
         "main()\n"
         "assert not {'pytorch_lightning', 'lightning', 'wandb', 'torchmetrics', 'kornia'} & set(sys.modules)\n"
     )

@@ -50,7 +50,7 @@ def test_a_training_leaves_what_it_promises(run):
     assert {"train/loss", "train/grad_norm", "train/lr", "val/psnr", "val/t_do"} <= logged[0].keys()
     for picture in ("tradeoff.png", "samples.png"):
         assert min(Image.open(latest / picture).size) > 300
-    assert "best PSNR" in printed and "diracdiff.restore checkpoint=" in printed
+    assert "best PSNR" in printed and "diracdiff restore checkpoint=" in printed
 
 
 def test_the_summary_is_of_test_images_at_validation_s_times(run):
@@ -109,7 +109,7 @@ def test_real_faces_and_photographs_train_and_validate(tmp_path, dataset, root, 
 def test_a_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, folder, signum, status):
     overrides = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.check_val_every_n_epoch=1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "diracdiff.train", *overrides, "trainer.max_epochs=500"],
+        [sys.executable, "-m", "diracdiff", "train", *overrides, "trainer.max_epochs=500"],
         cwd=tmp_path,
         env=clean_environment(),
         stdout=subprocess.PIPE,

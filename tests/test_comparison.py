@@ -1,4 +1,4 @@
-"""`python -m diracdiff.compare`: the same measurements, the same budget, like rows only."""
+"""`python -m diracdiff compare`: the same measurements, the same budget, like rows only."""
 
 import csv
 import json
@@ -221,7 +221,7 @@ def test_a_comparison_goes_on_where_it_was_stopped(torch_home, compared, argumen
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_comparison_says_how_to_go_on(tmp_path, arguments, signum):
-    line = [sys.executable, "-m", "diracdiff.compare", *arguments, "baseline=[measurement]", "lpips=null"]
+    line = [sys.executable, "-m", "diracdiff", "compare", *arguments, "baseline=[measurement]", "lpips=null"]
     line += ["tune_for=psnr", "output=out", "dirac.search.steps=[400]"]
     process = subprocess.Popen(line, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

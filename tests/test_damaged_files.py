@@ -249,7 +249,7 @@ def test_damaged_measurements_are_refused_in_one_line(tmp_path):
     Measurements(clean, clean.float(), ["a", "b"], [1, 2], 0.05, {}).save(path)
     survives(path, spoiled, lambda: Measurements.load(path).digest)
     torch.save({"clean": clean}, path)
-    with pytest.raises(UserError, match=r"measurements_val.pt: must hold measurements that diracdiff.compare wrote"):
+    with pytest.raises(UserError, match=r"measurements_val.pt: must hold measurements that diracdiff compare wrote"):
         Measurements.load(path)
 
 

@@ -66,7 +66,7 @@ def trained(tmp_path_factory, image_folder):
     cwd = tmp_path_factory.mktemp("ddp")
     data = ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32"]
     data += ["dataset.val_fraction=0.25", "dataset.test_fraction=0.25"]
-    run("-m", "diracdiff.train", *SMALL, *TWO, *data, cwd=cwd)
+    run("-m", "diracdiff", "train", *SMALL, *TWO, *data, cwd=cwd)
     return cwd, data
 
 
@@ -84,7 +84,8 @@ def test_evaluation_does_not_depend_on_the_number_of_processes(trained):
     assert run_here(cwd, "evaluate", *asked, "output=one", "trainer=cpu") == 0
     run(
         "-m",
-        "diracdiff.evaluate",
+        "diracdiff",
+        "evaluate",
         *asked,
         "output=two",
         "trainer=ddp",
@@ -113,7 +114,7 @@ def test_restoring_does_not_depend_on_the_number_of_processes(trained, image_fol
     asked = ["checkpoint=runs/latest/best.ckpt", f"input={photos}", "target=t=0.5", "batch_size=2", "device=cpu"]
     asked += ["samples=2", "sampler.stochasticity=1"]
     assert run_here(cwd, "restore", *asked, f"output={tmp_path}/one") == 0
-    run(*TORCHRUN, "diracdiff.restore", *asked, f"output={tmp_path}/two", cwd=cwd)
+    run(*TORCHRUN, "diracdiff", "restore", *asked, f"output={tmp_path}/two", cwd=cwd)
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
     lines = [[json.loads(line) for line in files.pop("restored.jsonl").splitlines()] for files in (one, two)]
     for rows in lines:  # in the order in which they were restored
@@ -128,7 +129,7 @@ def test_comparing_does_not_depend_on_the_number_of_processes(trained, tmp_path)
     asked = ["checkpoint=runs/latest/best.ckpt", "lpips=null", "tune_for=psnr", "baseline=[measurement]", "device=cpu"]
     asked += ["batch_size=2", "tune_images=3", "test_images=5", "dirac.search.steps=[3]", *data[:2], *data[3:]]
     assert run_here(cwd, "compare", *asked, f"output={tmp_path}/one") == 0
-    run(*TORCHRUN, "diracdiff.compare", *asked, f"output={tmp_path}/two", cwd=cwd)
+    run(*TORCHRUN, "diracdiff", "compare", *asked, f"output={tmp_path}/two", cwd=cwd)
     one, two = (read_rows(tmp_path / name / "images.csv") for name in ("one", "two"))
     assert len(one) == 2 * 5
     for a, b in zip(one, two, strict=True):
@@ -138,7 +139,7 @@ def test_comparing_does_not_depend_on_the_number_of_processes(trained, tmp_path)
 
 def test_a_sweep_over_two_processes_makes_one_folder(tmp_path, trained):
     _, data = trained
-    run("-m", "diracdiff.train", "-m", "seed=1,2", *SMALL, *TWO, *data, cwd=tmp_path)
+    run("-m", "diracdiff", "train", "-m", "seed=1,2", *SMALL, *TWO, *data, cwd=tmp_path)
     (sweep,) = (tmp_path / "runs").glob("sweep_*")
     assert sorted(p.name for p in sweep.iterdir() if p.is_dir()) == ["0_inpaint", "1_inpaint"]
     assert [load(sweep / f"{i}_inpaint/best.ckpt").seed for i in (0, 1)] == [1, 2]
@@ -156,7 +157,7 @@ def test_processes_that_skip_images_agree_on_their_batches(tmp_path, image_folde
         (photos / name).write_bytes((photos / name).read_bytes()[:50])
     data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "dataset.on_error=skip"]
     data += ["dataset.val_fraction=0.25", "dataset.test_fraction=0.25", "loader.val_images=4"]
-    errors = run("-m", "diracdiff.train", *SMALL, *TWO, *data, cwd=tmp_path)
+    errors = run("-m", "diracdiff", "train", *SMALL, *TWO, *data, cwd=tmp_path)
     rows = read_rows(tmp_path / "runs/latest/tradeoff.csv")
     assert {row["n"] for row in rows} == {"2"}
     assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 5

@@ -275,7 +275,7 @@ def serving(folder, made):
     """The command itself, with a model: its address."""
     pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
     made.save(folder / "model.ckpt")
-    words = ["-m", "diracdiff.demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
+    words = ["-m", "diracdiff", "demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
     kept = folder / "temporary"
     kept.mkdir()
     process = begin(*words, cwd=folder, TMPDIR=str(kept))

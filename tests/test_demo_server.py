@@ -126,7 +126,7 @@ class Demo:
         model().save(folder / "model.ckpt")
         self.folder, self.temporary = folder, folder / "temporary"
         self.temporary.mkdir()
-        words = ["-m", "diracdiff.demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
+        words = ["-m", "diracdiff", "demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
         self.process = begin(*words, cwd=folder, TMPDIR=str(self.temporary))
 
     @functools.cached_property

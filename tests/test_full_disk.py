@@ -15,7 +15,7 @@ from diracdiff.utils.files import append_rows, read_rows, together, write_rows
 def limited(name, *words, cwd, size):
     """Run a command whose files cannot become larger than `size` bytes, as on a full disk or under a quota."""
     return subprocess.run(
-        [sys.executable, "-m", f"diracdiff.{name}", *words],
+        [sys.executable, "-m", "diracdiff", name, *words],
         cwd=cwd,
         env=clean_environment(),
         capture_output=True,

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.config.build import build
+from diracdiff.commands.builders.build import build
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.utils.errors import UserError
 

@@ -183,7 +183,7 @@ def test_tensors_of_every_type_are_read(tmp_path, dtype):
 
 
 def test_files_of_other_kinds_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
-    from diracdiff.restore import main
+    from diracdiff.commands.restore import main
 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "old.pt").write_bytes(pickle.dumps({"a": 1}))

@@ -20,7 +20,7 @@ from diracdiff.__main__ import COMMANDS
 from diracdiff.checkpoints import official
 from diracdiff.checkpoints.official.importing import read
 from diracdiff.checkpoints.registry import from_recipe
-from diracdiff.import_official import GIVEN
+from diracdiff.commands.import_official import GIVEN
 from diracdiff.models import NCSNpp
 from diracdiff.restorer import load
 from diracdiff.utils.errors import UserError
@@ -230,7 +230,7 @@ def released(weights=None, hyper=BLUR, **more) -> dict:
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
     """Import a checkpoint in this process: (exit status, what it printed, what it complained of)."""
-    from diracdiff.import_official import main
+    from diracdiff.commands.import_official import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(official.ARCHITECTURES, "tiny", TINY)
@@ -492,7 +492,7 @@ def test_another_network_is_refused_by_name():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_module_and_configuration(name):
-    assert find_spec(f"diracdiff.{name}") and (ROOT / "conf" / f"{name}.yaml").is_file()
+    assert find_spec(f"diracdiff.commands.{name}") and (ROOT / "conf" / f"{name}.yaml").is_file()
 
 
 def test_importing_is_a_command():

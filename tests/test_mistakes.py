@@ -110,7 +110,7 @@ def test_a_comparison_is_refused_in_one_line(call, run, override, message):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dials, "check_dials", lambda *_: None)
-        patch.setattr("diracdiff.config.comparing.check_dials", lambda *_: None)  # which needs LPIPS
+        patch.setattr("diracdiff.commands.builders.comparing.check_dials", lambda *_: None)  # which needs LPIPS
         asked = [f"checkpoint={run[1]}/best.ckpt", "lpips=null", "tune_for=psnr", "dirac.search={steps: [1]}"]
         refused(call("compare", *asked, override), message)
 
@@ -199,7 +199,7 @@ def test_a_signal_within_an_import_waits_for_its_end(tmp_path, run, image_folder
 def test_a_signal_to_all_processes_of_a_command_is_one_line(tmp_path, run, folder, signum, wait):
     words = [f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], "loader.num_workers=2", "lpips=null"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "diracdiff.evaluate", *words, "trainer=cpu", "sampler.steps=500"],
+        [sys.executable, "-m", "diracdiff", "evaluate", *words, "trainer=cpu", "sampler.steps=500"],
         cwd=tmp_path,
         env=clean_environment(),
         stdout=subprocess.PIPE,
@@ -283,7 +283,7 @@ def told(self, batch, index):
         print(index + 1, flush=True)
         os.kill(os.getpid(), {signum})
 RestorerModule.validation_step = RestorerModule.test_step = told
-from diracdiff.train import main
+from diracdiff.commands.train import main
 main()
 """
 
@@ -303,7 +303,7 @@ def test_a_signal_while_importing_ends_a_command_in_one_line(tmp_path, run, fold
     }[name]
     for wait in (lambda process: time.sleep(0.2), imports_torch):
         process = subprocess.Popen(
-            [sys.executable, "-m", f"diracdiff.{name}", *asked],
+            [sys.executable, "-m", "diracdiff", name, *asked],
             cwd=tmp_path,
             env=clean_environment(),
             stdout=subprocess.PIPE,

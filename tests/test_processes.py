@@ -45,14 +45,14 @@ def running(pid):
 
 def others_of(pid):
     listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "diracdiff.train" in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if "diracdiff.commands.train" in line]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("killed", ["other", "first"])
 def test_a_process_that_dies_ends_the_training_with_its_reason_and_leaves_none(tmp_path, folder, killed):
     endless = ["trainer.max_epochs=10000", "trainer.check_val_every_n_epoch=1"]
-    process = begin("-m", "diracdiff.train", *folder, *SMALL, *TWO, *endless, "hydra.run.dir=run", cwd=tmp_path)
+    process = begin("-m", "diracdiff", "train", *folder, *SMALL, *TWO, *endless, "hydra.run.dir=run", cwd=tmp_path)
     try:
         saved, deadline = tmp_path / "run" / "best.ckpt", time.monotonic() + 170
         while not saved.exists():
@@ -77,7 +77,7 @@ def test_a_process_that_dies_ends_the_training_with_its_reason_and_leaves_none(t
 
 def test_torchrun_makes_one_folder(tmp_path, folder):
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    process = begin("-m", *torchrun, "diracdiff.train", *folder, *SMALL, *TWO, *SHORT, cwd=tmp_path)
+    process = begin("-m", *torchrun, "diracdiff", "train", *folder, *SMALL, *TWO, *SHORT, cwd=tmp_path)
     _, errors = finish(process)
     assert process.returncode == 0, errors
     (run,) = (tmp_path / "runs").glob("2*")
@@ -90,7 +90,7 @@ def test_submitit_runs_a_sweep_whose_jobs_are_several_processes(tmp_path, folder
     small = [word for word in SMALL if not word.startswith("sampler.steps")]
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2"]
     asked = ["-m", "sampler.steps=0,2", *folder, *small, *TWO, *SHORT, *launcher]
-    process = begin("-m", "diracdiff.train", *asked, cwd=tmp_path)
+    process = begin("-m", "diracdiff", "train", *asked, cwd=tmp_path)
     _, errors = finish(process)
     assert process.returncode == 2, errors
     assert errors.startswith("error: 1 of the sweep's jobs failed, the first: sampler: steps must be"), errors

@@ -46,7 +46,7 @@ def commands():
     pages = [path for path in (ROOT / "docs").rglob("*.md") if "_generated" not in path.parts]
     for path in [ROOT / "README.md", *pages, *(ROOT / "experiments").glob("**/*.md")]:
         text = path.read_text().replace("\\\n", " ")
-        for line in re.findall(r"python -m diracdiff\.(\w+ [^`\n]*)", text):
+        for line in re.findall(r"python -m diracdiff (\w+ [^`\n]*)", text):
             name, *overrides = shlex.split(line.split("    #")[0].split("|")[0])
             if "--config-dir" in overrides:  # with choices that its page makes: tests/test_tutorials.py
                 continue

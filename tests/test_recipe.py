@@ -61,7 +61,7 @@ def test_an_argument_that_is_not_kept_has_no_recipe():
     "target",
     [
         "os.system",
-        "diracdiff.train.os.system",
+        "diracdiff.commands.train.os.system",
         "diracdiff.cli.shutil.rmtree",
         "diracdiff.absent.Thing",
         "diracdiff.losses.Absent",

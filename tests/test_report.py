@@ -87,7 +87,7 @@ def test_stops_and_notes_say_what_was_measured(made):
         "swd": False,
     }
     assert content["origin"]["versions"]["torch"] == version("torch")
-    assert content["origin"]["command"].startswith("python -m diracdiff.evaluate") and content["origin"]["seed"] == 3
+    assert content["origin"]["command"].startswith("python -m diracdiff evaluate") and content["origin"]["seed"] == 3
 
 
 def test_names_of_files_do_not_break_out(made):
@@ -233,7 +233,7 @@ def test_a_training_leaves_its_page_and_names_it(run):
     assert content["table"][0]["psnr"] == summary["measurement"]["psnr"]
     found = {stop["name"]: stop["t"] for stop in content["stops"]}
     assert found["DO"] == load(latest / "best.ckpt").stops["psnr"].t
-    assert "diracdiff.train task=inpaint" in content["origin"]["command"] and "seed: 0" in content["origin"]["settings"]
+    assert "diracdiff train task=inpaint" in content["origin"]["command"] and "seed: 0" in content["origin"]["settings"]
 
 
 def test_an_evaluation_leaves_its_page(run, folder, tmp_path, call):

@@ -163,7 +163,7 @@ def test_exif_that_a_jpeg_cannot_hold_is_left_out_with_a_warning(blur, tmp_path,
 def test_few_file_handles_are_enough(blur, tmp_path):
     for i in range(70):
         picture(tmp_path / "photos" / f"{i}.png", i)
-    script = f'ulimit -n 64; exec "{sys.executable}" -m diracdiff.restore "$@"'
+    script = f'ulimit -n 64; exec "{sys.executable}" -m diracdiff restore "$@"'
     asked = ["bash", "-c", script, "restore", *blur, "input=photos", "output=out"]
     done = subprocess.run(asked, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -359,7 +359,7 @@ def test_commands_share_one_output_folder(blur, tmp_path):
     for part in ("one", "two"):
         for i in range(6):
             picture(tmp_path / part / f"{part}{i}.png", i)
-    asked = ["-m", "diracdiff.restore", *blur, "output=out"]
+    asked = ["-m", "diracdiff", "restore", *blur, "output=out"]
     started = [begin(*asked, f"input={part}", cwd=tmp_path) for part in ("one", "two")]
     assert [process.wait(200) for process in started] == [0, 0]
     assert len(read_log(tmp_path / "out")) == 12

@@ -123,7 +123,7 @@ class Fixed(datetime.datetime):
         return cls(2020, 1, 1)
 
 hydra.core.utils.datetime = Fixed
-from diracdiff.train import main
+from diracdiff.commands.train import main
 main()
 """
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from diracdiff import evaluation
-from diracdiff.config.build import build
+from diracdiff.commands.builders.build import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
 from diracdiff.scheduling import LPIPS, MSE, SSIM, DegradationDistance, greedy, tabulate
 from diracdiff.scheduling.distances import MIB
@@ -228,7 +228,7 @@ def build_dataset(name, *overrides):
 @pytest.fixture
 def schedule(monkeypatch, tmp_path, capsys):
     """Run the command in this process: (exit status, lines on stderr)."""
-    from diracdiff.schedule import main
+    from diracdiff.commands.schedule import main
 
     monkeypatch.chdir(tmp_path)
 
@@ -315,4 +315,4 @@ def test_mistakes_are_refused_in_one_line(schedule, tmp_path, without_weights):
 
 def test_make_has_the_target():
     printed = subprocess.run(["make", "-n", "schedule", "TASK=inpaint"], cwd=ROOT, capture_output=True, text=True)
-    assert "diracdiff.schedule task=inpaint dataset=photos output=runs/schedule_inpaint.csv" in printed.stdout
+    assert "diracdiff schedule task=inpaint dataset=photos output=runs/schedule_inpaint.csv" in printed.stdout

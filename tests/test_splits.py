@@ -211,7 +211,7 @@ def test_a_relative_root_begins_where_the_command_was_started(tmp_path):
     words = ["task=inpaint", "dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null"]
     moved = [*SMALL, *BRIEF, "hydra.job.chdir=true", "hydra.run.dir=run", "loader.num_workers=1"]
     done = subprocess.run(
-        [sys.executable, "-m", "diracdiff.train", *words, *moved],
+        [sys.executable, "-m", "diracdiff", "train", *words, *moved],
         cwd=tmp_path,
         env=clean_environment(),
         capture_output=True,

@@ -29,16 +29,16 @@ def imported(tmp_path, *words):
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        (["diracdiff.train", "--help"], 0),
-        (["diracdiff.restore", "--help"], 0),
-        (["diracdiff.train", "tusk=deblur"], 2),
-        (["diracdiff.train", "seed=abc"], 2),
-        (["diracdiff.train", "dataset=folder", "dataset.root=nowhere"], 2),
-        (["diracdiff.train", "trainer.accumulate_grad_batches=abc"], 2),
-        (["diracdiff.restore", "input=x"], 2),
-        (["diracdiff.restore", "input=x", "checkpoint=absent"], 2),
-        (["diracdiff.evaluate", "checkpoint=absent"], 2),
-        (["diracdiff.compare", "checkpoint=null"], 2),
+        (["diracdiff", "train", "--help"], 0),
+        (["diracdiff", "restore", "--help"], 0),
+        (["diracdiff", "train", "tusk=deblur"], 2),
+        (["diracdiff", "train", "seed=abc"], 2),
+        (["diracdiff", "train", "dataset=folder", "dataset.root=nowhere"], 2),
+        (["diracdiff", "train", "trainer.accumulate_grad_batches=abc"], 2),
+        (["diracdiff", "restore", "input=x"], 2),
+        (["diracdiff", "restore", "input=x", "checkpoint=absent"], 2),
+        (["diracdiff", "evaluate", "checkpoint=absent"], 2),
+        (["diracdiff", "compare", "checkpoint=null"], 2),
     ],
 )
 def test_help_and_plain_mistakes_import_nothing_slow(tmp_path, words, status):
@@ -51,7 +51,7 @@ def test_help_and_plain_mistakes_import_nothing_slow(tmp_path, words, status):
 def test_a_training_imports_no_more_of_lightning_than_it_uses(tmp_path, folder):
     """Found out by a mistake that only the data set finds, after all imports."""
     good = [*folder, "task=inpaint", "lpips=null", *SMALL, *BRIEF]
-    names, found, said = imported(tmp_path, "diracdiff.train", *good, "dataset.image_size=48")
+    names, found, said = imported(tmp_path, "diracdiff", "train", *good, "dataset.image_size=48")
     assert found == 2 and "smaller than dataset.image_size=48" in said[-1]
     assert {"torch", "pytorch_lightning"} <= names
     assert not names & {"matplotlib", "scipy.signal", "torchvision", "wandb", "lpips", "kornia"}

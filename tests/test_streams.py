@@ -16,7 +16,7 @@ TRAIN = ["task=inpaint", "trainer.max_epochs=1", "trainer.check_val_every_n_epoc
 
 def shell(name, *words, redirection, cwd):
     """Run a command in a shell; return the exit status of the command itself and what the shell shows."""
-    command = shlex.join([sys.executable, "-m", f"diracdiff.{name}", *words])
+    command = shlex.join([sys.executable, "-m", "diracdiff", name, *words])
     line = f"{command} {redirection}; echo ${{PIPESTATUS[0]}} >status"
     done = subprocess.run(
         ["bash", "-c", line], cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=300

@@ -84,7 +84,7 @@ def test_a_tutorial_works(path, workplace, without_weights, capsys):
             (workplace / name).write_text(content)
             continue
         assert content[:2] == ["python", "-m"]
-        command, words = content[2].removeprefix("diracdiff."), content[3:]
+        command, words = content[3], content[4:]
         status = run_here(workplace, command, *smaller(command, words))
         assert status == 0, f"{shlex.join(content)}: {capsys.readouterr().err}"
         for word in words:
@@ -100,7 +100,7 @@ def test_every_command_of_a_tutorial_is_run_or_composed():
         text = path.read_text()
         blocks = re.findall(r"^```(.*?)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         written = [
-            line for _, block in blocks for line in block.splitlines() if line.startswith("python -m diracdiff.")
+            line for _, block in blocks for line in block.splitlines() if line.startswith("python -m diracdiff ")
         ]
         run = [shlex.join(content) for name, content in steps(path) if name is None]
         rest = [line for line in written if shlex.join(shlex.split(line)) not in run]

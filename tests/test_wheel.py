@@ -76,4 +76,4 @@ def test_the_installed_command_trains_in_an_empty_folder(installed, tmp_path):
     done = outside(installed / "diracdiff", "train", *kept, *small, *short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {"best.ckpt", "config.yaml", "samples.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
-    assert re.search(r"diracdiff.restore checkpoint=\S+best.ckpt", done.stdout)
+    assert re.search(r"diracdiff restore checkpoint=\S+best.ckpt", done.stdout)

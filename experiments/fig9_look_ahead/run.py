@@ -1,6 +1,6 @@
 """Inpainting over the look-ahead D of the training loss (paper, Fig. 9): one checkpoint for each D.
 
-Arguments of the form D=0.25:runs/…/best.ckpt name the checkpoints; the others go to diracdiff.evaluate.
+Arguments of the form D=0.25:runs/…/best.ckpt name the checkpoints; the others go to diracdiff evaluate.
 """
 
 import sys

@@ -40,7 +40,7 @@ COMPARED = ("state_dict", "current_model_state", "optimizer_states", "lr_schedul
 
 def begin(folder: Path, overrides: list[str]) -> subprocess.Popen[bytes]:
     """Start the training in a session of its own."""
-    command = [sys.executable, "-m", "diracdiff.train", *overrides, f"hydra.run.dir={folder}", "checkpoint=auto"]
+    command = [sys.executable, "-m", "diracdiff", "train", *overrides, f"hydra.run.dir={folder}", "checkpoint=auto"]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
 
 

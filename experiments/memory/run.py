@@ -13,7 +13,7 @@ rows = []
 for number in numbers:
     folder = RUNS / "memory" / number
     asked = [*arguments, f"loader.test_images={number}", f"output={folder}", "overwrite=true", "trainer=cpu"]
-    command = [sys.executable, "-m", "diracdiff.evaluate", *asked, "trainer.enable_progress_bar=false"]
+    command = [sys.executable, "-m", "diracdiff", "evaluate", *asked, "trainer.enable_progress_bar=false"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     if status:

@@ -1,7 +1,7 @@
 """Dirac-PO and Dirac-DO with the published sampling settings (paper, Table 1), and with the checkpoint's own.
 
 The argument setting=deblur_celebahq (inpaint_celebahq, deblur_imagenet, inpaint_imagenet) names the column; the
-others go to diracdiff.evaluate.
+others go to diracdiff evaluate.
 """
 
 import sys

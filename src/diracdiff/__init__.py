@@ -10,9 +10,8 @@ def _leave(signum: int, frame: object) -> None:
     os._exit(128 + signum)
 
 
-if any(
-    name.startswith("diracdiff.") for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag == "-m"
-):
+_run = [name for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag == "-m"]
+if any(name.split(".")[0] == "diracdiff" for name in _run):
     for _number in (signal.SIGINT, signal.SIGTERM):  # a command that is still importing ends in one line, too
         signal.signal(_number, _leave)
 

@@ -1,4 +1,4 @@
-"""The console command: `diracdiff train …` is `python -m diracdiff.train …`."""
+"""The console command: `diracdiff train …` and `python -m diracdiff train …` run `diracdiff/commands/train.py`."""
 
 import os
 import sys
@@ -33,9 +33,13 @@ def main() -> None:
         raise SystemExit(0 if name else 2)
     if name not in COMMANDS:
         fail(f"unknown command {name!r}, must be one of: {', '.join(COMMANDS)}")
-    if __name__ != "__main__":  # the console script: unlike `python -m`, it does not import from the working folder
-        os.environ["PYTHONSAFEPATH"] = "1"  # the processes that the command starts inherit it
-    os.execv(sys.executable, [sys.executable, "-m", f"diracdiff.{name}", *words])
+    if __name__ == "__main__":
+        flags = sys.orig_argv[1 : sys.orig_argv.index("-m")]  # of the interpreter
+    else:  # the console script: unlike `python -m`, it does not import from the working folder
+        flags, os.environ["PYTHONSAFEPATH"] = [], "1"  # which the processes that the command starts inherit
+    # Replace this process by the command's module: Hydra and Lightning's launcher then find in `sys.argv` and
+    # `__main__` what they expect, and the processes that the launcher starts run the same command.
+    os.execv(sys.executable, [sys.executable, *flags, "-m", f"diracdiff.commands.{name}", *words])
 
 
 if __name__ == "__main__":

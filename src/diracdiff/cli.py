@@ -81,7 +81,7 @@ def command(
                     if check is not None:
                         check(cfg)
                     check_files(cfg)
-                    processes.prepare(["-m", f"diracdiff.{config_name}", *as_one_run(cfg)])
+                    processes.prepare(["-m", f"diracdiff.commands.{config_name}", *as_one_run(cfg)])
                     result = function(cfg)
                 processes.end(60.0)
                 return result
@@ -114,7 +114,7 @@ def command(
             os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # of the version that sweeps need
             forget()
             processes.follow()
-            if f"diracdiff.{config_name}" in sys.orig_argv:
+            if f"diracdiff.commands.{config_name}" in sys.orig_argv:
                 import_less()
             with stoppable():
                 try:

@@ -42,7 +42,7 @@ class Restorer:
         curve: the last validation's trade-off curve, see `Records.curve`.
         dataset: recipe of the data set that it was trained on, or None where that is not known.
         training: recipes of what it was trained with.
-        calibrations: of intervals, see `diracdiff.calibrate`.
+        calibrations: of intervals, see `diracdiff calibrate`.
         tiles: how the network sees large images.
         nfe: network calls per image of the last walk.
 

@@ -61,12 +61,12 @@ def write(
 
 
 def read_saved(path: str | Path) -> dict[str, Any]:
-    """A benchmark that `diracdiff.bench` wrote: its rows and settings.
+    """A benchmark that `diracdiff bench` wrote: its rows and settings.
 
     Raises:
         UserError: if it is none.
     """
-    remedy = "Give as compare_with a file that diracdiff.bench wrote with output=."
+    remedy = "Give as compare_with a file that diracdiff bench wrote with output=."
     saved: dict[str, Any] = read_json(path, {"format": int, "settings": dict, "rows": [ROW]}, remedy)
     if saved["format"] != FORMAT:
         raise UserError(f"compare_with={path}: has the format {saved['format']}, not {FORMAT}. {remedy}")

@@ -84,7 +84,7 @@ class Checkpoint:
         place = located(path)
         content = read_exported(place) if place.is_dir() else read_weights(place, "one that diracdiff wrote")
         if not isinstance(content, dict) or not isinstance(content.get(KIND), dict):
-            raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff.train wrote")
+            raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff train wrote")
         checkpoint = cls.of(content, str(path))
         weights = checkpoint.weights | (checkpoint.increment or {})
         wrong = [name for name, weight in weights.items() if not weight.isfinite().all()]

@@ -78,7 +78,7 @@ def read_exported(folder: Path) -> dict[str, Any]:
     Raises:
         Damaged: if a file is missing, or not as it was written.
     """
-    name, again = str(folder), "export it again with diracdiff.export"
+    name, again = str(folder), "export it again with diracdiff export"
     missing = next((file for file in (WEIGHTS, CONFIG) if not (folder / file).is_file()), None)
     if missing is not None:
         raise Damaged(f"checkpoint={name} is a folder without {missing}: give a .ckpt file, or {again}")

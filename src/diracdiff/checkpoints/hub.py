@@ -10,7 +10,7 @@ def upload(folder: Path, repository: str, private: bool = True) -> str:
     """Upload an exported model, and create its repository if there is none.
 
     Args:
-        folder: a folder that `diracdiff.export` wrote.
+        folder: a folder that `diracdiff export` wrote.
         repository: owner/name.
         private: hide a repository that is created from others.
 

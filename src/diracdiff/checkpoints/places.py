@@ -1,4 +1,4 @@
-"""Places of checkpoints: a file, a folder that `diracdiff.export` wrote, a bundled model, or the Hub."""
+"""Places of checkpoints: a file, a folder that `diracdiff export` wrote, a bundled model, or the Hub."""
 
 from pathlib import Path
 

@@ -133,7 +133,7 @@ def build_restorer(checkpoint: Checkpoint, name: str, trusted_modules: Iterable[
     try:
         restorer = from_recipe(checkpoint.recipe, trusted_modules)
         if not isinstance(restorer, Restorer):
-            raise UserError("it does not describe a restorer, give one that diracdiff.train wrote")
+            raise UserError("it does not describe a restorer, give one that diracdiff train wrote")
         restorer.remember(checkpoint)
     except UserError as error:
         raise UserError(f"checkpoint={name}: {' '.join(str(error).split())[:400]}") from error

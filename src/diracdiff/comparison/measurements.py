@@ -85,14 +85,14 @@ class Measurements:
         Raises:
             UserError: if the file is damaged, or of another kind.
         """
-        content = read_weights(path, "measurements that diracdiff.compare wrote")
+        content = read_weights(path, "measurements that diracdiff compare wrote")
         if not isinstance(content, dict) or set(content) != {field.name for field in fields(cls)}:
-            raise UserError(f"{path}: must hold measurements that diracdiff.compare wrote. Move it away.")
+            raise UserError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
         return cls(**content)
 
 
 def freeze(batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:
-    """Measure images at t = 1, as validation and `diracdiff.evaluate` do.
+    """Measure images at t = 1, as validation and `diracdiff evaluate` do.
 
     Args:
         batches: of clean images, {"x", "name"}.

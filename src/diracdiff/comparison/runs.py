@@ -25,7 +25,7 @@ from diracdiff.utils.pixels import to_pixels
 from diracdiff.utils.ranks import Ranks
 
 MIB = 2**20
-PART = "a part that diracdiff.compare wrote"
+PART = "a part that diracdiff compare wrote"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Packed data sets: every image of a split in one file, as it is served, made by `python -m diracdiff.pack`.
+"""Packed data sets: every image of a split in one file, as it is served, made by `python -m diracdiff pack`.
 
 A folder that holds
 
@@ -32,7 +32,7 @@ from diracdiff.utils.errors import UserError
 
 INDEX = "index.json"
 VERSION = 1
-AGAIN = "make it anew with `python -m diracdiff.pack … overwrite=true`"
+AGAIN = "make it anew with `python -m diracdiff pack … overwrite=true`"
 
 
 def header(count: int, size: int) -> bytes:
@@ -62,7 +62,7 @@ def read_index(root: Path) -> dict[str, Any]:
             raise ValueError("its checksum differs")
     except FileNotFoundError:
         begun = any((root / f"{split}.npy").exists() for split in SPLITS)
-        fault = "is not finished: go on with the same `python -m diracdiff.pack …`" if begun else "is no packed set"
+        fault = "is not finished: go on with the same `python -m diracdiff pack …`" if begun else "is no packed set"
         raise UserError(f"dataset.root={root} {fault}, which ends by writing {INDEX}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
@@ -74,7 +74,7 @@ def read_index(root: Path) -> dict[str, Any]:
 
 
 class Packed:
-    """A packed set: what `python -m diracdiff.pack` made of a folder of images.
+    """A packed set: what `python -m diracdiff pack` made of a folder of images.
 
     Validation and test images are those of the folder, bit for bit; training images are those that its Pillow decoder
     gives, mirrored likewise.

@@ -182,7 +182,7 @@ class Interval:
         return cls(level, found.factors[level], found.errors[level], found.images)
 
     def __str__(self) -> str:
-        kind = f"calibrated on {self.images} images" if self.images else "not calibrated, see diracdiff.calibrate"
+        kind = f"calibrated on {self.images} images" if self.images else "not calibrated, see diracdiff calibrate"
         return f"intervals to hold {100 * self.level:g} % of the pixels ({kind})"
 
     def pictures(self, spread: Spread, i: int) -> dict[str, Tensor]:

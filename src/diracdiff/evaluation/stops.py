@@ -157,7 +157,7 @@ def no_ends(stops: Mapping[str, Stop | None]) -> str:
         return "the faithful and the good-looking stop of this checkpoint are one and the same"
     return (
         "this checkpoint does not know both a faithful and a good-looking stop (find them with "
-        "python -m diracdiff.evaluate split=val tuned=…)"
+        "python -m diracdiff evaluate split=val tuned=…)"
     )
 
 

@@ -49,12 +49,12 @@ def stop_for(target: str, stops: Mapping[str, Stop | None], curve: Sequence[Row]
     if not any(stops.values()):
         raise UserError(
             f"target={target} needs {metric.meaning()}, but this checkpoint was never validated: give target=t=T, or "
-            "find its stopping times with python -m diracdiff.evaluate split=val tuned=…"
+            "find its stopping times with python -m diracdiff evaluate split=val tuned=…"
         )
     if stop is None:
         raise UserError(
             f"target={target} needs {metric.meaning()}, which this checkpoint does not know: measure it with "
-            f"python -m diracdiff.evaluate split=val {metric.how_to_measure}tuned=…, or use another target"
+            f"python -m diracdiff evaluate split=val {metric.how_to_measure}tuned=…, or use another target"
         )
     return stop
 
@@ -112,7 +112,7 @@ def _column(target: str, name: str, curve: Sequence[Row]) -> str:
     if len(columns) != 1 or name in ("t", "n", "nfe", "output", "seconds"):
         raise UserError(
             f"target={target}: {name!r} is not a metric that the validation of this checkpoint measured; measure it "
-            "with python -m diracdiff.evaluate split=val tuned=…"
+            "with python -m diracdiff evaluate split=val tuned=…"
         )
     return columns[0]
 

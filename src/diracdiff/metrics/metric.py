@@ -76,7 +76,7 @@ class Metric(ABC):
     """What its values depend on besides the images, in words: rows with another one do not compare."""
 
     how_to_measure: str = ""
-    """What to add to diracdiff.evaluate to measure it."""
+    """What to add to diracdiff evaluate to measure it."""
 
     name: str
 

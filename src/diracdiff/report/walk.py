@@ -171,7 +171,7 @@ def _uncertainty(evaluation: Evaluation) -> str:
     if evaluation.uncertainty:
         return f"Uncertainty is the standard deviation of {evaluation.samples} samples of each measurement."
     return (
-        "There is no uncertainty: diracdiff.evaluate draws several samples with samples=8, of a walk that adds noise "
+        "There is no uncertainty: diracdiff evaluate draws several samples with samples=8, of a walk that adds noise "
         "(sampler.stochasticity=1)."
     )
 

@@ -37,7 +37,7 @@ class PowerGrid:
 class AdaptiveGrid:
     """Linear interpolation of times that were placed where a trajectory changes most.
 
-    `python -m diracdiff.schedule checkpoint=…` places them with the greedy rule of severities (Algorithm 2).
+    `python -m diracdiff schedule checkpoint=…` places them with the greedy rule of severities (Algorithm 2).
 
     Args:
         times: increasing times from 0 to 1.
@@ -58,7 +58,7 @@ class AdaptiveGrid:
             UserError: if there is no such table or it is not one.
         """
         if not Path(path).is_file():
-            raise UserError(f"no table of times {path}: make one with python -m diracdiff.schedule checkpoint=…")
+            raise UserError(f"no table of times {path}: make one with python -m diracdiff schedule checkpoint=…")
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()[1:]
             return cls([float(line.rsplit(",", 1)[-1]) for line in lines])

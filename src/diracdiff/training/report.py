@@ -60,18 +60,18 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     if restorer.name == "pmrf":
         say("compare it, beside the regression network that it was trained from, with a restorer:")
         say(
-            f"  {command}.compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
+            f"  {command} compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
             '"baseline=[regression,pmrf]"'
         )
         return
     if restorer.name in ("denoise", "prior"):
         say("see what it has learned:")
-        say(f"  {command}.sample checkpoint={folder}/best.ckpt output=samples")
+        say(f"  {command} sample checkpoint={folder}/best.ckpt output=samples")
     if restorer.name == "denoise":
         return
     if restorer.name == "prior":
         say("restore with methods that need a prior:")
-        say(f"  {command}.compare checkpoint=RESTORER prior={folder}/best.ckpt")
+        say(f"  {command} compare checkpoint=RESTORER prior={folder}/best.ckpt")
         return
     say("restore degraded images with:")
-    say(f"  {command}.restore checkpoint={folder}/best.ckpt input=FILE_OR_FOLDER output=restored target={target}")
+    say(f"  {command} restore checkpoint={folder}/best.ckpt input=FILE_OR_FOLDER output=restored target={target}")

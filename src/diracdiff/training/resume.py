@@ -63,7 +63,7 @@ def check_same(
     """
     if not checkpoint.resumable:
         raise UserError(
-            f"checkpoint={name} holds weights but no training to go on with: give a last.ckpt of diracdiff.train"
+            f"checkpoint={name} holds weights but no training to go on with: give a last.ckpt of diracdiff train"
         )
     ours, theirs = to_recipe(module.restorer), checkpoint.recipe
     pairs = {key: (ours[key], theirs.get(key)) for key in ("process", "seed")}

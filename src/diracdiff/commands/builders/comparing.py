@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.places import weights_file
+from diracdiff.commands.builders.build import build, made, plain
+from diracdiff.commands.builders.restoring import refuse_flow
 from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.comparison.dials import NEEDS, Dials, check_dials
-from diracdiff.config.build import build, made, plain
-from diracdiff.config.restoring import refuse_flow
 from diracdiff.metrics import Metric
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import UserError

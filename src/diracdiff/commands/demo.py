@@ -1,4 +1,4 @@
-"""Try models on photographs, in a browser: `python -m diracdiff.demo`."""
+"""Try models on photographs, in a browser: `python -m diracdiff demo`."""
 
 import os
 from contextlib import ExitStack
@@ -29,9 +29,9 @@ def demo(cfg: DictConfig) -> None:
             from diracdiff.studio.page import build
             from diracdiff.studio.server import served
         except ImportError as error:
-            raise UserError(f"diracdiff.demo needs gradio ({error}): pip install 'diracdiff[demo]'") from None
-        from diracdiff.config.build import pick_device
-        from diracdiff.config.restoring import build_tiles, configure
+            raise UserError(f"diracdiff demo needs gradio ({error}): pip install 'diracdiff[demo]'") from None
+        from diracdiff.commands.builders.build import pick_device
+        from diracdiff.commands.builders.restoring import build_tiles, configure
         from diracdiff.restorer import Restorer, load
         from diracdiff.studio.sessions import Sessions
         from diracdiff.studio.studio import Studio

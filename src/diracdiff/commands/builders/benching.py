@@ -8,9 +8,9 @@ from omegaconf import DictConfig, ListConfig, open_dict
 
 from diracdiff.benchmarks import Suite, write_jpegs
 from diracdiff.cli import check_number
-from diracdiff.config.build import build, made
-from diracdiff.config.restoring import build_restorer
-from diracdiff.config.training import build_data, build_metrics, build_module, build_trainer
+from diracdiff.commands.builders.build import build, made
+from diracdiff.commands.builders.restoring import build_restorer
+from diracdiff.commands.builders.training import build_data, build_metrics, build_module, build_trainer
 from diracdiff.metrics import Missing
 from diracdiff.utils.errors import UserError
 

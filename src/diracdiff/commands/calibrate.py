@@ -1,4 +1,4 @@
-"""Calibrate uncertainty: `python -m diracdiff.calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t=0`."""
+"""Calibrate uncertainty: `python -m diracdiff calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t=0`."""
 
 import shlex
 from dataclasses import replace
@@ -15,9 +15,9 @@ from diracdiff.utils.errors import say
 def calibrate(cfg: DictConfig) -> None:
     """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.config.build import pick_device
-    from diracdiff.config.restoring import configure
-    from diracdiff.config.training import build_data
+    from diracdiff.commands.builders.build import pick_device
+    from diracdiff.commands.builders.restoring import configure
+    from diracdiff.commands.builders.training import build_data
     from diracdiff.evaluation.calibration import Calibration, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
     from diracdiff.restoration.tally import tallied
@@ -50,7 +50,7 @@ def calibrate(cfg: DictConfig) -> None:
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
     given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
-    say(f"  {python()} -m diracdiff.restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
+    say(f"  {python()} -m diracdiff restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
 main = command("calibrate", "checkpoint", "output")(calibrate)

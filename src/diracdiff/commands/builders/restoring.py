@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.checks import check_number
-from diracdiff.config.build import build, made, plain
+from diracdiff.commands.builders.build import build, made, plain
 from diracdiff.data.datasets import check_integer
 from diracdiff.data.inputs import EXISTING
 from diracdiff.degradations import Degradation, LinearSeverity
@@ -177,7 +177,7 @@ def reached(restorer: Restorer, stop: Stop | Blend) -> float:
     if stop.t > start:
         warn(
             f"the stop, t = {stop.t:.2f}, lies before sampler.start={start:g}: walks ended with their first call, at "
-            f"t = {start:.2f}; find the stops of this sampler with diracdiff.evaluate split=val tuned=…"
+            f"t = {start:.2f}; find the stops of this sampler with diracdiff evaluate split=val tuned=…"
         )
     return min(stop.t, start)
 
@@ -186,6 +186,6 @@ def refuse_flow(restorer: Restorer) -> None:
     """Raise UserError for a flow, which begins where a regression network ends."""
     if restorer.denoiser.preconditioning == "flow":
         raise UserError(
-            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff.compare baseline=[pmrf] "
+            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff compare baseline=[pmrf] "
             "regression=… flow=…"
         )

@@ -1,4 +1,4 @@
-"""Train a restorer, find its stopping times, and report: `python -m diracdiff.train task=deblur dataset=photos`."""
+"""Train a restorer, find its stopping times, and report: `python -m diracdiff train task=deblur dataset=photos`."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     import pytorch_lightning as pl
 
     from diracdiff.checkpoints import foreign_modules, to_recipe
-    from diracdiff.config.restoring import build_restorer
-    from diracdiff.config.training import build_data, build_module, build_trainer, record
+    from diracdiff.commands.builders.restoring import build_restorer
+    from diracdiff.commands.builders.training import build_data, build_module, build_trainer, record
     from diracdiff.restorer import load
     from diracdiff.training.objective import check_objective, objective
     from diracdiff.training.report import report

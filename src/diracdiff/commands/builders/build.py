@@ -134,5 +134,5 @@ def write_composed(cfg: DictConfig, path: str | Path) -> None:
 def origin(cfg: DictConfig) -> Origin:
     """Where the results of the command that is running come from, for its report."""
     words = shlex.join(as_typed(word) for word in HydraConfig.get().overrides.task)
-    command = f"{python()} -m diracdiff.{HydraConfig.get().job.config_name} {words}".strip()
+    command = f"{python()} -m diracdiff {HydraConfig.get().job.config_name} {words}".strip()
     return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)

@@ -1,4 +1,4 @@
-"""Measure a restorer: `python -m diracdiff.evaluate checkpoint=runs/latest/best.ckpt dataset=photos`."""
+"""Measure a restorer: `python -m diracdiff evaluate checkpoint=runs/latest/best.ckpt dataset=photos`."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from diracdiff.utils.errors import UserError, say
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.config.build import made, origin
-    from diracdiff.config.evaluating import build_tested, check_times, measure
-    from diracdiff.config.restoring import configure
-    from diracdiff.config.training import build_data, build_tester
+    from diracdiff.commands.builders.build import made, origin
+    from diracdiff.commands.builders.evaluating import build_tested, check_times, measure
+    from diracdiff.commands.builders.restoring import configure
+    from diracdiff.commands.builders.training import build_data, build_tester
     from diracdiff.evaluation import Blend, blends_of
     from diracdiff.report.evaluated import check_report, report
     from diracdiff.report.samples import add_uncertainty, check_samples

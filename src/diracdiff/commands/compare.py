@@ -1,4 +1,4 @@
-"""Compare methods on the same measurements: `python -m diracdiff.compare checkpoint=dirac.ckpt prior=prior.ckpt`."""
+"""Compare methods on the same measurements: `python -m diracdiff compare checkpoint=dirac.ckpt prior=prior.ckpt`."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ def compare(cfg: DictConfig) -> None:
     import torch
 
     from diracdiff import comparison
-    from diracdiff.config.build import origin, pick_device
-    from diracdiff.config.comparing import build_contenders, build_dials
-    from diracdiff.config.training import build_data, build_metrics
+    from diracdiff.commands.builders.build import origin, pick_device
+    from diracdiff.commands.builders.comparing import build_contenders, build_dials
+    from diracdiff.commands.builders.training import build_data, build_metrics
     from diracdiff.restorer import load
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.resources import told

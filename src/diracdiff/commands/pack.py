@@ -1,4 +1,4 @@
-"""Pack a data set: `python -m diracdiff.pack dataset=folder dataset.root=photos/ output=packed`; use dataset=packed."""
+"""Pack a data set: `python -m diracdiff pack dataset=folder dataset.root=photos/ output=packed`; use dataset=packed."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from diracdiff.utils.errors import UserError, say
 
 def pack(cfg: DictConfig) -> None:
     """Write the images of a data set, as it serves them, into one file per split."""
-    from diracdiff.config.build import build, plain
+    from diracdiff.commands.builders.build import build, plain
     from diracdiff.data import Packed
     from diracdiff.data.datasets import SPLITS
     from diracdiff.data.listing import check_root

@@ -1,4 +1,4 @@
-"""Import the authors' weights: `python -m diracdiff.import_official checkpoint=theirs.ckpt output=ours.ckpt`."""
+"""Import the authors' weights: `python -m diracdiff import_official checkpoint=theirs.ckpt output=ours.ckpt`."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def check_values(cfg: DictConfig) -> None:
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
     from diracdiff.checkpoints.official.importing import describe, read
-    from diracdiff.config.build import plain
+    from diracdiff.commands.builders.build import plain
     from diracdiff.utils.files import check_output
 
     output = Path(cfg.output)
@@ -35,7 +35,7 @@ def import_official(cfg: DictConfig) -> None:
         say(line)
     say(f"written: {output}")
     say("its stopping times are unknown; find them with")
-    say(f"  python -m diracdiff.evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
+    say(f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
 
 
 main = command("import_official", "checkpoint", "output", check=check_values)(import_official)

@@ -1,4 +1,4 @@
-"""Restore images: `python -m diracdiff.restore checkpoint=runs/latest/best.ckpt input=photos/ output=restored`."""
+"""Restore images: `python -m diracdiff restore checkpoint=runs/latest/best.ckpt input=photos/ output=restored`."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from diracdiff.utils.errors import say
 
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
-    from diracdiff.config.build import pick_device
-    from diracdiff.config.restoring import build_tiles, configure, existing_results, reached
-    from diracdiff.config.writing import build_companions, build_form, build_options
+    from diracdiff.commands.builders.build import pick_device
+    from diracdiff.commands.builders.restoring import build_tiles, configure, existing_results, reached
+    from diracdiff.commands.builders.writing import build_companions, build_form, build_options
     from diracdiff.data.inputs import plan
     from diracdiff.restoration import FileRestoration, check_guide
     from diracdiff.restoration.files import LOWER

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from diracdiff.checks import check_number
-from diracdiff.config.training import build_metrics
+from diracdiff.commands.builders.training import build_metrics
 from diracdiff.evaluation import Blend, Stop, reached
 from diracdiff.restorer import Restorer
 from diracdiff.signals import Stopped

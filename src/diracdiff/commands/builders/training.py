@@ -15,8 +15,8 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from diracdiff import processes
 from diracdiff.baselines import Regression
-from diracdiff.config.build import build, made, origin, plain, write_composed
-from diracdiff.config.division import keep_division
+from diracdiff.commands.builders.build import build, made, origin, plain, write_composed
+from diracdiff.commands.builders.division import keep_division
 from diracdiff.metrics import Metric, in_order
 from diracdiff.report import Origin
 from diracdiff.restorer import Restorer

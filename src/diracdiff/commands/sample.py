@@ -1,4 +1,4 @@
-"""Generate images: `python -m diracdiff.sample checkpoint=runs/latest/best.ckpt images=16 output=samples`."""
+"""Generate images: `python -m diracdiff sample checkpoint=runs/latest/best.ckpt images=16 output=samples`."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from diracdiff.utils.errors import UserError, say
 
 def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
-    from diracdiff.config.build import pick_device
-    from diracdiff.config.restoring import configure
+    from diracdiff.commands.builders.build import pick_device
+    from diracdiff.commands.builders.restoring import configure
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_output
     from diracdiff.utils.image_files import save_image

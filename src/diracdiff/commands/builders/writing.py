@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from diracdiff.checks import check_boolean, check_number
-from diracdiff.config.build import made
+from diracdiff.commands.builders.build import made
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import SUFFIXES, Form
 from diracdiff.degradations.kernels import WORDS, in_words, told

@@ -1,4 +1,4 @@
-"""Measure speed, part by part: `python -m diracdiff.bench model=tiny output=bench.json`."""
+"""Measure speed, part by part: `python -m diracdiff bench model=tiny output=bench.json`."""
 
 import os
 import tempfile
@@ -15,8 +15,8 @@ def bench(cfg: DictConfig) -> None:
     import torch
 
     from diracdiff import benchmarks
-    from diracdiff.config.benching import build_suite
-    from diracdiff.config.build import pick_device
+    from diracdiff.commands.builders.benching import build_suite
+    from diracdiff.commands.builders.build import pick_device
     from diracdiff.utils.memory import keep_freed_memory
 
     for key in ("threads", "rounds", "batch", "train_steps", "walks", "jpegs", "jpeg_side"):

@@ -1,4 +1,4 @@
-"""Schedule a task's severity: `python -m diracdiff.schedule task=deblur dataset=photos output=table.csv`.
+"""Schedule a task's severity: `python -m diracdiff schedule task=deblur dataset=photos output=table.csv`.
 
 With `checkpoint=…`, schedule the times of its walk instead, on the walk's own change.
 """
@@ -15,8 +15,8 @@ from diracdiff.utils.errors import UserError
 
 def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's walk, greedily; write them as a table, and draw it."""
-    from diracdiff.config.build import build, pick_device
-    from diracdiff.config.restoring import build_straight
+    from diracdiff.commands.builders.build import build, pick_device
+    from diracdiff.commands.builders.restoring import build_straight
     from diracdiff.restorer import load
     from diracdiff.scheduling import greedy
     from diracdiff.scheduling.candidates import Candidates, images_of, severities, times

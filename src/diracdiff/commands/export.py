@@ -1,4 +1,4 @@
-"""Export a model: `python -m diracdiff.export checkpoint=runs/latest/best.ckpt output=exported`."""
+"""Export a model: `python -m diracdiff export checkpoint=runs/latest/best.ckpt output=exported`."""
 
 import re
 from pathlib import Path
