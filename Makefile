@@ -61,7 +61,7 @@ schedule: $(READY)  ## find how the severity of TASK should grow with time: a ta
 pack: $(READY)  ## write DATASET into files that load many times as fast: ARGS="dataset.root=… output=packed"
 	@$(RUN) diracdiff pack dataset=$(DATASET) $(ARGS)
 
-models: $(READY)  ## train the models in the box, `checkpoint=builtin:deblur`, about an hour of one core
+models: $(READY)  ## train the bundled models, `checkpoint=builtin:deblur`, about an hour of one core
 	@$(RUN) experiments.models.make $(ARGS)
 
 wheel: $(READY)  ## build dist/*.whl, with the models in the box if they were made

@@ -26,7 +26,6 @@ from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.checkpoints.exported import write_exported
 from diracdiff.checkpoints.places import CONFIG, WEIGHTS
 from diracdiff.restorer import load
-from diracdiff.utils.errors import UserError
 
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.remove")
 """Audit events of processes, connections and removed files."""
@@ -200,7 +199,7 @@ def main(count, folder):
     for make in (a_file, a_folder):  # imports that only errors need
         for _ in range(20):
             path, _ = make(folder, plain if make is a_file else exported, rng, values)
-            with suppress(UserError):
+            with suppress(ValueError):
                 load(path)
     sys.addaudithook(hook)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -214,7 +213,7 @@ def main(count, folder):
         try:
             load(path)
             outcome = "loaded"
-        except UserError as error:
+        except ValueError as error:
             outcome = "refused"
             if "\n" in str(error) or str(path) not in str(error) or len(str(error)) > 600:
                 wrong.append(f"{number}: message {str(error)[:300]!r}")

@@ -51,7 +51,6 @@ ORDER = METHOD + APPLICATION
 
 KNOWN = {
     ("checkpoints.registry", "restorer"),
-    ("utils", "processes"),
     ("training", "processes"),
     ("training", "signals"),
     ("comparison", "signals"),

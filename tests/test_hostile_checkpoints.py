@@ -22,7 +22,6 @@ from diracdiff.checkpoints.registry import REGISTRY
 from diracdiff.checkpoints.weights import Damaged, read_weights, write_weights
 from diracdiff.metrics.lpips import load_lpips
 from diracdiff.restorer import load
-from diracdiff.utils.errors import UserError
 
 COUNT = os.environ.get("DIRACDIFF_FUZZ", "45")
 
@@ -69,10 +68,10 @@ def test_a_recipe_starts_no_process_and_loads_no_second_file(plain, tmp_path, pl
         path = plain(
             lambda header, part=part: (header if place == "recipe" else header["recipe"]).update({place: part})
         )
-        with pytest.raises(UserError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* may not build: refused"):
+        with pytest.raises(ValueError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* may not build: refused"):
             load(path)
         write_exported(Checkpoint.read(path), tmp_path / "exported", "card", overwrite=True)
-        with pytest.raises(UserError, match="may not build: refused"):
+        with pytest.raises(ValueError, match="may not build: refused"):
             load(tmp_path / "exported")
     assert not (tmp_path / "PWNED").exists()
 
@@ -88,12 +87,12 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     part = {"_target_": "mine_too.Popen", "args": ["touch", str(tmp_path / "PWNED")]}
     path = plain(lambda header: header["recipe"].update(name=part))
-    with pytest.raises(UserError, match=r"refused; if you know .*, add trusted_modules=\[mine_too\]"):
+    with pytest.raises(ValueError, match=r"refused; if you know .*, add trusted_modules=\[mine_too\]"):
         load(path)
-    with pytest.raises(UserError, match="which is not a class that mine_too defines: refused"):
+    with pytest.raises(ValueError, match="which is not a class that mine_too defines: refused"):
         load(path, trusted_modules=["mine_too"])
     path = plain(lambda header: header["recipe"].update(name=part | {"_target_": "subprocess.Popen"}))
-    with pytest.raises(UserError, match=r"'subprocess.Popen', which a checkpoint may not build: refused$"):
+    with pytest.raises(ValueError, match=r"'subprocess.Popen', which a checkpoint may not build: refused$"):
         load(path, trusted_modules=["subprocess"])
     assert not (tmp_path / "PWNED").exists()
 
@@ -124,7 +123,7 @@ def test_arguments_have_types_and_limits(plain, place, change, message):
         }
         parts[place].update(change)
 
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         load(plain(apply))
 
 
@@ -132,7 +131,7 @@ def test_a_part_fits_its_place_alone(plain):
     def swap(header):
         header["recipe"]["process"]["noise"] = header["recipe"]["process"]["degradation"]["severity"]
 
-    with pytest.raises(UserError, match=r"StochasticDegradation.noise cannot be a TabulatedSeverity"):
+    with pytest.raises(ValueError, match=r"StochasticDegradation.noise cannot be a TabulatedSeverity"):
         load(plain(swap))
 
 
@@ -141,7 +140,7 @@ def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
     key = next(name for name, weight in content["state_dict"].items() if weight.ndim == 4)
     for weight in (torch.zeros(1).expand(10**6, 10**6), torch.empty(10**12, device="meta"), torch.eye(3).to_sparse()):
         torch.save(content | {"state_dict": content["state_dict"] | {key: weight}}, tmp_path / "a.ckpt")
-        with pytest.raises(UserError, match=r"a.ckpt is damaged|a.ckpt is not a checkpoint|holds pickled objects"):
+        with pytest.raises(ValueError, match=r"a.ckpt is damaged|a.ckpt is not a checkpoint|holds pickled objects"):
             load(tmp_path / "a.ckpt")
 
 
@@ -150,7 +149,7 @@ def test_containers_inside_themselves_are_refused(plain):
     for _ in range(60):
         value = [value, value]
     for key in ("recipe", "training", "dataset", "curve", "calibrations", "stopping", "version"):
-        with pytest.raises(UserError, match=r"damaged|unknown version"):
+        with pytest.raises(ValueError, match=r"damaged|unknown version"):
             load(plain(lambda header, key=key: header.update({key: {"a": value} if key != "version" else value})))
 
 
@@ -170,7 +169,7 @@ def test_names_that_weights_do_not_need_are_refused(plain, tmp_path, named):
         return data[:2] + named + b"0" + data[2:] if name.endswith("data.pkl") else data
 
     rezip(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", insert)
-    with pytest.raises(UserError, match=r"holds pickled objects .* which could run code: refused"):
+    with pytest.raises(ValueError, match=r"holds pickled objects .* which could run code: refused"):
         load(tmp_path / "a.ckpt")
 
 
@@ -210,7 +209,7 @@ def test_a_pickle_in_place_of_the_backbone_of_lpips_is_refused(tmp_path, monkeyp
     for content in ({"features.0.weight": Touch(tmp_path / "PWNED")}, {"features.0.weight": torch.zeros(3)}, [1]):
         torch.save(content, file)
         with pytest.raises(
-            UserError, match="does not hold the weights of LPIPS' backbone 'squeeze': replace it"
+            ValueError, match="does not hold the weights of LPIPS' backbone 'squeeze': replace it"
         ) as error:
             load_lpips("squeeze")
         assert "\n" not in str(error.value)

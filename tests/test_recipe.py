@@ -15,7 +15,6 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
-from diracdiff.utils.errors import UserError
 
 
 def restorer():
@@ -73,12 +72,12 @@ def test_an_argument_that_is_not_kept_has_no_recipe():
     ],
 )
 def test_targets_outside_the_project_are_refused(target):
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(ValueError, match="refused"):
         from_recipe({"_target_": target, "command": "touch /tmp/never"})
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"absent.ckpt does not exist: give the path"):
+    with pytest.raises(ValueError, match=r"absent.ckpt does not exist: give the path"):
         load(tmp_path / "absent.ckpt")
 
 
@@ -88,7 +87,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     whole = save(tmp_path / "whole.ckpt", restorer()).read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     for path in (text, cut):
-        with pytest.raises(UserError, match="is not a checkpoint"):
+        with pytest.raises(ValueError, match="is not a checkpoint"):
             load(path)
 
 
@@ -96,7 +95,7 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     torch.save([1, 2], tmp_path / "list.ckpt")
     for name in ("other", "list"):
-        with pytest.raises(UserError, match="is of another kind"):
+        with pytest.raises(ValueError, match="is of another kind"):
             load(tmp_path / f"{name}.ckpt")
 
 
@@ -106,7 +105,7 @@ def test_a_pickle_inside_is_refused_and_not_run(tmp_path):
             return (open, (str(tmp_path / "ran"), "w"))
 
     path = save(tmp_path / "bad.ckpt", restorer(), extra=Payload())
-    with pytest.raises(UserError, match="holds pickled objects"):
+    with pytest.raises(ValueError, match="holds pickled objects"):
         Checkpoint.read(path)
     assert not (tmp_path / "ran").exists()
 
@@ -123,7 +122,7 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path):
         changed = torch.load(path, weights_only=True)
         change(changed)
         torch.save(changed, tmp_path / "changed.ckpt")
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(ValueError, match=message):
             load(tmp_path / "changed.ckpt")
     assert checkpoint[KIND]["recipe"] == to_recipe(module)
 
@@ -132,17 +131,17 @@ def test_targets_without_a_stopping_time_are_refused():
     module = restorer()
     module.stops = {"psnr": Stop(0.5, "mean"), "lpips": None}
     assert module.stop_for("psnr") == Stop(0.5, "mean")
-    with pytest.raises(UserError, match="target=lpips needs PO, the best LPIPS"):
+    with pytest.raises(ValueError, match="target=lpips needs PO, the best LPIPS"):
         module.stop_for("lpips")
-    with pytest.raises(UserError, match="target=fid needs the best FID"):
+    with pytest.raises(ValueError, match="target=fid needs the best FID"):
         module.stop_for("fid")
-    with pytest.raises(UserError, match="target=nfe=3 needs a validation's curve"):
+    with pytest.raises(ValueError, match="target=nfe=3 needs a validation's curve"):
         module.stop_for("nfe=3")
 
 
 @pytest.mark.parametrize("target", ["ssim", "nfe=0", "nfe=2.5", "t=1.5", "t=", "t=soon", "nfe"])
 def test_unknown_targets_are_refused(target):
-    with pytest.raises(UserError, match=f"target must be psnr, lpips, swd, fid, nfe=N, t=T, blend=A.* got '{target}'"):
+    with pytest.raises(ValueError, match=f"target must be psnr, lpips, swd, fid, nfe=N, t=T, blend=A.* got '{target}'"):
         restorer().stop_for(target)
 
 

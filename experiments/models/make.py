@@ -12,7 +12,7 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 
 from diracdiff import load
-from diracdiff.checkpoints.places import BOX
+from diracdiff.checkpoints.places import BUNDLED
 from diracdiff.data.images import load_image
 from diracdiff.degradations import FreeformInpainting
 from diracdiff.evaluation.measurement import measure
@@ -101,15 +101,15 @@ def main() -> None:
     for name in arguments.models:
         checkpoint = train(name, arguments.steps, arguments.overrides)
         about = ABOUT / f"{name}.md"
-        options = [f"checkpoint={checkpoint}", f"output={BOX / name}", "half=true", "license=mit", "overwrite=true"]
+        options = [f"checkpoint={checkpoint}", f"output={BUNDLED / name}", "half=true", "license=mit", "overwrite=true"]
         run("export", *options, f"about={about}")
         if arguments.photographs:
             files = sorted(
                 path for path in arguments.photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
             )
             files = files[:: max(1, len(files) // arguments.count)][: arguments.count]
-            stops = load(BOX / name).stops
-            found = gains(BOX / name, files, [t for t in ("psnr", "swd") if stops.get(t)])
+            stops = load(BUNDLED / name).stops
+            found = gains(BUNDLED / name, files, [t for t in ("psnr", "swd") if stops.get(t)])
             for key, values in found.items():
                 gain = [value - before for value, before in zip(values, found["measurement"], strict=True)]
                 low, high = interval(gain) or (math.nan, math.nan)

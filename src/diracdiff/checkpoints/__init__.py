@@ -1,4 +1,4 @@
-"""Files on disk: checkpoints and the recipes in them, files written whole or not at all, downloads."""
+"""Checkpoints: the file format, safe recipes of objects, exported models, the Hub, and released weights."""
 
 from diracdiff.checkpoints.checkpoint import Checkpoint
 from diracdiff.checkpoints.recipe import foreign_modules, to_recipe

@@ -1,7 +1,8 @@
-"""The layout of a checkpoint: this class alone knows it.
+"""The layout of a checkpoint.
 
 A checkpoint is a dictionary of weights and plain containers: what Lightning resumes training from, if anything, and
-what a restorer is built from: its recipe, its averaged weights, its stopping times and its trade-off curve.
+what a restorer is built from: its recipe, its averaged weights, its stopping times and its trade-off curve. Every part
+of the file has a checksum.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from torch import Tensor
 from diracdiff.checkpoints.places import located
 from diracdiff.checkpoints.recipe import fits
 from diracdiff.checkpoints.weights import Damaged, are_plain, read_weights, write_weights
-from diracdiff.utils.errors import UserError
 
 KIND = "diracdiff.restorer"
 """The key next to Lightning's that holds version, recipe, stopping times and curve."""
@@ -76,7 +76,7 @@ class Checkpoint:
 
         Raises:
             Damaged: if it is not as it was written.
-            UserError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or
+            ValueError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or
                 version, or its weights are not finite.
         """
         from diracdiff.checkpoints.exported import read_exported
@@ -84,13 +84,12 @@ class Checkpoint:
         place = located(path)
         content = read_exported(place) if place.is_dir() else read_weights(place, "one that diracdiff wrote")
         if not isinstance(content, dict) or not isinstance(content.get(KIND), dict):
-            raise UserError(f"checkpoint={path} is of another kind: give one that diracdiff train wrote")
+            raise ValueError(f"checkpoint={path} is of another kind: give one that `diracdiff train` wrote")
         checkpoint = cls.of(content, str(path))
         weights = checkpoint.weights | (checkpoint.increment or {})
-        wrong = [name for name, weight in weights.items() if not weight.isfinite().all()]
-        if wrong:
-            raise UserError(
-                f"checkpoint={path} holds weights that are not finite ({wrong[0]}): the training that wrote it "
+        if wrong := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
+            raise ValueError(
+                f"checkpoint={path} holds weights that are not finite ({wrong}): the training run that wrote it "
                 "diverged; give an earlier one"
             )
         return checkpoint
@@ -105,23 +104,23 @@ class Checkpoint:
 
         Raises:
             Damaged: if an entry is missing or of another type.
-            UserError: if it is of another version.
+            ValueError: if it is of another version.
         """
         header, state = content[KIND], content.get("state_dict", {})
         if (version := header.get("version")) != VERSION:
             other = f"diracdiff {version[:20]!r}" if isinstance(version, str) else "an unknown version"
-            raise UserError(
+            raise ValueError(
                 f"checkpoint={name} was written by {other}, and this is {VERSION}: install that version, or train again"
             )
+        increment = header.get("increment")
         wrong = [key for key in ENTRIES if key not in header or not _is_bounded(header[key])]
         wrong = wrong or [key for key, kind in ENTRIES.items() if not fits(header[key], kind)]
-        tables = {"state_dict": state, "increment": header.get("increment") or {}}
-        wrong += [key for key, table in tables.items() if not _is_named(table)]
         wrong = wrong or ["curve"] * (not all(map(_is_row, header["curve"])))
+        wrong += [key for key, table in (("state_dict", state), ("increment", increment or {})) if not _is_named(table)]
         if wrong:
             raise Damaged(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
         weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
-        if not are_plain(weights) or not are_plain(tables["increment"]):
+        if not are_plain(weights) or not are_plain(increment or {}):
             raise Damaged(f"checkpoint={name} is damaged: its weights are not plain tensors")
         return cls(
             header["recipe"],
@@ -130,7 +129,7 @@ class Checkpoint:
             header["curve"],
             header["dataset"],
             header["training"],
-            header.get("increment"),
+            increment,
             header["calibrations"],
             {key: value for key, value in content.items() if key not in (KIND, "state_dict")},
         )
@@ -187,9 +186,6 @@ def _is_bounded(value: Any) -> bool:
             if left < 0 or depth == DEEPEST or not all(isinstance(key, str | int | float) for key in keys):
                 return False
             stack += [(inner, depth + 1) for inner in values]
-        elif isinstance(item, int):
-            if abs(item) >= LARGEST_INTEGER:
-                return False
-        elif not isinstance(item, float | str | None):
+        elif not isinstance(item, int | float | str | None) or (isinstance(item, int) and abs(item) >= LARGEST_INTEGER):
             return False
     return True

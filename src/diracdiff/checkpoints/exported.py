@@ -1,11 +1,13 @@
 """Exported models: weights as safetensors, all else as JSON, and a card; no code in them runs.
 
-The files are named as the Hub's libraries name them. The JSON file holds the SHA-256 of the weights.
+The files are named as the Hub's libraries name them. The JSON file holds the SHA-256 of the weights. The card shows
+text of the checkpoint, which somebody else may have written, escaped.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from diracdiff.checkpoints.checkpoint import DENOISER, KIND, Checkpoint
-from diracdiff.checkpoints.places import CARD, CONFIG, WEIGHTS, located
+from diracdiff.checkpoints.places import CARD, CONFIG, WEIGHTS
+from diracdiff.checkpoints.recipe import TARGET
 from diracdiff.checkpoints.weights import LARGEST_PICKLE, Damaged
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.escaping import for_markdown
 from diracdiff.utils.files import check_output, together, write_atomically, write_json
 
 INCREMENT = "increment."
@@ -37,14 +40,14 @@ def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool =
         The size of the weights' file in bytes.
 
     Raises:
-        UserError: if a file exists, or cannot be written.
+        ValueError: if a file exists, or cannot be written.
     """
     check_output(folder, [folder / name for name in (WEIGHTS, CONFIG, CARD)], overwrite)
-    named = _named(checkpoint.weights, DENOISER) | _named(checkpoint.increment or {}, INCREMENT)
-    kind = torch.float16 if half else None
-    stored = {name: (w.to(kind) if kind and w.is_floating_point() else w) for name, w in named.items()}
+    stored = _named(checkpoint.weights, DENOISER) | _named(checkpoint.increment or {}, INCREMENT)
+    if half:
+        stored = {name: weight.half() if weight.is_floating_point() else weight for name, weight in stored.items()}
     if not all(weight.isfinite().all() for weight in stored.values()):
-        raise UserError("half=true: a weight is beyond the range of float16. Use half=false.")
+        raise ValueError("half=true: a weight is beyond the range of float16. Use half=false.")
     data = save(stored)
     header = {key: value for key, value in checkpoint.header().items() if key != "increment"}
     with together(folder) as staging:
@@ -54,22 +57,8 @@ def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool =
     return len(data)
 
 
-def check_not_source(folder: Path, sources: Iterable[str | Path]) -> None:
-    """Refuse to write an exported model over a file that it is made from, which `overwrite=true` does not allow either.
-
-    Args:
-        folder: the folder to write.
-        sources: checkpoints, see `diracdiff.checkpoints.places`, and other files that are read.
-
-    Raises:
-        UserError: naming both.
-    """
-    written = [path for path in (folder / name for name in (WEIGHTS, CONFIG, CARD)) if path.exists()]
-    for source in sources:
-        place = located(source)
-        read = [place / name for name in (WEIGHTS, CONFIG)] if place.is_dir() else [place]
-        if any(path.exists() and path.samefile(target) for path in read for target in written):
-            raise UserError(f"output={folder}: {source} is read from there. Give another output.")
+def _named(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": weight.detach().cpu().contiguous() for name, weight in weights.items()}
 
 
 def read_exported(folder: Path) -> dict[str, Any]:
@@ -78,10 +67,10 @@ def read_exported(folder: Path) -> dict[str, Any]:
     Raises:
         Damaged: if a file is missing, or not as it was written.
     """
-    name, again = str(folder), "export it again with diracdiff export"
+    again = "export it again with `diracdiff export`"
     missing = next((file for file in (WEIGHTS, CONFIG) if not (folder / file).is_file()), None)
     if missing is not None:
-        raise Damaged(f"checkpoint={name} is a folder without {missing}: give a .ckpt file, or {again}")
+        raise Damaged(f"checkpoint={folder} is a folder without {missing}: give a .ckpt file, or {again}")
     try:
         if (folder / CONFIG).stat().st_size > LARGEST_PICKLE:
             raise ValueError(f"{CONFIG} is larger than {LARGEST_PICKLE} bytes")
@@ -90,19 +79,77 @@ def read_exported(folder: Path) -> dict[str, Any]:
             raise ValueError(f"{WEIGHTS} does not agree with its checksum")
         weights, header = load(data), dict(content[KIND])
     except OSError as error:
-        raise UserError(f"checkpoint={name} cannot be read ({error.strerror}): check its permissions") from error
+        raise ValueError(f"checkpoint={folder} cannot be read ({error.strerror}): check its permissions") from error
     except Exception as error:  # of two parsers of untrusted bytes, whatever they raise
-        raise Damaged(f"checkpoint={name} is damaged ({' '.join(str(error).split())[:200]}): {again}") from error
+        raise Damaged(f"checkpoint={folder} is damaged ({' '.join(str(error).split())[:200]}): {again}") from error
     state = {key: value.float() if value.dtype == torch.float16 else value for key, value in weights.items()}
     increment = {key.removeprefix(INCREMENT): value for key, value in state.items() if key.startswith(INCREMENT)}
     return {KIND: header | {"increment": increment or None}, "state_dict": state}
 
 
-def _named(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
-    return {f"{prefix}{name}": weight.detach().cpu().contiguous() for name, weight in weights.items()}
+def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, about: str = "") -> str:
+    """Return the card of a model as Markdown with the Hub's header: its recipe, its quality, and how to use it.
+
+    Args:
+        checkpoint: the model.
+        name: its name in commands: a path, or `hf:owner/name`.
+        license: the Hub's name of the license of its weights.
+        about: Markdown that is added.
+    """
+    recipe, process = checkpoint.recipe, checkpoint.recipe["process"]
+    count = sum(weight.numel() for weight in checkpoint.weights.values())
+    lines = [
+        "---",
+        "library_name: diracdiff",
+        "pipeline_tag: image-to-image",
+        "tags: [image-restoration, diracdiff]",
+        *([f"license: {license}"] if license else []),
+        "---",
+        "",
+        f"# {for_markdown(recipe.get('name', 'restoration'))}",
+        "",
+        "A restorer of [diracdiff](https://arxiv.org/abs/2303.14353). It reverses a gradual degradation, and stops "
+        "early for the highest PSNR or later for the best perceptual quality.",
+        "",
+        f"- degradation: {_code(process['degradation'])}",
+        f"- noise: {_code(process['noise'])}, in units of the [0, 1] range",
+        f"- network: {_code(recipe['denoiser']['network'])}; {count:,} weights",
+        f"- trained on: {_code(checkpoint.dataset) if checkpoint.dataset else 'not known'}",
+        "",
+        "```",
+        f"diracdiff restore {_one_line(shlex.quote(f'checkpoint={name}'))} input=PHOTOGRAPHS output=restored",
+        "```",
+        *_quality(checkpoint),
+        *(["", about.strip()] if about.strip() else []),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def difference(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
-    """Return the largest difference of two sets of weights, each divided by the largest of its tensor: 0 if equal."""
-    pairs = ((weights[name].double(), others[name].double()) for name in weights)
-    return max(((a - b).abs().max() / a.abs().max().clamp(min=1e-30)).item() for a, b in pairs if a.numel())
+def _quality(checkpoint: Checkpoint) -> list[str]:
+    """Return a table of the stopping times and the metrics that validation measured there."""
+    rows = {(row["t"], row["output"]): row for row in checkpoint.curve}
+    points = {target: rows.get((stop["t"], stop["output"])) for target, stop in checkpoint.stops.items() if stop}
+    found = {target: row for target, row in points.items() if row}
+    columns = list(dict.fromkeys(key for row in found.values() for key in row))
+    cells = [[target, *(_words(row.get(key, "")) for key in columns)] for target, row in found.items()]
+    table = [["stopping time for", *columns], ["---"] * (1 + len(columns)), *cells] if found else []
+    lines = ["| " + " | ".join(map(for_markdown, row)) + " |" for row in table]
+    return ["", "Stopping times and metrics of validation:", "", *lines] if found else []
+
+
+def _code(recipe: Any) -> str:
+    """Return a recipe in a line of code: `GaussianBlur(severity=…)`."""
+    return f"`{_one_line(_words(recipe)).replace('`', '?')}`"
+
+
+def _words(recipe: Any) -> str:
+    if isinstance(recipe, dict):
+        inside = ", ".join(f"{key}={_words(value)}" for key, value in recipe.items() if key != TARGET)
+        return f"{str(recipe[TARGET]).rpartition('.')[2]}({inside})" if TARGET in recipe else f"{{{inside}}}"
+    if isinstance(recipe, list):
+        return f"[{', '.join(map(_words, recipe))}]" if len(recipe) <= 8 else f"[{len(recipe)} values]"
+    return f"{recipe:.4g}" if isinstance(recipe, float) else str(recipe)
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,13 +1,11 @@
-"""Places of checkpoints: a file, a folder that `diracdiff export` wrote, a bundled model, or the Hub."""
+"""Names of checkpoints: a file, a folder that `diracdiff export` wrote, a bundled model, or a model on the Hub."""
 
 from pathlib import Path
-
-from diracdiff.utils.errors import UserError
 
 BUILTIN, HUB = "builtin:", "hf:"
 """Prefixes of the names of bundled models and of models on the Hub."""
 
-BOX = Path(__file__).parent.parent / "builtin"
+BUNDLED = Path(__file__).parent.parent / "builtin"
 """The folder of the bundled models."""
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -18,7 +16,7 @@ def exists(name: str) -> bool:
     """Return True if a checkpoint exists, or is on the Hub, where only a download can find out.
 
     Raises:
-        UserError: if it is named as a bundled model, and there is none.
+        ValueError: if it is named as a bundled model, and there is none.
     """
     return name.startswith(HUB) or located(name).exists()
 
@@ -30,13 +28,13 @@ def located(name: str | Path) -> Path:
         name: its path, `builtin:deblur` or `hf:owner/name`, whose weights and configuration are downloaded.
 
     Raises:
-        UserError: if there is no such bundled model, or it cannot be downloaded.
+        ValueError: if there is no such bundled model, or it cannot be downloaded.
     """
     text = str(name)
     if text.startswith(BUILTIN):
-        return _in_the_box(text.removeprefix(BUILTIN))
+        return _bundled(text)
     if text.startswith(HUB):
-        return _downloaded(text.removeprefix(HUB))
+        return _downloaded(text)
     return Path(text).expanduser()
 
 
@@ -46,38 +44,67 @@ def weights_file(name: str | Path) -> Path:
     return place / WEIGHTS if place.is_dir() else place
 
 
-def called(folder: Path) -> str:
+def public_name(folder: Path) -> str:
     """Return the name of an exported model in commands: its folder, or its name as a bundled model."""
-    return BUILTIN + folder.name if folder.resolve().parent == BOX else str(folder)
+    return BUILTIN + folder.name if folder.resolve().parent == BUNDLED else str(folder)
 
 
-def in_the_box() -> list[str]:
+def bundled_models() -> list[str]:
     """Return the names of the bundled models."""
-    return sorted(BUILTIN + path.parent.name for path in BOX.glob(f"*/{WEIGHTS}"))
+    return sorted(BUILTIN + path.parent.name for path in BUNDLED.glob(f"*/{WEIGHTS}"))
 
 
-def _in_the_box(model: str) -> Path:
-    models = in_the_box()
-    if BUILTIN + model in models:
-        return BOX / model
+def _bundled(name: str) -> Path:
+    models = bundled_models()
+    if name in models:
+        return BUNDLED / name.removeprefix(BUILTIN)
     if models:
-        raise UserError(f"checkpoint={BUILTIN}{model} is not a bundled model: use {', '.join(models)}")
-    raise UserError(
-        f"checkpoint={BUILTIN}{model}: this installation has no bundled models; wheels have them, and in a clone of "
-        "the repository `make models` makes them"
-    )
+        raise ValueError(f"checkpoint={name} is not a bundled model: use {', '.join(models)}")
+    raise ValueError(f"checkpoint={name}: this installation has no bundled models. In a clone, run `make models`.")
 
 
-def _downloaded(repository: str) -> Path:
+def _downloaded(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError as error:
-        raise UserError(f"checkpoint={HUB}{repository} needs huggingface_hub: pip install 'diracdiff[hub]'") from error
+        raise ValueError(f"checkpoint={name} needs huggingface_hub: pip install 'diracdiff[hub]'") from error
     try:
-        return Path(snapshot_download(repository, allow_patterns=[WEIGHTS, CONFIG]))
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"checkpoint={HUB}{repository} cannot be downloaded ({reason}): check the name, or connect once"
+        return Path(snapshot_download(name.removeprefix(HUB), allow_patterns=[WEIGHTS, CONFIG]))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"checkpoint={name} cannot be downloaded ({_reason(error)}): check the name, or connect once"
         ) from error
+
+
+def upload(folder: Path, repository: str, private: bool = True) -> str:
+    """Upload an exported model to the Hub, and create its repository if there is none.
+
+    Args:
+        folder: a folder that `diracdiff export` wrote.
+        repository: owner/name.
+        private: hide a repository that is created from others.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        ValueError: if it cannot be uploaded; the folder stays.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise ValueError("push= needs huggingface_hub: pip install 'diracdiff[hub]'") from error
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[WEIGHTS, CONFIG, CARD])
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"push={repository} cannot be uploaded ({_reason(error)}): log in with `hf auth login` and try again; the "
+            f"model is in {folder}"
+        ) from error
+    return str(done.repo_url)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

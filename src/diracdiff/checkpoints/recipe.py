@@ -13,8 +13,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from diracdiff.utils.errors import UserError
-
 TARGET = "_target_"
 PACKAGE = "diracdiff"
 
@@ -75,23 +73,25 @@ def construct(cls: type, arguments: Any) -> Any:
         arguments: by name.
 
     Raises:
-        UserError: if an argument is unknown, missing or of another type, or the constructor refuses it.
+        ValueError: if an argument is unknown, missing or of another type, or the constructor refuses it.
     """
     if not isinstance(arguments, Mapping):
-        raise UserError(f"{cls.__name__} is of another type: {str(arguments)[:60]!r}")
+        raise ValueError(f"{cls.__name__} is of another type: {str(arguments)[:60]!r}")
     parameters = inspect.signature(cls).parameters
     required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
     if arguments.keys() - parameters or required - arguments.keys():
         wrong = min(map(repr, arguments.keys() - parameters or required - arguments.keys()))
-        raise UserError(f"{cls.__name__} {'has no' if arguments.keys() - parameters else 'needs the'} argument {wrong}")
+        raise ValueError(
+            f"{cls.__name__} {'has no' if arguments.keys() - parameters else 'needs the'} argument {wrong}"
+        )
     hints = get_type_hints(cls.__init__) if cls.__module__.startswith(f"{PACKAGE}.") else {}  # type: ignore[misc]
     for name, value in arguments.items():
         if not fits(value, hints.get(name, Any)):
-            raise UserError(f"{cls.__name__}.{name} is of another type: {str(value)[:60]!r}")
+            raise ValueError(f"{cls.__name__}.{name} is of another type: {str(value)[:60]!r}")
     try:
         return cls(**arguments)
     except (ValueError, ArithmeticError) as error:
-        raise UserError(f"{cls.__name__}: {error}") from error
+        raise ValueError(f"{cls.__name__}: {error}") from error
 
 
 def fits(value: Any, annotation: Any) -> bool:

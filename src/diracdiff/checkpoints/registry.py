@@ -18,75 +18,52 @@ from typing import Any
 
 import torch
 
+from diracdiff import degradations, losses, models, noise, samplers
 from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.recipe import PACKAGE, TARGET, construct, public_name
 from diracdiff.checkpoints.weights import load_weights
-from diracdiff.degradations import (
-    BoxInpainting,
-    ColourQuantisation,
-    FourierUndersampling,
-    FreeformInpainting,
-    GaussianBlur,
-    GaussianInpainting,
-    Identity,
-    KernelBlur,
-    LinearSeverity,
-    MotionBlur,
-    SuperResolution,
-    TabulatedSeverity,
-)
-from diracdiff.losses import IncrementalReconstructionLoss, MatchedLoss
-from diracdiff.models import Denoiser, DnCNN, NCSNpp, OperatorPreconditioning
-from diracdiff.noise import ConstantNoise, GeometricNoise, LinearNoise, LogLogisticNoise
+from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
-from diracdiff.samplers import (
-    AdaptiveGrid,
-    Euler,
-    ExactLookBack,
-    Exponential,
-    Guidance,
-    Heun,
-    LookAhead,
-    LookBack,
-    Multistep,
-    NetworkIncrement,
-    PowerGrid,
-    ReverseSampler,
-    SmallLookAhead,
-    SmallLookBack,
-    UniformGrid,
-)
-from diracdiff.utils.errors import UserError
 
 PARTS: Mapping[str, tuple[type, ...]] = {
     "restorer": (Restorer,),
     "process": (StochasticDegradation,),
     "degradation": (
-        GaussianBlur,
-        GaussianInpainting,
-        BoxInpainting,
-        FreeformInpainting,
-        SuperResolution,
-        MotionBlur,
-        KernelBlur,
-        ColourQuantisation,
-        FourierUndersampling,
-        Identity,
+        degradations.GaussianBlur,
+        degradations.GaussianInpainting,
+        degradations.BoxInpainting,
+        degradations.FreeformInpainting,
+        degradations.SuperResolution,
+        degradations.MotionBlur,
+        degradations.KernelBlur,
+        degradations.ColourQuantisation,
+        degradations.FourierUndersampling,
+        degradations.Identity,
     ),
-    "severity": (LinearSeverity, TabulatedSeverity),
-    "noise": (GeometricNoise, LogLogisticNoise, ConstantNoise, LinearNoise),
+    "severity": (degradations.LinearSeverity, degradations.TabulatedSeverity),
+    "noise": (noise.GeometricNoise, noise.LogLogisticNoise, noise.ConstantNoise, noise.LinearNoise),
     "denoiser": (Denoiser,),
-    "network": (NCSNpp, DnCNN),
-    "preconditioning": (OperatorPreconditioning,),
-    "sampler": (ReverseSampler,),
-    "step": (Euler, Exponential, Heun, Multistep),
-    "increment": (LookAhead, LookBack, SmallLookAhead, SmallLookBack, ExactLookBack, NetworkIncrement),
-    "guidance": (Guidance,),
-    "grid": (UniformGrid, PowerGrid, AdaptiveGrid),
-    "loss": (IncrementalReconstructionLoss, MatchedLoss),
+    "network": (models.NCSNpp, models.DnCNN),
+    "preconditioning": (models.OperatorPreconditioning,),
+    "sampler": (samplers.ReverseSampler,),
+    "step": (samplers.Euler, samplers.Exponential, samplers.Heun, samplers.Multistep),
+    "increment": (
+        samplers.LookAhead,
+        samplers.LookBack,
+        samplers.SmallLookAhead,
+        samplers.SmallLookBack,
+        samplers.ExactLookBack,
+        samplers.NetworkIncrement,
+    ),
+    "guidance": (samplers.Guidance,),
+    "grid": (samplers.UniformGrid, samplers.PowerGrid, samplers.AdaptiveGrid),
+    "loss": (losses.IncrementalReconstructionLoss, losses.MatchedLoss),
 }
 """Classes by the name of the argument that takes them."""
+
+REGISTRY: Mapping[str, type] = {public_name(cls): cls for classes in PARTS.values() for cls in classes}
+"""Classes by their names in recipes."""
 
 CLOSED = {PACKAGE, *sys.stdlib_module_names}
 """Packages whose other classes cannot be trusted by name."""
@@ -115,10 +92,6 @@ MOST_ITEMS = 10_000
 """The greatest length of other lists, tables above all."""
 
 
-REGISTRY: Mapping[str, type] = {public_name(cls): cls for classes in PARTS.values() for cls in classes}
-"""Classes by their names in recipes."""
-
-
 def build_restorer(checkpoint: Checkpoint, name: str, trusted_modules: Iterable[str] = ()) -> Restorer:
     """Build the restorer of a checkpoint, on the CPU.
 
@@ -128,15 +101,15 @@ def build_restorer(checkpoint: Checkpoint, name: str, trusted_modules: Iterable[
         trusted_modules: see `from_recipe`.
 
     Raises:
-        UserError: if a part is refused, see `from_recipe`, or the weights do not fit it.
+        ValueError: if a part is refused, see `from_recipe`, or the weights do not fit it.
     """
     try:
         restorer = from_recipe(checkpoint.recipe, trusted_modules)
         if not isinstance(restorer, Restorer):
-            raise UserError("it does not describe a restorer, give one that diracdiff train wrote")
+            raise ValueError("it does not describe a restorer, give one that `diracdiff train` wrote")
         restorer.remember(checkpoint)
-    except UserError as error:
-        raise UserError(f"checkpoint={name}: {' '.join(str(error).split())[:400]}") from error
+    except ValueError as error:
+        raise ValueError(f"checkpoint={name}: {' '.join(str(error).split())[:400]}") from error
     load_weights(restorer.denoiser, checkpoint.weights, name)
     if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
         load_weights(network, checkpoint.increment or {}, name)
@@ -151,10 +124,10 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
         trusted_modules: modules outside this package whose classes may be built too.
 
     Raises:
-        UserError: if a class is not in the registry, or an argument breaks its rule.
+        ValueError: if a class is not in the registry, or an argument breaks its rule.
     """
     if not isinstance(recipe, dict):
-        raise UserError(f"the recipe describes no object: {str(recipe)[:60]!r}")
+        raise ValueError(f"the recipe describes no object: {str(recipe)[:60]!r}")
     trusted = list(trusted_modules)
     cls = _class(recipe.get(TARGET), trusted)
     known = cls in REGISTRY.values()
@@ -166,7 +139,7 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
             arguments[name] = from_recipe(value, trusted)
             part = type(arguments[name])
             if known and part in REGISTRY.values() and part not in PARTS.get(name, ()):
-                raise UserError(f"{cls.__name__}.{name} cannot be a {part.__name__}")
+                raise ValueError(f"{cls.__name__}.{name} cannot be a {part.__name__}")
         else:
             _check_plain(f"{cls.__name__}.{name}", value, BOUNDS.get(name) if known else None, LONGEST.get(name))
             arguments[name] = value
@@ -182,15 +155,15 @@ def _class(target: Any, trusted_modules: Sequence[str]) -> type:
     if closed or module not in trusted_modules:
         offered = not closed and all(map(str.isidentifier, module.split(".")))
         remedy = f"; if you know that module, add trusted_modules=[{module}]" if offered else ""
-        raise UserError(f"the recipe names {str(target)[:100]!r}, which a checkpoint may not build: refused{remedy}")
+        raise ValueError(f"the recipe names {str(target)[:100]!r}, which a checkpoint may not build: refused{remedy}")
     try:
         cls = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise UserError(
+        raise ValueError(
             f"the recipe needs the module {module}: run from its folder, or put it on PYTHONPATH"
         ) from error
     if not inspect.isclass(cls) or cls.__module__ != module:
-        raise UserError(f"the recipe names {target!r}, which is not a class that {module} defines: refused")
+        raise ValueError(f"the recipe names {target!r}, which is not a class that {module} defines: refused")
     return cls
 
 
@@ -198,11 +171,11 @@ def _check_plain(name: str, value: Any, bounds: tuple[float, float] | None, long
     """Refuse an argument that is no plain value, too long, not finite, or beyond its bounds."""
     items = value if isinstance(value, list) else [value]
     if len(items) > (longest or MOST_ITEMS):
-        raise UserError(f"{name} has {len(items)} values: at most {longest or MOST_ITEMS} are allowed")
+        raise ValueError(f"{name} has {len(items)} values: at most {longest or MOST_ITEMS} are allowed")
     for item in items:
         if not isinstance(item, bool | int | float | str | None):
-            raise UserError(f"{name} holds a {type(item).__name__}: only numbers and text are allowed")
+            raise ValueError(f"{name} holds a {type(item).__name__}: only numbers and text are allowed")
         if isinstance(item, int | float) and not math.isfinite(item):
-            raise UserError(f"{name} must be finite, got {item}")
+            raise ValueError(f"{name} must be finite, got {item}")
         if bounds and isinstance(item, int | float) and not bounds[0] <= item <= bounds[1]:
-            raise UserError(f"{name} must lie in [{bounds[0]}, {bounds[1]}], got {item}")
+            raise ValueError(f"{name} must lie in [{bounds[0]}, {bounds[1]}], got {item}")

@@ -6,12 +6,11 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import replacing
 
 LARGEST_PICKLE = 64 * 2**20
@@ -24,14 +23,14 @@ HARMLESS = re.compile(
 """Names in a file of weights: the parts of tensors, and the dictionary of a module's state."""
 
 
-class Damaged(UserError):
+class Damaged(ValueError):
     """A file of weights is not whole, or not as it was written."""
 
 
 def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: bool = False) -> Any:
     """Read a file of weights and plain containers without running any code that it holds.
 
-    The size of every part is checked before it is read, so that a file takes memory in proportion to its size.
+    Sizes and checksums of all parts are checked first, so that a file takes memory in proportion to its size.
 
     Args:
         path: the file.
@@ -42,17 +41,17 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
 
     Raises:
         Damaged: if the file is not an archive of PyTorch, ends too early, or does not agree with its checksums.
-        UserError: if there is no such file, it cannot be opened, or it holds a pickle.
+        ValueError: if there is no such file, it cannot be opened, or it holds a pickle.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(
+        raise ValueError(
             f"checkpoint={path} does not exist: give the path of a .ckpt file, such as runs/latest/best.ckpt"
         )
     try:
         path.open("rb").close()
     except OSError as error:
-        raise UserError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
+        raise ValueError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
     try:
         foreign = _named_classes(path) - {_name(item) for item in safe}
         if not foreign:
@@ -60,7 +59,7 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # of three parsers of untrusted bytes, whatever they raise
         raise Damaged(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
-    raise UserError(
+    raise ValueError(
         f"checkpoint={path} holds pickled objects ({min(foreign)!r}), which could run code: refused; give {wanted}"
     )
 
@@ -94,36 +93,18 @@ def _name(item: Any) -> str:
     return str(item[1]) if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}"
 
 
-class _File:
-    """Passes what is written on, and keeps the error that PyTorch would hide."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        """Nothing: the file is flushed when all is written."""
-
-
 def write_weights(path: str | Path, content: Any) -> None:
-    """Write weights and plain containers, whole or not at all, see `diracdiff.utils.files.replacing`.
+    """Write weights and plain containers with a checksum per part, whole or not at all.
 
     Raises:
-        UserError: if the file cannot be written, as on a full disk.
+        ValueError: if the file cannot be written, as on a full disk, see `diracdiff.utils.files.replacing`.
     """
     with replacing(path) as file:
-        watched = _File(file)
         try:
-            torch.save(content, cast(BinaryIO, watched))
-        except (OSError, RuntimeError) as error:
-            raise watched.error or error from error
+            torch.save(content, file)
+        except RuntimeError as error:
+            cause = error.__context__  # PyTorch's writer hides the error of a full disk
+            raise (cause if isinstance(cause, OSError) else error) from None
 
 
 def are_plain(tensors: Mapping[str, Any]) -> bool:
@@ -140,17 +121,17 @@ def are_plain(tensors: Mapping[str, Any]) -> bool:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Give a module the weights of a checkpoint, and freeze it.
+    """Load the weights of a checkpoint into a module, and freeze it.
 
     The module may be on PyTorch's meta device: names and shapes are compared before anything is allocated, and then
     the checkpoint's tensors take the place of the module's, in the channels-last layout.
 
     Raises:
-        UserError: if they do not fit.
+        ValueError: if they do not fit.
     """
     expected = module.state_dict()
     if _shapes(expected) != _shapes(weights):
-        raise UserError(f"checkpoint={path}: its weights do not fit its recipe")
+        raise ValueError(f"checkpoint={path}: its weights do not fit its recipe")
     module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
     module.to(memory_format=torch.channels_last)
     module.eval().requires_grad_(False)

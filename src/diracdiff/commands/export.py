@@ -25,23 +25,23 @@ def check_values(cfg: DictConfig) -> None:
 def export(cfg: DictConfig) -> None:
     """Write a model as safetensors, JSON and a card, load it again, and upload it with `push`."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.checkpoints.card import card
-    from diracdiff.checkpoints.exported import check_not_source, difference, write_exported
-    from diracdiff.checkpoints.hub import upload
-    from diracdiff.checkpoints.places import called
+    from diracdiff.checkpoints.exported import model_card, write_exported
+    from diracdiff.checkpoints.places import CARD, WEIGHTS, public_name, upload, weights_file
     from diracdiff.restorer import load
+    from diracdiff.utils.files import check_not_input
 
     folder, checkpoint = Path(cfg.output), Checkpoint.read(cfg.checkpoint)
-    check_not_source(folder, [cfg.checkpoint, *([cfg.about] if cfg.about else [])])
-    before = load(cfg.checkpoint, trusted_modules=cfg.trusted_modules).denoiser.state_dict()
-    about = Path(cfg.about).read_text(errors="replace") if cfg.about else ""
-    name = f"hf:{cfg.push}" if cfg.push else called(folder)
-    size = write_exported(checkpoint, folder, card(checkpoint, name, cfg.license, about), cfg.half, cfg.overwrite)
-    worst = difference(before, load(folder, trusted_modules=cfg.trusted_modules).denoiser.state_dict())
-    say(
-        f"written: {folder}, {size / 1e6:.2f} MB of weights; read back they differ by at most {worst:.2g} of their size"
-    )
-    say(f"use it as checkpoint={called(folder)}")
+    check_not_input("output", folder / WEIGHTS, "checkpoint", weights_file(cfg.checkpoint))
+    about = ""
+    if cfg.about:
+        check_not_input("output", folder / CARD, "about", cfg.about)
+        about = Path(cfg.about).read_text(errors="replace")
+    load(cfg.checkpoint, trusted_modules=cfg.trusted_modules)
+    name = f"hf:{cfg.push}" if cfg.push else public_name(folder)
+    card = model_card(checkpoint, name, cfg.license, about)
+    size = write_exported(checkpoint, folder, card, cfg.half, cfg.overwrite)
+    say(f"written: {folder}, {size / 1e6:.2f} MB of weights")
+    say(f"use it as checkpoint={public_name(folder)}")
     if cfg.push:
         say(f"uploaded: {upload(folder, cfg.push, cfg.private)}; use it as checkpoint={name}")
 

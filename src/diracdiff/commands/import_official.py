@@ -20,7 +20,7 @@ def check_values(cfg: DictConfig) -> None:
 
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
-    from diracdiff.checkpoints.official.importing import describe, read
+    from diracdiff.checkpoints.official import read
     from diracdiff.commands.builders.build import plain
     from diracdiff.utils.files import check_output
 
@@ -31,7 +31,7 @@ def import_official(cfg: DictConfig) -> None:
     given = plain(cfg)
     imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)
     imported.restorer.save(output)
-    for line in describe(imported):
+    for line in imported.summary:
         say(line)
     say(f"written: {output}")
     say("its stopping times are unknown; find them with")

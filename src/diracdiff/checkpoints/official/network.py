@@ -1,21 +1,19 @@
-"""Their network in our names.
+"""Names and layout of the weights in released files.
 
-It is the SongUNet of Karras et al. 2022 in its NCSN++ configuration, which is the function of our `NCSNpp`: blocks,
-order and shapes agree one to one. Two things differ. The rows of their `qkv` are interleaved (q, k, v of channel
-0, then of channel 1, …) where ours are three blocks. And they keep the resampling filter as a buffer of every
-layer that resamples, which is checked and left out.
+Their network is the SongUNet of Karras et al. 2022 in its NCSN++ configuration, which is the function of `NCSNpp`:
+blocks, order and shapes agree one to one. Two things differ. The rows of their `qkv` are interleaved (q, k, v of
+channel 0, then of channel 1, …), those of `NCSNpp` are three blocks. And every layer that resamples keeps its filter
+as a buffer, which is checked and left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diracdiff.checkpoints.official.weights import few
 from diracdiff.models import NCSNpp
 from diracdiff.models.layers import FIR
-from diracdiff.utils.errors import UserError
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "base": {
@@ -41,7 +39,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 """Their `model_arch`: the image size, whose sides name their layers, and the arguments of `NCSNpp`."""
 
-TENSORS = {"frequencies": "freqs"}
 PARTS = {
     "norm_in": "norm0",
     "conv_in": "conv0",
@@ -54,11 +51,17 @@ PARTS = {
     "attention.out": "proj",
     "": "",
 }
-"""Layers of a block: our name to theirs."""
+"""Layers of a block: the name in `NCSNpp` to theirs."""
+
+PREFIX = "denoiser_fn."
+BUFFERS = ("freqs", "resample_filter")
+
+EMA_PREFIXES = ("ema.denoiser_fn.", "ema_denoiser_fn.", "denoiser_fn_ema.", "ema.")
+"""Prefixes of a second copy of the network in the state, the average."""
 
 
 def official_names(network: NCSNpp, image_size: int) -> dict[str, str]:
-    """Our name of every tensor of the network, and theirs: theirs count in sides of the images, ours in levels."""
+    """Return their name of every tensor, by that of `NCSNpp`: they count in sides of the images, we in levels."""
     last = len(network.multipliers) - 1
     sides = [f"{image_size >> level}x{image_size >> level}" for level in range(last + 1)]
     modules = {
@@ -82,20 +85,21 @@ def official_names(network: NCSNpp, image_size: int) -> dict[str, str]:
     for ours, theirs in modules.items():
         for key in network.get_submodule(ours).state_dict():
             part, _, tensor = key.rpartition(".")
-            names[f"{ours}.{key}"] = ".".join(filter(None, [theirs, PARTS[part], TENSORS.get(tensor, tensor)]))
+            tensor = "freqs" if tensor == "frequencies" else tensor
+            names[f"{ours}.{key}"] = ".".join(filter(None, [theirs, PARTS[part], tensor]))
     return names
 
 
 def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) -> dict[str, Tensor]:
-    """Their state of the network as ours, in float32.
+    """Return their state of the network as that of `NCSNpp`, in float32.
 
     Args:
         theirs: tensors by their names, without prefix.
-        network: ours, on any device: tells names and shapes.
+        network: the target, on any device; only names and shapes are used.
         image_size: side of the images that their names are made from.
 
     Raises:
-        UserError: naming the tensors that are missing, unexpected or of another shape, or another filter.
+        ValueError: naming the tensors that are missing, unexpected or of another shape, or another filter.
     """
     names, shapes = official_names(network, image_size), {k: v.shape for k, v in network.state_dict().items()}
     filters = {key: value for key, value in theirs.items() if key.endswith(".resample_filter")}
@@ -108,21 +112,81 @@ def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) ->
             if name in theirs and theirs[name].shape != shapes[ours]
         ],
         "resamples with another filter than [1, 3, 3, 1]:": [
-            key for key, value in filters.items() if not _same(value.float(), FIR("down").kernel)
+            key for key, value in filters.items() if not _equal(value.float(), FIR("down").kernel)
         ],
     }
-    found = [f"{problem} {few(keys)}" for problem, keys in problems.items() if keys]
+    found = [f"{problem} {_few(keys)}" for problem, keys in problems.items() if keys]
     if found:
-        raise UserError(f"the network of the file {'; '.join(found)}: it is not of the architecture that it names")
+        raise ValueError(f"the network of the file {'; '.join(found)}: it is not of the architecture that it names")
     state = {ours: theirs[name].float().clone() for ours, name in names.items()}
     return {key: _blocked(value) if ".qkv." in key else value for key, value in state.items()}
 
 
 def _blocked(rows: Tensor) -> Tensor:
-    """Rows q0, k0, v0, q1, … as q0, q1, … k0, … v0, and so on."""
+    """Reorder rows q0, k0, v0, q1, … to q0, q1, … k0, … v0, and so on."""
     blocks: Tensor = rows.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1).contiguous()
     return blocks
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def network_weights(checkpoint: Mapping[str, Any], ema: str | bool = "auto") -> tuple[dict[str, Tensor], str]:
+    """Return the network's tensors by their names, without prefix, and a text that names their origin.
+
+    Args:
+        checkpoint: the content of their file.
+        ema: True for the averaged weights, False for those that were trained, "auto" for the average if there is one.
+
+    Raises:
+        ValueError: if there are no such weights, or an average does not fit the network.
+    """
+    saved = _under(checkpoint.get("state_dict"), PREFIX)
+    if not saved:
+        raise ValueError(f"the file holds no weights named {PREFIX}…: give one of the authors of DiracDiffusion")
+    parameters = [key for key in saved if not key.endswith(BUFFERS)]
+    average, where = _average(checkpoint, parameters)
+    if ema is True and not average:
+        raise ValueError("ema=true: the file holds no averaged weights of a known form. Use ema=auto.")
+    if ema is False or not average:
+        return saved, "weights as saved" + (", not their average" if average else "")
+    missing = [key for key in parameters if key not in average]
+    if missing:
+        raise ValueError(
+            f"the averaged weights ({where}) do not fit the network: {len(average)} tensors for {len(parameters)} "
+            f"parameters, without {_few(missing)}; use ema=false"
+        )
+    return saved | average, f"averaged weights ({where})"
+
+
+def _average(checkpoint: Mapping[str, Any], parameters: Sequence[str]) -> tuple[dict[str, Tensor], str]:
+    """Return the average in a file, and its place; empty if there is none.
+
+    It is a second copy in the state, or a list in the state of the optimizer, in the order of the parameters.
+    """
+    for prefix in EMA_PREFIXES:
+        if average := _under(checkpoint["state_dict"], prefix):
+            return average, f"{prefix}…"
+    match checkpoint.get("optimizer_states"):
+        case [{"ema": [*values]}, *_] if values and all(isinstance(value, Tensor) for value in values):
+            names = parameters if len(values) == len(parameters) else map(str, range(len(values)))
+            return dict(zip(names, values, strict=True)), "optimizer_states.0.ema"
+    return {}, ""
+
+
+def _under(state: Any, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a state whose names begin with a prefix, without it."""
+    if not isinstance(state, Mapping):
+        return {}
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if isinstance(key, str) and key.startswith(prefix) and isinstance(value, Tensor)
+    }
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b)
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names of a list, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

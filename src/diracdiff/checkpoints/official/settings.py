@@ -1,6 +1,6 @@
-"""What else their file says: architecture, operator, noise, what the network is told, and the loss.
+"""Settings in released files: architecture, operator, noise, conditioning of the network, and loss.
 
-Their Gaussian hole is centred on pixel 128 of 256, not between pixels 127 and 128, and so it is here.
+Their Gaussian mask is centred on pixel 128 of 256, not between pixels 127 and 128, and so it is here.
 """
 
 import functools
@@ -14,7 +14,6 @@ from diracdiff.degradations import Degradation, GaussianBlur, GaussianInpainting
 from diracdiff.degradations.base import Severity
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.utils.errors import UserError
 
 _MASK = {"type": "inpainting", "mask_type": "gaussian", "scheduling": "linear", "mask_min_std": 0.1, "mask_pow": 4}
 EXPERIMENTS: dict[str, dict[str, Any]] = {
@@ -26,7 +25,9 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
 
 EXPERIMENT_KEYS = ("experiment_config_file", "operator_config")
 EXPERIMENT_NOISE = {"sigma_min": 0.01, "sigma_max": 0.05}
-LEAST_BLUR = 0.3  # px; where their linear blur starts
+LEAST_BLUR = 0.3
+"""Width at t = 0 of their linear blur, in px."""
+
 OPERATORS: dict[str, Callable[[Severity, int], Degradation]] = {
     "deblur": GaussianBlur,
     "inpaint": functools.partial(GaussianInpainting, centre=0.0),
@@ -42,74 +43,74 @@ LOOK_AHEAD = {"weighted_mse_loss": 0.0, "weighted_mse_x_loss": 1.0}
 
 
 def hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Their constructor's arguments, as a dictionary."""
+    """Return the arguments of their constructor as a dictionary."""
     return _mapping(checkpoint.get("hyper_parameters"))
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """A dictionary or namespace as a dictionary; anything else says nothing."""
+    """Return a dictionary or namespace as a dictionary, and an empty one for anything else."""
     if isinstance(value, Namespace):
         return vars(value)
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def architecture(hyper: Mapping[str, Any]) -> str:
-    """The name of their architecture; theirs is "base" where nothing is said.
+def find_architecture(hyper: Mapping[str, Any]) -> str:
+    """Return the name of the architecture, "base" by default as in their code.
 
     Raises:
-        UserError: if it is not one of `ARCHITECTURES`.
+        ValueError: if it is not one of `ARCHITECTURES`.
     """
-    name: str = hyper.get("model_arch", "base")
-    if name not in list(ARCHITECTURES):
-        raise UserError(f"the file's model_arch is {name!r}, must be one of {list(ARCHITECTURES)}")
-    return name
+    return _one_of(ARCHITECTURES, "model_arch", hyper.get("model_arch", "base"))
 
 
-def conditioning(hyper: Mapping[str, Any]) -> str:
-    """What the network is told, in our word.
+def find_conditioning(hyper: Mapping[str, Any]) -> str:
+    """Return the `conditioning` of the denoiser.
 
     Raises:
-        UserError: if it is something else.
+        ValueError: if it is unknown.
     """
-    told = hyper.get("model_conditioning", "noise")
-    if told not in list(CONDITIONING):
-        raise UserError(f"the file's model_conditioning is {told!r}, must be one of {list(CONDITIONING)}")
-    return CONDITIONING[told]
+    return CONDITIONING[_one_of(CONDITIONING, "model_conditioning", hyper.get("model_conditioning", "noise"))]
 
 
-def look_ahead(hyper: Mapping[str, Any]) -> float | None:
-    """The look-ahead of the loss, or None where it cannot be read. Their `dt` is that of the incremental loss alone."""
+def _one_of(known: Mapping[str, Any], key: str, name: Any) -> str:
+    if name not in list(known):
+        raise ValueError(f"{key} is {name!r}, must be one of {list(known)}")
+    return str(name)
+
+
+def find_look_ahead(hyper: Mapping[str, Any]) -> float | None:
+    """Return the look-ahead of the loss, None if unknown. Their `dt` belongs to the incremental loss alone."""
     kind, dt = hyper.get("loss_type"), hyper.get("dt")
     if kind == "weighted_inc_recon_loss":
         return dt if isinstance(dt, float | int) and 0 <= dt <= 1 else None
     return LOOK_AHEAD.get(str(kind))
 
 
-def settle(hyper: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The operator, its severity and the noise: {"operator", "severity", "sigma_min", "sigma_max"}.
+def complete(hyper: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the operator, its severity and the noise: {"operator", "severity", "sigma_min", "sigma_max"}.
 
     Args:
         hyper: their arguments.
-        given: the same four from the user, who completes what the file does not say; None where not given.
+        given: the same four from the user, who completes what the file lacks; None where not given.
 
     Raises:
-        UserError: if the operator is not one of ours, a value is unknown, or a given one contradicts the file.
+        ValueError: if the operator is unknown, a value is missing, or a given one contradicts the file.
     """
     operator, noise = _configs(hyper)
-    said = dict(zip(("operator", "severity"), _operator(operator), strict=True))
-    said |= {key: noise.get(key) for key in ("sigma_min", "sigma_max")}
-    for key, value in said.items():
+    found = dict(zip(("operator", "severity"), _operator(operator), strict=True))
+    found |= {key: noise.get(key) for key in ("sigma_min", "sigma_max")}
+    for key, value in found.items():
         if value is not None and given[key] is not None and value != given[key]:
-            raise UserError(f"{key}={given[key]} contradicts the file, which says {value}: leave {key} out")
+            raise ValueError(f"{key}={given[key]} contradicts the file, where it is {value}: leave {key} out")
         if value is None and given[key] is None:
             names = [str(hyper[name]) for name in EXPERIMENT_KEYS if isinstance(hyper.get(name), str | PurePath)]
             unknown = f" (its configuration {names[0]} is not a published one)" if names else ""
-            raise UserError(f"the file does not say its {key}{unknown}: give {key}=…, {REMEDIES[key]}")
-    return {key: given[key] if value is None else value for key, value in said.items()}
+            raise ValueError(f"the file lacks its {key}{unknown}: give {key}=…, {REMEDIES[key]}")
+    return {key: given[key] if value is None else value for key, value in found.items()}
 
 
 def _configs(hyper: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Operator and noise, from the name of a published experiment or in full; empty where unsaid."""
+    """Return operator and noise, from the name of a published experiment or in full; empty where missing."""
     for key in EXPERIMENT_KEYS:
         value = hyper.get(key)
         if isinstance(value, str | PurePath) and PurePath(value).stem in EXPERIMENTS:
@@ -118,7 +119,7 @@ def _configs(hyper: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, 
 
 
 def _operator(config: Mapping[str, Any]) -> tuple[str | None, str | list[float] | None]:
-    """Operator and severity of a configuration, None where unsaid."""
+    """Return operator and severity of a configuration, None where missing."""
     kind, scheduling, mask = (config.get(key) for key in ("type", "scheduling", "mask_type"))
     if not config:
         return None, None
@@ -129,12 +130,9 @@ def _operator(config: Mapping[str, Any]) -> tuple[str | None, str | list[float] 
         return "deblur", "published_blur" if known else None
     if kind == "inpainting" and mask == "gaussian" and scheduling == "linear" and config.get("mask_pow") == 4:
         return "inpaint", _range(config.get("mask_min_std"), config.get("mask_max_std"))
-    described = ", ".join(
-        f"{key}={config[key]}" for key in ("type", "mask_type", "mask_pow", "scheduling") if key in config
-    )
-    raise UserError(
-        f"the file's operator ({described}) is not one of ours: Gaussian blur, linear or from_file, and linear "
-        "Gaussian inpainting with mask_pow=4 can be imported"
+    raise ValueError(
+        f"the file's operator ({', '.join(f'{key}={value}' for key, value in config.items())[:200]}) is unknown: "
+        "Gaussian blur, linear or from_file, and linear Gaussian inpainting with mask_pow=4 can be imported"
     )
 
 
@@ -142,27 +140,18 @@ def _range(start: Any, end: Any) -> list[float] | None:
     return None if start is None or end is None else [start, end]
 
 
-def build_process(settled: Mapping[str, Any], image_size: int) -> StochasticDegradation:
-    """The stochastic degradation process of settled values, for images of a size.
+def build_process(values: Mapping[str, Any], image_size: int) -> StochasticDegradation:
+    """Return the stochastic degradation process of the values of `complete`, for images of a size.
 
     Raises:
-        UserError: if a value breaks its rule.
+        ValueError: if a value breaks its rule.
     """
-    operator, severity, low, high = (settled[key] for key in ("operator", "severity", "sigma_min", "sigma_max"))
-    if operator not in list(OPERATORS):
-        raise UserError(f"operator must be one of {list(OPERATORS)}, got {operator!r}")
+    operator, severity = _one_of(OPERATORS, "operator", values["operator"]), values["severity"]
     if isinstance(severity, str):
-        curve = TabulatedSeverity.from_csv(severity)
+        curve: Severity = TabulatedSeverity.from_csv(severity)
     elif isinstance(severity, list) and len(severity) == 2 and all(isinstance(v, int | float) for v in severity):
-        curve = _built("severity", LinearSeverity, *severity)
+        curve = LinearSeverity(*severity)
     else:
-        raise UserError(f"severity must be {REMEDIES['severity']}, got {severity}")
-    noise = _built("noise", GeometricNoise, low, high)
+        raise ValueError(f"severity must be {REMEDIES['severity']}, got {severity}")
+    noise = GeometricNoise(values["sigma_min"], values["sigma_max"])
     return StochasticDegradation(OPERATORS[operator](curve, image_size), noise)
-
-
-def _built(name: str, cls: type, *arguments: Any) -> Any:
-    try:
-        return cls(*arguments)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{name}: {error}") from error
