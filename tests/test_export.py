@@ -191,7 +191,7 @@ def test_text_of_a_checkpoint_is_escaped_in_its_card():
     made.name = "a\n# Title <script> [x](y) _b_ `c` \x1b[31m"
     made.dataset = {"_target_": "diracdiff.data.ImageFolder", "root": "x`\n- [x](y)"}
     lines = model_card(made.checkpoint(), "a b\n```", license="mit").splitlines()
-    assert r"# a \# Title \<script\> \[x\]\(y\) \_b\_ \`c\`  \[31m" in lines
+    assert r"# a # Title &lt;script> [x]\(y) _b_ \`c\` \\x1b[31m" in lines
     assert "- trained on: `ImageFolder(root=x? - [x](y))`" in lines
     assert "diracdiff restore 'checkpoint=a b ```' input=PHOTOGRAPHS output=restored" in lines
     assert sum(line.startswith("```") for line in lines) == 2

@@ -8,7 +8,6 @@ import sys
 import pytest
 from conftest import SMALL, clean_environment, refused, run_here
 
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import append_rows, read_rows, together, write_rows
 
 
@@ -62,7 +61,7 @@ def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path):
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
     )
-    assert "UserError: metrics.csv cannot be written (File too large)" in done.stderr
+    assert "ValueError: metrics.csv cannot be written (File too large)" in done.stderr
     steps = [int(row["step"]) for row in read_rows(tmp_path / "metrics.csv")]
     assert steps == list(range(len(steps))) and 100 < len(steps) < 1000
     assert os.listdir(tmp_path) == ["metrics.csv"]
@@ -70,7 +69,7 @@ def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path):
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path):
     write_rows(tmp_path / "out" / "a.csv", [{"x": 1}])
-    with pytest.raises(UserError, match="out cannot be written"), together(tmp_path / "out") as staging:
+    with pytest.raises(ValueError, match="out cannot be written"), together(tmp_path / "out") as staging:
         write_rows(staging / "a.csv", [{"x": 2}])
         with open("/dev/full", "w") as full:
             full.write("x" * 100_000)
