@@ -17,7 +17,7 @@ from diracdiff.data.images import load_image
 from diracdiff.degradations import FreeformInpainting
 from diracdiff.evaluation.measurement import measure
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.metrics.psnr import PSNR
+from diracdiff.metrics import PSNR
 from diracdiff.utils.files import write_rows
 from diracdiff.utils.pixels import from_pixels
 from diracdiff.utils.seeds import image_seed

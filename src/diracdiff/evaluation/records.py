@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean
-from diracdiff.metrics.metric import Row, SetMetric
+from diracdiff.metrics.metric import FeatureNetwork, Row, SetMetric
 
 KEYS = ("t", "nfe", "output")
 Key = tuple[float, str] | str
@@ -125,7 +125,7 @@ class _Columns:
 class FeatureSets:
     """Features of the images at every time and output, and of the clean ones, for metrics of sets.
 
-    A metric says what is kept of them; that is bounded, see `diracdiff.metrics.gathering`.
+    A metric says what is kept of them; that is bounded, see `diracdiff.metrics.feature_sets`.
 
     Args:
         metrics: of sets of images; those that share an extractor share its work.
@@ -137,14 +137,13 @@ class FeatureSets:
 
     def add(self, key: Key, names: Sequence[str], images: Tensor) -> None:
         """Add images, (B, C, H, W), to the set `key`."""
-        found: dict[int, Tensor] = {}
+        features: dict[FeatureNetwork, Tensor] = {}
         for metric, sets in zip(self.metrics, self._sets, strict=True):
-            extractor = metric.extractor
-            features = found[id(extractor)] if id(extractor) in found else extractor.features(images)
-            found[id(extractor)] = features
+            if metric.extractor not in features:
+                features[metric.extractor] = metric.extractor.features(images)
             if key not in sets:
-                sets[key] = metric.gathering()
-            sets[key].add(names, features)
+                sets[key] = metric.empty_set()
+            sets[key].add(names, features[metric.extractor])
 
     def scores(self, seed: int = 0) -> dict[Key, dict[str, float]]:
         """Every metric of every set from the clean one, over the images of all processes: {(t, output): {name: value}}.
@@ -162,7 +161,7 @@ class FeatureSets:
             for key, of_key in parts.items():
                 if key != "clean":
                     restored = type(of_key[0]).merged(of_key)
-                    found[key][metric.name] = metric.score_gathered(clean, restored, seed)
+                    found[key][metric.name] = metric.score_sets(clean, restored, seed)
         return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diracdiff.evaluation.stops import BLEND, TARGETS, Blend, Stop, ends_of, no_ends
-from diracdiff.metrics.metric import Row
+from diracdiff.metrics.metric import Metric, Row
 from diracdiff.utils.errors import UserError
 
 NAMES = ", ".join(TARGETS)
@@ -48,15 +48,20 @@ def stop_for(target: str, stops: Mapping[str, Stop | None], curve: Sequence[Row]
     stop, metric = stops.get(target), TARGETS[target]
     if not any(stops.values()):
         raise UserError(
-            f"target={target} needs {metric.meaning()}, but this checkpoint was never validated: give target=t=T, or "
+            f"target={target} needs {_meaning(metric)}, but this checkpoint was never validated: give target=t=T, or "
             "find its stopping times with python -m diracdiff evaluate split=val tuned=…"
         )
     if stop is None:
         raise UserError(
-            f"target={target} needs {metric.meaning()}, which this checkpoint does not know: measure it with "
+            f"target={target} needs {_meaning(metric)}, which this checkpoint does not know: measure it with "
             f"python -m diracdiff evaluate split=val {metric.how_to_measure}tuned=…, or use another target"
         )
     return stop
+
+
+def _meaning(metric: type[Metric]) -> str:
+    best = f"the best {metric.title}"
+    return f"{metric.abbreviation}, {best}" if metric.abbreviation else best
 
 
 def _number(target: str, value: str, kind: type) -> Any:

@@ -1,13 +1,15 @@
-"""Metrics of single images and of sets of images, in the order of every table."""
+"""Metrics of single images and of sets of images, in the order of every table.
+
+A metric has a name, a direction, a unit and a way to measure. A new one is a class, a line in `METRICS` and a YAML file
+in conf/metrics: tables, plots, reports and the choice of stopping times follow from its attributes.
+"""
 
 from collections.abc import Iterable
 
-from diracdiff.metrics.consistency import Consistency
 from diracdiff.metrics.fid import FID, KID
+from diracdiff.metrics.fidelity import PSNR, SSIM, Consistency
 from diracdiff.metrics.lpips import LPIPS
-from diracdiff.metrics.metric import ImageMetric, Metric, Missing, Reference, Row, SetMetric
-from diracdiff.metrics.psnr import PSNR
-from diracdiff.metrics.ssim import SSIM
+from diracdiff.metrics.metric import FeatureNetwork, ImageMetric, Metric, Missing, Reference, Row, SetMetric
 from diracdiff.metrics.swd import SWD
 
 __all__ = [
@@ -32,6 +34,11 @@ METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, Consisten
 
 
 def in_order(metrics: Iterable[Metric]) -> list[Metric]:
-    """Metrics in the order of METRICS, those of a user's own last."""
+    """Return metrics in the order of METRICS, custom ones last; metrics with equal feature networks share one."""
     places = {metric: place for place, metric in enumerate(METRICS)}
-    return sorted(metrics, key=lambda metric: places.get(getattr(metric, "metric", type(metric)), len(places)))
+    found = sorted(metrics, key=lambda metric: places.get(getattr(metric, "metric", type(metric)), len(places)))
+    networks: dict[FeatureNetwork, FeatureNetwork] = {}
+    for metric in found:
+        if isinstance(metric, SetMetric):
+            metric.extractor = networks.setdefault(metric.extractor, metric.extractor)
+    return found

@@ -9,12 +9,12 @@ torch-fidelity's, in double precision.
 
 import math
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
-from diracdiff.metrics.features import NETWORKS, Extractor, shared_extractor
-from diracdiff.metrics.gathering import Moments
+from diracdiff.metrics.feature_sets import Moments
+from diracdiff.metrics.features import FEATURES, Extractor
 from diracdiff.metrics.metric import SetMetric
 from diracdiff.utils.errors import UserError
 
@@ -22,8 +22,8 @@ KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 
 
-class _OfFeatures(SetMetric):
-    """What FID and KID share: the network, which both are named by.
+class NetworkDistance(SetMetric):
+    """Base of FID and KID, whose names contain the network.
 
     Args:
         network: "inception" or "squeezenet", see `Extractor`.
@@ -34,13 +34,12 @@ class _OfFeatures(SetMetric):
     how_to_measure = "fid=… "
 
     def __init__(self, network: str, weights: str | Path | None = None):
-        self.network, self.weights = network, weights
-        self.extractor: Extractor = shared_extractor(network, None if weights is None else str(weights))
+        self.extractor = Extractor(network, weights)
         self.name = f"{self.title.lower()}_{network}"
 
     @classmethod
-    def if_asked(cls, network: str | None, weights: str | Path | None = None) -> Self | None:
-        """The metric, or None where no network is asked for.
+    def if_requested(cls, network: str | None, weights: str | Path | None = None) -> Self | None:
+        """Return the metric, or None for no network.
 
         Raises:
             UserError: see `Extractor`.
@@ -48,26 +47,26 @@ class _OfFeatures(SetMetric):
         return None if network is None else cls(network, weights)
 
 
-class FID(_OfFeatures):
+class FID(NetworkDistance):
     """Fréchet distance of the features of two sets of images, see `fid`."""
 
     title, target, depends_on = "FID", "fid", "the network of FID"
 
+    def __init__(self, network: str, weights: str | Path | None = None):
+        super().__init__(network, weights)
+        self.fewest = FEATURES[network]  # the covariance of fewer images is singular
+
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return fid(clean, restored)
 
-    def __init__(self, network: str, weights: str | Path | None = None):
-        super().__init__(network, weights)
-        self.fewest = int(NETWORKS[network][1])  # as many as features: the covariance of fewer images is singular
-
-    def gathering(self) -> Moments:
+    def empty_set(self) -> Moments:
         return Moments()
 
-    def score_gathered(self, clean: Moments, restored: Moments, seed: int) -> float:
+    def score_sets(self, clean: Moments, restored: Moments, seed: int) -> float:
         return fid_of_moments(clean, restored)
 
 
-class KID(_OfFeatures):
+class KID(NetworkDistance):
     """Kernel distance of the features of two sets of images, see `kid`."""
 
     title, depends_on, limit = "KID", "the network of KID", KID_SUBSET_SIZE
@@ -78,50 +77,51 @@ class KID(_OfFeatures):
 
 
 def fid(real: Tensor, fake: Tensor) -> float:
-    """Fréchet distance of two sets of features, (N, D) and (M, D): 0 or more; NaN if a feature is.
+    """Return the Fréchet distance of two sets of features, (N, D) and (M, D): 0 or more; NaN if a feature is.
 
     Fewer images than features are allowed. Below about 1e-6 of tr(S_1 + S_2) it is rounding error.
 
     Raises:
         UserError: if a set has fewer than two images.
     """
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_fid import fid_features_to_statistics
 
     real, fake = _checked(real, fake)
     if real.isnan().any() or fake.isnan().any():
         return math.nan
-    statistics = [fid_features_to_statistics(features) for features in (real, fake)]
-    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
-    return max(0.0, distance)
+    return _frechet(*(fid_features_to_statistics(features) for features in (real, fake)))
 
 
 def fid_of_moments(real: Moments, fake: Moments) -> float:
-    """Fréchet distance of two sets by their moments, see `fid`, which it is bit for bit where features are kept.
+    """Return the Fréchet distance of two sets by their moments; bit for bit that of `fid` while features are kept.
 
     Raises:
         UserError: if a set has fewer than two images.
     """
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
-
     features = real.features(), fake.features()
     if features[0] is not None and features[1] is not None:
         return fid(features[0], features[1])
-    statistics = []
-    for part in (real, fake):
-        if part.count < 2:
-            raise UserError(f"FID and KID need at least 2 images in each set, got {real.count} and {fake.count}")
-        mean, scatter = part.condense()
-        if mean.isnan().any():
-            return math.nan
-        statistics.append({"mu": mean.numpy(), "sigma": (scatter / (part.count - 1)).numpy()})
-    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    _check_counts(real.count, fake.count)
+    (mean, scatter), (other_mean, other_scatter) = real.condense(), fake.condense()
+    if mean.isnan().any() or other_mean.isnan().any():
+        return math.nan
+    return _frechet(
+        {"mu": mean.numpy(), "sigma": (scatter / (real.count - 1)).numpy()},
+        {"mu": other_mean.numpy(), "sigma": (other_scatter / (fake.count - 1)).numpy()},
+    )
+
+
+def _frechet(real: Any, fake: Any) -> float:
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    distance: float = fid_statistics_to_metric(real, fake, verbose=False)[KEY_METRIC_FID]
     return max(0.0, distance)
 
 
 def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
-    """Squared maximum mean discrepancy of features, (N, D) and (M, D): negative at times; NaN if a feature is.
+    """Return the squared maximum mean discrepancy of features, (N, D) and (M, D): also negative; NaN if a feature is.
 
-    The mean over 100 draws of min(N, M, 1000) images from each set. Where that is every image of both sets, once is
+    The mean over 100 draws of min(N, M, 1000) images from each set. If a draw has every image of both sets, one is
     enough, and neither the seed nor the order of the images matters.
 
     Raises:
@@ -140,8 +140,12 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
 
 
 def _checked(real: Tensor, fake: Tensor) -> list[Tensor]:
-    if min(len(real), len(fake)) < 2:
-        raise UserError(f"FID and KID need at least 2 images in each set, got {len(real)} and {len(fake)}")
+    _check_counts(len(real), len(fake))
     if real.shape[1:] != fake.shape[1:] or real.ndim != 2:
         raise ValueError(f"features must be (N, D) and (M, D), got {tuple(real.shape)} and {tuple(fake.shape)}")
     return [features.double() for features in (real, fake)]
+
+
+def _check_counts(real: int, fake: int) -> None:
+    if min(real, fake) < 2:
+        raise UserError(f"FID and KID need at least 2 images in each set, got {real} and {fake}")

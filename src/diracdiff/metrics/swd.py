@@ -1,10 +1,10 @@
 """Sliced Wasserstein distance of a set of images from a set of clean ones (Karras et al. 2018, Section 5).
 
-It is a distance of distributions, what perception means in Blau and Michaeli (2018), and needs no weights.
+A distance of distributions, which is perception in the sense of Blau and Michaeli (2018). It needs no weights.
 """
 
 import math
-from functools import lru_cache
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -19,12 +19,13 @@ LEVELS, PATCH, PATCHES, DIRECTIONS, SEED = 3, 7, 64, 256, 0
 """Levels of the pyramid, side of a patch, patches per image and level, directions, seed: all part of the metric."""
 
 LEAST_SPREAD = 1 / 510
-"""Standard deviation of a patch's value, in units of the [0, 1] range, that standardisation divides by at least.
+"""Least standard deviation of a patch's value that standardisation divides by: half a grey level.
 
-Half a grey level. Sets of two or more photographs have larger ones, so that only nearly constant images are affected.
+Sets of two or more photographs exceed it, so that only nearly constant images are affected.
 """
 
 
+@dataclass(frozen=True)
 class Patches:
     """Patches of a Laplacian pyramid, as features.
 
@@ -32,7 +33,7 @@ class Patches:
     """
 
     def features(self, images: Tensor) -> Tensor:
-        """Patches of images in [0, 1], (B, C, H, W), which are clipped: (B, L, P, 49 C), half precision, on the CPU.
+        """Return patches of images in [0, 1], (B, C, H, W), which are clipped: (B, L, P, 49 C), float16, on the CPU.
 
         There are L = 3 levels, fewer where a level would be smaller than a patch. An image with a NaN has NaN patches.
 
@@ -43,65 +44,56 @@ class Patches:
         if min(images.shape[-2:]) < PATCH:
             raise UserError(f"SWD needs images of at least {PATCH} pixels a side, got {tuple(images.shape)}")
         with torch.autocast(images.device.type, enabled=False):
-            found = [self._patches(band) for band in laplacian_pyramid(images.float().clamp(0, 1))]
-        return torch.stack(found, 1).half().cpu()
-
-    @staticmethod
-    def _patches(band: Tensor) -> Tensor:
-        """(B, P, 49 C)."""
-        rows, columns = _places(*band.shape[-2:])
-        offset = torch.arange(PATCH)
-        cut = band[:, :, rows.reshape(-1, 1, 1) + offset.reshape(-1, 1), columns.reshape(-1, 1, 1) + offset]
-        return cut.permute(0, 2, 3, 4, 1).flatten(2)
+            levels = [_patches(band) for band in laplacian_pyramid(images.float().clamp(0, 1))]
+        return torch.stack(levels, 1).half().cpu()
 
 
-@lru_cache
-def _places(height: int, width: int) -> tuple[Tensor, Tensor]:
+def _patches(band: Tensor) -> Tensor:
+    """Cut patches out of a level, (B, C, H, W), at places that follow from its size: (B, P, 49 C)."""
     generator = torch.Generator().manual_seed(SEED)
-    rows, columns = (torch.randint(n - PATCH + 1, (PATCHES,), generator=generator) for n in (height, width))
-    return rows, columns
+    rows, columns = (torch.randint(n - PATCH + 1, (PATCHES,), generator=generator) for n in band.shape[-2:])
+    offset = torch.arange(PATCH)
+    patches = band[:, :, rows.reshape(-1, 1, 1) + offset.reshape(-1, 1), columns.reshape(-1, 1, 1) + offset]
+    return patches.permute(0, 2, 3, 4, 1).flatten(2)
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:
-    """What each level adds to the next one, and the last level itself: (B, C, H, W), (B, C, H / 2, W / 2), …"""
+    """Return the difference of each level to the next one, and the last level: (B, C, H, W), (B, C, H / 2, W / 2), …"""
     levels = [images]
     while len(levels) < LEVELS and (min(levels[-1].shape[-2:]) + 1) // 2 >= PATCH:
-        levels.append(_blurred(levels[-1])[..., ::2, ::2])
-    finer = [fine - _enlarged(coarse, fine.shape) for fine, coarse in pairwise(levels)]
-    return [*finer, levels[-1]]
+        levels.append(_blur(levels[-1])[..., ::2, ::2])
+    return [*(fine - _enlarge(coarse, fine.shape) for fine, coarse in pairwise(levels)), levels[-1]]
 
 
-def _blurred(images: Tensor) -> Tensor:
+def _blur(images: Tensor) -> Tensor:
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=images.dtype, device=images.device) / 16
     channels = images.shape[1]
-    for shape in ((5, 1), (1, 5)):
-        padded = F.pad(images, (0, 0, 2, 2) if shape == (5, 1) else (2, 2, 0, 0), mode="reflect")
-        images = F.conv2d(padded, kernel.reshape(1, 1, *shape).expand(channels, 1, *shape), groups=channels)
+    for shape, padding in (((5, 1), (0, 0, 2, 2)), ((1, 5), (2, 2, 0, 0))):
+        weight = kernel.reshape(1, 1, *shape).expand(channels, 1, *shape)
+        images = F.conv2d(F.pad(images, padding, mode="reflect"), weight, groups=channels)
     return images
 
 
-def _enlarged(images: Tensor, shape: torch.Size) -> Tensor:
+def _enlarge(images: Tensor, shape: torch.Size) -> Tensor:
     spread = images.new_zeros(shape)
     spread[..., ::2, ::2] = images
-    return 4 * _blurred(spread)
-
-
-SHARED = Patches()
+    return 4 * _blur(spread)
 
 
 class SWD(SetMetric):
     """1000 times the sliced Wasserstein distance of patches, the mean over the levels, see `swd`.
 
     Args:
-        limit: of images: of a larger set an evaluation judges so many, and keeps 56 kB of each in RGB; at least 1.
+        limit: number of images whose patches are kept, 56 kB each in RGB: of a larger set so many are compared;
+            at least 1.
 
     Raises:
-        ValueError: if the limit breaks its rule.
+        ValueError: if the limit is below 1.
     """
 
     title, target, higher_is_better, digits = "SWD", "swd", False, 1
     name = "swd"
-    extractor = SHARED
+    extractor = Patches()
 
     def __init__(self, limit: int = SetMetric.limit):
         if limit < 1:
@@ -113,11 +105,10 @@ class SWD(SetMetric):
 
 
 def swd(clean: Tensor, restored: Tensor) -> float:
-    """1000 times the mean over levels of the sliced Wasserstein distance between two sets of features of `Patches`.
+    """Return 1000 times the sliced Wasserstein distance of two sets of features of `Patches`, the mean over levels.
 
     Patches are standardised by the mean and the standard deviation, at least LEAST_SPREAD, of every value over the
-    clean set; the distance is the mean absolute difference of their sorted projections onto random unit directions,
-    which are always the same.
+    clean set. The distance is the mean absolute difference of their sorted projections onto fixed random directions.
 
     Args:
         clean: patches of the clean images, (N, L, P, D): L levels, P patches of D values each.
@@ -133,21 +124,14 @@ def swd(clean: Tensor, restored: Tensor) -> float:
         raise ValueError(f"patches must both be (N, L, P, D), got {tuple(clean.shape)} and {tuple(restored.shape)}")
     if clean.isnan().any() or restored.isnan().any():
         return math.nan
+    directions = torch.randn(clean.shape[-1], DIRECTIONS, generator=torch.Generator().manual_seed(SEED))
+    directions = directions / directions.norm(dim=0)
     distances = []
-    for sets in zip(clean.float().unbind(1), restored.float().unbind(1), strict=True):
-        real, fake = (patches.flatten(0, 1) for patches in sets)
+    for level in zip(clean.float().unbind(1), restored.float().unbind(1), strict=True):
+        real, fake = (patches.flatten(0, 1) for patches in level)
         spread, mean = torch.std_mean(real, 0)
-        directions = _directions(real.shape[1])
-        lines = (
+        first, second = (
             (((patches - mean) / spread.clamp(min=LEAST_SPREAD)) @ directions).sort(0)[0] for patches in (real, fake)
         )
-        first, second = lines
         distances.append((first - second).abs().mean())
     return 1000 * torch.stack(distances).mean().item()
-
-
-@lru_cache
-def _directions(dimensions: int) -> Tensor:
-    directions = torch.randn(dimensions, DIRECTIONS, generator=torch.Generator().manual_seed(SEED))
-    unit: Tensor = directions / directions.norm(dim=0)
-    return unit

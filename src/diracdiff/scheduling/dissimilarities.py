@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from diracdiff.metrics.lpips import BACKBONES, SMALLEST, load_lpips
-from diracdiff.metrics.ssim import WINDOW, structural_similarity
+from diracdiff.metrics.fidelity import WINDOW, structural_similarity
+from diracdiff.metrics.lpips import BACKBONES, load_lpips
 from diracdiff.utils.errors import UserError
 
 
@@ -87,7 +87,7 @@ class LPIPS(Dissimilarity):
             raise ValueError(f"net must be one of {sorted(BACKBONES)}, got {net!r}")
         self.net = net
         self.name = f"LPIPS ({net})"
-        self.smallest = SMALLEST[net]
+        self.smallest = BACKBONES[net][2]
         self._network = load_lpips(net)
 
     def extract(self, x: Tensor) -> Tensor:

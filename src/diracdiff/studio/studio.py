@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diracdiff.evaluation.pictures import heat_map
 from diracdiff.evaluation.uncertainty import Spread
-from diracdiff.metrics.psnr import PSNR
+from diracdiff.metrics import PSNR
 from diracdiff.restoration import (
     Batch,
     ConsistencyTest,

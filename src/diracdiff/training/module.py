@@ -13,9 +13,7 @@ from diracdiff.evaluation import Blend, Evaluation, find_stops
 from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
 from diracdiff.evaluation.stops import BLEND, ends_of
 from diracdiff.losses import IncrementalReconstructionLoss
-from diracdiff.metrics import Metric
-from diracdiff.metrics.psnr import PSNR
-from diracdiff.metrics.ssim import SSIM
+from diracdiff.metrics import PSNR, SSIM, Metric
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import State

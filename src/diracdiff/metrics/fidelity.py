@@ -1,0 +1,63 @@
+"""PSNR, SSIM and data consistency: metrics of single images that need no network."""
+
+from torch import Tensor
+
+from diracdiff.metrics.metric import ImageMetric, Reference
+
+WINDOW = 11
+"""Side of SSIM's window in pixels."""
+
+
+class PSNR(ImageMetric):
+    """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error, per image, of images clipped to [0, 1]."""
+
+    name = "psnr"
+    title, unit, digits, higher_is_better = "PSNR", "dB", 2, True
+    target, abbreviation = "psnr", "DO"
+
+    def measure(self, images: Tensor, reference: Reference) -> Tensor:
+        from torchmetrics.functional.image import peak_signal_noise_ratio
+
+        clean, clipped = reference.clean.float(), images.clamp(0, 1)
+        return peak_signal_noise_ratio(clipped, clean, data_range=(0.0, 1.0), dim=(1, 2, 3), reduction="none")
+
+
+class SSIM(ImageMetric):
+    """Structural similarity (Wang et al. 2004) of clipped images: window 11, std 1.5, borders left out."""
+
+    name = "ssim"
+    title, higher_is_better = "SSIM", True
+    smallest = WINDOW
+
+    def measure(self, images: Tensor, reference: Reference) -> Tensor:
+        return structural_similarity(images.clamp(0, 1), reference.clean.float())
+
+
+def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM of images in [0, 1], (B, C, H, W), of at least WINDOW pixels a side: (B,)."""
+    from kornia.metrics import ssim
+
+    values: Tensor = ssim(a, b, WINDOW, padding="valid")
+    return values.flatten(1).mean(1)
+
+
+class Consistency(ImageMetric):
+    """Distance from the measurement in units of its noise, ||y - A_t(images)|| / (sqrt(n) sigma): 1 is perfect.
+
+    Less than 1 means that the images explain the noise as well (paper, Theorem 3.6 and Fig. 4).
+    """
+
+    name = "consistency"
+    title, digits = "data consistency", 2
+
+    def measure(self, images: Tensor, reference: Reference) -> Tensor:
+        """See `ImageMetric`.
+
+        Raises:
+            ValueError: if the reference has no measurement or no process.
+        """
+        y, process = reference.measurement, reference.process
+        if y is None or process is None:
+            raise ValueError("consistency needs the measurement and its process")
+        sigma = reference.sigma if reference.sigma else process.sigma_of_measurement(y, reference.t).max().item()
+        return process.residual(y, images.to(y.dtype), reference.t).sqrt() / sigma
