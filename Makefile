@@ -38,7 +38,9 @@ train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=ph
 	@$(RUN) diracdiff train task=$(TASK) dataset=$(DATASET) $(ARGS)
 
 report: $(READY)  ## open the report of a training, an evaluation or a comparison in a browser: RUN_DIR=folder
-	@$(RUN) diracdiff.report "$(RUN_DIR)"
+	@test -f "$(RUN_DIR)/report.html" || { echo "error: $(RUN_DIR)/report.html does not exist: give RUN_DIR=FOLDER"; exit 2; }
+	@echo "$(RUN_DIR)/report.html"
+	@test "$$(uname)" = Linux -a -z "$$DISPLAY$$WAYLAND_DISPLAY" || $(RUN) webbrowser "file://$$(realpath "$(RUN_DIR)/report.html")"
 
 sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
 	@$(RUN) diracdiff train -m task=$(TASK) dataset=$(DATASET) $(ARGS)

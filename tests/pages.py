@@ -2,11 +2,16 @@
 
 import torch
 
+from diracdiff.comparison.curve import Curve
+from diracdiff.comparison.page import comparison_page
+from diracdiff.comparison.runs import Run
+from diracdiff.comparison.table import Table
 from diracdiff.evaluation import Blend, Evaluation, Stop
 from diracdiff.evaluation.summary import summary_of
 from diracdiff.metrics import LPIPS, PSNR, SSIM, SWD, Missing, Reference
+from diracdiff.metrics.metric import ImageMetric
 from diracdiff.report import Origin
-from diracdiff.report.walk import Words, walk_page
+from diracdiff.report.trajectory import evaluation_page
 from diracdiff.samplers import State
 
 EVIL = "</script><script>document.title='broken'</script><!-- \"'&.png"
@@ -39,5 +44,41 @@ def walked(size=32, steps=TIMES, names=NAMES, blends=(0.5,), metrics=None):
 def page_of(evaluation, restorer, stops=STOPS):
     """The page of an evaluation, as bytes."""
     summary = summary_of(evaluation, stops, seed=3, steps=restorer.sampler.steps, task=restorer.name)
-    words = Words("evaluation", f"{summary['n']} images", "Stops were found elsewhere.")
-    return walk_page(evaluation, stops, summary, restorer, words, ORIGIN)
+    words = (f"{summary['n']} images", "Stopping times were found elsewhere.")
+    return evaluation_page("evaluation", evaluation, stops, summary, restorer, *words, ORIGIN)
+
+
+class Lower(ImageMetric):
+    """A distance."""
+
+    name, title, target, abbreviation, higher_is_better = "lpips_squeeze", "LPIPS", "lpips", "PO", False
+
+    def measure(self, images, reference):
+        raise AssertionError
+
+
+def comparison():
+    """The report of a comparison of four methods on three images, two with pictures of one grey level, as bytes."""
+    methods = ["measurement", EVIL, "dirac_do", "dirac_po"]
+    table = Table({"sigma": 0.05}, [PSNR(), SSIM(), Lower()])
+    for i, method in enumerate(methods):
+        stop = "mean t=0.25" if method == "dirac_do" else ""
+        values = {"ssim": 0.5 + 0.1 * i, "lpips_squeeze": 0.4 - 0.1 * i}
+        row = {"stop": stop, "calls": i, "seconds": 0.1} | values
+        rows = [{"name": name, "psnr": 20.0 + i + j} | row for j, name in enumerate(NAMES)]
+        table.add(method, None, {"steps": 4 * i}, stop, Run(rows, {}, {}, None), 0)
+
+    def grey(level):
+        return torch.full((2, 3, 16, 16), level, dtype=torch.uint8)
+
+    images = {name: grey(20 * i) for i, name in enumerate(["clean", *methods])} | {"dirac blend=0.5": grey(222)}
+    dial = {"dial": "blend", "value": 0.5, **table.rows[2], "method": "dirac blend=0.5"}
+    stops = {f"mean t={t}": t for t in (1, 0.5, 0.25, 0)}
+    values = {"ssim": 0.5, "lpips_squeeze": 0.2}
+    curve = Curve(
+        {"steps": 8},
+        [{"stop": stop, "psnr": 21 + t} | values for stop, t in stops.items()],
+        {stop: grey(round(100 + 80 * t)) for stop, t in stops.items()},
+        {s: [{"name": n, "psnr": 30.0 + t + i} | values for i, n in enumerate(NAMES)] for s, t in stops.items()},
+    )
+    return comparison_page(table, "deblur, 3 images", [curve], [dial], images, NAMES, 0, "CPU", ORIGIN)

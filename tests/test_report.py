@@ -1,31 +1,27 @@
-"""The page of results as a file: what is in it, how large it is, and what cannot break it."""
+"""Reports: their content, size, safety, and use in Chromium with mouse and keyboard."""
 
 import base64
+import csv
 import io
 import json
 import re
-import subprocess
-import sys
-from importlib.metadata import version
-from importlib.resources import files
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
 import torch
-from conftest import clean_environment, refused
-from pages import DO, EVIL, GOOD, NAMES, TIMES, page_of, walked
+from pages import DO, EVIL, GOOD, NAMES, TIMES, comparison, page_of, walked
 from PIL import Image
 from test_recipe import restorer
 
-from diracdiff.evaluation import Calibration, Evaluation
-from diracdiff.evaluation.calibration import Walked
-from diracdiff.evaluation.pictures import HEAT_MAP_TOP
 from diracdiff.metrics import PSNR
-from diracdiff.report.page import LARGEST, page
-from diracdiff.report.pictures import BUDGET, Album, data_uri
-from diracdiff.report.samples import add_uncertainty, intervals
-from diracdiff.restorer import load
-from diracdiff.utils.files import read_rows
+from diracdiff.report.page import LARGEST, render
+from diracdiff.report.pictures import BUDGET, data_uri, encode_pictures
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 def content_of(made):
@@ -35,12 +31,12 @@ def content_of(made):
 
 def pixels(uri):
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-    return torch.from_numpy(np.array(image))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return walked()
+    return walked(blends=(0.25, 0.75))
 
 
 @pytest.fixture(scope="module")
@@ -48,235 +44,285 @@ def made(evaluation):
     return page_of(evaluation, restorer())
 
 
+@pytest.fixture(scope="module")
+def paths(made, tmp_path_factory):
+    """The reports of an evaluation and of a comparison."""
+    folder = tmp_path_factory.mktemp("reports")
+    (folder / "evaluation.html").write_bytes(made)
+    (folder / "comparison.html").write_bytes(comparison())
+    return {name: folder / f"{name}.html" for name in ("evaluation", "comparison")}
+
+
+# content
+
+
 def test_pictures_and_figures_are_those_of_the_evaluation(evaluation, made):
     content = content_of(made)
-    assert content["times"] == list(TIMES) and [image["name"] for image in content["images"]] == NAMES
-    rows = {(row["t"], row["output"]): row for row in content["curve"]}
-    for row in evaluation.curve:
-        for name in ("psnr", "ssim", "swd"):
-            assert rows[row["t"], row["output"]][name] == pytest.approx(row[name], rel=1e-6)
-    for i, image in enumerate(content["images"]):
-        for output in ("mean", "iterate"):
-            for t, uri, values in zip(TIMES, image["pictures"][output], image["values"][output], strict=True):
-                if (t, output) == (0.0, "mean"):  # the walk makes none there
-                    assert uri is None and values is None
-                    continue
-                assert torch.equal(pixels(uri).permute(2, 0, 1), evaluation.gallery[t, output][i])
-                (own,) = [row for row in evaluation.records.at(t, output) if row["name"] == image["name"]]
-                assert values["psnr"] == pytest.approx(own["psnr"], rel=1e-5)
-        assert torch.equal(pixels(image["measurement"]).permute(2, 0, 1), evaluation.gallery["measurement"][i])
-        (blend,) = image["pictures"]["blend=0.5"]
-        mixed = evaluation.gallery[GOOD.t, "blend=0.5"][i]
-        assert torch.equal(pixels(blend).permute(2, 0, 1), mixed)
+    assert content["images"] == NAMES and [line["name"] for line in content["trajectories"]] == ["x̂", "iterate"]
+    curve = {(row["t"], row["output"]): row for row in evaluation.curve}
+    for output, line in zip(("mean", "iterate"), content["trajectories"], strict=True):
+        assert [point["row"]["t"] for point in line["points"]] == [t for t in TIMES if (t, output) in curve]
+        for point in line["points"]:
+            t, row = point["row"]["t"], curve[point["row"]["t"], output]
+            assert all(point["row"][name] == pytest.approx(row[name], rel=1e-6) for name in ("psnr", "ssim", "swd"))
+            records = {row["name"]: row for row in evaluation.records.at(t, output)}
+            for i, name in enumerate(NAMES):
+                assert torch.equal(pixels(point["pictures"][i]), evaluation.gallery[t, output][i])
+                assert point["values"][i]["psnr"] == pytest.approx(records[name]["psnr"], rel=1e-5)
+    clean, measurement, *blends = content["entries"]
+    for entry, key in ((clean, "clean"), (measurement, "measurement"), (blends[0], (GOOD.t, "blend=0.25"))):
+        assert torch.equal(pixels(entry["pictures"][2]), evaluation.gallery[key][2])
+    shown = {stop["name"]: (stop["t"], stop["show"]) for stop in content["stops"]}
+    both = {"accurate (DO)": (DO.t, "t0"), "best SWD": (GOOD.t, "t1")}
+    assert shown == {"measurement": (1.0, "t1"), "one-shot": (1.0, "t0"), **both}
+    assert "LPIPS was not measured" in made.decode() and "exact (PNG)" in made.decode()
 
 
-def test_stops_and_notes_say_what_was_measured(made):
-    content = content_of(made)
-    found = {stop["name"]: (stop["t"], stop["output"]) for stop in content["stops"]}
-    assert found == {
-        "measurement": (1.0, "iterate"),
-        "one-shot": (1.0, "mean"),
-        "DO": (DO.t, "mean"),
-        "SWD": (GOOD.t, "iterate"),
-    }
-    notes = " ".join(content["notes"])
-    assert "LPIPS was not measured" in notes and "no t_PO" in notes and "SWD" in notes and "exact (PNG)" in notes
-    assert {metric["name"]: metric["higher"] for metric in content["metrics"]} == {
-        "psnr": True,
-        "ssim": True,
-        "swd": False,
-    }
-    assert content["origin"]["versions"]["torch"] == version("torch")
-    assert content["origin"]["command"].startswith("python -m diracdiff evaluate") and content["origin"]["seed"] == 3
-
-
-def test_names_of_files_do_not_break_out(made):
-    text = made.decode()
-    assert text.count("<script") == 2 and text.count("</script") == 2 and "<!--" not in text
-    assert content_of(made)["images"][0]["name"] == EVIL
-
-
-def test_the_page_names_no_address_and_forbids_all_of_them(made):
-    text = made.decode()
-    addresses = set(
-        re.findall(r"\w+://[^\s\"']+", text.partition('id="data"')[0] + text.rpartition("</script>")[0][-60000:])
-    )
-    assert addresses <= {"http://www.w3.org/2000/svg"}
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
-    assert "default-src 'none'" in policy and "img-src data:" in policy and "unsafe" not in policy
+def test_names_of_files_do_not_become_markup(made):
+    for text in (made.decode(), comparison().decode()):
+        own = text.partition("<style>")[0] + text.partition("</style>")[2]
+        assert "<script>document.title" not in own and "<!-- \"'" not in own
+        assert len(re.findall(r"<script[ >]", own)) == 3 and EVIL in content_of(text.encode())["images"]
+    assert "&lt;script&gt;document.title" in made.decode()
 
 
 def test_numbers_that_are_none_become_null():
-    found = content_of(page("walk", "<title>", {"a": [float("nan"), float("inf"), 1.5], "b": {"c": -0.0}}))
-    assert found == {"a": [None, None, 1.5], "b": {"c": 0.0}}
-    assert b"<title>&lt;title&gt;</title>" in page("walk", "<title>", {})
+    page = render("evaluation", "<title>", "", [], {"a": [float("nan"), float("inf"), 1.5]}, [], None, {})
+    assert content_of(page) == {"a": [None, None, 1.5]}
+    assert b"<title>&lt;title&gt;: diracdiff evaluation</title>" in page
     with pytest.raises(ValueError, match="at most 10000000 bytes"):
-        page("walk", "x", {"a": "y" * LARGEST})
-
-
-def test_all_parts_of_a_page_lie_in_the_package():
-    names = {path.name for path in (files("diracdiff.report") / "assets").iterdir()}
-    assert names == {
-        "page.html",
-        "page.css",
-        "page.js",
-        "charts.js",
-        "walk.html",
-        "walk.js",
-        "comparison.html",
-        "comparison.js",
-    }
-
-
-# size
-
-
-def bytes_of(album):
-    return sum(len(uri) for uris in album.pictures.values() for uri in uris)
+        render("evaluation", "x", "", [], {"a": "y" * LARGEST}, [], None, {})
 
 
 @pytest.mark.parametrize(
-    ("budget", "exact", "every", "images", "shrink"),
-    [(1000, True, 1, 4, 1), (90, False, 1, 4, 1), (30, False, 4, 4, 1), (7, False, 32, 2, 1), (1.5, False, 32, 1, 2)],
+    ("budget", "exact", "every", "shrink"),
+    [(1000, True, 1, 1), (90, False, 1, 1), (30, False, 4, 1), (5, False, 32, 2)],
 )
-def test_pictures_fit_and_what_is_left_out_is_told(budget, exact, every, images, shrink):
+def test_pictures_fit_and_the_note_tells_what_is_left_out(budget, exact, every, shrink):
     """The budget is in units of one picture as JPEG; there are 21 times 4, of which 18 times 4 may be left out."""
     noise = (255 * torch.rand(4, 3, 64, 64)).byte()
     budget = int(budget * max(len(data_uri(image, exact=False)) for image in noise))
-    sets = {key: noise for key in ("clean", *range(20))}
-    album = Album.of(sets, [[i] for i in range(1, 19)], budget)
-    assert bytes_of(album) <= budget and {"clean", 0, 19} <= album.pictures.keys()
-    assert (album.form.exact, album.form.every, album.form.images, album.form.shrink) == (exact, every, images, shrink)
-    told = album.told(4, 18)
-    assert ("JPEG" in told) == (not exact) and ("of the 18 times" in told) == (every > 1)
-    assert ("of the 4 images" in told) == (images < 4) and ("sides are divided" in told) == (shrink > 1)
+    pictures, note = encode_pictures({key: noise for key in ("clean", *range(20))}, [[i] for i in range(1, 19)], budget)
+    assert sum(len(uri) for uris in pictures.values() for uri in uris) <= budget and {"clean", 0, 19} <= pictures.keys()
+    assert len(pictures) == 3 + 18 // every and pixels(pictures["clean"][0]).shape == (3, 64 // shrink, 64 // shrink)
+    assert ("JPEG" in note) == (not exact) and ("of the 18 times" in note) == (every > 1)
+    assert ("sides divided" in note) == (shrink > 1)
 
 
-def test_a_page_of_many_large_pictures_stays_below_its_size():
+def test_a_report_of_many_large_pictures_stays_below_its_size():
     steps = [1 - i / 40 for i in range(41)]
     evaluation = walked(size=128, steps=steps, names=list("abcdef"), blends=(), metrics=[PSNR()])
     made = page_of(evaluation, restorer(), {"psnr": DO})
-    content = content_of(made)
-    assert BUDGET / 2 < len(made) < LARGEST and len(content["curve"]) == 41 + 40
-    assert {1.0, 0.0, DO.t} <= set(content["times"]) and len(content["times"]) < 41
-    assert any("have pictures, while the curves have all" in note for note in content["notes"])
+    (mean, iterate), size = (line["points"] for line in content_of(made)["trajectories"]), len(made)
+    with_pictures = [point["row"]["t"] for point in iterate if point["pictures"]]
+    assert 4_800_000 + BUDGET / 2 < size < LARGEST and len(mean) + len(iterate) == 40 + 41
+    assert {1.0, 0.0, DO.t} <= set(with_pictures) and len(with_pictures) < 41
 
 
-def test_grey_pictures_and_narrow_ones():
-    grey = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 4)
-    assert torch.equal(pixels(data_uri(grey)), grey[0]) and torch.equal(pixels(data_uri(grey[0])), grey[0])
-    album = Album.of({"a": (255 * torch.rand(1, 3, 1, 900)).byte()}, budget=2000)
-    assert pixels(album.pictures["a"][0]).shape[0] == 1
+# in a browser
 
 
-# uncertainty
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'diracdiff[dev]'")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
-def sampling(count):
-    """A restorer whose walk adds noise, the evaluation of two images, and the spread of `count` samples of each."""
-    model = restorer()
-    model.sampler = model.sampler.replace(stochasticity=1.0, steps=3)
-    evaluation, clean = Evaluation([PSNR()]), (255 * torch.rand(2, 3, 16, 16)).round() / 255
-    measured = model.measure(clean, ["a", "b"])
-    with torch.no_grad():
-        states = model.sampler.states(model.process, model.denoiser.eval(), measured.y, measured.noise)
-        evaluation.add(["a", "b"], measured.seeds, states, model.reference(clean, measured.y))
-    evaluation.finish()
-    add_uncertainty(evaluation, model, count, "cpu")
-    return model, evaluation
+@pytest.fixture
+def opened(browser):
+    """Open a report; at the end the console must be empty, and nothing may have been requested from the network."""
+    contexts, messages, requests = [], [], []
+
+    def open_page(path, viewport=DESKTOP, **options):
+        contexts.append(browser.new_context(viewport=viewport, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function("document.getElementById('after').naturalWidth > 0")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert messages == []
+    assert sum(url.startswith("file:") for url in requests) == len(contexts)
+    assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
 
 
-def test_uncertainty_is_the_spread_of_samples_of_the_shown_walk():
-    model, evaluation = sampling(4)
-    assert evaluation.samples == 4 and evaluation.uncertainty.keys() <= evaluation.gallery.keys()
-    maps = evaluation.uncertainty[0.0, "iterate"]
-    assert maps.shape == (2, 16, 16) and maps.dtype == torch.uint8 and maps.float().mean() > 0
-    start = evaluation.uncertainty[1.0, "iterate"]
-    assert start.max() <= round(255 / 510 / HEAT_MAP_TOP)  # the measurement is one and the same
-    content = content_of(page_of(evaluation, model, {"psnr": None}))
-    uri = content["images"][1]["uncertainty"]["iterate"][-1]
-    assert torch.equal(pixels(uri), maps[1]) and content["samples"] == 4
-    assert any("4 samples of each" in note for note in content["notes"])
+def pixel(page, selector):
+    """Return the grey level in the middle of a picture."""
+    return page.evaluate(
+        """async (selector) => {
+            const [image, canvas] = [document.querySelector(selector), document.createElement("canvas")];
+            await image.decode();
+            canvas.getContext("2d").drawImage(image, 0, 0, 1, 1);
+            return canvas.getContext("2d").getImageData(0, 0, 1, 1).data[0];
+        }""",
+        selector,
+    )
 
 
-def test_one_sample_has_no_uncertainty_and_the_page_says_how_to_have_it():
-    model, evaluation = sampling(1)
-    content = content_of(page_of(evaluation, model, {"psnr": None}))
-    assert content["samples"] == 1 and not evaluation.uncertainty
-    assert any("samples=8" in note for note in content["notes"])
+def points(page, chart):
+    """Return {name: [x of every point]} of the traces of a chart."""
+    return dict(page.evaluate("(id) => document.getElementById(id).data.map((trace) => [trace.name, trace.x])", chart))
 
 
-def test_calibrated_intervals_are_those_of_the_same_samples_and_sampler():
-    model = restorer()
-    walk = Walked.of(model.sampler, 4, DO)
-    other = Walked.of(model.sampler.replace(steps=8), 4, DO)
-    factors, errors = {0.8: 1.5, 0.9: 2.0, 0.95: float("inf")}, dict.fromkeys((0.8, 0.9, 0.95), (0.5, 2.0))
-    model.calibrations = [Calibration(other, 9, factors, errors), Calibration(walk, 30, factors, errors)]
-    assert intervals(model, 3) == []
-    found = intervals(model, 4)
-    assert [(row["t"], row["output"], row["level"], row["factor"], row["images"]) for row in found] == [
-        (0.75, "mean", 0.8, 1.5, 30),
-        (0.75, "mean", 0.9, 2.0, 30),
-    ]
+def test_time_stops_and_images_of_an_evaluation(opened, paths, evaluation):
+    page = opened(paths["evaluation"])
+    names = lambda: (page.inner_text("#before-name"), page.inner_text("#after-name"))  # noqa: E731
+    assert page.title() == "restoration: diracdiff evaluation" and EVIL in page.inner_text("#command")
+    assert names() == ("measurement", "x̂ at t = 0.75") and page.inner_text("#t-now") == "0.75"
+    assert page.locator("#stops [aria-pressed=true]").all_inner_texts() == ["accurate (DO)"]
+    before = page.get_attribute("#after", "src")
+    page.keyboard.press("ArrowRight")
+    assert names()[1] == "x̂ at t = 0.50" and page.get_attribute("#after", "src") != before
+    page.focus("#t")
+    page.keyboard.press("End")
+    assert page.inner_text("#t-now") == "0.00" and names()[1] == "x̂ at t = 0.25"  # x_hat has no t = 0
+    page.click("#stops button:has-text('best SWD')")
+    (row,) = [row for row in evaluation.curve if (row["t"], row["output"]) == (GOOD.t, "iterate")]
+    assert names()[1] == "iterate at t = 0.25" and f"NFE {row['nfe']}, " in page.inner_text("#cost")
+    page.locator("#picker button").nth(1).click()
+    (record,) = [row for row in evaluation.records.at(GOOD.t, "iterate") if row["name"] == NAMES[1]]
+    assert page.inner_text("#figures").startswith(f"{NAMES[1]}. measurement: PSNR ")
+    assert f"iterate at t = 0.25: PSNR {record['psnr']:.2f} dB" in page.inner_text("#figures")
+    page.select_option("#left", label="blend 0.25")
+    assert names()[0] == "blend 0.25"
+    assert points(page, "chart-psnr")["x̂"] == [1, 0.75, 0.5, 0.25]
+    plane = points(page, "plane")
+    assert {"x̂", "iterate", "blend 0.25", "blend 0.75", "accurate (DO)", "best SWD"} <= plane.keys()
+    assert plane["accurate (DO)"] == pytest.approx([max(row["psnr"] for row in evaluation.curve[:4])], rel=1e-6)
+    page.locator("#chart-psnr .scatterlayer .point").nth(2).hover(force=True)
+    box = page.locator("#chart-psnr .scatterlayer .point").nth(2).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert page.inner_text("#t-now") == "0.50"
+
+
+def test_the_wipe_and_the_error(opened, paths):
+    page = opened(paths["evaluation"])
+    clip = "getComputedStyle(document.getElementById('before')).clipPath"
+    before, frame = page.evaluate(clip), page.locator("#cut").bounding_box()
+    page.mouse.move(frame["x"] + 0.5 * frame["width"], frame["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + 0.8 * frame["width"], frame["y"] + 30, steps=4)
+    page.mouse.up()
+    assert page.evaluate(clip) != before and 70 < int(page.input_value("#cut")) < 90
+    page.check("#error")
+    page.select_option("#right", label="clean")
+    page.evaluate(
+        "document.getElementById('cut').value = 0; document.getElementById('cut').dispatchEvent(new Event('input'))"
+    )
+    picture = np.asarray(Image.open(io.BytesIO(page.locator("#frame").screenshot())).convert("L"))
+    height, width = picture.shape
+    assert picture[height // 6 : height // 3, width // 3 : 2 * width // 3].max() == 0  # the clean image has no error
+    page.select_option("#right", label="measurement")
+    picture = np.asarray(Image.open(io.BytesIO(page.locator("#frame").screenshot())).convert("L"))
+    assert picture[height // 6 : height // 3, width // 3 : 2 * width // 3].mean() > 50
+
+
+def test_methods_of_a_comparison(opened, paths):
+    page = opened(paths["comparison"])
+    rows = (
+        "[...document.querySelectorAll('table')[0].tBodies[0].rows].map((row) => row.cells[0].firstChild.textContent)"
+    )
+    assert page.evaluate(rows) == ["measurement", EVIL, "dirac_do", "dirac_po"]
+    for heading, first in (("PSNR", "dirac_po"), ("PSNR", "measurement"), ("LPIPS", "dirac_po")):
+        page.click(f"thead button:has-text('{heading}') >> nth=0")
+        assert page.evaluate(rows)[0] == first
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("LPIPS")
+    assert [text.split()[0] for text in page.locator("td.best").all_inner_texts()] == ["24.00", "0.8000", "0.1000"]
+    page.click("#stops button:has-text('dirac_do')")
+    assert pixel(page, "#after") == 60 and pixel(page, "#before") == 20 and page.inner_text("#after-name") == "dirac_do"
+    page.keyboard.press("n")
+    assert NAMES[1] in page.inner_text("#figures") and "dirac_do: PSNR 23.00 dB" in page.inner_text("#figures")
+    page.select_option("#right", label="Dirac over t (steps 8) at t")
+    page.focus("#t")
+    page.keyboard.press("End")
+    assert page.inner_text("#after-name") == "Dirac over t (steps 8) at t = 0.00" and pixel(page, "#after") == 100
+    assert "PSNR 31.00 dB" in page.inner_text("#figures")
+    plane = points(page, "plane")
+    assert (
+        plane["dirac_po"] == [24]
+        and plane["blend"] == [23]
+        and plane["Dirac over t (steps 8)"] == [22, 21.5, 21.25, 21]
+    )
+    assert EVIL.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in plane
+    assert page.locator("#plane script, #plane a").count() == 0
+    page.select_option("#up", label="SSIM")
+    assert page.evaluate("document.getElementById('plane').data[0].y") == [0.5] * 4
+    page.locator("#plane .scatterlayer .trace").last.wait_for()
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "comparison"])
+def test_phones_dark_mode_and_names_for_screen_readers(opened, paths, kind):
+    phone = opened(paths[kind], PHONE, is_mobile=True, has_touch=True, color_scheme="dark")
+    assert phone.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+    paper = (
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b)"
+    )
+    assert phone.evaluate(paper) < 200
+    phone.keyboard.press("d")
+    assert phone.evaluate(paper) > 600 and phone.inner_text("#theme") == "Dark"
+    unnamed = phone.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, img, [role=group]")].filter((e) =>
+            !e.closest("[hidden]") && !e.getAttribute("aria-label") && !e.labels?.length && !e.alt
+            && !e.textContent.trim() && !e.querySelector("img[alt]:not([alt=''])")
+        ).map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    assert unnamed == [] and phone.locator("h1").count() == 1 and phone.locator("th:not([scope])").count() == 0
+
+
+def test_the_policy_forbids_the_network_and_other_scripts(browser, paths):
+    requested = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            requested.append(self.path)
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page, where = browser.new_page(), f"http://127.0.0.1:{server.server_port}"
+    page.goto(paths["evaluation"].as_uri())
+    attempt = """async (where) => {
+        const image = Object.assign(new Image(), { src: `${where}/a.png` });
+        await new Promise((done) => { image.onload = image.onerror = done; });
+        document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = 1" }));
+        document.body.style.backgroundImage = `url(${where}/b.png)`;
+        return [window.ran || "did not run", await fetch(where).then(() => "went", (error) => error.name)];
+    }"""
+    assert page.evaluate(attempt, where) == ["did not run", "TypeError"] and requested == []
+    page.close()
+    server.shutdown()
 
 
 # commands
 
 
-def test_a_training_leaves_its_page_and_names_it(run):
+def test_training_writes_its_report(run, opened):
     _, latest, printed = run
-    content, summary = (
-        content_of((latest / "report.html").read_bytes()),
-        json.loads((latest / "summary.json").read_text()),
-    )
-    assert "report.html" in printed and content["words"]["title"] == "inpaint"
-    assert content["table"][0]["psnr"] == summary["measurement"]["psnr"]
-    found = {stop["name"]: stop["t"] for stop in content["stops"]}
-    assert found["DO"] == load(latest / "best.ckpt").stops["psnr"].t
-    assert "diracdiff train task=inpaint" in content["origin"]["command"] and "seed: 0" in content["origin"]["settings"]
+    page, summary = (latest / "report.html").read_bytes(), json.loads((latest / "summary.json").read_text())
+    assert "report.html" in printed and b"<h1>inpaint</h1>" in page and b"seed: 0" in page
+    stops = {stop["name"]: stop["t"] for stop in content_of(page)["stops"]}
+    assert stops["accurate (DO)"] == pytest.approx(summary["do"]["t"])
+    cells = opened(latest / "report.html").locator("tbody tr >> nth=1").locator("td").all_inner_texts()
+    assert cells[3].split()[0] == f"{summary['one_shot']['psnr']:.2f}"
 
 
-def test_an_evaluation_leaves_its_page(run, folder, tmp_path, call):
-    asked = [
-        f"checkpoint={run[1]}/best.ckpt",
-        *folder[:2],
-        *folder[3:],
-        "loader.test_images=3",
-        "trainer=cpu",
-        "lpips=null",
-    ]
-    refused(call("evaluate", *asked, "samples=2"), "samples=2 of one measurement .* sampler.stochasticity=1")
-    refused(call("evaluate", *asked, "samples=0"), "samples must be .*, got 0")
-    assert call("evaluate", *asked, "samples=3", "sampler.stochasticity=1", "target=t=0.5") == (0, [])
+def test_evaluate_writes_its_report(run, folder, tmp_path, call):
+    options = ["loader.test_images=3", "trainer=cpu", "lpips=null", "target=t=0.5"]
+    assert call("evaluate", f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], *options) == (0, [])
     content = content_of((tmp_path / "evaluation/report.html").read_bytes())
-    for ours, row in zip(content["curve"], read_rows(tmp_path / "evaluation/curve.csv"), strict=True):
-        assert (ours["t"], ours["output"]) == (float(row["t"]), row["output"])
-        assert ours["psnr"] == pytest.approx(float(row["psnr"]), rel=1e-6)
-    assert content["samples"] == 3 and content["stops"][-1]["name"] == "target" and content["stops"][-1]["t"] == 0.5
-    refused(call("evaluate", *asked), "exists: give another output, or overwrite=true")
-
-
-def test_a_report_is_found_or_it_is_said_that_there_is_none(run, tmp_path):
-    kept = clean_environment(BROWSER="")
-    kept = {key: value for key, value in kept.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
-
-    def opened(*words):
-        words = [sys.executable, "-m", "diracdiff.report", *words]
-        return subprocess.run(words, cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=60)
-
-    done = opened(str(run[1]))
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.strip() == f"{run[1]}/report.html"
-    for words, said in (([], "runs/latest/report.html does not exist"), (["a", "b"], "takes one folder, got a b")):
-        done = opened(*words)
-        assert done.returncode == 2 and done.stderr.startswith("error: ") and said in done.stderr
-
-
-def test_a_browser_is_told_the_address(run, monkeypatch, capsys):
-    from diracdiff.report.__main__ import main
-
-    told = []
-    monkeypatch.setattr("webbrowser.open", told.append)
-    monkeypatch.setenv("BROWSER", "anything")
-    monkeypatch.setattr(sys, "argv", ["report", str(run[1])])
-    main()
-    assert told == [(run[1] / "report.html").resolve().as_uri()] and "report.html" in capsys.readouterr().out
+    with open(tmp_path / "evaluation/curve.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["output"] == "iterate"]
+    for point, row in zip(content["trajectories"][1]["points"], rows, strict=True):
+        assert point["row"]["t"] == float(row["t"]) and point["row"]["psnr"] == pytest.approx(
+            float(row["psnr"]), rel=1e-6
+        )
+    assert content["stops"][-1]["name"] == "target" and content["stops"][-1]["t"] == 0.5

@@ -17,7 +17,6 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.commands.builders.training import build_data, build_tester
     from diracdiff.evaluation import Blend, blends_of
     from diracdiff.report.evaluated import check_report, report
-    from diracdiff.report.samples import add_uncertainty, check_samples
     from diracdiff.restorer import load
     from diracdiff.utils.resources import told
 
@@ -30,7 +29,6 @@ def evaluate(cfg: DictConfig) -> None:
     check_report(folder, cfg.tuned, cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, trusted_modules=cfg.trusted_modules))
     keep_image_size(cfg, restorer.image_size)
-    check_samples(restorer, cfg.samples)
     stops = restorer.stops
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
@@ -47,7 +45,6 @@ def evaluate(cfg: DictConfig) -> None:
     # Those of training, unless they were to be found here; where it found none, those of the validation images.
     stops = {target: stop or restorer.stops.get(target) for target, stop in stops.items()}
     with told(folder, "loader.test_images"):
-        add_uncertainty(module.evaluation, restorer, cfg.samples, trainer.strategy.root_device)
         names = report(folder, module.evaluation, stops, extra, restorer, cfg.split, origin(cfg))
     say(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 

@@ -40,7 +40,7 @@ class Curve:
     def name(self) -> str:
         """What it is called in pictures and pages."""
         label = ", ".join(f"{key} {value}" for key, value in self.setting.items())
-        return f"Dirac over t_stop{f' ({label})' if label else ''}"
+        return f"Dirac over t{f' ({label})' if label else ''}"
 
     @property
     def pictures(self) -> dict[tuple[str, str], Tensor]:

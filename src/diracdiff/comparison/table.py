@@ -214,6 +214,11 @@ def check_alike(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> Non
             )
 
 
+def settings_text(row: Row) -> str:
+    """Return the setting and the stopping time of a row as text."""
+    return ", ".join([*(f"{key} {value}" for key, value in row["setting"].items()), *filter(None, [row["stop"]])])
+
+
 def _difference(row: Row, metric: Metric) -> str:
     """A mean difference and its interval."""
     name, low, high = metric.name, row[f"{metric.name}_low"], row[f"{metric.name}_high"]

@@ -31,9 +31,6 @@ class Evaluation:
         curve: the trade-off curve, see `Records.curve`, once all is gathered.
         gallery: pictures of a few images.
         shown: the names of these images.
-        uncertainty: of these images, uint8 (N, H, W) by (t, output), where several samples were drawn, see
-            `diracdiff.report.samples`.
-        samples: number of samples that the uncertainty is of.
         excess: {name: P - c} where both ends are known, with P the mean square error of x_DO and
             c = <x_DO - x, x_PO - x> / n: where its mean is above 0, x_DO is not the posterior mean.
     """
@@ -53,8 +50,6 @@ class Evaluation:
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
         self.shown: list[str] = []
-        self.uncertainty: Gallery = {}
-        self.samples = 1
         self._sets = FeatureSets(set_metrics(self.metrics))
 
     @torch.no_grad()

@@ -1,7 +1,4 @@
-"""Reports: pages that a browser opens without a server or a network, and what else a command leaves of its results.
-
-A page is one HTML file: its pictures, its figures and the script that shows them are in it.
-"""
+"""Reports of training runs, evaluations and comparisons: one HTML file each, without a server or a network."""
 
 from diracdiff.report.origin import Origin
 

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: records, curve, summary, tables, pictures and the page."""
+"""Write the files of an evaluation: records, curve, summary, tables, pictures and the report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from diracdiff.evaluation.tables import print_summary, write_tables
 from diracdiff.metrics.metric import image_metrics
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import NAME
-from diracdiff.report.walk import Words, walk_page
+from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import say, warn
 from diracdiff.utils.files import check_output, together, write_atomically, write_rows
@@ -23,23 +23,14 @@ PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
 
 
 def check_report(folder: Path, tuned: str | None, overwrite: bool) -> None:
-    """Refuse, before any work, an output that cannot be written or would replace something.
-
-    Args:
-        folder: of the report.
-        tuned: path of the checkpoint that is to be written, or None.
-        overwrite: whether an earlier report, and `tuned`, may be replaced.
-
-    Raises:
-        UserError: naming what is in the way.
-    """
+    """Refuse, before any work, outputs that cannot be written, or exist and may not be replaced."""
     check_output(folder, [folder / name for name in (*TABLES, *PICTURES, NAME)], overwrite)
     if tuned:
         check_output(Path(tuned).parent, [Path(tuned)], overwrite)
 
 
 def conclusion(interval: Interval | None) -> str:
-    """The interval of P - c, see `Evaluation.excess`, and what follows from it."""
+    """Describe the interval of P - c, see `Evaluation.excess`, and what follows from it."""
     if interval is None:
         return f"[–]: no conclusion from fewer than {FEWEST} images"
     low, high = interval
@@ -56,25 +47,22 @@ def report(
     split: str,
     origin: Origin,
 ) -> list[str]:
-    """Write all files, or none of them, and print the summary.
+    """Write all files, or none of them, print the summary, and return the names of the files.
 
     Args:
         folder: for the files.
-        evaluation: that was finished.
-        stops: of the targets.
-        extra: a further stop, the row "target".
+        evaluation: finished.
+        stops: stopping time of each target.
+        extra: a further stopping time, the row "target".
         restorer: that was evaluated.
-        split: whose images, "test" or "val".
+        split: "test" or "val".
         origin: of the results.
-
-    Returns:
-        The names of the files.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
     same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     images = f"{curve[0]['n']} images of the {split} split"
     title = f"{restorer.name}: {images}"
-    drawn = ["tradeoff.png", "samples.png"]
+    drawn = [name for name in PICTURES if name != "consistency.png" or "consistency" in curve[0]]
     with together(folder) as written:
         write_rows(written / "images.csv", evaluation.records.rows)
         write_rows(written / "curve.csv", curve)
@@ -82,12 +70,12 @@ def report(
         write_summary(written / "evaluation.json", summary)
         write_tables(written, summary, metrics, title)
         draw_tradeoff(written / "tradeoff.png", curve, stops, metrics, title)
-        if "consistency" in curve[0]:
+        if "consistency.png" in drawn:
             draw_consistency(written / "consistency.png", curve, title)
-            drawn.insert(1, "consistency.png")
         draw_samples(written / "samples.png", evaluation.gallery, stops)
-        words = Words("evaluation", images, "Stops were found on validation images.")
-        write_atomically(written / NAME, walk_page(evaluation, stops, summary, restorer, words, origin))
+        stops_from = "Stopping times were found on validation images."
+        page = evaluation_page("evaluation", evaluation, stops, summary, restorer, images, stops_from, origin)
+        write_atomically(written / NAME, page)
     columns = [metric.name for metric in image_metrics(metrics)]
     if broken := {row["name"] for row in evaluation.records.rows if any(row[c] != row[c] for c in columns)}:
         warn(f"{len(broken)} of {curve[0]['n']} images have results that are not numbers, {min(broken)} for one")

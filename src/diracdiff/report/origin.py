@@ -1,55 +1,31 @@
-"""Where results come from: what stands at the foot of every page."""
+"""Where results come from: the foot of every report."""
 
 import platform
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import version
 
 from diracdiff import __version__
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy")
-"""Those whose versions results may depend on."""
-
 
 def now() -> str:
-    """Date and time with its zone, to the minute."""
+    """Return date and time with the zone, to the minute."""
     return datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results may depend on, and the kind of machine."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "pytorch-lightning", "numpy")}
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"diracdiff": __version__, "Python": platform.python_version(), **packages, "machine": machine}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where results come from.
-
-    Attributes:
-        command: that made them, as one types it.
-        settings: all settings of the command, as YAML.
-        seed: of the command.
-        date: when they were made.
-    """
+    """Command as typed, all its settings as YAML, and when and with what it ran."""
 
     command: str
     settings: str
     seed: int
     date: str = field(default_factory=now)
-
-    def plain(self) -> dict[str, Any]:
-        """In plain containers, with the versions of this moment."""
-        return {
-            "command": self.command,
-            "settings": self.settings,
-            "seed": self.seed,
-            "date": self.date,
-            "versions": versions(),
-        }
-
-
-def versions() -> dict[str, str]:
-    """{name: version} of what computes, and the kind of machine."""
-    found = {"diracdiff": __version__, "Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found | {"machine": f"{platform.system()} {platform.machine()}"}
+    versions: dict[str, str] = field(default_factory=versions)

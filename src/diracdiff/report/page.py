@@ -1,69 +1,106 @@
-"""One HTML file that needs nothing else: template, style, script and data in it, and a policy that forbids the rest.
+"""Render a report as one HTML file that holds its pictures, charts, style and script, and forbids any network access.
 
-Names of files and other text of the user's reach the page as JSON, in which `<` cannot end the data's element, and the
-script writes them as text, never as HTML. The policy lets the two scripts and styles with these very hashes run.
+Text from the user, such as file names, reaches the page escaped by Jinja or as JSON, never as markup.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
-import json
 import math
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from string import Template
 from typing import Any
 
-from diracdiff.utils.escaping import for_terminal
+import jinja2
+from markupsafe import Markup
+
+from diracdiff.metrics import Consistency, Metric, Missing, Row
+from diracdiff.report.origin import Origin
 
 LARGEST = 10_000_000
-"""Bytes that a page may have."""
+"""Largest report in bytes."""
 
 NAME = "report.html"
 
+TABLE_NOTE = (
+    "Means over the images and 95 % bootstrap confidence intervals (BCa), – for too few images. "
+    "NFE: number of function evaluations, network calls per image."
+)
 
-def page(kind: str, title: str, content: dict[str, Any]) -> bytes:
-    """A page.
+
+def column(name: str, title: str, digits: int = 0) -> dict[str, Any]:
+    """Describe a column of numbers that has no direction."""
+    return {"name": name, "title": title, "unit": "", "digits": digits, "higher": None, "note": ""}
+
+
+def metric_column(metric: Metric) -> dict[str, Any]:
+    """Describe a metric: a column of a table and an axis of a chart."""
+    note = {True: "↑ higher is better", False: "↓ lower is better", None: ""}[metric.higher_is_better]
+    note = "in noise levels, 1 is perfect" if isinstance(metric, Consistency) else note
+    found = column(metric.name, metric.title, metric.digits)
+    return found | {"unit": metric.unit, "higher": metric.higher_is_better, "note": note}
+
+
+def table(title: str, columns: Sequence[Row], rows: Sequence[Row], note: str = TABLE_NOTE) -> dict[str, Any]:
+    """Describe a table; each row has "title", "detail", numbers by column, and "interval" with ends by column."""
+    best = {}
+    for name, higher in ((each["name"], each["higher"]) for each in columns if each["higher"] is not None):
+        values = [row[name] for row in rows if row.get(name) is not None and math.isfinite(row[name])]
+        best[name] = (max if higher else min)(values, default=None)
+    return {"title": title, "columns": columns, "rows": rows, "note": note, "best": best}
+
+
+def missing_notes(metrics: Sequence[Metric]) -> list[str]:
+    """Return a sentence for each requested metric that could not be measured."""
+    missing = [metric.title for metric in metrics if isinstance(metric, Missing)]
+    return [f"{title} was not measured, because its weights are missing." for title in missing]
+
+
+def render(
+    kind: str,
+    title: str,
+    summary: str,
+    tables: Sequence[Row],
+    data: Mapping[str, Any],
+    notes: Sequence[str],
+    origin: Origin | None,
+    recipe: Any,
+) -> bytes:
+    """Render a report.
 
     Args:
-        kind: "walk" or "comparison": which body and script.
-        title: of the window.
-        content: what the script shows, in plain containers; numbers that are none become null.
+        kind: "training", "evaluation" or "comparison".
+        title: heading.
+        summary: sentences below the heading.
+        tables: see `table`.
+        data: pictures and curves for the script, in plain containers; NaN and infinity become null.
+        notes: further sentences.
+        origin: of the results, where a command made them.
+        recipe: description of what was measured, shown as JSON.
 
     Raises:
-        ValueError: if it is larger than a page may be.
+        ValueError: if the report is larger than `LARGEST`.
     """
-    style, script = _read("page.css"), "\n".join(_read(name) for name in ("page.js", "charts.js", f"{kind}.js"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hashed(style)}; script-src {_hashed(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    parts = {"policy": policy, "style": style, "script": script, "body": _read(f"{kind}.html"), "data": _json(content)}
-    made = Template(_read("page.html")).substitute(parts, title=html.escape(for_terminal(title))).encode()
-    if len(made) > LARGEST:
-        raise ValueError(f"a page must have at most {LARGEST} bytes, got {len(made)}")
-    return made
+    from plotly.offline import get_plotlyjs
 
-
-def _read(name: str) -> str:
-    return (files("diracdiff.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _hashed(text: str) -> str:
-    """What a policy knows a script or a style by."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _json(content: Any) -> str:
-    """JSON that may stand inside of an element: no character of it begins or ends one."""
-    text = json.dumps(_finite(content), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    assets = files("diracdiff.report") / "assets"
+    style, script = (Markup((assets / f"report.{kind}").read_text("utf-8")) for kind in ("css", "js"))
+    scripts = [Markup(get_plotlyjs()), script]
+    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    content = {"kind": kind, "title": title, "summary": summary, "notes": notes, "origin": origin, "recipe": recipe}
+    content |= {"tables": _finite(tables), "data": _finite(data), "style": style, "scripts": scripts, "hashes": hashes}
+    loader = jinja2.PackageLoader("diracdiff.report", "assets")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.get_template("report.html").render(content).encode()
+    if len(page) > LARGEST:
+        raise ValueError(f"report: must have at most {LARGEST} bytes, got {len(page)}. Show fewer images.")
+    return page
 
 
 def _finite(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
-    if isinstance(value, dict):
+    """Replace NaN and infinity, which JSON lacks, by None."""
+    if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]

@@ -13,7 +13,7 @@ from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
-from diracdiff.report.walk import Words, walk_page
+from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
 from diracdiff.training.loggers import PatientWandbLogger
 from diracdiff.training.names import BEST
@@ -40,9 +40,10 @@ def report(
     title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"
     draw_tradeoff(run_dir / "tradeoff.png", restorer.curve, restorer.stops, tested.metrics, title)
     draw_samples(run_dir / "samples.png", tested.gallery, restorer.stops)
-    found = f"Stops were found on {restorer.curve[0]['n']} validation images."
-    words = Words("training", f"{summary['n']} test images", found)
-    write_atomically(run_dir / NAME, walk_page(tested, restorer.stops, summary, restorer, words, origin))
+    images = f"{summary['n']} test images"
+    stops_from = f"Stopping times were found on {restorer.curve[0]['n']} validation images."
+    page = evaluation_page("training", tested, restorer.stops, summary, restorer, images, stops_from, origin)
+    write_atomically(run_dir / NAME, page)
     for logger in loggers:
         if isinstance(logger, PatientWandbLogger):
             logger.attempt(logger.keep, restorer.name, {"model": run_dir / BEST, "report": run_dir / NAME})

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from diracdiff.checks import check_number
 from diracdiff.commands.builders.training import build_metrics
 from diracdiff.evaluation import Blend, Stop, reached
 from diracdiff.restorer import Restorer
@@ -22,8 +21,7 @@ START = (Stop(1.0, "iterate"), Stop(1.0, "mean"))
 
 
 def check_times(cfg: DictConfig) -> None:
-    """Raise UserError unless `samples` is a number, and `times` all, or stops where no stops are to be found."""
-    check_number("samples", cfg.samples, 1, 1000)
+    """Raise UserError unless `times` is all, or stops where no stops are to be found."""
     if cfg.times not in ("all", "stops"):
         raise UserError(f"times must be all or stops, got {cfg.times}")
     if cfg.tuned and cfg.times != "all":

@@ -1,0 +1,108 @@
+"""The report of a training run or an evaluation: what every stopping time gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from diracdiff.checkpoints import to_recipe
+from diracdiff.evaluation import Evaluation, Stop
+from diracdiff.evaluation.stops import TARGETS, stopped
+from diracdiff.evaluation.summary import Summary
+from diracdiff.evaluation.tables import NAMES, stop_keys
+from diracdiff.metrics import Row
+from diracdiff.report.origin import Origin
+from diracdiff.report.page import column, metric_column, missing_notes, render, table
+from diracdiff.report.pictures import encode_pictures, values_of
+from diracdiff.restorer import Restorer
+
+SMALL = 256
+"""Side in pixels up to which images are enlarged pixel by pixel."""
+
+TRAJECTORIES = {"mean": "x̂", "iterate": "iterate"}
+"""Names of what a trajectory gives at every time."""
+
+LABELS = {"DO": "accurate (DO)", "PO": "sharp (PO)"}
+"""Names of stopping times."""
+
+
+def evaluation_page(
+    kind: str,
+    evaluation: Evaluation,
+    stops: Mapping[str, Stop | None],
+    summary: Summary,
+    restorer: Restorer,
+    images: str,
+    stops_from: str,
+    origin: Origin,
+) -> bytes:
+    """Render the report of a finished evaluation.
+
+    Args:
+        kind: "training" or "evaluation".
+        evaluation: curve and gallery.
+        stops: stopping time of each target.
+        summary: of the same evaluation and stopping times.
+        restorer: that was evaluated.
+        images: which were measured, "16 test images" say.
+        stops_from: sentence about where stopping times come from.
+        origin: of the results.
+    """
+    curve, metrics = evaluation.curve, evaluation.metrics
+    blends = [row for row in curve if row["output"] not in TRAJECTORIES]
+    shown_as = {row["output"]: f"e{i}" for i, row in enumerate(blends, start=2)} | {"mean": "t0", "iterate": "t1"}
+    buttons = _buttons(curve, stops, summary, shown_as)
+    times = sorted({row["t"] for row in curve if row["output"] in TRAJECTORIES}, reverse=True)
+    kept = {times[0], times[-1], *(button["t"] for button in buttons)}
+    pictures, note = encode_pictures(
+        evaluation.gallery, [[(t, output) for output in TRAJECTORIES] for t in times if t not in kept]
+    )
+    names = evaluation.shown
+    figures = {key: values_of(rows, names) for key, rows in evaluation.records.of(names).items()}
+
+    def entry(row: Row) -> Row:
+        key = row["t"], row["output"]
+        short = {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in row.items()}
+        return {
+            "name": row["output"].replace("=", " "),
+            "row": short,
+            "pictures": pictures.get(key),
+            "values": figures.get(key),
+        }
+
+    columns = [metric_column(metric) for metric in metrics if metric.name in curve[0]]
+    data = {
+        "images": names,
+        "metrics": columns,
+        "entries": [
+            {"name": "clean", "pictures": pictures["clean"]},
+            {"name": "measurement", "pictures": pictures["measurement"], "values": figures.get((1.0, "iterate"))},
+            *map(entry, blends),
+        ],
+        "trajectories": [
+            {"name": name, "points": [entry(row) for row in curve if row["output"] == output]}
+            for output, name in TRAJECTORIES.items()
+        ],
+        "stops": buttons,
+        "pixelated": evaluation.gallery["clean"].shape[-1] <= SMALL,
+    }
+    rows = [{"title": NAMES.get(key, key), "detail": ""} | (summary[key] or {}) for key in stop_keys(summary)]
+    rows = [row | {"detail": TRAJECTORIES.get(row.get("output", ""), "")} for row in rows]
+    shown = [column("t", "t", 2), column("nfe", "NFE"), column("seconds", "s / image", 3), *columns]
+    text = f"{images}, {summary['steps']} steps, seed {summary['seed']}. {stops_from}"
+    tables = [table("Stopping times", shown, rows)]
+    notes = [*missing_notes(metrics), note]
+    return render(kind, restorer.name, text, tables, data, notes, origin, to_recipe(restorer))
+
+
+def _buttons(
+    curve: Sequence[Row], stops: Mapping[str, Stop | None], summary: Summary, shown_as: Mapping[str, str]
+) -> list[Row]:
+    """Return a button per known stopping time: name, explanation, and what it shows at which t."""
+    found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
+    for target, metric in TARGETS.items():
+        if stop := stops.get(target):
+            name = LABELS.get(metric.stop_name(), f"best {metric.title}")
+            found.append((name, f"best {metric.title}", stopped(curve, stop)))
+    if summary.get("target"):
+        found.append(("target", "requested stopping time", summary["target"]))
+    return [{"name": name, "title": why, "t": row["t"], "show": shown_as[row["output"]]} for name, why, row in found]
