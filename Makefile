@@ -69,8 +69,8 @@ models: $(READY)  ## train the bundled models, `checkpoint=builtin:deblur`, abou
 wheel: $(READY)  ## build dist/*.whl, with the models in the box if they were made
 	@$(RUN) hatchling build -t wheel
 
-bench: $(READY)  ## time every part: ARGS="model=base compare_with=saved.json"
-	@$(RUN) diracdiff bench $(ARGS)
+bench: $(READY)  ## time every part: ARGS="--output saved.json model=base", ARGS="--compare saved.json"
+	@$(RUN) benchmarks.run $(ARGS)
 
 docs: $(READY)  ## build the documentation: docs/_build/index.html
 	@$(RUN) sphinx -b html -q -W --keep-going docs docs/_build && echo docs/_build/index.html

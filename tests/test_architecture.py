@@ -31,7 +31,6 @@ APPLICATION = [
     "checkpoints.official",
     "training",
     "comparison",
-    "benchmarks",
     "restoration",
     "studio",
     "processes",

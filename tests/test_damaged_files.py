@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import refused
 
-from diracdiff.benchmarks.saved import FORMAT, print_slower, read_saved, slower, write
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import MEANINGS, Table
@@ -155,17 +154,6 @@ def test_rows_of_other_images_are_not_paired(comparison):
         UserError, match=r"images.csv: lacks rows of 'dirac_po' or has others. Leave this comparison out"
     ):
         table.include(comparison)
-
-
-def test_a_damaged_benchmark_is_compared_or_refused_in_one_line(tmp_path, capsys):
-    path = tmp_path / "saved.json"
-    rows = [
-        {"group": "g", "case": f"{i}", "seconds": [0.1, 0.2, 0.3], "yardsticks": [1.0, 2.0, 3.0], "images": 4}
-        for i in range(3)
-    ] + [{"group": "step", "case": "loss", "seconds": [0.1, 0.2, 0.3], "share": [0.1, 0.2, 0.3], "images": 4}]
-    write(str(path), None, rows, {"network": {"channels": 8}, "image_size": 32}, {"name": "cpu"})
-    assert read_saved(path)["format"] == FORMAT
-    survives(path, spoiled_json, lambda: print_slower(slower(rows, read_saved(path)["rows"]), path))
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "tradeoff.csv"])

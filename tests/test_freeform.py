@@ -241,10 +241,7 @@ def test_a_checkpoint_of_holes_is_loaded(trained):
     assert found.process.degradation.own and not found.process.degradation.known and found.stops["psnr"] is not None
 
 
-def test_schedules_and_the_bench_know_every_hole(call, trained, image_folder, tmp_path):
-    small = ["model.network.channels=8", "model.network.multipliers=[1,2]", "model.network.attention_levels=[1]"]
-    few = ["walks=1", "sampler.steps=2", "batch=2", "dataset.image_size=32", "lpips=null", "output=bench.json"]
-    assert call("bench", "measure=[sampling]", "task=inpaint_freeform", *small, *few) == (0, [])
+def test_schedules_know_every_hole(call, trained, image_folder, tmp_path):
     folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.val_fraction=0.125"]
     asked = ["dataset.test_fraction=0.125", "dissimilarity=mse", "images=2", "candidates=5", "budget=2"]
     assert call("schedule", f"checkpoint={trained}", *folder, *asked, "output=times.csv") == (0, [])

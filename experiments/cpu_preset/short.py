@@ -1,11 +1,13 @@
 """Which settings learn most within equal CPU seconds of training: real trainings, chosen on validation images.
 
-What a step of every variant costs is measured by the benchmark, in turn; a variant then makes as many steps as fit
-into the seconds, so that other work on the machine changes how long it takes and not what it learns.
+The benchmark measures the cost of a step of every variant, in turn; a variant then makes as many steps as fit into the
+seconds, so that other work on the machine changes how long it takes and not what it learns.
 """
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from diracdiff.checkpoints import Checkpoint
@@ -40,9 +42,19 @@ def costs(rounds: int = 3) -> dict[str, float]:
         first, table, least = next(iter(VARIANTS)), FOLDER / "cost.json", {}
         for _ in range(rounds):
             for what in dict.fromkeys([shape(VARIANTS[first]), *wanted.values()]):
-                run("bench", "measure=[training]", "train_steps=12", f"output={table}", "overwrite=true", *what)
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.run",
+                    "--measure",
+                    "training",
+                    "--output",
+                    str(table),
+                    *what,
+                ]
+                subprocess.run(command, check=True)
                 rows = json.loads(table.read_text())["rows"]
-                step = next(row["seconds"][1] for row in rows if row["case"] == "a step")
+                step = next(row["seconds"][1] for row in rows if row["name"] == "training, whole step")
                 least[what] = min(step, least.get(what, step))
         unit = known.get(first, least[shape(VARIANTS[first])]) / least[shape(VARIANTS[first])]
         known |= {name: unit * least[what] for name, what in wanted.items()}
@@ -51,9 +63,9 @@ def costs(rounds: int = 3) -> dict[str, float]:
 
 
 def shape(overrides: list[str]) -> tuple[str, ...]:
-    """What of a variant changes the cost of a step, for the benchmark: another optimiser costs the same."""
+    """Return the arguments of the benchmark that change the cost of a step."""
     return tuple(
-        o.replace("loader.batch_size", "batch") for o in overrides if o.startswith(("loader", "model", "optimizer="))
+        o.replace("loader.batch_size", "--batch") for o in overrides if o.startswith(("loader", "model", "optimizer="))
     )
 
 

@@ -17,7 +17,6 @@ COMMANDS = {
     "export": "write a model as safetensors and JSON, with a card, and upload it",
     "import_official": "turn weights that the authors released into a checkpoint",
     "pack": "write a data set into files that load many times as fast",
-    "bench": "measure speed, part by part",
     "schedule": "find how a task's severity should grow with time",
 }
 

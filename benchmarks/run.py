@@ -1,0 +1,392 @@
+"""Time the parts of training and sampling: `python -m benchmarks.run --output before.json task=inpaint`.
+
+Arguments without dashes are keys of `diracdiff train`, which choose the model, the data set, the task and the rest.
+All cases take turns in every round. On a CPU, time is the CPU time of this process. A fixed piece of work, the
+reference, takes turns with the cases: runs on different days are compared in its units.
+"""
+
+import argparse
+import copy
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")  # the default holds fewer kernels than the cases use
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+from torch.utils.benchmark import timer as wall_clock
+from torch.utils.data import default_collate
+from torch.utils.flop_counter import FlopCounterMode
+
+from diracdiff.commands.builders.build import build
+from diracdiff.commands.builders.restoring import build_restorer
+from diracdiff.commands.builders.training import build_data, build_metrics
+from diracdiff.evaluation.measurement import training_batch
+from diracdiff.metrics import ImageMetric
+from diracdiff.models import execute
+from diracdiff.samplers import Euler, Exponential, Multistep
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = ("network", "training", "sampling", "metrics", "loading")
+VARIANTS = ("bf16", "checkpointed", "compiled")
+REFERENCE = "reference"
+MUST_AGREE = ("network", "image_size", "batch", "device", "threads", "task")
+"""Settings that two runs must share to be compared."""
+
+
+@dataclass
+class Case:
+    """A function to time.
+
+    Attributes:
+        name: group and part, "network, forward, batch 8".
+        call: the function.
+        images: number of images that a call handles.
+        flops: floating-point operations of a call; 0: not counted.
+        nfe: network evaluations of a call.
+        seconds: of a call, one number for each round.
+        memory: peak of the GPU's memory in bytes; 0: not known.
+    """
+
+    name: str
+    call: Callable[[], Any]
+    images: int
+    flops: float = 0.0
+    nfe: int = 0
+    seconds: list[float] = field(default_factory=list)
+    memory: int = 0
+
+
+class Suite:
+    """Cases of one configuration.
+
+    Args:
+        cfg: of `diracdiff train`.
+        device: of the networks.
+        batch: number of images.
+        variants: further ways to run the network, see VARIANTS.
+    """
+
+    def __init__(self, cfg: DictConfig, device: torch.device, batch: int, variants: list[str]):
+        self.cfg, self.device, self.batch, self.variants = cfg, device, batch, variants
+        self.restorer = build_restorer(cfg).to(device)
+        self.data = build_data(cfg)
+        images = self.data.split("train")
+        self.x = torch.stack([images[i % len(images)]["x"] for i in range(batch)]).to(device)
+
+    def cases(self, group: str) -> Iterator[Case]:
+        """Return the cases of a group, see GROUPS."""
+        found: Iterator[Case] = getattr(self, f"_{group}")()
+        return found
+
+    def _network(self) -> Iterator[Case]:
+        network, size = self.restorer.denoiser.network, self.restorer.image_size
+        once = flops(network, size)
+        for batch in sorted({1, self.batch, 2 * self.batch}):
+            yield from passes(network, size, batch, self.device, once, f"batch {batch}")
+        for variant in self.variants:
+            changed = copy.deepcopy(network)
+            execute(changed, variant == "compiled", variant == "checkpointed")
+            yield from passes(changed, size, self.batch, self.device, once, f"batch {self.batch}, {variant}")
+
+    def _training(self) -> Iterator[Case]:
+        cfg, denoiser, process = self.cfg, self.restorer.denoiser, self.restorer.process
+        loss, x = build(cfg.loss), self.x
+        parameters = list(denoiser.parameters())
+        optimizer = build(cfg.optimizer).build(denoiser.parameters(), lambda: 1e9)["optimizer"]
+        average = [p.detach().clone() for p in parameters]
+
+        def degrade() -> Any:
+            return training_batch(process, x, 0, tuple(cfg.task.times), denoiser.given_measurement)
+
+        def compute_loss() -> Tensor:
+            given = degrade()
+            x_hat = denoiser(given.y, given.t, measurement=given.measurement)
+            found: Tensor = loss(process, x_hat, given.x, given.t)
+            return found
+
+        def loss_alone() -> None:
+            x_hat.grad = None
+            loss(process, x_hat, given.x, given.t).backward()
+
+        def step() -> None:
+            optimizer.zero_grad()
+            compute_loss().backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            torch._foreach_lerp_(average, parameters, 1e-3)
+
+        given, x_hat = degrade(), (x + 0.01).requires_grad_()
+        step()
+        yield Case("training, whole step", step, len(x))
+        yield Case("training, degradation", degrade, len(x))
+        yield Case("training, loss and its gradient", loss_alone, len(x))
+        yield Case("training, optimizer", optimizer.step, len(x))
+
+    def _sampling(self) -> Iterator[Case]:
+        restorer, names = self.restorer, [str(i) for i in range(self.batch)]
+        process = restorer.process
+        restorer.denoiser.eval()
+        for solver in (Euler(), Exponential(), Multistep()):
+            sampler = restorer.sampler.replace(step=solver)
+
+            @torch.no_grad()
+            def sample(sampler: Any = sampler) -> int:
+                measured = restorer.measure(self.x, names)
+                return [s.nfe for s in sampler.states(process, restorer.denoiser, measured.y, measured.noise)][-1]
+
+            yield Case(f"sampling, {type(solver).__name__}", sample, self.batch, nfe=sample())
+
+    def _metrics(self) -> Iterator[Case]:
+        measured = self.restorer.measure(self.x)
+        reference = self.restorer.reference(self.x, measured.y)
+        restored = (self.x + 0.02 * torch.randn_like(self.x)).clamp(0, 1)
+        for metric in build_metrics(self.cfg):
+            if isinstance(metric, ImageMetric):
+                yield Case(f"metrics, {metric.name}", lambda m=metric: m(restored, reference), self.batch)
+
+    def _loading(self) -> Iterator[Case]:
+        images = self.data.split("train")
+
+        def load() -> None:
+            default_collate([images[(0, i % len(images))] for i in range(self.batch)])
+
+        yield Case(f"loading, {type(self.data.dataset).__name__}", load, self.batch)
+
+
+def passes(
+    network: Any, size: int, batch: int, device: torch.device, once: tuple[float, float], name: str
+) -> Iterator[Case]:
+    """Return the forward pass, and forward and backward pass, of a network."""
+    y, level = inputs(network, size, batch, device)
+
+    def autocast() -> Any:
+        return torch.autocast(device.type, torch.bfloat16) if name.endswith("bf16") else nullcontext()
+
+    @torch.no_grad()
+    def forward() -> None:
+        with autocast():
+            network(y, level)
+
+    def both() -> None:
+        network.zero_grad()
+        with autocast():
+            loss = network(y, level).float().square().mean()
+        loss.backward()
+
+    yield Case(f"network, forward, {name}", forward, batch, once[0] * batch)
+    yield Case(f"network, forward and backward, {name}", both, batch, once[1] * batch)
+
+
+def inputs(network: Any, size: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return random inputs of a network: images, (B, C, size, size), and levels, (B,) or (B, conditions)."""
+    shape = (batch,) if network.conditions == 1 else (batch, network.conditions)
+    channels = network.image_channels * getattr(network, "images", 1)
+    return torch.rand(batch, channels, size, size, device=device), torch.rand(shape, device=device)
+
+
+def flops(network: nn.Module, size: int) -> tuple[float, float]:
+    """Count the operations for one image of size x size pixels: of a forward pass, and of forward and backward."""
+    empty = copy.deepcopy(network).to("meta")
+    y, level = inputs(empty, size, 1, torch.device("meta"))
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        empty(y, level)
+    with FlopCounterMode(display=False) as both:
+        empty(y, level).sum().backward()
+    return float(forward.get_total_flops()), float(both.get_total_flops())
+
+
+def saved_bytes(network: nn.Module, size: int) -> int:
+    """Count the bytes that autograd saves for the backward pass of one image of size x size pixels, in float32."""
+    empty = copy.deepcopy(network).to("meta")
+    saved, weights = {}, {id(p.untyped_storage()) for p in empty.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[id(storage)] = storage  # kept alive, so that identities stay unique
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        empty(*inputs(empty, size, 1, torch.device("meta")))
+    return sum(storage.nbytes() for key, storage in saved.items() if key not in weights)
+
+
+def reference_case(device: torch.device) -> Case:
+    """Return the reference: a convolution, a normalisation and a SiLU of fixed size."""
+    images = torch.linspace(0, 1, 4 * 32 * 32 * 32, device=device).reshape(4, 32, 32, 32)
+    weight = torch.linspace(-1, 1, 32 * 32 * 9, device=device).reshape(32, 32, 3, 3) / 17
+
+    @torch.no_grad()
+    def call() -> Tensor:
+        return nn.functional.silu(nn.functional.group_norm(nn.functional.conv2d(images, weight, padding=1), 8))
+
+    return Case(REFERENCE, call, 4)
+
+
+def measure(cases: list[Case], device: torch.device, rounds: int, seconds: float) -> None:
+    """Time cases in turn, in every second round backwards.
+
+    Args:
+        cases: get their times.
+        device: whose clock counts.
+        rounds: number of times of a case.
+        seconds: a case is repeated in a round for about this long.
+    """
+    clock = wall_clock if device.type == "cuda" else time.process_time
+    timed = []
+    for case in cases:
+        timer = Timer("call()", globals={"call": case.call}, timer=clock, num_threads=torch.get_num_threads())
+        case.call()  # compile, allocate
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        once = timer.timeit(1).mean
+        case.memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+        timed.append((case, timer, max(1, round(seconds / max(once, 1e-6)))))
+    for number in range(rounds):
+        for case, timer, repeats in timed if number % 2 == 0 else reversed(timed):
+            case.seconds.append(timer.timeit(repeats).mean)
+
+
+def row(case: Case, reference: Case, peak: float | None) -> dict[str, Any]:
+    """Return the result of a case: quartiles of its seconds, in seconds and in units of the reference."""
+    relative = [own / other for own, other in zip(case.seconds, reference.seconds, strict=True)]
+    found: dict[str, Any] = {"name": case.name, "images": case.images, "seconds": quartiles(case.seconds)}
+    found |= {"relative": quartiles(relative), "images_per_second": case.images / found["seconds"][1]}
+    if case.nfe:
+        found["seconds_per_nfe"] = found["seconds"][1] / case.nfe
+    if case.flops:
+        found["tflops"] = case.flops / found["seconds"][1] / 1e12
+        found["fraction_of_peak"] = found["tflops"] / peak if peak else None
+    if case.memory:
+        found["memory"] = case.memory
+    return found
+
+
+def quartiles(values: list[float]) -> list[float]:
+    """Return the first quartile, the median and the third quartile."""
+    return [values[0]] * 3 if len(values) == 1 else statistics.quantiles(values, n=4, method="inclusive")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return results as a table in Markdown."""
+    lines = ["| case | ms | quartiles | images/s | ms per NFE | TFLOP/s | of peak | GPU MiB |", "|---|" + "---:|" * 7]
+    for found in rows:
+        low, median, high = (f"{1000 * value:.4g}" for value in found["seconds"])
+        per_nfe = f"{1000 * found['seconds_per_nfe']:.4g}" if "seconds_per_nfe" in found else ""
+        peak = f"{found['fraction_of_peak']:.1%}" if found.get("fraction_of_peak") else ""
+        rate = f"{found['tflops']:.3g}" if "tflops" in found else ""
+        memory = f"{found['memory'] / 2**20:.0f}" if "memory" in found else ""
+        cells = [
+            found["name"],
+            median,
+            f"{low}–{high}",
+            f"{found['images_per_second']:.4g}",
+            per_nfe,
+            rate,
+            peak,
+            memory,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cost_table(network: Any, sizes: list[int]) -> str:
+    """Return the counted cost of one image of several sizes as a table in Markdown."""
+    parameters = sum(p.numel() for p in network.parameters())
+    lines = ["| side | network call [GFLOP] | with gradient [GFLOP] | weights [MiB] | saved for backward [MiB] |"]
+    lines.append("|---:|---:|---:|---:|---:|")
+    for size in sizes:
+        forward, both = flops(network, size)
+        saved = saved_bytes(network, size) / 2**20
+        lines.append(
+            f"| {size} | {forward / 1e9:.4g} | {both / 1e9:.4g} | {4 * parameters / 2**20:.4g} | {saved:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
+    """Describe the cases that are slower than before: whose first quartile lies above the other's third."""
+    known = {found["name"]: found["relative"] for found in before}
+    return [
+        f"slower: {found['name']}: {found['relative'][1] / known[found['name']][1]:.2f} times"
+        for found in rows
+        if found["name"] in known and found["name"] != REFERENCE and found["relative"][0] > known[found["name"]][2]
+    ]
+
+
+def settings(cfg: DictConfig, device: torch.device, batch: int) -> dict[str, Any]:
+    """Return what must be known to read the numbers."""
+    network = {str(key): list(v) if not isinstance(v, int | float | str) else v for key, v in cfg.model.network.items()}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "network": network,
+        "image_size": cfg.dataset.image_size,
+        "task": cfg.task.name,
+        "batch": batch,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def main() -> None:
+    """Measure, print tables, write the numbers, and compare them with those of another run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="keys of diracdiff train: model=base dataset.image_size=128")
+    parser.add_argument("--measure", nargs="+", default=GROUPS, choices=GROUPS, help="groups of cases")
+    parser.add_argument(
+        "--cost", nargs="+", type=int, metavar="SIDE", help="only count the cost of images of these sides"
+    )
+    parser.add_argument("--batch", type=int, default=8, help="images")
+    parser.add_argument("--variants", nargs="*", default=["bf16", "checkpointed"], choices=VARIANTS)
+    parser.add_argument("--rounds", type=int, default=9, help="number of times of every case")
+    parser.add_argument("--seconds", type=float, default=0.1, help="of a case in a round")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--peak-tflops", type=float, help="of the GPU in bfloat16, by its data sheet")
+    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
+    parser.add_argument("--compare", type=Path, help="a JSON file of another run: status 1 if a case is slower")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    device = torch.device(options.device)
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        cfg = compose("train", overrides=options.overrides)
+    if options.cost:
+        print(cost_table(build_restorer(cfg).denoiser.network, options.cost))
+        return
+    now = settings(cfg, device, options.batch)
+    before = json.loads(options.compare.read_text()) if options.compare else None
+    differing = [key for key in MUST_AGREE if before and before["settings"].get(key) != now[key]]
+    if differing:
+        parser.error(f"--compare: {options.compare} has another {', '.join(differing)}")
+    suite = Suite(cfg, device, options.batch, options.variants)
+    cases = [reference_case(device), *(case for group in options.measure for case in suite.cases(group))]
+    measure(cases, device, options.rounds, options.seconds)
+    rows = [row(case, cases[0], options.peak_tflops) for case in cases]
+    print(table(rows))
+    if options.output:
+        options.output.write_text(json.dumps({"settings": now, "rows": rows}, indent=1) + "\n")
+    if before:
+        found = slower(rows, before["rows"])
+        print("\n".join(found) or f"nothing is slower than in {options.compare}")
+        raise SystemExit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
