@@ -247,16 +247,15 @@ def measure(cases: list[Case], device: torch.device, rounds: int, seconds: float
     clock = wall_clock if device.type == "cuda" else time.process_time
     timed = []
     for case in cases:
-        timer = Timer("call()", globals={"call": case.call}, timer=clock, num_threads=torch.get_num_threads())
-        case.call()  # compile, allocate
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        once = timer.timeit(1).mean
+        case.call()  # compile, allocate
         case.memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-        timed.append((case, timer, max(1, round(seconds / max(once, 1e-6)))))
+        threads = torch.get_num_threads()
+        timed.append((case, Timer("call()", globals={"call": case.call}, timer=clock, num_threads=threads)))
     for number in range(rounds):
-        for case, timer, repeats in timed if number % 2 == 0 else reversed(timed):
-            case.seconds.append(timer.timeit(repeats).mean)
+        for case, timer in timed if number % 2 == 0 else reversed(timed):
+            case.seconds.append(timer.blocked_autorange(min_run_time=seconds).median)
 
 
 def row(case: Case, reference: Case, peak: float | None) -> dict[str, Any]:
@@ -354,7 +353,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=8, help="images")
     parser.add_argument("--variants", nargs="*", default=["bf16", "checkpointed"], choices=VARIANTS)
-    parser.add_argument("--rounds", type=int, default=9, help="number of times of every case")
+    parser.add_argument("--rounds", type=int, default=5, help="number of times of every case")
     parser.add_argument("--seconds", type=float, default=0.1, help="of a case in a round")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

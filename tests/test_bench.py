@@ -1,12 +1,10 @@
 """The benchmark: one small run, its comparison with a saved run, and counted operations."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import ROOT, clean_environment
+from conftest import ROOT
 from test_models import network_of
 
 SMALL = [
@@ -19,17 +17,30 @@ SMALL = [
 ]
 
 
-def bench(*words):
-    quick = ["--device=cpu", "--batch=2", "--rounds=2", "--seconds=0", "--variants", "bf16"]
-    asked = [sys.executable, "-m", "benchmarks.run", *words, *quick, "--", *SMALL]
-    return subprocess.run(asked, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=300)
+@pytest.fixture(scope="module")
+def bench():
+    """The module, whose command runs in this process with the settings of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        from benchmarks import run
+
+        def main(*words):
+            quick = ["--device=cpu", "--batch=2", "--rounds=2", "--seconds=0.001", "--variants", "bf16"]
+            patch.setattr("sys.argv", ["benchmarks.run", *words, *quick, "--", *SMALL])
+            threads = torch.get_num_threads()
+            try:
+                run.main()
+            finally:
+                torch.set_num_threads(threads)
+
+        run.bench = main
+        yield run
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(tmp_path_factory, bench):
     path = tmp_path_factory.mktemp("bench") / "saved.json"
-    done = bench("--output", str(path))
-    assert done.returncode == 0, done.stderr
+    bench.bench("--output", str(path))
     return path
 
 
@@ -42,25 +53,28 @@ def test_every_group_is_measured(saved):
 
 
 @pytest.mark.parametrize(("factor", "status", "message"), [(0.01, 1, "slower: metrics"), (100, 0, "nothing is slower")])
-def test_a_run_is_compared_with_a_saved_one(saved, tmp_path, factor, status, message):
+def test_a_run_is_compared_with_a_saved_one(bench, saved, tmp_path, capsys, factor, status, message):
     content = json.loads(saved.read_text())
     for row in content["rows"]:
         row["relative"] = [factor * value for value in row["relative"]]
     (tmp_path / "before.json").write_text(json.dumps(content))
-    done = bench("--measure", "metrics", "--compare", str(tmp_path / "before.json"))
-    assert done.returncode == status and message in done.stdout, done.stderr
+    with pytest.raises(SystemExit) as ended:
+        bench.bench("--measure", "metrics", "--compare", str(tmp_path / "before.json"))
+    assert ended.value.code == status and message in capsys.readouterr().out
+
+
+def test_a_run_of_another_model_is_not_compared(bench, saved, tmp_path, capsys):
+    content = json.loads(saved.read_text())
     content["settings"]["image_size"] = 64
     (tmp_path / "before.json").write_text(json.dumps(content))
-    done = bench("--measure", "metrics", "--compare", str(tmp_path / "before.json"))
-    assert done.returncode == 2 and "has another image_size" in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        bench.bench("--compare", str(tmp_path / "before.json"))
+    assert ended.value.code == 2 and "has another image_size" in capsys.readouterr().err
 
 
-def test_the_paper_s_network_takes_542_gflop_an_image(monkeypatch):
+def test_the_paper_s_network_takes_542_gflop_an_image(bench):
     """The gradient takes twice as much again."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.run import flops
-
     with torch.device("meta"):
         network = network_of("base")
-    forward, both = flops(network, 256)
+    forward, both = bench.flops(network, 256)
     assert forward == pytest.approx(542e9, rel=1e-3) and both == pytest.approx(3 * forward, rel=2e-3)
