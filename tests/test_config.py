@@ -188,7 +188,7 @@ def test_an_experiment_has_the_last_word(tmp_path):
 
 def test_the_average_is_updated_before_anything_is_saved(tmp_path):
     callbacks = list(composed(tmp_path).callbacks)
-    assert callbacks.index("ema") < callbacks.index("stop_on_signal")
+    assert callbacks.index("ema") < callbacks.index("last")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -609,25 +609,7 @@ class Recorder(RestorerModule):
     test_step = predict_step = validation_step
 
 
-class Killed(Exception):
-    pass
-
-
-class KillAt(pl.Callback):
-    """Save a checkpoint at the n-th call of a hook, then stop dead."""
-
-    def __init__(self, hook, count, path):
-        self.count, self.path = count, path
-        setattr(self, hook, self.called)
-
-    def called(self, trainer, *args):
-        self.count -= 1
-        if self.count == 0:
-            trainer.save_checkpoint(self.path)
-            raise Killed
-
-
-def make_trainer(*callbacks, **options):
+def make_trainer(**options):
     options = {"max_epochs": 3, "num_sanity_val_steps": 0, **options}
     return pl.Trainer(
         accelerator="cpu",
@@ -636,18 +618,15 @@ def make_trainer(*callbacks, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=list(callbacks),
         **options,
     )
 
 
-def fit(*callbacks, ckpt_path=None, num_workers=0, times=(0.0, 1.0), **options):
-    """The training batches of a run: 3 epochs of 3 batches of 4 images unless stopped."""
+def fit(num_workers=0, times=(0.0, 1.0), **options):
+    """The training batches of a run: 3 epochs of 3 batches of 4 images."""
     torch.manual_seed(0)
     recorder = Recorder(times=times)
-    module = ImageDataModule(Source(), batch_size=4, num_workers=num_workers)
-    with suppress(Killed):
-        make_trainer(*callbacks, **options).fit(recorder, module, ckpt_path=ckpt_path)
+    make_trainer(**options).fit(recorder, ImageDataModule(Source(), batch_size=4, num_workers=num_workers))
     return recorder.batches
 
 
@@ -709,69 +688,6 @@ def test_what_a_network_is_trained_on_follows_from_the_step(accumulate):
         x = torch.tensor([[index, epoch, 0] for index, _ in images]).float().view(4, 3, 1, 1).expand(4, 3, 2, 2) / 100
         expected = training_batch(Process(), x, step_seed(0, DEGRADATION, step, number % accumulate, 0))
         assert torch.equal(t, expected.t) and torch.equal(y, expected.y)
-
-
-KILLED_AT = {
-    "before the second batch": ("on_train_batch_start", 2),
-    "before the last batch": ("on_train_batch_start", 3),
-    "after the second batch": ("on_train_batch_end", 2),
-    "after the last batch": ("on_train_batch_end", 3),
-    "in the second epoch": ("on_train_batch_end", 5),
-    "after validation": ("on_validation_end", 1),
-    "after an epoch": ("on_train_epoch_end", 1),
-}
-LENGTHS = {
-    "epochs": {"max_epochs": 3},
-    "steps": {"max_epochs": -1, "max_steps": 9},
-    "both": {"max_steps": 100},
-    "accumulate": {"accumulate_grad_batches": 2, "max_steps": 100},
-    "validate often": {"val_check_interval": 1},
-}
-
-
-@pytest.mark.parametrize("moment", KILLED_AT)
-@pytest.mark.parametrize("length", LENGTHS)
-def test_a_resumed_run_sees_the_remaining_batches(tmp_path, moment, length):
-    hook, count = KILLED_AT[moment]
-    options, path = LENGTHS[length], tmp_path / "killed.ckpt"
-    before = fit(KillAt(hook, count, path), **options)
-    after = fit(ckpt_path=path, **options)
-    assert 0 < len(before) < 9 and len(after) > 0
-    assert_same_batches(before + after, fit(**options))
-
-
-@pytest.mark.parametrize(
-    "moments",
-    [
-        [("on_train_batch_end", 3), ("on_train_batch_end", 1)],
-        [("on_train_batch_start", 2), ("on_train_batch_end", 1)],
-        [("on_train_epoch_end", 1), ("on_train_epoch_end", 1)],
-    ],
-)
-def test_a_run_resumed_twice_sees_the_remaining_batches(tmp_path, moments):
-    batches, path = [], None
-    for i, (hook, count) in enumerate(moments):
-        saved = tmp_path / f"{i}.ckpt"
-        batches += fit(KillAt(hook, count, saved), ckpt_path=path)
-        path = saved
-    assert_same_batches(batches + fit(ckpt_path=path), fit())
-
-
-@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end"])
-@pytest.mark.parametrize("steps", [2, 3, 4])
-def test_a_run_cut_short_by_max_steps_can_be_prolonged(tmp_path, hook, steps):
-    path = tmp_path / "end.ckpt"
-    before = fit(KillAt(hook, -(-steps // 3) if hook == "on_train_epoch_end" else 1, path), max_steps=steps)
-    assert len(before) == steps
-    assert_same_batches(before + fit(ckpt_path=path), fit())
-    assert_same_batches(before + fit(ckpt_path=path, max_epochs=-1, max_steps=9), fit())
-
-
-def test_resuming_with_workers_and_without_a_warning(tmp_path, recwarn):
-    path = tmp_path / "killed.ckpt"
-    before = fit(KillAt("on_train_batch_end", 5, path))
-    assert_same_batches(before + fit(ckpt_path=path, num_workers=1), fit())
-    assert not [w for w in recwarn if "resumable" in str(w.message)]
 
 
 def test_test_and_predict_use_the_test_split():

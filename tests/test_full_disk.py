@@ -42,7 +42,7 @@ def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model_that_was_there
 
 def test_metrics_on_a_full_disk_end_a_training_with_one_line(tmp_path, folder):
     words = ["task=inpaint", *folder, *SMALL, "trainer.max_epochs=200", "lpips=null", "hydra.run.dir=run", "threads=1"]
-    words += ["trainer.check_val_every_n_epoch=200", "callbacks.checkpoints.every_n_steps=null"]
+    words += ["trainer.check_val_every_n_epoch=200", "callbacks.last.every_n_steps=null"]
     done = limited("train", *words, cwd=tmp_path, size=12_000)
     assert done.returncode == 2 and len(errors(done)) == 1, done.stderr
     assert "cannot be written (File too large)" in errors(done)[0]

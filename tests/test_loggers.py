@@ -12,8 +12,7 @@ import pytest
 from conftest import SMALL, clean_environment, run_here
 
 from diracdiff.sweep import NAME_LENGTH, run_name, same_in_all_jobs
-from diracdiff.training import loggers
-from diracdiff.training.loggers import PatientWandbLogger, wandb_logger
+from diracdiff.training.loggers import wandb_logger
 from diracdiff.training.names import WANDB_ID
 
 SHORT = ["task=inpaint", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "lpips=null", *SMALL]
@@ -30,9 +29,6 @@ def test_tensorboard_gets_curves_over_t_and_the_test(tmp_path, folder):
         for stop in ("measurement", "one_shot", "do", "swd"):
             assert len(read.Scalars(f"test/{stop}/{name}")) == 1
     assert len(read.Images("val/walk")) == 2
-    assert all(event.value > 0 for event in read.Scalars("train/images_per_second"))
-    with open(tmp_path / "run" / "metrics.csv") as file:
-        assert "images_per_second" not in file.readline()  # a run that goes on repeats its file to the bit
 
 
 def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_path, folder, monkeypatch, capsys):
@@ -62,7 +58,6 @@ def test_wandb_gets_curves_over_t_and_the_test_and_its_failure_ends_nothing(tmp_
         assert run_here(tmp_path, "train", *folder, *SHORT, "logger=wandb", f"hydra.run.dir={broken}") == 0
         assert sum("curves/psnr" in values and "curves/table" in values for values in sent) == 2
         assert any("test/do/psnr" in values for values in sent) is not broken
-        assert any("train/images_per_second" in values for values in sent)
         assert kept == ([] if broken else [("model", ["best.ckpt"]), ("report", ["report.html"])])
         kept.clear()
         assert (tmp_path / str(broken) / "summary.json").exists()
@@ -94,7 +89,7 @@ def test_a_resumed_run_is_one_run_of_the_dashboard(tmp_path, folder, monkeypatch
 
 def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch, capsys):
     """With a key that nobody can check: the run goes on offline, with one warning."""
-    monkeypatch.setattr(loggers, "PATIENCE", 1.0)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -109,18 +104,6 @@ def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch, c
     logger.experiment.finish()
     errors = capsys.readouterr().err
     assert errors.count("warning: wandb cannot be reached") == 1 and errors.count("warning: wandb is offline") == 1
-
-
-def test_only_the_first_failure_is_told(capsys):
-    class Gone:
-        def __getattr__(self, name):
-            raise OSError("the service is gone")
-
-    logger = PatientWandbLogger.__new__(PatientWandbLogger)
-    logger._experiment = Gone()
-    for _ in range(3):
-        logger.attempt(lambda: logger._experiment.log({}))
-    assert capsys.readouterr().err.count("wandb failed (the service is gone)") == 1
 
 
 # names of the runs of a sweep
@@ -152,5 +135,5 @@ def test_a_long_name_is_cut_and_still_its_own():
 
 @pytest.mark.parametrize("mode", ["sometimes", ""])
 def test_an_unknown_mode_is_refused(tmp_path, mode):
-    with pytest.raises(ValueError, match=r"logger\.wandb\.mode must be auto"):
+    with pytest.raises(ValueError, match=r"logger\.wandb\.mode=.*: must be auto"):
         wandb_logger(tmp_path, mode=mode)

@@ -10,8 +10,6 @@ from conftest import SMALL, clean_environment, refused
 
 from diracdiff.restorer import load
 from diracdiff.run_folder import WRITTEN, fresh
-from diracdiff.training import saving
-from diracdiff.training.saving import point_latest
 from diracdiff.utils.files import check_output, read_rows
 
 TYPO = ["task=inpaint", "dataset=folder", "dataset.root=nowhere"]
@@ -167,22 +165,6 @@ def test_of_two_trainings_into_one_folder_one_is_refused(tmp_path, folder):
 
 
 # what is there is not written over
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, capsys, kind):
-    saving._warn_once.cache_clear()
-    (tmp_path / "runs" / "one").mkdir(parents=True)
-    latest = tmp_path / "runs" / "latest"
-    if kind == "folder":
-        latest.mkdir()
-    path = latest / "thesis.txt" if kind == "folder" else latest
-    path.write_text("precious")
-    for _ in range(2):
-        point_latest(tmp_path / "runs" / "one")
-    assert path.read_text() == "precious" and len(list((tmp_path / "runs").iterdir())) == 2
-    (warned,) = capsys.readouterr().err.splitlines()
-    assert warned.startswith("warning: ") and "latest is not a link and is left as it is" in warned
 
 
 def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path):

@@ -1,7 +1,7 @@
-"""Training in this process: EMA, guards, checkpoints, resume, validation."""
+"""Training in this process: average, guards, lines, resumed runs, validation."""
 
 import copy
-import signal
+import re
 
 import pytest
 import pytorch_lightning as pl
@@ -19,12 +19,11 @@ from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Guidance, ReverseSampler
 from diracdiff.training import (
     EMA,
-    Checkpoints,
     ImageDataModule,
-    Interrupted,
+    LastCheckpoint,
     Optimization,
+    Progress,
     RestorerModule,
-    StopOnSignal,
     TradeoffLog,
 )
 from diracdiff.utils.errors import UserError
@@ -34,7 +33,7 @@ SIZE = 32
 METRICS = [PSNR(), SSIM(), Consistency()]
 
 
-def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False):
+def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False, decay="cosine"):
     torch.manual_seed(seed)
     sigma = 0.02 if given else None
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise(), sigma)
@@ -44,20 +43,21 @@ def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False):
     module = RestorerModule(
         Restorer(process, denoiser, ReverseSampler(3, guidance=guidance)),
         MatchedLoss(given_measurement=True) if given else IncrementalReconstructionLoss(1.0),
-        Optimization(lr, decay="cosine"),
+        Optimization(lr, decay=decay),
         METRICS,
     )
     data = ImageDataModule(ImageFolder(str(folder), SIZE, 0.1, 0.1), batch_size=4, seed=seed, val_images=2)
     return module, data
 
 
-def trainer(run_dir, *callbacks, epochs=2, **options):
+def trainer(run_dir, *callbacks, epochs=2, every_n_steps=None, **options):
+    last = LastCheckpoint(run_dir, every_n_steps=every_n_steps)
     return pl.Trainer(
         default_root_dir=run_dir,
         accelerator="cpu",
         max_epochs=epochs,
         logger=False,
-        callbacks=[EMA(0.9), StopOnSignal(run_dir), *callbacks, Checkpoints(run_dir), TradeoffLog(run_dir)],
+        callbacks=[EMA(0.9), *callbacks, last, TradeoffLog(run_dir)],
         inference_mode=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -83,7 +83,7 @@ def assert_same(a, b):
 
 
 class At(Callback):
-    """Do something after a number of steps."""
+    """Call an action after a number of steps."""
 
     def __init__(self, step, action):
         self.step, self.action = step, action
@@ -93,16 +93,21 @@ class At(Callback):
             self.action(trainer, module)
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def kill(*_):
+    raise Killed
+
+
 def test_a_run_leaves_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
     module, data = make(image_folder)
     trainer(tmp_path).fit(module, data)
     restorer = module.restorer
     rows = read_rows(tmp_path / "tradeoff.csv")
-    assert [r["t"] for r in rows if r["epoch"] == "1" and r["output"] == "mean"] == [
-        "1.0",
-        "0.666666667",
-        "0.333333333",
-    ]
+    times = [r["t"] for r in rows if r["epoch"] == "1" and r["output"] == "mean"]
+    assert times == ["1.0", "0.666666667", "0.333333333"]
     metrics = {"psnr", "ssim", "consistency", "seconds"}
     assert rows[0].keys() == {"epoch", "step", "t", "nfe", "output", "n"} | metrics
     loaded = load(tmp_path / "last.ckpt")
@@ -145,53 +150,55 @@ def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_f
     assert any(not torch.equal(weights[k], weights[k.replace("average", "current")]) for k in weights if "average" in k)
 
 
-@pytest.mark.parametrize(("at", "given"), [(2, False), (5, False), (8, False), (5, True)])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, image_folder, at, given):
-    """4 batches an epoch and dropout: stopped within an epoch, and at the end of one."""
-    whole, parts, resumed = (tmp_path / name for name in ("whole", "parts", "resumed"))
-    trainer(whole, epochs=3).fit(*make(image_folder, given=given))
-    stop = At(at, lambda *_: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(Interrupted):
-        pl.seed_everything(5, verbose=False)
-        trainer(parts, stop, epochs=3).fit(*make(image_folder, given=given))
-    assert state(parts / "last.ckpt")[0] in (at, at + 1)
-    pl.seed_everything(6, verbose=False)
-    trainer(resumed, epochs=3).fit(*make(image_folder, given=given), ckpt_path=parts / "last.ckpt", weights_only=True)
-    assert_same(whole / "last.ckpt", resumed / "last.ckpt")
+RESUMED = {
+    "within an epoch": ([3], {}),
+    "before the last batch": ([5], {}),
+    "at the end of an epoch": ([6], {}),
+    "twice within an epoch": ([3, 4], {}),
+    "at both ends": ([5, 6, 10, 11], {}),
+    "with accumulated gradients": ([2, 3, 5], {"accumulate_grad_batches": 2}),
+    "with validations within epochs": ([3, 4], {"val_check_interval": 2}),
+    "with other lengths": ([3, 8], {"limit_train_batches": 4, "check_val_every_n_epoch": 2}),
+}
 
 
-@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_validation_end"])
-def test_what_a_resumed_run_logs_stands_at_its_step(tmp_path, image_folder, moment):
-    class Stop(Callback):
-        def stop(self, *_):
-            signal.raise_signal(signal.SIGINT)
-
-    class Watch(Callback):
-        def __init__(self):
-            self.steps = []
-
-        def on_before_backward(self, trainer, *_):
-            self.steps.append((trainer.global_step, trainer.fit_loop.epoch_loop._batches_that_stepped))
-
-    setattr(Stop, moment, Stop.stop)
-    with pytest.raises(Interrupted) as stopped:
-        trainer(tmp_path / "parts", Stop()).fit(*make(image_folder))
-    watch, at = Watch(), state(stopped.value.checkpoint)[0]
-    resumed = trainer(tmp_path / "resumed", watch)
-    resumed.fit(*make(image_folder), ckpt_path=stopped.value.checkpoint, weights_only=True)
-    assert watch.steps == [(step, step) for step in range(at, resumed.global_step)]
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_signals_save_and_stop(tmp_path, image_folder, signum):
-    before = signal.getsignal(signum)
-    with pytest.raises(Interrupted) as stop:
-        trainer(tmp_path, At(3, lambda *_: signal.raise_signal(signum))).fit(*make(image_folder))
-    assert stop.value.signum == signum and load(stop.value.checkpoint)
-    assert signal.getsignal(signum) == before
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, image_folder, kind, given):
+    """Five batches an epoch, with dropout; a file after every step."""
+    steps, options = RESUMED[kind]
+    if given and kind != "within an epoch":
+        pytest.skip("one case is enough")
+    trainer(tmp_path / "whole", epochs=3, **options).fit(*make(image_folder, given=given))
+    path = None
+    for seed, step in enumerate(steps):
+        pl.seed_everything(seed, verbose=False)
+        with pytest.raises(Killed):
+            killed = trainer(tmp_path / "parts", At(step, kill), epochs=3, every_n_steps=1, **options)
+            killed.fit(*make(image_folder, given=given), ckpt_path=path, weights_only=True)
+        path = tmp_path / "parts" / "last.ckpt"
+        assert state(path)[0] == step - 1
+    trainer(tmp_path / "parts", epochs=3, **options).fit(
+        *make(image_folder, given=given), ckpt_path=path, weights_only=True
+    )
+    assert_same(tmp_path / "whole" / "last.ckpt", tmp_path / "parts" / "last.ckpt")
 
 
-def test_a_gradient_that_is_not_finite_is_skipped(tmp_path, image_folder):
+def test_a_run_that_ends_early_or_gets_more_epochs_resumes_to_the_same_bits(tmp_path, image_folder):
+    trainer(tmp_path / "whole", epochs=3).fit(*make(image_folder, decay="none"))
+    stop = At(7, lambda trainer, _: setattr(trainer, "should_stop", True))
+    trainer(tmp_path / "parts", stop, epochs=3).fit(*make(image_folder, decay="none"))
+    path = tmp_path / "parts" / "last.ckpt"
+    assert state(path)[0] == 7
+    for epochs in (2, 3):
+        trainer(tmp_path / "parts", epochs=epochs).fit(
+            *make(image_folder, decay="none"), ckpt_path=path, weights_only=True
+        )
+        assert state(path)[0] == 5 * epochs
+    assert_same(tmp_path / "whole" / "last.ckpt", path)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped(tmp_path, image_folder, capsys):
     restorer, data = make(image_folder)
     weights = {}
 
@@ -207,6 +214,7 @@ def test_a_gradient_that_is_not_finite_is_skipped(tmp_path, image_folder):
     assert all(torch.equal(weights["before"][k], weights["after"][k]) for k in weights["before"])
     assert all(p.isfinite().all() for p in restorer.parameters())
     assert any(not torch.equal(weights["after"][k], v) for k, v in restorer.state_dict().items())
+    assert capsys.readouterr().err.count("is skipped: the norm of the gradient is nan") == 1
 
 
 def test_divergence_ends_training_with_the_remedy(tmp_path, image_folder):
@@ -215,11 +223,6 @@ def test_divergence_ends_training_with_the_remedy(tmp_path, image_folder):
 
     with pytest.raises(UserError, match=r"training diverged: .* smaller optimizer.lr \(now 0.001\)"):
         trainer(tmp_path, At(2, poison), epochs=5).fit(*make(image_folder))
-
-
-def test_rates_are_named_as_they_are_set():
-    assert Optimization(1e-3).rates == "optimizer.lr (now 0.001)"
-    assert Optimization(1e-3, muon_lr=0.03).rates == "optimizer.lr (now 0.001) and optimizer.muon_lr (now 0.03)"
 
 
 @pytest.mark.parametrize("scaling", ["std", "error"])
@@ -237,6 +240,16 @@ def without_seconds(curve):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in curve]
 
 
+def test_lines_of_a_run(image_folder, tmp_path, capsys):
+    module, data = make(image_folder)
+    trainer(tmp_path, Progress(), epochs=1, limit_train_batches=3).fit(module, data)
+    lines = capsys.readouterr().out.splitlines()
+    weights = sum(p.numel() for p in module.parameters()) / 1e6
+    assert lines[1].startswith(f"  network: NCSNpp, {weights:.2f} M weights, cpu")
+    assert lines[2:4] == ["  images: ImageFolder of 32 px: 20 train, 2 val, 2 test", "  length: 3 steps, 1 process(es)"]
+    assert re.fullmatch(r"validation after step 3: best PSNR [\d.]+ at t = [\d.]+", lines[-1])
+
+
 def test_cosine_decay_ends_at_zero_and_needs_an_end():
     parameter = torch.nn.Parameter(torch.zeros(1))
     built = Optimization(0.1, warmup_steps=4, decay="cosine").build([parameter], lambda: 20)
@@ -248,5 +261,5 @@ def test_cosine_decay_ends_at_zero_and_needs_an_end():
     assert rates[0] == pytest.approx(0.02) and max(rates) == pytest.approx(0.1, rel=0.15)
     assert scheduler.get_last_lr()[0] == pytest.approx(0, abs=1e-9)
     endless = Optimization(decay="cosine").build([parameter], lambda: float("inf"))["lr_scheduler"]["scheduler"]
-    with pytest.raises(UserError, match=r"needs an end: set trainer.max_steps"):
+    with pytest.raises(ValueError, match=r"needs an end"):
         endless.step()

@@ -183,7 +183,6 @@ def check_training(cfg: DictConfig) -> None:
     check_times(cfg.task.times)
     check_number("trainer.accumulate_grad_batches", cfg.trainer.accumulate_grad_batches, 1)
     check_number("trainer.num_nodes", cfg.trainer.num_nodes, 1)
-    check_number("trainer.max_steps", cfg.trainer.max_steps, -1)
     check_number("trainer.limit_train_batches", cfg.trainer.limit_train_batches, 0, kind=float)
     if "_target_" not in cfg.sampler:
         raise UserError("sampler=checkpoint is for commands that read a checkpoint: choose sampler=ode, euler or heun")

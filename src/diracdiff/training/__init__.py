@@ -7,18 +7,14 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Checkpoints": "saving",
     "EMA": "ema",
     "ImageDataModule": "datamodule",
-    "Interrupted": "stopping",
+    "LastCheckpoint": "saving",
+    "MetricsFile": "loggers",
     "Optimization": "optimization",
     "Progress": "progress",
     "RestorerModule": "module",
-    "StopOnSignal": "stopping",
-    "Threads": "threads",
     "TradeoffLog": "callbacks",
-    "csv_logger": "loggers",
-    "tensorboard_logger": "loggers",
     "wandb_logger": "loggers",
 }
 __all__ = sorted(_HOMES)

@@ -1,4 +1,4 @@
-"""What is logged and drawn while training."""
+"""Trade-off curves in files and on dashboards."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ from diracdiff.evaluation.pictures import TRADEOFF_CSV, curve_figure, gallery_gr
 from diracdiff.evaluation.stops import summarise
 from diracdiff.metrics import Metric
 from diracdiff.training.loggers import PatientWandbLogger
-from diracdiff.training.module import RestorerModule
 from diracdiff.utils.files import append_rows
 
 
 class TradeoffLog(Callback):
-    """After every validation, adds the trade-off curve to `tradeoff.csv`; dashboards get curves, images and the test.
+    """Append the trade-off curve of each validation to `tradeoff.csv`; send curves, images and the test to dashboards.
 
     Args:
         run_dir: the run's folder.
@@ -26,56 +25,54 @@ class TradeoffLog(Callback):
     def __init__(self, run_dir: str | Path):
         self.run_dir = Path(run_dir)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write and send."""
-        assert isinstance(pl_module, RestorerModule)
-        evaluation = pl_module.evaluation
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Log the curve of a validation."""
+        evaluation: Evaluation = pl_module.evaluation
         if trainer.sanity_checking or not trainer.is_global_zero or not evaluation.curve:
             return
-        where = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        append_rows(self.run_dir / TRADEOFF_CSV, [where | row for row in evaluation.curve])
+        position = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        append_rows(self.run_dir / TRADEOFF_CSV, [position | row for row in evaluation.curve])
         for logger in trainer.loggers:
             if isinstance(logger, PatientWandbLogger):
-                logger.attempt(self._to_wandb, logger, evaluation, where)
+                logger.attempt(_send_to_wandb, logger, evaluation, position)
             elif isinstance(logger, TensorBoardLogger):
-                picture = gallery_grid(evaluation.gallery)
-                logger.experiment.add_image("val/walk", picture, where["step"])
-                for metric in self._measured(evaluation):
+                logger.experiment.add_image("val/walk", gallery_grid(evaluation.gallery), position["step"])
+                for metric in _measured(evaluation):
                     figure = curve_figure(evaluation.curve, metric)
-                    logger.experiment.add_figure(f"curves/{metric.name}", figure, where["step"])
+                    logger.experiment.add_figure(f"curves/{metric.name}", figure, position["step"])
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send what the test gives at each stop, `test/do/psnr` say."""
-        assert isinstance(pl_module, RestorerModule)
+    def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Send the test's value of each metric at each stopping time, such as `test/do/psnr`."""
         if not trainer.is_global_zero or not pl_module.evaluation.curve:
             return
         rows = summarise(pl_module.evaluation.curve, pl_module.restorer.stops)
-        shown = [metric.name for metric in self._measured(pl_module.evaluation)]
-        values = {f"test/{key}/{name}": row[name] for key, row in rows.items() if row for name in shown if name in row}
+        names = [metric.name for metric in _measured(pl_module.evaluation)]
+        values = {f"test/{key}/{name}": row[name] for key, row in rows.items() if row for name in names if name in row}
         for logger in trainer.loggers:
             if isinstance(logger, PatientWandbLogger | TensorBoardLogger):
                 logger.log_metrics(values, trainer.global_step)
 
-    def _measured(self, evaluation: Evaluation) -> list[Metric]:
-        return [metric for metric in evaluation.metrics if metric.name in evaluation.curve[0]]
 
-    def _to_wandb(self, logger: PatientWandbLogger, evaluation: Evaluation, where: dict[str, int]) -> None:
-        import wandb
+def _measured(evaluation: Evaluation) -> list[Metric]:
+    return [metric for metric in evaluation.metrics if metric.name in evaluation.curve[0]]
 
-        curve = evaluation.curve
-        logged: dict[str, Any] = {"trainer/global_step": where["step"], "epoch": where["epoch"]}
-        for metric in self._measured(evaluation):
-            lines = {o: [r for r in curve if r["output"] == o] for o in ("mean", "iterate")}
-            logged[f"curves/{metric.name}"] = wandb.plot.line_series(
-                xs=[[r["t"] for r in rows] for rows in lines.values()],
-                ys=[[r[metric.name] for r in rows] for rows in lines.values()],
-                keys=["x_hat", "iterate"],
-                title=f"{metric.title} against t",
-                xname="t",
-            )
-        rows = [[where["epoch"], where["step"], *row.values()] for row in curve]
-        logged["curves/table"] = wandb.Table(columns=["epoch", "step", *curve[0]], data=rows)
-        caption = "rows: images; columns: clean, measurement, then x_hat as t falls from 1"
-        picture = gallery_grid(evaluation.gallery).permute(1, 2, 0).numpy()
-        logged["val/walk"] = wandb.Image(picture, caption=caption)
-        logger.experiment.log(logged)
+
+def _send_to_wandb(logger: PatientWandbLogger, evaluation: Evaluation, position: dict[str, int]) -> None:
+    import wandb
+
+    curve = evaluation.curve
+    logged: dict[str, Any] = {"trainer/global_step": position["step"], "epoch": position["epoch"]}
+    lines = [[row for row in curve if row["output"] == output] for output in ("mean", "iterate")]
+    for metric in _measured(evaluation):
+        logged[f"curves/{metric.name}"] = wandb.plot.line_series(
+            xs=[[row["t"] for row in rows] for rows in lines],
+            ys=[[row[metric.name] for row in rows] for rows in lines],
+            keys=["x_hat", "iterate"],
+            title=f"{metric.title} against t",
+            xname="t",
+        )
+    rows = [[*position.values(), *row.values()] for row in curve]
+    logged["curves/table"] = wandb.Table(columns=[*position, *curve[0]], data=rows)
+    caption = "rows: images; columns: clean, measurement, then x_hat as t falls from 1"
+    logged["val/walk"] = wandb.Image(gallery_grid(evaluation.gallery).permute(1, 2, 0).numpy(), caption=caption)
+    logger.experiment.log(logged)

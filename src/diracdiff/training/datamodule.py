@@ -124,7 +124,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._fingerprints
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Shuffled (epoch, index) batches, the last incomplete one dropped; goes on where a checkpoint stopped.
+        """Return shuffled batches, without an incomplete last one, from the position that follows from the step.
 
         Raises UserError when there are fewer images than one batch.
         """
@@ -140,11 +140,11 @@ class ImageDataModule(pl.LightningDataModule):
         options = self._options() | {"collate_fn": batch_of, "drop_last": True}
         loader = DataLoader(self._training(images), self.batch_size, sampler=sampler, **options)
         if self.trainer is not None:
-            limit = self.trainer.limit_train_batches
-            batches_per_epoch = min(limit, len(loader)) if isinstance(limit, int) else int(limit * len(loader))
-            sampler.epoch, done = _resume_point(self.trainer.fit_loop, batches_per_epoch)
-            sampler.skip = done * self.batch_size
-            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
+            limit, accumulated = self.trainer.limit_train_batches, self.trainer.accumulate_grad_batches
+            batches = min(limit, len(loader)) if isinstance(limit, int) else int(limit * len(loader))
+            epoch, step = divmod(self.trainer.global_step, max(1, -(-batches // accumulated)))
+            sampler.epoch, sampler.skip = epoch, step * accumulated * self.batch_size
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # it is: see above
         return loader
 
     def val_dataloader(self) -> DataLoader[Item]:
@@ -195,42 +195,3 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-
-def _resume_point(loop: Any, batches_per_epoch: int) -> tuple[int, int]:
-    """The epoch to begin in and how many of its batches are done, from a fit loop that may come from a checkpoint.
-
-    Lightning 2.6 asks for the loader after restoring its counters and before acting on them. It would lose batches
-    or whole epochs in four cases, which are repaired here: a checkpoint from amid a batch, from the end of an epoch's
-    last batch, from the end of an epoch under max_steps, and from an epoch that max_steps or early stopping cut short.
-    In a fifth, from before or amid a validation, it would lose the validation.
-    """
-    epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
-    done = batches.current.processed
-    batches.is_last_batch = done >= batches_per_epoch
-    _finish_validation(loop.epoch_loop.val_loop.batch_progress, batches.is_last_batch)
-    for tracker in (batches.total, batches.current):  # a batch broken off is repeated
-        tracker.ready = tracker.started = tracker.processed
-        if batches.is_last_batch:
-            tracker.completed = tracker.processed
-    if epochs.current.ready == epochs.current.processed and 0 < done < batches_per_epoch:  # cut short: reopen
-        for tracker in (epochs.total, epochs.current):
-            tracker.processed = tracker.completed = tracker.ready - 1
-        loop.restarting = True
-    if epochs.current.ready > epochs.current.processed:
-        return epochs.current.processed, done
-    if loop.restarting:  # finished: the next epoch is an ordinary one
-        for tracker in (epochs.total, epochs.current):
-            tracker.completed = tracker.processed
-        loop.epoch_loop.restarting = False
-    return epochs.current.processed, 0
-
-
-def _finish_validation(progress: Any, due: bool) -> None:
-    """Let Lightning do a validation that has not ended, and no other again; it tells them apart by these counters."""
-    total, current = progress.total, progress.current
-    if total.processed == 0 or current.completed < current.ready:
-        progress.reset()
-        total.ready = total.started = int(due)
-    else:
-        total.ready = total.started = total.completed = total.processed

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diracdiff.checkpoints.checkpoint import KIND, Checkpoint
 from diracdiff.checkpoints.recipe import to_recipe
-from diracdiff.evaluation import Blend, Evaluation, find_stops
+from diracdiff.evaluation import Blend, Evaluation, Stop, find_stops
 from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
 from diracdiff.evaluation.stops import BLEND, ends_of
 from diracdiff.losses import IncrementalReconstructionLoss
@@ -20,9 +20,11 @@ from diracdiff.samplers import State
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
-from diracdiff.training.skipping import Skipping, in_words
-from diracdiff.utils.errors import say, warn
+from diracdiff.utils.errors import UserError, say, warn
 from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, image_seed, step_seed
+
+MAX_SKIPPED_STEPS = 10
+"""Consecutive steps with a gradient that is not finite, after which a run has diverged."""
 
 
 class RestorerModule(pl.LightningModule):
@@ -56,6 +58,7 @@ class RestorerModule(pl.LightningModule):
         times: Sequence[float] = (0.0, 1.0),
         blends: Sequence[Blend] | None = None,
         share_at_end: float = 0.0,
+        only: Sequence[Stop] | None = None,
     ):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
@@ -67,11 +70,10 @@ class RestorerModule(pl.LightningModule):
         self.optimization = optimization if optimization is not None else Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
         self.times, self.share_at_end = (float(times[0]), float(times[1])), float(share_at_end)
-        self.blends = list(blends or [])
+        self.blends, self.only = list(blends or []), None if only is None else frozenset(only)
         self.ends = None if blends is None else ends_of(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
-        self._skipping = Skipping()
-        self._seen: tuple[dict[str, Any], Tensor] = {}, torch.zeros(0)
+        self.skipped_steps = 0
 
     # training
 
@@ -115,9 +117,7 @@ class RestorerModule(pl.LightningModule):
             say(f"optimizer.lr is {self.optimization.lr:g} from step {self.trainer.global_step} on, {before:g} before")
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Let dropout follow from (seed, step, rank), and what is logged stand at its step."""
-        # Lightning counts a step too many for its loggers where a training goes on from the end of a validation.
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
+        """Seed dropout from (seed, step, rank)."""
         seed = self.restorer.seed
         torch.manual_seed(step_seed(seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
 
@@ -125,11 +125,9 @@ class RestorerModule(pl.LightningModule):
         """The loss of a batch."""
         x, seed = batch["x"], self.seed_of(OPERATOR, batch_idx)
         with self.operated.of_images([step_seed(seed, i) for i in range(len(x))], x):
-            given = self.degrade(batch, batch_idx)
-            self._seen = batch, given.t
-            loss = self.loss_of(given)
+            loss = self.loss_of(self.degrade(batch, batch_idx))
         if self._logs:
-            self.log("train/loss", loss, prog_bar=True)
+            self.log("train/loss", loss, prog_bar=True, logger=False)
         return loss
 
     @property
@@ -176,21 +174,33 @@ class RestorerModule(pl.LightningModule):
         limit = gradient_clip_val if gradient_clip_val else float("inf")
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), limit)
         if self._logs:
-            self.log("train/grad_norm", norm)
-            self.log("train/lr", optimizer.param_groups[0]["lr"])
+            self._log_step(norm, optimizer.param_groups[0]["lr"])
         if torch.isfinite(norm):
-            self._skipping.count = 0
+            self.skipped_steps = 0
             return
         optimizer.zero_grad(set_to_none=True)
-        names, t = [str(name) for name in self._seen[0]["name"]], self._seen[1]
-        images = in_words(names, t, self.restorer.process.noise(t))
-        self._skipping.note(self.trainer.global_step, norm, self.optimization.rates, images)
+        step, self.skipped_steps = self.trainer.global_step, self.skipped_steps + 1
+        if self.skipped_steps == 1:
+            warn(f"step {step} is skipped: the norm of the gradient is {norm.item()}")
+        if self.skipped_steps >= MAX_SKIPPED_STEPS:
+            raise UserError(
+                f"training diverged: the norm of the gradient was {norm.item()} in {self.skipped_steps} consecutive "
+                f"steps, up to step {step}. Resume from the last checkpoint with a smaller {self.optimization.rates}."
+            )
+
+    def _log_step(self, norm: Tensor, lr: float) -> None:
+        """Log before a checkpoint of the step can be saved: Lightning logs after it, and a killed run loses the row."""
+        self.log("train/grad_norm", norm, logger=False)
+        self.log("train/lr", lr, logger=False)
+        values = {name: value.item() for name, value in self.trainer.callback_metrics.items() if "train/" in name}
+        for logger in self.loggers:
+            logger.log_metrics(values | {"epoch": self.current_epoch}, self.trainer.global_step)
 
     # validation and test
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew."""
-        self.evaluation = Evaluation(self.metrics, ends=self.ends, blends=self.blends)
+        self.evaluation = Evaluation(self.metrics, ends=self.ends, blends=self.blends, only=self.only)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -205,13 +215,16 @@ class RestorerModule(pl.LightningModule):
     test_step = validation_step
 
     def walk(self, measured: Measured) -> Iterator[State]:
-        """The states of a walk back from measurements."""
-        return self.restorer.sampler.states(self.restorer.process, self.denoiser, measured.y, measured.noise)
+        """Return the states of the reverse process from measurements, as far as they are evaluated."""
+        last = min(stop.t for stop in self.only) if self.only else 0.0
+        output = "iterate" if self.only and Stop(last, "mean") not in self.only else "mean"
+        start = measured.y, measured.noise, last, output
+        return self.restorer.sampler.states(self.restorer.process, self.denoiser, *start)
 
     def on_validation_epoch_end(self) -> None:
         """Find the stopping times, and log the best values."""
         curve = self.evaluation.finish(self.restorer.seed)
-        if not curve:
+        if not curve or self.only is not None:
             return
         stops = find_stops(curve, self.metrics)
         if self.blends and ends_of(stops) != self.blends[0].ends:

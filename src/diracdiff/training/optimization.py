@@ -8,7 +8,6 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diracdiff.training.muon import Muon
-from diracdiff.utils.errors import UserError
 
 
 class Optimization:
@@ -78,7 +77,7 @@ class Optimization:
                 return 0.0
             total = total_steps()
             if not math.isfinite(total):
-                raise UserError("optimizer.decay=cosine needs an end: set trainer.max_steps or trainer.max_epochs")
+                raise ValueError("optimizer.decay=cosine: needs an end. Set trainer.max_epochs.")
             return min(1.0, step / total)
 
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}

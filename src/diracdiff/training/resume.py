@@ -1,10 +1,9 @@
-"""How a training goes on: from which file, whether it is the same training, and with what it has logged."""
+"""Resume a training run: from which file, only as the same run, and with the rows that it has logged."""
 
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import CSVLogger
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.weights import Damaged
@@ -17,94 +16,59 @@ from diracdiff.utils.files import write_rows
 from diracdiff.utils.reading import read_rows
 
 
-def find(asked: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """The checkpoint to go on from.
+def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:
+    """Return path and content of the checkpoint to resume from, or of `previous.ckpt` if a `last.ckpt` is damaged.
 
     Args:
-        asked: its path; "auto" for the last one in the run's folder, if there is any; None for none.
+        requested: a path; "auto" for the last one in the run's folder, if there is any; None for a new run.
         run_dir: the run's folder.
 
-    Returns:
-        Path and content; of `previous.ckpt` beside it, if a `last.ckpt` is damaged or missing.
-
     Raises:
-        UserError: if there is none that can be read.
+        UserError: if it cannot be read, or holds weights alone.
     """
-    if asked is None:
-        return None
-    path = run_dir / LAST if asked == AUTO else Path(asked)
-    before = path.with_name(PREVIOUS)
-    if asked == AUTO and not path.exists() and not before.exists():
+    path = run_dir / LAST if requested == AUTO else Path(requested or "")
+    if requested is None or (requested == AUTO and not path.exists()):
         return None
     try:
-        return path, Checkpoint.read(path)
-    except UserError as error:
-        if path.name != LAST or not before.exists() or (path.exists() and not isinstance(error, Damaged)):
+        found = Checkpoint.read(path)
+    except Damaged as error:
+        previous = path.with_name(PREVIOUS)
+        if path.name != LAST or not previous.exists():
             raise
-        found = Checkpoint.read(before)
-        warn(f"{error}; going on from {before}, step {found.rest.get('global_step')}")
-        return before, found
+        path, found = previous, Checkpoint.read(previous)
+        warn(f"{error}; resuming from {path}, step {found.rest.get('global_step')}")
+    if not found.resumable:
+        raise UserError(f"checkpoint={path}: holds weights but no training run. Give a last.ckpt.")
+    return path, found
 
 
 def check_same(
-    module: RestorerModule, data: ImageDataModule, trainer: pl.Trainer, checkpoint: Checkpoint, name: str
+    module: RestorerModule, data: ImageDataModule, trainer: pl.Trainer, checkpoint: Checkpoint, path: Path
 ) -> None:
-    """Refuse to go on from a checkpoint of another training, or of weights alone; the learning rate may differ.
+    """Refuse to resume from a checkpoint of another run. Only the learning rate and the number of processes may differ.
 
     Args:
-        module: that is to be trained.
-        data: that it is to be trained on.
-        trainer: that is to train it.
-        checkpoint: to go on from.
-        name: its path, for messages.
+        module: module to train.
+        data: data to train it on.
+        trainer: trainer to train it with.
+        checkpoint: content of the checkpoint.
+        path: its path, for messages.
 
     Raises:
-        UserError: naming what differs.
+        UserError: naming the first setting that differs.
     """
-    if not checkpoint.resumable:
-        raise UserError(
-            f"checkpoint={name} holds weights but no training to go on with: give a last.ckpt of diracdiff train"
-        )
     ours, theirs = to_recipe(module.restorer), checkpoint.recipe
-    pairs = {key: (ours[key], theirs.get(key)) for key in ("process", "seed")}
-    denoiser = theirs["denoiser"] if isinstance(theirs.get("denoiser"), dict) else {}
-    pairs |= {key: (ours["denoiser"][key], denoiser.get(key)) for key in ours["denoiser"]}
+    settings, before = module.settings(trainer, data), dict(checkpoint.training)
+    if (count := before.pop("processes", trainer.world_size)) != trainer.world_size:
+        warn(f"trained by {count} process(es) so far, now by {trainer.world_size}: each batch holds other images")
+    pairs = {key: (ours[key], theirs.get(key)) for key in ("process", "denoiser", "seed")}
     if checkpoint.dataset is not None:
         pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(checkpoint.dataset, "root")
-    settings, before = module.settings(trainer, data), dict(checkpoint.training)
-    processes = before.pop("processes", trainer.world_size)
-    images = before.pop("images", {})
-    for key in settings.keys() & before.keys():
-        pairs[key] = settings[key], before[key]
-    if "optimization" in pairs:
-        pairs["optimization"] = tuple(_without(recipe, "lr") for recipe in pairs["optimization"])  # it takes effect
+    pairs |= {key: (_without(settings[key], "lr"), _without(before[key], "lr")) for key in settings if key in before}
     for part, (our, their) in pairs.items():
         if (found := _difference(our, their, part)) is not None:
-            raise UserError(
-                f"checkpoint={name} was trained with another {found}: give the command that made it, "
-                "with checkpoint=… added; to a command of an earlier version also add method=paper or "
-                "optimizer=adam_cosine"
-            )
-    _check_images(data, images)
-    if processes != trainer.world_size and trainer.is_global_zero:
-        warn(f"trained by {processes} process(es) so far, now by {trainer.world_size}: each batch holds other images")
-
-
-def _check_images(data: ImageDataModule, before: dict[str, dict[str, Any]]) -> None:
-    """Refuse other images than those of the checkpoint.
-
-    Raises:
-        UserError: naming the folder and both numbers.
-    """
-    for split, found in data.fingerprints().items():
-        then = before.get(split, found)
-        if found != then:
-            noun, root = "training" if split == "train" else "validation", getattr(data.dataset, "root", None)
-            same = ", whose names or sizes were others" if found["count"] == then["count"] else ""
-            raise UserError(
-                f"dataset.root={root}: {found['count']} {noun} images, the checkpoint was trained with {then['count']}"
-                f"{same}. Restore the folder, or start a new run."
-            )
+            remedy = "Give the command that made it, with checkpoint=… added, or start a new run."
+            raise UserError(f"checkpoint={path}: was trained with another {found}. {remedy}")
 
 
 def _without(recipe: Any, key: str) -> Any:
@@ -112,48 +76,22 @@ def _without(recipe: Any, key: str) -> Any:
 
 
 def _difference(ours: Any, theirs: Any, name: str) -> str | None:
-    """The first place where two recipes differ, and how."""
-    if ours == theirs:
-        return None
-    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
-        return next(found for key in ours if (found := _difference(ours[key], theirs[key], f"{name}.{key}")))
-    brief = [
-        str(value) if isinstance(value, bool | int | float | str | None) else "another" for value in (theirs, ours)
-    ]
-    return f"{name} ({brief[0]}, now {brief[1]})" if brief != ["another"] * 2 else name
+    """Return the first place where two recipes differ, and both values; None if they are equal."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours != theirs:
+        both = ((key, ours.get(key), theirs.get(key)) for key in [*ours, *theirs])
+        return next(found for key, a, b in both if (found := _difference(a, b, f"{name}.{key}")))
+    scalars = all(isinstance(value, bool | int | float | str | None) for value in (ours, theirs))
+    return None if ours == theirs else name + (f" ({theirs}, now {ours})" if scalars else "")
 
 
-def keep_logs(trainer: pl.Trainer, run_dir: Path, path: Path, checkpoint: Checkpoint) -> None:
-    """Keep what a run that goes on in its own folder has logged up to its checkpoint, and nothing that came after it.
-
-    Args:
-        trainer: whose logger would begin `metrics.csv` anew.
-        run_dir: the run's folder.
-        path: of the checkpoint; where it lies elsewhere, there is nothing to keep.
-        checkpoint: that the run goes on from.
-    """
-    if not trainer.is_global_zero or path.resolve().parent != run_dir.resolve():
-        return
-    step = checkpoint.rest["global_step"]
-    metrics, tradeoff = (_logged(run_dir / name) for name in (METRICS_CSV, TRADEOFF_CSV))
-    for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger):
-            logger.experiment.metrics = [_given(row) for row in metrics if row["step"] < step]
-            logger.save()
-    kept = [row for row in tradeoff if row["step"] <= step]
-    if kept:
-        write_rows(run_dir / TRADEOFF_CSV, kept)
-    else:
-        (run_dir / TRADEOFF_CSV).unlink(missing_ok=True)
-
-
-def _logged(path: Path) -> list[dict[str, Any]]:
-    """Rows of a log, but for one that a killed process has left unfinished."""
-    if not path.exists():
-        return []
+def trim_logs(run_dir: Path, step: int) -> None:
+    """Remove the rows that a run has logged after the step that it resumes from, 0 for a new run."""
     remedy = "Move it away: the run then resumes without its earlier rows."
-    return read_rows(path, {"step": int}, remedy, unfinished=True)
-
-
-def _given(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if value != ""}
+    for path, last in ((run_dir / METRICS_CSV, step - 1), (run_dir / TRADEOFF_CSV, step)):
+        if not path.exists():
+            continue
+        rows = read_rows(path, {"step": int}, remedy, unfinished=True)
+        if kept := [row for row in rows if row["step"] <= last]:
+            write_rows(path, kept)
+        else:
+            path.unlink()

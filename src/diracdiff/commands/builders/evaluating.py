@@ -12,7 +12,6 @@ from diracdiff.restorer import Restorer
 from diracdiff.signals import Stopped
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
-from diracdiff.training.stops import StopsModule
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.resources import told
 
@@ -40,7 +39,7 @@ def build_tested(
     if cfg.times == "all":
         return RestorerModule(restorer, metrics=metrics, blends=blends)
     known = [*START, *(stop for stop in (*stops.values(), extra, *blends) if stop is not None)]
-    return StopsModule(restorer, metrics, blends, reached(known, restorer.sampler.times()))
+    return RestorerModule(restorer, metrics=metrics, blends=blends, only=reached(known, restorer.sampler.times()))
 
 
 def measure(trainer: pl.Trainer, module: RestorerModule, data: ImageDataModule, split: str, folder: Path) -> None:

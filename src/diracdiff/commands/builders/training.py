@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from diracdiff import processes
@@ -23,7 +22,6 @@ from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
 from diracdiff.training.module import RestorerModule
-from diracdiff.training.stopping import EndOnSignal
 from diracdiff.utils.errors import UserError
 
 
@@ -119,7 +117,7 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     return _trainer(
         cfg,
         logger=[build(node) for node in (cfg.logger or {}).values()],
-        callbacks=[*(build(node) for node in (cfg.callbacks or {}).values() if node), EndOnSignal()],
+        callbacks=[build(node) for node in (cfg.callbacks or {}).values() if node],
         default_root_dir=cfg.run_dir,
     )
 
@@ -133,16 +131,13 @@ def record(cfg: DictConfig, trainer: pl.Trainer) -> Origin:
     if trainer.is_global_zero:
         write_composed(cfg, Path(cfg.run_dir) / "config.yaml")
         for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):
-                logger.log_hyperparams(plain(cfg))
+            logger.log_hyperparams(plain(cfg))
     return origin(cfg)
 
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:
     """A trainer that only evaluates: writes nothing."""
-    return _trainer(
-        cfg, logger=False, callbacks=[EndOnSignal()], enable_checkpointing=False, enable_model_summary=False
-    )
+    return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
