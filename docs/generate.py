@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from diracdiff.__main__ import COMMANDS
-from diracdiff.manual import Page, explain, read_pages
+from diracdiff.commands.help import Page, explain, read_pages, shown
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -107,7 +107,7 @@ def _table(page: Page, pages: list[Page]) -> list[str]:
     rows = ["| key | default | range, unit | meaning |", "|---|---|---|---|"]
     for key in page.keys:
         told = explain(key.name, pages, {page.group: page.choice})
-        value = "must be given" if key.value == "???" else f"`{key.value}`"
+        value = "must be given" if key.value == "???" else f"`{shown(key.value)}`"
         limits, text = (told.limits, told.text) if told else ("", "")
         rows.append(f"| `{key.name}` | {value} | {_cell(limits)} | {_cell(text)} |")
     return [*rows, ""]

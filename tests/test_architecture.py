@@ -33,15 +33,7 @@ APPLICATION = [
     "comparison",
     "restoration",
     "studio",
-    "processes",
     "signals",
-    "sweep",
-    "arguments",
-    "manual",
-    "run_folder",
-    "checks",
-    "lean",
-    "cli",
     "commands",
     "__main__",
 ]
@@ -50,12 +42,8 @@ ORDER = METHOD + APPLICATION
 
 KNOWN = {
     ("checkpoints.registry", "restorer"),
-    ("training", "processes"),
     ("training", "signals"),
     ("comparison", "signals"),
-    ("arguments", "manual"),
-    ("run_folder", "sweep"),
-    ("manual", "arguments"),
 }
 """Imports against the order that are still to go."""
 

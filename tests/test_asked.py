@@ -27,7 +27,7 @@ def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, c
     data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
     found = [f"checkpoint={paper}", *data, "sampler.steps=6", "split=val", "tuned=tuned.ckpt", "output=found"]
     assert call("evaluate", *found) == (0, [])
-    asked = ["checkpoint=tuned.ckpt", *data, "target=t=0.6", "blends=[0.5]"]
+    asked = ["checkpoint=tuned.ckpt", *data, "target=t:0.6", "blends=[0.5]"]
     calls = []
     forward = type(load(paper).denoiser.network).forward
     monkeypatch.setattr(

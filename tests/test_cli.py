@@ -14,10 +14,10 @@ import torch
 from conftest import (
     BRIEF,
     HAS_LPIPS,
-    ROOT,
     SHARED,
     SMALL,
     STEPS_PER_EPOCH,
+    begin,
     clean_environment,
     command,
     needs_lpips,
@@ -30,7 +30,9 @@ from test_export import restorer as small_restorer
 
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.restorer import load
-from diracdiff.utils.files import read_rows
+from diracdiff.training import saving
+from diracdiff.training.saving import point_latest
+from diracdiff.utils.files import check_output, read_rows
 
 # training
 
@@ -156,7 +158,7 @@ def test_console_command_imports_nothing_from_the_working_folder(tmp_path):
     for module in ("numpy", "torch", "hydra", "json", "random"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the working folder')")
     script = Path(sys.executable).with_name("diracdiff")
-    words = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t=0"]
+    words = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t:0"]
     done = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "photo.png").is_file()
@@ -178,7 +180,7 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(photos / "sub" / "turned.jpg", exif=exif)
-    status, errors = call("restore", f"checkpoint={latest}/best.ckpt", f"input={photos}", f"output={out}", "target=t=1")
+    status, errors = call("restore", f"checkpoint={latest}/best.ckpt", f"input={photos}", f"output={out}", "target=t:1")
     assert (
         status == 0 and len(errors) == 1 and "turned.jpg: its centre is not hidden as task=inpaint expects" in errors[0]
     )
@@ -193,7 +195,7 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
 
 def test_restoring_does_not_depend_on_company(run, tmp_path, call, image_folder):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", "target=t=0"]
+    asked = [f"checkpoint={latest}/best.ckpt", "target=t:0"]
     assert call("restore", *asked, f"input={image_folder}", "output=all")[0] == 0
     assert call("restore", *asked, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
     together, alone = (np.asarray(Image.open(tmp_path / f / "05.png"), dtype=int) for f in ("all", "one"))
@@ -233,42 +235,186 @@ def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, fold
     assert len({row["name"] for row in rows}) == 3 and len(rows) == 3 * (4 * 2 + 1)
 
 
+# what is there is not written over
+
+
+def content(folder):
+    """Every path beneath a folder, with what a file holds and a link leads to."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else path.is_symlink()
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, capsys, kind):
+    saving._warn_once.cache_clear()
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    latest = tmp_path / "runs" / "latest"
+    if kind == "folder":
+        latest.mkdir()
+    path = latest / "thesis.txt" if kind == "folder" else latest
+    path.write_text("precious")
+    for _ in range(2):
+        point_latest(tmp_path / "runs" / "one")
+    assert path.read_text() == "precious" and len(list((tmp_path / "runs").iterdir())) == 2
+    (warned,) = capsys.readouterr().err.splitlines()
+    assert warned.startswith("warning: ") and "latest is not a link and is left as it is" in warned
+
+
+def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path):
+    from diracdiff.comparison.comparison import WRITTEN as COMPARED
+
+    asked = [
+        f"checkpoint={run[1]}/best.ckpt",
+        *folder[:2],
+        *folder[3:],
+        "baseline=[measurement]",
+        "lpips=null",
+        "tune_for=psnr",
+    ]
+    asked += ["dirac.search=null", "tune_images=2", "test_images=2", "device=cpu", "output=mine"]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("precious")
+    for name in COMPARED:
+        (mine / name).write_text("precious")
+        refused(call("compare", *asked), f"mine/{name} exists, without the measurements of a comparison", "output")
+        assert set(content(mine)) == {"notes.txt", name} and (mine / name).read_text() == "precious"
+        (mine / name).unlink()
+    for _ in range(2):
+        assert call("compare", *asked) == (0, [])
+    assert (mine / "notes.txt").read_text() == "precious"
+    kept = {"notes.txt", "measurements_val.pt", "measurements_test.pt", "parts"}
+    made = {path.name for path in mine.iterdir()} - kept
+    assert made <= set(COMPARED) and {*COMPARED} - made == {"plane.png", "dials.csv"}
+
+
+def test_a_folder_is_no_file_to_be_replaced(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(ValueError, match=r"a\.png must be a file, but is a folder"):
+        check_output(tmp_path, [tmp_path / "a.png"], overwrite=True)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="link exists"):
+        check_output(tmp_path, [tmp_path / "link"], overwrite=False)
+
+
+def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
+    checkpoint = f"{run[1]}/best.ckpt"
+    asked = [f"checkpoint={checkpoint}", "overwrite=true"]
+    refused(call("import_official", *asked, f"output={checkpoint}"), "would replace the input checkpoint=")
+    tuned = f"tuned={run[1]}/../latest/best.ckpt"
+    refused(call("evaluate", *asked, "split=val", tuned), "would replace the input checkpoint=")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "a_measurement.png"):
+        (photos / name).write_bytes((image_folder / "00.png").read_bytes())
+    asked += ["input=photos", "output=out"]
+    status, lines = call("restore", *asked, "degrade=true")
+    assert status == 2 and "a_measurement.png would replace that of photos/a.png" in lines[0]
+
+
+def test_no_is_not_yes(call, run, image_folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "05.png").write_text("precious")
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "output=out"]
+    refused(call("restore", *asked, "overwrite=no"), "overwrite=no: must be true or false")
+    refused(call("restore", *asked, "overwrite=false"), "out/05.png exists")
+    assert content(tmp_path / "out") == {"05.png": b"precious"}
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_the_run_resumes(call, run, folder, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "last.ckpt").write_text("precious")
+    asked = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
+    refused(call("train", *asked, "hydra.run.dir=old"), "hydra.run.dir=old: holds a training run. Resume it with")
+    assert (tmp_path / "old" / "last.ckpt").read_text() == "precious"
+
+
 # mistakes
 
+IMAGE, MODEL = "input={images}/05.png", "checkpoint={model}"
+MISTAKES = [
+    # keys and their grammar
+    ("train", ["task=debl"], "task/debl", "deblur"),
+    ("train", ["tusk=deblur"], "tusk: train has no such key. Did you mean task"),
+    ("train", ["sampler.stepz=3"], "sampler.stepz", "Did you mean sampler.steps"),
+    ("train", ["+foo=3"], "foo: train has no such key"),
+    ("train", ["logger=null"], "logger|group"),
+    ("train", ["loader=null"], "loader=null: must hold keys"),
+    ("restore", ["target=t:1"], "target=t:1: .* Quote it"),
+    ("restore", ["input=my photo (1).png"], "Quote it"),
+    ("restore", [], "input: must be given. Add input=…"),
+    ("evaluate", [], "checkpoint: must be given"),
+    ("train", ["dataset=celebahq"], "dataset.root: must be given"),
+    # paths that are numbers, lists or nothing
+    ("restore", [MODEL, "input=2024"], "input=2024: must be a path. Write input=./2024"),
+    ("restore", [MODEL, "input=true"], "input=True: must be a path"),
+    ("restore", [MODEL, "input=[a,b]"], r"input=.*must be a path"),
+    ("restore", [MODEL, "input=null"], "input=null: must be given"),
+    ("restore", [MODEL, IMAGE, "output=2025"], "output=2025: must be a path"),
+    ("restore", [IMAGE, "checkpoint=1"], "checkpoint=1: must be a path"),
+    ("train", ["dataset=folder", "dataset.root=1_0"], "dataset.root=10: must be a path"),
+    ("train", ["dataset=folder", "dataset.root=nowhere"], "nowhere does not exist"),
+    ("restore", [MODEL, "input=absent"], "input=absent does not exist"),
+    ("restore", ["checkpoint=absent", IMAGE], "absent does not exist"),
+    ("restore", ["checkpoint=/etc/passwd", IMAGE], "/etc/passwd"),
+    ("restore", [MODEL, "input=file"], "file: not an image"),
+    ("restore", [MODEL, IMAGE, "output=file"], "output=file must be a folder"),
+    ("restore", [MODEL, IMAGE, "output=/proc/out"], "/proc/out"),
+    ("evaluate", [MODEL, "output=/proc/out"], "/proc/out"),
+    # values
+    ("train", ["seed=abc"], "seed=abc: must be a number"),
+    ("train", ["seed=-1"], "seed=-1"),
+    ("train", ["seed=null"], "seed=null: must be given"),
+    ("train", ["optimizer.lr=abc"], "optimizer.lr=abc: must be a number"),
+    ("train", ["trainer.enable_progress_bar=no"], "trainer.enable_progress_bar=no: must be true or false"),
+    ("train", ["sampler=checkpoint"], "sampler=checkpoint: needs a checkpoint"),
+    ("train", ["sampler.steps=0"], "sampler.*steps"),
+    ("train", ["sampler/step=heun", "sampler.stochasticity=1"], "sampler.*stochasticity"),
+    ("train", ["take=median"], "take.*median"),
+    ("train", ["task.times=[0.5,2]"], "times"),
+    ("train", ["task.share_at_end=2"], "share_at_end"),
+    ("train", ["schedule.noise.sigma_max=-1"], "schedule.noise.sigma_max=-1"),
+    ("train", ["trainer.max_epochs=many"], "trainer.max_epochs=many"),
+    ("train", ["trainer.accumulate_grad_batches=0"], "trainer.*accumulate_grad_batches"),
+    ("train", ["trainer.check_val_every_n_epoch=3"], "would never validate"),
+    ("train", ["lpips=resnet"], "lpips.*resnet"),
+    ("train", ["dataset.image_size=48"], "48"),
+    ("train", ["loader.batch_size=400"], "fewer than one batch of 400"),
+    ("train", ["metrics=[]"], "nothing to measure"),
+    ("train", ["checkpoint=absent.ckpt"], "absent.ckpt does not exist"),
+    ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
+    ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
+    ("restore", [MODEL, IMAGE, "target=ssim"], "target must be psnr, lpips"),
+    ("restore", [MODEL, IMAGE, "samples=0"], "samples=0: must be an integer of at least 1"),
+    ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9 is not available"),
+    ("restore", [MODEL, "input={images}", "output={images}"], "would replace the input"),
+    ("evaluate", [MODEL, "split=train"], "split must be test or val"),
+    ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
+    ("evaluate", [MODEL, "overwrite=true", "split=val", "tuned={model}"], "would replace the input"),
+    ("import_official", [MODEL, "overwrite=true", "output={model}"], "would replace the input"),
+    ("import_official", [MODEL, "output=x.ckpt", "ema=no"], "ema=no: must be auto, true or false"),
+    ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
+    ("compare", [MODEL, "trials=0"], "trials=0"),
+    ("sample", [MODEL, "images=0"], "images=0"),
+    ("schedule", ["output=t.csv", "budget=2000"], "budget"),
+]
 
-def test_mistakes_in_training(call, tmp_path, folder, image_folder):
-    good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
-    empty, text = tmp_path / "empty", tmp_path / "text"
-    for path in (empty, text):
-        path.mkdir()
-    (text / "notes.txt").write_text("no image")
-    refused(call("train", "task=deblurr"), "deblurr", "deblur", "inpaint")
-    refused(call("train", "tusk=deblur"), "tusk")
-    refused(call("train", "sampler.stepz=3"), "stepz")
-    refused(call("train", "dataset=celebahq"), "dataset.root must be given: add dataset.root=")
-    refused(call("train", "dataset=folder", "dataset.root=nowhere"), "nowhere does not exist", "dataset.root=")
-    refused(call("train", "dataset=folder", f"dataset.root={empty}"), "holds no images")
-    refused(call("train", "dataset=folder", f"dataset.root={text}"), "holds no images", "png")
-    refused(call("train", *good, "dataset.image_size=48"), r"40x40 pixels, smaller than dataset.image_size=48")
-    refused(call("train", *good, "loader.batch_size=400"), "training images are fewer than one batch of 400")
-    refused(call("train", *good, "sampler.steps=0"), "sampler: steps must be an integer of at least 1, got 0")
-    refused(call("train", *good, "take=median"), r"take must be one of .* got 'median'")
-    refused(call("train", *good, "sampler/step=heun", "sampler.stochasticity=1"), "sampler: Heun's steps are")
-    refused(call("train", *good, "task.predict=all"), "task.predict must be clean or increment, got 'all'")
-    refused(call("train", *good, "task.times=[0.5,2]"), "task.times: times must be two numbers")
-    refused(call("train", *good, "task.share_at_end=2"), r"task.share_at_end must be a number from 0.0 to 1.0, got 2")
-    deblur = [part for part in good if not part.startswith("task=")]
-    refused(call("train", "task=deblur", "task.severity=[0.3,5]", *deblur), r"task.severity=\[0.3, 5\] has no effect")
-    refused(
-        call("train", *good, "schedule.noise.sigma_max=-1"),
-        r"schedule.noise.sigma_max=-1: must be from 0.01 to 100, in units of the \[0, 1\]",
-    )
-    refused(call("train", *good, "trainer.max_epochs=many"), "trainer.*many")
-    refused(call("train", *good, "checkpoint=absent.ckpt"), "absent.ckpt does not exist")
-    refused(call("train", *good, "lpips=resnet"), "lpips must be one of", "resnet")
-    refused(call("train", *good, "dataset.image_size=8"), "SSIM needs images of at least 11 pixels a side, got 8")
-    refused(call("train", *good, "trainer.check_val_every_n_epoch=3"), "would never validate", "max_epochs")
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"notes.txt"}
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory, run, image_folder):
+    return {"images": image_folder, "model": run[1].resolve() / "best.ckpt"}
+
+
+@pytest.mark.parametrize(("name", "words", "parts"), [(name, words, parts) for name, words, *parts in MISTAKES])
+def test_a_mistake_is_one_line_and_status_2(call, tmp_path, files, folder, name, words, parts):
+    (tmp_path / "file").write_text("in the way")
+    good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"] if name == "train" else []
+    if any(word.startswith(("dataset=", "task=")) for word in words):
+        good = []
+    refused(call(name, *good, *(word.format(**files) for word in words)), *parts)
+    assert not list(tmp_path.rglob("*.ckpt")) and not (tmp_path / "evaluation").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -276,90 +422,58 @@ def test_a_truncated_image_is_named(call, tmp_path, image_folder, workers):
     photos = tmp_path / "photos"
     photos.mkdir()
     for path in image_folder.iterdir():
-        (photos / path.name).write_bytes(path.read_bytes())
-    for path in photos.iterdir():
-        if path.name not in ("00.png", "01.png"):
-            path.write_bytes(path.read_bytes()[:400])
+        (photos / path.name).write_bytes(path.read_bytes()[: None if path.name in ("00.png", "01.png") else 400])
     data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", f"loader.num_workers={workers}"]
     refused(
         call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: the file is truncated"
     )
 
 
-def test_mistakes_in_restoring_and_evaluating(call, run, tmp_path, image_folder):
-    _, latest, _ = run
-    image, checkpoint = f"input={image_folder}/05.png", f"checkpoint={latest}/best.ckpt"
-    other, pickled = tmp_path / "other.ckpt", tmp_path / "pickled.ckpt"
-    torch.save({"state_dict": {}}, other)
-    torch.save({KIND: {}, "extra": Path("a")}, pickled)
-    (tmp_path / "file").write_text("in the way")
-    (tmp_path / "broken.png").write_bytes((image_folder / "05.png").read_bytes()[:300])
-    for name in ("restore", "evaluate"):
-        more = [image] if name == "restore" else []
-        refused(call(name, *more), "checkpoint must be given: add checkpoint=")
-        refused(call(name, *more, "checkpoint=absent"), "absent does not exist")
-        refused(call(name, *more, f"checkpoint={image_folder}/05.png"), "is not a checkpoint")
-        refused(call(name, *more, f"checkpoint={other}"), "is of another kind")
-        refused(call(name, *more, f"checkpoint={pickled}"), "holds pickled objects")
-        refused(call(name, *more, checkpoint, "output=file"), "output=file must be a folder")
-        refused(call(name, *more, checkpoint, "sampler.steps=0"), "steps must be an integer of at least 1, got 0")
-    refused(call("restore", checkpoint), "input must be given")
-    refused(call("restore", checkpoint, "input=absent"), "input=absent does not exist: give an image, or a folder")
-    refused(call("restore", checkpoint, image, "target=t=1.5"), r"target must be .* T in \[0, 1\], got 't=1.5'")
-    refused(call("restore", checkpoint, image, "target=t=soon"), r"T in \[0, 1\], got 't=soon'")
-    refused(call("restore", checkpoint, image, "samples=0"), "samples must be an integer of at least 1, got 0")
-    refused(call("restore", checkpoint, image, "target=fid"), "target=fid needs the best FID")
-    refused(
-        call("restore", checkpoint, image, "target=ssim"),
-        "target must be psnr, lpips, swd, fid, nfe=N, t=T, .* got 'ssim'",
-    )
-    refused(call("restore", checkpoint, image, "device=cuda:9"), "device=cuda:9 is not available")
-    refused(call("restore", checkpoint, image, "samples=null"), "samples must be given: add samples=")
-    refused(call("restore", checkpoint, "input=absent"), "absent does not exist")
-    refused(call("restore", checkpoint, f"input={tmp_path / 'broken.png'}"), "broken.png: the file is truncated")
-    refused(call("restore", checkpoint, f"input={tmp_path / 'file'}"), "file: not an image")
-    refused(call("restore", checkpoint, image, f"output={image_folder}"), "would replace the input")
-    refused(call("evaluate", checkpoint, "split=train"), "split must be test or val, got 'train'")
-    refused(call("evaluate", checkpoint, "dataset.image_size=64"), "dataset.image_size=64 differs from .* 32")
-    assert not (tmp_path / "restored").exists() and not (tmp_path / "evaluation").exists()
-
-
-def test_an_unwritable_output_is_refused(call, run, image_folder):
-    _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", "output=/proc/out"]
-    refused(call("restore", *asked, f"input={image_folder}/05.png"), "output=/proc/out cannot be written")
-    refused(call("evaluate", *asked), "output=/proc/out cannot be written")
-
-
-def test_resuming_another_task_is_refused(call, run, folder):
-    _, latest, _ = run
-    asked = ["task=deblur", *folder, *SMALL, *BRIEF, "lpips=null", f"checkpoint={latest}/last.ckpt"]
-    refused(call("train", *asked), "was trained with another process")
-
-
-def test_resuming_from_weights_alone_is_refused(call, run, folder, tmp_path):
+def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folder, tmp_path):
+    asked = [*folder, *SMALL, *BRIEF, "lpips=null"]
+    refused(call("train", "task=deblur", *asked, f"checkpoint={run[1]}/last.ckpt"), "was trained with another process")
     content = torch.load(run[1] / "last.ckpt", weights_only=True)
     torch.save({key: content[key] for key in ("state_dict", KIND)}, tmp_path / "weights.ckpt")
-    asked = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", f"checkpoint={tmp_path}/weights.ckpt"]
-    refused(call("train", *asked), "holds weights but no training to go on with")
+    refused(call("train", "task=inpaint", *asked, f"checkpoint={tmp_path}/weights.ckpt"), "weights.ckpt")
 
 
-def test_help_of_make_names_every_target():
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
-    for target in (
-        "setup",
-        "train",
-        "test",
-        "lint",
-        "format",
-        "sweep",
-        "evaluate",
-        "restore",
-        "bench",
-        "models",
-        "wheel",
-        "report",
-        "docs",
-        "clean",
-    ):
-        assert f"make {target}" in listed
+@pytest.mark.parametrize("name", ["a=b (1)", "it's, [1] {2}", "2024", "-m", "true", "é 写真"])
+def test_the_documented_form_of_a_path_takes_every_name(call, run, image_folder, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "05.png").write_bytes((image_folder / "05.png").read_bytes())
+    quoted = "'" + name.replace("'", "\\'") + "'"
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={quoted}", f"output={quoted[:-1]}_out'", "target=t:1"]
+    assert call("restore", *asked)[0] == 0
+    assert (tmp_path / f"{name}_out" / "05.png").is_file()
+
+
+def test_a_defect_shows_its_traceback(call, run, image_folder, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("diracdiff.restorer.load", broken)
+    with pytest.raises(ZeroDivisionError):
+        call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}")
+
+
+def test_interrupted_commands_name_what_is_done(tmp_path, run, image_folder):
+    words = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}", "sampler.steps=500", "target=t:0"]
+    process = begin("-m", "diracdiff", "restore", *words, "device=cpu", "batch_size=1", cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("restored/*.png")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors.splitlines()[-1] == "interrupted: what is done is in restored"
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["restore", "input=x"], ["train", "tusk=deblur"]])
+def test_help_and_plain_mistakes_import_nothing_slow(tmp_path, words):
+    slow = {"torch", "pytorch_lightning", "wandb", "matplotlib", "scipy", "kornia", "lpips"}
+    process = begin("-X", "importtime", "-m", "diracdiff", *words, cwd=tmp_path)
+    _, errors = process.communicate(timeout=240)
+    names = {line.rpartition("|")[2].strip() for line in errors.splitlines() if line.startswith("import time:")}
+    assert "hydra" in names and not names & slow
+    assert list(tmp_path.iterdir()) == []

@@ -165,7 +165,7 @@ def test_dials_have_their_points_on_the_plane(torch_home, arguments, networks, f
 
     stop = rows["noise_scale", 0.5]["stop"].split(" t=")[1]
     given = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], "loader.test_images=3"]
-    given += ["sampler.steps=4", "sampler.stochasticity=1", "sampler.noise_scale=0.5", f"target=t={stop}"]
+    given += ["sampler.steps=4", "sampler.stochasticity=1", "sampler.noise_scale=0.5", f"target=t:{stop}"]
     assert run_here(tmp_path, "evaluate", *given) == 0
     curve = rows_of(tmp_path / "evaluation" / "curve.csv")
     (same,) = [r for r in curve if f"{r['output']} t={float(r['t']):g}" == rows["noise_scale", 0.5]["stop"]]

@@ -16,7 +16,6 @@ from diracdiff.degradations import TabulatedSeverity
 from diracdiff.evaluation.calibration import Calibration, Walked
 from diracdiff.metrics import PSNR, SSIM
 from diracdiff.samplers import AdaptiveGrid
-from diracdiff.sweep import compared
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import append_rows, write_json, write_rows
 from diracdiff.utils.reading import misfit, read_json, read_rows
@@ -189,22 +188,6 @@ def test_a_run_with_a_damaged_log_resumes_in_no_other_way_than_one_line(run, fol
     message = rf"{name}, line 2: cannot be read \(invalid literal for int.*\). Move it away: the run then resumes"
     refused(call("train", *words, f"checkpoint={copied}/last.ckpt"), message)
     assert (copied / "last.ckpt").exists() and (copied / "best.ckpt").exists()
-
-
-def test_damaged_summaries_are_left_out_of_the_table_of_a_sweep(tmp_path, capsys):
-    for name in ("0", "1"):
-        (tmp_path / name).mkdir()
-        entry = {"t": 0.5, "nfe": 10, "output": "mean", "psnr": 30.0, "interval": {"psnr": None}}
-        write_json(tmp_path / name / "summary.json", {"do": entry, "po": None, "n": 3})
-    path = tmp_path / "1" / "summary.json"
-    whole = path.read_bytes()
-    assert [row["psnr_DO"] for row in compared(tmp_path)] == [30.0, 30.0]
-    for seed in range(COUNT):
-        path.write_bytes(spoiled_json(whole, seed))
-        rows = compared(tmp_path)
-        assert rows[0]["psnr_DO"] == 30.0
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 2 - len(rows) and all("summary.json" in line for line in lines)
 
 
 def test_a_damaged_calibration_is_taken_or_refused(tmp_path):

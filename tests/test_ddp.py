@@ -111,7 +111,7 @@ def test_restoring_does_not_depend_on_the_number_of_processes(trained, image_fol
     photos.mkdir()
     for i in range(5):
         (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
-    asked = ["checkpoint=runs/latest/best.ckpt", f"input={photos}", "target=t=0.5", "batch_size=2", "device=cpu"]
+    asked = ["checkpoint=runs/latest/best.ckpt", f"input={photos}", "target=t:0.5", "batch_size=2", "device=cpu"]
     asked += ["samples=2", "sampler.stochasticity=1"]
     assert run_here(cwd, "restore", *asked, f"output={tmp_path}/one") == 0
     run(*TORCHRUN, "diracdiff", "restore", *asked, f"output={tmp_path}/two", cwd=cwd)

@@ -145,7 +145,7 @@ def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, m
     image = [f"input={measured_folder}/05.png", "checkpoint=two.ckpt"]
     assert call("restore", *image, "target=swd,psnr>=0", "output=within") == (0, [])
     refused(call("restore", *image, "target=swd,psnr>=90", "output=x"), "no stop of the validation has psnr>=90")
-    assert call("restore", *image, "target=blend=0.3", "output=blend") == (0, [])
+    assert call("restore", *image, "target=blend:0.3", "output=blend") == (0, [])
     moved = call("evaluate", *again, "sampler.steps=3", "tuned=three.ckpt", "output=three")
     assert moved[0] == 0 and "blends are left out" in moved[1][0]
     assert {r["output"] for r in load(tmp_path / "three.ckpt").curve} == {"mean", "iterate"}

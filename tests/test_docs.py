@@ -8,7 +8,7 @@ import matplotlib
 import pytest
 from conftest import ROOT
 
-from diracdiff.manual import read_pages
+from diracdiff.commands.help import read_pages
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 sphinx = pytest.importorskip("sphinx", reason="needs the extra docs: pip install 'diracdiff[docs]'")

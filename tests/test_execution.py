@@ -64,7 +64,7 @@ def test_bad_choices_of_execution_are_refused_in_one_line(call, run):
 
 
 def test_images_are_restored_in_bfloat16(tmp_path, run, image_folder):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t=0.5"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t:0.5"]
     for precision in ("32-true", "bf16-mixed"):
         assert run_here(tmp_path, "restore", *asked, f"precision={precision}", f"output={precision}") == 0
     files = [tmp_path / precision / "05.png" for precision in ("32-true", "bf16-mixed")]

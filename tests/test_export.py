@@ -85,10 +85,10 @@ def test_the_card_of_a_model_among_bundled_models_calls_it_by_its_name_there(che
 
 def test_the_command_restores_from_a_folder_and_from_the_box(exported, tmp_path, monkeypatch):
     Image.new("RGB", (20, 16), "grey").save(tmp_path / "photo.png")
-    assert run_here(tmp_path, "restore", "checkpoint=out", "input=photo.png", "target=t=0", "device=cpu") == 0
+    assert run_here(tmp_path, "restore", "checkpoint=out", "input=photo.png", "target=t:0", "device=cpu") == 0
     monkeypatch.setattr(places, "BUNDLED", tmp_path / "box")
     shutil.copytree(exported, tmp_path / "box" / "deblur")
-    options = ["input=photo.png", "output=again", "target=t=0", "device=cpu"]
+    options = ["input=photo.png", "output=again", "target=t:0", "device=cpu"]
     assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", *options) == 0
     assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
     with pytest.raises(ValueError, match="builtin:blur is not a bundled model: use builtin:deblur"):

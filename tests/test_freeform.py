@@ -152,7 +152,7 @@ def pixels(path):
 
 
 def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t=0"]
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t:0"]
     assert call(*asked, "mask=masks") == (0, [])
     for name in ("00", "01"):
         before, after = (pixels(pictures / folder / f"{name}.png") for folder in ("photos", "restored"))
@@ -176,7 +176,7 @@ def test_one_mask_may_be_of_all_images(trained, pictures, call):
             f"checkpoint={trained}",
             "input=photos",
             mask,
-            "target=t=0",
+            "target=t:0",
             "samples=2",
             "sampler.stochasticity=1",
         )[0]
@@ -190,23 +190,23 @@ def test_one_mask_may_be_of_all_images(trained, pictures, call):
 def test_masks_that_do_not_fit_leave_their_images_out(trained, pictures, call):
     Image.new("L", (7, 9), 255).save(pictures / "masks" / "00.png")
     (pictures / "masks" / "01.png").unlink()
-    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "mask=masks", "target=t=0")
+    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "mask=masks", "target=t:0")
     assert status == 2 and len(lines) == 3 and "is 7x9 pixels and " in lines[0] and "has no file for" in lines[1]
 
 
 def test_no_image_is_its_own_mask(trained, pictures, call):
-    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "mask=photos", "target=t=0")
+    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "mask=photos", "target=t:0")
     assert "mask=photos has no file for it. Give photos/00.png." in lines[0]
 
 
 def test_masks_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
-    refused(call("restore", f"checkpoint={paper}", "input=photos", "mask=masks", "target=t=0"), "takes no mask")
-    refused(call("restore", f"checkpoint={trained}", "input=photos", "target=t=0"), "add mask=FILE")
-    refused(call("restore", f"checkpoint={trained}", "input=photos", "mask=no", "target=t=0"), "mask=no does not exist")
+    refused(call("restore", f"checkpoint={paper}", "input=photos", "mask=masks", "target=t:0"), "takes no mask")
+    refused(call("restore", f"checkpoint={trained}", "input=photos", "target=t:0"), "add mask=FILE")
+    refused(call("restore", f"checkpoint={trained}", "input=photos", "mask=no", "target=t:0"), "mask=no does not exist")
 
 
 def test_clean_images_get_holes_by_their_names(trained, pictures, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t=0", "device=cpu"]
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
     assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
     first, second = (pixels(pictures / "restored" / f"{name}_measurement.png") for name in ("00", "01"))
     assert ((first < 20).all(-1) != (second < 20).all(-1)).any()

@@ -195,7 +195,7 @@ def colours(path):
 
 
 def test_photographs_are_restored_with_their_kernels(trained, pictures, image_folder, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t=1", "device=cpu"]
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t:1", "device=cpu"]
     assert call(*asked, "kernel=kernels")[0] == 0
     for name in ("00", "01"):
         clean = colours(image_folder / f"{name}.png")
@@ -211,18 +211,18 @@ def test_photographs_are_restored_with_their_kernels(trained, pictures, image_fo
 def test_kernels_that_do_not_fit_leave_their_images_out(trained, pictures, call):
     Image.new("L", (4, 7), 255).save(pictures / "kernels" / "00.png")
     Image.new("L", (31, 31), 255).save(pictures / "kernels" / "01.png")
-    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "kernel=kernels", "target=t=1")
+    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "kernel=kernels", "target=t:1")
     assert status == 2 and len(lines) == 3
     assert "its sides must be odd" in lines[0] and "is too large for" in lines[1]
     Image.new("L", (3, 3)).save(pictures / "kernels" / "00.png")
-    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "kernel=kernels", "target=t=1")
+    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "kernel=kernels", "target=t:1")
     assert "is black everywhere" in lines[0]
 
 
 def test_a_kernel_in_words_is_that_of_a_picture(trained, pictures, call):
     kernel = (65535 * told("line:5:20") / told("line:5:20").max()).round().numpy().astype(np.uint16)
     Image.fromarray(kernel).save(pictures / "line.png")
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t=1", "device=cpu"]
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t:1", "device=cpu"]
     assert call(*asked, "kernel=line.png")[0] == 0 and call(*asked, "kernel=line:5:20", "output=words")[0] == 0
     for name in ("00", "01"):
         picture, words = (colours(pictures / folder / f"{name}.png") for folder in ("restored", "words"))
@@ -234,7 +234,7 @@ def test_a_kernel_in_words_is_that_of_a_picture(trained, pictures, call):
 
 
 def test_kernels_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
-    asked = ["input=photos", "target=t=1"]
+    asked = ["input=photos", "target=t:1"]
     refused(call("restore", f"checkpoint={paper}", *asked, "kernel=kernels"), "takes no kernel")
     refused(call("restore", f"checkpoint={trained}", *asked), "needs each image's kernel: add kernel=FILE")
     refused(call("restore", f"checkpoint={trained}", *asked, "mask=kernels"), "takes no mask")
@@ -243,7 +243,7 @@ def test_kernels_are_refused_where_there_is_no_use_for_them(trained, paper, pict
 
 
 def test_clean_images_get_kernels_by_their_names(trained, pictures, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t=0", "device=cpu"]
+    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
     assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
     for name in ("00", "01"):
         measured, alone = (colours(pictures / folder / f"{name}_measurement.png") for folder in ("restored", "alone"))
@@ -255,6 +255,6 @@ def test_a_photograph_is_restored_alike_beside_one_with_a_larger_kernel(trained,
     kernel = np.zeros((15, 15), dtype=np.uint8)
     kernel[7] = 255
     Image.fromarray(kernel).save(pictures / "kernels" / "01.png")
-    asked = ["restore", f"checkpoint={trained}", "kernel=kernels", "target=t=1", "device=cpu"]
+    asked = ["restore", f"checkpoint={trained}", "kernel=kernels", "target=t:1", "device=cpu"]
     assert call(*asked, "input=photos")[0] == 0 and call(*asked, "input=photos/00.png", "output=alone")[0] == 0
     assert (colours(pictures / "restored" / "00.png") == colours(pictures / "alone" / "00.png")).all()

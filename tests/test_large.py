@@ -148,7 +148,7 @@ def test_mistakes(call, tmp_path, asked, said):
 
 
 def test_a_photograph_is_restored_in_tiles(run, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}/05.png", "target=t=0.5"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}/05.png", "target=t:0.5"]
     for name, tile in (("whole", "null"), ("auto", "auto"), ("cut", "16"), ("one", "64")):
         assert call("restore", *asked, f"output={name}", f"tile={tile}", "overlap=8") == (0, [])
     whole, auto, cut, one = ((tmp_path / n / "05.png").read_bytes() for n in ("whole", "auto", "cut", "one"))
@@ -162,7 +162,7 @@ def test_a_local_network_is_trained_and_restores_in_tiles(folder, tmp_path, call
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 20, 3), dtype=np.uint8))
     coarse.resize((200, 48), Image.Resampling.BICUBIC).save(tmp_path / "wide.png")
     for name, tile in (("whole", "null"), ("cut", "128")):
-        options = [f"output={name}", f"tile={tile}", "overlap=64", "target=t=0.5"]
+        options = [f"output={name}", f"tile={tile}", "overlap=64", "target=t:0.5"]
         assert call("restore", "checkpoint=local/best.ckpt", "input=wide.png", *options)[0] == 0
     whole, cut = (np.asarray(Image.open(tmp_path / name / "wide.png")).astype(int) for name in ("whole", "cut"))
     assert np.abs(whole - cut).max() <= 1
@@ -197,7 +197,7 @@ def photos(measured_folder, tmp_path):
 
 
 def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t=1"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t:1"]
     status, lines = call("restore", *asked)
     assert status == 2 and len(lines) == 3
     assert {line.split("/")[-1].split(":")[0] for line in lines[:2]} == {"1.png", "3.png"}
@@ -207,7 +207,7 @@ def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, c
 
 
 def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t=1"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t:1"]
     call("restore", *asked)
     refused(call("restore", *asked), "out/0.png exists: give another output, or overwrite=true")
     for i in (1, 3):
@@ -227,7 +227,7 @@ def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tm
 
 
 def test_uncertainty_goes_on_with_its_table(run, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", "target=t=0.5", "samples=2", "sampler.stochasticity=1", "output=out"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", "target=t:0.5", "samples=2", "sampler.stochasticity=1", "output=out"]
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(3):
@@ -250,7 +250,7 @@ def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folde
         return samples
 
     monkeypatch.setattr(Restorer, "samples", broken)
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}", "output=out", "target=t=1", "batch_size=12"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}", "output=out", "target=t:1", "batch_size=12"]
     status, lines = call("restore", *asked)
     assert status == 2 and len(lines) == 3 and lines[2].startswith("error: 2 of 24 images not restored")
     assert "01.png: its result is not a number" in lines[0] and "13.png: its result" in lines[1]
@@ -339,7 +339,7 @@ def test_an_interruption_is_said(run, folder, measured_folder, tmp_path, call, m
 
     monkeypatch.setattr(NCSNpp, "forward", interrupted)
     given = {
-        "restore": [f"input={measured_folder}", "batch_size=4", "target=t=1"],
+        "restore": [f"input={measured_folder}", "batch_size=4", "target=t:1"],
         "evaluate": [*folder[:2], *folder[3:], "lpips=null", "trainer=cpu"],
     }
     with mock.patch("builtins.print") as said:

@@ -6,12 +6,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL, clean_environment, run_here
 
-from diracdiff.sweep import NAME_LENGTH, run_name, same_in_all_jobs
 from diracdiff.training.loggers import wandb_logger
 from diracdiff.training.names import WANDB_ID
 
@@ -104,33 +102,6 @@ def test_a_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch, c
     logger.experiment.finish()
     errors = capsys.readouterr().err
     assert errors.count("warning: wandb cannot be reached") == 1 and errors.count("warning: wandb is offline") == 1
-
-
-# names of the runs of a sweep
-
-
-def config(number, same, *overrides):
-    dirname = SimpleNamespace(exclude_keys=same)
-    job = SimpleNamespace(num=number, config=SimpleNamespace(override_dirname=dirname))
-    return SimpleNamespace(job=job, overrides=SimpleNamespace(task=list(overrides)))
-
-
-def test_runs_of_a_sweep_are_named_by_what_they_vary():
-    asked = ["dataset=folder", "sampler.steps=10,20", "+loader.x=1", "task=deblur,inpaint", f"dataset.root={'x' * 200}"]
-    same = same_in_all_jobs(asked)
-    assert same == ["dataset", "loader.x", "dataset.root"]
-    rest = [asked[0], asked[2], asked[4]]
-    names = [
-        run_name(config(i, same, *rest, f"sampler.steps={steps}", f"task={task}"))
-        for i, (task, steps) in enumerate([("deblur", 10), ("deblur", 20), ("inpaint", 10), ("inpaint", 20)])
-    ]
-    assert names[:2] == ["0 steps=10 task=deblur", "1 steps=20 task=deblur"] and len(set(names)) == 4
-
-
-def test_a_long_name_is_cut_and_still_its_own():
-    many = [f"key_{i}=0.123456789" for i in range(30)]
-    names = [run_name(config(i, [], *many)) for i in range(20)]
-    assert len(set(names)) == 20 and {len(name) for name in names} == {NAME_LENGTH}
 
 
 @pytest.mark.parametrize("mode", ["sometimes", ""])

@@ -101,7 +101,7 @@ def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
             ["predicts clean images only"],
         ),
         (["split=test", "tuned=x.ckpt"], ["tuned=x.ckpt .* needs split=val"]),
-        (["target=nfe=0"], ["N an integer of at least 1, got 'nfe=0'"]),
+        (["target=nfe:0"], ["N an integer of at least 1, got 'nfe=0'"]),
         (["fid=resnet"], ["fid must be one of .* got 'resnet'"]),
     ]:
         refused(call("evaluate", *asked, *overrides), *parts)
@@ -130,7 +130,7 @@ def test_greedy_times_even_out_a_trajectory():
 
 
 def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
-    out = evaluated("target=t=0.5", "lpips=null")
+    out = evaluated("target=t:0.5", "lpips=null")
     expected = {"evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex"}
     assert {path.name for path in out.iterdir()} == expected | {
         "tradeoff.png",
@@ -223,7 +223,7 @@ def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, me
     asked = [
         f"checkpoint={latest}/best.ckpt",
         f"input={measured_folder}/05.png",
-        "target=t=0",
+        "target=t:0",
         "sampler.stochasticity=1",
     ]
     assert call("restore", *asked, "output=one") == (0, [])

@@ -41,7 +41,7 @@ def test_a_checkpoint_says_what_its_network_is_given(given):
 
 
 def test_restoring_does_not_depend_on_company_and_takes_any_size(given, image_folder, tmp_path, call):
-    asked = [f"checkpoint={given[1]}", "target=t=0"]
+    asked = [f"checkpoint={given[1]}", "target=t:0"]
     assert call("restore", *asked, f"input={image_folder}", "output=all")[0] == 0
     assert call("restore", *asked, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
     together, alone = (np.asarray(Image.open(tmp_path / f / "05.png"), dtype=int) for f in ("all", "one"))

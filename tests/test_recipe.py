@@ -61,7 +61,7 @@ def test_an_argument_that_is_not_kept_has_no_recipe():
     [
         "os.system",
         "diracdiff.commands.train.os.system",
-        "diracdiff.cli.shutil.rmtree",
+        "diracdiff.commands.command.os.system",
         "diracdiff.absent.Thing",
         "diracdiff.losses.Absent",
         "diracdiff.restorer.load",
@@ -135,13 +135,13 @@ def test_targets_without_a_stopping_time_are_refused():
         module.stop_for("lpips")
     with pytest.raises(ValueError, match="target=fid needs the best FID"):
         module.stop_for("fid")
-    with pytest.raises(ValueError, match="target=nfe=3 needs a validation's curve"):
+    with pytest.raises(ValueError, match="target=nfe:3 needs a validation's curve"):
         module.stop_for("nfe=3")
 
 
 @pytest.mark.parametrize("target", ["ssim", "nfe=0", "nfe=2.5", "t=1.5", "t=", "t=soon", "nfe"])
 def test_unknown_targets_are_refused(target):
-    with pytest.raises(ValueError, match=f"target must be psnr, lpips, swd, fid, nfe=N, t=T, blend=A.* got '{target}'"):
+    with pytest.raises(ValueError, match=f"target must be psnr, lpips, swd, fid, nfe:N, t:T, blend:A.* got '{target}'"):
         restorer().stop_for(target)
 
 

@@ -316,7 +316,7 @@ def test_training_writes_its_report(run, opened):
 
 
 def test_evaluate_writes_its_report(run, folder, tmp_path, call):
-    options = ["loader.test_images=3", "trainer=cpu", "lpips=null", "target=t=0.5"]
+    options = ["loader.test_images=3", "trainer=cpu", "lpips=null", "target=t:0.5"]
     assert call("evaluate", f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], *options) == (0, [])
     content = content_of((tmp_path / "evaluation/report.html").read_bytes())
     with open(tmp_path / "evaluation/curve.csv", newline="") as file:

@@ -26,7 +26,7 @@ from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 from diracdiff.utils.json_lines import append_line
 
-FAST = ["target=t=1", "device=cpu", "sigma=0.05"]
+FAST = ["target=t:1", "device=cpu", "sigma=0.05"]
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_skip_keeps_only_results_of_this_model_these_settings_and_this_source(bl
     before = (out / "a.png").stat().st_mtime_ns
     assert call("restore", *asked) == (0, []) and (out / "c.png").is_file()
     assert (out / "a.png").stat().st_mtime_ns == before
-    refused(call("restore", *asked, "target=t=0.5"), r"is of another restoration \(target=t=1, stop=.*existing=replace")
+    refused(call("restore", *asked, "target=t:0.5"), r"is of another restoration \(target=t:1, stop=.*existing=replace")
     picture(photos / "a.png", 9)
     picture(out / "d.png")
     picture(photos / "d.png")

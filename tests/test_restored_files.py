@@ -44,7 +44,7 @@ def photos(tmp_path, measured_folder):
 
 
 def test_results_of_earlier_commands_are_left_out(photos, tmp_path, run, capsys, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t=1"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t:1"]
     assert call("restore", *asked, f"output={photos}/one") == (0, [])
     assert call("restore", *asked, f"output={photos}/two") == (0, [])
     assert [path.name for path in sorted((photos / "two").iterdir())] == ["00.png", "01.png", "02.png", LOG]
@@ -87,7 +87,7 @@ def test_files_that_are_not_restored_are_named(photos, capsys):
 
 
 def test_every_image_has_its_line(photos, run, tmp_path, call, capsys):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t=0.5", "output=out", "residual_map=true"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t:0.5", "output=out", "residual_map=true"]
     assert call("restore", *asked) == (0, [])
     rows = read_lines(tmp_path / "out" / LOG)
     assert [row["image"] for row in rows] == [str(photos / f"0{i}.png") for i in range(3)]
@@ -115,7 +115,7 @@ def test_what_is_consistent_is_said(photos, image_folder, run, tmp_path, capsys,
     truth = x.clone()
     truth[1] = 1 - truth[1]  # another image
     monkeypatch.setattr(Restorer, "samples", lambda self, y, *_, **__: truth[None])
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t=1"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t:1"]
     assert run_here(tmp_path, "restore", *asked, "output=out") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("consistent with your measurement: 2 of 3 (not 01.png: residual ")
@@ -128,7 +128,7 @@ def test_the_form_of_results(photos, run, tmp_path, call):
     alpha = np.full((40, 40), 30000, np.uint16)
     write_image(photos / "deep.png", pixels, alpha=alpha, icc=PROFILE, exif=exif(3))
     write_image(photos / "deep.tif", pixels)
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t=1"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "target=t:1"]
     assert call("restore", *asked, "output=auto") == (0, [])
     assert call("restore", *asked, "output=eight", "depth=8", "format=png") == (0, [])
     deep, tiff = (read_image(tmp_path / "auto" / name) for name in ("deep.png.png", "deep.tif.tif"))
@@ -144,7 +144,7 @@ def test_the_form_of_results(photos, run, tmp_path, call):
 
 
 def test_warnings_say_what_to_do(run, image_folder, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", "target=t=1"]
+    asked = [f"checkpoint={run[1]}/best.ckpt", "target=t:1"]
     status, (line,) = call("restore", *asked, f"input={image_folder}", "output=intact")  # once for all 24
     assert status == 0 and "degrade=true if it is clean (named once: see hidden in intact/" in line
     assert {row["hidden"] for row in read_lines(tmp_path / "intact" / LOG)} == {False}

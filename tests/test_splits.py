@@ -282,7 +282,7 @@ def test_comparison_and_calibration_refuse_another_division(trained, call):
     words = [f"checkpoint={cwd}/run/best.ckpt", "dataset=folder", f"dataset.root={cwd}/photos", "dataset.seed=1"]
     for name, more in (
         ("compare", ["baseline=[measurement]", "tune_for=psnr", "lpips=null"]),
-        ("calibrate", ["samples=2", "target=t=0", "sampler.stochasticity=1"]),
+        ("calibrate", ["samples=2", "target=t:0", "sampler.stochasticity=1"]),
     ):
         refused(
             call(name, *words, *more, "device=cpu", "output=out"), "dataset.seed=1: the checkpoint was trained with 3"

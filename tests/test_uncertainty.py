@@ -109,7 +109,7 @@ def rows(path):
 
 def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder):
     best = run[1] / "best.ckpt"
-    walk = ["sampler.stochasticity=1", "samples=3", "target=t=0.25"]
+    walk = ["sampler.stochasticity=1", "samples=3", "target=t:0.25"]
     assert call("calibrate", f"checkpoint={best}", *folder, *walk) == (0, [])
     found = rows(tmp_path / "calibration/coverage.csv")
     assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
@@ -122,7 +122,7 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
     asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *walk]
     refused(call("restore", *asked), "level=0.9: needs more images than the 3")
     assert not (tmp_path / "restored").exists()
-    assert call("restore", *asked[:-1], "target=t=0.5", "output=raw") == (0, [])
+    assert call("restore", *asked[:-1], "target=t:0.5", "output=raw") == (0, [])
     (raw,) = rows(tmp_path / "raw/uncertainty.csv")
     assert raw["calibrated_on"] == "0" and raw["psnr_low"] == ""
     low, mean, high = (
@@ -135,11 +135,11 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     """With enough images: here those of one folder serve for calibration, which 10 of them are enough for at 80 %."""
     fractions = [part.replace("0.125", "0.4") for part in folder]
     fractions[1] = f"dataset.root={renamed_copies(image_folder, tmp_path / 'others')}"
-    walk = ["sampler.stochasticity=1", "samples=2", "target=t=0.5"]
+    walk = ["sampler.stochasticity=1", "samples=2", "target=t:0.5"]
     assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *walk, "output=c") == 0
     printed = capsys.readouterr().out
     assert "images' errors, calibrated" in printed
-    assert "output=restored samples=2 target=t=0.5 sampler.stochasticity=1" in printed
+    assert "output=restored samples=2 target=t:0.5 sampler.stochasticity=1" in printed
     asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
     assert run_here(tmp_path, "restore", *asked, *walk) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out

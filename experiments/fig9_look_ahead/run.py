@@ -9,7 +9,7 @@ from experiments.common import COLOURS, lpips_of, panels, save, sweep
 
 pairs = [argument[2:].split(":", 1) for argument in sys.argv[1:] if argument.startswith("D=")]
 others = [argument for argument in sys.argv[1:] if not argument.startswith("D=")]
-settings = {d: [f"checkpoint={path}", "target=t=0", "fid=squeezenet"] for d, path in sorted(pairs)}
+settings = {d: [f"checkpoint={path}", "target=t:0", "fid=squeezenet"] for d, path in sorted(pairs)}
 found = sweep("fig9_look_ahead", settings, others)
 
 stops = {"one_shot": "t = 1", "po": "t_PO", "target": "t = 0"}

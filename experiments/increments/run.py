@@ -10,4 +10,4 @@ settings["ode"] = ["sampler.stochasticity=0"]
 settings["heun_10"] = ["sampler.stochasticity=0", "sampler/step=heun", "sampler.steps=10"]
 settings["power_2"] = ["sampler/grid=power", "sampler.grid.exponent=2"]
 settings["power_0.5"] = ["sampler/grid=power", "sampler.grid.exponent=0.5"]
-sweep("increments", settings, [*sys.argv[1:], "target=t=0"])
+sweep("increments", settings, [*sys.argv[1:], "target=t:0"])

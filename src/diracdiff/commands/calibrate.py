@@ -1,4 +1,4 @@
-"""Calibrate uncertainty: `python -m diracdiff calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t=0`."""
+"""Calibrate uncertainty: `python -m diracdiff calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t:0`."""
 
 import shlex
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command, keep_image_size
+from diracdiff.commands.command import command
 from diracdiff.utils.console import python
 from diracdiff.utils.errors import say
 
@@ -17,15 +17,16 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.builders.build import pick_device
     from diracdiff.commands.builders.restoring import configure
-    from diracdiff.commands.builders.training import build_data
+    from diracdiff.commands.builders.training import build_data, keep_image_size
     from diracdiff.evaluation.calibration import Calibration, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
     from diracdiff.restoration.tally import tallied
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_not_input, check_output, write_rows
     from diracdiff.utils.resources import told
+    from diracdiff.utils.validate import check_count
 
-    check_number("samples", cfg.samples, 2)
+    check_count(cfg.samples, "samples", 2)
     folder = Path(cfg.output)
     path, table = folder / "calibrated.ckpt", folder / "coverage.csv"
     check_not_input("output", path, "checkpoint", cfg.checkpoint)
@@ -53,7 +54,7 @@ def calibrate(cfg: DictConfig) -> None:
     say(f"  {python()} -m diracdiff restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
-main = command("calibrate", "checkpoint", "output")(calibrate)
+main = command(calibrate)
 
 if __name__ == "__main__":
     main()

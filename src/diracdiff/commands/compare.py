@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command, keep_image_size
+from diracdiff.commands.command import command
 
 
 def compare(cfg: DictConfig) -> None:
@@ -14,16 +14,14 @@ def compare(cfg: DictConfig) -> None:
     from diracdiff import comparison
     from diracdiff.commands.builders.build import origin, pick_device
     from diracdiff.commands.builders.comparing import build_contenders, build_dials
-    from diracdiff.commands.builders.training import build_data, build_metrics
+    from diracdiff.commands.builders.training import build_data, build_metrics, keep_image_size
     from diracdiff.restorer import load
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.resources import told
+    from diracdiff.utils.validate import check_count
 
-    for key, least in (("seed", 0), ("trials", 1), ("batch_size", 1), ("picture_rows", 1)):
-        check_number(key, cfg[key], least)
-    for key in ("tune_images", "test_images"):
-        check_number(key, cfg[key], 1, optional=True)
-    check_number("sigma", cfg.sigma, 0.0, 100.0, float, optional=True)
+    for key in ("trials", "batch_size", "picture_rows"):
+        check_count(cfg[key], key)
     folder = Path(cfg.output)
     with told(folder, "batch_size"), joined() as ranks:
         device = pick_device(cfg.device)
@@ -47,7 +45,7 @@ def compare(cfg: DictConfig) -> None:
         comparison.show(plan, runner, contenders, frozen)
 
 
-main = command("compare", "checkpoint", "output", "tune_for", "dirac")(compare)
+main = command(compare)
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig
 
 from diracdiff.checkpoints.places import BUILTIN, bundled_models, located
-from diracdiff.cli import check_boolean, check_number, command
+from diracdiff.commands.command import command
 from diracdiff.signals import closing_signals, interruptible, on_signals, stop
 from diracdiff.utils.console import run_and_leave, show_in_browser
 from diracdiff.utils.errors import UserError
@@ -17,8 +17,6 @@ from diracdiff.utils.errors import UserError
 
 def demo(cfg: DictConfig) -> None:
     """Serve the page until a signal ends it."""
-    check_boolean("browser", cfg.browser)
-    check_number("port", cfg.port, 1, 65535, optional=True)
     named = [str(cfg.checkpoint)] if cfg.checkpoint else bundled_models() or [f"{BUILTIN}deblur"]
     located(named[0])  # where there is none, it says how one is made
     with ExitStack() as stack:
@@ -54,7 +52,7 @@ def demo(cfg: DictConfig) -> None:
                 sessions.expire()
 
 
-main = command("demo")(demo)
+main = command(demo)
 
 if __name__ == "__main__":
     run_and_leave(main)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import command, keep_image_size
+from diracdiff.commands.command import command
 from diracdiff.utils.errors import UserError, say
 
 
@@ -14,16 +14,19 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.commands.builders.build import made, origin
     from diracdiff.commands.builders.evaluating import build_tested, check_times, measure
     from diracdiff.commands.builders.restoring import configure
-    from diracdiff.commands.builders.training import build_data, build_tester
+    from diracdiff.commands.builders.training import build_data, build_tester, keep_image_size
     from diracdiff.evaluation import Blend, blends_of
     from diracdiff.report.evaluated import check_report, report
     from diracdiff.restorer import load
+    from diracdiff.utils.files import check_not_input
     from diracdiff.utils.resources import told
 
     if cfg.split not in ("test", "val"):
         raise UserError(f"split must be test or val, got {cfg.split!r}")
     if cfg.tuned and cfg.split != "val":
         raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
+    if cfg.tuned:
+        check_not_input("tuned", cfg.tuned, "checkpoint", cfg.checkpoint)
     check_times(cfg)
     folder = Path(cfg.output)
     check_report(folder, cfg.tuned, cfg.overwrite)
@@ -49,7 +52,7 @@ def evaluate(cfg: DictConfig) -> None:
     say(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 
-main = command("evaluate", "checkpoint", "output")(evaluate)
+main = command(evaluate)
 
 if __name__ == "__main__":
     main()

@@ -5,15 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.checks import check_boolean
-from diracdiff.cli import command
+from diracdiff.commands.command import command
 from diracdiff.utils.errors import UserError, say
 
 
-def check_values(cfg: DictConfig) -> None:
-    """Refuse values that break a rule."""
-    for key in ("half", "private"):
-        check_boolean(key, cfg[key])
+def _check_values(cfg: DictConfig) -> None:
     if cfg.about is not None and not Path(cfg.about).is_file():
         raise UserError(f"about={cfg.about} does not exist: name a Markdown file, or leave it out")
     if cfg.push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", str(cfg.push)):
@@ -30,6 +26,7 @@ def export(cfg: DictConfig) -> None:
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_not_input
 
+    _check_values(cfg)
     folder, checkpoint = Path(cfg.output), Checkpoint.read(cfg.checkpoint)
     check_not_input("output", folder / WEIGHTS, "checkpoint", weights_file(cfg.checkpoint))
     about = ""
@@ -46,7 +43,7 @@ def export(cfg: DictConfig) -> None:
         say(f"uploaded: {upload(folder, cfg.push, cfg.private)}; use it as checkpoint={name}")
 
 
-main = command("export", "checkpoint", "output", check=check_values)(export)
+main = command(export)
 
 if __name__ == "__main__":
     main()

@@ -4,29 +4,24 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command
+from diracdiff.commands.command import command
 from diracdiff.utils.errors import UserError, say
 
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
-
-
-def check_values(cfg: DictConfig) -> None:
-    """Refuse values that break a rule."""
-    if cfg.ema != "auto" and not isinstance(cfg.ema, bool):
-        raise UserError(f"ema must be auto, true or false, got {cfg.ema}")
-    for key in ("sigma_min", "sigma_max"):
-        check_number(key, cfg[key], 0, 1, float, optional=True)
 
 
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
     from diracdiff.checkpoints.official import read
     from diracdiff.commands.builders.build import plain
-    from diracdiff.utils.files import check_output
+    from diracdiff.utils.files import check_not_input, check_output
 
+    if cfg.ema != "auto" and not isinstance(cfg.ema, bool):
+        raise UserError(f"ema={cfg.ema}: must be auto, true or false.")
     output = Path(cfg.output)
     if output.suffix != ".ckpt" or output.is_dir():
         raise UserError(f"output must be the path of a .ckpt file, got {output}")
+    check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.overwrite)
     given = plain(cfg)
     imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)
@@ -38,7 +33,7 @@ def import_official(cfg: DictConfig) -> None:
     say(f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
 
 
-main = command("import_official", "checkpoint", "output", check=check_values)(import_official)
+main = command(import_official)
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command
+from diracdiff.commands.command import command
 from diracdiff.utils.console import track
 from diracdiff.utils.errors import UserError, say
 
@@ -16,10 +16,10 @@ def pack(cfg: DictConfig) -> None:
     from diracdiff.data.datasets import SPLITS
     from diracdiff.data.listing import check_root
     from diracdiff.data.packing import Packer
-    from diracdiff.signals import interruptible
     from diracdiff.utils.files import check_not_input, check_output
+    from diracdiff.utils.validate import check_count
 
-    check_number("num_workers", cfg.num_workers, 0)
+    check_count(cfg.num_workers, "num_workers", 0)
     names = list(cfg.splits or [])
     if not names or set(names) - set(SPLITS) or len(set(names)) < len(names):
         raise UserError(f"splits must be some of {', '.join(SPLITS)}, each once, got {names}: try splits=[train,val]")
@@ -40,14 +40,13 @@ def pack(cfg: DictConfig) -> None:
             Packed(folder, packer.size, verify=True).split(name)
         say(f"{folder} is packed already, and every image is as it was written: {use}")
         return
-    with interruptible(f"interrupted: what is done is in {folder}; go on with the same command"):
-        done = packer.pack(cfg.overwrite, track)
+    done = packer.pack(cfg.overwrite, track)
     left_out = sum(len(progress.skipped) for progress in done.values())
     packed = ", ".join(f"{len(progress.crc32)} {name}" for name, progress in done.items())
     say(f"packed {packed} images{f', skipped {left_out} that cannot be read' * bool(left_out)}: {use}")
 
 
-main = command("pack")(pack)
+main = command(pack)
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command
+from diracdiff.commands.command import command
 from diracdiff.utils.errors import say
 
 
@@ -17,12 +17,12 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.restoration import FileRestoration, check_guide
     from diracdiff.restoration.files import LOWER
     from diracdiff.restorer import load
-    from diracdiff.signals import interruptible
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.resources import told
+    from diracdiff.utils.validate import check_count
 
-    for key, least in (("samples", 1), ("batch_size", 1), ("seed", 0)):
-        check_number(key, cfg[key], least)
+    for key in ("samples", "batch_size"):
+        check_count(cfg[key], key)
     existing, tiles, form = existing_results(cfg), build_tiles(cfg), build_form(cfg)
     source, output, companions = Path(cfg.input), Path(cfg.output), build_companions(cfg)
     with told(output, LOWER), joined() as ranks:
@@ -38,9 +38,7 @@ def restore(cfg: DictConfig) -> None:
         ranks.wait()  # until no process may take the results of another for those of an earlier command
         for path, error in ranks.share(list(skipped.items())):
             job.skip(path, error)
-        hint = f"interrupted: what is done is in {output}; resume with existing=skip added to the same command"
-        with interruptible(hint):
-            rows = job.run(images, cfg.batch_size, ranks)
+        rows = job.run(images, cfg.batch_size, ranks)
         if ranks.rank == 0:
             for line in job.report(rows, t):
                 say(line)
@@ -49,7 +47,7 @@ def restore(cfg: DictConfig) -> None:
         job.check(len(rows))
 
 
-main = command("restore", "checkpoint", "input", "output")(restore)
+main = command(restore)
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command
+from diracdiff.commands.command import command
 from diracdiff.utils.console import track
 from diracdiff.utils.errors import UserError, say
 
@@ -17,9 +17,10 @@ def sample(cfg: DictConfig) -> None:
     from diracdiff.utils.files import check_output
     from diracdiff.utils.image_files import save_image
     from diracdiff.utils.resources import told
+    from diracdiff.utils.validate import check_count
 
-    for key, least in (("images", 1), ("batch_size", 1), ("seed", 0)):
-        check_number(key, cfg[key], least)
+    for key in ("images", "batch_size"):
+        check_count(cfg[key], key)
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
     names = [f"{i:05d}" for i in range(cfg.images)]
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
@@ -34,7 +35,7 @@ def sample(cfg: DictConfig) -> None:
     say(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 
-main = command("sample", "checkpoint", "output")(sample)
+main = command(sample)
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diracdiff.cli import check_number, command
+from diracdiff.commands.command import command
 from diracdiff.utils.console import track
 from diracdiff.utils.errors import UserError
 
@@ -21,9 +21,10 @@ def schedule(cfg: DictConfig) -> None:
     from diracdiff.scheduling import greedy
     from diracdiff.scheduling.candidates import Candidates, images_of, severities, times
     from diracdiff.scheduling.report import check_table, report
+    from diracdiff.utils.validate import check_count
 
-    for key, least in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1), ("memory", 0), ("seed", 0)):
-        check_number(key, cfg[key], least)
+    for key, least in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1), ("memory", 0)):
+        check_count(cfg[key], key, least)
     if cfg.budget > cfg.candidates - 2:
         raise UserError(f"budget must be at most candidates - 2 = {cfg.candidates - 2}, got {cfg.budget}")
     output = Path(cfg.output)
@@ -48,7 +49,7 @@ def schedule(cfg: DictConfig) -> None:
     report(output, candidates, first, last, cfg.budget, time.perf_counter() - start)
 
 
-main = command("schedule", "output")(schedule)
+main = command(schedule)
 
 if __name__ == "__main__":
     main()

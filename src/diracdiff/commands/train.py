@@ -1,14 +1,15 @@
 """Train a restorer, find its stopping times, and report: `python -m diracdiff train task=deblur dataset=photos`."""
 
+import os
 import signal
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diracdiff.checks import check_training
-from diracdiff.cli import command
-from diracdiff.sweep import name_run
-from diracdiff.training.names import BEST, LAST
+from diracdiff.commands.command import command
+from diracdiff.training.names import AUTO, BEST, LAST
 from diracdiff.utils.errors import UserError, say
 
 
@@ -27,12 +28,17 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     from diracdiff.training.resume import check_same, find, trim_logs
     from diracdiff.training.saving import point_latest
 
-    name_run(cfg)
+    run_dir = Path(cfg.run_dir)
+    resumes = cfg.checkpoint == AUTO or (cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve())
+    if not resumes and (run_dir / LAST).exists():
+        raise ValueError(f"hydra.run.dir={run_dir}: holds a training run. Resume it with checkpoint=auto, or move it.")
+    _check_folder()
+    _name(cfg)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     restorer = build_restorer(cfg)
-    data, run_dir = build_data(cfg), Path(cfg.run_dir)
+    data = build_data(cfg)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
     module, found = build_module(cfg, restorer), find(cfg.checkpoint and str(cfg.checkpoint), run_dir)
     optimized = check_objective(cfg.optimized_metric, module.metrics)
@@ -65,7 +71,24 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     return objective(optimized, best)
 
 
-main = command("train", check=check_training)(train)
+def _check_folder() -> None:
+    """Refuse processes from outside that each make a folder, whose name is the time."""
+    processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    config = HydraConfig.get()
+    given = any(word.startswith("hydra.run.dir=") for word in config.overrides.hydra)
+    if processes > 1 and not given and config.mode == RunMode.RUN:
+        raise ValueError("hydra.run.dir: must be given where torchrun or srun starts processes. Add hydra.run.dir=….")
+
+
+def _name(cfg: DictConfig) -> None:
+    """Let the runs of a sweep form a group on Weights & Biases, each with a name of its own."""
+    config = HydraConfig.get()
+    if config.mode == RunMode.MULTIRUN and "wandb" in (cfg.logger or {}):
+        cfg.logger.wandb.group = cfg.logger.wandb.group or Path(config.sweep.dir).name
+        cfg.logger.wandb.name = cfg.logger.wandb.name or f"{config.job.num} {config.job.override_dirname}"[:96]
+
+
+main = command(train)
 
 if __name__ == "__main__":
     main()

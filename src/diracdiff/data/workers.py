@@ -34,9 +34,9 @@ def options(count: int) -> dict[str, Any]:
             f" or lower loader.num_workers to {max(0, (allowed - OPEN_FILES) // OPEN_FILES_PER_WORKER)}."
         )
     # Workers import the main module: a command imports little, a script is likely to import what trains.
-    multiprocessing.set_forkserver_preload(
-        ["diracdiff.data", "diracdiff.cli" if "diracdiff.cli" in sys.modules else "diracdiff.training.datamodule"]
-    )
+    is_command = "diracdiff.commands.command" in sys.modules
+    imported = "diracdiff.commands.command" if is_command else "diracdiff.training.datamodule"
+    multiprocessing.set_forkserver_preload(["diracdiff.data", imported])
     resource_tracker.ensure_running()  # its start would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, COMMAND_SIGNALS)  # the server and its workers inherit this
     try:

@@ -9,7 +9,7 @@ from diracdiff.metrics.metric import Metric, Row
 from diracdiff.utils.errors import UserError
 
 NAMES = ", ".join(TARGETS)
-TARGET_RULE = f"target must be {NAMES}, nfe=N, t=T, blend=A, or one within bounds (lpips,psnr>=29)"
+TARGET_RULE = f"target must be {NAMES}, nfe:N, t:T, blend:A, or one within bounds (lpips,psnr>=29)"
 CONDITION = re.compile(r"(\w+)(>=|<=)([\d.eE+-]+)")
 
 
@@ -18,7 +18,7 @@ def stop_for(target: str, stops: Mapping[str, Stop | None], curve: Sequence[Row]
 
     Args:
         target: one of TARGETS, with conditions on means over the validation images where asked, "lpips,psnr>=29";
-            "nfe=N", the last x_hat that N network calls reach; "t=T"; or "blend=A", see `Blend`.
+            "nfe:N", the last x_hat that N network calls reach; "t:T"; or "blend:A", see `Blend`; "t=T" is the same.
         stops: as `find_stops` gives them.
         curve: the validation's, for nfe and conditions.
         output: what to take at "t=T".
@@ -26,13 +26,14 @@ def stop_for(target: str, stops: Mapping[str, Stop | None], curve: Sequence[Row]
     Raises:
         UserError: if the target is unknown or has no stop.
     """
-    kind, _, value = str(target).partition("=")
+    target = re.sub(r"^(t|nfe|blend):", r"\1=", str(target))  # on the command line `=` needs quotes, `:` does not
+    kind, _, value = target.partition("=")
     if kind == "t" and value:
         return Stop(_number(target, value, float), output)
     if kind == "nfe" and value:
         number = _number(target, value, int)
         if not curve:
-            raise UserError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t=…")
+            raise UserError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t:…")
         reached = [row["t"] for row in curve if row["output"] == "mean" and row["nfe"] <= number]
         if not reached:
             least = min(row["nfe"] for row in curve if row["output"] == "mean")
@@ -48,7 +49,7 @@ def stop_for(target: str, stops: Mapping[str, Stop | None], curve: Sequence[Row]
     stop, metric = stops.get(target), TARGETS[target]
     if not any(stops.values()):
         raise UserError(
-            f"target={target} needs {_meaning(metric)}, but this checkpoint was never validated: give target=t=T, or "
+            f"target={target} needs {_meaning(metric)}, but this checkpoint was never validated: give target=t:T, or "
             "find its stopping times with python -m diracdiff evaluate split=val tuned=…"
         )
     if stop is None:
@@ -89,7 +90,7 @@ def _within(
     if name not in TARGETS:
         raise UserError(f"{TARGET_RULE}, got {target!r}")
     if not curve:
-        raise UserError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t=…")
+        raise UserError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t:…")
     column, rows = _column(target, name, curve), list(curve)
     for condition in conditions:
         found = CONDITION.fullmatch(condition)

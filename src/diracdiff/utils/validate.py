@@ -103,11 +103,11 @@ def check_names(names: Sequence[str] | None, count: int) -> list[str]:
     return found
 
 
-def check_count(count: Any, name: str) -> None:
-    """Refuse what is not an integer of at least 1.
+def check_count(count: Any, name: str, least: int = 1) -> None:
+    """Refuse what is not an integer of at least `least`.
 
     Raises:
         UserError: naming the argument and the rule.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise UserError(f"{name}={count}: must be an integer of at least 1.")
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise UserError(f"{name}={'null' if count is None else count}: must be an integer of at least {least}.")

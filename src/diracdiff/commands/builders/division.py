@@ -6,8 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from diracdiff.checks import given
-from diracdiff.commands.builders.build import build
+from diracdiff.commands.builders.build import build, given
 from diracdiff.data.listing import check_root
 from diracdiff.data.splits import split_folders
 from diracdiff.restorer import Restorer

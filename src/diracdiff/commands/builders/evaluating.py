@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 from diracdiff.commands.builders.training import build_metrics
 from diracdiff.evaluation import Blend, Stop, reached
 from diracdiff.restorer import Restorer
-from diracdiff.signals import Stopped
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.utils.errors import UserError
@@ -47,11 +46,6 @@ def measure(trainer: pl.Trainer, module: RestorerModule, data: ImageDataModule, 
 
     Raises:
         UserError: if memory is short.
-        Stopped: if a signal ends it.
     """
-    try:
-        with told(folder, "loader.eval_batch_size"):
-            (trainer.test if split == "test" else trainer.validate)(module, data, verbose=False)
-    except Stopped as stop:
-        stop.message = f"interrupted: nothing is written to {folder}"
-        raise
+    with told(folder, "loader.eval_batch_size"):
+        (trainer.test if split == "test" else trainer.validate)(module, data, verbose=False)

@@ -6,7 +6,6 @@ from typing import Any, cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.checks import check_number
 from diracdiff.commands.builders.build import build, made, plain
 from diracdiff.data.datasets import check_integer
 from diracdiff.data.inputs import EXISTING
@@ -18,6 +17,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import OUTPUTS, ReverseSampler
 from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.validate import check_count
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
@@ -81,6 +81,8 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     Raises:
         UserError: if the network cannot take images of the data set's size.
     """
+    if "_target_" not in cfg.sampler:
+        raise ValueError("sampler=checkpoint: needs a checkpoint to read. Choose sampler=ode, euler or heun.")
     if cfg.task.predict not in ("clean", "increment"):
         raise UserError(f"task.predict must be clean or increment, got {cfg.task.predict!r}")
     if cfg.task.predict == "increment" and (cfg.walk.given_measurement or cfg.model.preconditioning == "operator"):
@@ -148,7 +150,7 @@ def build_tiles(cfg: DictConfig) -> Tiles:
     Raises:
         UserError: if a number breaks its rule.
     """
-    check_number("overlap", cfg.overlap, 0)
+    check_count(cfg.overlap, "overlap", 0)
     if cfg.tile == "auto":
         return cast(Tiles, made("tile=auto", Tiles, overlap=cfg.overlap))
     if cfg.tile is None:

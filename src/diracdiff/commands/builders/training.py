@@ -10,11 +10,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from diracdiff import processes
 from diracdiff.baselines import Regression
-from diracdiff.commands.builders.build import build, made, origin, plain, write_composed
+from diracdiff.commands.builders.build import build, given, made, origin, plain, write_composed
 from diracdiff.commands.builders.division import keep_division
 from diracdiff.metrics import Metric, in_order
 from diracdiff.report import Origin
@@ -98,6 +96,18 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
     return data
 
 
+def keep_image_size(cfg: DictConfig, image_size: int) -> int:
+    """Give the data set the image size of a checkpoint, which is returned.
+
+    Raises:
+        ValueError: if the user has given another one.
+    """
+    if given("dataset.image_size") and cfg.dataset.image_size != image_size:
+        raise ValueError(f"dataset.image_size={cfg.dataset.image_size}: the checkpoint has {image_size}. Remove it.")
+    cfg.dataset.image_size = image_size
+    return image_size
+
+
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
     """The trainer with its loggers and callbacks.
 
@@ -161,6 +171,4 @@ def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
                 f"trainer: accelerator={asked} is not available here: add trainer=cpu or trainer=auto"
             ) from error
         raise
-    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-        processes.start(trainer.num_devices, trainer.num_nodes)
     return trainer

@@ -5,7 +5,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from diracdiff.checks import check_boolean, check_number
 from diracdiff.commands.builders.build import made
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import SUFFIXES, Form
@@ -40,13 +39,11 @@ def build_options(cfg: DictConfig, restorer: Restorer) -> RestoreOptions:
     Raises:
         UserError: if a value breaks its rule.
     """
-    check_boolean("residual_map", cfg.residual_map)
     sigma: Any = cfg.sigma
     if sigma not in (None, "auto") and (type(sigma) not in (int, float) or not 0 < sigma <= 1):
         raise UserError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {sigma}")
     interval = None
     if cfg.samples > 1:
-        check_number("level", cfg.level, 0.0, 1.0, float)
         walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
         try:
             interval = Interval.of(restorer.calibrations, walked, cfg.level)

@@ -1,0 +1,145 @@
+"""The meaning of every key, from the comments of the files in `conf/`, for `--help` and the documentation.
+
+The head of a file describes it; lines of the head that begin with `diracdiff` are examples. The comment after a key
+explains it and may end with the range and unit of its values in brackets:
+
+    steps: 20  # network calls of sampling [>= 1]
+
+A key of one full name means the same in all files, so one explanation is enough.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from diracdiff.commands.overrides import CONF, leaves
+
+LIMITS = re.compile(r"^(.*?)\s*\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]$", re.S)
+FLAGS = """flags, before the keys
+  -m, --multirun          one run per combination of values that commas separate: -m task=deblur,inpaint
+  --cfg job               print the configuration as YAML and do nothing
+  --config-dir FOLDER     further options: FOLDER/task/mine.yaml is task=mine
+  --hydra-help            the other flags of Hydra"""
+
+
+class Key(NamedTuple):
+    """A key of a file: full name, value, explanation, and the range and unit of its values."""
+
+    name: str
+    value: Any
+    text: str
+    limits: str
+
+
+@dataclass
+class Page:
+    """A file of `conf/`: an option of a group, or a command, whose group is empty."""
+
+    group: str
+    choice: str
+    about: str
+    examples: list[str]
+    keys: list[Key]
+
+
+def read_page(path: Path, root: Path) -> Page:
+    """Read the head, the keys and the comments of a YAML file below `root`, without Hydra's own keys."""
+    text = path.read_text(encoding="utf-8")
+    head = [line.lstrip("# ") for line in re.match(r"(#.*\n)*", text)[0].splitlines()]  # type: ignore[index]
+    group = "" if path.parent == root else path.parent.relative_to(root).as_posix()
+    package = next((line.split()[1] for line in head if line.startswith("@package")), group.replace("/", "."))
+    examples = [line for line in head if line.startswith("diracdiff ")]
+    about = " ".join(line for line in head if line and not line.startswith(("@package", "diracdiff ")))
+    content = YAML().load(text) or CommentedMap()
+    keys = [key for name in content if name not in ("defaults", "hydra") for key in _keys(content, name)]
+    prefix = package.replace("_global_", "")
+    keys = [key._replace(name=f"{prefix}.{key.name}".lstrip(".")) for key in keys]
+    return Page(group, path.stem, about, examples, keys)
+
+
+def _keys(node: CommentedMap, name: str, above: str = "") -> Iterator[Key]:
+    value, full = node[name], f"{above}{name}"
+    if name.startswith("_"):
+        return
+    if isinstance(value, CommentedMap) and value and not value.fa.flow_style():
+        for inner in value:
+            yield from _keys(value, inner, f"{full}.")
+        return
+    found, column = node.ca.items.get(name), node.lc.key(name)[1]
+    lines = found[2].value.splitlines() if found and found[2] else []
+    kept = [line for i, line in enumerate(lines) if i == 0 or len(line) - len(line.lstrip()) > column]
+    comment = " ".join(line.strip().lstrip("# ") for line in kept).strip()
+    limits = LIMITS.match(comment)
+    yield Key(full, value, *((limits[1], limits[2]) if limits else (comment, "")))
+
+
+def read_pages(*roots: Path) -> list[Page]:
+    """Read all files below folders of configuration, the commands first."""
+    pages = [read_page(path, root) for root in roots for path in sorted(root.rglob("*.yaml"))]
+    return sorted(pages, key=lambda page: page.group)
+
+
+def explain(name: str, pages: Iterable[Page], choices: Mapping[str, Any]) -> Key | None:
+    """Return the explained key of a full name: of the chosen options first, then of their groups, then of any file."""
+    found = [(page, key) for page in pages for key in page.keys if key.name == name and key.text]
+    near = lambda entry: (choices.get(entry[0].group) == entry[0].choice, entry[0].group in choices)  # noqa: E731
+    return max(found, key=near)[1] if found else None
+
+
+def help_of(command: str, words: list[str]) -> str:
+    """Return the text of `--help`: examples, options of groups, and a line for every key with its value.
+
+    Args:
+        command: name of the command.
+        words: rest of the command line, whose overrides count, except for sweeps.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd")
+    flags, words = parser.parse_known_args(words)
+    parsed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
+    overrides = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    roots = [CONF, *([Path(flags.config_dir).absolute()] if flags.config_dir else [])]
+    path = [f"hydra.searchpath=['file://{roots[1]}']"] if flags.config_dir else []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose(command, [*overrides, *path], return_hydra_config=True)
+    chosen = dict(composed.hydra.runtime.choices)
+    choices = {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")} | {"": command}
+    pages = read_pages(*roots)
+    (page,) = [page for page in pages if not page.group and page.choice == command]
+    lines = [f"diracdiff {command} – {page.about}", "", *(f"  {example}" for example in page.examples)]
+    lines += ["", "options"]
+    config = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(config, dict)
+    lists = {group: list(config[group]) for group in ("metrics", "baseline") if config.get(group)}
+    for group, choice in sorted({**choices, **lists}.items()):
+        others = {other.choice for other in pages if other.group == group}.difference(lists.get(group, [choice]))
+        if group:
+            further = f"or {', '.join(sorted(others))}" if others else ""
+            lines.append(f"  {f'{group}={shown(choice)}':<32}  {further}".rstrip())
+    lines += ["", "keys"]
+    for name, value in leaves({key: node for key, node in config.items() if key != "hydra"}):
+        if not (isinstance(value, str) and value.startswith("${")):  # the value of another key
+            key = explain(name, pages, choices)
+            text = f"{key.text} [{key.limits}]" if key and key.limits else key.text if key else ""
+            lines.append(f"  {f'{name}={shown(value)}':<32}  {'must be given: ' * (value == '???')}{text}".rstrip())
+    return "\n".join([*lines, "", FLAGS])
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is typed."""
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{shown(item)}" for name, item in value.items()) + "}"
+    if value == "???":
+        return "…"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

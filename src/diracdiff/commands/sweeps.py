@@ -1,0 +1,55 @@
+"""Hydra's callback for sweeps: `runs.csv` with a row for each run."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from diracdiff.utils.errors import is_first_process, say
+from diracdiff.utils.files import write_rows
+
+SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
+"""Variable by which processes that Lightning starts find the folder of their sweep, whose name is a time."""
+
+
+class RunsTable(Callback):
+    """Writes `runs.csv` into a sweep's folder after every job, and prints where it is at the end."""
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Tell the folder of the sweep to processes that the job starts."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            os.environ[SWEEP_DIR] = str(config.hydra.sweep.dir)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Write the table."""
+        if config.hydra.mode == RunMode.MULTIRUN and is_first_process() and (rows := rows_of(config.hydra.sweep.dir)):
+            write_rows(Path(config.hydra.sweep.dir) / "runs.csv", rows)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Forget the folder, and print where the table is."""
+        os.environ.pop(SWEEP_DIR, None)
+        table = Path(config.hydra.sweep.dir) / "runs.csv"
+        if table.exists():
+            say(f"written: {table}")
+
+
+def rows_of(folder: str | Path) -> list[dict[str, Any]]:
+    """Return a row for each finished run of a sweep: its folder, the overrides that vary, and its stopping points."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(Path(folder).glob("*/summary.json"), key=lambda path: (len(path.parent.name), path)):
+        words = OmegaConf.load(path.parent / ".hydra" / "overrides.yaml")
+        row: dict[str, Any] = {"run": path.parent.name} | dict(
+            str(word).lstrip("+").partition("=")[::2] for word in words
+        )
+        for stop, entry in json.loads(path.read_text()).items():
+            if isinstance(entry, dict) and "t" in entry and stop not in ("measurement", "one_shot"):
+                row |= {f"{stop}/{key}": value for key, value in entry.items() if isinstance(value, int | float)}
+        rows.append(row)
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    varied = [key for key in keys if "/" in key or key == "run" or len({row.get(key) for row in rows}) > 1]
+    return [{key: row.get(key) for key in varied} for row in rows]
