@@ -54,7 +54,7 @@ def test_a_step_of_a_convolution_has_the_length_of_the_learning_rate():
     assert lengths[0] < 1.3 and lengths[7] > 0.3  # 8 of 16 rows are independent
 
 
-def test_its_state_goes_on():
+def test_a_restored_state_continues():
     whole, first = network(), network()
     optimizer = Muon(whole.parameters())
     for step in range(4):
@@ -86,11 +86,11 @@ def test_both_rates_rise_and_fall_together_and_a_new_one_takes_effect():
         scheduler.step()
     assert [adam / muon for adam, muon in rates] == pytest.approx([0.2] * 4)
     assert [muon for _, muon in rates] == pytest.approx([0.005, 0.008536, 0.005, 0.001464], rel=1e-3)
-    assert Optimization(1e-3, muon_lr=0.01).renew(optimizer, scheduler) == 2e-3
+    assert Optimization(1e-3, muon_lr=0.01).override_lr(optimizer, scheduler) == 2e-3
     assert optimizer.param_groups[1]["initial_lr"] == 0.01
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_a_rate_must_be_positive(rate):
-    with pytest.raises(ValueError, match="muon_lr must be positive"):
+    with pytest.raises(ValueError, match=r"muon_lr=.*: must be positive"):
         Optimization(muon_lr=rate)

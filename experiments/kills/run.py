@@ -1,6 +1,6 @@
-"""Kill a training at random moments, let it go on, and compare it bit by bit with one that was not killed.
+"""Kill a training run at random moments, resume it, and compare it bit by bit with a run that was not killed.
 
-Arguments: how many kills, and how many processes train (1 or 2); overrides of the training may follow.
+Arguments: number of kills, number of processes (1 or 2), overrides of the training run.
 """
 
 import os
@@ -31,7 +31,7 @@ SHORT = [
     "loader.val_images=16",
     "loader.test_images=2",
     "sampler.steps=5",
-    "callbacks.checkpoints.every_n_steps=5",
+    "callbacks.last.every_n_steps=5",
     "model.network.dropout=0.1",
     "model.network.channels=8",
 ]
@@ -39,27 +39,27 @@ COMPARED = ("state_dict", "current_model_state", "optimizer_states", "lr_schedul
 
 
 def begin(folder: Path, overrides: list[str]) -> subprocess.Popen[bytes]:
-    """Start the training in a session of its own."""
-    command = [sys.executable, "-m", "diracdiff", "train", *overrides, f"hydra.run.dir={folder}", "checkpoint=auto"]
+    """Start or resume the run in a session of its own."""
+    words = [*SHORT, *overrides, f"hydra.run.dir={folder}", "checkpoint=auto"]
+    command = [sys.executable, "-m", "diracdiff", "train", *words]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def killed(folder: Path, overrides: list[str], delay: float) -> bool:
-    """Train, and kill every process `delay` seconds after it has begun; whether it had not ended by then."""
+    """Train, and kill all processes `delay` seconds after the configuration was written; return False if it ended."""
     process, config = begin(folder, overrides), folder / "config.yaml"
     before = config.stat().st_mtime if config.exists() else 0.0
     while process.poll() is None and (config.stat().st_mtime if config.exists() else 0.0) == before:
         time.sleep(0.02)
     time.sleep(delay)
-    alive = process.poll() is None
-    if alive:
+    if alive := process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return alive
 
 
 def bits(a: Any, b: Any) -> int:
-    """How many bits, or values that are no tensors, differ."""
+    """Count bits of tensors, and other values, that differ."""
     if isinstance(a, torch.Tensor):
         one, other = (t.contiguous().view(-1).view(torch.uint8) for t in (a, b))
         return int(sum(((one ^ other) >> i & 1).sum() for i in range(8)))
@@ -70,41 +70,39 @@ def bits(a: Any, b: Any) -> int:
     return int(a != b)
 
 
-def different(one: Path, other: Path) -> int:
-    """Bits and lines in which two trainings differ."""
+def differing(one: Path, other: Path) -> int:
+    """Count the bits and cells in which checkpoints and logs of two runs differ, seconds apart."""
     count = 0
     for name in ("last.ckpt", "best.ckpt"):
         a, b = (torch.load(folder / name, weights_only=True) for folder in (one, other))
         count += sum(bits(a[key], b[key]) for key in COMPARED)
-    curves = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in read_rows(f / "tradeoff.csv")]
-        for f in (one, other)
-    ]
-    return count + bits(*curves) + bits(*(read_rows(folder / "metrics.csv") for folder in (one, other)))
+    for name in ("metrics.csv", "tradeoff.csv"):
+        a, b = ([row | {"seconds": ""} for row in read_rows(folder / name)] for folder in (one, other))
+        count += bits(a, b)
+    return count
 
 
-def main(kills: int, processes: int, more: list[str]) -> None:
-    """Train once without kills, then as often as it takes with them."""
-    overrides = [*SHORT, *(["trainer.strategy=ddp", "trainer.devices=2"] if processes == 2 else []), *more]
-    whole, generator = FOLDER / f"{processes}_whole", random.Random(0)
+def main(kills: int, processes: int, overrides: list[str]) -> None:
+    """Train once without kills, then runs with kills until enough were made; compare each with the first."""
+    overrides += ["trainer=ddp", "trainer.devices=2"] if processes == 2 else []
     for folder in FOLDER.glob(f"{processes}_*"):
         shutil.rmtree(folder)
-    start = time.monotonic()
+    whole, generator, start = FOLDER / f"{processes}_whole", random.Random(0), time.monotonic()
     if begin(whole, overrides).wait():
-        raise SystemExit(2)
-    duration, done, trainings, differing = time.monotonic() - start, 0, 0, 0
+        raise SystemExit("the run without kills failed")
+    duration, done, runs, count = time.monotonic() - start, 0, 0, 0
     while done < kills:
-        trainings += 1
-        parts = FOLDER / f"{processes}_{trainings}"
+        runs += 1
+        parts = FOLDER / f"{processes}_{runs}"
         while done < kills and killed(parts, overrides, generator.uniform(0, duration / 4)):
             done += 1
-            last = parts / "last.ckpt"
+            last = parts / "last.ckpt"  # loadable after every kill, or not written yet
             step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
-            print(f"killed {done} times: last.ckpt of training {trainings} is of step {step}", flush=True)
+            print(f"kill {done}: last.ckpt of run {runs} is of step {step}", flush=True)
         if begin(parts, overrides).wait():
-            raise SystemExit(2)
-        differing += different(whole, parts)
-    print(f"{processes} process(es), {done} kills in {trainings} training(s): {differing} bits differ")
+            raise SystemExit("a resumed run failed")
+        count += differing(whole, parts)
+    print(f"{processes} process(es), {done} kills in {runs} run(s): {count} bits differ")
 
 
 if __name__ == "__main__":

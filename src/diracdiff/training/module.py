@@ -112,7 +112,7 @@ class RestorerModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Let a training that goes on have the learning rate that is asked for now, not the checkpoint's."""
         (optimizer,), (config,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
-        before = self.optimization.renew(optimizer, config.scheduler)
+        before = self.optimization.override_lr(optimizer, config.scheduler)
         if before is not None:
             say(f"optimizer.lr is {self.optimization.lr:g} from step {self.trainer.global_step} on, {before:g} before")
 
@@ -185,7 +185,7 @@ class RestorerModule(pl.LightningModule):
         if self.skipped_steps >= MAX_SKIPPED_STEPS:
             raise UserError(
                 f"training diverged: the norm of the gradient was {norm.item()} in {self.skipped_steps} consecutive "
-                f"steps, up to step {step}. Resume from the last checkpoint with a smaller {self.optimization.rates}."
+                f"steps, up to step {step}. Resume with a smaller optimizer.lr and optimizer.muon_lr."
             )
 
     def _log_step(self, norm: Tensor, lr: float) -> None:

@@ -1,38 +1,33 @@
-"""What a training returns to a sweep that looks for the best settings: values of its best checkpoint on validation."""
+"""The values that a training run returns to a sweep: of its best checkpoint on validation images."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from diracdiff.metrics import Metric, Missing
 from diracdiff.restorer import Restorer
-from diracdiff.utils.errors import UserError
 
 PREFIX = "val/"
 
 
-def check_objective(asked: Any, metrics: Sequence[Metric]) -> list[Metric]:
-    """The metrics that `optimized_metric` names, `val/psnr` or a list of such; empty for null.
-
-    A metric is called as in `metrics.csv`, `val/lpips_squeeze`, or by its kind, `val/lpips`.
+def check_objective(requested: Any, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that `optimized_metric` names: `val/psnr`, a list, or none for null.
 
     Raises:
-        UserError: if one is not measured, or has no best value.
+        ValueError: if one is not measured or has no best value.
     """
     known = {metric.name: metric for metric in metrics if metric.higher_is_better is not None}
-    kinds = {metric.target: metric for metric in known.values() if metric.target} | known
+    targets = {metric.target: metric for metric in known.values() if metric.target} | known  # val/lpips: any backbone
     found = []
-    for name in [asked] if isinstance(asked, str) else asked or []:
-        metric = kinds.get(str(name).removeprefix(PREFIX))
-        if metric is None or not str(name).startswith(PREFIX):
-            names = ", ".join(f"{PREFIX}{name}" for name in kinds)
-            raise UserError(f"optimized_metric={name} is not measured in validation: must be one of {names}, or null")
-        if isinstance(metric, Missing):
-            raise UserError(f"optimized_metric={name} has no weights to measure it with: get them, or choose another")
+    for name in [requested] if isinstance(requested, str) else requested or []:
+        metric = targets.get(str(name).removeprefix(PREFIX))
+        if metric is None or isinstance(metric, Missing) or not str(name).startswith(PREFIX):
+            names = ", ".join(PREFIX + str(name) for name, metric in targets.items() if not isinstance(metric, Missing))
+            raise ValueError(f"optimized_metric={name}: is not measured in validation. Use {names} or null.")
         found.append(metric)
     return found
 
 
 def objective(metrics: Sequence[Metric], best: Restorer) -> float | list[float] | None:
-    """The best values along the validation curve of a training's best checkpoint; of one metric, a number."""
+    """Return the best value of each metric along the validation curve; a number for one metric."""
     values = [float(metric.best(best.curve)[metric.name]) for metric in metrics]
     return values[0] if len(values) == 1 else values or None

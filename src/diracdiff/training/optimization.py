@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate."""
+"""The optimiser and its learning rates."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -11,15 +11,17 @@ from diracdiff.training.muon import Muon
 
 
 class Optimization:
-    """Adam, or Muon, with an optional warm-up and an optional cosine decay to zero over the whole training.
+    """Adam, or Muon, with an optional warm-up and an optional cosine decay to zero over the whole run.
 
     Args:
         lr: peak learning rate of Adam (the paper: 1e-4).
-        betas: Adam's.
+        betas: decay rates of Adam's moments.
         warmup_steps: steps of linear increase from zero.
         decay: "none" (the paper) or "cosine".
-        muon_lr: peak learning rate of the convolutions' weights, whose steps are orthogonalised, see `Muon`; None: the
-            paper's Adam for all.
+        muon_lr: peak learning rate of the weights of convolutions, see `Muon`; None: Adam for all weights.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     def __init__(
@@ -30,36 +32,28 @@ class Optimization:
         decay: str = "none",
         muon_lr: float | None = None,
     ):
-        if not 0 < lr < math.inf:
-            raise ValueError(f"lr must be positive, got {lr}")
+        for name, rate in (("lr", lr), ("muon_lr", muon_lr)):
+            if rate is not None and not 0 < rate < math.inf:
+                raise ValueError(f"{name}={rate}: must be positive.")
         if warmup_steps < 0:
-            raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
+            raise ValueError(f"warmup_steps={warmup_steps}: must be at least 0.")
         if decay not in ("none", "cosine"):
-            raise ValueError(f"decay must be 'none' or 'cosine', got {decay!r}")
-        if muon_lr is not None and not 0 < muon_lr < math.inf:
-            raise ValueError(f"muon_lr must be positive or null, got {muon_lr}")
+            raise ValueError(f"decay={decay}: must be none or cosine.")
         self.muon_lr = None if muon_lr is None else float(muon_lr)
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
-
-    @property
-    def rates(self) -> str:
-        """Its learning rates, as they are called and set in a configuration."""
-        muon = "" if self.muon_lr is None else f" and optimizer.muon_lr (now {self.muon_lr:g})"
-        return f"optimizer.lr (now {self.lr:g}){muon}"
 
     def build(
         self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float], fused: bool = True
     ) -> dict[str, Any]:
-        """Lightning's description of the optimiser.
+        """Return the optimiser and its schedule for Lightning.
 
         Args:
-            parameters: what to train.
-            total_steps: tells the number of steps of the training; asked after the first step only, because
-                Lightning would load the data too early otherwise and lose its place when it resumes.
-            fused: update all parameters in one pass; not with gradients that a scaler has scaled.
+            parameters: parameters to train.
+            total_steps: returns the number of steps; called after the first step, since Lightning loads data for it.
+            fused: update all parameters in one pass; not possible with gradients that a scaler has scaled.
 
         Raises:
-            UserError: after the first step, if the learning rate decays to an end that the training does not have.
+            ValueError: after the first step, if the learning rate decays and the run has no end.
         """
         first, second = self.betas
         optimizer: torch.optim.Optimizer
@@ -69,29 +63,20 @@ class Optimization:
             optimizer = Muon(parameters, self.muon_lr, self.lr, (first, second), fused=fused)
 
         def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
-            return warm * 0.5 * (1 + math.cos(math.pi * done(step)))
-
-        def done(step: int) -> float:
-            if self.decay == "none" or step == 0:
-                return 0.0
-            total = total_steps()
-            if not math.isfinite(total):
-                raise ValueError("optimizer.decay=cosine: needs an end. Set trainer.max_epochs.")
-            return min(1.0, step / total)
+            done = 0.0
+            if self.decay == "cosine" and step > 0:
+                if not math.isfinite(total := total_steps()):
+                    raise ValueError("optimizer.decay=cosine: needs an end. Set trainer.max_epochs.")
+                done = min(1.0, step / total)
+            return min(1.0, (step + 1) / (self.warmup_steps + 1)) * 0.5 * (1 + math.cos(math.pi * done))
 
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
-    def renew(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> float | None:
-        """Give an optimiser that was restored this learning rate and these betas.
-
-        Returns:
-            The learning rate that it had, if that was another one.
-        """
-        (group, *matrices) = optimizer.param_groups  # the first are Adam's
+    def override_lr(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> float | None:
+        """Give a restored optimiser this `lr` and these betas, and return its `lr` before, if that was another one."""
+        group, *convolutions = optimizer.param_groups
         before: float = group["initial_lr"]
-        group["betas"] = tuple(self.betas)
-        group["initial_lr"] = self.lr
-        scheduler.base_lrs = [self.lr, *(other["initial_lr"] for other in matrices)]
+        group["betas"], group["initial_lr"] = tuple(self.betas), self.lr
+        scheduler.base_lrs = [self.lr, *(other["initial_lr"] for other in convolutions)]
         group["lr"] = self.lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
         return None if before == self.lr else before

@@ -1,4 +1,4 @@
-"""What a training leaves when it ends: a summary, pictures, and the command to type next."""
+"""Results of a training run: a summary, pictures, a page, and the commands to type next."""
 
 import os
 from collections.abc import Sequence
@@ -25,19 +25,19 @@ from diracdiff.utils.files import write_atomically
 def report(
     restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin, loggers: Sequence[Logger] = ()
 ) -> None:
-    """Write what a tested restorer came to, as a summary, pictures and a page; print it and what to do next.
+    """Write a summary, pictures and a page of a tested restorer; print the summary and what to do next.
 
     Args:
-        restorer: the best one of the training.
-        tested: what its test found.
-        run_dir: where to write.
-        origin: what the page says of where it comes from.
-        loggers: those that keep files get the checkpoint and the page.
+        restorer: restorer of `best.ckpt`.
+        tested: its test.
+        run_dir: the run's folder.
+        origin: command and configuration for the page.
+        loggers: those to Weights & Biases get the checkpoint and the page.
     """
     same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stops, **same)
     write_summary(run_dir / "summary.json", summary)
-    title = f"{restorer.name}: the trade-off on {restorer.curve[0]['n']} validation images"
+    title = f"{restorer.name}: trade-off on {restorer.curve[0]['n']} validation images"
     draw_tradeoff(run_dir / "tradeoff.png", restorer.curve, restorer.stops, tested.metrics, title)
     draw_samples(run_dir / "samples.png", tested.gallery, restorer.stops)
     images = f"{summary['n']} test images"
@@ -52,27 +52,23 @@ def report(
 
 
 def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
-    """Print what to do with the checkpoint."""
-    command = f"{python()} -m diracdiff"
-    target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     folder = os.path.relpath(run_dir)
+    checkpoint = f"checkpoint={folder}/{BEST}"
+    target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
+    sample = ("sample images", f"sample {checkpoint} output=samples")
+    steps = {
+        "denoise": [sample],
+        "prior": [sample, ("compare methods that need a prior", f"compare checkpoint=RESTORER prior={folder}/{BEST}")],
+        "pmrf": [
+            (
+                "compare it with its regression network and a restorer",
+                f'compare checkpoint=RESTORER regression=REGRESSION flow={folder}/{BEST} "baseline=[regression,pmrf]"',
+            )
+        ],
+    }
+    restore = ("restore images", f"restore {checkpoint} input=FILE_OR_FOLDER output=restored target={target}")
     say(f"report, for a browser: {folder}/{NAME}")
     say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
-    if restorer.name == "pmrf":
-        say("compare it, beside the regression network that it was trained from, with a restorer:")
-        say(
-            f"  {command} compare checkpoint=RESTORER regression=REGRESSION flow={folder}/best.ckpt "
-            '"baseline=[regression,pmrf]"'
-        )
-        return
-    if restorer.name in ("denoise", "prior"):
-        say("see what it has learned:")
-        say(f"  {command} sample checkpoint={folder}/best.ckpt output=samples")
-    if restorer.name == "denoise":
-        return
-    if restorer.name == "prior":
-        say("restore with methods that need a prior:")
-        say(f"  {command} compare checkpoint=RESTORER prior={folder}/best.ckpt")
-        return
-    say("restore degraded images with:")
-    say(f"  {command} restore checkpoint={folder}/best.ckpt input=FILE_OR_FOLDER output=restored target={target}")
+    for title, words in steps.get(restorer.name, [restore]):
+        say(f"{title}:")
+        say(f"  {python()} -m diracdiff {words}")
