@@ -6,7 +6,7 @@ from diracdiff.comparison.curve import Curve
 from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
-from diracdiff.evaluation import Blend, Evaluation, Stop
+from diracdiff.evaluation import Blend, Evaluation, StoppingPoint
 from diracdiff.evaluation.summary import summary_of
 from diracdiff.metrics import LPIPS, PSNR, SSIM, SWD, Missing, Reference
 from diracdiff.metrics.metric import ImageMetric
@@ -17,7 +17,7 @@ from diracdiff.samplers import State
 EVIL = "</script><script>document.title='broken'</script><!-- \"'&.png"
 NAMES = [EVIL, "plain.png", "other.png"]
 TIMES = (1.0, 0.75, 0.5, 0.25, 0.0)
-DO, GOOD = Stop(0.75, "mean"), Stop(0.25, "iterate")
+DO, GOOD = StoppingPoint(0.75, "mean"), StoppingPoint(0.25, "iterate")
 STOPS = {"psnr": DO, "lpips": None, "swd": GOOD, "fid": None}
 ORIGIN = Origin(f"python -m diracdiff evaluate checkpoint='{EVIL}'", "seed: 3\n", 3)
 

@@ -9,7 +9,8 @@ from conftest import needs_lpips, refused
 from diracdiff.comparison.contenders import Dirac
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Runner
-from diracdiff.evaluation import Blend, Stop, reached
+from diracdiff.evaluation import Blend, on_grid
+from diracdiff.evaluation import StoppingPoint as P
 from diracdiff.metrics import LPIPS, PSNR, Reference
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
@@ -17,10 +18,22 @@ from diracdiff.utils.files import read_rows
 
 def test_stops_are_those_of_the_grid():
     times = [1.0, 0.75, 0.5, 0.25, 0.0]
-    stops = [Stop(1.0), Stop(0.6), Stop(0.5), Stop(0.5, "iterate"), Blend(Stop(0.7), Stop(0.0, "iterate"), 0.5)]
-    found = [Stop(1.0), Stop(0.75), Stop(0.5), Stop(0.5, "iterate"), Stop(0.0, "iterate")]
-    assert reached(stops, times) == found
-    assert reached([Stop(1.0)], [0.6, 0.3]) == [Stop(0.6)]
+    stops = [
+        P(1.0),
+        P(0.6),
+        P(0.5),
+        P(0.5, "iterate"),
+        Blend(P(0.7), P(0.0, "iterate"), 0.5),
+    ]
+    found = [
+        P(1.0),
+        P(0.75),
+        P(0.5),
+        P(0.5, "iterate"),
+        P(0.0, "iterate"),
+    ]
+    assert on_grid(stops, times) == found
+    assert on_grid([P(1.0)], [0.6, 0.3]) == [P(0.6)]
 
 
 def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, call, monkeypatch):
@@ -53,7 +66,7 @@ def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, c
 def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
     data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null", "sampler.steps=6"]
     restorer = load(paper)
-    restorer.stops |= dict.fromkeys(restorer.stops, Stop(1.0))
+    restorer.stops |= dict.fromkeys(restorer.stops, P(1.0))
     restorer.save("early.ckpt")
     calls = []
     forward = type(restorer.denoiser.network).forward

@@ -7,8 +7,7 @@ import torch
 from conftest import DEGRADATIONS
 from scipy.stats import chi2, kstest
 
-from diracdiff.evaluation.certificate import LEVEL, certify, standardised
-from diracdiff.evaluation.plausibility import estimate_sigma, is_hidden
+from diracdiff.evaluation.data_consistency import LEVEL, estimate_sigma, evaluate_residuals, is_hidden, standardise
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.pixels import from_pixels, to_pixels
@@ -30,7 +29,7 @@ def certificates(process, x, x_hat, seeds, eight_bit):
     y = process.measure(x.expand(seeds, -1, -1, -1), y_of)
     y, step = (from_pixels(to_pixels(y)), 1 / 255) if eight_bit else (y, 0.0)
     mean = process.mean(x_hat, 1.0)[0]
-    return [certify(standardised(each, mean, process.sigma_y, step, s)) for s, each in enumerate(y)]
+    return [evaluate_residuals(standardise(each, mean, process.sigma_y, step, s)) for s, each in enumerate(y)]
 
 
 @pytest.mark.parametrize("eight_bit", [False, True], ids=["as it is", "8 bits"])
@@ -52,16 +51,16 @@ def test_clipped_values_need_their_own_law():
     process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise(0.005, 0.05))
     x = image()
     y = from_pixels(to_pixels(process.measure(x, torch.randn(x.shape))))[0]
-    naive = certify(standardised(y, process.mean(x, 1.0)[0], 0.05, 0.0))
-    assert naive.p_value < 1e-6 < certify(standardised(y, process.mean(x, 1.0)[0], 0.05, 1 / 255)).p_value
+    naive = evaluate_residuals(standardise(y, process.mean(x, 1.0)[0], 0.05, 0.0))
+    assert naive.p_value < 1e-6 < evaluate_residuals(standardise(y, process.mean(x, 1.0)[0], 0.05, 1 / 255)).p_value
 
 
 def test_rounding_is_part_of_the_noise():
     """One and a half grey levels of noise: rounding is a 30th of the variance."""
     y = 0.3 + 0.4 * torch.rand(3, 160, 160)
     noisy = from_pixels(to_pixels(y + 1.5 / 255 * torch.randn(y.shape)))
-    assert certify(standardised(noisy, y, 1.5 / 255, 1 / 255)).p_value > 0.01
-    assert certify(standardised(noisy, y, 1.5 / 255)).p_value < 1e-3
+    assert evaluate_residuals(standardise(noisy, y, 1.5 / 255, 1 / 255)).p_value > 0.01
+    assert evaluate_residuals(standardise(noisy, y, 1.5 / 255)).p_value < 1e-3
 
 
 @pytest.mark.parametrize("family", ["blur", "inpainting"])
@@ -75,10 +74,10 @@ def test_structure_is_flagged_where_the_size_of_the_residual_is_not():
     """An image that explains some of the noise, and misses a shade."""
     noise = torch.randn(3, 64, 64)
     shade = torch.linspace(-0.35, 0.35, 64).expand(3, 64, 64)
-    missed, fitted = certify(0.9 * noise + shade), certify(0.9 * noise)
+    missed, fitted = evaluate_residuals(0.9 * noise + shade), evaluate_residuals(0.9 * noise)
     assert missed.p_larger > 0.5 and missed.p_structure < 1e-6 and not missed.consistent
     assert fitted.consistent and fitted.p_value < 1e-6
-    opposed = certify(noise - 0.1 * noise.roll(1, -1))  # as a posterior mean leaves it
+    opposed = evaluate_residuals(noise - 0.1 * noise.roll(1, -1))  # as a posterior mean leaves it
     assert opposed.p_white < 1e-6 and opposed.p_structure > 0.5
 
 
@@ -93,27 +92,27 @@ def test_a_posterior_mean_is_consistent_and_a_sample_has_the_law_of_the_truth():
         keep = spread**2 / (spread**2 + sigma**2)
         mean = keep * y
         sample = mean + math.sqrt(keep) * sigma * draw
-        certificate = certify(standardised(y, mean, sigma))
+        certificate = evaluate_residuals(standardise(y, mean, sigma))
         assert certificate.p_larger > 0.99 and certificate.ratio == pytest.approx(math.sqrt(1 - keep), rel=0.15)
         consistent += certificate.consistent
-        p_values.append(certify(standardised(y, sample, sigma)).p_value)
+        p_values.append(evaluate_residuals(standardise(y, sample, sigma)).p_value)
     assert kstest(p_values, "uniform").pvalue > 1e-3 and consistent / SEEDS > 1 - 2 * LEVEL
 
 
 def test_values_against_scipy_and_far_tails():
     z = torch.randn(3, 20, 30, dtype=torch.float64)
-    found = certify(z)
+    found = evaluate_residuals(z)
     assert found.chi_square == pytest.approx(z.square().sum().item()) and found.values == 1800
     assert found.p_larger == pytest.approx(chi2.sf(found.chi_square, 1800), rel=1e-9)
     assert found.correlations[0] == pytest.approx(
         ((z[..., :-1] * z[..., 1:]).mean() / z.square().mean()).item(), rel=1e-9
     )
     y, mean = torch.zeros(1, 4, 4), torch.ones(1, 4, 4)  # black, where white was expected: 100 deviations away
-    far = standardised(y, mean, 0.01, 1 / 255)
-    assert torch.isfinite(far).all() and (far < -90).all() and (standardised(1 - y, 0 * mean, 0.01, 1 / 255) > 90).all()
-    assert not certify(far).consistent and not certify(torch.full((1, 1, 1), 9.0)).consistent
+    far = standardise(y, mean, 0.01, 1 / 255)
+    assert torch.isfinite(far).all() and (far < -90).all() and (standardise(1 - y, 0 * mean, 0.01, 1 / 255) > 90).all()
+    assert not evaluate_residuals(far).consistent and not evaluate_residuals(torch.full((1, 1, 1), 9.0)).consistent
     with pytest.raises(ValueError, match="residuals need noise, sigma > 0, got sigma=0"):
-        standardised(y, mean, 0.0)
+        standardise(y, mean, 0.0)
 
 
 # what a measurement tells of itself

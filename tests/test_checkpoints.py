@@ -15,7 +15,7 @@ from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.checkpoint import KIND, VERSION
 from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.checkpoints.weights import Damaged
-from diracdiff.evaluation import Stop
+from diracdiff.evaluation import StoppingPoint
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.restorer import load
 from diracdiff.samplers import NetworkIncrement
@@ -81,7 +81,7 @@ def test_a_checkpoint_carries_its_incremental_network(tmp_path):
 def test_a_tuned_checkpoint_keeps_all_but_sampler_stops_and_curve(tmp_path):
     module, other = restorer(), restorer()
     module.dataset = {"_target_": "diracdiff.data.Photos"}
-    other.sampler, other.stops = other.sampler.replace(steps=3, guidance=None), {"psnr": Stop(0.5)}
+    other.sampler, other.stops = other.sampler.replace(steps=3, guidance=None), {"psnr": StoppingPoint(0.5)}
     tuned = module.checkpoint().tuned(other.checkpoint())
     built = from_recipe(tuned.recipe)
     assert built.sampler.steps == 3 and built.sampler.guidance is None and tuned.dataset == module.dataset

@@ -15,8 +15,8 @@ from test_freeform import restorer as of_holes
 
 from diracdiff.degradations import KernelBlur, LinearSeverity
 from diracdiff.degradations.kernels import told
-from diracdiff.evaluation.certificate import certify, standardised
-from diracdiff.evaluation.stops import Stop
+from diracdiff.evaluation.data_consistency import evaluate_residuals, standardise
+from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.restoration.service import cropped
 from diracdiff.studio import photograph
 from diracdiff.studio.studio import Studio
@@ -26,7 +26,7 @@ from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.seeds import image_seed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FAITHFUL, GOOD = Stop(1.0, "mean"), Stop(0.0, "iterate")
+FAITHFUL, GOOD = StoppingPoint(1.0, "mean"), StoppingPoint(0.0, "iterate")
 
 
 def model(**stops):
@@ -104,10 +104,10 @@ def test_the_frames_of_a_walk_are_what_its_stops_give():
 @pytest.mark.parametrize(
     "stops, wanted",
     [
-        ({"swd": Stop(0.4, "mean")}, [1.0, 2 / 3]),
-        ({"psnr": Stop(0.66, "mean")}, [2 / 3, 1 / 3, 0.0]),
+        ({"swd": StoppingPoint(0.4, "mean")}, [1.0, 2 / 3]),
+        ({"psnr": StoppingPoint(0.66, "mean")}, [2 / 3, 1 / 3, 0.0]),
         ({"swd": FAITHFUL}, [1.0, 2 / 3, 1 / 3, 0.0]),
-        ({"psnr": Stop(0.66, "mean"), "lpips": FAITHFUL, "swd": Stop(0.33, "mean")}, [2 / 3, 1 / 3]),
+        ({"psnr": StoppingPoint(0.66, "mean"), "lpips": FAITHFUL, "swd": StoppingPoint(0.33, "mean")}, [2 / 3, 1 / 3]),
         ({"swd": None}, [1.0, 2 / 3, 1 / 3, 0.0]),
     ],
     ids=["good-looking before the end", "faithful after the start", "one stop", "LPIPS before", "no good-looking stop"],
@@ -138,7 +138,7 @@ def test_a_photograph_that_is_degraded_first_is_compared_with_itself(photo):
     psnr = -10 * (image - clean).square().mean().log10().item()
     told = studio.describe(restored, 1)
     assert told.startswith("Denoised image at t = 0.67, 2 network calls.") and f"PSNR {psnr:.2f} dB" in told
-    sure = certify(standardised(y, found.process.mean(image[None], 1.0)[0], 0.05))
+    sure = evaluate_residuals(standardise(y, found.process.mean(image[None], 1.0)[0], 0.05))
     assert f"is {sure.ratio:.3g} of its noise" in told
     assert told.count("Not consistent") == (not sure.consistent)
 
@@ -253,9 +253,9 @@ def test_the_certificate_of_a_kernel_is_that_of_what_it_was_restored_with(photo)
     blurred = torch.nn.functional.conv2d(x_hat, kernel[None, None].to(x_hat))[:, 0]
     mean = cropped(blurred, batch.margin - reach)
     seed = image_seed(batch.restorer.seed, "certificate/photo.png")
-    z = standardised(batch.measurement(0), mean, 0.05, 1 / 255, seed)
+    z = standardise(batch.measurement(0), mean, 0.05, 1 / 255, seed)
     found = restored.test(0).certificate
-    assert found.ratio == pytest.approx(certify(z, 0.0).ratio, rel=1e-3)
+    assert found.ratio == pytest.approx(evaluate_residuals(z, 0.0).ratio, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ import pytest
 import torch
 from conftest import refused, renamed_copies
 
-from diracdiff.evaluation import Blend, Evaluation, Stop, blends_of, find_stops, stop_for
+from diracdiff.evaluation import Blend, Evaluation, StoppingPoint, find_stopping_points, make_blends, stopping_point_for
 from diracdiff.evaluation.results import image_at, results
 from diracdiff.metrics import PSNR, SWD, Reference
 from diracdiff.restorer import load
 from diracdiff.samplers import State
 from diracdiff.utils.errors import UserError
 
-DO, PO = Stop(0.75, "mean"), Stop(0.25, "iterate")
-STOPS = {"psnr": DO, "lpips": PO, "swd": Stop(0.0, "iterate"), "fid": None}
+DO, PO = StoppingPoint(0.75, "mean"), StoppingPoint(0.25, "iterate")
+STOPS = {"psnr": DO, "lpips": PO, "swd": StoppingPoint(0.0, "iterate"), "fid": None}
 X = torch.rand(2, 3, 32, 32)
 
 
@@ -39,37 +39,37 @@ def states():
 
 
 def test_a_blend_is_mixed_of_two_stops_of_one_walk():
-    blend = stop_for("blend=0.25", STOPS, CURVE)
+    blend = stopping_point_for("blend=0.25", STOPS, CURVE)
     assert blend == Blend(DO, PO, 0.25) and (blend.t, blend.output, blend.last_output) == (
         0.25,
         "blend=0.25",
         "iterate",
     )
     expected = 0.75 * (X + 0.75) + 0.25 * (X - 0.25)
-    assert torch.allclose(image_at(blend, states()), expected)
+    assert torch.allclose(image_at(blend, states())[0], expected)
     *_, last = results(states(), X, [blend])
     assert torch.allclose(last.images, expected) and (last.t, last.output, last.nfe) == (0.25, "blend=0.25", 3)
-    assert torch.equal(image_at(DO, states()), X + 0.75) and torch.equal(image_at(PO, states()), X - 0.25)
-    assert Blend(DO, Stop(0.25, "mean"), 0.5).last_output == "mean"
-    assert torch.equal(image_at(Stop(1.0, "iterate"), [State(0.5, X, X, 1, True)]), X)
+    assert torch.equal(image_at(DO, states())[0], X + 0.75) and torch.equal(image_at(PO, states())[0], X - 0.25)
+    assert Blend(DO, StoppingPoint(0.25, "mean"), 0.5).last_output == "mean"
+    assert torch.equal(image_at(StoppingPoint(1.0, "iterate"), [State(0.5, X, X, 1, True)])[0], X)
 
 
 def test_without_lpips_the_other_end_is_swd_s():
-    assert stop_for("blend=1", STOPS | {"lpips": None}, CURVE) == Blend(DO, STOPS["swd"], 1.0)
-    assert blends_of({"psnr": DO, "lpips": DO}, []) == blends_of({"psnr": DO}, []) == []
-    with pytest.raises(ValueError, match="are one and the same, so there is nothing to blend: leave blends out"):
-        blends_of({"psnr": DO, "lpips": DO}, [0.5])
-    with pytest.raises(ValueError, match=r"does not know both .*tuned=…\), so there is nothing to blend"):
-        blends_of({"psnr": DO}, [0.5])
-    with pytest.raises(UserError, match="so there is nothing to blend: use target=psnr"):
-        stop_for("blend=0.5", {"psnr": DO, "lpips": DO}, CURVE)
+    assert stopping_point_for("blend=1", STOPS | {"lpips": None}, CURVE) == Blend(DO, STOPS["swd"], 1.0)
+    assert make_blends({"psnr": DO, "lpips": DO}, []) == make_blends({"psnr": DO}, []) == []
+    with pytest.raises(ValueError, match="are the same: there is nothing to blend"):
+        make_blends({"psnr": DO, "lpips": DO}, [0.5])
+    with pytest.raises(ValueError, match=r"does not know both a DO and a PO point to blend: find them with .*tuned=…"):
+        make_blends({"psnr": DO}, [0.5])
+    with pytest.raises(UserError, match="there is nothing to blend, or use target=psnr"):
+        stopping_point_for("blend=0.5", {"psnr": DO, "lpips": DO}, CURVE)
 
 
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
         ("lpips,psnr>=29", Blend(DO, PO, 0.5)),
-        ("lpips, psnr>=29.15", Stop(0.5, "mean")),
+        ("lpips, psnr>=29.15", StoppingPoint(0.5, "mean")),
         ("lpips,psnr>=29.3", DO),
         ("lpips,psnr>=20", PO),
         ("psnr,lpips<=0.1", Blend(DO, PO, 0.5)),
@@ -78,16 +78,16 @@ def test_without_lpips_the_other_end_is_swd_s():
     ],
 )
 def test_the_best_that_meets_the_conditions(target, expected):
-    assert stop_for(target, STOPS, CURVE) == expected
+    assert stopping_point_for(target, STOPS, CURVE) == expected
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("lpips,psnr>=31", r"no stop of the validation has psnr>=31, the most there is is 30: ask for less"),
-        ("psnr,lpips<=0.01", r"has lpips<=0.01, the least there is is 0.05: ask for more"),
+        ("lpips,psnr>=31", "no stopping point has psnr>=31; 30 is the best"),
+        ("psnr,lpips<=0.01", "has lpips<=0.01; 0.05 is the best"),
         ("lpips,psnr>29", r"conditions are METRIC>=NUMBER or METRIC<=NUMBER, got 'lpips,psnr>29'"),
-        ("lpips,psnr>=1.2.3", r"'1.2.3' is not a number"),
+        ("lpips,psnr>=1.2.3", "conditions are METRIC>=NUMBER"),
         ("lpips,kid<=3", r"'kid' is not a metric that the validation of this checkpoint measured"),
         ("lpips,nfe<=3", r"'nfe' is not a metric"),
         ("fid,psnr>=29", r"'fid' is not a metric that the validation"),
@@ -99,24 +99,24 @@ def test_the_best_that_meets_the_conditions(target, expected):
 )
 def test_what_cannot_be_had_is_said(target, message):
     with pytest.raises(UserError, match=message):
-        stop_for(target, STOPS, CURVE)
-    assert stop_for("nfe=3", STOPS, CURVE) == Stop(0.5, "mean")
+        stopping_point_for(target, STOPS, CURVE)
+    assert stopping_point_for("nfe=3", STOPS, CURVE) == StoppingPoint(0.5, "mean")
 
 
 def test_conditions_need_a_curve():
     with pytest.raises(UserError, match="needs a validation's curve"):
-        stop_for("lpips,psnr>=29", STOPS, [])
+        stopping_point_for("lpips,psnr>=29", STOPS, [])
 
 
 def test_stops_are_found_on_the_walk_alone():
-    assert find_stops([*CURVE, row(0.25, "blend=0.9", 3, 40.0, 0.01)], [PSNR()])["psnr"] == DO
-    with pytest.raises(ValueError, match=r"share of a blend must lie in \[0, 1\], got 2"):
+    assert find_stopping_points([*CURVE, row(0.25, "blend=0.9", 3, 40.0, 0.01)], [PSNR()])["psnr"] == DO
+    with pytest.raises(ValueError, match=r"fraction of x_PO must be in \[0, 1\], got 2"):
         Blend(DO, PO, 2.0)
 
 
 def test_the_excess_says_whether_a_blend_is_nearer():
     """MSE(a) = (1 - a)^2 P + 2 a (1 - a) c + a^2 Q: its slope at 0 is -2 (P - c)."""
-    evaluation = Evaluation([PSNR(), SWD()], ends=(DO, PO), blends=[Blend(DO, PO, 0.5)])
+    evaluation = Evaluation([PSNR(), SWD()], do_and_po=(DO, PO), blends=[Blend(DO, PO, 0.5)])
     evaluation.add(["a", "b"], [1, 2], states(), Reference(X))
     curve = evaluation.finish()
     faithful, perceptual = 0.75 * torch.ones_like(X), -0.25 * torch.ones_like(X)
@@ -144,9 +144,9 @@ def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, m
     assert {r["output"] for r in load(tmp_path / "two.ckpt").curve} == outputs
     image = [f"input={measured_folder}/05.png", "checkpoint=two.ckpt"]
     assert call("restore", *image, "target=swd,psnr>=0", "output=within") == (0, [])
-    refused(call("restore", *image, "target=swd,psnr>=90", "output=x"), "no stop of the validation has psnr>=90")
+    refused(call("restore", *image, "target=swd,psnr>=90", "output=x"), "no stopping point has psnr>=90")
     assert call("restore", *image, "target=blend:0.3", "output=blend") == (0, [])
     moved = call("evaluate", *again, "sampler.steps=3", "tuned=three.ckpt", "output=three")
     assert moved[0] == 0 and "blends are left out" in moved[1][0]
     assert {r["output"] for r in load(tmp_path / "three.ckpt").curve} == {"mean", "iterate"}
-    refused(call("evaluate", "checkpoint=one.ckpt", *data, "blends=[2]", "output=y"), "blends: the share of a blend")
+    refused(call("evaluate", "checkpoint=one.ckpt", *data, "blends=[2]", "output=y"), "blends: the fraction of x_PO")

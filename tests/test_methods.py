@@ -11,7 +11,7 @@ import torch
 from conftest import BRIEF, SMALL, command, needs_lpips, refused, run_here
 from PIL import Image
 
-from diracdiff.evaluation import Stop, interval
+from diracdiff.evaluation import StoppingPoint, interval
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import Consistency, Reference
 from diracdiff.models import Denoiser, NCSNpp
@@ -188,7 +188,7 @@ def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, paper, t
     tuned = load(tmp_path / "tuned.ckpt")
     assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
     best = max(rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
-    assert tuned.stops["psnr"] == Stop(float(best["t"]), best["output"])
+    assert tuned.stops["psnr"] == StoppingPoint(float(best["t"]), best["output"])
     assert tuned.stops["lpips"] is None
     original = load(paper)
     assert all(

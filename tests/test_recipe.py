@@ -9,7 +9,7 @@ from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
-from diracdiff.evaluation import Stop
+from diracdiff.evaluation import StoppingPoint
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
@@ -40,7 +40,7 @@ def test_a_recipe_builds_the_same_object():
 
 def test_a_checkpoint_needs_nothing_else(tmp_path):
     module = restorer()
-    module.stops = {"psnr": Stop(6 / 7), "lpips": None, "swd": None, "fid": None}
+    module.stops = {"psnr": StoppingPoint(6 / 7), "lpips": None, "swd": None, "fid": None}
     loaded = load(save(tmp_path / "a.ckpt", module))
     y = torch.rand(2, 3, 16, 16)
     assert loaded.stops == module.stops
@@ -129,8 +129,8 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path):
 
 def test_targets_without_a_stopping_time_are_refused():
     module = restorer()
-    module.stops = {"psnr": Stop(0.5, "mean"), "lpips": None}
-    assert module.stop_for("psnr") == Stop(0.5, "mean")
+    module.stops = {"psnr": StoppingPoint(0.5, "mean"), "lpips": None}
+    assert module.stop_for("psnr") == StoppingPoint(0.5, "mean")
     with pytest.raises(ValueError, match="target=lpips needs PO, the best LPIPS"):
         module.stop_for("lpips")
     with pytest.raises(ValueError, match="target=fid needs the best FID"):
@@ -152,7 +152,7 @@ def test_targets_by_calls_and_by_time():
     ]
     assert [module.stop_for(f"nfe={n}").t for n in (1, 2, 3, 4, 99)] == [1.0, 0.5, 0.5, 0.2, 0.2]
     assert module.stop_for("nfe=2").output == "mean"
-    assert module.stop_for("t=0.25") == Stop(0.25, "iterate")
+    assert module.stop_for("t=0.25") == StoppingPoint(0.25, "iterate")
 
 
 def test_restoring_any_size_and_any_batch():

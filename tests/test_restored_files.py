@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 from diracdiff.data.image_io import read_image, write_image
 from diracdiff.data.images import load_image
 from diracdiff.data.inputs import LOG, plan
-from diracdiff.evaluation.certificate import RULE
+from diracdiff.evaluation.data_consistency import RULE
 from diracdiff.restorer import Restorer
 from diracdiff.utils.image_files import save_image
 from diracdiff.utils.json_lines import append_line, read_lines

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diracdiff.evaluation import find_stops, stop_for
-from diracdiff.evaluation.stops import Stop
+from diracdiff.evaluation import find_stopping_points, stopping_point_for
+from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.metrics import SWD
 from diracdiff.metrics.swd import DIRECTIONS, PATCH, PATCHES, laplacian_pyramid, swd
 from diracdiff.utils.errors import UserError
@@ -98,7 +98,7 @@ def test_it_has_a_stop_of_its_own():
         {"t": t, "output": "mean", "nfe": n, "psnr": psnr, "swd": value}
         for n, (t, psnr, value) in enumerate([(1.0, 28.0, 80.0), (0.9, 29.0, 70.0), (0.3, 27.0, 40.0)], start=1)
     ]
-    stops = find_stops(curve, [METRIC])
-    assert stops["swd"] == Stop(0.3, "mean") and stops["lpips"] is None
-    assert stop_for("swd", stops, curve) == Stop(0.3, "mean")
+    stops = find_stopping_points(curve, [METRIC])
+    assert stops["swd"] == StoppingPoint(0.3, "mean") and stops["lpips"] is None
+    assert stopping_point_for("swd", stops, curve) == StoppingPoint(0.3, "mean")
     assert (METRIC.stop_key(), METRIC.stop_name(), METRIC.stop_title()) == ("swd", "SWD", "best SWD")

@@ -8,8 +8,9 @@ import torch
 from conftest import needs_lpips
 from skimage.metrics import structural_similarity
 
-from diracdiff.evaluation import Evaluation, Stop, find_stops, summarise
-from diracdiff.evaluation.stops import stopped
+from diracdiff.evaluation import Evaluation, find_stopping_points, key_rows
+from diracdiff.evaluation import StoppingPoint as P
+from diracdiff.evaluation.stopping import row_at
 from diracdiff.metrics import LPIPS, PSNR, SSIM, Missing, Reference
 from diracdiff.metrics.lpips import BACKBONES
 from diracdiff.metrics.metric import ImageMetric
@@ -118,22 +119,27 @@ MEASURED = [PSNR(), SSIM(), Measured(LPIPS, "lpips_squeeze")]
 
 
 def test_stopping_points_are_the_best_of_the_curve():
-    stops = find_stops(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]), MEASURED)
-    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.5, "mean"), "swd": None, "fid": None}
+    stops = find_stopping_points(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35]), MEASURED)
+    assert stops == {"psnr": P(0.75, "mean"), "lpips": P(0.5, "mean"), "swd": None, "fid": None}
 
 
 def test_the_iterate_may_be_the_best_result():
-    stops = find_stops(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], iterate=(18, 0.2)), MEASURED)
-    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": Stop(0.25, "iterate"), "swd": None, "fid": None}
+    stops = find_stopping_points(curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], iterate=(18, 0.2)), MEASURED)
+    assert stops == {
+        "psnr": P(0.75, "mean"),
+        "lpips": P(0.25, "iterate"),
+        "swd": None,
+        "fid": None,
+    }
 
 
 def test_the_earlier_stop_wins_a_draw():
-    stops = find_stops(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3], iterate=(22, 0.3)), MEASURED)
-    assert stops["psnr"] == stops["lpips"] == Stop(0.75, "mean")
+    stops = find_stopping_points(curve([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3], iterate=(22, 0.3)), MEASURED)
+    assert stops["psnr"] == stops["lpips"] == P(0.75, "mean")
 
 
 def test_a_value_that_is_not_a_number_is_never_the_best():
-    stops = find_stops(curve([math.nan, 22, 21, 19], [math.nan, 0.4, 0.3, 0.35]), MEASURED)
+    stops = find_stopping_points(curve([math.nan, 22, 21, 19], [math.nan, 0.4, 0.3, 0.35]), MEASURED)
     assert stops["psnr"].t == 0.75 and stops["lpips"].t == 0.5
     with pytest.raises(ValueError, match="has no direction"):
         Missing(LPIPS, "lpips_vgg").best([{"lpips_vgg": 1.0}])
@@ -141,9 +147,9 @@ def test_a_value_that_is_not_a_number_is_never_the_best():
 
 def test_without_lpips_there_is_no_perceptual_stop():
     rows = curve([20, 22, 21, 19])
-    stops = find_stops(rows, [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze")])
-    assert stops == {"psnr": Stop(0.75, "mean"), "lpips": None, "swd": None, "fid": None}
-    summary = summarise(rows, stops)
+    stops = find_stopping_points(rows, [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze")])
+    assert stops == {"psnr": P(0.75, "mean"), "lpips": None, "swd": None, "fid": None}
+    summary = key_rows(rows, stops)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
     assert summary["measurement"] == rows[0] and summary["one_shot"] == rows[1]
     assert summary["measurement"]["nfe"] == 0
@@ -151,8 +157,8 @@ def test_without_lpips_there_is_no_perceptual_stop():
 
 def test_a_stop_between_times_ends_at_the_one_before():
     rows = curve([20, 22, 21, 19])
-    assert stopped(rows, Stop(0.6, "mean"))["t"] == 0.75
-    assert stopped(rows, Stop(0.0, "mean"))["t"] == 0.25
+    assert row_at(rows, P(0.6, "mean"))["t"] == 0.75
+    assert row_at(rows, P(0.0, "mean"))["t"] == 0.25
 
 
 def test_curves_average_over_images_and_ignore_their_order():

@@ -13,9 +13,8 @@ from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
-from diracdiff.evaluation.results import taken_at
-from diracdiff.evaluation.stops import Blend, Stop, Stops, no_stops
-from diracdiff.evaluation.targets import stop_for
+from diracdiff.evaluation.results import image_at
+from diracdiff.evaluation.stopping import Blend, StoppingPoint, StoppingPoints, no_stopping_points, stopping_point_for
 from diracdiff.metrics.metric import Reference, Row
 from diracdiff.models import Denoiser
 from diracdiff.models.tiled import Tiles
@@ -64,7 +63,7 @@ class Restorer:
         self.process, self.denoiser = process, denoiser
         self.sampler = sampler if sampler is not None else ReverseSampler()
         self.seed, self.name, self.take = seed, name, take
-        self.stops: Stops = no_stops()
+        self.stops: StoppingPoints = no_stopping_points()
         self.curve: list[Row] = []
         self.dataset: dict[str, Any] | None = None
         self.training: dict[str, Any] = {}
@@ -87,7 +86,7 @@ class Restorer:
         self.denoiser.to(device)
         return self
 
-    def stop_for(self, target: str) -> Stop | Blend:
+    def stop_for(self, target: str) -> StoppingPoint | Blend:
         """Where to stop for a target, by the last validation.
 
         Args:
@@ -96,7 +95,7 @@ class Restorer:
         Raises:
             UserError: if the target is unknown or has no stop.
         """
-        return stop_for(target, self.stops, self.curve, self.take)
+        return stopping_point_for(target, self.stops, self.curve, self.take)
 
     def measure(self, x: Tensor, names: Sequence[str] | None = None) -> Measured:
         """Degrade clean images in [0, 1], (B, C, H, W), to measurements as the sampler expects them.
@@ -164,15 +163,15 @@ class Restorer:
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
         check_hides(sigma.item())
-        return self._walk(y + sigma * noise.normal(y.shape[1:]), noise, Stop(0.0, self.take))
+        return self._walk(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.take))
 
-    def _walk(self, measurement: Tensor, noise: ImageNoise, stop: Stop | Blend) -> Tensor:
+    def _walk(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint | Blend) -> Tensor:
         training = self.denoiser.training
         denoiser, sampler = self.tiles.applied(self.denoiser, self.sampler, measurement)
         self.denoiser.eval()
         try:
             states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.last_output)
-            images, self.nfe = taken_at(stop, states)
+            images, self.nfe = image_at(stop, states)
             return images.clamp(0, 1)
         finally:
             self.denoiser.train(training)
@@ -209,8 +208,8 @@ class Restorer:
             UserError: if a stopping time or a calibration is malformed.
         """
         stops = checkpoint.stops.items()
-        known = {target: None if plain is None else construct(Stop, plain) for target, plain in stops}
-        self.stops, self.curve = no_stops() | known, checkpoint.curve
+        known = {target: None if plain is None else construct(StoppingPoint, plain) for target, plain in stops}
+        self.stops, self.curve = no_stopping_points() | known, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
         self.calibrations = [Calibration.from_plain(plain) for plain in checkpoint.calibrations]
 

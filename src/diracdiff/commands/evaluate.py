@@ -15,7 +15,7 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.commands.builders.evaluating import build_tested, check_times, measure
     from diracdiff.commands.builders.restoring import configure
     from diracdiff.commands.builders.training import build_data, build_tester, keep_image_size
-    from diracdiff.evaluation import Blend, blends_of
+    from diracdiff.evaluation import Blend, make_blends
     from diracdiff.report.evaluated import check_report, report
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_not_input
@@ -36,7 +36,7 @@ def evaluate(cfg: DictConfig) -> None:
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
-    blends = made("blends", blends_of, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
+    blends = made("blends", make_blends, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
     module = build_tested(cfg, restorer, stops, extra, blends)
     measure(trainer, module, data, cfg.split, folder)
     if not trainer.is_global_zero:

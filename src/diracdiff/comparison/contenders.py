@@ -12,7 +12,7 @@ from torch import Tensor
 from diracdiff.baselines import Baseline, Prior
 from diracdiff.comparison.measurements import Batch
 from diracdiff.degradations import Operator
-from diracdiff.evaluation import Blend, Stop
+from diracdiff.evaluation import Blend, StoppingPoint
 from diracdiff.evaluation.results import Result, clock, results
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
@@ -121,7 +121,9 @@ class Dirac(Contender):
         process, denoiser = self.restorer.process, self.restorer.denoiser
         walks = [sampler.states(process, denoiser, batch.y, each) for each in (noise, *others)]
         blends = (
-            [] if blend is None else [Blend(Stop(**blend["faithful"]), Stop(**blend["perceptual"]), blend["share"])]
+            []
+            if blend is None
+            else [Blend(StoppingPoint(**blend["distortion"]), StoppingPoint(**blend["perception"]), blend["fraction"])]
         )
         for result in results(map(_mean, zip(*walks, strict=True)), batch.y, blends):
             yield replace(result, nfe=count * result.nfe)

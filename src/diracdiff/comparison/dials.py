@@ -11,7 +11,7 @@ from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Runner
 from diracdiff.comparison.table import Table
 from diracdiff.comparison.tuning import best
-from diracdiff.evaluation import Blend, Stop
+from diracdiff.evaluation import Blend, StoppingPoint
 from diracdiff.metrics import Metric, Row
 from diracdiff.utils.errors import UserError
 
@@ -115,6 +115,6 @@ def plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return flat
 
 
-def _stop(words: str) -> Stop:
+def _stop(words: str) -> StoppingPoint:
     output, _, t = words.partition(" t=")
-    return Stop(float(t), output)
+    return StoppingPoint(float(t), output)

@@ -1,12 +1,21 @@
-"""Evaluation: records along the trajectory, the trade-off curve and its stopping times, tables, plots."""
+"""Evaluation: records along the trajectory, the trade-off curve and its stopping points, tables, plots."""
 
 from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.evaluation import Evaluation, Gallery
 from diracdiff.evaluation.records import Records
 from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.evaluation.stops import TARGETS, Blend, Stop, Stops, blends_of, find_stops, reached, summarise
-from diracdiff.evaluation.targets import stop_for
+from diracdiff.evaluation.stopping import (
+    TARGETS,
+    Blend,
+    StoppingPoint,
+    StoppingPoints,
+    find_stopping_points,
+    key_rows,
+    make_blends,
+    on_grid,
+    stopping_point_for,
+)
 from diracdiff.evaluation.uncertainty import Spread
 
 __all__ = [
@@ -18,15 +27,15 @@ __all__ = [
     "Records",
     "Result",
     "Spread",
-    "Stop",
-    "Stops",
-    "blends_of",
-    "find_stops",
+    "StoppingPoint",
+    "StoppingPoints",
+    "find_stopping_points",
     "interval",
+    "key_rows",
+    "make_blends",
     "mean",
     "measured",
-    "reached",
+    "on_grid",
     "results",
-    "stop_for",
-    "summarise",
+    "stopping_point_for",
 ]

@@ -21,7 +21,7 @@ from torch import Tensor
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.statistics import mean
-from diracdiff.evaluation.stops import Blend, Stop
+from diracdiff.evaluation.stopping import Blend, StoppingPoint
 from diracdiff.evaluation.uncertainty import Spread, raw_factor
 from diracdiff.samplers import ReverseSampler
 
@@ -49,7 +49,7 @@ class Walked:
     sampler: dict[str, Any]
 
     @classmethod
-    def of(cls, sampler: ReverseSampler, samples: int, stop: Stop | Blend) -> Walked:
+    def of(cls, sampler: ReverseSampler, samples: int, stop: StoppingPoint | Blend) -> Walked:
         """What walks of a sampler to a stop are known by."""
         return cls(samples, asdict(stop), to_recipe(sampler))
 

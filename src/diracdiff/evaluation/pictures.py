@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diracdiff.degradations import LinearSeverity, TabulatedSeverity
 from diracdiff.evaluation.evaluation import Gallery
-from diracdiff.evaluation.stops import TARGETS, Stop
+from diracdiff.evaluation.stopping import TARGETS, StoppingPoint
 from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers.sampler import TOLERANCE
 from diracdiff.utils.image_files import write_image
@@ -79,7 +79,7 @@ def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
 def draw_tradeoff(
     path: str | Path,
     curve: Sequence[Row],
-    stops: Mapping[str, Stop | None],
+    stops: Mapping[str, StoppingPoint | None],
     metrics: Sequence[Metric],
     title: str,
 ) -> None:
@@ -135,7 +135,9 @@ def curve_figure(curve: Sequence[Row], metric: Metric) -> Any:
     return figure
 
 
-def _draw_metric(axis: Any, curve: Sequence[Row], stops: Mapping[str, Stop | None], metric: Metric, colour: str) -> Any:
+def _draw_metric(
+    axis: Any, curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], metric: Metric, colour: str
+) -> Any:
     """Draw one metric on its axis; returns the lines for the legend."""
     lines = []
     for output, style in (("mean", "-"), ("iterate", ":")):
@@ -179,13 +181,13 @@ def draw_consistency(path: str | Path, curve: Sequence[Row], title: str) -> None
     save_figure(figure, path)
 
 
-def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, Stop | None], rows: int = 6) -> None:
+def draw_samples(path: str | Path, gallery: Gallery, stops: Mapping[str, StoppingPoint | None], rows: int = 6) -> None:
     """Draw clean, measurement, one-shot, the stops that are known and the iterate at t = 0, an image a row."""
     from matplotlib.figure import Figure
 
     pictures = {output: by_time(gallery, output) for output in ("mean", "iterate")}
 
-    def at(stop: Stop) -> Tensor:
+    def at(stop: StoppingPoint) -> Tensor:
         times = pictures[stop.output]
         return times[min((t for t in times if t >= stop.t - TOLERANCE), default=max(times))]
 

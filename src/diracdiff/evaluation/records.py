@@ -1,5 +1,7 @@
 """Records of single images, and features of sets of images, over all processes of a run."""
 
+from __future__ import annotations
+
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,13 +20,13 @@ Key = tuple[float, str] | str
 
 
 def rows_of(names: Sequence[str], values: dict[str, Tensor], **same: Any) -> list[Row]:
-    """A row per image: its name, what is the same for all of a batch, and its values of {metric: (B,)}."""
+    """Return a row per image: its name, the columns common to the batch, and its values of {metric: (B,)}."""
     columns = {metric: value.tolist() for metric, value in values.items()}
     return [{"name": name} | same | {m: column[i] for m, column in columns.items()} for i, name in enumerate(names)]
 
 
 def means(rows: Sequence[Row], leave_out: Sequence[str]) -> Row:
-    """The mean of every column over rows of the same columns, but for those left out."""
+    """Return the mean of every column over rows of the same columns, except those left out."""
     return {key: mean([row[key] for row in rows]) for key in rows[0] if key not in leave_out}
 
 
@@ -43,21 +45,21 @@ class Records:
         seconds = [result.seconds] * len(names)
         columns.extend(names, seeds, {name: value.tolist() for name, value in values.items()} | {"seconds": seconds})
 
-    def gathered(self) -> "Records":
-        """The rows of all processes, each image once, sorted: the same on every process and for any number of them."""
-        parts, found = of_all_processes(self._columns), Records()
+    def gathered(self) -> Records:
+        """Return the rows of all processes, each image once, sorted: the same for any number of processes."""
+        parts, whole = gather_from_all(self._columns), Records()
         for key in {key: None for part in parts for key in part}:
             joined = _Columns()
             for part in parts:
                 if key in part:
                     joined.extend(part[key].names, part[key].seeds, part[key].values)
-            found._columns[key] = joined.sorted()
-        return found
+            whole._columns[key] = joined.sorted()
+        return whole
 
     @property
     def rows(self) -> Iterator[Row]:
-        """Every row: by the names of the images, t falling, and by output."""
-        keys = sorted(self._columns, key=lambda key: (-key[0], key[2]))
+        """The rows by image, t falling: name, seed, t, nfe, output, the metrics, and seconds."""
+        keys = [key for key, _ in self._by_time()]
         places = [{name: i for i, name in enumerate(self._columns[key].names)} for key in keys]
         for name in sorted(set().union(*places)):
             for key, place in zip(keys, places, strict=True):
@@ -65,32 +67,33 @@ class Records:
                     yield self._columns[key].row(place[name], key)
 
     def at(self, t: float, output: str) -> list[Row]:
-        """The rows of one time and output."""
+        """Return the rows of one time and output."""
         found = [(key, columns) for key, columns in self._columns.items() if key[0] == t and key[2] == output]
         return [columns.row(i, key) for key, columns in found for i in range(len(columns.names))]
 
     def of(self, names: Sequence[str]) -> dict[Key, list[Row]]:
-        """The rows of a few images, {(t, output): rows}, t falling."""
-        wanted: set[str] = set(names)
-        found: dict[Key, list[Row]] = {}
-        for key, columns in sorted(self._columns.items(), key=lambda item: (-item[0][0], item[0][2])):
-            places = [i for i, name in enumerate(columns.names) if name in wanted]
-            found[key[0], key[2]] = [columns.row(i, key) for i in places]
-        return found
+        """Return the rows of a few images, {(t, output): rows}, t falling."""
+        return {
+            (key[0], key[2]): [columns.row(i, key) for i, name in enumerate(columns.names) if name in names]
+            for key, columns in self._by_time()
+        }
 
     def curve(self, sets: dict[Key, dict[str, float]] | None = None) -> list[Row]:
-        """Means over the images: a row per time and output with t, nfe, output, n and the metrics, t falling.
+        """Return means over the images: a row per time and output with t, nfe, output, n and the metrics, t falling.
 
         Args:
-            sets: metrics of whole sets of images, {(t, output): {metric: value}}, which are added.
+            sets: metrics of whole sets of images to add, {(t, output): {metric: value}}.
         """
         return [
             dict(zip(KEYS, key, strict=True))
             | {"n": len(columns.names)}
             | {name: mean(values) for name, values in columns.values.items()}
             | (sets or {}).get((key[0], key[2]), {})
-            for key, columns in sorted(self._columns.items(), key=lambda item: (-item[0][0], item[0][2]))
+            for key, columns in self._by_time()
         ]
+
+    def _by_time(self) -> list[tuple[tuple[float, int, str], _Columns]]:
+        return sorted(self._columns.items(), key=lambda item: (-item[0][0], item[0][2]))
 
 
 class _Columns:
@@ -107,28 +110,25 @@ class _Columns:
         for name, column in values.items():
             self.values.setdefault(name, array("d")).extend(column)
 
-    def sorted(self) -> "_Columns":
-        """By the names of the images, each once: what came last counts."""
+    def sorted(self) -> _Columns:
+        """Return the rows by the names of the images, each once: the last one counts."""
         places = {name: i for i, name in enumerate(self.names)}
         order = [places[name] for name in sorted(places)]
-        found = _Columns()
+        whole = _Columns()
         values = {name: [column[i] for i in order] for name, column in self.values.items()}
-        found.extend([self.names[i] for i in order], [self.seeds[i] for i in order], values)
-        return found
+        whole.extend([self.names[i] for i in order], [self.seeds[i] for i in order], values)
+        return whole
 
     def row(self, i: int, key: tuple[float, int, str]) -> Row:
-        same = dict(zip(KEYS, key, strict=True))
         values = {name: column[i] for name, column in self.values.items()}
-        return {"name": self.names[i], "seed": self.seeds[i]} | same | values
+        return {"name": self.names[i], "seed": self.seeds[i]} | dict(zip(KEYS, key, strict=True)) | values
 
 
 class FeatureSets:
     """Features of the images at every time and output, and of the clean ones, for metrics of sets.
 
-    A metric says what is kept of them; that is bounded, see `diracdiff.metrics.feature_sets`.
-
     Args:
-        metrics: of sets of images; those that share an extractor share its work.
+        metrics: metrics of sets of images; those with equal extractors share the features of a batch.
     """
 
     def __init__(self, metrics: Sequence[SetMetric] = ()):
@@ -146,27 +146,26 @@ class FeatureSets:
             sets[key].add(names, features[metric.extractor])
 
     def scores(self, seed: int = 0) -> dict[Key, dict[str, float]]:
-        """Every metric of every set from the clean one, over the images of all processes: {(t, output): {name: value}}.
+        """Return {(t, output): {metric: value}} over the images of all processes.
 
         Raises:
             UserError: if there are fewer than two images.
         """
         found: dict[Key, dict[str, float]] = defaultdict(dict)
         for metric, sets in zip(self.metrics, self._sets, strict=True):
-            parts: dict[Key, list[Any]] = defaultdict(list)
-            for part in of_all_processes(sets):
-                for key, gathered in part.items():
-                    parts[key].append(gathered)
-            clean = type(parts["clean"][0]).merged(parts["clean"]) if parts else None
-            for key, of_key in parts.items():
+            parts = gather_from_all(sets)
+            keys = {key: None for part in parts for key in part}
+            merge = type(metric.empty_set()).merged
+            clean = merge([part["clean"] for part in parts if "clean" in part]) if keys else None
+            for key in keys:
                 if key != "clean":
-                    restored = type(of_key[0]).merged(of_key)
+                    restored = merge([part[key] for part in parts if key in part])
                     found[key][metric.name] = metric.score_sets(clean, restored, seed)
         return found
 
 
-def of_all_processes(part: Any) -> list[Any]:
-    """The part of every process."""
+def gather_from_all(part: Any) -> list[Any]:
+    """Return the objects of all processes, in their order."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return [part]
     parts: list[Any] = [None] * dist.get_world_size()

@@ -6,7 +6,7 @@ from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.evaluation.stops import Blend, Stop, summarise
+from diracdiff.evaluation.stopping import Blend, StoppingPoint, key_rows
 from diracdiff.metrics.metric import ImageMetric, Row
 from diracdiff.utils.files import write_json
 
@@ -15,7 +15,10 @@ Summary = dict[str, Any]
 
 
 def summary_of(
-    evaluation: Evaluation, stops: Mapping[str, Stop | None], extra: Stop | Blend | None = None, **same: Any
+    evaluation: Evaluation,
+    stops: Mapping[str, StoppingPoint | None],
+    extra: StoppingPoint | Blend | None = None,
+    **same: Any,
 ) -> Summary:
     """The figures at the measurement, one-shot, DO, PO and other stops.
 
@@ -30,7 +33,7 @@ def summary_of(
         extra: a further stop, the entry "target".
         same: seed, steps, task: what holds for all entries.
     """
-    rows = summarise(evaluation.curve, stops, extra)
+    rows = key_rows(evaluation.curve, stops, extra)
     seed = int(same.get("seed", 0))
     excess = list(evaluation.excess.values())
     found = {"excess": {"mean": mean(excess), "interval": interval(excess, seed)}} if excess else {}

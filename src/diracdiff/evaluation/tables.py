@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diracdiff.evaluation.statistics import FEWEST, Interval
-from diracdiff.evaluation.stops import BLEND, TARGETS
+from diracdiff.evaluation.stopping import BLEND, TARGETS
 from diracdiff.evaluation.summary import Summary
 from diracdiff.metrics.metric import Metric, set_metrics
 from diracdiff.utils.escaping import for_latex, for_markdown, for_terminal

@@ -7,7 +7,7 @@ from typing import Any
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
 from diracdiff.evaluation.statistics import FEWEST, Interval
-from diracdiff.evaluation.stops import Blend, Stop
+from diracdiff.evaluation.stopping import Blend, StoppingPoint
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary, write_tables
 from diracdiff.metrics.metric import image_metrics
@@ -41,8 +41,8 @@ def conclusion(interval: Interval | None) -> str:
 def report(
     folder: Path,
     evaluation: Evaluation,
-    stops: Mapping[str, Stop | None],
-    extra: Stop | Blend | None,
+    stops: Mapping[str, StoppingPoint | None],
+    extra: StoppingPoint | Blend | None,
     restorer: Restorer,
     split: str,
     origin: Origin,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diracdiff.checkpoints import to_recipe
-from diracdiff.evaluation import Evaluation, Stop
-from diracdiff.evaluation.stops import TARGETS, stopped
+from diracdiff.evaluation import Evaluation, StoppingPoint
+from diracdiff.evaluation.stopping import TARGETS, row_at
 from diracdiff.evaluation.summary import Summary
 from diracdiff.evaluation.tables import NAMES, stop_keys
 from diracdiff.metrics import Row
@@ -28,7 +28,7 @@ LABELS = {"DO": "accurate (DO)", "PO": "sharp (PO)"}
 def evaluation_page(
     kind: str,
     evaluation: Evaluation,
-    stops: Mapping[str, Stop | None],
+    stops: Mapping[str, StoppingPoint | None],
     summary: Summary,
     restorer: Restorer,
     images: str,
@@ -95,14 +95,14 @@ def evaluation_page(
 
 
 def _buttons(
-    curve: Sequence[Row], stops: Mapping[str, Stop | None], summary: Summary, shown_as: Mapping[str, str]
+    curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], summary: Summary, shown_as: Mapping[str, str]
 ) -> list[Row]:
     """Return a button per known stopping time: name, explanation, and what it shows at which t."""
     found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
     for target, metric in TARGETS.items():
         if stop := stops.get(target):
             name = LABELS.get(metric.stop_name(), f"best {metric.title}")
-            found.append((name, f"best {metric.title}", stopped(curve, stop)))
+            found.append((name, f"best {metric.title}", row_at(curve, stop)))
     if summary.get("target"):
         found.append(("target", "requested stopping time", summary["target"]))
     return [{"name": name, "title": why, "t": row["t"], "show": shown_as[row["output"]]} for name, why, row in found]

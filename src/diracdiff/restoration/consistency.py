@@ -8,8 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from diracdiff.degradations import Identity
-from diracdiff.evaluation.certificate import Certificate
-from diracdiff.evaluation.plausibility import estimate_sigma
+from diracdiff.evaluation.data_consistency import ResidualTest, estimate_sigma
 from diracdiff.restorer import Restorer
 
 FAR = 1.25
@@ -47,7 +46,7 @@ class ConsistencyTest:
         hidden: the pixels that the model's mask hides are noise; None where that cannot be decided.
     """
 
-    certificate: Certificate
+    certificate: ResidualTest
     z: Tensor
     noise: NoiseLevel
     hidden: bool | None

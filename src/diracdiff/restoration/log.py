@@ -14,7 +14,7 @@ from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import LOG, TABLE, Form, Input, read_log
-from diracdiff.evaluation.certificate import LEVEL, RULE
+from diracdiff.evaluation.data_consistency import LEVEL, RULE
 from diracdiff.restoration.consistency import ConsistencyTest
 from diracdiff.restoration.service import RestoredImage, RestoreOptions
 from diracdiff.restorer import Restorer

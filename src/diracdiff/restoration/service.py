@@ -25,8 +25,7 @@ from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.degradations.kernel_blur import extended
 from diracdiff.degradations.kernels import WORDS
 from diracdiff.evaluation.calibration import Interval
-from diracdiff.evaluation.certificate import certify, standardised
-from diracdiff.evaluation.plausibility import is_hidden
+from diracdiff.evaluation.data_consistency import evaluate_residuals, is_hidden, standardise
 from diracdiff.restoration.consistency import ConsistencyTest, noise_level
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
@@ -169,9 +168,9 @@ class Batch:
         with self.bound(index):
             mean = cropped(restorer.process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
             hidden = None if self.options.degrade else is_hidden(y, restorer.process, start)
-        z = standardised(y, mean, noise.sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
+        z = standardise(y, mean, noise.sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
-        return ConsistencyTest(certify(z, clipped), z, noise, hidden)
+        return ConsistencyTest(evaluate_residuals(z, clipped), z, noise, hidden)
 
     def restore(self) -> list[RestoredImage]:
         """Sample restorations of all images."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.evaluation.results import results
-from diracdiff.evaluation.stops import Stop, reached
+from diracdiff.evaluation.stopping import StoppingPoint, on_grid
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
 from diracdiff.samplers.sampler import TOLERANCE
@@ -39,15 +39,15 @@ class Frame:
         return f"{NAMES[self.output]} at t = {self.t:.2f}, {calls}"
 
 
-def ends(stops: Mapping[str, Stop | None]) -> tuple[Stop, Stop]:
+def ends(stops: Mapping[str, StoppingPoint | None]) -> tuple[StoppingPoint, StoppingPoint]:
     """Return the accurate and the sharp end.
 
     The accurate one is the distortion-optimised stopping time, or else t = 1. The sharp one is the next later
     perception-optimised stopping time, of LPIPS or else of SWD, or else t = 0.
     """
-    begin = stops.get("psnr") or Stop(1.0)
+    begin = stops.get("psnr") or StoppingPoint(1.0)
     later = [stop for target in ("lpips", "swd") if (stop := stops.get(target)) and stop.t < begin.t - TOLERANCE]
-    return begin, later[0] if later else Stop(0.0, "iterate")
+    return begin, later[0] if later else StoppingPoint(0.0, "iterate")
 
 
 @torch.no_grad()
@@ -75,15 +75,15 @@ def sample_frames(
     begin, end = ends(restorer.stops)
     times = sampler.times(min(begin.t, end.t))
     noise = ImageNoise([image_seed(restorer.seed, name)], y.device)
-    found: dict[Stop, Frame] = {}
+    found: dict[StoppingPoint, Frame] = {}
     for result in results(sampler.states(restorer.process, denoiser, y, noise, times[-1]), y):
         if not result.images.isfinite().all():
             raise UserError("The result is not a number at every pixel: use another model.")
-        stop = Stop(round(result.t, 9), result.output)
+        stop = StoppingPoint(round(result.t, 9), result.output)
         image = result.images.mean(1, keepdim=True).expand_as(y) if grey else result.images
         found[stop] = Frame(result.t, result.output, result.nfe, to_pixels(image[0]).cpu())
         advance((1 + sum(t >= result.t for t in times)) / (1 + len(times)))
-    first, last = reached([begin], times)[0], reached([end], times)[0]
+    first, last = on_grid([begin], times)[0], on_grid([end], times)[0]
     between = [s for s in found if s.output == "mean" and last.t + TOLERANCE < s.t < first.t - TOLERANCE]
     kept = [first, *sorted(between, key=lambda s: -s.t), last]
     return [found[stop] for stop in dict.fromkeys(kept) if stop in found]

@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.pictures import TRADEOFF_CSV, curve_figure, gallery_grid
-from diracdiff.evaluation.stops import summarise
+from diracdiff.evaluation.stopping import key_rows
 from diracdiff.metrics import Metric
 from diracdiff.training.loggers import PatientWandbLogger
 from diracdiff.utils.files import append_rows
@@ -45,7 +45,7 @@ class TradeoffLog(Callback):
         """Send the test's value of each metric at each stopping time, such as `test/do/psnr`."""
         if not trainer.is_global_zero or not pl_module.evaluation.curve:
             return
-        rows = summarise(pl_module.evaluation.curve, pl_module.restorer.stops)
+        rows = key_rows(pl_module.evaluation.curve, pl_module.restorer.stops)
         names = [metric.name for metric in _measured(pl_module.evaluation)]
         values = {f"test/{key}/{name}": row[name] for key, row in rows.items() if row for name in names if name in row}
         for logger in trainer.loggers:

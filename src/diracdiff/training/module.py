@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from diracdiff.checkpoints.checkpoint import KIND, Checkpoint
 from diracdiff.checkpoints.recipe import to_recipe
-from diracdiff.evaluation import Blend, Evaluation, Stop, find_stops
+from diracdiff.evaluation import Blend, Evaluation, StoppingPoint, find_stopping_points
 from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
-from diracdiff.evaluation.stops import BLEND, ends_of
+from diracdiff.evaluation.stopping import BLEND, do_and_po
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import PSNR, SSIM, Metric
 from diracdiff.process import StochasticDegradation
@@ -58,7 +58,7 @@ class RestorerModule(pl.LightningModule):
         times: Sequence[float] = (0.0, 1.0),
         blends: Sequence[Blend] | None = None,
         share_at_end: float = 0.0,
-        only: Sequence[Stop] | None = None,
+        only: Sequence[StoppingPoint] | None = None,
     ):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
@@ -71,7 +71,7 @@ class RestorerModule(pl.LightningModule):
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
         self.times, self.share_at_end = (float(times[0]), float(times[1])), float(share_at_end)
         self.blends, self.only = list(blends or []), None if only is None else frozenset(only)
-        self.ends = None if blends is None else ends_of(restorer.stops)
+        self.ends = None if blends is None else do_and_po(restorer.stops)
         self.evaluation = Evaluation(self.metrics)
         self.skipped_steps = 0
 
@@ -200,7 +200,7 @@ class RestorerModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew."""
-        self.evaluation = Evaluation(self.metrics, ends=self.ends, blends=self.blends, only=self.only)
+        self.evaluation = Evaluation(self.metrics, do_and_po=self.ends, blends=self.blends, only=self.only)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -217,7 +217,7 @@ class RestorerModule(pl.LightningModule):
     def walk(self, measured: Measured) -> Iterator[State]:
         """Return the states of the reverse process from measurements, as far as they are evaluated."""
         last = min(stop.t for stop in self.only) if self.only else 0.0
-        output = "iterate" if self.only and Stop(last, "mean") not in self.only else "mean"
+        output = "iterate" if self.only and StoppingPoint(last, "mean") not in self.only else "mean"
         start = measured.y, measured.noise, last, output
         return self.restorer.sampler.states(self.restorer.process, self.denoiser, *start)
 
@@ -226,8 +226,8 @@ class RestorerModule(pl.LightningModule):
         curve = self.evaluation.finish(self.restorer.seed)
         if not curve or self.only is not None:
             return
-        stops = find_stops(curve, self.metrics)
-        if self.blends and ends_of(stops) != self.blends[0].ends:
+        stops = find_stopping_points(curve, self.metrics)
+        if self.blends and do_and_po(stops) != self.blends[0].points:
             warn("blends are left out, because they were of other stops than those found now: evaluate once more")
             curve = [row for row in curve if not row["output"].startswith(BLEND)]
         self.restorer.curve, self.restorer.stops = curve, stops

@@ -7,14 +7,14 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from diracdiff.commands.builders.training import build_metrics
-from diracdiff.evaluation import Blend, Stop, reached
+from diracdiff.evaluation import Blend, StoppingPoint, on_grid
 from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.resources import told
 
-START = (Stop(1.0, "iterate"), Stop(1.0, "mean"))
+START = (StoppingPoint(1.0, "iterate"), StoppingPoint(1.0, "mean"))
 """The measurement, and what one network call makes of it."""
 
 
@@ -29,8 +29,8 @@ def check_times(cfg: DictConfig) -> None:
 def build_tested(
     cfg: DictConfig,
     restorer: Restorer,
-    stops: Mapping[str, Stop | None],
-    extra: Stop | Blend | None,
+    stops: Mapping[str, StoppingPoint | None],
+    extra: StoppingPoint | Blend | None,
     blends: Sequence[Blend],
 ) -> RestorerModule:
     """The shell that measures a restorer at every time, or with times=stops at these alone and where a walk begins."""
@@ -38,7 +38,7 @@ def build_tested(
     if cfg.times == "all":
         return RestorerModule(restorer, metrics=metrics, blends=blends)
     known = [*START, *(stop for stop in (*stops.values(), extra, *blends) if stop is not None)]
-    return RestorerModule(restorer, metrics=metrics, blends=blends, only=reached(known, restorer.sampler.times()))
+    return RestorerModule(restorer, metrics=metrics, blends=blends, only=on_grid(known, restorer.sampler.times()))
 
 
 def measure(trainer: pl.Trainer, module: RestorerModule, data: ImageDataModule, split: str, folder: Path) -> None:

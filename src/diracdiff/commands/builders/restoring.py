@@ -10,7 +10,7 @@ from diracdiff.commands.builders.build import build, made, plain
 from diracdiff.data.datasets import check_integer
 from diracdiff.data.inputs import EXISTING
 from diracdiff.degradations import Degradation, LinearSeverity
-from diracdiff.evaluation import Blend, Stop
+from diracdiff.evaluation import Blend, StoppingPoint
 from diracdiff.models import Denoiser, OperatorPreconditioning, execute
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
@@ -173,7 +173,7 @@ def existing_results(cfg: DictConfig) -> str:
     return "replace" if cfg.overwrite else str(cfg.existing)
 
 
-def reached(restorer: Restorer, stop: Stop | Blend) -> float:
+def reached(restorer: Restorer, stop: StoppingPoint | Blend) -> float:
     """The time at which a walk ends: that of the stop, but never before the walk begins, of which is warned."""
     start = restorer.sampler.start
     if stop.t > start:
