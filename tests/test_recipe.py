@@ -135,7 +135,7 @@ def test_targets_without_a_stopping_time_are_refused():
         module.stop_for("lpips")
     with pytest.raises(ValueError, match="target=fid needs the best FID"):
         module.stop_for("fid")
-    with pytest.raises(ValueError, match="target=nfe:3 needs a validation's curve"):
+    with pytest.raises(ValueError, match="target=nfe=3 needs a validation's curve"):
         module.stop_for("nfe=3")
 
 

@@ -99,7 +99,7 @@ class Calibration:
         """Return the calibration that `plain` described.
 
         Raises:
-            UserError: if an entry is missing or of another type.
+            ValueError: if an entry is missing or of another type.
         """
         tables = {name: _by_level(plain.get(name)) for name in ("factors", "errors")}
         calibration: Calibration = construct(cls, {**plain, **tables, "walked": construct(Walked, plain.get("walked"))})

@@ -101,7 +101,7 @@ class Evaluation:
         """Refuse images of this side before any work.
 
         Raises:
-            UserError: if they are too small for one of the metrics.
+            ValueError: if they are too small for one of the metrics.
         """
         for metric in image_metrics(self.metrics):
             metric.check_size(side)

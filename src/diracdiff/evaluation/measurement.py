@@ -9,7 +9,6 @@ from torch import Tensor
 
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.noise import ImageNoise
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import out_of_range
 
@@ -30,7 +29,7 @@ def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0)
     """Refuse measurements at t, (B, C, H, W), that leave [0, 1] by more than their noise and ringing explain.
 
     Raises:
-        UserError: if any value or, in root mean square, the values of any image do.
+        ValueError: if any value or, in root mean square, the values of any image do.
     """
     sigma = process.sigma(t, y).max().item()
     largest, typical = noise_limits(sigma, y[0].numel(), len(y))
@@ -63,9 +62,9 @@ def noise_limits(sigma: float, pixels: int, images: int, rare: float = 1e-9) -> 
 
 
 def check_hides(sigma: float) -> None:
-    """Raise UserError unless noise of this standard deviation hides images, so that they can be generated from it."""
+    """Raise ValueError unless noise of this standard deviation hides images, so that they can be generated from it."""
     if sigma < LEAST_SIGMA_TO_GENERATE:
-        raise UserError(
+        raise ValueError(
             f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
             f"units of the [0, 1] range, got {sigma:.3g}: train with task=denoise"
         )

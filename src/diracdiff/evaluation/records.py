@@ -149,7 +149,7 @@ class FeatureSets:
         """Return {(t, output): {metric: value}} over the images of all processes.
 
         Raises:
-            UserError: if there are fewer than two images.
+            ValueError: if there are fewer than two images.
         """
         found: dict[Key, dict[str, float]] = defaultdict(dict)
         for metric, sets in zip(self.metrics, self._sets, strict=True):

@@ -18,7 +18,6 @@ from diracdiff.metrics import METRICS
 from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers import OUTPUTS
 from diracdiff.samplers.sampler import TOLERANCE
-from diracdiff.utils.errors import UserError
 
 BLEND = "blend"
 TARGETS = {str(metric.target): metric for metric in METRICS if metric.target}
@@ -215,7 +214,7 @@ def stopping_point_for(
         output: output at "t:T".
 
     Raises:
-        UserError: if the target is unknown or has no stopping point.
+        ValueError: if the target is unknown or has no stopping point.
     """
     target = re.sub(r"^(t|nfe|blend):", r"\1=", str(target))  # on the command line `=` needs quotes, `:` does not
     kind, _, value = target.partition("=")
@@ -225,26 +224,28 @@ def stopping_point_for(
         return _blend(target, stops, _number(target, value))
     if kind == "nfe" and value:
         if not value.isdecimal() or int(value) < 1:
-            raise UserError(f"{TARGET_RULE} with N an integer of at least 1, got {target!r}")
+            raise ValueError(f"{TARGET_RULE} with N an integer of at least 1, got {target!r}")
         means = [row for row in _needed(target, curve) if row["output"] == "mean"]
         if reached := [row["t"] for row in means if row["nfe"] <= int(value)]:
             return StoppingPoint(min(reached), "mean")
         least = min(row["nfe"] for row in means)
-        raise UserError(f"target={target}: the first x_hat of this sampler takes {least} NFE. Use nfe:{least} or more.")
+        raise ValueError(
+            f"target={target}: the first x_hat of this sampler takes {least} NFE. Use nfe:{least} or more."
+        )
     name, *conditions = (part.strip() for part in target.split(","))
     if name not in TARGETS:
-        raise UserError(f"{TARGET_RULE}, got {target!r}")
+        raise ValueError(f"{TARGET_RULE}, got {target!r}")
     if conditions:
         return _best_within(target, name, conditions, stops, curve)
     stop, metric = stops.get(name), TARGETS[name]
     best = f"{f'{metric.abbreviation}, ' if metric.abbreviation else ''}the best {metric.title}"
     if not any(stops.values()):
-        raise UserError(
+        raise ValueError(
             f"target={target} needs {best}, but this checkpoint was never validated: give target=t:T, or find its "
             f"stopping times with {MEASURE} tuned=…"
         )
     if stop is None:
-        raise UserError(
+        raise ValueError(
             f"target={target} needs {best}, which this checkpoint does not know: measure it with "
             f"{MEASURE} {metric.how_to_measure}tuned=…, or use another target"
         )
@@ -257,20 +258,20 @@ def _number(target: str, value: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise UserError(f"{TARGET_RULE} with {'A' if target.startswith(BLEND) else 'T'} in [0, 1], got {target!r}")
+        raise ValueError(f"{TARGET_RULE} with {'A' if target.startswith(BLEND) else 'T'} in [0, 1], got {target!r}")
     return number
 
 
 def _needed(target: str, curve: Sequence[Row]) -> Sequence[Row]:
     if not curve:
-        raise UserError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t:…")
+        raise ValueError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t:…")
     return curve
 
 
 def _blend(target: str, stops: Mapping[str, StoppingPoint | None], fraction: float) -> Blend:
     points = do_and_po(stops)
     if points is None:
-        raise UserError(f"target={target}: {_nothing_to_blend(stops)}, or use target=psnr")
+        raise ValueError(f"target={target}: {_nothing_to_blend(stops)}, or use target=psnr")
     return Blend(*points, fraction)
 
 
@@ -287,12 +288,12 @@ def _best_within(
     for condition in conditions:
         match = CONDITION.fullmatch(condition)
         if match is None:
-            raise UserError(f"{TARGET_RULE}; conditions are METRIC>=NUMBER or METRIC<=NUMBER, got {target!r}")
+            raise ValueError(f"{TARGET_RULE}; conditions are METRIC>=NUMBER or METRIC<=NUMBER, got {target!r}")
         key, limit, at_least = _column(target, match[1], rows), float(match[3]), match[2] == ">="
         kept = [row for row in rows if (row[key] >= limit if at_least else row[key] <= limit)]
         if not kept:
             best = (max if at_least else min)(float(row[key]) for row in rows)
-            raise UserError(f"target={target}: no stopping point has {condition}; {best:.4g} is the best there")
+            raise ValueError(f"target={target}: no stopping point has {condition}; {best:.4g} is the best there")
         rows = kept
     choose = max if TARGETS[name].higher_is_better else min
     row = choose(sorted(rows, key=lambda row: float(row["nfe"])), key=lambda row: float(row[column]))
@@ -305,7 +306,7 @@ def _column(target: str, name: str, curve: Sequence[Row]) -> str:
     """Return the column of a metric with any backbone or network."""
     columns = [key for key in curve[0] if key == name or key.startswith(f"{name}_")]
     if len(columns) != 1 or name in ("t", "n", "nfe", "output", "seconds"):
-        raise UserError(
+        raise ValueError(
             f"target={target}: {name!r} is not a metric that the validation of this checkpoint measured; measure it "
             f"with {MEASURE} tuned=…"
         )

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.utils.downloads import checkpoints, fetched, first_line
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.validate import check_images
 
@@ -32,12 +31,12 @@ class Extractor:
         weights: its file of weights, or None for the one in torch hub's folder, downloaded if it is missing.
 
     Raises:
-        UserError: if the network is unknown, or its weights are missing and cannot be downloaded.
+        ValueError: if the network is unknown, or its weights are missing and cannot be downloaded.
     """
 
     def __init__(self, name: str, weights: str | Path | None = None):
         if name not in FEATURES:
-            raise UserError(f"fid must be one of {sorted(FEATURES)} or null, got {name!r}")
+            raise ValueError(f"fid must be one of {sorted(FEATURES)} or null, got {name!r}")
         self.name, self.weights = name, weights
         self._network = _load(name, _weights_file(name, weights))
 
@@ -54,11 +53,11 @@ class Extractor:
         features.
 
         Raises:
-            UserError: if the images are not RGB, or too small for the network.
+            ValueError: if the images are not RGB, or too small for the network.
         """
         check_images(images, "images", channels=3)
         if self.name == "squeezenet" and min(images.shape[-2:]) < SQUEEZENET_SIDE:
-            raise UserError(
+            raise ValueError(
                 f"fid=squeezenet needs images of at least {SQUEEZENET_SIDE} pixels a side, got {tuple(images.shape)}"
             )
         broken = images.isnan().flatten(1).any(1)
@@ -107,7 +106,7 @@ def _load(name: str, path: Path) -> nn.Module:
                 network = FeatureExtractorInceptionV3("inception-v3-compat", layer, str(path), verbose=False)
             return network.eval().requires_grad_(False)
     except Exception as error:  # a parser of untrusted bytes may raise anything
-        raise UserError(f"{path} does not hold the weights of {name}: replace it with the published file") from error
+        raise ValueError(f"{path} does not hold the weights of {name}: replace it with the published file") from error
 
 
 def _weights_file(name: str, weights: str | Path | None) -> Path:
@@ -117,12 +116,12 @@ def _weights_file(name: str, weights: str | Path | None) -> Path:
     url = URL_INCEPTION_V3 if name == "inception" else SqueezeNet1_1_Weights.IMAGENET1K_V1.url
     file = url.rsplit("/", 1)[-1]
     if weights is not None and not Path(weights).is_file():
-        raise UserError(f"weights={weights} of fid={name} does not exist: give the path of {file}")
+        raise ValueError(f"weights={weights} of fid={name} does not exist: give the path of {file}")
     try:
         path = Path(weights) if weights is not None else fetched(url)
     except (OSError, RuntimeError) as error:
         other = "" if name == "squeezenet" else ", or take fid=squeezenet, which has its own name and another scale"
-        raise UserError(
+        raise ValueError(
             f"fid={name} needs {file}, which is missing and cannot be downloaded ({first_line(error)}): connect once, "
             f"or copy it into {checkpoints()}{other}"
         ) from error
@@ -130,7 +129,7 @@ def _weights_file(name: str, weights: str | Path | None) -> Path:
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         if digest != INCEPTION_SHA256:
-            raise UserError(
+            raise ValueError(
                 f"{path} is not the published {file}: its SHA-256 is {digest[:8]}..., not {INCEPTION_SHA256[:8]}...; "
                 "other weights would give other numbers under the same name"
             )

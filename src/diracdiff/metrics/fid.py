@@ -16,7 +16,6 @@ from torch import Tensor
 from diracdiff.metrics.feature_sets import Moments
 from diracdiff.metrics.features import FEATURES, Extractor
 from diracdiff.metrics.metric import SetMetric
-from diracdiff.utils.errors import UserError
 
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
@@ -42,7 +41,7 @@ class NetworkDistance(SetMetric):
         """Return the metric, or None for no network.
 
         Raises:
-            UserError: see `Extractor`.
+            ValueError: see `Extractor`.
         """
         return None if network is None else cls(network, weights)
 
@@ -82,7 +81,7 @@ def fid(real: Tensor, fake: Tensor) -> float:
     Fewer images than features are allowed. Below about 1e-6 of tr(S_1 + S_2) it is rounding error.
 
     Raises:
-        UserError: if a set has fewer than two images.
+        ValueError: if a set has fewer than two images.
     """
     from torch_fidelity.metric_fid import fid_features_to_statistics
 
@@ -96,7 +95,7 @@ def fid_of_moments(real: Moments, fake: Moments) -> float:
     """Return the Fréchet distance of two sets by their moments; bit for bit that of `fid` while features are kept.
 
     Raises:
-        UserError: if a set has fewer than two images.
+        ValueError: if a set has fewer than two images.
     """
     features = real.features(), fake.features()
     if features[0] is not None and features[1] is not None:
@@ -125,7 +124,7 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
     enough, and neither the seed nor the order of the images matters.
 
     Raises:
-        UserError: if a set has fewer than two images.
+        ValueError: if a set has fewer than two images.
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
@@ -148,4 +147,4 @@ def _checked(real: Tensor, fake: Tensor) -> list[Tensor]:
 
 def _check_counts(real: int, fake: int) -> None:
     if min(real, fake) < 2:
-        raise UserError(f"FID and KID need at least 2 images in each set, got {real} and {fake}")
+        raise ValueError(f"FID and KID need at least 2 images in each set, got {real} and {fake}")

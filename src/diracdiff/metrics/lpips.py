@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diracdiff.metrics.metric import ImageMetric, Metric, Missing, Reference
 from diracdiff.utils.downloads import checkpoints, fetched, first_line
-from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.errors import warn
 
 BACKBONES = {
     "squeeze": ("SqueezeNet1_1", "squeezenet1_1-b8a52dc0.pth", 17),
@@ -29,7 +29,7 @@ class LPIPS(ImageMetric):
         backbone: "squeeze", "alex" or "vgg" (the paper's).
 
     Raises:
-        UserError: if the backbone is unknown, or its weights are missing and cannot be downloaded.
+        ValueError: if the backbone is unknown, or its weights are missing and cannot be downloaded.
     """
 
     title, higher_is_better = "LPIPS", False
@@ -44,14 +44,14 @@ class LPIPS(ImageMetric):
         """Return the metric; None for no backbone; `Missing`, with a warning, if its weights are missing.
 
         Raises:
-            UserError: if the backbone is unknown.
+            ValueError: if the backbone is unknown.
         """
         if backbone is None:
             return None
         check_backbone(backbone)
         try:
             return cls(backbone)
-        except UserError as error:
+        except ValueError as error:
             warn(f"LPIPS is left out: {error}. Without LPIPS there is no t_PO.")
             return Missing(LPIPS, f"lpips_{backbone}")
 
@@ -78,9 +78,9 @@ def features(network: Any, images: Tensor) -> list[Tensor]:
 
 
 def check_backbone(backbone: str) -> None:
-    """Raise UserError for an unknown backbone."""
+    """Raise ValueError for an unknown backbone."""
     if backbone not in BACKBONES:
-        raise UserError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
+        raise ValueError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
 
 
 def load_lpips(backbone: str) -> Any:
@@ -89,7 +89,7 @@ def load_lpips(backbone: str) -> Any:
     The backbone's weights are read as plain tensors: a pickle in their place is refused, not run.
 
     Raises:
-        UserError: if the backbone is unknown, its weights are missing and cannot be downloaded, or the file holds
+        ValueError: if the backbone is unknown, its weights are missing and cannot be downloaded, or the file holds
             something else.
     """
     from lpips import LPIPS as Network
@@ -100,7 +100,7 @@ def load_lpips(backbone: str) -> Any:
     try:
         path = fetched(get_weight(f"{model}_Weights.IMAGENET1K_V1").url)
     except (OSError, RuntimeError) as error:
-        raise UserError(
+        raise ValueError(
             f"the weights of LPIPS' backbone {backbone!r} are missing and cannot be downloaded ({first_line(error)}). "
             f"Connect once, or copy {file} into {checkpoints()}"
         ) from error
@@ -112,7 +112,7 @@ def load_lpips(backbone: str) -> Any:
         names = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}  # in torchvision
         network.net.load_state_dict({name: weights[trunk] for name, trunk in names.items()})
     except Exception as error:  # a parser of untrusted bytes may raise anything
-        raise UserError(
+        raise ValueError(
             f"{path} does not hold the weights of LPIPS' backbone {backbone!r}: replace it with torchvision's {file}"
         ) from error
     return network.eval().requires_grad_(False)

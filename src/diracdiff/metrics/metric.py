@@ -12,7 +12,6 @@ from torch import Tensor
 
 from diracdiff.metrics.feature_sets import Sample
 from diracdiff.process import StochasticDegradation
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.validate import check_images
 
 Row = dict[str, Any]
@@ -127,23 +126,23 @@ class ImageMetric(Metric):
         """Refuse images of fewer pixels a side than `smallest`.
 
         Raises:
-            UserError: if they are too small.
+            ValueError: if they are too small.
         """
         if side < self.smallest:
             least = f"images of at least {self.smallest} pixels a side, got {side}"
-            raise UserError(f"{self.title} needs {least}: use larger images or leave the metric out")
+            raise ValueError(f"{self.title} needs {least}: use larger images or leave the metric out")
 
     @torch.no_grad()
     def __call__(self, images: Tensor, reference: Reference) -> Tensor:
         """Compare restored images, (B, C, H, W), with their reference: (B,), on the CPU, in full precision.
 
         Raises:
-            UserError: if the images do not have the shape and device of the clean ones, or are too small.
+            ValueError: if the images do not have the shape and device of the clean ones, or are too small.
         """
         check_images(images, "images", device=reference.clean.device)
         if images.shape != reference.clean.shape:
             shapes = f"{tuple(images.shape)} and {tuple(reference.clean.shape)}"
-            raise UserError(f"images: must have the shape of the clean images, got {shapes}. Compare equal batches.")
+            raise ValueError(f"images: must have the shape of the clean images, got {shapes}. Compare equal batches.")
         self.check_size(min(images.shape[-2:]))
         with torch.autocast(images.device.type, enabled=False):
             return self.measure(images.float(), reference).cpu()

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diracdiff.metrics.metric import SetMetric
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.validate import check_images
 
 LEVELS, PATCH, PATCHES, DIRECTIONS, SEED = 3, 7, 64, 256, 0
@@ -38,11 +37,11 @@ class Patches:
         There are L = 3 levels, fewer where a level would be smaller than a patch. An image with a NaN has NaN patches.
 
         Raises:
-            UserError: if the images are no batch, or smaller than a patch.
+            ValueError: if the images are no batch, or smaller than a patch.
         """
         check_images(images, "images")
         if min(images.shape[-2:]) < PATCH:
-            raise UserError(f"SWD needs images of at least {PATCH} pixels a side, got {tuple(images.shape)}")
+            raise ValueError(f"SWD needs images of at least {PATCH} pixels a side, got {tuple(images.shape)}")
         with torch.autocast(images.device.type, enabled=False):
             levels = [_patches(band) for band in laplacian_pyramid(images.float().clamp(0, 1))]
         return torch.stack(levels, 1).half().cpu()

@@ -13,7 +13,6 @@ from diracdiff.restorer import Restorer
 from diracdiff.samplers import LookAhead, UniformGrid
 from diracdiff.scheduling.dissimilarities import Dissimilarity
 from diracdiff.scheduling.distances import DegradationDistance, FeatureDistance, TrajectoryDistance
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.seeds import image_seed
 
 
@@ -91,10 +90,10 @@ def images_of(dataset: Any, count: int, seed: int) -> Tensor:
     """`count` images of the training split, evenly spread from a start that the seed chooses, (n, C, H, W).
 
     Raises:
-        UserError: if there are not as many.
+        ValueError: if there are not as many.
     """
     split = dataset.split("train")
     if count > len(split):
-        raise UserError(f"images={count} is more than the {len(split)} training images: lower images")
+        raise ValueError(f"images={count} is more than the {len(split)} training images: lower images")
     start = image_seed(seed, "schedule") % max(1, len(split) // count)
     return torch.stack([split[start + k * len(split) // count]["x"] for k in range(count)])

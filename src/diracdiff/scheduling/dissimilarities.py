@@ -10,7 +10,6 @@ from torch import Tensor
 
 from diracdiff.metrics.fidelity import WINDOW, structural_similarity
 from diracdiff.metrics.lpips import BACKBONES, load_lpips
-from diracdiff.utils.errors import UserError
 
 
 class Dissimilarity(ABC):
@@ -26,10 +25,10 @@ class Dissimilarity(ABC):
         """Features of images in [0, 1], (B, C, H, W): the batch comes first.
 
         Raises:
-            UserError: if the images are too small.
+            ValueError: if the images are too small.
         """
         if min(x.shape[-2:]) < self.smallest:
-            raise UserError(
+            raise ValueError(
                 f"{self.name} needs images of at least {self.smallest} pixels a side, got {tuple(x.shape)}: "
                 "use a larger dataset.image_size or another dissimilarity"
             )
@@ -79,7 +78,7 @@ class LPIPS(Dissimilarity):
 
     Raises:
         ValueError: if there is no such backbone.
-        UserError: if its weights are missing and cannot be downloaded.
+        ValueError: if its weights are missing and cannot be downloaded.
     """
 
     def __init__(self, net: str = "squeeze"):

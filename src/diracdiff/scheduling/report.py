@@ -6,7 +6,7 @@ from diracdiff.evaluation.pictures import draw_schedule
 from diracdiff.scheduling.candidates import Candidates
 from diracdiff.scheduling.distances import DegradationDistance
 from diracdiff.scheduling.greedy import Placement, tabulate
-from diracdiff.utils.errors import UserError, say, warn
+from diracdiff.utils.errors import say, warn
 from diracdiff.utils.files import check_output, write_rows
 
 
@@ -14,10 +14,10 @@ def check_table(path: Path, overwrite: bool) -> None:
     """Refuse a table that cannot be written, or that exists, it or its picture, and may not be replaced.
 
     Raises:
-        UserError: naming what is in the way.
+        ValueError: naming what is in the way.
     """
     if path.suffix != ".csv" or path.is_dir():
-        raise UserError(f"output must be a CSV file, got {path}: give output=table.csv")
+        raise ValueError(f"output must be a CSV file, got {path}: give output=table.csv")
     check_output(path.parent, [path, path.with_suffix(".png")], overwrite)
 
 
