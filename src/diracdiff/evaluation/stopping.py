@@ -230,7 +230,7 @@ def stopping_point_for(
             return StoppingPoint(min(reached), "mean")
         least = min(row["nfe"] for row in means)
         raise ValueError(
-            f"target={target}: the first x_hat of this sampler takes {least} NFE. Use nfe:{least} or more."
+            f"target={target}: the first x_hat of this sampler takes {least} NFE: use nfe:{least}"
         )
     name, *conditions = (part.strip() for part in target.split(","))
     if name not in TARGETS:
