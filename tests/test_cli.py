@@ -327,7 +327,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_the_run_resumes(call, run, 
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "last.ckpt").write_text("precious")
     asked = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
-    refused(call("train", *asked, "hydra.run.dir=old"), "hydra.run.dir=old: holds a training run. Resume it with")
+    refused(call("train", *asked, "hydra.run.dir=old"), "hydra.run.dir=.*old: holds a training run. Resume it with")
     assert (tmp_path / "old" / "last.ckpt").read_text() == "precious"
 
 
@@ -342,9 +342,9 @@ MISTAKES = [
     ("train", ["+foo=3"], "foo: train has no such key"),
     ("train", ["logger=null"], "logger|group"),
     ("train", ["loader=null"], "loader=null: must hold keys"),
-    ("restore", ["target=t:1"], "target=t:1: .* Quote it"),
+    ("restore", ["target=t" + "=1"], "target=t.1: .* Quote it"),
     ("restore", ["input=my photo (1).png"], "Quote it"),
-    ("restore", [], "input: must be given. Add input=…"),
+    ("restore", [MODEL], "input: must be given. Add input=…"),
     ("evaluate", [], "checkpoint: must be given"),
     ("train", ["dataset=celebahq"], "dataset.root: must be given"),
     # paths that are numbers, lists or nothing

@@ -1,22 +1,7 @@
 """Image restoration with stochastic degradation processes."""
 
-import os
-import signal
-import sys
-
-
-def _leave(signum: int, frame: object) -> None:
-    os.write(2, b"interrupted\n")
-    os._exit(128 + signum)
-
-
-_run = [name for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag == "-m"]
-if any(name.split(".")[0] == "diracdiff" for name in _run):
-    for _number in (signal.SIGINT, signal.SIGTERM):  # a command that is still importing ends in one line, too
-        signal.signal(_number, _leave)
-
-import importlib  # noqa: E402
-from typing import Any  # noqa: E402
+import importlib
+from typing import Any
 
 __version__ = "0.2.0"
 

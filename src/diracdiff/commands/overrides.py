@@ -66,23 +66,28 @@ def check_values(cfg: DictConfig, name: str) -> None:
         raise ValueError(_unknown(str(key), name, defaults))
     known = dict(leaves(_plain(defaults)))
     for key, value in leaves(_plain(cfg)):
-        default, rule = known.get(key), ""
+        default, shown, rule = known.get(key), "null" if value is None else value, ""
+        if value == "???":
+            raise ValueError(f"{key}: must be given. Add {key}=….")
         if isinstance(value, str) and "${" in value:
             continue
-        if value is None:
-            rule = "must be given" if default == "???" or (key in ("seed", *PATHS) and default is not None) else ""
+        if key not in known and any(full.startswith(f"{key}.") for full in known):
+            rule = "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
+        elif value is None:
+            rule = "must be given" if default is not None and (key == "seed" or key in PATHS) else ""
         elif key in PATHS and not isinstance(value, str):
             rule = f"must be a path. Write {key}=./{value}"
         elif isinstance(default, bool):
             rule = "" if isinstance(value, bool) else "must be true or false"
         elif isinstance(default, int | float):
-            rule = "" if isinstance(value, int | float) and not isinstance(value, bool) else "must be a number"
-        elif isinstance(default, list):
-            rule = "" if isinstance(value, list) else f"must be a list. Write {key}=[{value}]"
-        elif key not in known and any(full.startswith(f"{key}.") for full in known):
-            rule = f"must hold keys. Set one of them, {key}.KEY=…"
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            rule = "" if number else "must be a number"
+            if number and key == "seed" and not (isinstance(value, int) and 0 <= value < 2**32):
+                rule = f"must be an integer from 0 to {2**32 - 1}"
+        elif isinstance(default, list) and not isinstance(value, list):
+            rule = f"must be a list. Write {key}=[{value}]"
         if rule:
-            raise ValueError(f"{key}={'null' if value is None else value}: {rule}.")
+            raise ValueError(f"{key}={shown}: {rule}.")
 
 
 def leaves(config: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -20,32 +20,24 @@ from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
 from diracdiff.training.module import RestorerModule
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.validate import check_count
 
-
-def quiet() -> None:
-    """Silence what Lightning says in every run and nobody can act on."""
-    for name in (pl.__name__, "lightning_fabric"):  # which set their levels when imported
-        logging.getLogger(name).setLevel(logging.WARNING)
-    dull = (
-        ".*LeafSpec.*",
-        ".*exists and is not empty.*",
-        ".*many workers.*",
-        ".*smaller than the logging.*",
-        ".*sync_dist=True.*",
-    )
-    for message in (*dull, ".*torch.jit.script.*"):  # the last one: torch.func.jvp
-        warnings.filterwarnings("ignore", message=message)
-
-
-quiet()
+DULL = (
+    "LeafSpec",
+    "exists and is not empty",
+    "many workers",
+    "smaller than the logging",
+    "sync_dist=True",
+    "jit.script",
+)
+"""Words of warnings that PyTorch and Lightning give in every run and nobody can act on."""
 
 
 def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     """The Lightning shell of a restorer, with the configured loss, optimiser and metrics.
 
     Raises:
-        UserError: if a flow lacks its regression network, or it was trained on images of another size.
+        ValueError: if a flow lacks its regression network, or it was trained on images of another size.
     """
     metrics = build_metrics(cfg)
     loss, optimization = build(cfg.loss), build(cfg.optimizer)
@@ -64,10 +56,10 @@ def build_metrics(cfg: DictConfig) -> list[Metric]:
     """The metrics, in the order of every table, but for those that are switched off.
 
     Raises:
-        UserError: if none is chosen.
+        ValueError: if none is chosen.
     """
     if not cfg.get("metrics"):
-        raise UserError("metrics=[] leaves nothing to measure: choose some of psnr, ssim, lpips, swd, fid, kid")
+        raise ValueError("metrics=[] leaves nothing to measure: choose some of psnr, ssim, lpips, swd, fid, kid")
     built = [build(node) for node in cfg.metrics.values()]
     return in_order([metric for metric in built if metric is not None])
 
@@ -81,17 +73,10 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
         splits: splits that are measured.
 
     Raises:
-        UserError: if the loader has a key that it does not take, or the data set is divided in another way.
+        ValueError: if the loader has a key that it does not take, or the data set is divided in another way.
     """
     if restorer is not None:
         keep_division(cfg, restorer, splits)
-    known = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
-    settings = set(cfg.loader) if isinstance(cfg.loader, DictConfig) else None
-    if settings is None or settings - set(known):
-        wrong = (
-            f"loader={cfg.loader or 'null'}" if settings is None else f"loader.{min(map(str, settings - set(known)))}"
-        )
-        raise UserError(f"{wrong} is no setting of a loader: use {', '.join(f'loader.{key}' for key in known)}")
     data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
     return data
 
@@ -112,17 +97,14 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     """The trainer with its loggers and callbacks.
 
     Raises:
-        UserError: if the training would end before its first validation, which finds the stopping times.
+        ValueError: if the training would end before its first validation, which finds the stopping times.
     """
+    check_count(cfg.trainer.accumulate_grad_batches, "trainer.accumulate_grad_batches")
     epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
-    if not isinstance(epochs, int | None) or not isinstance(every, int | None):
-        raise UserError(
-            f"trainer.max_epochs and trainer.check_val_every_n_epoch must be integers, got {epochs!r} and {every!r}"
-        )
     if epochs is not None and every is not None and 0 <= epochs < every:
-        raise UserError(
-            f"training would never validate: set trainer.check_val_every_n_epoch (now {every}) to at most "
-            f"trainer.max_epochs (now {epochs})"
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch={every}: training would never validate. Give at most "
+            f"trainer.max_epochs={epochs}."
         )
     return _trainer(
         cfg,
@@ -151,6 +133,9 @@ def build_tester(cfg: DictConfig) -> pl.Trainer:
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
+    for name in (pl.__name__, "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=f".*({DULL})")
     precision = cfg.trainer.precision
     if precision == "auto":
         precision = "bf16-mixed" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
@@ -164,11 +149,9 @@ def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
     }
     try:
         trainer: pl.Trainer = build(cfg.trainer, precision=precision, **fixed, **arguments)
-    except UserError as error:
-        if "backend found" in str(error) or "accelerator can not run" in str(error):
-            asked = cfg.trainer.accelerator
-            raise UserError(
-                f"trainer: accelerator={asked} is not available here: add trainer=cpu or trainer=auto"
-            ) from error
-        raise
+    except ValueError as error:
+        if "backend found" not in str(error) and "accelerator can not run" not in str(error):
+            raise
+        asked = cfg.trainer.accelerator
+        raise ValueError(f"trainer.accelerator={asked}: is not available here. Add trainer=cpu.") from error
     return trainer
