@@ -11,6 +11,8 @@ from diracdiff.commands.help import Page, explain, read_pages, shown
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+LIMITS = re.compile(r"^(.*?)\s*\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]$", re.DOTALL)
+"""An explanation that ends with the range and the unit of a key in brackets."""
 FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
@@ -106,9 +108,9 @@ def _table(page: Page, pages: list[Page]) -> list[str]:
         return []
     rows = ["| key | default | range, unit | meaning |", "|---|---|---|---|"]
     for key in page.keys:
-        told = explain(key.name, pages, {page.group: page.choice})
+        found = LIMITS.match(explanation := explain(key.name, pages, {page.group: page.choice}))
         value = "must be given" if key.value == "???" else f"`{shown(key.value)}`"
-        limits, text = (told.limits, told.text) if told else ("", "")
+        text, limits = (found[1], found[2]) if found else (explanation, "")
         rows.append(f"| `{key.name}` | {value} | {_cell(limits)} | {_cell(text)} |")
     return [*rows, ""]
 

@@ -23,7 +23,6 @@ from ruamel.yaml.comments import CommentedMap
 
 from diracdiff.commands.overrides import CONF, leaves
 
-LIMITS = re.compile(r"^(.*?)\s*\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]$", re.S)
 FLAGS = """flags, before the keys
   -m, --multirun          one run per combination of values that commas separate: -m task=deblur,inpaint
   --cfg job               print the configuration as YAML and do nothing
@@ -32,17 +31,16 @@ FLAGS = """flags, before the keys
 
 
 class Key(NamedTuple):
-    """A key of a file: full name, value, explanation, and the range and unit of its values."""
+    """A key of a file: full name, value, and explanation, which may end with range and unit in brackets."""
 
     name: str
     value: Any
     text: str
-    limits: str
 
 
 @dataclass
 class Page:
-    """A file of `conf/`: an option of a group, or a command, whose group is empty."""
+    """A file of `conf/`: an option of a group, or a command, whose group is ""."""
 
     group: str
     choice: str
@@ -77,9 +75,7 @@ def _keys(node: CommentedMap, name: str, above: str = "") -> Iterator[Key]:
     found, column = node.ca.items.get(name), node.lc.key(name)[1]
     lines = found[2].value.splitlines() if found and found[2] else []
     kept = [line for i, line in enumerate(lines) if i == 0 or len(line) - len(line.lstrip()) > column]
-    comment = " ".join(line.strip().lstrip("# ") for line in kept).strip()
-    limits = LIMITS.match(comment)
-    yield Key(full, value, *((limits[1], limits[2]) if limits else (comment, "")))
+    yield Key(full, value, " ".join(line.strip().lstrip("# ") for line in kept).strip())
 
 
 def read_pages(*roots: Path) -> list[Page]:
@@ -88,11 +84,11 @@ def read_pages(*roots: Path) -> list[Page]:
     return sorted(pages, key=lambda page: page.group)
 
 
-def explain(name: str, pages: Iterable[Page], choices: Mapping[str, Any]) -> Key | None:
-    """Return the explained key of a full name: of the chosen options first, then of their groups, then of any file."""
-    found = [(page, key) for page in pages for key in page.keys if key.name == name and key.text]
-    near = lambda entry: (choices.get(entry[0].group) == entry[0].choice, entry[0].group in choices)  # noqa: E731
-    return max(found, key=near)[1] if found else None
+def explain(name: str, pages: Iterable[Page], choices: Mapping[str, Any]) -> str:
+    """Return the explanation of a key: of the chosen options first, then of their groups, then of any file."""
+    found = [(page, key.text) for page in pages for key in page.keys if key.name == name and key.text]
+    found.sort(key=lambda entry: (choices.get(entry[0].group) == entry[0].choice, entry[0].group in choices))
+    return found[-1][1] if found else ""
 
 
 def help_of(command: str, words: list[str]) -> str:
@@ -128,9 +124,8 @@ def help_of(command: str, words: list[str]) -> str:
     lines += ["", "keys"]
     for name, value in leaves({key: node for key, node in config.items() if key != "hydra"}):
         if not (isinstance(value, str) and value.startswith("${")):  # the value of another key
-            key = explain(name, pages, choices)
-            text = f"{key.text} [{key.limits}]" if key and key.limits else key.text if key else ""
-            lines.append(f"  {f'{name}={shown(value)}':<32}  {'must be given: ' * (value == '???')}{text}".rstrip())
+            text = "must be given: " if value == "???" else ""
+            lines.append(f"  {f'{name}={shown(value)}':<32}  {text}{explain(name, pages, choices)}".rstrip())
     return "\n".join([*lines, "", FLAGS])
 
 
