@@ -15,6 +15,7 @@ from diracdiff.commands.overrides import leaves
 
 CONF = ROOT / "conf"
 PAGES = read_pages(CONF)
+LIMITS = re.compile(r"^(.*?)\s*\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]$")
 BOUND = re.compile(r"^(>=|>|<=|<) (-?[\d.]+)$|^(-?[\d.]+) … (-?[\d.]+)$")
 
 
@@ -39,8 +40,9 @@ def test_every_key_is_explained_and_states_a_range_that_holds_its_value():
             assert len(found) > 4, f"{key.name} needs a comment in conf/{page.group}"
             numbers = [n for n in (key.value if isinstance(key.value, list) else [key.value]) if is_number(n)]
             if numbers and ".search." not in key.name:  # what tuning tries of a key that has a range
-                assert found.endswith("]"), f"{key.name} needs [range, unit] at the end of its comment"
-                assert all(within(number, re.search(r"\[(>|<|-?\d).*", found)[0][1:-1]) for number in numbers), key
+                limits = LIMITS.match(found)
+                assert limits, f"{key.name} needs [range, unit] at the end of its comment"
+                assert all(within(number, limits[2]) for number in numbers), key
 
 
 def is_number(value):
