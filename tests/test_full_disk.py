@@ -5,10 +5,7 @@ import resource
 import subprocess
 import sys
 
-import pytest
 from conftest import SMALL, clean_environment, refused, run_here
-
-from diracdiff.utils.files import append_rows, read_rows, together, write_rows
 
 
 def limited(name, *words, cwd, size):
@@ -46,36 +43,6 @@ def test_metrics_on_a_full_disk_end_a_training_with_one_line(tmp_path, folder):
     done = limited("train", *words, cwd=tmp_path, size=12_000)
     assert done.returncode == 2 and len(errors(done)) == 1, done.stderr
     assert "cannot be written (File too large)" in errors(done)[0]
-
-
-def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path):
-    code = (
-        "from diracdiff.utils.files import append_rows\n"
-        "for step in range(1000):\n    append_rows('metrics.csv', [{'step': step, 'loss': 0.5}])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
-    )
-    assert "ValueError: metrics.csv cannot be written (File too large)" in done.stderr
-    steps = [int(row["step"]) for row in read_rows(tmp_path / "metrics.csv")]
-    assert steps == list(range(len(steps))) and 100 < len(steps) < 1000
-    assert os.listdir(tmp_path) == ["metrics.csv"]
-
-
-def test_files_are_replaced_together_or_not_at_all(tmp_path):
-    write_rows(tmp_path / "out" / "a.csv", [{"x": 1}])
-    with pytest.raises(ValueError, match="out cannot be written"), together(tmp_path / "out") as staging:
-        write_rows(staging / "a.csv", [{"x": 2}])
-        with open("/dev/full", "w") as full:
-            full.write("x" * 100_000)
-    append_rows(tmp_path / "out" / "a.csv", [{"x": 3}])
-    assert [row["x"] for row in read_rows(tmp_path / "out" / "a.csv")] == ["1", "3"]
-    assert os.listdir(tmp_path / "out") == ["a.csv"]
 
 
 # files that are read and written

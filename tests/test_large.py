@@ -23,7 +23,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
 from diracdiff.utils.errors import UserError
-from diracdiff.utils.json_lines import read_lines
+from diracdiff.utils.files import read_lines
 from diracdiff.utils.resources import is_out_of_memory, told
 
 

@@ -24,7 +24,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restoration import RestoreOptions, SourceImage, prepare
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
-from diracdiff.utils.json_lines import append_line
+from diracdiff.utils.files import append_line
 
 FAST = ["target=t:1", "device=cpu", "sigma=0.05"]
 
@@ -346,7 +346,7 @@ def test_skip_keeps_only_results_of_this_model_these_settings_and_this_source(bl
 
 def test_four_processes_append_all_their_lines(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from diracdiff.utils.json_lines import append_line\n"
+        "import sys; from pathlib import Path; from diracdiff.utils.files import append_line\n"
         "for i in range(20): append_line(Path('log.jsonl'), {'of': sys.argv[1], 'i': i, 'text': 'x' * 20000})"
     )
     started = [begin("-c", code, str(process), cwd=tmp_path) for process in range(4)]

@@ -15,8 +15,8 @@ from diracdiff.data.images import load_image
 from diracdiff.data.inputs import LOG, plan
 from diracdiff.evaluation.data_consistency import RULE
 from diracdiff.restorer import Restorer
+from diracdiff.utils.files import append_line, read_lines
 from diracdiff.utils.image_files import save_image
-from diracdiff.utils.json_lines import append_line, read_lines
 from diracdiff.utils.pixels import from_pixels
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -13,24 +13,10 @@ from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, 
 from diracdiff.metrics import METRICS, Metric, Row
 from diracdiff.metrics.metric import image_metrics, set_metrics
 from diracdiff.utils.errors import UserError
-from diracdiff.utils.files import write_json, write_rows
-from diracdiff.utils.reading import read_json, read_rows
+from diracdiff.utils.files import read_json, read_rows, write_json, write_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
 REMEDY = "Leave this comparison out of include, or run it again."
-ROW = {
-    "method": str,
-    "for": (str, None),
-    "setting": dict,
-    "stop": str,
-    "n": int,
-    "calls": float,
-    "seconds": float,
-    "memory": (float, None),
-    "interval": {str: ([float, float], None)},
-}
-"""Shape of a row in comparison.json, see `diracdiff.utils.reading.misfit`; the metrics follow."""
-
 MEANINGS = {
     "measurements": "the measurements y",
     "n": "the number of images",
@@ -105,12 +91,25 @@ class Table:
         path = folder / "comparison.json"
         if not path.is_file():
             raise UserError(f"include={folder} holds no comparison.json: give the output folder of a comparison")
-        other = read_json(path, {"conditions": dict, "rows": list}, REMEDY)
+        other = read_json(path, REMEDY)
+        if not isinstance(other.get("conditions"), dict) or not isinstance(other.get("rows"), list):
+            raise UserError(f"{path}: lacks its conditions or rows. {REMEDY}")
         check_alike(self.conditions, other["conditions"], str(folder))
-        measured = {metric.name: float for metric in image_metrics(self.metrics)}
-        sets = {metric.name: (float, None) for metric in set_metrics(self.metrics)}
-        rows: list[Row] = read_json(path, {"rows": [ROW | measured | sets]}, REMEDY)["rows"]
-        return rows
+        try:
+            return [self._checked(row) for row in other["rows"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: a row is damaged ({type(error).__name__}: {error}). {REMEDY}") from error
+
+    def _checked(self, row: Any) -> Row:
+        """Return a row of another comparison with the columns of this one as numbers."""
+        measured = ["calls", "seconds", *(metric.name for metric in image_metrics(self.metrics))]
+        optional = ["memory", *(metric.name for metric in set_metrics(self.metrics))]
+        checked: Row = dict(row) | {name: str(row[name]) for name in ("method", "stop")}
+        checked |= {"for": row["for"], "setting": dict(row["setting"]), "n": int(row["n"])}
+        checked |= {name: float(row[name]) for name in measured}
+        checked |= {name: None if row[name] is None else float(row[name]) for name in optional}
+        intervals = {name: ends and (float(ends[0]), float(ends[1])) for name, ends in dict(row["interval"]).items()}
+        return checked | {"interval": intervals}
 
     def include(self, folder: Path) -> None:
         """Append the rows of another comparison.

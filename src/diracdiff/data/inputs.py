@@ -12,8 +12,7 @@ from typing import Any
 from diracdiff.data.image_io import ImageInfo, read_info
 from diracdiff.data.listing import EXTENSIONS
 from diracdiff.utils.errors import UserError, say, warn
-from diracdiff.utils.files import check_output
-from diracdiff.utils.json_lines import read_lines
+from diracdiff.utils.files import check_output, read_lines
 
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
 """{format of results: suffix of their names}."""
@@ -151,13 +150,13 @@ def shortened(paths: Iterable[Path], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def read_log(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
+def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of an output folder's log; a later line of a result replaces earlier ones.
 
     Raises:
         UserError: if the log cannot be read.
     """
-    return read_lines(folder / LOG, _is_log_row, quiet)
+    return read_lines(folder / LOG, _is_log_row)
 
 
 def _is_log_row(row: dict[str, Any]) -> bool:

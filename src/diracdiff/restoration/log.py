@@ -19,8 +19,7 @@ from diracdiff.restoration.consistency import ConsistencyTest
 from diracdiff.restoration.service import RestoredImage, RestoreOptions
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import UserError
-from diracdiff.utils.files import write_rows
-from diracdiff.utils.json_lines import append_line
+from diracdiff.utils.files import append_line, write_rows
 
 DIGITS = 6
 """Of numbers in the log."""
@@ -173,7 +172,7 @@ class Log:
 
     def write_table(self) -> None:
         """Write the table of uncertainty, `uncertainty.csv`: a row for each image of the log that has one."""
-        rows = {row["path"]: row for row in read_log(self.output, quiet=True)}
+        rows = {row["path"]: row for row in read_log(self.output)}
         found = [rows[path] for path in sorted(rows) if isinstance(rows[path].get("uncertainty"), dict)]
         if found:
             columns = list(found[-1]["uncertainty"])

@@ -12,8 +12,7 @@ from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS
 from diracdiff.utils.errors import UserError, warn
-from diracdiff.utils.files import write_rows
-from diracdiff.utils.reading import read_rows
+from diracdiff.utils.files import read_rows, write_rows
 
 
 def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:

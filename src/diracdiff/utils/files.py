@@ -1,58 +1,59 @@
-"""Files written whole or not at all, and the checks before anything is written."""
+"""Files: written whole or not at all, and CSV and JSON read with one message that names the file and the remedy."""
 
 import csv
 import errno
+import fcntl
 import io
-import itertools
 import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
-from diracdiff.utils.errors import UserError
-from diracdiff.utils.escaping import for_csv
-from diracdiff.utils.reading import CSV, read_rows
+from diracdiff.utils.errors import warn
+from diracdiff.utils.escaping import for_csv, for_terminal, from_csv
+
+CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+"""Arguments with which CSV files are opened: names that are not UTF-8 keep their bytes."""
+
+
+# checks before anything is written
 
 
 def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None:
     """Refuse an output folder that cannot be written, and targets in it that exist unless they may be replaced.
 
     Raises:
-        UserError: naming what is in the way.
+        ValueError: naming what is in the way.
     """
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     if not existing.is_dir():
-        raise UserError(f"output={folder} must be a folder, but {existing} is a file: give another output")
+        raise ValueError(f"output={folder} must be a folder, but {existing} is a file: give another output")
     try:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
-        raise UserError(f"output={folder} cannot be written ({error.strerror}): give another output") from error
+        raise ValueError(f"output={folder} cannot be written ({error.strerror}): give another output") from error
     for target in targets:
         if target.is_dir():
-            raise UserError(f"{target} must be a file, but is a folder: give another output")
+            raise ValueError(f"{target} must be a file, but is a folder: give another output")
         if os.path.lexists(target) and not overwrite:
-            raise UserError(f"{target} exists: give another output, or overwrite=true")
+            raise ValueError(f"{target} exists: give another output, or overwrite=true")
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
     """Refuse to write what is read, which overwrite=true does not allow either; a hard link is the same file.
 
     Raises:
-        UserError: naming both.
+        ValueError: naming both.
     """
     if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-        raise UserError(f"{name}={output} would replace the input {key}={source}: give another {name}")
+        raise ValueError(f"{name}={output} would replace the input {key}={source}: give another {name}")
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as file:
-        file.write(data)
+# whole files
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     Its permissions follow the umask. A killed process leaves the old file unchanged, and at most a file `.*.tmp`.
 
     Raises:
-        UserError: if it cannot be written, as on a full disk; `path` stays unchanged.
+        ValueError: if it cannot be written, as on a full disk; `path` stays unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -73,23 +74,16 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise not_written(path, error) from error
+            raise _not_written(path, error) from error
         raise
 
 
-def not_written(path: Path, error: OSError) -> UserError:
-    """Return the error of a file that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
-    return UserError(f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}")
-
-
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Let the names in a folder be on the disk, where its file system can do that."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -99,12 +93,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _not_written(path: Path, error: OSError) -> ValueError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
+    return ValueError(f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}")
+
+
 @contextmanager
 def together(folder: Path) -> Iterator[Path]:
     """Yield a folder to write files into, which replace those in `folder` when all of them are written.
 
     Raises:
-        UserError: if one cannot be written, as on a full disk; what was there stays unchanged.
+        ValueError: if one cannot be written, as on a full disk; what was there stays unchanged.
     """
     made = not folder.exists()
     try:
@@ -116,10 +116,19 @@ def together(folder: Path) -> Iterator[Path]:
     except BaseException as error:
         if made and folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
-        cause = error.__cause__ if isinstance(error, UserError) else error
+        cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError):
-            raise not_written(folder, cause) from error
+            raise _not_written(folder, cause) from error
         raise
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+# JSON
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -127,21 +136,87 @@ def write_json(path: str | Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def read_json(path: str | Path, remedy: str = "Move it away, or restore a copy.") -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        ValueError: naming the file and the remedy.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it must hold an object")
+        return content
+    except (OSError, ValueError, RecursionError) as error:
+        raise _not_read(path, error, remedy) from error
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Append an object as a line of JSON, whole or not at all, while other processes wait.
+
+    Raises:
+        ValueError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            torn = file.read(1) not in (b"", b"\n")  # half a line of a killed process
+            try:
+                file.write(b"\n" * torn + json.dumps(row).encode() + b"\n")
+                file.flush()
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool) -> list[dict[str, Any]]:
+    """Return the objects of a file with one a line, none if there is no file; a warning counts damaged lines.
+
+    Args:
+        path: of the file.
+        valid: returns True for an object of the expected form.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+    except OSError as error:
+        raise _not_read(path, error, "Move it away.") from error
+    rows, damaged = [], 0
+    for line in filter(None, lines):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict) and valid(row):
+            rows.append(row)
+        else:
+            damaged += 1
+    if damaged:
+        warn(f"{path}: {damaged} damaged lines are ignored")
+    return rows
+
+
+# CSV
+
+
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write rows with the same keys, at least one, as CSV; text that looks like a formula is escaped."""
-    left = iter(rows)
-    first = next(left)
-    with replacing(path) as file:
-        text = io.TextIOWrapper(file, **CSV)
-        _write(text, list(first), itertools.chain([dict(zip(first, first, strict=True)), first], left))
-        text.detach()
+    rows = list(rows)
+    write_atomically(path, _lines(list(rows[0]), [dict(zip(rows[0], rows[0], strict=True)), *rows]))
 
 
 def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
     """Add rows to a CSV file, which is made if it does not exist; new keys become further columns.
 
     Raises:
-        UserError: if they cannot be written; the file stays unchanged.
+        ValueError: if they cannot be written; the file stays unchanged.
     """
     path, header = Path(path), list[str]()
     if not rows:
@@ -149,30 +224,69 @@ def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
     if path.exists():
         with open(path, **CSV) as file:
             header = next(csv.reader(file), [])
-    columns = list(dict.fromkeys(itertools.chain(header, *rows)))
+    columns = list(dict.fromkeys([*header, *(key for row in rows for key in row)]))
     if columns != header:
         before = read_rows(path) if header else []
-        write_rows(path, ({key: row.get(key, "") for key in columns} for row in [*before, *rows]))
+        write_rows(path, [{key: row.get(key, "") for key in columns} for row in [*before, *rows]])
         return
     size = path.stat().st_size
     try:
-        with open(path, "a", **CSV) as file:
-            _write(file, columns, rows)
+        with open(path, "ab") as appended:
+            appended.write(_lines(columns, rows))
     except OSError as error:
         os.truncate(path, size)
-        raise not_written(path, error) from error
+        raise _not_written(path, error) from error
 
 
-@dataclass
-class _Lines:
-    """Lines of CSV that end in a line feed; a carriage return in a cell is quoted only where lines end in one."""
+def _lines(columns: list[str], rows: Iterable[dict[str, Any]]) -> bytes:
+    """Return lines of CSV that end in a line feed; cells with line breaks are quoted."""
+    text = io.StringIO(newline="")
+    writer, lines = csv.DictWriter(text, columns), []
+    for row in rows:
+        writer.writerow({key: for_csv(value) for key, value in row.items()})
+        lines.append(text.getvalue().removesuffix("\r\n"))
+        text.seek(0), text.truncate()
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
-    file: TextIO
 
-    def write(self, line: str) -> int:
-        return self.file.write(line.removesuffix("\r\n") + "\n")
+def read_rows(
+    path: str | Path,
+    columns: Mapping[str, type] | None = None,
+    remedy: str = "Move it away, or restore a copy.",
+    unfinished: bool = False,
+) -> list[dict[str, Any]]:
+    """Read the rows of a CSV file as text, and the named columns as the given types.
+
+    Args:
+        path: of the file.
+        columns: {name: int, float or str} of columns that the file must have.
+        remedy: advice about a damaged file, for messages.
+        unfinished: leave out a last line without its line feed, which a killed process leaves.
+
+    Raises:
+        ValueError: naming the file, the line and the remedy.
+    """
+    columns = columns or {}
+    line = 1
+    try:
+        with open(path, **CSV) as file:
+            lines = file.readlines()
+        if unfinished and lines and not lines[-1].endswith("\n"):
+            lines.pop()
+        reader = csv.reader(lines, strict=True)
+        header = next(reader, [])
+        if missing := [name for name in columns if name not in header]:
+            raise ValueError(f"the column {missing[0]!r} is missing")
+        rows = []
+        for cells in reader:
+            line = reader.line_num
+            row: dict[str, Any] = {name: from_csv(cell) for name, cell in zip(header, cells, strict=True)}
+            rows.append(row | {name: kind(row[name]) for name, kind in columns.items()})
+        return rows
+    except (OSError, ValueError, csv.Error) as error:
+        raise _not_read(f"{path}, line {line}", error, remedy) from error
 
 
-def _write(file: TextIO, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
-    escaped = ({key: for_csv(value) for key, value in row.items()} for row in rows)
-    csv.DictWriter(_Lines(file), columns).writerows(escaped)
+def _not_read(place: str | Path, error: Exception, remedy: str) -> ValueError:
+    reason = error.strerror if isinstance(error, OSError) else for_terminal(" ".join(str(error).split()))[:200]
+    return ValueError(f"{place}: cannot be read ({reason}). {remedy}")

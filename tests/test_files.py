@@ -1,0 +1,262 @@
+"""Files: written whole or not at all, read or refused in one line, and text from outside escaped."""
+
+import csv
+import os
+import random
+import resource
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import clean_environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diracdiff.checkpoints.weights import read_weights, write_weights
+from diracdiff.degradations import TabulatedSeverity
+from diracdiff.samplers import AdaptiveGrid
+from diracdiff.utils.errors import say, warn
+from diracdiff.utils.escaping import for_csv, for_latex, for_markdown, for_terminal, from_csv
+from diracdiff.utils.files import (
+    append_line,
+    append_rows,
+    check_not_input,
+    check_output,
+    read_json,
+    read_lines,
+    read_rows,
+    together,
+    write_json,
+    write_rows,
+)
+
+COUNT = int(os.environ.get("DIRACDIFF_FUZZ", "30"))
+"""Mutations of each kind of file."""
+
+EVIL = "a\x1b[2J\x07\n\x9b31m\u202eb|`c`<script>\\input{/etc/passwd}[x](http://e)\udcff"
+"""A file name with terminal escapes, a line break, Markdown, HTML, LaTeX, and a byte that is not UTF-8."""
+
+
+# writing
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_permissions_follow_the_umask(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_rows(tmp_path / "a.csv", [{"x": 1}])
+        write_json(tmp_path / ("x" * 250 + ".json"), {})
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {mode}
+
+
+def limited(code, cwd, size):
+    """Run code whose files cannot become larger than `size` bytes, as on a full disk or under a quota."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+def test_a_full_disk_leaves_files_as_they_were(tmp_path):
+    write_weights(tmp_path / "a.ckpt", {"x": torch.zeros(3)})
+    code = """
+import torch
+from diracdiff.checkpoints.weights import write_weights
+from diracdiff.utils.files import append_line, append_rows
+from pathlib import Path
+try:
+    write_weights('a.ckpt', {'x': torch.zeros(10_000)})
+except ValueError as error:
+    print(error)
+for append in (append_rows, append_line):
+    try:
+        for step in range(1000):
+            if append is append_rows:
+                append_rows('a.csv', [{'step': step}])
+            else:
+                append_line(Path('a.jsonl'), {'step': step})
+    except ValueError as error:
+        print(error)
+"""
+    done = limited(code, tmp_path, 2000)
+    lines = done.stdout.splitlines()
+    assert [line.split(" cannot be written (File too large)")[0] for line in lines] == ["a.ckpt", "a.csv", "a.jsonl"]
+    assert all(line.endswith("what was there is as before: free space, or write elsewhere") for line in lines)
+    assert torch.equal(read_weights(tmp_path / "a.ckpt", "another")["x"], torch.zeros(3))
+    for rows in (read_rows(tmp_path / "a.csv", {"step": int}), read_lines(tmp_path / "a.jsonl")):
+        values = [next(iter(row.values())) for row in rows]
+        assert values == list(range(len(values))) and 100 < len(values) < 1000
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_files_are_replaced_together_or_not_at_all(tmp_path):
+    write_rows(tmp_path / "out" / "a.csv", [{"x": 1}])
+    with pytest.raises(ValueError, match="out cannot be written"), together(tmp_path / "out") as staging:
+        write_rows(staging / "a.csv", [{"x": 2}])
+        with open("/dev/full", "w") as full:
+            full.write("x" * 100_000)
+    append_rows(tmp_path / "out" / "a.csv", [{"x": 3}])
+    assert [row["x"] for row in read_rows(tmp_path / "out" / "a.csv")] == ["1", "3"]
+    assert os.listdir(tmp_path / "out") == ["a.csv"]
+
+
+def test_nothing_is_replaced_that_exists_or_is_read(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(ValueError, match=r"a\.png must be a file, but is a folder"):
+        check_output(tmp_path, [tmp_path / "a.png"], overwrite=True)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="link exists"):
+        check_output(tmp_path, [tmp_path / "link"], overwrite=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"must be a folder, but .*file is a file"):
+        check_output(tmp_path / "file" / "new", [], overwrite=True)
+    with pytest.raises(ValueError, match="cannot be written"):
+        check_output(Path("/proc/new"), [], overwrite=True)
+    os.link(tmp_path / "file", tmp_path / "same")
+    with pytest.raises(ValueError, match=r"output=.*same would replace the input checkpoint=.*file: give another"):
+        check_not_input("output", tmp_path / "same", "checkpoint", tmp_path / "file")
+
+
+def test_lines_of_several_writers_are_whole(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: append_line(path, {"n": number, "text": "x" * 5000}), range(200)))
+    assert sorted(row["n"] for row in read_lines(path)) == list(range(200))
+
+
+def test_damaged_lines_are_counted_and_ignored(tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    assert read_lines(path) == []
+    path.write_bytes(b'{"n": 1}\n[1]\n\xff\n{"n": 2')
+    append_line(path, {"n": 3})
+    assert read_lines(path) == [{"n": 1}, {"n": 3}]
+    assert "3 damaged lines" in capsys.readouterr().err
+
+
+# CSV
+
+
+def test_a_cell_that_looks_like_a_formula_is_escaped_and_restored(tmp_path):
+    names = ["=HYPERLINK(1).jpg", "+1+1", "-x", "@SUM(A1)", "\tx", "\rx", "'=x", "''", "-5", "a,b", 'a"b', "a\nb", EVIL]
+    write_rows(tmp_path / "images.csv", [{"image": name, "psnr": -2.5} for name in names])
+    with open(tmp_path / "images.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        cells = [row[0] for row in csv.reader(file)][1:]
+    assert cells[:9] == ["'=HYPERLINK(1).jpg", "'+1+1", "'-x", "'@SUM(A1)", "'\tx", "'\rx", "''=x", "''", "-5"]
+    assert [row["image"] for row in read_rows(tmp_path / "images.csv")] == names
+    assert {row["psnr"] for row in read_rows(tmp_path / "images.csv")} == {"-2.5"}
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from("'=+-@\t\r\n\",0.5e"), st.characters(codec="utf-8"))))
+def test_every_text_is_restored_from_csv(text):
+    cell = str(for_csv(text))
+    assert from_csv(cell) == text
+    assert not cell.startswith(("=", "@")) and (not cell.startswith(("+", "-")) or float(cell) is not None)
+
+
+def test_rows_are_added_with_new_columns_and_old_ones_stay(tmp_path):
+    path = tmp_path / "metrics.csv"
+    for rows in ([{"step": 1, "name": "=a"}], [{"step": 2}], [{"step": 3, "loss": 0.5}, {"name": "b"}], []):
+        append_rows(path, rows)
+    found = [tuple(row.values()) for row in read_rows(path)]
+    assert found == [("1", "=a", ""), ("2", "", ""), ("3", "", "0.5"), ("", "b", "")]
+
+
+def test_a_row_that_a_killed_process_left_is_left_out(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"step,loss\n1,0.5\n2,0.2")
+    assert [row["step"] for row in read_rows(path, {"step": int}, unfinished=True)] == [1]
+    assert [row["step"] for row in read_rows(path, {"step": int})] == [1, 2]
+
+
+# damaged files
+
+
+def spoiled(data, draw):
+    """Bytes with a random change: flipped, cut, repeated, filled with NUL, or in another encoding."""
+    kind, place, length = draw.randrange(8), draw.randrange(len(data)), draw.randrange(1, 40)
+    if kind == 0:
+        return data[:place] + draw.randbytes(length) + data[place + length :]
+    if kind == 1:
+        return data[:place]
+    if kind == 2:
+        return data[:place] + data[place + length :]
+    if kind == 3:
+        return data[:place] + data[place : place + length] + data[place:]
+    if kind == 4:
+        return data[:place] + b"\0" * length + data[place:]
+    if kind == 5:
+        return data.decode("latin-1").encode(draw.choice(["utf-16", "utf-32", "utf-8-sig"]))
+    if kind == 6:
+        return draw.choice([b"", b"\n", b"null", b"5", b"[]", b'"text"', b"[" * 100_000, b"\xff\xfe", b"9" * 10_000])
+    return data.replace(draw.choice([b",", b"\n", b'"', b":", b"0"]), draw.choice([b"", b";", b"\r", b"\0"]))
+
+
+READERS = {
+    "rows.csv": lambda path: read_rows(path, {"step": int, "psnr": float}),
+    "table.csv": TabulatedSeverity.from_csv,
+    "grid.csv": AdaptiveGrid.from_csv,
+    "object.json": read_json,
+    "measurements.pt": lambda path: read_weights(path, "another"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, name):
+    path, read = tmp_path / name, READERS[name]
+    write_rows(tmp_path / "rows.csv", [{"step": i, "name": "=a,b", "psnr": 20.0 + i} for i in range(12)])
+    for table in ("table.csv", "grid.csv"):
+        (tmp_path / table).write_text("t,value\n0,0\n0.25,0.1\n0.5,0.2\n1,1\n")
+    write_json(tmp_path / "object.json", {"do": {"t": 0.5, "nfe": 10}, "po": None, "n": [1, 2]})
+    write_weights(tmp_path / "measurements.pt", {"clean": torch.zeros(2, 3, 4, 4), "names": ["a", "b"]})
+    whole, refused = path.read_bytes(), 0
+    read(path)
+    for seed in range(COUNT):
+        path.write_bytes(spoiled(whole, random.Random(seed)))
+        try:
+            read(path)
+        except ValueError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(path) in str(error), error
+    assert refused
+
+
+@pytest.mark.parametrize("read", [read_rows, read_json])
+def test_a_file_that_cannot_be_opened_is_one_line(tmp_path, read):
+    with pytest.raises(ValueError, match=r"none.*: cannot be read \(No such file or directory\). Move it away"):
+        read(tmp_path / "none")
+    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
+        read(tmp_path)
+
+
+# terminals, LaTeX and Markdown
+
+
+def test_messages_show_control_characters_escaped(capsys):
+    say(EVIL), warn(EVIL)
+    out, err = capsys.readouterr()
+    assert out == for_terminal(EVIL) + "\n" and err == f"warning: {out}"
+    assert out.startswith(r"a\x1b[2J\x07\n\x9b31m\u202eb|") and out.endswith("\\xff\n")
+    assert for_terminal("Grüße, 写真 👩‍👩‍👧.jpg") == "Grüße, 写真 👩‍👩‍👧.jpg"
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")))
+def test_escaped_text_has_one_line_and_no_control_characters(text):
+    for escaped in (for_terminal(text), for_latex(text), for_markdown(text)):
+        assert len(escaped.splitlines()) <= 1
+        assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in escaped)
+
+
+def test_messages_of_other_processes_are_not_printed(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    say("one"), warn("two"), warn("three", from_every_process=True)
+    assert capsys.readouterr() == ("", "warning: three\n")
