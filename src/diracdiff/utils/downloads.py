@@ -1,13 +1,15 @@
-"""Files of pretrained weights: found in torch hub's folder, or downloaded into it once."""
+"""Files of pretrained weights: read from torch hub's folder, or downloaded into it once."""
 
-import contextlib
-import socket
-from collections.abc import Iterator
+import hashlib
+import urllib.request
 from pathlib import Path
 
 import torch
 
-DOWNLOAD_TIMEOUT = 20
+from diracdiff.utils.files import write_atomically
+
+TIMEOUT = 20
+"""Seconds after which a silent connection is given up."""
 
 
 def checkpoints() -> Path:
@@ -22,25 +24,16 @@ def fetched(url: str) -> Path:
     is used as it is.
 
     Raises:
-        OSError, RuntimeError: if the file is not there and cannot be downloaded.
+        OSError: if the file is missing and cannot be downloaded.
     """
     path = checkpoints() / url.rsplit("/", 1)[-1]
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with download_timeout():
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[-1], progress=False)
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            data = response.read()
+        if not hashlib.sha256(data).hexdigest().startswith(path.stem.rsplit("-", 1)[-1]):
+            raise OSError(f"{url} has another checksum")
+        write_atomically(path, data)
     return path
-
-
-@contextlib.contextmanager
-def download_timeout() -> Iterator[None]:
-    """Give up on a connection that is silent for `DOWNLOAD_TIMEOUT` seconds."""
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(timeout)
 
 
 def first_line(error: Exception) -> str:

@@ -2,8 +2,8 @@
 
 import hashlib
 
-# What an event draws for: the first counter of `step_seed`. A new purpose takes a new number.
 DEGRADATION, ORDER, AUGMENTATION, DROPOUT, MEASUREMENT, OPERATOR = 1, 2, 3, 4, 5, 6
+"""Purposes of random numbers: the first counter of `step_seed`."""
 
 
 def _digest(text: str) -> int:
@@ -11,10 +11,10 @@ def _digest(text: str) -> int:
 
 
 def image_seed(seed: int, name: str) -> int:
-    """Seed of one image in evaluation: depends on the run's seed and the image's name only (63 bits)."""
+    """Return the seed of one image in evaluation, 63 bits that follow from the run's seed and the image's name only."""
     return _digest(f"image/{seed}/{name}")
 
 
 def step_seed(seed: int, *counters: int) -> int:
-    """Seed of one event of a run, numbered by counters: (purpose, step, rank) for example (63 bits)."""
+    """Return the seed of one event of a run, 63 bits that follow from counters, for example (purpose, step, rank)."""
     return _digest("/".join(["step", str(seed), *map(str, counters)]))

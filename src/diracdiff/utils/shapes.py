@@ -1,4 +1,4 @@
-"""Where a time, or a value that follows from it, meets a batch of images, and images of any size meet a network."""
+"""Broadcasting of times over batches of images, and padding of images to the multiples that a network needs."""
 
 from collections.abc import Callable
 
