@@ -71,7 +71,7 @@ def test_the_card_says_what_is_among_bundled_models(exported, tmp_path):
     card = (tmp_path / "carded" / places.CARD).read_text()
     assert card.startswith("---\nlibrary_name: diracdiff\n")
     assert "license: mit\n" in card
-    assert "GaussianBlur(severity=LinearSeverity(start=0.3, end=3), image_size=16)" in card
+    assert '"_target_": "diracdiff.degradations.LinearSeverity", "start": 0.3, "end": 3.0' in card
     assert card.endswith("## Limits\n\nNight scenes.\n")
 
 
@@ -192,7 +192,7 @@ def test_text_of_a_checkpoint_is_escaped_in_its_card():
     made.dataset = {"_target_": "diracdiff.data.ImageFolder", "root": "x`\n- [x](y)"}
     lines = model_card(made.checkpoint(), "a b\n```", license="mit").splitlines()
     assert r"# a # Title &lt;script> [x]\(y) _b_ \`c\` \\x1b[31m" in lines
-    assert "- trained on: `ImageFolder(root=x? - [x](y))`" in lines
+    assert r'- trained on: `{"_target_": "diracdiff.data.ImageFolder", "root": "x?\n- [x](y)"}`' in lines
     assert "diracdiff restore 'checkpoint=a b ```' input=PHOTOGRAPHS output=restored" in lines
     assert sum(line.startswith("```") for line in lines) == 2
 

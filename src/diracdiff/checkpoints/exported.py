@@ -17,9 +17,8 @@ from torch import Tensor
 
 from diracdiff.checkpoints.checkpoint import DENOISER, KIND, Checkpoint
 from diracdiff.checkpoints.places import CARD, CONFIG, WEIGHTS
-from diracdiff.checkpoints.recipe import TARGET
 from diracdiff.checkpoints.weights import LARGEST_PICKLE, Damaged
-from diracdiff.utils.escaping import for_markdown
+from diracdiff.utils.escaping import for_markdown, for_terminal
 from diracdiff.utils.files import check_output, together, write_atomically, write_json
 
 INCREMENT = "increment."
@@ -96,8 +95,8 @@ def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, ab
         license: the Hub's name of the license of its weights.
         about: Markdown that is added.
     """
-    recipe, process = checkpoint.recipe, checkpoint.recipe["process"]
-    count = sum(weight.numel() for weight in checkpoint.weights.values())
+    recipe, rows = checkpoint.recipe, {(row["t"], row["output"]): row for row in checkpoint.curve}
+    points = {target: (stop["t"], stop["output"]) for target, stop in checkpoint.stops.items() if stop}
     lines = [
         "---",
         "library_name: diracdiff",
@@ -111,45 +110,19 @@ def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, ab
         "A restorer of [diracdiff](https://arxiv.org/abs/2303.14353). It reverses a gradual degradation, and stops "
         "early for the highest PSNR or later for the best perceptual quality.",
         "",
-        f"- degradation: {_code(process['degradation'])}",
-        f"- noise: {_code(process['noise'])}, in units of the [0, 1] range",
-        f"- network: {_code(recipe['denoiser']['network'])}; {count:,} weights",
-        f"- trained on: {_code(checkpoint.dataset) if checkpoint.dataset else 'not known'}",
+        "```",
+        f"diracdiff restore {for_terminal(shlex.quote(f'checkpoint={name}'))} input=PHOTOGRAPHS output=restored",
+        "```",
         "",
-        "```",
-        f"diracdiff restore {_one_line(shlex.quote(f'checkpoint={name}'))} input=PHOTOGRAPHS output=restored",
-        "```",
-        *_quality(checkpoint),
+        *(f"- {part}: {_code(recipe['process'][part])}" for part in ("degradation", "noise")),
+        f"- network: {_code(recipe['denoiser']['network'])}",
+        f"- trained on: {_code(checkpoint.dataset)}",
+        *(f"- stopping time for {for_markdown(target)}: {_code(rows.get(point))}" for target, point in points.items()),
         *(["", about.strip()] if about.strip() else []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _quality(checkpoint: Checkpoint) -> list[str]:
-    """Return a table of the stopping times and the metrics that validation measured there."""
-    rows = {(row["t"], row["output"]): row for row in checkpoint.curve}
-    points = {target: rows.get((stop["t"], stop["output"])) for target, stop in checkpoint.stops.items() if stop}
-    found = {target: row for target, row in points.items() if row}
-    columns = list(dict.fromkeys(key for row in found.values() for key in row))
-    cells = [[target, *(_words(row.get(key, "")) for key in columns)] for target, row in found.items()]
-    table = [["stopping time for", *columns], ["---"] * (1 + len(columns)), *cells] if found else []
-    lines = ["| " + " | ".join(map(for_markdown, row)) + " |" for row in table]
-    return ["", "Stopping times and metrics of validation:", "", *lines] if found else []
-
-
-def _code(recipe: Any) -> str:
-    """Return a recipe in a line of code: `GaussianBlur(severity=…)`."""
-    return f"`{_one_line(_words(recipe)).replace('`', '?')}`"
-
-
-def _words(recipe: Any) -> str:
-    if isinstance(recipe, dict):
-        inside = ", ".join(f"{key}={_words(value)}" for key, value in recipe.items() if key != TARGET)
-        return f"{str(recipe[TARGET]).rpartition('.')[2]}({inside})" if TARGET in recipe else f"{{{inside}}}"
-    if isinstance(recipe, list):
-        return f"[{', '.join(map(_words, recipe))}]" if len(recipe) <= 8 else f"[{len(recipe)} values]"
-    return f"{recipe:.4g}" if isinstance(recipe, float) else str(recipe)
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
+def _code(content: Any) -> str:
+    """Return plain containers as a line of JSON in code."""
+    return f"`{json.dumps(content).replace('`', '?')}`"
