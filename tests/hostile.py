@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from test_recipe import restorer
+from test_checkpoints import restorer
 
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.checkpoints.exported import write_exported

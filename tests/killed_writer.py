@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from test_recipe import restorer
+from test_checkpoints import restorer
 
 from diracdiff.checkpoints import Checkpoint
 

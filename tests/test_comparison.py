@@ -458,7 +458,7 @@ def test_a_method_that_changes_its_measurements_is_found_out(tmp_path, process):
 
 def test_dirac_walks_from_where_the_measurements_are(tmp_path):
     """Whatever the start of the checkpoint's sampler: the methods of a table restore the same y_1."""
-    from test_recipe import restorer
+    from test_checkpoints import restorer
 
     from diracdiff.comparison.contenders import Dirac
     from diracdiff.comparison.measurements import freeze

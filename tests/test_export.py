@@ -1,181 +1,63 @@
-"""Exported models: safetensors, JSON and a card; the same restorer from a folder, the box and the Hub."""
+"""Exported models: safetensors, JSON and a card; the same restorer from a folder, a bundled model and the Hub."""
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import refused, run_here
+from conftest import clean_environment, refused, run_here
 from PIL import Image
+from test_checkpoints import restorer
 
 from diracdiff import load
 from diracdiff.checkpoints import Checkpoint, places
 from diracdiff.checkpoints.exported import model_card, write_exported
 from diracdiff.checkpoints.weights import Damaged
-from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.models import Denoiser, NCSNpp
-from diracdiff.noise import GeometricNoise
-from diracdiff.process import StochasticDegradation
-from diracdiff.restorer import Restorer
-from diracdiff.samplers import NetworkIncrement, ReverseSampler
+from diracdiff.samplers import NetworkIncrement
 
 
-def restorer(increment=False):
-    process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0), 16), GeometricNoise())
-
-    def denoiser(conditions):
-        torch.manual_seed(conditions)
-        found = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=conditions), process.noise)
-        for parameter in found.parameters():  # those that begin at zero, too
+def random_restorer(increment=False):
+    made = restorer()
+    if increment:
+        network = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2), made.process.noise)
+        made.sampler = made.sampler.replace(increment=NetworkIncrement(network))
+    for denoiser in [made.denoiser, *([network] if increment else [])]:
+        for parameter in denoiser.parameters():  # those that begin at zero, too
             torch.nn.init.normal_(parameter, 0, 0.05)
-        return found
-
-    steps = ReverseSampler(3, increment=NetworkIncrement(denoiser(2)) if increment else None)
-    return Restorer(process, denoiser(1), steps, name="deblur")
+    return made
 
 
 @pytest.fixture
-def checkpoint(tmp_path):
-    restorer().save(tmp_path / "model.ckpt")
-    return tmp_path / "model.ckpt"
-
-
-@pytest.fixture
-def exported(checkpoint, tmp_path):
+def exported(tmp_path):
+    random_restorer().save(tmp_path / "model.ckpt")
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=out") == 0
     return tmp_path / "out"
 
 
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize("increment", [False, True])
 def test_an_exported_model_restores_bit_for_bit(tmp_path, increment):
-    made = restorer(increment)
+    made = random_restorer(increment)
     write_exported(made.checkpoint(), tmp_path / "out", "card")
     y = torch.rand(2, 3, 16, 16)
     assert torch.equal(load(tmp_path / "out").restore(y, "t=0"), made.restore(y, "t=0"))
 
 
-def test_half_takes_half_the_bytes(checkpoint, exported, tmp_path):
+def test_half_takes_half_the_bytes(exported, tmp_path):
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=half", "half=true") == 0
     sizes = [(folder / places.WEIGHTS).stat().st_size for folder in (tmp_path / "half", exported)]
     assert sizes[0] < 0.6 * sizes[1]
     half, whole = (Checkpoint.read(folder).weights for folder in (tmp_path / "half", exported))
     assert all(torch.allclose(half[name], whole[name], rtol=1e-3, atol=1e-7) for name in whole)
     assert all(weight.dtype != torch.float16 for weight in half.values())
-
-
-def test_the_card_says_what_is_among_bundled_models(exported, tmp_path):
-    (tmp_path / "about.md").write_text("## Limits\n\nNight scenes.\n")
-    options = ["output=carded", "license=mit", f"about={tmp_path / 'about.md'}"]
-    assert run_here(tmp_path, "export", "checkpoint=model.ckpt", *options) == 0
-    card = (tmp_path / "carded" / places.CARD).read_text()
-    assert card.startswith("---\nlibrary_name: diracdiff\n")
-    assert "license: mit\n" in card
-    assert '"_target_": "diracdiff.degradations.LinearSeverity", "start": 0.3, "end": 3.0' in card
-    assert card.endswith("## Limits\n\nNight scenes.\n")
-
-
-def test_the_card_of_a_model_among_bundled_models_calls_it_by_its_name_there(checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(places, "BUNDLED", tmp_path / "box")
-    assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=box/deblur") == 0
-    assert "use it as checkpoint=builtin:deblur\n" in capsys.readouterr().out
-    card = (tmp_path / "box" / "deblur" / places.CARD).read_text()
-    assert "checkpoint=builtin:deblur input=" in card and str(tmp_path) not in card
-
-
-def test_the_command_restores_from_a_folder_and_from_the_box(exported, tmp_path, monkeypatch):
-    Image.new("RGB", (20, 16), "grey").save(tmp_path / "photo.png")
-    assert run_here(tmp_path, "restore", "checkpoint=out", "input=photo.png", "target=t:0", "device=cpu") == 0
-    monkeypatch.setattr(places, "BUNDLED", tmp_path / "box")
-    shutil.copytree(exported, tmp_path / "box" / "deblur")
-    options = ["input=photo.png", "output=again", "target=t:0", "device=cpu"]
-    assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", *options) == 0
-    assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
-    with pytest.raises(ValueError, match="builtin:blur is not a bundled model: use builtin:deblur"):
-        load("builtin:blur")
-
-
-def test_an_empty_box_says_how_it_is_filled(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(places, "BUNDLED", tmp_path / "box")
-    assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", "input=.") == 2
-    refused_with = capsys.readouterr().err
-    assert refused_with.startswith("error: checkpoint=builtin:deblur: this installation has no bundled models")
-    assert "make models" in refused_with
-
-
-def damage(folder, how):
-    if how == "bit":
-        data = bytearray((folder / places.WEIGHTS).read_bytes())
-        data[len(data) // 2] ^= 1
-        (folder / places.WEIGHTS).write_bytes(data)
-    elif how in (places.WEIGHTS, places.CONFIG):
-        (folder / how).unlink()
-    elif how == "torn":
-        text = (folder / places.CONFIG).read_text()
-        (folder / places.CONFIG).write_text(text[: len(text) // 2])
-    else:
-        (folder / places.CONFIG).write_text(how)
-
-
-@pytest.mark.parametrize("how", ["bit", "torn", "[]", "{}", "1", places.WEIGHTS, places.CONFIG])
-def test_a_damaged_folder_is_refused(exported, how):
-    damage(exported, how)
-    with pytest.raises(Damaged, match=r"checkpoint=.*out is (damaged|a folder without).*export it again"):
-        load(exported)
-
-
-def test_a_newer_one_is_refused(exported):
-    content = json.loads((exported / places.CONFIG).read_text())
-    content["diracdiff.restorer"]["version"] = "9.0"
-    (exported / places.CONFIG).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"written by diracdiff '9\.0'"):
-        load(exported)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (["half=yes"], "half must be true or false"),
-        (["about=none.md"], "about=none.md does not exist"),
-        (["push=name"], "push must be owner/name, got name"),
-        (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
-        (["license=mit x"], "license='mit x': must be one word"),
-        (["push=a/b]("], "push must be owner/name"),
-        (["output=out"], "exists: give another output, or overwrite=true"),
-    ],
-)
-def test_mistakes(exported, tmp_path, capsys, overrides, said):
-    status = run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=new", *overrides)
-    refused((status, capsys.readouterr().err.splitlines()), said)
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("half", ["true", "false"])
-@pytest.mark.parametrize("output", ["out", "link", "../{name}/out"])
-def test_a_model_is_not_exported_onto_itself(exported, tmp_path, capsys, half, output):
-    (tmp_path / "link").symlink_to("out")
-    before = {path.name: path.read_bytes() for path in exported.iterdir()}
-    output = output.format(name=tmp_path.name)
-    options = [f"output={output}", f"half={half}", "overwrite=true"]
-    capsys.readouterr()
-    status = run_here(tmp_path, "export", "checkpoint=out", *options)
-    refused(
-        (status, capsys.readouterr().err.splitlines()),
-        f"output={output} would replace the input checkpoint=out: give another output",
-    )
-    assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
-
-
-def test_the_about_text_is_not_replaced_by_the_card(exported, tmp_path, capsys):
-    options = ["checkpoint=model.ckpt", "output=out", f"about=out/{places.CARD}", "overwrite=true"]
-    before = (exported / places.CARD).read_text()
-    capsys.readouterr()
-    status = run_here(tmp_path, "export", *options)
-    refused(
-        (status, capsys.readouterr().err.splitlines()),
-        "output=out/README.md would replace the input about=out/README.md",
-    )
-    assert (exported / places.CARD).read_text() == before
 
 
 def test_weights_beyond_float16_are_not_halved(tmp_path):
@@ -186,6 +68,118 @@ def test_weights_beyond_float16_are_not_halved(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, tmp_path, monkeypatch, capsys):
+    Image.new("RGB", (20, 16), "grey").save(tmp_path / "photo.png")
+    options = ["input=photo.png", "target=t:0", "device=cpu"]
+    assert run_here(tmp_path, "restore", "checkpoint=out", *options) == 0
+    monkeypatch.setattr(places, "BUNDLED", tmp_path / "bundled")
+    with pytest.raises(ValueError, match=r"builtin:deblur: this installation has no bundled models.*make models"):
+        load("builtin:deblur")
+    assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=bundled/deblur") == 0
+    assert "use it as checkpoint=builtin:deblur\n" in capsys.readouterr().out
+    card = (tmp_path / "bundled" / "deblur" / places.CARD).read_text()
+    assert "checkpoint=builtin:deblur input=" in card and str(tmp_path) not in card
+    assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", "output=again", *options) == 0
+    assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
+    with pytest.raises(ValueError, match="builtin:blur is not a bundled model: use builtin:deblur"):
+        load("builtin:blur")
+
+
+def damage(folder, how):
+    if how == "bit":
+        data = bytearray((folder / places.WEIGHTS).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / places.WEIGHTS).write_bytes(data)
+    elif how in (places.WEIGHTS, places.CONFIG):
+        (folder / how).unlink()
+    else:
+        text = (folder / places.CONFIG).read_text()
+        (folder / places.CONFIG).write_text(text[: len(text) // 2] if how == "torn" else how)
+
+
+@pytest.mark.parametrize("how", ["bit", "torn", "[]", "{}", "1", places.WEIGHTS, places.CONFIG])
+def test_a_damaged_folder_is_refused(tmp_path, how):
+    write_exported(restorer().checkpoint(), tmp_path / "out", "card")
+    damage(tmp_path / "out", how)
+    with pytest.raises(Damaged, match=r"checkpoint=.*out is (damaged|a folder without).*export it again"):
+        load(tmp_path / "out")
+
+
+def test_another_version_is_refused(exported):
+    header = json.loads((exported / places.CONFIG).read_text())
+    header["diracdiff.restorer"]["version"] = "9.0"
+    (exported / places.CONFIG).write_text(json.dumps(header))
+    with pytest.raises(ValueError, match=r"written by diracdiff '9\.0'"):
+        load(exported)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["half=yes"], "half"),
+        (["about=none.md"], "about=none.md"),
+        (["push=name"], "push"),
+        (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
+        (["license=mit x"], "license"),
+        (["output=out"], "exists: give another output, or overwrite=true"),
+    ],
+)
+def test_mistakes(exported, tmp_path, capsys, overrides, message):
+    capsys.readouterr()
+    status = run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=new", *overrides)
+    refused((status, capsys.readouterr().err.splitlines()), message)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_files_that_are_read_are_not_replaced(exported, tmp_path, capsys):
+    (tmp_path / "link").symlink_to("out")
+    before = content(exported)
+    for options in (
+        ["checkpoint=out", "output=out"],
+        ["checkpoint=out", "output=link", "half=true"],
+        ["checkpoint=out", f"output=../{tmp_path.name}/out"],
+        ["checkpoint=model.ckpt", "output=out", f"about=out/{places.CARD}"],
+    ):
+        capsys.readouterr()
+        status = run_here(tmp_path, "export", *options, "overwrite=true")
+        refused((status, capsys.readouterr().err.splitlines()), "would replace the input ")
+    assert content(exported) == before
+
+
+def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model(exported, tmp_path):
+    before = content(exported)
+    for output in ("out", "new"):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "diracdiff",
+                "export",
+                "checkpoint=model.ckpt",
+                f"output={output}",
+                "overwrite=true",
+            ],
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+        )
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+        refused((done.returncode, lines), r"cannot be written \(File too large\), what was there is as before")
+    assert content(exported) == before and not (tmp_path / "new").exists()
+
+
+def test_the_card_has_the_recipe_the_license_and_more_text(exported, tmp_path):
+    (tmp_path / "about.md").write_text("## Limits\n\nNight scenes.\n")
+    options = ["output=carded", "license=mit", "about=about.md"]
+    assert run_here(tmp_path, "export", "checkpoint=model.ckpt", *options) == 0
+    card = (tmp_path / "carded" / places.CARD).read_text()
+    assert card.startswith("---\nlibrary_name: diracdiff\n") and "license: mit\n" in card
+    assert '"_target_": "diracdiff.degradations.GaussianBlur"' in card
+    assert card.endswith("## Limits\n\nNight scenes.\n")
+
+
 def test_text_of_a_checkpoint_is_escaped_in_its_card():
     made = restorer()
     made.name = "a\n# Title <script> [x](y) _b_ `c` \x1b[31m"
@@ -193,7 +187,7 @@ def test_text_of_a_checkpoint_is_escaped_in_its_card():
     lines = model_card(made.checkpoint(), "a b\n```", license="mit").splitlines()
     assert r"# a # Title &lt;script> [x]\(y) _b_ \`c\` \\x1b[31m" in lines
     assert r'- trained on: `{"_target_": "diracdiff.data.ImageFolder", "root": "x?\n- [x](y)"}`' in lines
-    assert "diracdiff restore 'checkpoint=a b ```' input=PHOTOGRAPHS output=restored" in lines
+    assert r"diracdiff restore 'checkpoint=a b\n```' input=PHOTOGRAPHS output=restored" in lines
     assert sum(line.startswith("```") for line in lines) == 2
 
 

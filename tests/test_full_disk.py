@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 
-from conftest import SMALL, clean_environment, refused, run_here
+from conftest import SMALL, clean_environment, refused
 
 
 def limited(name, *words, cwd, size):
@@ -23,18 +23,6 @@ def limited(name, *words, cwd, size):
 
 def errors(done):
     return [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
-
-
-def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model_that_was_there(tmp_path, run):
-    words = [f"checkpoint={run[1]}/best.ckpt", "output=exported"]
-    assert run_here(tmp_path, "export", *words) == 0
-    before = {path.name: path.read_bytes() for path in (tmp_path / "exported").iterdir()}
-    done = limited("export", *words, "overwrite=true", cwd=tmp_path, size=4000)
-    assert done.returncode == 2 and len(errors(done)) == 1, done.stderr
-    assert errors(done)[0].startswith("error: exported cannot be written (File too large), what was there is as before")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "exported").iterdir()} == before
-    done = limited("export", words[0], "output=new", cwd=tmp_path, size=4000)
-    assert done.returncode == 2 and len(errors(done)) == 1 and not (tmp_path / "new").exists()
 
 
 def test_metrics_on_a_full_disk_end_a_training_with_one_line(tmp_path, folder):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import clean_environment, refused
-from hostile import rezip
-from test_recipe import restorer
+from conftest import clean_environment
+from hostile import nested, rezip
+from test_checkpoints import restorer
 
 from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.checkpoints.exported import write_exported
 from diracdiff.checkpoints.places import CONFIG
-from diracdiff.checkpoints.registry import REGISTRY
+from diracdiff.checkpoints.registry import REGISTRY, from_recipe
 from diracdiff.checkpoints.weights import Damaged, read_weights, write_weights
 from diracdiff.metrics.lpips import load_lpips
 from diracdiff.restorer import load
@@ -51,28 +51,45 @@ def plain(tmp_path):
     return changed
 
 
-def nested_loads(folder):
-    """Recipes that led to a process or a second file when every class of the package could be built."""
-    second, trusted = str(folder / "second.ckpt"), {"trusted_modules": ["subprocess"]}
-    popen = {"_target_": "subprocess.Popen", "args": ["touch", str(folder / "PWNED")]}
-    torch.save({KIND: {"version": "0.2", "recipe": popen}}, second)
-    yield popen
-    yield {"_target_": "diracdiff.baselines.Regression", "checkpoint": second, **trusted}
-    yield {"_target_": "diracdiff.baselines.Regression", "checkpoint": "hf:owner/name", "trust": ["subprocess"]}
-    yield {"_target_": "diracdiff.baselines.PMRF", "regression": second, "flow": second, **trusted}
+def test_mutated_checkpoints_load_or_are_refused(tmp_path):
+    """Counts of `tests/hostile.py`; DIRACDIFF_FUZZ=2000 for many."""
+    command = [sys.executable, str(Path(__file__).with_name("hostile.py")), COUNT, str(tmp_path)]
+    done = subprocess.run(command, env=clean_environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert sum(found["counts"].values()) == int(COUNT)
+    assert not found["wrong"] and not found["executed"]
+    assert found["megabytes"] < 300
 
 
-@pytest.mark.parametrize("place", ["name", "seed", "recipe"])
-def test_a_recipe_starts_no_process_and_loads_no_second_file(plain, tmp_path, place):
-    for part in nested_loads(tmp_path):
-        path = plain(
-            lambda header, part=part: (header if place == "recipe" else header["recipe"]).update({place: part})
-        )
-        with pytest.raises(ValueError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* may not build: refused"):
-            load(path)
-        write_exported(Checkpoint.read(path), tmp_path / "exported", "card", overwrite=True)
-        with pytest.raises(ValueError, match="may not build: refused"):
-            load(tmp_path / "exported")
+# classes
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "subprocess.Popen",
+        "diracdiff.train.os.system",
+        "diracdiff.absent.Thing",
+        "diracdiff.restorer.load",
+        "diracdiff.restorer.Path",
+        "diracdiff.baselines.Regression",
+        "diracdiff.data.ImageFolder",
+        "diracdifference.losses.X",
+        3,
+    ],
+)
+def test_classes_outside_the_registry_are_refused(plain, tmp_path, target):
+    part = {"_target_": target, "checkpoint": str(tmp_path / "second.ckpt"), "args": ["touch", str(tmp_path / "PWNED")]}
+    with pytest.raises(ValueError, match="may not build: refused"):
+        from_recipe(part)
+    path = plain(lambda header: header["recipe"].update(name=part))
+    with pytest.raises(ValueError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* may not build: refused"):
+        load(path)
+    write_exported(Checkpoint.read(path), tmp_path / "exported", "card")
+    with pytest.raises(ValueError, match="may not build: refused"):
+        load(tmp_path / "exported")
     assert not (tmp_path / "PWNED").exists()
 
 
@@ -97,6 +114,9 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
     assert not (tmp_path / "PWNED").exists()
 
 
+# arguments and sizes
+
+
 @pytest.mark.parametrize(
     ("place", "change", "message"),
     [
@@ -111,28 +131,19 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
         ("severity", {"values": [[0.3]] * 3}, "TabulatedSeverity.values holds a list: only numbers and text"),
         ("degradation", {"image_size": 10**9}, r"GaussianBlur.image_size must lie in \[1, 8192\]"),
         ("degradation", {"severity": None}, "GaussianBlur.severity is of another type: 'None'"),
+        ("process", {"noise": {"_target_": "diracdiff.models.NCSNpp"}}, "NCSNpp needs the argument"),
+        ("process", {"noise": {"_target_": "diracdiff.samplers.Heun"}}, "StochasticDegradation.noise cannot be a Heun"),
     ],
-)  # fmt: skip
+)
 def test_arguments_have_types_and_limits(plain, place, change, message):
     def apply(header):
-        degradation = header["recipe"]["process"]["degradation"]
-        parts = {
-            "degradation": degradation,
-            "severity": degradation["severity"],
-            "network": header["recipe"]["denoiser"]["network"],
-        }
+        process = header["recipe"]["process"]
+        parts = {"process": process, "degradation": process["degradation"]}
+        parts |= {"severity": process["degradation"]["severity"], "network": header["recipe"]["denoiser"]["network"]}
         parts[place].update(change)
 
     with pytest.raises(ValueError, match=message):
         load(plain(apply))
-
-
-def test_a_part_fits_its_place_alone(plain):
-    def swap(header):
-        header["recipe"]["process"]["noise"] = header["recipe"]["process"]["degradation"]["severity"]
-
-    with pytest.raises(ValueError, match=r"StochasticDegradation.noise cannot be a TabulatedSeverity"):
-        load(plain(swap))
 
 
 def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
@@ -144,23 +155,22 @@ def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
             load(tmp_path / "a.ckpt")
 
 
-def test_containers_inside_themselves_are_refused(plain):
-    value = []
-    for _ in range(60):
-        value = [value, value]
-    for key in ("recipe", "training", "dataset", "curve", "calibrations", "stopping", "version"):
-        with pytest.raises(ValueError, match=r"damaged|unknown version"):
-            load(plain(lambda header, key=key: header.update({key: {"a": value} if key != "version" else value})))
+@pytest.mark.parametrize("key", ["recipe", "training", "dataset", "curve", "calibrations", "stopping", "version"])
+def test_containers_inside_themselves_are_refused(plain, key):
+    value = nested(60, 2)
+    with pytest.raises(ValueError, match=r"damaged|unknown version"):
+        load(plain(lambda header: header.update({key: {"a": value} if key != "version" else value})))
 
 
-def test_compressed_and_doubled_archives_are_refused(plain, tmp_path):
-    source, target = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
-    rezip(source, target, lambda name, data: data + bytes(2**24 if name.endswith("/0") else 0), zipfile.ZIP_DEFLATED)
-    with pytest.raises(Damaged, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"):
-        load(target)
-    rezip(source, target, lambda name, data: data, twice=True)
-    with pytest.raises(Damaged, match="is damaged"):
-        load(target)
+# files
+
+
+def test_a_pickle_inside_is_refused_and_not_run(plain, tmp_path):
+    content = torch.load(tmp_path / "plain.ckpt", weights_only=True)
+    torch.save(content | {"extra": Touch(tmp_path / "PWNED")}, tmp_path / "bad.ckpt")
+    with pytest.raises(ValueError, match="holds pickled objects"):
+        Checkpoint.read(tmp_path / "bad.ckpt")
+    assert not (tmp_path / "PWNED").exists()
 
 
 @pytest.mark.parametrize("named", [b"cbuiltins\nbytearray\n", b"cos\nsystem\n", b"ctorch\nTensor\n"])
@@ -173,6 +183,16 @@ def test_names_that_weights_do_not_need_are_refused(plain, tmp_path, named):
         load(tmp_path / "a.ckpt")
 
 
+def test_compressed_and_doubled_archives_are_refused(plain, tmp_path):
+    source, target = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
+    rezip(source, target, lambda name, data: data + bytes(2**24 if name.endswith("/0") else 0), zipfile.ZIP_DEFLATED)
+    with pytest.raises(Damaged, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"):
+        load(target)
+    rezip(source, target, lambda name, data: data, twice=True)
+    with pytest.raises(Damaged, match="is damaged"):
+        load(target)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.bool, torch.uint8, torch.uint16, torch.float64])
 def test_tensors_of_every_type_are_read(tmp_path, dtype):
     content = {"weight": torch.zeros(2, 3, dtype=dtype), "dtype": dtype, "size": torch.Size([2, 3])}
@@ -181,17 +201,17 @@ def test_tensors_of_every_type_are_read(tmp_path, dtype):
     assert torch.equal(found["weight"], content["weight"]) and found["dtype"] is dtype and found["size"] == (2, 3)
 
 
-def test_files_of_other_kinds_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
-    from diracdiff.commands.restore import main
-
+def test_files_of_other_kinds_are_refused_in_one_line(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "old.pt").write_bytes(pickle.dumps({"a": 1}))
-    for path in ("/etc/passwd", "/dev/zero", tmp_path / "pipe", tmp_path / "old.pt"):
-        monkeypatch.setattr(sys, "argv", ["restore", f"checkpoint={path}", f"input={tmp_path}"])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        lines = capsys.readouterr().err.splitlines()
-        refused((stop.value.code, lines), f"^error: checkpoint={path} (is not a checkpoint|does not exist)")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    names = ["/etc/passwd", "/dev/zero", "pipe", "old.pt", "text.ckpt", "other.ckpt", "list.ckpt", "absent.ckpt"]
+    for path in (tmp_path / name for name in names):
+        with pytest.raises(ValueError, match=f"^checkpoint={path} (is not a ch|does not exist|is of another)") as error:
+            load(path)
+        assert "\n" not in str(error.value)
 
 
 def test_a_large_config_is_refused_before_it_is_read(plain, tmp_path):
@@ -208,21 +228,6 @@ def test_a_pickle_in_place_of_the_backbone_of_lpips_is_refused(tmp_path, monkeyp
     file.parent.mkdir(parents=True)
     for content in ({"features.0.weight": Touch(tmp_path / "PWNED")}, {"features.0.weight": torch.zeros(3)}, [1]):
         torch.save(content, file)
-        with pytest.raises(
-            ValueError, match="does not hold the weights of LPIPS' backbone 'squeeze': replace it"
-        ) as error:
+        with pytest.raises(ValueError, match="does not hold the weights of LPIPS' backbone 'squeeze': replace it"):
             load_lpips("squeeze")
-        assert "\n" not in str(error.value)
     assert not (tmp_path / "PWNED").exists()
-
-
-def test_mutated_checkpoints_load_or_are_refused(tmp_path):
-    """Counts of `tests/hostile.py`; DIRACDIFF_FUZZ=2000 for many."""
-    command = [sys.executable, str(Path(__file__).with_name("hostile.py")), COUNT, str(tmp_path)]
-    done = subprocess.run(command, env=clean_environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(found)
-    assert sum(found["counts"].values()) == int(COUNT)
-    assert not found["wrong"] and not found["opened"] and not found["executed"]
-    assert found["megabytes"] < 300

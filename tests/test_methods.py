@@ -156,7 +156,7 @@ def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
 
 
 def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
-    from test_recipe import restorer
+    from test_checkpoints import restorer
 
     module = restorer()
     x = torch.rand(2, 3, 16, 16)
@@ -244,7 +244,7 @@ def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, me
 
 
 def test_samples_differ_and_do_not_depend_on_company():
-    from test_recipe import restorer
+    from test_checkpoints import restorer
 
     module = restorer()
     y = torch.rand(2, 3, 16, 16)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pages import DO, EVIL, GOOD, NAMES, TIMES, comparison, page_of, walked
 from PIL import Image
-from test_recipe import restorer
+from test_checkpoints import restorer
 
 from diracdiff.metrics import PSNR
 from diracdiff.report.page import LARGEST, render
