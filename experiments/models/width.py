@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from diracdiff.data.images import load_image
 from diracdiff.degradations.kernels import told
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.utils.files import write_rows
-from diracdiff.utils.files import read_lines
+from diracdiff.utils.files import read_lines, write_rows
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from experiments.common import RUNS, run
 from experiments.models.kernels import SIGMA, psnr

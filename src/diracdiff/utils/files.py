@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import fcntl
 import io
 import json
 import os
@@ -152,24 +151,18 @@ def read_json(path: str | Path, remedy: str = "Move it away, or restore a copy."
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append an object as a line of JSON, whole or not at all, while other processes wait.
+    """Append an object as a line of JSON in one call of the system, so that processes do not mix their lines.
 
     Raises:
-        ValueError: if it cannot be written.
+        ValueError: if it cannot be written; the file stays unchanged.
     """
+    line = (json.dumps(row) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1))
-            torn = file.read(1) not in (b"", b"\n")  # half a line of a killed process
-            try:
-                file.write(b"\n" * torn + json.dumps(row).encode() + b"\n")
-                file.flush()
-            except OSError:
-                file.truncate(size)
-                raise
+        with open(path, "ab", buffering=0) as file:
+            if (written := file.write(line)) < len(line):
+                file.truncate(file.tell() - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise _not_written(path, error) from error
 
@@ -184,20 +177,17 @@ def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool) -> li
     Raises:
         ValueError: if it cannot be read.
     """
+    rows, damaged = [], 0
     try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []
     except OSError as error:
         raise _not_read(path, error, "Move it away.") from error
-    rows, damaged = [], 0
-    for line in filter(None, lines):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if isinstance(row, dict) and valid(row):
-            rows.append(row)
-        else:
-            damaged += 1
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            if isinstance(row := json.loads(line), dict) and valid(row):
+                rows.append(row)
+                continue
+        damaged += 1
     if damaged:
         warn(f"{path}: {damaged} damaged lines are ignored")
     return rows

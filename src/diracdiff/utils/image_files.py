@@ -4,31 +4,35 @@ libvips, which encodes them, starts threads: a process that has read or written 
 imported on first use.
 """
 
+import io
 import logging
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import write_atomically
 from diracdiff.utils.pixels import to_pixels
-from diracdiff.utils.tiff_tags import add_exif
 
 SUFFIXES = (".png", ".jpg", ".tif")
 """Suffixes of files, which select the format that an image is written in."""
 
 QUALITY = 95
-"""Quality of a JPEG, unless a caller gives another."""
+"""Default quality of a JPEG."""
 
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 """Segment that marks a JPEG's colours as YCbCr, with square pixels."""
-LONGEST_EXIF = 65527
-"""Bytes of EXIF that a JPEG holds."""
+
+DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)
+"""Tags of EXIF that a TIFF keeps: description, camera, software, date, artist, copyright."""
+
+EXIF, GPS, STRIP_OFFSETS, HEADER = 34665, 34853, 273, 8
+"""Tags of a TIFF that point to the directories of EXIF and GPS and to its pixels; bytes of a TIFF's header."""
 
 
 def write_image(
@@ -47,17 +51,14 @@ def write_image(
         pixels: uint8 or uint16, (H, W) or (H, W, 3).
         alpha: straight transparency, (H, W) of the same type; not for JPEG.
         icc: colour profile. Grey pixels with an RGB profile are written as RGB.
-        exif: EXIF payload, which begins with its byte order. JPEG drops more than 64 KB of it, with a warning.
+        exif: EXIF payload, which begins with its byte order. It is left out, with a warning, if it cannot be written.
         quality: of a JPEG, whose colours are not subsampled.
 
     Raises:
-        ValueError: if the format cannot hold these pixels.
-        UserError: if the file cannot be written.
+        ValueError: if the format cannot hold these pixels, or the file cannot be written.
     """
-    if path.suffix == ".jpg" and exif is not None and len(exif) > LONGEST_EXIF:
-        warn(f"{path}: written without its EXIF of {len(exif)} bytes. A JPEG holds at most {LONGEST_EXIF}.")
-        exif = None
-    write_atomically(path, encode_image(path.suffix, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality))
+    data = encode_image(path.suffix, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality)
+    write_atomically(path, data)
 
 
 def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
@@ -84,17 +85,17 @@ def encode_image(
     if suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
         raise ValueError(f"suffix={suffix}: a JPEG has 8 bits and no transparency")
     image = _image(pixels, alpha, icc, suffix)
-    keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
+    if exif is not None and suffix != ".tif":
+        image.set_type(libvips().GValue.blob_type, "exif-data", b"Exif\0\0" + exif)
+    kept = {"icc-profile-data": "icc", "exif-data": "exif"}
+    keep = "|".join(kept[field] for field in image.get_fields() if field in kept) or "none"
     if suffix == ".png":
-        data: bytes = image.pngsave_buffer(keep=keep, filter="all")
-        return data if exif is None else _with_chunk(data, b"eXIf", exif)
+        return bytes(image.pngsave_buffer(keep=keep, filter="all"))
     if suffix == ".jpg":
-        data = image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off")
-        content = b"" if exif is None else b"Exif\0\0" + exif
-        segment = content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
-        return data[:2] + JFIF + segment + data[2:]
-    data = image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal")
-    return data if exif is None else add_exif(data, exif)
+        data = bytes(image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off"))
+        return data[:2] + JFIF + data[2:]
+    data = bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
+    return data if exif is None else _with_exif(data, exif)
 
 
 def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -135,8 +136,26 @@ def _image(pixels: NDArray[Any], alpha: NDArray[Any] | None, icc: bytes | None, 
     return image
 
 
-def _with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
-    """Insert a chunk into a PNG after its first one."""
-    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-    first = len(b"\x89PNG\r\n\x1a\n") + 25
-    return png[:first] + chunk + png[first:]
+def _with_exif(tiff: bytes, exif: bytes) -> bytes:
+    """Add the descriptive, EXIF and GPS tags of a payload to a TIFF of libvips.
+
+    Pillow writes the new directory between header and pixels, and counts the positions of pixels from its end.
+    """
+    try:
+        source, file = Image.Exif(), io.BytesIO(tiff)
+        source.load(exif)
+        stored = ImageFileDirectory_v2(file.read(HEADER))
+        file.seek(stored.next)
+        stored.load(file)
+        tags = ImageFileDirectory_v2(tiff[:HEADER])
+        tags.tagtype.update(stored.tagtype)
+        tags.update(stored)
+        tags[STRIP_OFFSETS] = tuple(offset - HEADER for offset in stored[STRIP_OFFSETS])
+        tags.update({number: source[number] for number in DESCRIPTIVE if number in source})
+        tags.update({number: inner for number in (EXIF, GPS) if (inner := dict(source.get_ifd(number)))})
+        directory = io.BytesIO()
+        tags.save(directory)
+    except Exception as error:  # Pillow raises errors of many kinds where tags are malformed
+        warn(f"written without its EXIF, which is damaged ({' '.join(str(error).split())[:100]})")
+        return tiff
+    return directory.getvalue() + tiff[HEADER:]

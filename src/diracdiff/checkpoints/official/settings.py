@@ -15,18 +15,13 @@ from diracdiff.degradations.base import Severity
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 
-_MASK = {"type": "inpainting", "mask_type": "gaussian", "scheduling": "linear", "mask_min_std": 0.1, "mask_pow": 4}
+NOISE = {"sigma_min": 0.01, "sigma_max": 0.05}
 EXPERIMENTS: dict[str, dict[str, Any]] = {
-    "gaussian_blur": {"type": "gaussian_blur", "scheduling": "from_file", "schedule_path": "blur_schedule.txt"},
-    "inpainting_gaussian": _MASK | {"mask_max_std": 50},
-    "inpainting_gaussian_imagenet": _MASK | {"mask_max_std": 30},
+    "gaussian_blur": {"operator": "deblur", "severity": "published_blur"} | NOISE,
+    "inpainting_gaussian": {"operator": "inpaint", "severity": [0.1, 50]} | NOISE,
+    "inpainting_gaussian_imagenet": {"operator": "inpaint", "severity": [0.1, 30]} | NOISE,
 }
-"""The operators of their published `experiment_config_file`s, whose name is all that a checkpoint keeps."""
-
-EXPERIMENT_KEYS = ("experiment_config_file", "operator_config")
-EXPERIMENT_NOISE = {"sigma_min": 0.01, "sigma_max": 0.05}
-LEAST_BLUR = 0.3
-"""Width at t = 0 of their linear blur, in px."""
+"""Settings by the name of their published `experiment_config_file`, which is all that a checkpoint keeps of them."""
 
 OPERATORS: dict[str, Callable[[Severity, int], Degradation]] = {
     "deblur": GaussianBlur,
@@ -43,12 +38,8 @@ LOOK_AHEAD = {"weighted_mse_loss": 0.0, "weighted_mse_x_loss": 1.0}
 
 
 def hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of their constructor as a dictionary."""
-    return _mapping(checkpoint.get("hyper_parameters"))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """Return a dictionary or namespace as a dictionary, and an empty one for anything else."""
+    """Return the arguments of their constructor as a dictionary, empty where there are none."""
+    value = checkpoint.get("hyper_parameters")
     if isinstance(value, Namespace):
         return vars(value)
     return dict(value) if isinstance(value, Mapping) else {}
@@ -91,53 +82,19 @@ def complete(hyper: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
     Args:
         hyper: their arguments.
-        given: the same four from the user, who completes what the file lacks; None where not given.
+        given: the same four from the user, for files of no published experiment; None where not given.
 
     Raises:
-        ValueError: if the operator is unknown, a value is missing, or a given one contradicts the file.
+        ValueError: if a value is missing, or a given one contradicts the file.
     """
-    operator, noise = _configs(hyper)
-    found = dict(zip(("operator", "severity"), _operator(operator), strict=True))
-    found |= {key: noise.get(key) for key in ("sigma_min", "sigma_max")}
-    for key, value in found.items():
-        if value is not None and given[key] is not None and value != given[key]:
-            raise ValueError(f"{key}={given[key]} contradicts the file, where it is {value}: leave {key} out")
-        if value is None and given[key] is None:
-            names = [str(hyper[name]) for name in EXPERIMENT_KEYS if isinstance(hyper.get(name), str | PurePath)]
-            unknown = f" (its configuration {names[0]} is not a published one)" if names else ""
-            raise ValueError(f"the file lacks its {key}{unknown}: give {key}=…, {REMEDIES[key]}")
-    return {key: given[key] if value is None else value for key, value in found.items()}
-
-
-def _configs(hyper: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return operator and noise, from the name of a published experiment or in full; empty where missing."""
-    for key in EXPERIMENT_KEYS:
-        value = hyper.get(key)
-        if isinstance(value, str | PurePath) and PurePath(value).stem in EXPERIMENTS:
-            return EXPERIMENTS[PurePath(value).stem], EXPERIMENT_NOISE
-    return _mapping(hyper.get("operator_config")), _mapping(hyper.get("noise_config"))
-
-
-def _operator(config: Mapping[str, Any]) -> tuple[str | None, str | list[float] | None]:
-    """Return operator and severity of a configuration, None where missing."""
-    kind, scheduling, mask = (config.get(key) for key in ("type", "scheduling", "mask_type"))
-    if not config:
-        return None, None
-    if kind == "gaussian_blur" and scheduling == "linear":
-        return "deblur", _range(LEAST_BLUR, config.get("max_std"))
-    if kind == "gaussian_blur" and scheduling == "from_file":
-        known = PurePath(str(config.get("schedule_path"))).stem == "blur_schedule"
-        return "deblur", "published_blur" if known else None
-    if kind == "inpainting" and mask == "gaussian" and scheduling == "linear" and config.get("mask_pow") == 4:
-        return "inpaint", _range(config.get("mask_min_std"), config.get("mask_max_std"))
-    raise ValueError(
-        f"the file's operator ({', '.join(f'{key}={value}' for key, value in config.items())[:200]}) is unknown: "
-        "Gaussian blur, linear or from_file, and linear Gaussian inpainting with mask_pow=4 can be imported"
-    )
-
-
-def _range(start: Any, end: Any) -> list[float] | None:
-    return None if start is None or end is None else [start, end]
+    experiment = hyper.get("experiment_config_file") or hyper.get("operator_config")
+    found = EXPERIMENTS.get(PurePath(str(experiment)).stem, {})
+    for key, remedy in REMEDIES.items():
+        if key in found and given[key] not in (None, found[key]):
+            raise ValueError(f"{key}={given[key]} contradicts the file, where it is {found[key]}: leave {key} out")
+        if key not in found and given[key] is None:
+            raise ValueError(f"the file's experiment ({experiment}) is not a published one: give {key}=…, {remedy}")
+    return {key: found.get(key, given[key]) for key in REMEDIES}
 
 
 def build_process(values: Mapping[str, Any], image_size: int) -> StochasticDegradation:
