@@ -151,7 +151,8 @@ def _with_exif(tiff: bytes, exif: bytes) -> bytes:
         tags.tagtype.update(stored.tagtype)
         tags.update(stored)
         tags[STRIP_OFFSETS] = tuple(offset - HEADER for offset in stored[STRIP_OFFSETS])
-        tags.update({number: source[number] for number in DESCRIPTIVE if number in source})
+        texts = {number: source[number] for number in DESCRIPTIVE if number in source}
+        tags.update({number: text.encode("latin-1") for number, text in texts.items()})  # Pillow reads it as Latin-1
         tags.update({number: inner for number in (EXIF, GPS) if (inner := dict(source.get_ifd(number)))})
         directory = io.BytesIO()
         tags.save(directory)
