@@ -131,7 +131,7 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
         ("severity", {"values": [[0.3]] * 3}, "TabulatedSeverity.values holds a list: only numbers and text"),
         ("degradation", {"image_size": 10**9}, r"GaussianBlur.image_size must lie in \[1, 8192\]"),
         ("degradation", {"severity": None}, "GaussianBlur.severity is of another type: 'None'"),
-        ("process", {"noise": {"_target_": "diracdiff.models.NCSNpp"}}, "NCSNpp needs the argument"),
+        ("process", {"noise": {"_target_": "diracdiff.models.DnCNN"}}, "StochasticDegradation.noise cannot be a DnCNN"),
         ("process", {"noise": {"_target_": "diracdiff.samplers.Heun"}}, "StochasticDegradation.noise cannot be a Heun"),
     ],
 )
