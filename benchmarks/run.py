@@ -113,13 +113,13 @@ class Suite:
 
         def compute_loss() -> Tensor:
             given = degrade()
-            x_hat = denoiser(given.y, given.t, measurement=given.measurement)
-            found: Tensor = loss(process, x_hat, given.x, given.t)
+            x_hat = denoiser(given.process, given.y, given.t, measurement=given.measurement)
+            found: Tensor = loss(given.process, x_hat, given.x, given.t)
             return found
 
         def loss_alone() -> None:
             x_hat.grad = None
-            loss(process, x_hat, given.x, given.t).backward()
+            loss(given.process, x_hat, given.x, given.t).backward()
 
         def step() -> None:
             optimizer.zero_grad()
@@ -137,7 +137,6 @@ class Suite:
 
     def _sampling(self) -> Iterator[Case]:
         restorer, names = self.restorer, [str(i) for i in range(self.batch)]
-        process = restorer.process
         restorer.denoiser.eval()
         for solver in (Euler(), Exponential(), Multistep()):
             sampler = restorer.sampler.replace(step=solver)
@@ -145,13 +144,15 @@ class Suite:
             @torch.no_grad()
             def sample(sampler: Any = sampler) -> int:
                 measured = restorer.measure(self.x, names)
-                return [s.nfe for s in sampler.states(process, restorer.denoiser, measured.y, measured.noise)][-1]
+                return [s.nfe for s in sampler.states(measured.process, restorer.denoiser, measured.y, measured.noise)][
+                    -1
+                ]
 
             yield Case(f"sampling, {type(solver).__name__}", sample, self.batch, nfe=sample())
 
     def _metrics(self) -> Iterator[Case]:
         measured = self.restorer.measure(self.x)
-        reference = self.restorer.reference(self.x, measured.y)
+        reference = self.restorer.replace(process=measured.process).reference(self.x, measured.y)
         restored = (self.x + 0.02 * torch.randn_like(self.x)).clamp(0, 1)
         for metric in build_metrics(self.cfg):
             if isinstance(metric, ImageMetric):

@@ -42,9 +42,9 @@ TORCH_HOME = SHARED / "weights" / "torch_home"
 class OneHole(FreeformInpainting):
     """All images have one hole, a disc beside their centre."""
 
-    own, known = False, True
+    is_bound = True
 
-    def draw(self, seeds, like):
+    def sample_params(self, seeds, like):
         height, width = like.shape[-2:]
         rows, columns = torch.arange(height)[:, None] - 0.4 * height, torch.arange(width) - 0.6 * width
         return (min(height, width) / 4 - (rows**2 + columns**2).sqrt()).to(like)[None, None]
@@ -53,9 +53,9 @@ class OneHole(FreeformInpainting):
 class OneKernel(KernelBlur):
     """All images have one kernel, a short slanted path that tapers, whose frequencies are all positive."""
 
-    own, known = False, True
+    is_bound = True
 
-    def draw(self, seeds, like):
+    def sample_params(self, seeds, like):
         return torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]]).to(like)[None, None] / 4
 
 

@@ -40,8 +40,9 @@ class Fixed(pl.LightningDataModule):
 class Degraded(RestorerModule):
     """Trains on what is degraded already."""
 
-    def degrade(self, batch, batch_idx):
-        return TrainingBatch(batch["x"], batch["y"], batch["t"], 0 * batch["t"])
+    def training_step(self, batch, batch_idx):
+        x, y, t = batch["x"], batch["y"], batch["t"]
+        return self.loss_of(TrainingBatch(x, y, t, 0 * t, self.restorer.process))
 
 
 class SaveGradient(Callback):
@@ -54,7 +55,7 @@ def main():
     torch.manual_seed(0)
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 30), 16), GeometricNoise())
     network = NCSNpp(8, [1, 2], 1, [1], 0.0)
-    restorer = Restorer(process, Denoiser(network, process.noise))
+    restorer = Restorer(process, Denoiser(network))
     devices = int(sys.argv[1])
     trainer = pl.Trainer(
         accelerator="cpu",

@@ -41,7 +41,6 @@ ORDER = METHOD + APPLICATION
 """Subpackages and modules: each may import those before it."""
 
 KNOWN = {
-    ("checkpoints.registry", "restorer"),
     ("training", "signals"),
     ("comparison", "signals"),
 }

@@ -12,7 +12,6 @@ from conftest import ROOT, clean_environment
 import diracdiff
 from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.checkpoint import KIND, VERSION
-from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.checkpoints.weights import Damaged
 from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
 from diracdiff.evaluation import StoppingPoint
@@ -26,7 +25,7 @@ from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
 def restorer():
     blur = GaussianBlur(TabulatedSeverity([0, 0.5, 1], [0.3, 1, 3]), 16)
     process = StochasticDegradation(blur, GeometricNoise(0.02, 0.1))
-    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.1), process.noise).eval()
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.1)).eval()
     return Restorer(process, denoiser, ReverseSampler(7, guidance=Guidance("error", 0.3)), seed=3, take="iterate")
 
 
@@ -44,7 +43,7 @@ def saved(path, change=lambda content: None):
 
 def test_a_recipe_builds_the_same_object():
     recipe = to_recipe(restorer())
-    assert to_recipe(from_recipe(recipe)) == recipe
+    assert to_recipe(Restorer.from_recipe(recipe)) == recipe
     assert recipe["process"]["degradation"]["severity"]["values"] == [0.3, 1, 3]
     assert recipe["sampler"]["guidance"]["step"] == 0.3
     pickle.dumps(recipe)
@@ -88,7 +87,7 @@ def test_a_checkpoint_carries_its_incremental_network(tmp_path):
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    module.sampler = module.sampler.replace(increment=NetworkIncrement(Denoiser(network, module.process.noise)))
+    module.sampler = module.sampler.replace(increment=NetworkIncrement(Denoiser(network)))
     module.save(tmp_path / "a.ckpt")
     loaded = load(tmp_path / "a.ckpt")
     y = torch.rand(2, 3, 16, 16)
@@ -102,7 +101,7 @@ def test_a_tuned_checkpoint_keeps_all_but_sampler_stops_and_curve():
     module.dataset = {"_target_": "diracdiff.data.Photos"}
     other.sampler, other.stops = other.sampler.replace(steps=3, guidance=None), {"psnr": StoppingPoint(0.5)}
     tuned = module.checkpoint().tuned(other.checkpoint())
-    built = from_recipe(tuned.recipe)
+    built = Restorer.from_recipe(tuned.recipe)
     assert built.sampler.steps == 3 and built.sampler.guidance is None and tuned.dataset == module.dataset
     assert tuned.stops == {"psnr": {"t": 0.5, "output": "mean"}}
     weights = module.denoiser.state_dict()

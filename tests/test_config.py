@@ -19,6 +19,7 @@ from diracdiff.comparison.tuning import grid
 from diracdiff.losses import MatchedLoss
 from diracdiff.metrics import METRICS, Missing
 from diracdiff.models import OperatorPreconditioning
+from diracdiff.restorer import Restorer
 from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler
 from diracdiff.training import Optimization
 from diracdiff.utils.errors import UserError
@@ -74,7 +75,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     cfg.model.network.channels = 8
     restorer = build_restorer(cfg)
     recipe = to_recipe(restorer)
-    assert to_recipe(from_recipe(recipe)) == recipe
+    assert to_recipe(Restorer.from_recipe(recipe)) == recipe
     assert recipe["process"] == to_recipe(build_process(cfg))
     module = build_module(cfg, restorer)
     assert to_recipe(from_recipe(to_recipe(module.loss))) == to_recipe(module.loss)

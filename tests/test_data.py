@@ -587,7 +587,7 @@ class Recorder(RestorerModule):
 
     def __init__(self, process=None, sampler=None, times=(0.0, 1.0)):
         process = process or Process()
-        denoiser = Denoiser(Spy(), process.noise, conditioning="time")
+        denoiser = Denoiser(Spy(), conditioning="time")
         restorer = Restorer(process, denoiser, sampler or ReverseSampler(2))
         super().__init__(restorer, metrics=[PSNR()], times=times)
         self.seen = denoiser.network.seen

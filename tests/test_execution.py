@@ -119,50 +119,39 @@ class Seen(torch.nn.Module):
 
 def conditional(size=32):
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 8.0), size), GeometricNoise(0.01, 0.05))
-    denoiser = Denoiser(Seen(), process.noise, preconditioning=OperatorPreconditioning(process, 3.0))
+    denoiser = Denoiser(Seen(), preconditioning=OperatorPreconditioning(3.0))
     x = torch.rand(2, 3, size, size)
     y_1 = process.measure(x, torch.randn_like(x))
     return process, denoiser, y_1, process.sample(x, 0.5, torch.randn_like(x))
 
 
 def test_scales_are_computed_in_full_precision_under_autocast():
-    _, denoiser, y_1, y = conditional()
+    process, denoiser, y_1, y = conditional()
     t = torch.tensor(0.5)
-    plain, given = denoiser(y, t, measurement=y_1), denoiser.network.given
+    plain, given = denoiser(process, y, t, measurement=y_1), denoiser.network.given
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = denoiser(y, t, measurement=y_1)
-        assert torch.equal(denoiser.given(y_1)(y, t), mixed)
+        mixed = denoiser(process, y, t, measurement=y_1)
+        assert torch.equal(denoiser.condition_on(process, y_1)(y, t), mixed)
     assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
     assert torch.equal(denoiser.network.given, given)
     assert 0 < (mixed - plain).abs().max() < 0.02
 
 
 def test_a_denoiser_in_bfloat16_gives_float32():
-    _, denoiser, y_1, y = conditional()
-    plain = denoiser(y, torch.tensor(0.5), measurement=y_1)
+    process, denoiser, y_1, y = conditional()
+    plain = denoiser(process, y, torch.tensor(0.5), measurement=y_1)
     denoiser.autocast = torch.bfloat16
-    mixed = denoiser(y, torch.tensor(0.5), measurement=y_1)
+    mixed = denoiser(process, y, torch.tensor(0.5), measurement=y_1)
     assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
     assert 0 < (mixed - plain).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("t", [torch.tensor(0.7), torch.tensor([1.0, 0.2])])
 def test_what_is_known_of_a_measurement_is_computed_once_to_the_same_bits(t):
-    _, denoiser, y_1, y = conditional()
-    whole, walk = denoiser(y, t, measurement=y_1), denoiser.given(y_1)
-    assert torch.equal(walk(y, t), whole) and torch.equal(walk(y, t), whole)
-    assert not torch.equal(denoiser.given(1 - y_1)(y, t), whole)
-
-
-def test_what_is_kept_of_a_size_serves_another_size_and_a_gradient():
     process, denoiser, y_1, y = conditional()
-    with torch.inference_mode():
-        first = denoiser(y, torch.tensor(0.5), measurement=y_1)
-        denoiser(y[..., :24], torch.tensor(0.5), measurement=y_1[..., :24])
-    denoiser(y, torch.tensor(0.5), measurement=y_1).sum().backward()
-    assert denoiser.network.convolution.weight.grad.abs().sum() > 0
-    fresh = Denoiser(denoiser.network, process.noise, preconditioning=OperatorPreconditioning(process, 3.0))
-    assert torch.equal(fresh(y, torch.tensor(0.5), measurement=y_1), first)
+    whole, walk = denoiser(process, y, t, measurement=y_1), denoiser.condition_on(process, y_1)
+    assert torch.equal(walk(y, t), whole) and torch.equal(walk(y, t), whole)
+    assert not torch.equal(denoiser.condition_on(process, 1 - y_1)(y, t), whole)
 
 
 class Steps(Callback):
@@ -188,6 +177,6 @@ def test_accumulated_gradients_are_the_mean_over_batches_of_their_own_noise(tmp_
     process = module.restorer.process
     for part, x in enumerate(steps.images[:2]):
         batch = training_batch(process, x, step_seed(0, DEGRADATION, 0, part, 0))
-        (module.loss(process, denoiser(batch.y, batch.t), batch.x, batch.t) / 2).backward()
+        (module.loss(process, denoiser(process, batch.y, batch.t), batch.x, batch.t) / 2).backward()
     for parameter, found in zip(denoiser.parameters(), steps.gradients[0], strict=True):
         assert torch.allclose(parameter.grad, found, rtol=1e-4, atol=1e-7)

@@ -24,7 +24,7 @@ from diracdiff.samplers import NetworkIncrement
 def random_restorer(increment=False):
     made = restorer()
     if increment:
-        network = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2), made.process.noise)
+        network = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2))
         made.sampler = made.sampler.replace(increment=NetworkIncrement(network))
     for denoiser in [made.denoiser, *([network] if increment else [])]:
         for parameter in denoiser.parameters():  # those that begin at zero, too

@@ -28,9 +28,7 @@ def degradation(size=SIZE):
 def restorer():
     torch.manual_seed(0)
     process = StochasticDegradation(degradation(), GeometricNoise(0.005, 0.02))
-    denoiser = Denoiser(
-        NCSNpp(8, [1, 2], 1, [1], images=2), process.noise, preconditioning=OperatorPreconditioning(process)
-    )
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], images=2), preconditioning=OperatorPreconditioning())
     for parameter in denoiser.parameters():
         torch.nn.init.normal_(parameter, 0, 0.05)
     return Restorer(process, denoiser.eval(), ReverseSampler(3, stochasticity=0), name="inpaint_freeform")
@@ -47,16 +45,15 @@ def cross(size=SIZE):
 
 
 def test_holes_that_are_given_are_hidden_wholly_and_alone():
-    found, hidden, x = degradation(), cross(), torch.rand(2, 3, SIZE, SIZE)
-    with found.of(found.holes(hidden)):
-        assert torch.equal(found(x, 0.0), x)
-        assert torch.equal(found(x, 1.0), x * ~hidden.unsqueeze(1))
+    hidden, x = cross(), torch.rand(2, 3, SIZE, SIZE)
+    found = degradation().bind(degradation().holes(hidden))
+    assert torch.equal(found(x, 0.0), x)
+    assert torch.equal(found(x, 1.0), x * ~hidden.unsqueeze(1))
 
 
 def test_a_hole_grows_from_its_inside():
-    found, one = degradation(), torch.ones(2, 1, SIZE, SIZE)
-    with found.of(found.holes(cross())):
-        masks = torch.stack([found(one, t) for t in torch.linspace(0, 1, 11)])
+    found, one = degradation().bind(degradation().holes(cross())), torch.ones(2, 1, SIZE, SIZE)
+    masks = torch.stack([found(one, t) for t in torch.linspace(0, 1, 11)])
     assert (masks.diff(dim=0) <= 0).all()
     half = 1 - masks[5, 0, 0]
     assert half[11:13, 11:13].min() > 0.9 and half[10, 4:9].max() == 0 < half[11, 4:9].min()
@@ -64,35 +61,33 @@ def test_a_hole_grows_from_its_inside():
 
 def test_drawn_holes_follow_from_seeds_alone():
     found, like = degradation(), torch.zeros(3, 3, SIZE, 40)
-    drawn = found.draw([5, 6, 7], like)
+    drawn = found.sample_params([5, 6, 7], like)
     assert drawn.shape == (3, 1, SIZE, 40)
-    assert torch.equal(found.draw([6], like)[0], drawn[1]) and not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(found.sample_params([6], like)[0], drawn[1]) and not torch.equal(drawn[0], drawn[1])
 
 
 def test_drawn_holes_are_of_many_sizes():
-    shares = (degradation(64).draw(range(400), torch.zeros(1, 3, 64, 64)) > 0).flatten(1).float().mean(1)
+    shares = (degradation(64).sample_params(range(400), torch.zeros(1, 3, 64, 64)) > 0).flatten(1).float().mean(1)
     assert shares.min() > 0 and shares.max() < 0.6
     assert (shares < 0.05).float().mean() > 0.1 and (shares > 0.2).float().mean() > 0.1
 
 
-def test_what_is_told_holds_as_long_as_it_is_and_within():
-    found, x = degradation(), torch.rand(1, 3, SIZE, SIZE)
-    outside = found(x, 1.0)
-    first, second = found.holes(cross()[:1]), found.holes(cross()[1:])
-    with found.of(first):
-        a = found(x, 1.0)
-        with found.of(second):
-            assert not torch.equal(found(x, 1.0), a)
-        assert torch.equal(found(x, 1.0), a) and degradation().known
-    assert torch.equal(found(x, 1.0), outside) and not found.known
+def test_binding_changes_the_bound_copy_alone():
+    process, x = StochasticDegradation(degradation(), GeometricNoise()), torch.rand(1, 3, SIZE, SIZE)
+    outside, masks = process.mean(x, 1.0), degradation().holes(cross())
+    first, second = process.bind(masks[:1]), process.bind(masks[1:])
+    assert first.degradation.is_bound and not process.degradation.is_bound
+    assert not torch.equal(first.mean(x, 1.0), second.mean(x, 1.0))
+    assert torch.equal(process.mean(x, 1.0), outside) and torch.equal(process.bind_images([0], x).mean(x, 1.0), outside)
+    assert first.bind_images([0], x) is first and torch.equal(first.bind(masks[1:]).mean(x, 1.0), second.mean(x, 1.0))
 
 
 def test_holes_that_do_not_fit_are_refused():
     found = degradation()
     with pytest.raises(ValueError, match="must hide some pixels and not all, hole 1 has 100%"):
         found.holes(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
-    with found.of(found.holes(cross())), pytest.raises(ValueError, match="operators of 2 images do not fit"):
-        found(torch.rand(3, 3, SIZE, SIZE), 1.0)
+    with pytest.raises(ValueError, match="operators of 2 images do not fit"):
+        found.bind(found.holes(cross()))(torch.rand(3, 3, SIZE, SIZE), 1.0)
 
 
 # restorers
@@ -100,24 +95,22 @@ def test_holes_that_do_not_fit_are_refused():
 
 def test_a_batch_is_restored_as_its_images_are():
     made, hidden, y = restorer(), cross(), torch.rand(2, 3, SIZE, SIZE)
-    found = made.process.degradation
-    with found.of(found.holes(hidden)):
-        together = made.restore(y, "t=0", names=["a", "b"])
+    masks = made.process.degradation.holes(hidden)
+    together = made.bind(masks).restore(y, "t=0", names=["a", "b"])
     for i, name in enumerate("ab"):
-        with found.of(found.holes(hidden[i : i + 1])):
-            alone = made.restore(y[i : i + 1], "t=0", names=[name])[0]
+        alone = made.bind(masks[i : i + 1]).restore(y[i : i + 1], "t=0", names=[name])[0]
         assert torch.allclose(alone, together[i], atol=1e-5)
 
 
 def test_nothing_is_restored_whose_hole_is_not_known():
-    with pytest.raises(UserError, match="operator of its own"):
+    with pytest.raises(UserError, match="not bound"):
         restorer().restore(torch.rand(1, 3, SIZE, SIZE), "t=0")
 
 
 def test_measurements_have_the_holes_of_their_names():
     made, x = restorer(), torch.rand(2, 3, SIZE, SIZE)
     y = made.measure(x, ["a", "b"]).y
-    drawn = made.process.degradation.draw([image_seed(0, "a"), image_seed(0, "b")], x) > 0.5
+    drawn = made.process.degradation.sample_params([image_seed(0, "a"), image_seed(0, "b")], x) > 0.5
     assert y[drawn.expand_as(y)].abs().max() < 6 * 0.02 and not torch.equal(drawn[0], drawn[1])
 
 
@@ -238,7 +231,7 @@ def test_evaluations_and_comparisons_know_every_hole(trained, folder, call, tmp_
 
 def test_a_checkpoint_of_holes_is_loaded(trained):
     found = load(trained)
-    assert found.process.degradation.own and not found.process.degradation.known and found.stops["psnr"] is not None
+    assert not found.process.degradation.is_bound and found.stops["psnr"] is not None
 
 
 def test_schedules_know_every_hole(call, trained, image_folder, tmp_path):

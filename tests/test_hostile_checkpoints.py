@@ -18,7 +18,7 @@ from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.checkpoints.exported import write_exported
 from diracdiff.checkpoints.places import CONFIG
-from diracdiff.checkpoints.registry import REGISTRY, from_recipe
+from diracdiff.checkpoints.registry import from_recipe, registry_of
 from diracdiff.checkpoints.weights import Damaged, read_weights, write_weights
 from diracdiff.metrics.lpips import load_lpips
 from diracdiff.restorer import load
@@ -94,7 +94,7 @@ def test_classes_outside_the_registry_are_refused(plain, tmp_path, target):
 
 
 def test_the_registry_opens_no_file():
-    for name, cls in REGISTRY.items():
+    for name, cls in registry_of().items():
         annotations = str(getattr(cls.__init__, "__annotations__", {}))
         assert "Path" not in annotations and "trusted_modules" not in annotations, name
 

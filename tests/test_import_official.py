@@ -236,7 +236,7 @@ def test_the_command_writes_a_checkpoint_that_restores(read, tmp_path, capsys):
         assert part in printed
     y, t = torch.rand(2, 3, 32, 32), torch.tensor([0.2, 0.9])
     expected = y + edm_forward(weights, y, 0.01 * 5**t)
-    assert torch.allclose(restorer.denoiser(y, t), expected, atol=1e-5 * expected.abs().max().item())
+    assert torch.allclose(restorer.denoiser(restorer.process, y, t), expected, atol=1e-5 * expected.abs().max().item())
     assert torch.equal(imported.restore(y, "t=0.9"), restorer.restore(y, "t=0.9"))
     assert restorer.process.degradation.image_size == 32 and restorer.name == "deblur"
     assert restorer.process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.1010, abs=1e-3)

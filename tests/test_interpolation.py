@@ -83,7 +83,7 @@ def test_an_untrained_network_fills_holes_of_photographs(name, given):
     hidden = (process.mean(torch.ones_like(x), 1.0) < 0.01).expand_as(x)
     mse = {}
     for interpolate in (False, True):
-        _, scaled = OperatorPreconditioning(process, interpolate=interpolate)(y, t, y if given else None)
+        _, scaled = OperatorPreconditioning(interpolate=interpolate)(process, y, t, y if given else None)
         mse[interpolate] = (scaled.x_hat(torch.zeros_like(x)) - x)[hidden].square().mean().item()
     assert mse[True] < 0.5 * mse[False]
 
@@ -92,8 +92,8 @@ def test_an_untrained_network_fills_holes_of_photographs(name, given):
 def test_the_variance_that_is_told_is_that_of_photographs(name):
     process, images = process_of(name, 0.02, 64), Photos(64).split("val")
     x = torch.stack([images[i]["x"] for i in range(16)])
-    y = process.sample_beside(x, 1.0, *torch.randn(2, *x.shape))
-    _, scaled = OperatorPreconditioning(process, interpolate=True)(y, torch.ones(16))
+    y = process.sample_joint(x, 1.0, *torch.randn(2, *x.shape))
+    _, scaled = OperatorPreconditioning(interpolate=True)(process, y, torch.ones(16))
     left = (scaled.x_hat(torch.zeros_like(x)) - x).square() * scaled.precision
     hidden = (process.mean(torch.ones_like(x), 1.0) < 0.01).expand_as(x)
     for part in (hidden, ~hidden):
@@ -104,7 +104,7 @@ def test_what_is_known_exactly_is_left_to_the_measurement():
     process, x = process_of("box", 0.001, 32), torch.rand(2, 3, 32, 32)
     process.noise = GeometricNoise(0.001, 0.001)
     y = process.measure(x, torch.randn_like(x))
-    _, scaled = OperatorPreconditioning(process, interpolate=True)(y, torch.ones(2), y)
+    _, scaled = OperatorPreconditioning(interpolate=True)(process, y, torch.ones(2), y)
     seen = (process.mean(torch.ones_like(x), 1.0) == 1).expand_as(x)
     assert (scaled.x_hat(torch.zeros_like(x)) - y).abs()[seen].max() < 0.002
 
@@ -113,8 +113,8 @@ def test_what_is_known_exactly_is_left_to_the_measurement():
 def test_the_network_sees_the_estimate_and_what_it_leaves(given):
     process, x = process_of("box", 0.02, 16), torch.rand(2, 3, 16, 16)
     y_1, y = pair(process, x, 0.7, 2)
-    scales = OperatorPreconditioning(process, interpolate=True)
-    images, scaled = scales(y, torch.full((2,), 0.7), y_1 if given else None)
+    scales = OperatorPreconditioning(interpolate=True)
+    images, scaled = scales(process, y, torch.full((2,), 0.7), y_1 if given else None)
     assert torch.allclose(DATA_MEAN + DATA_STD * images[:, :3], scaled.x_hat(torch.zeros_like(x)), atol=1e-6)
     assert images.shape[1] == (6 if given else 3)
     if given:
@@ -124,11 +124,11 @@ def test_the_network_sees_the_estimate_and_what_it_leaves(given):
 def test_bases_of_frequencies_are_left_alone():
     process = process_of("blur", 0.02, 16)
     y, t = torch.rand(2, 3, 16, 16), torch.ones(2)
-    (a, first), (b, second) = (OperatorPreconditioning(process, 3.0, i)(y, t, y) for i in (False, True))
+    (a, first), (b, second) = (OperatorPreconditioning(3.0, i)(process, y, t, y) for i in (False, True))
     assert torch.equal(a, b) and torch.equal(first.estimate, second.estimate)
 
 
 def test_old_recipes_interpolate_nothing():
-    recipe = to_recipe(OperatorPreconditioning(process_of("inpainting", size=16), 3.0))
+    recipe = to_recipe(OperatorPreconditioning(3.0))
     del recipe["interpolate"]
     assert from_recipe(recipe).interpolate is False

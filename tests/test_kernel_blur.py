@@ -24,6 +24,11 @@ def degradation(size=32):
     return KernelBlur(LinearSeverity(0.0, 1.0), size)
 
 
+def bound(count, like):
+    """The degradation with drawn kernels."""
+    return degradation().bind(degradation().sample_params(range(count), like))
+
+
 def skew():
     """A kernel without any symmetry."""
     kernel = torch.tensor([[0.0, 0.1, 0.4], [0.0, 0.3, 0.1], [0.05, 0.05, 0.0]])
@@ -34,19 +39,18 @@ def skew():
 
 
 def test_at_the_end_it_is_the_convolution_with_the_kernel():
-    found, x = degradation(), torch.rand(1, 1, 31, 21, dtype=torch.float64)
-    with found.of(skew()):
-        blurred = found(x, 1.0)
+    x = torch.rand(1, 1, 31, 21, dtype=torch.float64)
+    blurred = degradation().bind(skew())(x, 1.0)
     expected = convolve(x[0, 0].numpy(), skew()[0, 0].double().numpy(), mode="wrap")
     assert np.allclose(blurred[0, 0].numpy(), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_drawn_kernels_are_met_but_for_frequencies_that_are_their_own(size):
-    found, x = degradation(), torch.rand(8, 3, *size, dtype=torch.float64)
-    with found.of(found.draw(range(8), x)):
-        exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(placed(found.told(x), *size))).real
-        gap = torch.fft.fft2(found(x, 1.0) - exact).abs()
+    x = torch.rand(8, 3, *size, dtype=torch.float64)
+    found = bound(8, x)
+    exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(placed(found.params, *size))).real
+    gap = torch.fft.fft2(found(x, 1.0) - exact).abs()
     rows, columns = (torch.arange(n) * 2 % n == 0 for n in size)
     of_their_own = rows.unsqueeze(1) & columns
     assert gap[..., ~of_their_own].max() < 1e-3 * math.prod(size) and gap[..., 0, 0].max() < 1e-6 * math.prod(size)
@@ -57,42 +61,39 @@ def test_powers_of_a_gaussian_are_gaussians():
     kernels = [torch.outer(line, line) for s in (2.0, 1.0) for line in [(-(place**2) / (2 * s**2)).exp()]]
     wide, narrow = (kernel[None, None] / kernel.sum() for kernel in kernels)
     found, x = degradation(), torch.rand(1, 3, 40, 40, dtype=torch.float64)
-    with found.of(wide):
-        quarter = found(x, 0.25)  # of the variance
-    with found.of(narrow):
-        assert torch.allclose(quarter, found(x, 1.0), atol=3e-3)  # samples of a Gaussian alias
+    quarter = found.bind(wide)(x, 0.25)  # of the variance
+    assert torch.allclose(quarter, found.bind(narrow)(x, 1.0), atol=3e-3)  # samples of a Gaussian alias
 
 
 def test_there_is_a_transition_that_amplifies_nothing():
-    found, x = degradation(), torch.rand(4, 3, 32, 32, dtype=torch.float64)
-    with found.of(found.draw(range(4), x)):
-        early, late = found.svd(x, 0.3), found.svd(x, 0.8)
-        assert (late.values <= early.values + 1e-12).all() and early.values.max() <= 1
+    x = torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    early, late = (bound(4, x).svd(x, t) for t in (0.3, 0.8))
+    assert (late.values <= early.values + 1e-12).all() and early.values.max() <= 1
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_decomposition_is_that_of_the_operator(size):
-    found, x = degradation(), torch.rand(3, 3, *size, dtype=torch.float64)
-    with found.of(found.draw([4, 5, 6], x)):
-        for t in (0.0, 0.4, 1.0):
-            svd = found.svd(x, t)
-            assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
-            for there, back in ((svd.u, svd.ut), (svd.ut, svd.u), (svd.v, svd.vt)):
-                assert torch.allclose(there(back(x)), x, atol=1e-12)
-                assert torch.allclose(back(x).square().sum(), x.square().sum())
+    x = torch.rand(3, 3, *size, dtype=torch.float64)
+    found = bound(3, x)
+    for t in (0.0, 0.4, 1.0):
+        svd = found.svd(x, t)
+        assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
+        for there, back in ((svd.u, svd.ut), (svd.ut, svd.u), (svd.v, svd.vt)):
+            assert torch.allclose(there(back(x)), x, atol=1e-12)
+            assert torch.allclose(back(x).square().sum(), x.square().sum())
 
 
 def test_frequencies_that_a_kernel_loses_leave_images_real():
-    found, x = degradation(), torch.rand(1, 3, 16, 16, dtype=torch.float64)
-    with found.of(torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]])[None, None] / 4):
-        for t in (0.1, 0.5, 1.0):
-            svd = found.svd(x, t)
-            assert torch.allclose(svd.ut(svd.u(x)), x, atol=1e-12)
-            assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
+    x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    found = degradation().bind(torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]])[None, None] / 4)
+    for t in (0.1, 0.5, 1.0):
+        svd = found.svd(x, t)
+        assert torch.allclose(svd.ut(svd.u(x)), x, atol=1e-12)
+        assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
 
 
 def test_drawn_kernels_are_kernels_of_many_kinds():
-    kernels = degradation().draw(range(300), torch.zeros(1))
+    kernels = degradation().sample_params(range(300), torch.zeros(1))
     assert kernels.shape == (300, 1, 25, 25) and kernels.min() >= 0
     assert torch.allclose(kernels.sum((-2, -1)), torch.ones(300, 1), atol=1e-5)
     highest = kernels.flatten(1).amax(1)
@@ -111,11 +112,10 @@ def test_borders_of_photographs_are_made_periodic():
 def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photographs():
     images, process = Photos(64).split("val"), StochasticDegradation(degradation(64), GeometricNoise(0.005, 0.02))
     x = torch.stack([images[i]["x"] for i in range(16)])
-    scales = OperatorPreconditioning(process, 3.0)
-    with process.of_images(range(16), x):
-        y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
-        _, scaled = scales(y, t)
-        mse = [(z - x).square().mean().item() for z in (y, scaled.x_hat(torch.zeros_like(x)))]
+    process = process.bind_images(range(16), x)
+    y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
+    _, scaled = OperatorPreconditioning(3.0)(process, y, t)
+    mse = [(z - x).square().mean().item() for z in (y, scaled.x_hat(torch.zeros_like(x)))]
     assert mse[1] < 0.6 * mse[0]
 
 

@@ -45,7 +45,7 @@ class Local(nn.Module):
 
 def restorer(network=None, **sampler):
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0), 64), GeometricNoise(0.02, 0.1))
-    made = Denoiser(network if network is not None else Local(), process.noise)
+    made = Denoiser(network if network is not None else Local())
     return Restorer(process, made, ReverseSampler(4, **sampler))
 
 
@@ -76,7 +76,7 @@ def test_parts_are_as_few_as_can_be():
         {"stochasticity": 1.0},
         {"stochasticity": 1.0, "guidance": Guidance("std", 0.5)},
         {"stochasticity": 0.0, "guidance": Guidance("error", 0.5)},
-        {"increment": NetworkIncrement(Denoiser(Local(2), GeometricNoise(0.02, 0.1)))},
+        {"increment": NetworkIncrement(Denoiser(Local(2)))},
     ],
     ids=["noise", "guided", "guided ode", "network increment"],
 )
@@ -242,14 +242,14 @@ def test_uncertainty_goes_on_with_its_table(run, measured_folder, tmp_path, call
 
 
 def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folder, tmp_path, call, monkeypatch):
-    walk = Restorer.samples
+    sample = Restorer.sample
 
     def broken(self, measurement, *arguments, **named):
-        samples = walk(self, measurement, *arguments, **named)
-        samples[:, 1, 0, 0, 0] = torch.nan
+        samples = sample(self, measurement, *arguments, **named)
+        samples.images[:, 1, 0, 0, 0] = torch.nan
         return samples
 
-    monkeypatch.setattr(Restorer, "samples", broken)
+    monkeypatch.setattr(Restorer, "sample", broken)
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}", "output=out", "target=t:1", "batch_size=12"]
     status, lines = call("restore", *asked)
     assert status == 2 and len(lines) == 3 and lines[2].startswith("error: 2 of 24 images not restored")

@@ -11,12 +11,14 @@ import torch
 from conftest import BRIEF, SMALL, command, needs_lpips, refused, run_here
 from PIL import Image
 
+from diracdiff.degradations import Identity
 from diracdiff.evaluation import StoppingPoint, interval
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import Consistency, Reference
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
 from diracdiff.scheduling import MSE, TrajectoryDistance, greedy
 from diracdiff.utils.errors import UserError
@@ -248,9 +250,9 @@ def test_samples_differ_and_do_not_depend_on_company():
 
     module = restorer()
     y = torch.rand(2, 3, 16, 16)
-    samples = module.samples(y, 3, "t=0", names=["a", "b"])
+    samples = module.sample(y, 3, "t=0", names=["a", "b"]).images
     assert samples.shape == (3, 2, 3, 16, 16) and samples.std(0).min() >= 0 and samples.std(0).mean() > 1e-4
-    assert torch.allclose(samples[:, 1:], module.samples(y[1:], 3, "t=0", names=["b"]), atol=1e-5)
+    assert torch.allclose(samples[:, 1:], module.sample(y[1:], 3, "t=0", names=["b"]).images, atol=1e-5)
     assert torch.allclose(samples[0], module.restore(y, "t=0", names=["a", "b"]), atol=1e-6)
 
 
@@ -262,13 +264,14 @@ def test_an_incremental_network_predicts_every_severity(preconditioning):
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    denoiser = Denoiser(network, GeometricNoise(), preconditioning=preconditioning)
+    denoiser = Denoiser(network, preconditioning=preconditioning)
     y, t = torch.rand(2, 3, 16, 16), torch.tensor([0.5, 0.8])
-    x_hat = denoiser(y, t)
-    assert torch.equal(x_hat, denoiser(y, t, torch.zeros(2)))
-    assert (x_hat - denoiser(y, t, t / 2)).abs().max() > 1e-4
+    process = StochasticDegradation(Identity(), GeometricNoise())
+    x_hat = denoiser(process, y, t)
+    assert torch.equal(x_hat, denoiser(process, y, t, torch.zeros(2)))
+    assert (x_hat - denoiser(process, y, t, t / 2)).abs().max() > 1e-4
     with pytest.raises(ValueError, match="s must be None"):
-        Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), GeometricNoise())(y, t, t)
+        Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0))(process, y, t, t)
 
 
 def test_loss_of_an_increment_is_zero_at_the_truth(process):
@@ -302,8 +305,9 @@ def test_edm_preconditioning_is_table_1():
             return torch.ones_like(y)
 
     probe, y = Probe(), torch.rand(2, 3, 8, 8)
-    denoiser = Denoiser(probe, GeometricNoise(0.01, 10), "log_sigma", preconditioning="edm")
-    x_hat, sigma = denoiser(y, torch.tensor([0.5, 1.0])), GeometricNoise(0.01, 10)(torch.tensor([0.5, 1.0]))
+    denoiser = Denoiser(probe, "log_sigma", preconditioning="edm")
+    t, process = torch.tensor([0.5, 1.0]), StochasticDegradation(Identity(), GeometricNoise(0.01, 10))
+    x_hat, sigma = denoiser(process, y, t), process.noise(t)
     total = sigma**2 + DATA_STD**2
     shape = (2, 1, 1, 1)
     assert torch.allclose(probe.seen[0], (y - DATA_MEAN) / total.sqrt().reshape(shape))

@@ -6,9 +6,11 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from diracdiff.degradations import Identity
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.noise import GeometricNoise
 from diracdiff.oracles import FiniteDataOracle, GaussianOracle
+from diracdiff.process import StochasticDegradation
 
 TINY = dict(channels=8, multipliers=[1, 2], blocks=1, attention_levels=[1], dropout=0.0)
 
@@ -99,6 +101,10 @@ def test_bad_networks_are_refused(bad):
         NCSNpp(**TINY | bad)
 
 
+def denoising(sigma_max=0.05):
+    return StochasticDegradation(Identity(), GeometricNoise(0.01, sigma_max))
+
+
 def test_denoiser_predicts_the_residual_from_the_noise_level():
     seen = []
 
@@ -110,27 +116,27 @@ def test_denoiser_predicts_the_residual_from_the_noise_level():
             return torch.full_like(y, 0.25)
 
     y, t = torch.rand(3, 3, 8, 8), torch.tensor([0.0, 0.5, 1.0])
-    noise = GeometricNoise()
-    assert torch.equal(Denoiser(Network(), noise)(y, t), y + 0.25)
-    assert torch.equal(Denoiser(Network(), noise, residual=False)(y, t), torch.full_like(y, 0.25))
-    Denoiser(Network(), noise, conditioning="time")(y, torch.tensor(0.5))
-    assert torch.equal(seen[0], noise(t)) and torch.equal(seen[2], torch.full((3,), 0.5))
+    process = denoising()
+    assert torch.equal(Denoiser(Network())(process, y, t), y + 0.25)
+    assert torch.equal(Denoiser(Network(), residual=False)(process, y, t), torch.full_like(y, 0.25))
+    Denoiser(Network(), conditioning="time")(process, y, torch.tensor(0.5))
+    assert torch.equal(seen[0], process.noise(t)) and torch.equal(seen[2], torch.full((3,), 0.5))
     with pytest.raises(ValueError, match="conditioning must be one of"):
-        Denoiser(Network(), noise, conditioning="class")
+        Denoiser(Network(), conditioning="class")
 
 
 @pytest.mark.parametrize("preconditioning", ["none", "edm"])
 @pytest.mark.parametrize("conditioning", ["sigma", "log_sigma"])
 def test_a_noise_level_serves_as_well_as_the_time_that_has_it(conditioning, preconditioning):
-    noise = GeometricNoise(0.01, 10)
-    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), noise, conditioning, preconditioning=preconditioning).eval()
+    process = denoising(10)
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), conditioning, preconditioning=preconditioning).eval()
     y, t = torch.randn(3, 3, 16, 16), torch.tensor([0.1, 0.5, 1.0])
-    assert torch.allclose(denoiser.at(y, noise(t)), denoiser(y, t), atol=1e-6)
+    assert torch.allclose(denoiser.at(y, process.noise(t)), denoiser(process, y, t), atol=1e-6)
     assert torch.allclose(denoiser.at(y, 0.3), torch.cat([denoiser.at(image[None], 0.3) for image in y]), atol=1e-5)
 
 
 def test_a_network_that_is_told_the_time_needs_it():
-    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), GeometricNoise(), "time")
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), "time")
     with pytest.raises(ValueError, match="told the time"):
         denoiser.at(torch.randn(1, 3, 16, 16), 0.1)
 
@@ -144,10 +150,10 @@ def test_a_denoiser_takes_any_size(shape):
             assert y.shape[-1] % 8 == y.shape[-2] % 8 == 0
             return 2 * y
 
-    y, noise = torch.rand(2, 3, *shape), GeometricNoise()
-    assert torch.equal(Denoiser(NeedsEight(), noise, residual=False)(y, torch.tensor(0.5)), 2 * y)
-    assert torch.equal(Denoiser(NeedsEight(), noise)(y, torch.tensor([0.5, 0.1])), 3 * y)
-    assert torch.equal(Denoiser(NeedsEight(), noise, residual=False).at(y, 0.05), 2 * y)
+    y, process = torch.rand(2, 3, *shape), denoising()
+    assert torch.equal(Denoiser(NeedsEight(), residual=False)(process, y, torch.tensor(0.5)), 2 * y)
+    assert torch.equal(Denoiser(NeedsEight())(process, y, torch.tensor([0.5, 0.1])), 3 * y)
+    assert torch.equal(Denoiser(NeedsEight(), residual=False).at(y, 0.05), 2 * y)
 
 
 @pytest.mark.parametrize("missing", ["image_channels", "multiple", "conditions"])
@@ -161,7 +167,7 @@ def test_a_network_that_does_not_say_what_it_takes_is_refused(missing):
         if name != missing:
             setattr(network, name, value)
     with pytest.raises(ValueError, match="image_channels, multiple and conditions"):
-        Denoiser(network, GeometricNoise())
+        Denoiser(network)
 
 
 def test_finite_data_oracle_is_the_posterior_mean(process):

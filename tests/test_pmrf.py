@@ -31,10 +31,13 @@ class Velocity(torch.nn.Module):
 
 def test_a_flow_s_denoiser_follows_its_velocity_to_the_end():
     """x_hat = y + t S F((y - m) / S, t), with S = 1/4 and m = 1/2."""
-    denoiser = Denoiser(Velocity(), LinearNoise(0.1), conditioning="time", preconditioning="flow")
+    denoiser = Denoiser(Velocity(), conditioning="time", preconditioning="flow")
     y, t = torch.rand(2, 3, 8, 8), torch.tensor([0.3, 0.8])
     scale = t.view(-1, 1, 1, 1)
-    torch.testing.assert_close(denoiser(y, t), y + scale * 0.25 * ((y - 0.5) / 0.25 + scale))
+    torch.testing.assert_close(
+        denoiser(StochasticDegradation(Identity(), LinearNoise(0.1)), y, t),
+        y + scale * 0.25 * ((y - 0.5) / 0.25 + scale),
+    )
     with pytest.raises(ValueError, match="told the time has no x_hat for a noise level alone"):
         denoiser.at(y, 0.1)
 
@@ -108,8 +111,9 @@ def test_a_flow_remembers_the_network_that_it_goes_on_from(trained):
 def test_a_flow_begins_at_the_regression_network_s_image(trained):
     flow, x = PosteriorMeanFlow(load(trained["regression"])), torch.rand(2, 3, 32, 32)
     measured = flow.regression.measure(x)
-    mean = flow.mean(measured.y)
-    torch.testing.assert_close(mean, flow.regression.denoiser(measured.y, torch.tensor(1.0)))
+    process = measured.process
+    mean = flow.mean(process, measured.y)
+    torch.testing.assert_close(mean, flow.regression.denoiser(process, measured.y, torch.tensor(1.0)))
     noise, t = torch.randn(x.shape), torch.tensor([0.25, 1.0])
     per = t.view(-1, 1, 1, 1)
     moved = flow.moved(x + 0.1 * per * noise, x, mean, t)

@@ -8,7 +8,6 @@ from conftest import DEGRADATIONS
 from diracdiff.baselines import NetworkPrior, PnPADMM
 from diracdiff.degradations import Operator
 from diracdiff.models import Denoiser, DnCNN
-from diracdiff.noise import ConstantNoise
 from diracdiff.oracles import GaussianPrior
 from diracdiff.utils.errors import UserError
 
@@ -127,7 +126,7 @@ def test_dncnn_checks_its_arguments(arguments):
 
 
 def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
-    network = Denoiser(DnCNN(depth=5, channels=16), ConstantNoise(0.1))
+    network = Denoiser(DnCNN(depth=5, channels=16))
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
 
     def batch(count=8):

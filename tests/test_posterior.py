@@ -31,7 +31,7 @@ def pair(process, x, t, count):
     """y_1 and y_t of one walk."""
     z, z_1 = torch.randn(2, count, *x.shape[1:], dtype=x.dtype)
     x = x.expand(count, -1, -1, -1)
-    return process.measure(x, z_1), process.sample_beside(x, t, z, z_1)
+    return process.measure(x, z_1), process.sample_joint(x, t, z, z_1)
 
 
 # a basis in which A_t is diagonal
@@ -54,7 +54,7 @@ def test_the_diagonal_form_is_the_degradation(name, shape):
 def test_other_operators_have_none_and_say_so(name):
     assert DEGRADATIONS[name](32).diagonal(torch.rand(1, 3, 32, 32), 0.5) is None
     with pytest.raises(ValueError, match=r"diagonal form, which .* use preconditioning none or edm"):
-        OperatorPreconditioning(process_of(name))
+        OperatorPreconditioning().check(process_of(name))
 
 
 # noise of the walk
@@ -70,7 +70,7 @@ def test_a_pair_has_the_joint_law_of_the_walk(sigma):
         sigma_t = process.noise(torch.tensor(t)).item()
         assert y.std().item() == pytest.approx(sigma_t, rel=0.01)
         assert y_1.std().item() == pytest.approx(of_measurement, rel=0.01)
-        share, free = process.beyond_measurement(t, x)
+        share, free = process.conditional_noise(t, x)
         assert (y * y_1).mean().item() == pytest.approx(share.item() * of_measurement**2, rel=0.03)
         news = y - share * y_1
         assert news.std().item() == pytest.approx(free.sqrt().item(), rel=0.01, abs=1e-4)
@@ -93,7 +93,7 @@ def test_a_measurement_has_its_own_noise():
 def test_training_pairs_are_those_of_the_walk():
     process, x = process_of("inpainting", 0.02), torch.full((64, 3, 8, 8), 0.5)
     batch = training_batch(process, x, seed=1, measured=True)
-    share, free = process.beyond_measurement(batch.t, x)
+    share, free = process.conditional_noise(batch.t, x)
     y_1, y = batch.measurement - process.mean(x, 1.0), batch.y - process.mean(x, batch.t)
     assert y_1.std().item() == pytest.approx(0.02, rel=0.02)
     assert ((y - share * y_1) / free.sqrt()).std().item() == pytest.approx(1, rel=0.02)
@@ -104,21 +104,21 @@ def test_training_pairs_are_those_of_the_walk():
 # preconditioning
 
 
-def untrained(process, given=False, scale=0.0):
+def untrained(given=False, scale=0.0):
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=2 if given else 1)
     for parameter in network.parameters():
         parameter.data += scale * torch.randn_like(parameter)
-    return Denoiser(network, process.noise, "log_sigma", preconditioning=OperatorPreconditioning(process)).eval()
+    return Denoiser(network, "log_sigma", preconditioning=OperatorPreconditioning()).eval()
 
 
 def test_the_identity_has_the_scales_of_karras():
     process = StochasticDegradation(DEGRADATIONS["identity"](16), GeometricNoise(0.002, 40.0))
-    ours = untrained(process, scale=0.05)
-    karras = Denoiser(ours.network, process.noise, "log_sigma", preconditioning="edm").eval()
+    ours = untrained(scale=0.05)
+    karras = Denoiser(ours.network, "log_sigma", preconditioning="edm").eval()
     t = torch.linspace(0, 1, 8)
     y = 0.5 + process.noise(t).reshape(-1, 1, 1, 1) * torch.randn(8, 3, 16, 16)
-    expected = karras(y, t)
-    assert (ours(y, t) - expected).abs().max() < 4 * torch.finfo(torch.float32).eps * expected.abs().max()
+    expected = karras(process, y, t)
+    assert (ours(process, y, t) - expected).abs().max() < 4 * torch.finfo(torch.float32).eps * expected.abs().max()
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -128,13 +128,14 @@ def test_an_untrained_network_is_the_exact_denoiser_of_white_images(name, sigma,
     """x ~ N(1/2, 1/4^2): what a linear filter can know is all there is."""
     process, kind = process_of(name, sigma), ConditionalFieldOracle if given else GaussianFieldOracle
     oracle = kind(process, torch.eye(64) / 16)
-    denoiser = untrained(process, given)
+    denoiser = untrained(given)
     denoiser.network.head[-1].weight.data.zero_()
     x = 0.5 + torch.randn(1, 3, 8, 8) / 4
     for t in (0.0, 0.3, 0.9, 1.0):
         y_1, y = pair(process, x, t, 1)
         time = torch.tensor(t)
-        made, exact = (d.given(y_1)(y, time) if given else d(y, time) for d in (denoiser, oracle))
+        exact = (oracle.condition_on(process, y_1) if given else oracle)(y, time)
+        made = denoiser.condition_on(process, y_1)(y, time)
         assert torch.allclose(made, exact, atol=2e-4), (t, (made - exact).abs().max())
 
 
@@ -145,8 +146,8 @@ def test_what_a_network_gets_and_has_to_give_has_unit_scale(name, given):
     x = 0.5 + torch.randn(256, 1, 16, 16) / 4
     for t in (0.0, 0.5, 1.0):
         z, z_1 = torch.randn(2, *x.shape)
-        y_1, y, time = process.measure(x, z_1), process.sample_beside(x, t, z, z_1), torch.full((256,), t)
-        images, scaled = OperatorPreconditioning(process)(y, time, y_1 if given else None)
+        y_1, y, time = process.measure(x, z_1), process.sample_joint(x, t, z, z_1), torch.full((256,), t)
+        images, scaled = OperatorPreconditioning()(process, y, time, y_1 if given else None)
         assert images.shape[1] == (2 if given else 1)
         left = (scaled.basis.vt(x - 0.5) - scaled.estimate) * scaled.precision.sqrt()
         for values in (*images.unbind(1), left):
@@ -165,11 +166,11 @@ def test_what_is_left_of_images_with_a_spectrum_has_unit_scale(name, given):
     x = 0.5 + basis.v(variance.sqrt() * torch.randn_like(like))
     for t in (0.0, 0.5, 1.0):
         z, z_1 = torch.randn(2, *x.shape)
-        y_1, y, time = process.measure(x, z_1), process.sample_beside(x, t, z, z_1), torch.full((512,), t)
-        _, scaled = OperatorPreconditioning(process, 3.0)(y, time, y_1 if given else None)
+        y_1, y, time = process.measure(x, z_1), process.sample_joint(x, t, z, z_1), torch.full((512,), t)
+        _, scaled = OperatorPreconditioning(3.0)(process, y, time, y_1 if given else None)
         left = (scaled.basis.vt(x - 0.5) - scaled.estimate) * scaled.precision.sqrt()
         assert left.std(0).median().item() == pytest.approx(1, abs=0.08)
-        _, white = OperatorPreconditioning(process)(y, time, y_1 if given else None)
+        _, white = OperatorPreconditioning()(process, y, time, y_1 if given else None)
         errors = [((s.x_hat(torch.zeros_like(y)) - x) ** 2).mean() for s in (scaled, white)]
         assert errors[0] < errors[1]
 
@@ -182,7 +183,7 @@ def test_a_spectrum_is_a_density_and_that_of_pixels_is_white():
     for basis, exponent in ((mask.diagonal(small, 1.0), 3.0), (blur.diagonal(small, 1.0), 0.0)):
         assert torch.equal(spectrum(basis, small, exponent, 32), torch.full((32, 32), 1 / 16))
     with pytest.raises(ValueError, match="exponent of the images' spectrum must be at least 0, got -1"):
-        OperatorPreconditioning(process_of("blur"), -1)
+        OperatorPreconditioning(-1)
 
 
 def test_photographs_have_the_spectrum():
@@ -190,7 +191,7 @@ def test_photographs_have_the_spectrum():
     process, images = process_of("blur", size=64), Photos(64).split("val")
     x = torch.stack([images[i]["x"] for i in range(16)])
     y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
-    by = {e: OperatorPreconditioning(process, e)(y, t)[1].x_hat(torch.zeros_like(y)) for e in (0.0, 2.0, 3.0, 4.0)}
+    by = {e: OperatorPreconditioning(e)(process, y, t)[1].x_hat(torch.zeros_like(y)) for e in (0.0, 2.0, 3.0, 4.0)}
     mse = {e: (x_hat.clamp(0, 1) - x).square().mean().item() for e, x_hat in by.items()}
     assert min(mse, key=mse.get) == 3.0
     assert mse[3.0] < 0.5 * (y.clamp(0, 1) - x).square().mean().item() < 0.5 * mse[0.0]
@@ -202,7 +203,7 @@ def test_the_matched_loss_weighs_by_the_precision(name, given):
     process = process_of(name, 0.02, 16)
     x, x_hat = torch.rand(2, 4, 3, 16, 16, dtype=torch.float64)
     t = torch.tensor([0.0, 0.3, 0.8, 0.99], dtype=torch.float64)
-    _, scaled = OperatorPreconditioning(process)(x, t, x if given else None)
+    _, scaled = OperatorPreconditioning()(process, x, t, x if given else None)
     expected = (scaled.precision * scaled.basis.vt(x_hat - x) ** 2).mean()
     loss = MatchedLoss(0.25, given)(process, x_hat, x, t)
     near_border = 0.15 if name == "blur" else 1e-6
@@ -223,19 +224,19 @@ def test_a_network_gets_the_measurement_if_it_takes_it():
     process = process_of("blur")
     y, t = torch.rand(2, 3, 8, 8), torch.tensor(0.5)
     with pytest.raises(ValueError, match="needs the measurement"):
-        untrained(process, given=True)(y, t)
+        untrained(given=True)(process, y, t)
     with pytest.raises(ValueError, match="is not given the measurement"):
-        untrained(process)(y, t, measurement=y)
+        untrained()(process, y, t, measurement=y)
     with pytest.raises(ValueError, match=r"incremental .* cannot be given the measurement"):
-        Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, images=2, conditions=2), process.noise)
+        Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, images=2, conditions=2))
     with pytest.raises(ValueError, match="no x_hat for a noise level alone"):
-        untrained(process).at(y, 0.05)
+        untrained().at(y, 0.05)
     for preconditioning in ("none", "edm"):
         network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=2)
         for parameter in network.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
-        denoiser = Denoiser(network, process.noise, preconditioning=preconditioning).eval()
-        assert not torch.allclose(denoiser.given(y)(y, t), denoiser.given(1 - y)(y, t))
+        denoiser = Denoiser(network, preconditioning=preconditioning).eval()
+        assert not torch.allclose(denoiser.condition_on(process, y)(y, t), denoiser.condition_on(process, 1 - y)(y, t))
 
 
 # exact steps
@@ -379,9 +380,9 @@ def test_the_oracle_of_both_is_the_regression_on_both():
     of = bench("soft", 0.2)
     x = of.prior.sample(torch.randn(6000, 1, 10, 10))
     z, z_1 = torch.randn(2, *x.shape)
-    y_1, y = of.process.measure(x, z_1), of.process.sample_beside(x, 0.6, z, z_1)
+    y_1, y = of.process.measure(x, z_1), of.process.sample_joint(x, 0.6, z, z_1)
     both = torch.cat([y, y_1], 1).flatten(1).double()
-    error = (of.conditional.given(y_1)(y, torch.tensor(0.6)).double() - x).flatten(1)
+    error = (of.conditional.condition_on(of.process, y_1)(y, torch.tensor(0.6)).double() - x).flatten(1)
     alone = (of.oracle(y, torch.tensor(0.6)).double() - x).flatten(1)
     assert error.square().mean() < 0.9 * alone.square().mean()
     correlation = error.mT @ (both - both.mean(0)) / len(x) / error.std() / both.std()
@@ -405,7 +406,7 @@ def test_missing_noise_is_added_and_the_measurement_stays():
     class Given:
         given_measurement = True
 
-        def given(self, measurement):
+        def condition_on(self, process, measurement):
             seen.append(measurement)
             return lambda y, t: y
 
@@ -433,7 +434,7 @@ def test_samples_of_the_ode_differ_where_noise_is_added():
 
 def test_motion_blur_is_given_its_measurement_without_a_basis():
     process = StochasticDegradation(MotionBlur(LinearSeverity(0.0, 40.0), 32), GeometricNoise())
-    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, images=2), process.noise).eval()
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, images=2)).eval()
     y = process.measure(torch.rand(2, 3, 32, 32), torch.randn(2, 3, 32, 32))
     restored = ReverseSampler(3, Multistep()).run(process, denoiser, y, ImageNoise([1, 2]))
     assert restored.shape == y.shape and torch.isfinite(restored).all()

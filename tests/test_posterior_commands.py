@@ -52,7 +52,7 @@ def test_samples_of_the_ode_differ_by_the_noise_that_is_added(given):
     restorer = load(given[1])
     assert restorer.sampler.stochasticity == 0
     y = torch.rand(1, 3, 32, 32)
-    one, other = restorer.samples(y, 2, "t=0.25")
+    one, other = restorer.sample(y, 2, "t=0.25").images
     assert (one - other).abs().mean() > 1e-3
     assert torch.equal(one, restorer.restore(y, "t=0.25"))
 

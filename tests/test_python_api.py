@@ -29,7 +29,7 @@ FAMILIES = [
 def restorer():
     torch.manual_seed(0)
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0), SIZE), GeometricNoise())
-    return Restorer(process, Denoiser(NCSNpp(8, [1], 1, [0]), process.noise), ReverseSampler(2))
+    return Restorer(process, Denoiser(NCSNpp(8, [1], 1, [0])), ReverseSampler(2))
 
 
 def images(count=2):
@@ -77,9 +77,9 @@ NOT_IMAGES = [
 
 
 @pytest.mark.parametrize(("given", "message"), NOT_IMAGES)
-@pytest.mark.parametrize("call", ["restore", "samples", "measure"])
+@pytest.mark.parametrize("call", ["restore", "sample", "measure"])
 def test_what_is_no_batch_of_images_is_refused_by_a_restorer(restorer, call, given, message):
-    further, name = ((2,) if call == "samples" else ()), ("x" if call == "measure" else "measurement")
+    further, name = ((2,) if call == "sample" else ()), ("x" if call == "measure" else "measurement")
     with pytest.raises(UserError, match=f"^{name}: {message}"):
         getattr(restorer, call)(given(), *further)
 
@@ -119,7 +119,7 @@ def test_names_that_do_not_fit_are_refused(restorer, names, message):
 
 def test_images_are_generated_for_names_that_differ():
     process = StochasticDegradation(Identity(image_size=SIZE), GeometricNoise(0.01, 10.0))
-    prior = Restorer(process, Denoiser(NCSNpp(8, [1], 1, [0]), process.noise), ReverseSampler(2))
+    prior = Restorer(process, Denoiser(NCSNpp(8, [1], 1, [0])), ReverseSampler(2))
     assert prior.generate(["a", "b"]).shape == (2, 3, SIZE, SIZE)
     for names, message in (
         (["a", "a"], "names: must differ"),
@@ -133,7 +133,7 @@ def test_images_are_generated_for_names_that_differ():
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, None])
 def test_a_number_of_samples_is_a_positive_integer(restorer, count):
     with pytest.raises(UserError, match=f"samples={count}: must be an integer of at least 1"):
-        restorer.samples(images(), count)
+        restorer.sample(images(), count)
 
 
 def test_a_denoiser_refuses_what_its_network_cannot_take(restorer):
@@ -148,7 +148,7 @@ def test_a_denoiser_refuses_what_its_network_cannot_take(restorer):
         (images().to("meta"), "y: must be on cpu, got meta"),
     ):
         with pytest.raises(UserError, match=message):
-            denoiser(y, torch.tensor(0.5))
+            denoiser(restorer.process, y, torch.tensor(0.5))
 
 
 @pytest.mark.parametrize("make", FAMILIES)

@@ -45,7 +45,7 @@ def masks_model(tmp_path):
 def kernels_model(tmp_path):
     torch.manual_seed(0)
     process = StochasticDegradation(KernelBlur(LinearSeverity(0.0, 1.0), 24), GeometricNoise(0.005, 0.02))
-    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]), process.noise)
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]))
     Restorer(process, denoiser, ReverseSampler(3), name="deblur_kernel").save(tmp_path / "kernels.ckpt")
     return ["checkpoint=kernels.ckpt", *FAST]
 

@@ -223,7 +223,7 @@ def test_constant_noise_only_undoes_the_degradation():
         ({"sigma": -0.1}, r"sigma=-0.1: must be from 0 to 100, in units of the \[0, 1\] image range"),
         ({"step": Heun()}, "Heun's steps .* stochasticity=0 .* or Euler's steps"),
         ({"step": Heun(), "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
-        ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the walk's smallest step, 0.05, got 0.1"),
+        ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the sampler's smallest step, 0.05, got 0.1"),
         ({"increment": SmallLookBack(0.04), "grid": PowerGrid(2)}, r"smallest step, 0.0025, got 0.04"),
     ],
 )
@@ -297,7 +297,8 @@ INCREMENTS = {
 
 def increment_error(name, degradation, x, t, dt):
     s = t - dt
-    estimate = INCREMENTS[name](dt)(degradation, x, degradation(x, t), t, s, x)
+    process = StochasticDegradation(degradation, GeometricNoise())
+    estimate = INCREMENTS[name](dt)(process, x, degradation(x, t), t, s, x)
     return (estimate - (degradation(x, s) - degradation(x, t))).abs().max().item()
 
 
@@ -328,11 +329,11 @@ def test_increments_have_their_published_form(process):
         "exact_look_back": -0.1 * (a(t + 1e-6) - a(t - 1e-6)) / 2e-6,
     }
     for name, value in expected.items():
-        estimate = INCREMENTS[name](2 * delta)(degradation, x, a(t), t, s, x)
+        estimate = INCREMENTS[name](2 * delta)(process, x, a(t), t, s, x)
         assert torch.allclose(estimate, value, atol=1e-5), name
-    first = LookBack()(degradation, x, a(1.0), 1.0, 0.9, x)
+    first = LookBack()(process, x, a(1.0), 1.0, 0.9, x)
     assert torch.allclose(first, a(0.9) - a(1.0), atol=1e-5)
-    first = SmallLookBack(delta)(degradation, x, a(1.0), 1.0, 0.9, x)
+    first = SmallLookBack(delta)(process, x, a(1.0), 1.0, 0.9, x)
     assert torch.allclose(first, 2.5 * (a(1.0 - delta) - a(1.0)), atol=1e-5)
 
 
@@ -385,7 +386,7 @@ def test_a_network_that_is_exactly_right_is_look_ahead_for_linear_degradations()
     x = torch.rand(3, 3, 32, 32)
     oracle = FiniteDataOracle(process, x)
 
-    def network(y, t, s):
+    def network(process, y, t, s):
         assert t.shape == s.shape == () and s < t
         return process.mean(oracle(y, t), s)
 
@@ -484,7 +485,7 @@ def test_a_walk_that_is_given_its_measurement_is_begun_anew_beside_it(process):
     class Given(Constant):
         given_measurement = True
 
-        def given(self, measurement):
+        def condition_on(self, process, measurement):
             return self
 
     x, t = torch.full((1, 3, 32, 32), 0.3), 0.6
@@ -494,7 +495,7 @@ def test_a_walk_that_is_given_its_measurement_is_begun_anew_beside_it(process):
             of, Given(x), y_1 := of.measure(x, torch.randn_like(x)), ImageNoise([7])
         )
         y = [state.y for state in states][1]
-        trained = of.sample_beside(x, t, torch.randn_like(x), z := torch.randn_like(x))
+        trained = of.sample_joint(x, t, torch.randn_like(x), z := torch.randn_like(x))
         noise, expected = (y - of.mean(x, t)), (trained - of.mean(x, t))
         assert noise.std().item() == pytest.approx(expected.std().item(), rel=0.1)
         share = (noise * (y_1 - of.mean(x, 1.0))).mean() / (y_1 - of.mean(x, 1.0)).square().mean()

@@ -37,9 +37,9 @@ def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False, decay
     torch.manual_seed(seed)
     sigma = 0.02 if given else None
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise(), sigma)
-    scales = OperatorPreconditioning(process) if given else "none"
+    scales = OperatorPreconditioning() if given else "none"
     network = NCSNpp(8, [1, 2], 1, [1], dropout, patch=2, images=2 if given else 1)
-    denoiser = Denoiser(network, process.noise, preconditioning=scales)
+    denoiser = Denoiser(network, preconditioning=scales)
     module = RestorerModule(
         Restorer(process, denoiser, ReverseSampler(3, guidance=guidance)),
         MatchedLoss(given_measurement=True) if given else IncrementalReconstructionLoss(1.0),

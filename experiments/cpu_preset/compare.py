@@ -53,7 +53,7 @@ def train(task: str, seconds: float, seed: int, batch: int = 8, lr: float = 2e-3
     torch.manual_seed(seed)
     process, loss = process_and_loss(task)
     net = NCSNpp(**NETWORK | network)
-    denoiser = Denoiser(net, process.noise)
+    denoiser = Denoiser(net)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     photos = Photos(SIZE, seed=seed)
     crops, held_out = photos.split("train"), photos.split("test")
@@ -69,7 +69,7 @@ def train(task: str, seconds: float, seed: int, batch: int = 8, lr: float = 2e-3
         t = torch.rand(batch)
         y = process.sample(x, t, torch.randn_like(x))
         optimizer.zero_grad()
-        loss(process, denoiser(y, t), x, t).backward()
+        loss(process, denoiser(process, y, t), x, t).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         step += 1
@@ -84,7 +84,7 @@ def train(task: str, seconds: float, seed: int, batch: int = 8, lr: float = 2e-3
     result["measurement"] = psnr(process.measure(x, noise))
     for name, t in (("one_shot", 1.0), ("t=0.5", 0.5), ("t=0.1", 0.1)):
         with torch.no_grad():
-            result[name] = psnr(denoiser(process.sample(x, t, noise), torch.tensor(t)))
+            result[name] = psnr(denoiser(process, process.sample(x, t, noise), torch.tensor(t)))
     return result
 
 

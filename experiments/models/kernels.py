@@ -31,7 +31,7 @@ def main() -> None:
     source, count = Path(sys.argv[1]), int(sys.argv[2])
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     files = files[:: max(1, len(files) // count)][:count]
-    kernels = KernelBlur(LinearSeverity(0.0, 1.0)).draw(range(count), torch.zeros(1))
+    kernels = KernelBlur(LinearSeverity(0.0, 1.0)).sample_params(range(count), torch.zeros(1))
     generator, clean = torch.Generator().manual_seed(0), {}
     for part in ("blurred", "kernels"):
         (FOLDER / part).mkdir(parents=True, exist_ok=True)

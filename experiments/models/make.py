@@ -20,7 +20,6 @@ from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.metrics import PSNR
 from diracdiff.utils.files import write_rows
 from diracdiff.utils.pixels import from_pixels
-from diracdiff.utils.seeds import image_seed
 from experiments.common import RUNS, run
 
 FOLDER = RUNS / "models"
@@ -71,13 +70,13 @@ def gains(model: Path, photographs: list[Path], targets: list[str]) -> dict[str,
     restorer, psnr, found = load(model), PSNR(), {}
     for path in photographs:
         x = from_pixels(load_image(path))[None]
-        with restorer.process.of_images([image_seed(restorer.seed, path.name)], x):
-            y = measure(restorer.process, x, [path.name], restorer.seed).y
-            images = {"measurement": y} | {t: restorer.restore(y, t, names=[path.name]) for t in targets}
-            if isinstance(restorer.process.degradation, FreeformInpainting):
-                images["biharmonic"] = filled(y, restorer.process.mean(torch.ones_like(y), 1.0))
-            for key, image in images.items():
-                found.setdefault(key, []).append(psnr(image, restorer.reference(x, y)).item())
+        bound = restorer.bind_images([path.name], x)
+        y = measure(bound.process, x, [path.name], bound.seed).y
+        images = {"measurement": y} | {t: bound.restore(y, t, names=[path.name]) for t in targets}
+        if isinstance(bound.process.degradation, FreeformInpainting):
+            images["biharmonic"] = filled(y, bound.process.mean(torch.ones_like(y), 1.0))
+        for key, image in images.items():
+            found.setdefault(key, []).append(psnr(image, bound.reference(x, y)).item())
     return found
 
 

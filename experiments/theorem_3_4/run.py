@@ -68,7 +68,7 @@ for task in ("blur", "inpaint"):
         with torch.no_grad():
             y = process.sample(x, t, torch.randn(x.shape, generator=generator))
             time = torch.tensor(t)
-            x_hat, exact = restorer.denoiser(y, time), oracle(y, time)
+            x_hat, exact = restorer.denoiser(restorer.process, y, time), oracle(y, time)
             truth = process.mean(exact, max(s, 0.0)) - process.mean(exact, t)
             degraded = process.mean(x_hat, t)
             eps = (degraded - process.mean(exact, t)).flatten(1).norm(dim=1).mean().item()

@@ -41,14 +41,13 @@ for checkpoint in sys.argv[1:] or MODELS:
     gaps: dict[tuple[int, int], list[Tensor]] = {}
     for name in PHOTOGRAPHS:
         x = photograph(name)
-        with restorer.process.of_images([0], x):
-            y = measure(restorer.process, x, [name], restorer.seed).y
-            restorer.tiles = Tiles(None)
-            whole = restorer.restore(y, "psnr", names=[name])
-            for side, overlap in TILES:
-                restorer.tiles = Tiles(side, overlap, whole=0)
-                gap = 255 * (restorer.restore(y, "psnr", names=[name]) - whole).abs()
-                gaps.setdefault((side, overlap), []).append(gap)
+        bound = restorer.replace(process=restorer.process.bind_images([0], x))
+        y = measure(bound.process, x, [name], bound.seed).y
+        whole = bound.replace(tiles=Tiles(None)).restore(y, "psnr", names=[name])
+        for side, overlap in TILES:
+            tiled = bound.replace(tiles=Tiles(side, overlap, whole=0))
+            gap = 255 * (tiled.restore(y, "psnr", names=[name]) - whole).abs()
+            gaps.setdefault((side, overlap), []).append(gap)
     for (side, overlap), found in gaps.items():
         gap = torch.cat(found)
         row = {

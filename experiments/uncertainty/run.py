@@ -33,7 +33,7 @@ with torch.no_grad():
         names, x = [item["name"] for item in part], torch.stack([item["x"] for item in part])
         noise = ImageNoise([image_seed(0, f"measurement/{name}") for name in names])
         y = restorer.process.measure(x, noise.normal(x.shape[1:]))
-        drawn = restorer.samples(y, samples, target, names=names)
+        drawn = restorer.sample(y, samples, target, names=names).images
         spread, error = drawn.std(0).mean(1), (drawn.mean(0) - x).abs().mean(1)
         for i, name in enumerate(names):
             pixels = np.corrcoef(spread[i].flatten(), error[i].flatten())[0, 1]

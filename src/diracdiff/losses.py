@@ -53,7 +53,7 @@ class MatchedLoss:
     The weights make every component of what an `OperatorPreconditioning` leaves to learn count alike, 1 / c_out^2: they
     are score matching (paper, Eq. 12) and the loss of clean images together. For a network that is given the
     measurement the precision of what is known counts in the place of the first term:
-    ||A_1 e||^2 / sigma_y^2 + ||(A_t - a A_1) e||^2 / v, see `StochasticDegradation.beyond_measurement`.
+    ||A_1 e||^2 / sigma_y^2 + ||(A_t - a A_1) e||^2 / v, see `StochasticDegradation.conditional_noise`.
 
     Args:
         data_std: S, standard deviation of a pixel in the [0, 1] range; positive.
@@ -75,7 +75,7 @@ class MatchedLoss:
         total = (x_hat - x) ** 2 / self.data_std**2
         if self.given_measurement:
             measured = _degraded_error(process, x_hat, x, 1.0)
-            share, free = process.beyond_measurement(t, x)
+            share, free = process.conditional_noise(t, x)
             total = total + (measured / process.sigma_of_measurement(x)) ** 2 + (error - share * measured) ** 2 / free
         else:
             total = total + (error / process.sigma(t, x)) ** 2

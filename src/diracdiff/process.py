@@ -1,7 +1,8 @@
 """The stochastic degradation process y_t = A_t(x) + sigma_t z (paper, Section 3.1)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import copy
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -43,15 +44,20 @@ class StochasticDegradation:
         if measurement_sigma is not None:
             self.measurement_sigma = check_level("measurement_sigma", measurement_sigma, largest * (1 + 1e-6))
 
-    @contextmanager
-    def of_images(self, seeds: Sequence[int], like: Tensor) -> Iterator[None]:
-        """Let A_t be that of images like these, (B, C, H, W), whose operators follow from a seed each.
+    def bind(self, params: Tensor | None) -> Self:
+        """Return this process with the parameters of per-image operators, (B, …); itself for None."""
+        if params is None:
+            return self
+        bound = copy.copy(self)
+        bound.degradation = self.degradation.bind(params)
+        return bound
 
-        Nothing changes where all images have one operator, or where theirs are told already.
+    def bind_images(self, seeds: Sequence[int], like: Tensor) -> Self:
+        """Return this process with operators drawn for images like `like`, (B, C, H, W), with one seed per image.
+
+        Itself where all images have the same operator, or where it is bound already.
         """
-        own = None if self.degradation.known else self.degradation.draw(seeds, like)
-        with nullcontext() if own is None else self.degradation.of(own):
-            yield
+        return self if self.degradation.is_bound else self.bind(self.degradation.sample_params(seeds, like))
 
     @property
     def sigma_y(self) -> float:
@@ -79,7 +85,7 @@ class StochasticDegradation:
         """The measurement y_1, or a milder one, y_t, with as much noise as measurements have."""
         return self.mean(x, t) + self.sigma_of_measurement(x, t) * noise
 
-    def sample_beside(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement_noise: Tensor) -> Tensor:
+    def sample_joint(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement_noise: Tensor) -> Tensor:
         """y_t of the walk that begins at the measurement y_1 = A_1(x) + sigma_y measurement_noise: (B, C, H, W).
 
         y_t = A_t(x) + sigma_t (rho z_1 + sqrt(1 - rho^2) z), rho = (sigma_y / sigma_1) (sigma_t / sigma_1): two
@@ -96,7 +102,7 @@ class StochasticDegradation:
         mixed = rho * measurement_noise + (1 - rho**2).clamp(min=0).sqrt() * noise
         return self.mean(x, t) + self.sigma(t, x) * mixed
 
-    def beyond_measurement(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def conditional_noise(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """What y_t tells that y_1 does not: y_t - share y_1 = (A_t - share A_1) x + noise that is independent of y_1's.
 
         Returns:
@@ -107,10 +113,10 @@ class StochasticDegradation:
         rho = known * self.sigma_of_measurement(x) / self.sigma(1.0, x) ** 2
         return share, known**2 * (1 - rho**2).clamp(min=LEAST_FREE_NOISE)
 
-    def sample_after(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement: Tensor) -> Tensor:
-        """y_t of the walk that begins at a measurement y_1 of x: (B, C, H, W), with the law of `sample_beside`.
+    def sample_given_measurement(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement: Tensor) -> Tensor:
+        """y_t of the walk that begins at a measurement y_1 of x: (B, C, H, W), with the law of `sample_joint`.
 
-        y_t = A_t(x) + share (y_1 - A_1(x)) + sqrt(variance) z, see `beyond_measurement`.
+        y_t = A_t(x) + share (y_1 - A_1(x)) + sqrt(variance) z, see `conditional_noise`.
 
         Args:
             x: clean images in [0, 1], (B, C, H, W).
@@ -118,7 +124,7 @@ class StochasticDegradation:
             noise: z, standard normal, like x.
             measurement: y_1, like x.
         """
-        share, free = self.beyond_measurement(t, x)
+        share, free = self.conditional_noise(t, x)
         return self.mean(x, t) + share * (measurement - self.mean(x, 1.0)) + free.sqrt() * noise
 
     def residual(self, measurement: Tensor, x_hat: Tensor, t: float = 1.0) -> Tensor:

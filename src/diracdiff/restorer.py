@@ -1,22 +1,25 @@
-"""A restorer: a process, the denoiser that undoes it, the sampler that walks back, and where to stop."""
+"""A restorer: a degradation process, the denoiser, the sampler of the reverse process, and its stopping times."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.recipe import construct
+from diracdiff.checkpoints.registry import PARTS, from_recipe
+from diracdiff.checkpoints.weights import load_weights
 from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.stopping import Blend, StoppingPoint, StoppingPoints, no_stopping_points, stopping_point_for
 from diracdiff.metrics.metric import Reference, Row
-from diracdiff.models import Denoiser
+from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
@@ -25,28 +28,39 @@ from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import check_count, check_images, check_names, check_range
 
 
+class Samples(NamedTuple):
+    """Sampled restorations.
+
+    Attributes:
+        images: (count, B, C, H, W) in [0, 1].
+        nfe: number of function evaluations (network calls) of one sample of an image.
+    """
+
+    images: Tensor
+    nfe: int
+
+
 class Restorer:
-    """Restores with x_hat(y_t, t).
+    """Restores images with x_hat(y_t, t).
 
     Args:
         process: the stochastic degradation process.
         denoiser: predicts x_hat.
-        sampler: the walk that validates, and restores unless told otherwise.
-        seed: that the noise of evaluation and of walks follows from.
+        sampler: the sampler of validation and restoration.
+        seed: seed of the noise of evaluation and sampling.
         name: of the task, for tables and folders.
-        take: what to take where a target does not say, "mean" (x_hat) or "iterate".
+        take: output where a target does not name one: "mean" (x_hat) or "iterate".
 
     Attributes:
-        stops: where to stop for each target, found by the last validation.
+        stops: the stopping time of each target, found by the last validation.
         curve: the last validation's trade-off curve, see `Records.curve`.
-        dataset: recipe of the data set that it was trained on, or None where that is not known.
-        training: recipes of what it was trained with.
+        dataset: recipe of the data set that it was trained on, or None where unknown.
+        training: recipes of loss and optimiser, and other settings of the training run.
         calibrations: of intervals, see `diracdiff calibrate`.
-        tiles: how the network sees large images.
-        nfe: network calls per image of the last walk.
+        tiles: tiling of large images.
 
     Raises:
-        ValueError: if `take` is neither.
+        ValueError: if `take` is neither output, or the preconditioning does not suit the process.
     """
 
     def __init__(
@@ -60,6 +74,8 @@ class Restorer:
     ):
         if take not in OUTPUTS:
             raise ValueError(f"take must be one of {OUTPUTS}, got {take!r}")
+        if isinstance(denoiser.preconditioning, OperatorPreconditioning):
+            denoiser.preconditioning.check(process)
         self.process, self.denoiser = process, denoiser
         self.sampler = sampler if sampler is not None else ReverseSampler()
         self.seed, self.name, self.take = seed, name, take
@@ -69,11 +85,10 @@ class Restorer:
         self.training: dict[str, Any] = {}
         self.calibrations: list[Calibration] = []
         self.tiles = Tiles()
-        self.nfe = 0
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser is."""
+        """Device of the denoiser."""
         return next(self.denoiser.parameters()).device
 
     @property
@@ -82,18 +97,41 @@ class Restorer:
         return self.process.degradation.image_size
 
     def to(self, device: torch.device | str) -> Self:
-        """Put the denoiser on a device."""
+        """Move the denoiser to a device."""
         self.denoiser.to(device)
         return self
 
-    def stop_for(self, target: str) -> StoppingPoint | Blend:
-        """Where to stop for a target, by the last validation.
-
-        Args:
-            target: "psnr" (t_DO, faithful), "lpips" (t_PO, good-looking) or another, see `evaluation.stop_for`.
+    def replace(self, **changes: Any) -> Self:
+        """Return a restorer with other attributes, such as `sampler=`, that shares the rest, weights included.
 
         Raises:
-            UserError: if the target is unknown or has no stop.
+            TypeError: if it has no such attribute.
+        """
+        changed = copy.copy(self)
+        for name, value in changes.items():
+            if name not in vars(self):
+                raise TypeError(f"a restorer has no attribute {name!r}")
+            setattr(changed, name, value)
+        return changed
+
+    def bind(self, params: Tensor | None) -> Self:
+        """Return this restorer with the parameters of per-image operators, see `StochasticDegradation.bind`."""
+        return self.replace(process=self.process.bind(params))
+
+    def bind_images(self, names: Sequence[str], like: Tensor) -> Self:
+        """Return this restorer with operators that follow from the names of images like `like`, (B, C, H, W)."""
+        seeds = [image_seed(self.seed, name) for name in names]
+        return self.replace(process=self.process.bind_images(seeds, like))
+
+    def stop_for(self, target: str) -> StoppingPoint | Blend:
+        """Return the stopping time of a target, by the last validation.
+
+        Args:
+            target: "psnr" (distortion-optimised), "lpips" (perception-optimised) or another, see
+                `evaluation.stop_for`.
+
+        Raises:
+            UserError: if the target is unknown or has no stopping time.
         """
         return stopping_point_for(target, self.stops, self.curve, self.take)
 
@@ -102,7 +140,7 @@ class Restorer:
 
         Args:
             x: clean images.
-            names: one per image, which its noise follows from; by default its number in the batch.
+            names: one per image, from which its noise and operator follow; by default its number in the batch.
 
         Raises:
             UserError: if the images are no batch in [0, 1] with the network's channels, or names do not fit.
@@ -112,7 +150,7 @@ class Restorer:
         return measure(self.process, x, check_names(names, len(x)), self.seed, self.sampler.start)
 
     def reference(self, clean: Tensor, measurement: Tensor) -> Reference:
-        """What restored images are compared with, for measurements of clean images, (B, C, H, W) each."""
+        """Return the reference of metrics for measurements of clean images, (B, C, H, W) each."""
         return Reference(clean, measurement, self.process, self.sampler.start, self.sampler.sigma)
 
     def restore(self, measurement: Tensor, target: str = "psnr", *, names: Sequence[str] | None = None) -> Tensor:
@@ -120,21 +158,21 @@ class Restorer:
 
         Args:
             measurement: y_1, or y at the sampler's start, in [0, 1] up to its noise, of any floating-point precision.
-            target: picks the stopping time and the output, see `stop_for`.
-            names: a name per image, each once, which its noise follows from; by default its number in the batch.
+            target: determines the stopping time and the output, see `stop_for`.
+            names: a name per image, each once, from which its noise follows; by default its number in the batch.
         """
-        return self.samples(measurement, 1, target, names=names)[0]
+        return self.sample(measurement, 1, target, names=names).images[0]
 
-    def samples(
+    def sample(
         self, measurement: Tensor, count: int, target: str = "psnr", *, names: Sequence[str] | None = None
-    ) -> Tensor:
-        """Restore the same measurements several times: (count, B, C, H, W). The first ones are those of `restore`.
+    ) -> Samples:
+        """Restore the same measurements several times; the first samples are those of `restore`.
 
-        Their standard deviation is the uncertainty of a pixel.
+        The standard deviation of samples is the uncertainty of a pixel.
 
         Args:
             measurement: see `restore`.
-            count: number of samples of each.
+            count: number of samples of each image.
             target: see `stop_for`.
             names: see `restore`.
 
@@ -148,12 +186,14 @@ class Restorer:
         if count > 1 and not self.sampler.adds_noise(self.process):
             raise UserError(f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1.")
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
-        return torch.stack([self._walk(measurement, self._noise(each, measurement.device), stop) for each in named])
+        noises = (self._noise(each, measurement.device) for each in named)
+        images, nfe = zip(*(self._reverse(measurement, noise, stop) for noise in noises), strict=True)
+        return Samples(torch.stack(images), nfe[0])
 
     def generate(self, names: Sequence[str]) -> Tensor:
         """Draw images from the prior, with noise that follows from their names: (B, C, H, W) in [0, 1].
 
-        The walk starts from y_1 = 1/2 + sigma_1 z, which suits the identity under noise that hides the image.
+        Sampling starts from y_1 = 1/2 + sigma_1 z, which suits the identity under noise that hides the image.
 
         Raises:
             UserError: if the noise at t = 1 does not hide the image, or there are no names or equal ones.
@@ -163,16 +203,16 @@ class Restorer:
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
         check_hides(sigma.item())
-        return self._walk(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.take))
+        return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.take))[0]
 
-    def _walk(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint | Blend) -> Tensor:
+    def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint | Blend) -> tuple[Tensor, int]:
         training = self.denoiser.training
         denoiser, sampler = self.tiles.applied(self.denoiser, self.sampler, measurement)
         self.denoiser.eval()
         try:
             states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.last_output)
-            images, self.nfe = image_at(stop, states)
-            return images.clamp(0, 1)
+            images, nfe = image_at(stop, states)
+            return images.clamp(0, 1), nfe
         finally:
             self.denoiser.train(training)
 
@@ -180,14 +220,14 @@ class Restorer:
         return ImageNoise([image_seed(self.seed, name) for name in names], device)
 
     def _checked(self, images: Tensor, name: str, device: torch.device | None = None) -> Tensor:
-        """Images as they are computed with: float32, without a gradient."""
+        """Return checked images in float32, without a gradient."""
         check_images(images, name, self.denoiser.network.image_channels, device, finite=True)
         return images.detach().float()
 
     # checkpoints
 
     def checkpoint(self) -> Checkpoint:
-        """All that it is made from again."""
+        """Return the content of its checkpoint."""
         network = getattr(self.sampler.increment, "denoiser", None)
         carried = network.state_dict() if isinstance(network, nn.Module) else None
         return Checkpoint(
@@ -200,6 +240,18 @@ class Restorer:
             carried,
             [calibration.plain() for calibration in self.calibrations],
         )
+
+    @classmethod
+    def from_recipe(cls, recipe: Any, trusted_modules: Iterable[str] = ()) -> Restorer:
+        """Build the restorer of a recipe without its weights, see `diracdiff.checkpoints.registry.from_recipe`.
+
+        Raises:
+            UserError: if it describes another object, or a part is refused.
+        """
+        restorer = from_recipe(recipe, trusted_modules, {**PARTS, "restorer": (cls,)})
+        if not isinstance(restorer, cls):
+            raise UserError("it does not describe a restorer, give one that diracdiff train wrote")
+        return restorer
 
     def remember(self, checkpoint: Checkpoint) -> None:
         """Take over the entries of a checkpoint other than its recipe and weights.
@@ -229,13 +281,20 @@ def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: 
     Raises:
         UserError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
     """
-    from diracdiff.checkpoints.registry import build_restorer
-
-    return build_restorer(Checkpoint.read(path), str(path), trusted_modules).to(device)
+    checkpoint = Checkpoint.read(path)
+    try:
+        restorer = Restorer.from_recipe(checkpoint.recipe, trusted_modules)
+        restorer.remember(checkpoint)
+    except UserError as error:
+        raise UserError(f"checkpoint={path}: {' '.join(str(error).split())[:400]}") from error
+    load_weights(restorer.denoiser, checkpoint.weights, str(path))
+    if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
+        load_weights(network, checkpoint.increment or {}, str(path))
+    return restorer.to(device)
 
 
 def network_increment(checkpoint: str | Path) -> NetworkIncrement:
-    """The increment that the network of a checkpoint predicts, one that was trained with `task.predict=increment`.
+    """Return the increment that a checkpoint's network predicts; it was trained with `task.predict=increment`.
 
     Raises:
         UserError: if it cannot be read or its network predicts clean images only.

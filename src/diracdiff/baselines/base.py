@@ -103,12 +103,16 @@ class Baseline(ABC):
 class Counted:
     """A network that counts its calls."""
 
+    sigma_min: float
+    sigma_max: float
+
     def __init__(self, prior: Prior | Denoiser):
         self.prior, self.calls = prior, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.prior, name)
 
-    def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+    def __call__(self, *arguments: Any, **named: Any) -> Tensor:
         self.calls += 1
-        return self.prior(y, sigma)
+        output: Tensor = self.prior(*arguments, **named)
+        return output

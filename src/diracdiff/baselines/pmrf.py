@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.base import Baseline, Counted
 from diracdiff.baselines.prior import Prior
 from diracdiff.baselines.regression import Regression
 from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.degradations import Operator
+from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import ImageNoise
 from diracdiff.utils.errors import UserError
@@ -33,10 +34,10 @@ class PosteriorMeanFlow:
         self.regression = regression
 
     @torch.no_grad()
-    def mean(self, measurement: Tensor) -> Tensor:
-        """f(y), (B, C, H, W), for measurements y at t = 1."""
+    def mean(self, process: StochasticDegradation, measurement: Tensor) -> Tensor:
+        """f(y), (B, C, H, W), for measurements y of a process at t = 1."""
         one = torch.ones((), dtype=measurement.dtype, device=measurement.device)
-        mean: Tensor = self.regression.to(measurement.device).denoiser(measurement, one)
+        mean: Tensor = self.regression.to(measurement.device).denoiser(process, measurement, one)
         return mean
 
     def moved(self, noisy: Tensor, x: Tensor, mean: Tensor, t: float | Tensor) -> Tensor:
@@ -94,6 +95,8 @@ class PMRF(Baseline):
         self.sampler = self.restorer.sampler.replace(steps=steps)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        assert prior is not None
-        process, mean = self.restorer.process, self.begin.mean(y)
-        return self.sampler.run(process, prior, process.measure(mean, noise.normal(y.shape[1:], y.dtype)), noise)
+        assert isinstance(prior, Counted)
+        mean = self.begin.mean(self.regression.process_for(operator), y)
+        process, network = self.restorer.process, prior
+        begin = process.measure(mean, noise.normal(y.shape[1:], y.dtype))
+        return self.sampler.run(process, lambda z, t: network(process, z, t), begin, noise)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.base import Baseline, Counted
 from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
+from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
 from diracdiff.samplers import ImageNoise
 from diracdiff.utils.errors import UserError
@@ -37,5 +38,9 @@ class Regression(Baseline):
         self.denoiser = self.restorer.denoiser
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        assert prior is not None
-        return prior(y, operator.t)
+        assert isinstance(prior, Counted)
+        return prior(self.process_for(operator), y, operator.t)
+
+    def process_for(self, operator: Operator) -> StochasticDegradation:
+        """Return the network's process with the per-image parameters of an operator."""
+        return self.restorer.process.bind(getattr(operator.degradation, "params", None))

@@ -19,15 +19,11 @@ from typing import Any
 import torch
 
 from diracdiff import degradations, losses, models, noise, samplers
-from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.recipe import PACKAGE, TARGET, construct, public_name
-from diracdiff.checkpoints.weights import load_weights
 from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation
-from diracdiff.restorer import Restorer
 
 PARTS: Mapping[str, tuple[type, ...]] = {
-    "restorer": (Restorer,),
     "process": (StochasticDegradation,),
     "degradation": (
         degradations.GaussianBlur,
@@ -62,9 +58,6 @@ PARTS: Mapping[str, tuple[type, ...]] = {
 }
 """Classes by the name of the argument that takes them."""
 
-REGISTRY: Mapping[str, type] = {public_name(cls): cls for classes in PARTS.values() for cls in classes}
-"""Classes by their names in recipes."""
-
 CLOSED = {PACKAGE, *sys.stdlib_module_names}
 """Packages whose other classes cannot be trusted by name."""
 
@@ -92,36 +85,18 @@ MOST_ITEMS = 10_000
 """The greatest length of other lists, tables above all."""
 
 
-def build_restorer(checkpoint: Checkpoint, name: str, trusted_modules: Iterable[str] = ()) -> Restorer:
-    """Build the restorer of a checkpoint, on the CPU.
-
-    Args:
-        checkpoint: its content.
-        name: its path, for messages.
-        trusted_modules: see `from_recipe`.
-
-    Raises:
-        ValueError: if a part is refused, see `from_recipe`, or the weights do not fit it.
-    """
-    try:
-        restorer = from_recipe(checkpoint.recipe, trusted_modules)
-        if not isinstance(restorer, Restorer):
-            raise ValueError("it does not describe a restorer, give one that `diracdiff train` wrote")
-        restorer.remember(checkpoint)
-    except ValueError as error:
-        raise ValueError(f"checkpoint={name}: {' '.join(str(error).split())[:400]}") from error
-    load_weights(restorer.denoiser, checkpoint.weights, name)
-    if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
-        load_weights(network, checkpoint.increment or {}, name)
-    return restorer
+def registry_of(parts: Mapping[str, tuple[type, ...]] = PARTS) -> dict[str, type]:
+    """Return classes by their names in recipes."""
+    return {public_name(cls): cls for classes in parts.values() for cls in classes}
 
 
-def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
+def from_recipe(recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping[str, tuple[type, ...]] = PARTS) -> Any:
     """Build the object that a recipe describes. Networks have no memory yet, see `load_weights`.
 
     Args:
         recipe: as `to_recipe` returns it.
         trusted_modules: modules outside this package whose classes may be built too.
+        parts: the registry: classes by the name of the argument that takes them.
 
     Raises:
         ValueError: if a class is not in the registry, or an argument breaks its rule.
@@ -129,27 +104,28 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = ()) -> Any:
     if not isinstance(recipe, dict):
         raise ValueError(f"the recipe describes no object: {str(recipe)[:60]!r}")
     trusted = list(trusted_modules)
-    cls = _class(recipe.get(TARGET), trusted)
-    known = cls in REGISTRY.values()
+    registry = registry_of(parts)
+    cls = _class(recipe.get(TARGET), trusted, registry)
+    known = cls in registry.values()
     arguments = {}
     for name, value in recipe.items():
         if name == TARGET:
             continue
         if isinstance(value, dict):
-            arguments[name] = from_recipe(value, trusted)
+            arguments[name] = from_recipe(value, trusted, parts)
             part = type(arguments[name])
-            if known and part in REGISTRY.values() and part not in PARTS.get(name, ()):
+            if known and part in registry.values() and part not in parts.get(name, ()):
                 raise ValueError(f"{cls.__name__}.{name} cannot be a {part.__name__}")
         else:
             _check_plain(f"{cls.__name__}.{name}", value, BOUNDS.get(name) if known else None, LONGEST.get(name))
             arguments[name] = value
-    with torch.device("meta") if cls in PARTS["network"] else nullcontext():
+    with torch.device("meta") if cls in parts["network"] else nullcontext():
         return construct(cls, arguments)
 
 
-def _class(target: Any, trusted_modules: Sequence[str]) -> type:
-    if isinstance(target, str) and target in REGISTRY:
-        return REGISTRY[target]
+def _class(target: Any, trusted_modules: Sequence[str], registry: Mapping[str, type]) -> type:
+    if isinstance(target, str) and target in registry:
+        return registry[target]
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     closed = module.split(".")[0] in CLOSED
     if closed or module not in trusted_modules:

@@ -82,7 +82,8 @@ class Method(Contender):
         seeds = [image_seed(self.seed, f"{self.name}/{name}") for name in batch.names]
         began = clock(batch.y)
         sigma = self.process.sigma_of_measurement(batch.y).item()
-        restored = method(batch.y, Operator(self.process.degradation, batch.y), sigma, self.prior, seeds)
+        process = self.process.bind_images(batch.seeds, batch.x)
+        restored = method(batch.y, Operator(process.degradation, batch.y), sigma, self.prior, seeds)
         yield Result(restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
 
 
@@ -118,7 +119,7 @@ class Dirac(Contender):
             ImageNoise([image_seed(self.restorer.seed, f"{name}/sample{k}") for name in batch.names], batch.y.device)
             for k in range(1, count)
         ]
-        process, denoiser = self.restorer.process, self.restorer.denoiser
+        process, denoiser = self.restorer.process.bind_images(batch.seeds, batch.x), self.restorer.denoiser
         walks = [sampler.states(process, denoiser, batch.y, each) for each in (noise, *others)]
         blends = (
             []

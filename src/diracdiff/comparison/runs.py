@@ -119,8 +119,7 @@ class Runner:
             part = read_weights(paths[i], PART) if paths[i].exists() else None
             few = min(max(gallery - i * self.batch_size, 0), len(batches[i].names))
             if part is None or not _holds(part, keep, only, few):
-                with self.process.of_images(batches[i].seeds, batches[i].x):
-                    part = self._part(contender, setting, batches[i], keep, only, few)
+                part = self._part(contender, setting, batches[i], keep, only, few)
                 write_weights(paths[i], part)
             parts[i] = part
         if self.progress is not None:
@@ -148,7 +147,7 @@ class Runner:
         images: dict[str, Tensor] = {}
         kept: dict[str, Tensor] = {}
         gallery: dict[str, Tensor] = {}
-        reference = Reference(batch.x, batch.y, self.process)
+        reference = Reference(batch.x, batch.y, self.process.bind_images(batch.seeds, batch.x))
         _forget_peak_memory(self.device)
         found = contender.results(batch, setting) if only is None else _until(contender.results(batch, setting), only)
         for result, values in measured(found, reference, image_metrics(self.metrics)):

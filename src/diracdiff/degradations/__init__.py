@@ -1,6 +1,6 @@
 """Deterministic degradation processes A_t: identity at t = 0, the measurement's operator at t = 1."""
 
-from diracdiff.degradations.base import Degradation
+from diracdiff.degradations.base import Degradation, PerImageDegradation
 from diracdiff.degradations.blur import GaussianBlur
 from diracdiff.degradations.fourier import FourierUndersampling
 from diracdiff.degradations.freeform import FreeformInpainting
@@ -9,7 +9,6 @@ from diracdiff.degradations.inpainting import BoxInpainting, GaussianInpainting
 from diracdiff.degradations.kernel_blur import KernelBlur
 from diracdiff.degradations.motion_blur import MotionBlur
 from diracdiff.degradations.operator import Operator
-from diracdiff.degradations.own import OwnOperators
 from diracdiff.degradations.quantisation import ColourQuantisation
 from diracdiff.degradations.severity import LinearSeverity, TabulatedSeverity
 from diracdiff.degradations.super_resolution import SuperResolution
@@ -29,7 +28,7 @@ __all__ = [
     "LinearSeverity",
     "MotionBlur",
     "Operator",
-    "OwnOperators",
+    "PerImageDegradation",
     "SuperResolution",
     "TabulatedSeverity",
 ]

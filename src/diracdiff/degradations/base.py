@@ -8,10 +8,11 @@ model is trained on. They do not scale with the image that is restored: a model 
 width in pixels that it knows. Factors and shares (`in_pixels = False`) are taken as they are.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -46,9 +47,6 @@ class Degradation(ABC):
     in_pixels: bool = True
     """Whether the severity is a length, which scales with `image_size`."""
 
-    own: bool = False
-    """Whether every image has an operator of its own, which is told with `of`."""
-
     limits: tuple[float, float] = (0.0, math.inf)
     """The least and the greatest severity that the family is defined for."""
 
@@ -64,21 +62,27 @@ class Degradation(ABC):
         self.image_size = image_size
 
     @property
-    def known(self) -> bool:
-        """Whether it is known which operators images have now."""
+    def is_bound(self) -> bool:
+        """The operator of every image is fixed; False for per-image operators without their parameters."""
         return True
 
-    def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor | None:
-        """What the operators of images like these, (B, C, H, W), have of their own, (B, …), by a seed for each.
+    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor | None:
+        """Draw the parameters of per-image operators for images like `like`, (B, C, H, W), with one seed per image.
 
-        None where all images have one operator.
+        Returns:
+            (B, …), or None where all images have the same operator.
         """
         return None
 
-    @contextmanager
-    def of(self, own: Tensor | None) -> Iterator[None]:
-        """Let A_t be that of images whose operators have this of their own, for as long as it lasts."""
-        yield
+    def bind(self, params: Tensor | None) -> Self:
+        """Return this degradation with the per-image parameters `params`, (B, …); itself for None.
+
+        Raises:
+            ValueError: if all images have the same operator and params are given.
+        """
+        if params is not None:
+            raise ValueError(f"params: {type(self).__name__} has no per-image parameters. Leave them out.")
+        return self
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Degrade images.
@@ -135,3 +139,40 @@ class Degradation(ABC):
     @abstractmethod
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         """Degrade x, (B, C, H, W), with the parameter `size`, () or (B,), in pixels of x where `in_pixels`."""
+
+
+class PerImageDegradation(Degradation):
+    """A degradation whose operator differs from image to image, such as a kernel or a mask.
+
+    Unbound, all images have the operator of seed 0.
+
+    Attributes:
+        params: per-image parameters, (B or 1, …), set by `bind`; None: unbound.
+    """
+
+    params: Tensor | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        return self.params is not None
+
+    @abstractmethod
+    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor: ...
+
+    def bind(self, params: Tensor | None) -> Self:
+        if params is None:
+            return self
+        bound = copy.copy(self)
+        bound.params = params
+        return bound
+
+    def params_for(self, x: Tensor) -> Tensor:
+        """Return the parameters, (B or 1, …), in the precision and on the device of images, (B, C, H, W).
+
+        Raises:
+            ValueError: if they belong to another number of images.
+        """
+        params = self.sample_params([0], x) if self.params is None else self.params.to(x)
+        if len(params) not in (1, len(x)):
+            raise ValueError(f"operators of {len(params)} images do not fit images of {tuple(x.shape)}")
+        return params

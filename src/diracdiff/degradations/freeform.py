@@ -7,14 +7,13 @@ continuous in t.
 """
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from diracdiff.degradations.base import PerImageDegradation
 from diracdiff.degradations.inpainting import Masking
-from diracdiff.degradations.own import OwnOperators
 
 STROKES, BRUSH = (1, 5), (0.03, 0.2)
 """Least and most lines of a hole that is drawn with a brush, and its width as a share of `image_size`."""
@@ -23,7 +22,7 @@ BLOBS, BLOB = 0.25, (0.15, 0.4)
 """Share of the holes that are one blob instead, and its diameter, likewise."""
 
 
-class FreeformInpainting(OwnOperators, Masking):
+class FreeformInpainting(PerImageDegradation, Masking):
     """Multiplication with a mask in [0, 1] of every image's own.
 
     Args:
@@ -31,11 +30,10 @@ class FreeformInpainting(OwnOperators, Masking):
         image_size: side in pixels of the images the process is made for.
     """
 
-    _told = ContextVar("holes", default=None)
     in_pixels = False
     limits = (0.0, 1.0)
 
-    def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor:
+    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         """Holes drawn with a brush, or blobs: phi, (B, 1, H, W), one hole per seed."""
         height, width = like.shape[-2:]
         return torch.stack([_drawn(seed, height, width, self.image_size) for seed in seeds]).to(like)
@@ -58,8 +56,8 @@ class FreeformInpainting(OwnOperators, Masking):
         return torch.where(hidden.cpu(), within - 0.5, 0.5 - without).unsqueeze(1).to(hidden.device)
 
     def masks(self, x: Tensor, size: Tensor) -> Tensor:
-        """See `Masking.masks`; raises ValueError if the holes that are told do not fit."""
-        depth = self.told(x)
+        """See `Masking.masks`; raises ValueError if the masks do not fit."""
+        depth = self.params_for(x)
         if depth.shape[-2:] != x.shape[-2:]:
             raise ValueError(f"holes of {tuple(depth.shape)} do not fit images of {tuple(x.shape)}")
         deepest = depth.flatten(1).amax(1).clamp(min=0).reshape(-1, 1, 1, 1) + 0.5

@@ -8,21 +8,20 @@ makes of that: `extended`.
 """
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diracdiff.degradations.base import PerImageDegradation
 from diracdiff.degradations.kernels import drawn
-from diracdiff.degradations.own import OwnOperators
 from diracdiff.degradations.svd import SVD
 
 LEAST = 1e-12
 """Magnitude below which a frequency is as good as lost."""
 
 
-class KernelBlur(OwnOperators):
+class KernelBlur(PerImageDegradation):
     """Convolution of periodic images with a kernel of every image's own: a Gaussian, a disc, a path of the camera.
 
     Args:
@@ -30,11 +29,10 @@ class KernelBlur(OwnOperators):
         image_size: side in pixels of the images the process is made for; kernels are in pixels of any image.
     """
 
-    _told = ContextVar("kernels", default=None)
     in_pixels = False
     limits = (0.0, 1.0)
 
-    def draw(self, seeds: Sequence[int], like: Tensor) -> Tensor:
+    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         """Kernels, (B, 1, 25, 25), one per seed."""
         return torch.stack([drawn(seed) for seed in seeds]).unsqueeze(1).to(like)
 
@@ -46,7 +44,7 @@ class KernelBlur(OwnOperators):
 
     def decompose(self, x: Tensor, size: Tensor) -> "Waves":
         height, width = x.shape[-2:]
-        transform = torch.fft.fft2(placed(self.told(x).double(), height, width))
+        transform = torch.fft.fft2(placed(self.params_for(x).double(), height, width))
         power = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
         magnitude, phase = (part.to(x.dtype) for part in _polar(transform))
         return Waves(magnitude**power, phase * power)

@@ -78,13 +78,15 @@ class Measured:
         y: the measurements, (B, C, H, W).
         t: their time.
         seeds: of each image's noise.
-        noise: the streams that the measurements' noise was drawn from; a walk goes on with them.
+        noise: the streams that the measurements' noise was drawn from; sampling continues them.
+        process: with the operators of the images.
     """
 
     y: Tensor
     t: float
     seeds: list[int]
     noise: ImageNoise
+    process: StochasticDegradation
 
 
 @torch.no_grad()
@@ -100,8 +102,8 @@ def measure(process: StochasticDegradation, x: Tensor, names: Sequence[str], see
     """
     seeds = [image_seed(seed, name) for name in names]
     noise = ImageNoise(seeds, x.device)
-    with process.of_images(seeds, x):
-        return Measured(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise)
+    process = process.bind_images(seeds, x)
+    return Measured(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise, process)
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,15 @@ class TrainingBatch:
         y: y_t, (B, C, H, W).
         t: times, (B,).
         s: earlier times, uniform in [0, t), (B,).
-        measurement: y_1 of the same walk, (B, C, H, W), or None for a network that is not given it.
+        process: with the operators of the images.
+        measurement: y_1 with the joint distribution of sampling, (B, C, H, W), or None for a network without it.
     """
 
     x: Tensor
     y: Tensor
     t: Tensor
     s: Tensor
+    process: StochasticDegradation
     measurement: Tensor | None = None
 
 
@@ -149,7 +153,7 @@ def training_batch(
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     s = t * torch.rand(len(x), generator=generator, device=x.device)
     if not measured:
-        return TrainingBatch(x, process.sample(x, t, noise), t, s)
+        return TrainingBatch(x, process.sample(x, t, noise), t, s, process)
     of_measurement = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    y = process.sample_beside(x, t, noise, of_measurement)
-    return TrainingBatch(x, y, t, s, process.measure(x, of_measurement))
+    y = process.sample_joint(x, t, noise, of_measurement)
+    return TrainingBatch(x, y, t, s, process, process.measure(x, of_measurement))

@@ -16,7 +16,7 @@ from diracdiff.degradations import LinearSeverity, TabulatedSeverity
 from diracdiff.evaluation.evaluation import Gallery
 from diracdiff.evaluation.stopping import TARGETS, StoppingPoint
 from diracdiff.metrics.metric import Metric, Row
-from diracdiff.samplers.sampler import TOLERANCE
+from diracdiff.samplers.increment import TOLERANCE
 from diracdiff.utils.image_files import write_image
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor
 from diracdiff.metrics import METRICS
 from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers import OUTPUTS
-from diracdiff.samplers.sampler import TOLERANCE
+from diracdiff.samplers.increment import TOLERANCE
 
 BLEND = "blend"
 TARGETS = {str(metric.target): metric for metric in METRICS if metric.target}
@@ -229,9 +229,7 @@ def stopping_point_for(
         if reached := [row["t"] for row in means if row["nfe"] <= int(value)]:
             return StoppingPoint(min(reached), "mean")
         least = min(row["nfe"] for row in means)
-        raise ValueError(
-            f"target={target}: the first x_hat of this sampler takes {least} NFE: use nfe:{least}"
-        )
+        raise ValueError(f"target={target}: the first x_hat of this sampler takes {least} NFE: use nfe:{least}")
     name, *conditions = (part.strip() for part in target.split(","))
     if name not in TARGETS:
         raise ValueError(f"{TARGET_RULE}, got {target!r}")

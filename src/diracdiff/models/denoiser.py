@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.models.network import Network
-from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, Known, OperatorPreconditioning
+from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, MeasurementTerms, OperatorPreconditioning
+from diracdiff.process import StochasticDegradation
 from diracdiff.utils.shapes import as_time, on_multiples, per_image
 from diracdiff.utils.validate import check_images
 
@@ -16,7 +17,7 @@ PRECONDITIONING = ("none", "edm", "flow")
 
 
 def full_precision(images: Tensor) -> torch.autocast:
-    """A context without autocast: a change of basis in bfloat16 would add noise of its own."""
+    """Return a context without autocast: a change of basis in bfloat16 would add noise."""
     return torch.autocast(images.device.type, enabled=False)
 
 
@@ -28,29 +29,25 @@ class Denoiser(nn.Module):
     noise that is much larger than the image. With "flow", x_hat = y + t S F((y - m) / S, level): F is the velocity of
     a rectified flow whose end is x, in standard deviations S of a pixel.
 
-    Images of any size are padded by reflection to a multiple that the network takes, and cropped back.
+    Images of any size are padded by reflection to a multiple that the network takes, and cropped back. The weights are
+    in the channels-last layout, which is faster.
 
-    The weights are put into the channels-last layout, which is faster.
-
-    A network with two conditions is an incremental reconstruction network: it is told t - s as well and predicts
-    A_s(x), the image itself at s = 0.
-
-    A network that takes two images is given the measurement y_1 beside y_t, and predicts E[x | y_t, y_1]: given the
-    measurement, the walk with such an x_hat samples the posterior, which it does not with E[x | y_t].
+    A network with two conditions is an incremental reconstruction network: t - s is its second one, and it predicts
+    A_s(x), the image itself at s = 0. A network of two images is conditioned on the measurement y_1 and predicts
+    E[x | y_t, y_1]; with it, the reverse process samples the posterior.
 
     Args:
         network: F, see `Network`; an `nn.Module`.
-        noise: sigma_t.
-        conditioning: what the network is told: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time",
-            t itself (needed where the noise does not change with t).
+        conditioning: the network's condition: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time", t
+            itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
         preconditioning: "none", or what takes the place of `residual`: "edm", "flow" or an `OperatorPreconditioning`.
 
     Attributes:
-        autocast: what the network computes in where it can, torch.bfloat16 say; None: as its surroundings do.
+        autocast: precision of the network, torch.bfloat16 for example; None: that of its surroundings.
 
     Raises:
-        ValueError: if a choice is unknown, or the network lacks what `Network` asks for.
+        ValueError: if an argument breaks its rule, or the network lacks an attribute of `Network`.
     """
 
     autocast: torch.dtype | None = None
@@ -58,7 +55,6 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        noise: Callable[[Tensor], Tensor],
         conditioning: str = "sigma",
         residual: bool = True,
         preconditioning: str | OperatorPreconditioning = "none",
@@ -74,7 +70,6 @@ class Denoiser(nn.Module):
                 "diracdiff.models.Network"
             )
         self.network: Network = network
-        self.noise = noise
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
         self.given_measurement = getattr(network, "images", 1) == 2
@@ -87,15 +82,21 @@ class Denoiser(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(
-        self, y: Tensor, t: Tensor, s: Tensor | None = None, measurement: Tensor | Known | None = None
+        self,
+        process: StochasticDegradation,
+        y: Tensor,
+        t: Tensor,
+        s: Tensor | None = None,
+        measurement: Tensor | MeasurementTerms | None = None,
     ) -> Tensor:
-        """x_hat, (B, C, H, W), for y (B, C, H, W) and t () or (B,); with an incremental network A_s(x), s < t.
+        """Return x_hat, (B, C, H, W); with an incremental network and s < t, A_s(x).
 
         Args:
-            y: y_t.
-            t: its time.
+            process: the degradation process of y; per-image operators must be bound.
+            y: y_t, (B, C, H, W).
+            t: its time, () or (B,).
             s: an earlier time, for an incremental network.
-            measurement: y_1, like y, for a network that is given it, or what preconditioning knows of it.
+            measurement: y_1, like y, for a network that is conditioned on it, or its terms.
 
         Raises:
             ValueError: if y is no batch of the network's channels, in the precision and on the device of its weights;
@@ -104,40 +105,44 @@ class Denoiser(nn.Module):
         if s is not None and not self.incremental:
             raise ValueError("this network predicts the clean image only: s must be None")
         if (measurement is not None) != self.given_measurement:
-            rule = "needs the measurement: use `given`" if self.given_measurement else "is not given the measurement"
+            rule = "needs the measurement" if self.given_measurement else "is not given the measurement"
             raise ValueError(f"this network {rule}")
         weights = next(self.parameters(), None)
         device = None if weights is None else weights.device
         dtypes = None if weights is None or torch.is_autocast_enabled(weights.device.type) else (weights.dtype,)
         check_images(y, "y", self.network.image_channels, device, dtypes)
         t = as_time(t, y).expand(len(y))
-        sigma = self.noise(t)
+        sigma = process.noise(t)
         level = t if self.conditioning == "time" else self._level(sigma)
         if self.incremental:
             level = torch.stack([level, t if s is None else t - as_time(s, y)], dim=1)
         if isinstance(self.preconditioning, OperatorPreconditioning):
             with full_precision(y):
-                images, scaled = self.preconditioning(y, t, measurement)
+                images, linear = self.preconditioning(process, y, t, measurement)
             output = self._predict(images, level)
             with full_precision(y):
-                return scaled.x_hat(output.to(y.dtype))
-        assert not isinstance(measurement, Known)
+                return linear.x_hat(output.to(y.dtype))
+        assert not isinstance(measurement, MeasurementTerms)
         if self.preconditioning == "flow":
             return y + per_image(t * DATA_STD, y) * self._predict((y - DATA_MEAN) / DATA_STD, level)
         return self._clean(y, sigma, level, measurement)
 
-    def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """x_hat of (y, t) beside this measurement y_1, (B, C, H, W); what follows from it alone is computed once."""
+    def condition_on(
+        self, process: StochasticDegradation, measurement: Tensor | None = None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return x_hat of (y, t) for a process and a measurement y_1, (B, C, H, W), whose terms are computed once."""
+        if measurement is None or not self.given_measurement:
+            return partial(self, process)
         if not isinstance(self.preconditioning, OperatorPreconditioning):
-            return partial(self, measurement=measurement)
+            return partial(self, process, measurement=measurement)
         with full_precision(measurement):
-            return partial(self, measurement=self.preconditioning.known(measurement))
+            return partial(self, process, measurement=self.preconditioning.measurement_terms(process, measurement))
 
     def at(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """x_hat, (B, C, H, W), for y (B, C, H, W) whose noise is sigma, () or (B,), whatever t it belongs to.
+        """Return x_hat, (B, C, H, W), for y (B, C, H, W) with noise of level sigma, () or (B,), whatever its t.
 
         Raises:
-            ValueError: if the network is told more than a noise level.
+            ValueError: if the network depends on more than the noise level.
         """
         if self.conditioning == "time" or self.preconditioning == "flow" or self.incremental:
             raise ValueError("a network that is told the time has no x_hat for a noise level alone")

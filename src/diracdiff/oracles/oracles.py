@@ -101,7 +101,7 @@ class GaussianFieldOracle:
 class ConditionalFieldOracle(GaussianFieldOracle):
     """E[x | y_t, y_1] where every channel of x is N(mean, C) by itself, for any linear A_t.
 
-    y_1 and y_t - a y_1 have independent noise (`StochasticDegradation.beyond_measurement`), so with D = A_t - a A_1 the
+    y_1 and y_t - a y_1 have independent noise (`StochasticDegradation.conditional_noise`), so with D = A_t - a A_1 the
     precision of x is C^-1 + A_1^T A_1 / sigma_y^2 + D^T D / v.
 
     Args:
@@ -112,11 +112,14 @@ class ConditionalFieldOracle(GaussianFieldOracle):
 
     given_measurement = True
 
-    def given(self, measurement: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """E[x | y_t, y_1] of (y, t) beside this measurement, (B, C, H, W)."""
-        return partial(self.of_both, measurement)
+    def condition_on(
+        self, process: StochasticDegradation, measurement: Tensor | None = None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return E[x | y_t, y_1] of (y, t) for this measurement, (B, C, H, W), of the oracle's own process."""
+        assert measurement is not None
+        return partial(self.posterior_mean, measurement)
 
-    def of_both(self, measurement: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    def posterior_mean(self, measurement: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, (), beside the measurement."""
         of_y, of_measurement, precision = self.gains(y, t)
         first, operator = (self.matrix(y, u)[1] for u in (1.0, t))
@@ -132,8 +135,8 @@ class ConditionalFieldOracle(GaussianFieldOracle):
         one, operator = self.matrix(like, t)
         first = self.matrix(like, 1.0)[1]
         pixel = one.reshape(1, 1, *one.shape)
-        share, free = (v.squeeze() for v in self.process.beyond_measurement(as_time(t, like).double(), pixel))
+        share, free = (v.squeeze() for v in self.process.conditional_noise(as_time(t, like).double(), pixel))
         variance = self.process.sigma_of_measurement(pixel).squeeze() ** 2
-        news = operator - share * first
-        precision = torch.linalg.inv(self.covariance) + first.mT @ first / variance + news.mT @ news / free
-        return news / free, first / variance - share / free * news, precision
+        remainder = operator - share * first
+        precision = torch.linalg.inv(self.covariance) + first.mT @ first / variance + remainder.mT @ remainder / free
+        return remainder / free, first / variance - share / free * remainder, precision

@@ -5,15 +5,14 @@
     result = batch.restore()[0]
     result.samples[0], result.measurement, result.test().certificate.consistent
 
-`prepare` makes measurements of images of one size. A caller with another sampling loop samples from `batch.y`
-while `batch.bound()`, passes its images through `batch.finish`, and tests one with `batch.test`.
+`prepare` makes measurements of images of one size. A caller with another sampling loop samples from `batch.y` with
+`batch.restorer`, passes its images through `batch.finish`, and tests one with `batch.test`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,7 +122,7 @@ class Batch:
     """Measurements of images of one size, ready to be sampled from.
 
     Attributes:
-        restorer: restores them.
+        restorer: with the operators of the images.
         options: of the restoration.
         images: as they were given.
         y: measurements as the sampler takes them, (B, 3, H', W'), with a margin of `margin` pixels on each side.
@@ -136,13 +135,6 @@ class Batch:
     y: Tensor
     params: Tensor | None = None
     margin: int = 0
-
-    @contextmanager
-    def bound(self, index: int | None = None) -> Iterator[None]:
-        """Bind the process to the operators of all images, or of one."""
-        part = slice(None) if index is None else slice(index, index + 1)
-        with self.restorer.process.degradation.of(None if self.params is None else self.params[part]):
-            yield
 
     def measurement(self, index: int) -> Tensor:
         """Return a measurement without its margin, (3, H, W)."""
@@ -165,9 +157,9 @@ class Batch:
         if image.grey and not self.options.degrade:  # one channel; simulated noise has colours
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
         noise = noise_level(restorer, y, self.options.sigma, step)
-        with self.bound(index):
-            mean = cropped(restorer.process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
-            hidden = None if self.options.degrade else is_hidden(y, restorer.process, start)
+        process = restorer.process.bind(None if self.params is None else self.params[index : index + 1])
+        mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
+        hidden = None if self.options.degrade else is_hidden(y, process, start)
         z = standardise(y, mean, noise.sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
         return ConsistencyTest(evaluate_residuals(z, clipped), z, noise, hidden)
@@ -176,12 +168,11 @@ class Batch:
         """Sample restorations of all images."""
         began, options = time.perf_counter(), self.options
         names = [image.name for image in self.images]
-        with self.bound():
-            samples = self.restorer.samples(self.y, options.samples, options.target, names=names)
-        finished, nfe = self.finish(samples), self.restorer.nfe * options.samples
+        samples, nfe = self.restorer.sample(self.y, options.samples, options.target, names=names)
+        finished = self.finish(samples)
         seconds = (time.perf_counter() - began) / len(self.images)
         return [
-            RestoredImage(self, i, samples[0, i], finished[:, i], self.measurement(i), seconds, nfe)
+            RestoredImage(self, i, samples[0, i], finished[:, i], self.measurement(i), seconds, nfe * options.samples)
             for i in range(len(self.images))
         ]
 
@@ -201,18 +192,18 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
     elif kernels:
         params = torch.stack(kernels).unsqueeze(1).to(pixels)
     else:
-        params = degradation.draw([image_seed(restorer.seed, name) for name in names], pixels)
+        params = degradation.sample_params([image_seed(restorer.seed, name) for name in names], pixels)
     y, margin, noises = pixels, 0, [f"measurement/{name}" for name in names]
-    with degradation.of(params):
-        if options.degrade:
-            y = restorer.measure(pixels, noises).y
-        elif kernels and params is not None:
-            y, margin = extended(pixels, params)
-        elif masks:
-            noise = ImageNoise([image_seed(restorer.seed, name) for name in noises], pixels.device)
-            sigma = restorer.process.sigma_of_measurement(pixels, restorer.sampler.start)
-            hidden = torch.stack(masks).unsqueeze(1).to(pixels.device)
-            y = torch.where(hidden, sigma * noise.normal(pixels.shape[1:], pixels.dtype), pixels)
+    restorer = restorer.bind(params)
+    if options.degrade:
+        y = restorer.measure(pixels, noises).y
+    elif kernels and params is not None:
+        y, margin = extended(pixels, params)
+    elif masks:
+        noise = ImageNoise([image_seed(restorer.seed, name) for name in noises], pixels.device)
+        sigma = restorer.process.sigma_of_measurement(pixels, restorer.sampler.start)
+        hidden = torch.stack(masks).unsqueeze(1).to(pixels.device)
+        y = torch.where(hidden, sigma * noise.normal(pixels.shape[1:], pixels.dtype), pixels)
     return Batch(restorer, options, images, y, params, margin)
 
 

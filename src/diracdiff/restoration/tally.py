@@ -7,7 +7,6 @@ from diracdiff.evaluation.calibration import Tally
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.restorer import Restorer
 from diracdiff.utils.console import track
-from diracdiff.utils.seeds import image_seed
 
 
 def tallied(
@@ -25,7 +24,7 @@ def tallied(
     tally = Tally()
     for batch in track(batches, description=description):
         x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
-        with restorer.process.of_images([image_seed(restorer.seed, name) for name in names], x):
-            y = restorer.measure(x, [f"measurement/{name}" for name in names]).y
-            tally.add(Spread(restorer.samples(y, samples, target, names=names)), x)
+        bound = restorer.bind_images(names, x)
+        y = bound.measure(x, [f"measurement/{name}" for name in names]).y
+        tally.add(Spread(bound.sample(y, samples, target, names=names).images), x)
     return tally

@@ -1,10 +1,7 @@
 """The reverse process: one loop over time that yields its states, and the choices it is made of."""
 
-from diracdiff.samplers.euler import Euler
-from diracdiff.samplers.exponential import Exponential
 from diracdiff.samplers.grid import AdaptiveGrid, PowerGrid, UniformGrid
 from diracdiff.samplers.guidance import Guidance
-from diracdiff.samplers.heun import Heun
 from diracdiff.samplers.increment import (
     ExactLookBack,
     Increment,
@@ -14,11 +11,10 @@ from diracdiff.samplers.increment import (
     SmallLookAhead,
     SmallLookBack,
 )
-from diracdiff.samplers.multistep import Multistep
 from diracdiff.samplers.noise import ImageNoise
+from diracdiff.samplers.reverse_process import OUTPUTS, Prediction, ReverseProcess, State
 from diracdiff.samplers.sampler import ReverseSampler
-from diracdiff.samplers.step import Step
-from diracdiff.samplers.walk import OUTPUTS, Prediction, State, Walk
+from diracdiff.samplers.solvers import Euler, Exponential, Heun, Multistep, Solver
 
 __all__ = [
     "OUTPUTS",
@@ -36,11 +32,11 @@ __all__ = [
     "NetworkIncrement",
     "PowerGrid",
     "Prediction",
+    "ReverseProcess",
     "ReverseSampler",
     "SmallLookAhead",
     "SmallLookBack",
+    "Solver",
     "State",
-    "Step",
     "UniformGrid",
-    "Walk",
 ]

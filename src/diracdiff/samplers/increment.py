@@ -1,10 +1,8 @@
 """Estimates of the incremental reconstruction R = A_s(x) - A_t(x), s < t (paper, Section 3.3 and supplement).
 
-An estimate is called with the degradation, x_hat and A_t(x_hat), (B, C, H, W) each, the times t and s, and the
-iterate y_t; it returns R, (B, C, H, W). If x_hat is the clean image, look-ahead is exact, and the error of every
-other estimate falls with the square of the step t - s.
-
-Looking back from the first step would leave [0, 1]: there the estimates look ahead.
+An estimate is called with the process, x_hat and A_t(x_hat), (B, C, H, W) each, the times t and s, and the iterate
+y_t; it returns R, (B, C, H, W). If x_hat is the clean image, look-ahead is exact, and the error of every other estimate
+falls with the square of the step t - s. Where looking back would leave [0, 1], at the first step, estimates look ahead.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from diracdiff.degradations import Degradation
+from diracdiff.process import StochasticDegradation
+
+TOLERANCE = 1e-9
+"""Tolerance of times, in which rounding must not decide."""
 
 
 class Increment(ABC):
@@ -21,39 +22,39 @@ class Increment(ABC):
 
     @abstractmethod
     def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
-        """R, (B, C, H, W); `degraded` is A_t(x_hat)."""
+        """Return R, (B, C, H, W); `degraded` is A_t(x_hat)."""
 
     def check(self, smallest: float) -> None:  # noqa: B027
-        """Raise ValueError if the estimate does not suit a walk whose smallest step is this."""
+        """Raise ValueError if the estimate does not suit a sampler whose smallest step is this."""
 
 
 class LookAhead(Increment):
     """A_s(x_hat) - A_t(x_hat) (Eq. 13)."""
 
     def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
-        return degradation(x_hat, s) - degraded
+        return process.mean(x_hat, s) - degraded
 
 
 class LookBack(Increment):
     """A_t(x_hat) - A_{t+dt}(x_hat), dt = t - s (Eq. 34)."""
 
     def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
-        if 2 * t - s > 1 + 1e-9:
-            return degradation(x_hat, s) - degraded
-        return degraded - degradation(x_hat, min(1.0, 2 * t - s))
+        if 2 * t - s > 1 + TOLERANCE:
+            return process.mean(x_hat, s) - degraded
+        return degraded - process.mean(x_hat, min(1.0, 2 * t - s))
 
 
-class _Small(Increment):
-    """What small look-ahead and small look-back share.
+class SmallLookAhead(Increment):
+    """(dt / delta) [A_{t-delta}(x_hat) - A_t(x_hat)] (Eq. 32).
 
     Args:
-        delta: the distance in time that is looked over; positive and at most the step of the walk.
+        delta: distance in time, positive and at most the sampler's smallest step.
     """
 
     def __init__(self, delta: float):
@@ -62,60 +63,56 @@ class _Small(Increment):
         self.delta = float(delta)
 
     def check(self, smallest: float) -> None:
-        if self.delta > smallest + 1e-9:
+        if self.delta > smallest + TOLERANCE:
             raise ValueError(
-                f"the increment's delta must not exceed the walk's smallest step, {smallest:.4g}, got {self.delta}: "
+                f"the increment's delta must not exceed the sampler's smallest step, {smallest:.4g}, got {self.delta}: "
                 "lower it or take fewer steps"
             )
 
+    def __call__(
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
+        return (t - s) / self.delta * (process.mean(x_hat, max(0.0, t - self.delta)) - degraded)
 
-class SmallLookAhead(_Small):
-    """(dt / delta) [A_{t-delta}(x_hat) - A_t(x_hat)] (Eq. 32)."""
+
+class SmallLookBack(SmallLookAhead):
+    """(dt / delta) [A_t(x_hat) - A_{t+delta}(x_hat)] (Eq. 36); `delta` as in `SmallLookAhead`."""
 
     def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
-        return (t - s) / self.delta * (degradation(x_hat, max(0.0, t - self.delta)) - degraded)
-
-
-class SmallLookBack(_Small):
-    """(dt / delta) [A_t(x_hat) - A_{t+delta}(x_hat)] (Eq. 36)."""
-
-    def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
-    ) -> Tensor:
-        if t + self.delta > 1 + 1e-9:
-            return (t - s) / self.delta * (degradation(x_hat, t - self.delta) - degraded)
-        return (t - s) / self.delta * (degraded - degradation(x_hat, min(1.0, t + self.delta)))
+        if t + self.delta > 1 + TOLERANCE:
+            return super().__call__(process, x_hat, degraded, t, s, y)
+        return (t - s) / self.delta * (degraded - process.mean(x_hat, min(1.0, t + self.delta)))
 
 
 class ExactLookBack(Increment):
     """-dt dA_t/dt(x_hat), the limit of small look-back: one forward-mode derivative."""
 
     def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
         # One time per image: in float32, forward mode turns tangents of shape () into float64.
         time = x_hat.new_full((len(x_hat),), t)
-        derivative: Tensor = torch.func.jvp(lambda u: degradation(x_hat, u), (time,), (torch.ones_like(time),))[1]
+        derivative: Tensor = torch.func.jvp(lambda u: process.mean(x_hat, u), (time,), (torch.ones_like(time),))[1]
         return (s - t) * derivative
 
 
 class NetworkIncrement(Increment):
-    """A_s(x) as a second network predicts it from y_t, minus A_t(x_hat).
+    """A_s(x) as an incremental reconstruction network predicts it from y_t, minus A_t(x_hat).
 
     Args:
-        denoiser: an incremental reconstruction network: maps (y_t, t, s), times (), to A_s(x), (B, C, H, W). As an
-            `nn.Module` it follows the iterates to their device, and a checkpoint of its restorer carries it.
+        denoiser: maps (process, y_t, t, s), times (), to A_s(x), (B, C, H, W). As an `nn.Module` it follows the
+            iterates to their device, and a checkpoint of its restorer carries it.
     """
 
-    def __init__(self, denoiser: Callable[[Tensor, Tensor, Tensor], Tensor]):
+    def __init__(self, denoiser: Callable[[StochasticDegradation, Tensor, Tensor, Tensor], Tensor]):
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
 
     def __call__(
-        self, degradation: Degradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
         if isinstance(self.denoiser, nn.Module):
             self.denoiser.to(y.device)
         time, later = (torch.tensor(v, dtype=y.dtype, device=y.device) for v in (t, s))
-        return self.denoiser(y, time, later).to(y.dtype) - degraded
+        return self.denoiser(process, y, time, later).to(y.dtype) - degraded

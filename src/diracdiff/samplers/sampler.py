@@ -11,19 +11,16 @@ from torch import Tensor
 
 from diracdiff.noise import LARGEST
 from diracdiff.process import StochasticDegradation
-from diracdiff.samplers.euler import Euler
 from diracdiff.samplers.grid import UniformGrid
 from diracdiff.samplers.guidance import Guidance
-from diracdiff.samplers.increment import Increment, LookAhead
+from diracdiff.samplers.increment import TOLERANCE, Increment, LookAhead
 from diracdiff.samplers.noise import ImageNoise
-from diracdiff.samplers.step import Step
-from diracdiff.samplers.walk import OUTPUTS, Conditional, Predictor, State, Walk, beside, takes_measurement
+from diracdiff.samplers.reverse_process import OUTPUTS, Conditional, Predictor, ReverseProcess, State, takes_measurement
+from diracdiff.samplers.solvers import Euler, Solver
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.validate import COMPUTED_IN, check_images
 
 MOST_STEPS = 100_000
-TOLERANCE = 1e-9
-"""Of times, in which rounding must not decide."""
 
 
 class ReverseSampler:
@@ -39,10 +36,10 @@ class ReverseSampler:
     A denoiser that is given the measurement gets it as it is, but for noise that its training expects, and the walk
     begins with as much noise as the process has at t = 1.
 
-    Two dials trade distortion for perception beside the stopping time. `noise_scale` scales the noise of the SDE's
-    steps at unchanged drift. With `renoise` t_0 the walk begins twice: the x_hat of its first call, the faithful image,
-    is made noisy anew, y_{t_0} = A_{t_0}(x_hat) + sigma_{t_0} z, and the other steps go on from there. A denoiser that
-    is given the measurement gets y_{t_0} of the walk that begins at it, see `StochasticDegradation.sample_after`.
+    Two parameters trade distortion for perception besides the stopping time. `noise_scale` scales the noise of the
+    SDE's steps at unchanged drift. With `renoise` t_0, sampling restarts from the x_hat of its first network call,
+    y_{t_0} = A_{t_0}(x_hat) + sigma_{t_0} z; for a denoiser that is conditioned on the measurement y_{t_0} is
+    conditioned on it too, see `StochasticDegradation.sample_given_measurement`.
 
     Args:
         steps: number of steps from `start` to t = 0; on a uniform grid the paper's dt is start / steps.
@@ -64,7 +61,7 @@ class ReverseSampler:
     def __init__(
         self,
         steps: int = 20,
-        step: Step | None = None,
+        step: Solver | None = None,
         increment: Increment | None = None,
         guidance: Guidance | None = None,
         stochasticity: float = 1.0,
@@ -150,10 +147,10 @@ class ReverseSampler:
             raise ValueError(f"stop must lie in [0, 1], got {stop}")
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
-        if not process.degradation.known:
+        if not process.degradation.is_bound:
             raise UserError(
-                "each of these images has an operator of its own, a hole or a kernel: tell it with degradation.of, or "
-                "restore with mask=… or kernel=…"
+                "each of these images has its own mask or kernel, which is not bound: use restorer.bind, or restore "
+                "with mask=… or kernel=…"
             )
         check_images(measurement, "measurement", device=noise.device, dtypes=COMPUTED_IN)
         if len(noise.generators) != len(measurement):
@@ -163,20 +160,20 @@ class ReverseSampler:
             )
         measurement, y = self._first(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
-        predict = beside(denoiser, measurement)
+        predictor = denoiser.condition_on(process, measurement) if isinstance(denoiser, Conditional) else denoiser
         parts = (self.increment, guidance, self.stochasticity, self.start, self.noise_scale)
-        walk = Walk(process, predict, measurement, noise, *parts)
+        reverse = ReverseProcess(process, predictor, measurement, noise, *parts)
         times = self.times(stop)
         for t, s in zip(times, [*times[1:], None], strict=True):
-            if walk.latest is not None and (t == 0 or (s is None and output == "iterate")):
-                yield State(t, y, walk.latest.x_hat, walk.nfe, fresh=False)
+            if reverse.latest is not None and (t == 0 or (s is None and output == "iterate")):
+                yield State(t, y, reverse.latest.x_hat, reverse.nfe, fresh=False)
                 return
-            prediction = walk.predict(y, t)
-            yield State(t, y, prediction.x_hat, walk.nfe, fresh=True)
+            prediction = reverse.predict(y, t)
+            yield State(t, y, prediction.x_hat, reverse.nfe, fresh=True)
             if s is not None and self.renoise is not None and t == self.start:
-                y = walk.renoised(prediction.x_hat, s, takes_measurement(denoiser))
+                y = reverse.restart(prediction.x_hat, s, takes_measurement(denoiser))
             elif s is not None:
-                y = self.step(walk, y, prediction, t, s)
+                y = self.step(reverse, y, prediction, t, s)
 
     def run(
         self,

@@ -77,10 +77,9 @@ def times(restorer: Restorer, parts: Iterable[Tensor], dissimilarity: Dissimilar
     walks = []
     for number, part in enumerate(parts):
         names = [f"schedule/{number}/{i}" for i in range(len(part))]
-        with restorer.process.of_images([image_seed(restorer.seed, name) for name in names], part):
-            measured = measure(restorer.process, part, names, restorer.seed)
-            states = sampler.states(restorer.process, restorer.denoiser, measured.y, measured.noise)
-            walks.append(torch.stack([state.y for state in states]).flip(0))
+        measured = measure(restorer.process, part, names, restorer.seed)
+        states = sampler.states(measured.process, restorer.denoiser, measured.y, measured.noise)
+        walks.append(torch.stack([state.y for state in states]).flip(0))
     states_of_all = torch.cat(walks, dim=1)
     distance = TrajectoryDistance(states_of_all, dissimilarity, **options)
     return Candidates("times", "times", LinearSeverity(0.0, 1.0), distance, states_of_all.shape[1])

@@ -131,8 +131,7 @@ class Studio:
         blur = kernel_of(kernel, photograph.image) if self.takes_kernels(model) and not degrade else None
         source = SourceImage(photograph.name, photograph.image, photograph.grey, photograph.step, mask, blur)
         batch = prepare(restorer, [source], RestoreOptions(degrade=degrade, sigma=None if degrade else sigma))
-        with batch.bound():
-            frames = sample_frames(restorer, batch.y[0], photograph.name, source.grey and not degrade, advance)
+        frames = sample_frames(batch.restorer, batch.y[0], photograph.name, source.grey and not degrade, advance)
         restored = Restored(photograph, batch, frames, [])
         restored.notes.extend(_notes(restored))
         return restored
@@ -164,16 +163,11 @@ class Studio:
             UserError: if the model's sampler cannot add noise.
         """
         batch, restorer = restored.batch, restored.batch.restorer
-        before = restorer.sampler
         try:
-            restorer.sampler = before.replace(stochasticity=1.0)
+            noisy = restorer.replace(sampler=restorer.sampler.replace(stochasticity=1.0))
         except ValueError as error:
             raise UserError(f"This model's sampler draws no samples ({error}).") from None
-        try:
-            with batch.bound():
-                samples = restorer.samples(batch.y, count, "t=0", names=[restored.photograph.name])
-        finally:
-            restorer.sampler = before
+        samples = noisy.sample(batch.y, count, "t=0", names=[restored.photograph.name]).images
         if restored.grey:
             samples = samples.mean(2, keepdim=True).expand_as(samples)
         samples = batch.finish(samples)

@@ -10,7 +10,7 @@ from diracdiff.evaluation.results import results
 from diracdiff.evaluation.stopping import StoppingPoint, on_grid
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
-from diracdiff.samplers.sampler import TOLERANCE
+from diracdiff.samplers.increment import TOLERANCE
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.pixels import to_pixels
 from diracdiff.utils.seeds import image_seed

@@ -6,16 +6,16 @@ from itertools import chain
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from diracdiff.baselines.pmrf import REGRESSION, PosteriorMeanFlow
 from diracdiff.evaluation.measurement import TrainingBatch, training_batch
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import Metric
-from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.optimization import Optimization
-from diracdiff.utils.seeds import MEASUREMENT, image_seed
+from diracdiff.utils.seeds import MEASUREMENT
 
 
 class FlowModule(RestorerModule):
@@ -54,17 +54,12 @@ class FlowModule(RestorerModule):
         """See `RestorerModule.settings`; with the regression network that the flow goes on from."""
         return super().settings(trainer, data) | {REGRESSION: self.flow.fingerprint}
 
-    @property
-    def operated(self) -> StochasticDegradation:
-        """See `RestorerModule.operated`: that of the measurements."""
-        return self.flow.regression.process
-
-    def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
-        """A batch of Z_t at random times, with measurements of their own."""
-        given, seed = super().degrade(batch, batch_idx), self.seed_of(MEASUREMENT, batch_idx)
-        measured = training_batch(self.flow.regression.process, given.x, seed, (1.0, 1.0))
-        moved = self.flow.moved(given.y, given.x, self.flow.mean(measured.y), given.t)
-        return TrainingBatch(given.x, moved, given.t, given.s)
+    def degrade(self, x: Tensor, batch_idx: int) -> TrainingBatch:
+        """Return Z_t at random times for images, (B, C, H, W), and separate measurements of them."""
+        given, seed = super().degrade(x, batch_idx), self.seed_of(MEASUREMENT, batch_idx)
+        process = self.bound(self.flow.regression.process, x, batch_idx)
+        measured = training_batch(process, x, seed, (1.0, 1.0))
+        return replace(given, y=self.flow.moved(given.y, x, self.flow.mean(process, measured.y), given.t))
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Measure the images of a batch, restore them by regression, go along the flow, and keep what is found.
@@ -73,12 +68,13 @@ class FlowModule(RestorerModule):
         """
         restorer, regression, x = self.restorer, self.flow.regression, batch["x"]
         names = [str(name) for name in batch["name"]]
-        with self.operated.of_images([image_seed(regression.seed, name) for name in names], x):
-            measured = regression.measure(x, names)
-            begin = restorer.process.measure(self.flow.mean(measured.y), measured.noise.normal(x.shape[1:], x.dtype))
-            states = restorer.sampler.states(restorer.process, self.denoiser, begin, measured.noise)
-            first = replace(next(states), y=measured.y)
-            self.evaluation.add(names, measured.seeds, chain([first], states), regression.reference(x, measured.y))
+        measured = regression.measure(x, names)
+        mean = self.flow.mean(measured.process, measured.y)
+        begin = restorer.process.measure(mean, measured.noise.normal(x.shape[1:], x.dtype))
+        states = restorer.sampler.states(restorer.process, self.denoiser, begin, measured.noise)
+        first = replace(next(states), y=measured.y)
+        reference = regression.replace(process=measured.process).reference(x, measured.y)
+        self.evaluation.add(names, measured.seeds, chain([first], states), reference)
 
     test_step = validation_step
 

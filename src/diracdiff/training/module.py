@@ -21,7 +21,7 @@ from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
 from diracdiff.utils.errors import UserError, say, warn
-from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, image_seed, step_seed
+from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, step_seed
 
 MAX_SKIPPED_STEPS = 10
 """Consecutive steps with a gradient that is not finite, after which a run has diverged."""
@@ -122,27 +122,24 @@ class RestorerModule(pl.LightningModule):
         torch.manual_seed(step_seed(seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of a batch."""
-        x, seed = batch["x"], self.seed_of(OPERATOR, batch_idx)
-        with self.operated.of_images([step_seed(seed, i) for i in range(len(x))], x):
-            loss = self.loss_of(self.degrade(batch, batch_idx))
+        """Return the loss of a batch."""
+        loss = self.loss_of(self.degrade(batch["x"], batch_idx))
         if self._logs:
             self.log("train/loss", loss, prog_bar=True, logger=False)
         return loss
 
-    @property
-    def operated(self) -> StochasticDegradation:
-        """The process whose operators images have."""
-        return self.restorer.process
+    def bound(self, process: StochasticDegradation, x: Tensor, batch_idx: int) -> StochasticDegradation:
+        """Return a process with the operators of a step's images, (B, C, H, W)."""
+        seed = self.seed_of(OPERATOR, batch_idx)
+        return process.bind_images([step_seed(seed, i) for i in range(len(x))], x)
 
     def loss_of(self, given: TrainingBatch) -> Tensor:
-        """The loss of images that are degraded already."""
-        process = self.restorer.process
+        """Return the loss of degraded images."""
         if self.denoiser.incremental:
-            predicted = self.denoiser(given.y, given.t, given.s)
-            return self.loss.of_increment(process, predicted, given.x, given.t, given.s)
-        x_hat = self.denoiser(given.y, given.t, measurement=given.measurement)
-        return self.loss(process, x_hat, given.x, given.t)
+            predicted = self.denoiser(given.process, given.y, given.t, given.s)
+            return self.loss.of_increment(given.process, predicted, given.x, given.t, given.s)
+        x_hat = self.denoiser(given.process, given.y, given.t, measurement=given.measurement)
+        return self.loss(given.process, x_hat, given.x, given.t)
 
     @property
     def _logs(self) -> bool:
@@ -150,10 +147,11 @@ class RestorerModule(pl.LightningModule):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.trainer.global_step + 1) % every == 0
 
-    def degrade(self, batch: dict[str, Any], batch_idx: int) -> TrainingBatch:
-        """A batch at random times, with noise; both follow from (seed, step, rank)."""
+    def degrade(self, x: Tensor, batch_idx: int) -> TrainingBatch:
+        """Degrade images, (B, C, H, W), at random times, with noise; both follow from (seed, step, rank)."""
         seed, given = self.seed_of(DEGRADATION, batch_idx), self.denoiser.given_measurement
-        return training_batch(self.restorer.process, batch["x"], seed, self.times, given, self.share_at_end)
+        process = self.bound(self.restorer.process, x, batch_idx)
+        return training_batch(process, x, seed, self.times, given, self.share_at_end)
 
     def seed_of(self, purpose: int, batch_idx: int) -> int:
         """What a step draws for a purpose follows from."""
@@ -208,9 +206,9 @@ class RestorerModule(pl.LightningModule):
         """Measure the images of a batch, walk back from them, and keep what is found."""
         restorer, x = self.restorer, batch["x"]
         names = [str(name) for name in batch["name"]]
-        with self.operated.of_images([image_seed(restorer.seed, name) for name in names], x):
-            measured = restorer.measure(x, names)
-            self.evaluation.add(names, measured.seeds, self.walk(measured), restorer.reference(x, measured.y))
+        measured = restorer.measure(x, names)
+        reference = restorer.replace(process=measured.process).reference(x, measured.y)
+        self.evaluation.add(names, measured.seeds, self.walk(measured), reference)
 
     test_step = validation_step
 
@@ -219,7 +217,7 @@ class RestorerModule(pl.LightningModule):
         last = min(stop.t for stop in self.only) if self.only else 0.0
         output = "iterate" if self.only and StoppingPoint(last, "mean") not in self.only else "mean"
         start = measured.y, measured.noise, last, output
-        return self.restorer.sampler.states(self.restorer.process, self.denoiser, *start)
+        return self.restorer.sampler.states(measured.process, self.denoiser, *start)
 
     def on_validation_epoch_end(self) -> None:
         """Find the stopping times, and log the best values."""

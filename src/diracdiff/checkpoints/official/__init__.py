@@ -70,7 +70,7 @@ def read(path: str | Path, given: Mapping[str, Any], ema: str | bool = "auto") -
     with torch.device("meta"):
         network = NCSNpp(**arguments)
     residual = bool(hyper.get("residual_prediction", True))
-    denoiser = Denoiser(network, process.noise, find_conditioning(hyper), residual)
+    denoiser = Denoiser(network, find_conditioning(hyper), residual)
     translated = translate(weights, network, image_size)
     load_weights(denoiser, {f"network.{name}": weight for name, weight in translated.items()}, path)
     task, look_ahead = values["operator"], find_look_ahead(hyper)

@@ -77,10 +77,9 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     made("model", execute, network, cfg.model.compile, cfg.model.checkpoint_activations)
     told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
     if told["preconditioning"] == "operator":
-        told["preconditioning"] = made(
-            "model", OperatorPreconditioning, process, cfg.model.spectrum, cfg.model.interpolate
-        )
-    denoiser = made("model", Denoiser, network, process.noise, **told)
+        told["preconditioning"] = made("model", OperatorPreconditioning, cfg.model.spectrum, cfg.model.interpolate)
+        made("model", told["preconditioning"].check, process)
+    denoiser = made("model", Denoiser, network, **told)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:
         raise ValueError(f"dataset.image_size must be a multiple of {multiple} for this model, got {size}")
@@ -106,17 +105,16 @@ def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
 
 
 def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
-    """A checkpoint's restorer with the sampler, the output and the seed of a command.
+    """Return a checkpoint's restorer with the sampler, the output and the seed of a command.
 
     Raises:
         ValueError: if they do not fit, or it is a flow, which begins where a regression network ends.
     """
     refuse_flow(restorer)
-    restorer.sampler = build_sampler(cfg.sampler, restorer.sampler)
-    restorer.seed = cfg.seed
+    sampler = build_sampler(cfg.sampler, restorer.sampler)
     if cfg.take not in (None, *OUTPUTS):
         raise ValueError(f"take must be one of {OUTPUTS} or null, got {cfg.take!r}")
-    restorer.take = restorer.take if cfg.take is None else cfg.take
+    restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=cfg.take or restorer.take)
     if "compile" in cfg:
         made("network", execute, restorer.denoiser.network, cfg.compile)
     if "precision" in cfg:

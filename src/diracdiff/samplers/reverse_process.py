@@ -1,4 +1,4 @@
-"""A walk back in time from measurements: its states, and what its steps may use."""
+"""The reverse process of one batch: its states, and the operations that solvers are made of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diracdiff.samplers.increment import Increment
 from diracdiff.samplers.noise import ImageNoise
 
 OUTPUTS = ("mean", "iterate")
-"""What a reader may take of a state: the denoised image x_hat, or the iterate y."""
+"""Outputs of a state: the denoised image x_hat, or the iterate y."""
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
 """Maps (y, t), (B, C, H, W) and (), to the posterior mean x_hat, (B, C, H, W)."""
@@ -23,34 +23,22 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A denoiser that may be given the measurement beside y_t.
-
-    Attributes:
-        given_measurement: whether it is.
-    """
+    """A denoiser that depends on the process, and on the measurement if `given_measurement`."""
 
     given_measurement: bool
 
-    def given(self, measurement: Tensor) -> Predictor:
-        """x_hat of (y, t) beside this measurement, (B, C, H, W)."""
+    def condition_on(self, process: StochasticDegradation, measurement: Tensor | None = None) -> Predictor:
+        """Return x_hat of (y, t) for this process and measurement, (B, C, H, W)."""
         ...
 
 
 def takes_measurement(denoiser: Predictor | Conditional) -> bool:
-    """Whether a denoiser is given the measurement beside y_t."""
+    """Return True for a denoiser that is conditioned on the measurement."""
     return isinstance(denoiser, Conditional) and denoiser.given_measurement
 
 
-def beside(denoiser: Predictor | Conditional, measurement: Tensor) -> Predictor:
-    """A denoiser with its measurement, (B, C, H, W), if it takes one."""
-    if isinstance(denoiser, Conditional) and denoiser.given_measurement:
-        return denoiser.given(measurement)
-    assert callable(denoiser)
-    return denoiser
-
-
 class Prediction(NamedTuple):
-    """What one network call gives: x_hat, and the term that guidance adds to the score, or None."""
+    """The result of a network call: x_hat, and the term that guidance adds to the score, or None."""
 
     x_hat: Tensor
     guidance: Tensor | None
@@ -64,9 +52,8 @@ class State:
         t: time, from 1 down.
         y: the iterate y_t, (B, C, H, W).
         x_hat: the denoised image of the last network call, (B, C, H, W).
-        nfe: network calls per image so far.
-        fresh: whether x_hat was made from this y. False at the end of a walk whose result is the iterate, and at
-            t = 0: no call is needed there.
+        nfe: number of function evaluations (network calls) per image so far.
+        fresh: x_hat was made from this y. False for a last state whose output is the iterate, and at t = 0.
     """
 
     t: float
@@ -76,20 +63,20 @@ class State:
     fresh: bool
 
     def calls(self, output: str) -> int:
-        """Network calls per image that the result takes: y is there before x_hat is made from it."""
+        """Return the NFE that the output takes: y is there before x_hat is made from it."""
         return self.nfe - 1 if output == "iterate" and self.fresh else self.nfe
 
     def image(self, output: str) -> Tensor:
-        """The result of stopping here: x_hat for "mean", y for "iterate"."""
+        """Return x_hat for "mean", y for "iterate"."""
         return self.x_hat if output == "mean" else self.y
 
 
-class Walk:
-    """What the steps of one walk share.
+class ReverseProcess:
+    """The reverse process from one batch of measurements.
 
     Args:
         process: the degradation process that made the measurement.
-        denoiser: see `Predictor`.
+        predictor: x_hat of (y, t).
         measurement: y at `start`, (B, C, H, W).
         noise: one stream per image.
         increment: estimate of the incremental reconstruction.
@@ -100,14 +87,14 @@ class Walk:
 
     Attributes:
         nfe: network calls per image so far.
-        latest: what the last network call gave, or None before the first one.
+        latest: the result of the last network call, or None before the first one.
         earlier: time and x_hat of the call before, or None.
     """
 
     def __init__(
         self,
         process: StochasticDegradation,
-        denoiser: Predictor,
+        predictor: Predictor,
         measurement: Tensor,
         noise: ImageNoise,
         increment: Increment,
@@ -116,7 +103,7 @@ class Walk:
         start: float,
         noise_scale: float = 1.0,
     ):
-        self.process, self.denoiser, self.measurement, self.noise = process, denoiser, measurement, noise
+        self.process, self.predictor, self.measurement, self.noise = process, predictor, measurement, noise
         self.increment, self.guidance = increment, guidance
         self.stochasticity, self.start, self.noise_scale = stochasticity, start, noise_scale
         self.nfe = 0
@@ -128,7 +115,7 @@ class Walk:
         """Call the network on y_t, (B, C, H, W). Keeps a graph only while guidance needs one."""
         with torch.set_grad_enabled(self.guidance is not None):
             y = y.detach().requires_grad_(self.guidance is not None)
-            x_hat = self.denoiser(y, torch.tensor(t, dtype=y.dtype, device=y.device)).to(y.dtype)
+            x_hat = self.predictor(y, torch.tensor(t, dtype=y.dtype, device=y.device)).to(y.dtype)
             term = self.guidance(self.process, y, x_hat, self.measurement, self.start) if self.guidance else None
         self.nfe += 1
         self.earlier = None if self.latest is None else (self._called_at, self.latest.x_hat)
@@ -138,25 +125,18 @@ class Walk:
 
     @torch.no_grad()
     def drift(self, y: Tensor, prediction: Prediction, t: float, s: float, at: float | None = None) -> Tensor:
-        """The change of y from t to s without its noise, (B, C, H, W).
+        """Return the change of y from t to s without its noise, (B, C, H, W).
 
-        R + (1 + eta^2) / 2 (sigma_t^2 - sigma_s^2) score, where score = (A_t(x_hat) - y) / sigma_t^2 (paper, Eq. 11)
-        and R is the estimate of A_s(x) - A_t(x).
-
-        Args:
-            y: the iterate at time `at`.
-            prediction: made from y.
-            t: time at the step's beginning.
-            s: time at its end.
-            at: time of the score, t or s; t by default.
+        It is R + (1 + eta^2) / 2 (sigma_t^2 - sigma_s^2) score, with the score at time `at`, t or s; t by default.
         """
-        return self.change(y, prediction, t, s, (1 + self.stochasticity**2) / 2 * self.removed(y, t, s), at)
+        weight = (1 + self.stochasticity**2) / 2 * self.variance_decrement(y, t, s)
+        return self.change(y, prediction, t, s, weight, at)
 
     @torch.no_grad()
     def change(
         self, y: Tensor, prediction: Prediction, t: float, s: float, weight: Tensor, at: float | None = None
     ) -> Tensor:
-        """R + weight score, (B, C, H, W); the weight is a variance, the other arguments are those of `drift`."""
+        """Return R + weight score, (B, C, H, W); the weight is a variance, the other arguments are those of `drift`."""
         at = t if at is None else at
         x_hat = prediction.x_hat
         degraded = self.process.mean(x_hat, t)
@@ -164,24 +144,23 @@ class Walk:
         score = ((degraded if at == t else self.process.mean(x_hat, at)) - y) / variance
         if prediction.guidance is not None:
             score = score + prediction.guidance
-        increment = self.increment(self.process.degradation, x_hat, degraded, t, s, y)
-        return increment + weight * score
+        return self.increment(self.process, x_hat, degraded, t, s, y) + weight * score
 
     def diffuse(self, y: Tensor, sigma: Tensor) -> Tensor:
-        """The iterate y with noise of deviation noise_scale eta sigma; sigma broadcasts over y, (B, C, H, W)."""
+        """Add noise of standard deviation noise_scale eta sigma to y; sigma broadcasts over y, (B, C, H, W)."""
         if self.stochasticity == 0:
             return y
         z = self.noise.normal(y.shape[1:], y.dtype)
         return y + self.noise_scale * self.stochasticity * sigma * z
 
     @torch.no_grad()
-    def renoised(self, x_hat: Tensor, t: float, beside_measurement: bool) -> Tensor:
-        """y_t of x_hat with fresh noise, (B, C, H, W); of the walk that begins at the measurement, if asked."""
+    def restart(self, x_hat: Tensor, t: float, given_measurement: bool) -> Tensor:
+        """Return y_t of x_hat with fresh noise, (B, C, H, W), conditioned on the measurement if it is given."""
         z = self.noise.normal(x_hat.shape[1:], x_hat.dtype)
-        if beside_measurement:
-            return self.process.sample_after(x_hat, t, z, self.measurement)
+        if given_measurement:
+            return self.process.sample_given_measurement(x_hat, t, z, self.measurement)
         return self.process.sample(x_hat, t, z)
 
-    def removed(self, y: Tensor, t: float, s: float) -> Tensor:
-        """sigma_t^2 - sigma_s^2, shaped to broadcast over y."""
+    def variance_decrement(self, y: Tensor, t: float, s: float) -> Tensor:
+        """Return sigma_t^2 - sigma_s^2, shaped to broadcast over y."""
         return self.process.sigma(t, y) ** 2 - self.process.sigma(s, y) ** 2
