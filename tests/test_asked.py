@@ -79,8 +79,10 @@ def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
 
 def test_bad_times_are_refused(call, tmp_path):
     (tmp_path / "x").touch()
-    refused(call("evaluate", "checkpoint=x", "times=some"), "times must be all or stops, got some")
-    refused(call("evaluate", "checkpoint=x", "times=stops", "split=val", "tuned=y"), "tuned=y .* needs times=all")
+    refused(call("evaluate", "checkpoint=x", "times=some"), "times=some: must be test or val, and all or stops")
+    refused(
+        call("evaluate", "checkpoint=x", "times=stops", "split=val", "tuned=y"), "tuned=y: .* Add split=val times=all"
+    )
 
 
 def test_a_run_measures_what_is_asked_for_and_goes_on_with_the_rest(paper, tmp_path):

@@ -390,7 +390,7 @@ MISTAKES = [
     ("restore", [MODEL, IMAGE, "samples=0"], "samples=0: must be an integer of at least 1"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9 is not available"),
     ("restore", [MODEL, "input={images}", "output={images}"], "would replace the input"),
-    ("evaluate", [MODEL, "split=train"], "split must be test or val"),
+    ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
     ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
     ("evaluate", [MODEL, "overwrite=true", "split=val", "tuned={model}"], "would replace the input"),
     ("import_official", [MODEL, "overwrite=true", "output={model}"], "would replace the input"),

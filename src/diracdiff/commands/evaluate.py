@@ -5,29 +5,28 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.errors import say
 
 
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.builders.build import made, origin
-    from diracdiff.commands.builders.evaluating import build_tested, check_times, measure
     from diracdiff.commands.builders.restoring import configure
-    from diracdiff.commands.builders.training import build_data, build_tester, keep_image_size
-    from diracdiff.evaluation import Blend, make_blends
+    from diracdiff.commands.builders.training import build_data, build_metrics, build_tester, keep_image_size
+    from diracdiff.evaluation import Blend, StoppingPoint, make_blends, on_grid
     from diracdiff.report.evaluated import check_report, report
     from diracdiff.restorer import load
+    from diracdiff.training.module import RestorerModule
     from diracdiff.utils.files import check_not_input
     from diracdiff.utils.resources import told
 
-    if cfg.split not in ("test", "val"):
-        raise UserError(f"split must be test or val, got {cfg.split!r}")
-    if cfg.tuned and cfg.split != "val":
-        raise UserError(f"tuned={cfg.tuned} takes stopping times from this evaluation, so it needs split=val, not test")
+    if cfg.split not in ("test", "val") or cfg.times not in ("all", "stops"):
+        raise ValueError(f"split={cfg.split} times={cfg.times}: must be test or val, and all or stops.")
     if cfg.tuned:
+        if cfg.split != "val" or cfg.times != "all":
+            raise ValueError(f"tuned={cfg.tuned}: takes stopping times of the validation. Add split=val times=all.")
         check_not_input("tuned", cfg.tuned, "checkpoint", cfg.checkpoint)
-    check_times(cfg)
     folder = Path(cfg.output)
     check_report(folder, cfg.tuned, cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, trusted_modules=cfg.trusted_modules))
@@ -37,8 +36,13 @@ def evaluate(cfg: DictConfig) -> None:
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
     blends = made("blends", make_blends, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
-    module = build_tested(cfg, restorer, stops, extra, blends)
-    measure(trainer, module, data, cfg.split, folder)
+    # The measurement, what one network call makes of it, and the points that have a row in the table.
+    points = [StoppingPoint(1.0, "iterate"), StoppingPoint(1.0, "mean"), *filter(None, stops.values()), *blends]
+    points += [extra] if isinstance(extra, StoppingPoint) else []
+    only = on_grid(points, restorer.sampler.times()) if cfg.times == "stops" else None
+    module = RestorerModule(restorer, metrics=build_metrics(cfg), blends=blends, only=only)
+    with told(folder, "loader.eval_batch_size"):
+        (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return
     if cfg.tuned:
