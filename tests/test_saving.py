@@ -1,6 +1,7 @@
 """Checkpoints of training: whole files, clear refusals, resumed runs with the same bits."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -132,14 +133,27 @@ def test_a_killed_run_resumes_to_the_same_bits(call, folder, tmp_path, monkeypat
         with monkeypatch.context() as patch, pytest.raises(Killed):
             at_call(patch, hook, count, kill)
             call("train", *again)
-        with open(tmp_path / "parts" / "metrics.csv", "ab") as file:
-            file.write(b"0.1,")  # a row that the killed run has not finished
+        if (log := tmp_path / "parts" / "metrics.csv").exists():
+            log.write_bytes(log.read_bytes() + b"0.1,")  # a row that the killed run has not finished
     assert call("train", *again) == (0, [])
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     figures = read_rows(tmp_path / "parts" / "tradeoff.csv")
     assert call("train", *again) == (0, [])  # at its end: tested and reported again
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert read_rows(tmp_path / "parts" / "tradeoff.csv") == figures
+
+
+def test_sigterm_saves_after_the_step_and_the_run_resumes_to_the_same_bits(call, folder, tmp_path, monkeypatch):
+    words = ["task=inpaint", *folder, *TWO_EPOCHS, "callbacks.last.every_n_steps=null"]
+    assert call("train", *words, "hydra.run.dir=whole") == (0, [])
+    again = [*words, "hydra.run.dir=parts", "checkpoint=auto"]
+    for step in (3, 6):
+        with monkeypatch.context() as patch:
+            at_call(patch, "training_step", 3, lambda: signal.raise_signal(signal.SIGTERM))
+            assert call("train", *again)[0] == 143
+        assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == step
+    assert call("train", *again) == (0, [])
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.parametrize(

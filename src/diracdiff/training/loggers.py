@@ -2,7 +2,6 @@
 
 import os
 import secrets
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         append_rows(self.path, [{**metrics, "step": step}])
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         """Do nothing: `config.yaml` holds them."""
 
 
@@ -45,14 +44,12 @@ class PatientWandbLogger(WandbLogger):
 
     def attempt(self, action: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Call an action unless an earlier one failed."""
-        if self.failed:
-            return
         try:
-            action(*arguments, **named)
+            if not self.failed:
+                action(*arguments, **named)
         except Exception as error:
             self.failed = True
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            warn(f"wandb failed ({reason}): the rest of this run is not sent; metrics.csv has all of it")
+            warn(f"wandb failed ({_first_line(error)}): the rest of this run is not sent; metrics.csv has all of it")
 
     def keep(self, name: str, files: Mapping[str, Path]) -> None:
         """Log files, {type: path}, as artifacts."""
@@ -68,7 +65,7 @@ class PatientWandbLogger(WandbLogger):
         self.attempt(super().log_metrics, metrics, step)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+    def log_hyperparams(self, params: Any) -> None:
         self.attempt(super().log_hyperparams, params)
 
     @rank_zero_only
@@ -102,7 +99,8 @@ def wandb_logger(
     if mode not in ("auto", "online", "offline", "disabled"):
         raise ValueError(f"logger.wandb.mode={mode}: must be auto, online, offline or disabled.")
     if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
+        logged_in = os.environ.get("WANDB_API_KEY") or wandb.login(prompt=False, verify=False)
+        mode = os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline")
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return PatientWandbLogger(save_dir=run_dir, offline=mode != "online", project=project)
     path = Path(run_dir) / WANDB_ID
@@ -114,7 +112,7 @@ def wandb_logger(
     try:
         run = wandb.init(**options, settings=timeout)
     except wandb.errors.Error as error:
-        warn(f"wandb cannot be reached ({str(error).splitlines()[0]}): logging offline")
+        warn(f"wandb cannot be reached ({_first_line(error)}): logging offline")
         wandb.teardown()  # releases the identifier
         run = wandb.init(**options | {"mode": "offline"})
     if run.settings.mode == "offline":
@@ -125,12 +123,5 @@ def wandb_logger(
     return PatientWandbLogger(experiment=run, save_dir=run_dir)
 
 
-def _logged_in() -> bool:
-    import wandb
-
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return bool(wandb.login(prompt=False, verify=False))
-    except (wandb.errors.Error, TypeError):
-        return False
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""The Lightning shell of a restorer: how it is trained, validated and tested."""
+"""The LightningModule: trains a restorer, finds its stopping times, and tests it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -20,7 +20,7 @@ from diracdiff.samplers import State
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
-from diracdiff.utils.errors import UserError, say, warn
+from diracdiff.utils.errors import say, warn
 from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, step_seed
 
 MAX_SKIPPED_STEPS = 10
@@ -28,25 +28,25 @@ MAX_SKIPPED_STEPS = 10
 
 
 class RestorerModule(pl.LightningModule):
-    """Trains the denoiser of a restorer, and finds its stopping times.
+    """Train the denoiser of a restorer, and find its stopping times.
 
-    Batches are of clean images, {"x": (B, C, H, W), "name": list of str}; they are degraded here, on their device.
+    Batches hold clean images, {"x": (B, C, H, W), "name": list of str}. They are degraded here, on their device.
 
     Args:
-        restorer: process, denoiser and sampler; gets the stops that validation finds.
+        restorer: process, denoiser and sampler; validation sets its stopping times and its curve.
         loss: training loss; look-ahead 0 by default.
-        optimization: optimiser and learning rate.
-        metrics: what validation and test measure; PSNR and SSIM by default.
+        optimization: optimiser and learning rates.
+        metrics: metrics of validation and test; PSNR and SSIM by default.
         times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
-        share_at_end: share of the images that are trained at the last of these times, in [0, 1]; the others' times are
-            uniform. A walk begins there, and its first call counts most for DO.
-        blends: of the stops that are known already, to measure besides; None where they are to be found here alone.
+        share_at_end: fraction of the images that are trained at the last of these times, in [0, 1].
+        blends: blends of known stopping times, to evaluate as well; None if the times are found here.
+        only: stopping times to evaluate, instead of the whole trajectory.
 
     Attributes:
-        evaluation: what the last validation or test found.
+        evaluation: the last validation or test.
 
     Raises:
-        ValueError: if the times are not two numbers, 0 <= first <= last <= 1, or the share breaks its rule.
+        ValueError: if the times or the fraction are out of range.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class RestorerModule(pl.LightningModule):
     ):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
-            raise ValueError(f"times must be two numbers, 0 <= first <= last <= 1, got {list(times)}: try [0, 1]")
+            raise ValueError(f"times={list(times)}: must be two numbers, 0 <= first <= last <= 1. Try [0, 1].")
         if not 0 <= share_at_end <= 1:
-            raise ValueError(f"share_at_end must lie in [0, 1], got {share_at_end}")
+            raise ValueError(f"share_at_end={share_at_end}: must be in [0, 1].")
         self.restorer, self.denoiser = restorer, restorer.denoiser
         self.loss = loss if loss is not None else IncrementalReconstructionLoss()
         self.optimization = optimization if optimization is not None else Optimization()
@@ -78,25 +78,24 @@ class RestorerModule(pl.LightningModule):
     # training
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule."""
+        """Return the optimiser and its schedule."""
         fused = self.trainer.precision != "16-mixed"
-        return self.optimization.build(
-            self.denoiser.parameters(), lambda: self.trainer.estimated_stepping_batches, fused
-        )
+        parameters = self.denoiser.parameters()
+        return self.optimization.build(parameters, lambda: self.trainer.estimated_stepping_batches, fused)
 
     def on_fit_start(self) -> None:
-        """Note what the images are, for those who compare networks; refuse those too small for validation."""
+        """Record data and settings for the checkpoint, and refuse images that are too small for a metric."""
         self.evaluation.check_size(self.restorer.image_size)
-        dataset = getattr(getattr(self.trainer, "datamodule", None), "dataset", None)
+        data = getattr(self.trainer, "datamodule", None)
         try:
-            self.restorer.dataset = to_recipe(dataset)
-        except TypeError:  # images of the user's own, which have no recipe
+            self.restorer.dataset = to_recipe(getattr(data, "dataset", None))
+        except TypeError:  # a custom data set without a recipe
             self.restorer.dataset = None
-        self.restorer.calibrations = []  # they hold for other weights
-        self.restorer.training = self.settings(self.trainer, getattr(self.trainer, "datamodule", None))
+        self.restorer.calibrations = []  # they are of other weights
+        self.restorer.training = self.settings(self.trainer, data)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
-        """What the weights follow from besides process, denoiser, data set and seed, in plain containers."""
+        """Return what the weights depend on besides process, denoiser, data set and seed, in plain containers."""
         return {
             "loss": to_recipe(self.loss),
             "optimization": to_recipe(self.optimization),
@@ -110,7 +109,7 @@ class RestorerModule(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Let a training that goes on have the learning rate that is asked for now, not the checkpoint's."""
+        """Give a resumed run the configured learning rate, not the checkpoint's."""
         (optimizer,), (config,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
         before = self.optimization.override_lr(optimizer, config.scheduler)
         if before is not None:
@@ -143,7 +142,7 @@ class RestorerModule(pl.LightningModule):
 
     @property
     def _logs(self) -> bool:
-        """Whether loggers take what this step logs; Lightning would collect it at every step."""
+        """Return True in steps that are logged."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.trainer.global_step + 1) % every == 0
 
@@ -154,7 +153,7 @@ class RestorerModule(pl.LightningModule):
         return training_batch(process, x, seed, self.times, given, self.share_at_end)
 
     def seed_of(self, purpose: int, batch_idx: int) -> int:
-        """What a step draws for a purpose follows from."""
+        """Return the seed of a step's random numbers for a purpose."""
         trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
         return step_seed(self.restorer.seed, purpose, trainer.global_step, part, trainer.global_rank)
 
@@ -164,10 +163,10 @@ class RestorerModule(pl.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient's norm; skip a step whose gradient is not finite, and end training after ten of them.
+        """Clip the norm of the gradient, and skip the step if it is not finite.
 
         Raises:
-            UserError: if training diverged.
+            ValueError: after ten such steps in a row.
         """
         limit = gradient_clip_val if gradient_clip_val else float("inf")
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), limit)
@@ -181,13 +180,13 @@ class RestorerModule(pl.LightningModule):
         if self.skipped_steps == 1:
             warn(f"step {step} is skipped: the norm of the gradient is {norm.item()}")
         if self.skipped_steps >= MAX_SKIPPED_STEPS:
-            raise UserError(
+            raise ValueError(
                 f"training diverged: the norm of the gradient was {norm.item()} in {self.skipped_steps} consecutive "
                 f"steps, up to step {step}. Resume with a smaller optimizer.lr and optimizer.muon_lr."
             )
 
     def _log_step(self, norm: Tensor, lr: float) -> None:
-        """Log before a checkpoint of the step can be saved: Lightning logs after it, and a killed run loses the row."""
+        """Log a step before its checkpoint is saved: Lightning logs after it, and a killed run would lose the row."""
         self.log("train/grad_norm", norm, logger=False)
         self.log("train/lr", lr, logger=False)
         values = {name: value.item() for name, value in self.trainer.callback_metrics.items() if "train/" in name}
@@ -197,36 +196,34 @@ class RestorerModule(pl.LightningModule):
     # validation and test
 
     def on_validation_epoch_start(self) -> None:
-        """Begin anew."""
+        """Start an evaluation."""
         self.evaluation = Evaluation(self.metrics, do_and_po=self.ends, blends=self.blends, only=self.only)
 
     on_test_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Measure the images of a batch, walk back from them, and keep what is found."""
-        restorer, x = self.restorer, batch["x"]
-        names = [str(name) for name in batch["name"]]
-        measured = restorer.measure(x, names)
-        reference = restorer.replace(process=measured.process).reference(x, measured.y)
-        self.evaluation.add(names, measured.seeds, self.walk(measured), reference)
+        """Degrade the images of a batch, run the reverse process, and evaluate its states."""
+        x, names = batch["x"], [str(name) for name in batch["name"]]
+        measured = self.restorer.measure(x, names)
+        reference = self.restorer.replace(process=measured.process).reference(x, measured.y)
+        self.evaluation.add(names, measured.seeds, self.states(measured), reference)
 
     test_step = validation_step
 
-    def walk(self, measured: Measured) -> Iterator[State]:
+    def states(self, measured: Measured) -> Iterator[State]:
         """Return the states of the reverse process from measurements, as far as they are evaluated."""
         last = min(stop.t for stop in self.only) if self.only else 0.0
         output = "iterate" if self.only and StoppingPoint(last, "mean") not in self.only else "mean"
-        start = measured.y, measured.noise, last, output
-        return self.restorer.sampler.states(measured.process, self.denoiser, *start)
+        return self.restorer.sampler.states(measured.process, self.denoiser, measured.y, measured.noise, last, output)
 
     def on_validation_epoch_end(self) -> None:
-        """Find the stopping times, and log the best values."""
+        """Find the stopping times, and log the best value of each metric."""
         curve = self.evaluation.finish(self.restorer.seed)
         if not curve or self.only is not None:
             return
         stops = find_stopping_points(curve, self.metrics)
         if self.blends and do_and_po(stops) != self.blends[0].points:
-            warn("blends are left out, because they were of other stops than those found now: evaluate once more")
+            warn("blends are left out: they are of other stopping times than those found now. Evaluate once more.")
             curve = [row for row in curve if not row["output"].startswith(BLEND)]
         self.restorer.curve, self.restorer.stops = curve, stops
         for metric in self.metrics:
@@ -234,24 +231,23 @@ class RestorerModule(pl.LightningModule):
                 continue
             best = metric.best(curve)
             self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
-            stop = self.restorer.stops.get(metric.target or "")
-            if stop is not None:
+            if (stop := stops.get(metric.target or "")) is not None:
                 self.log(f"val/t_{metric.stop_key()}", stop.t)
 
     def on_test_epoch_end(self) -> None:
-        """Gather what was found."""
+        """Gather the records of all processes."""
         self.evaluation.finish(self.restorer.seed)
 
     def to_test(self, restorer: Restorer) -> Self:
-        """The shell in which another restorer, the best one of a training say, is measured as this one."""
+        """Return a module that tests another restorer in the same way, such as the best one of the run."""
         return type(self)(restorer, metrics=self.metrics)
 
     # checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a restorer is built from."""
+        """Add the entries that `diracdiff.load` reads."""
         checkpoint[KIND] = self.restorer.checkpoint().header()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the stops and the curve of a training that goes on."""
+        """Restore the stopping times and the curve of a resumed run."""
         self.restorer.remember(Checkpoint.of(checkpoint))

@@ -16,13 +16,13 @@ from diracdiff.training.names import LAST, PREVIOUS
 
 
 class CheckpointFiles(CheckpointIO):
-    """Write and read Lightning's checkpoints: whole, on the disk, with checksums, without pickled code."""
+    """Write Lightning's checkpoints whole or not at all, and read them without running any code that they hold."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint. The `last.ckpt` that it replaces becomes `previous.ckpt`.
 
         Raises:
-            UserError: if it cannot be written, as on a full disk; existing files stay unchanged.
+            ValueError: if it cannot be written, as on a full disk; existing files stay unchanged.
         """
         path = Path(path)
         if path.name == LAST:
@@ -46,15 +46,15 @@ class CheckpointFiles(CheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Save `last.ckpt` by time or by steps, at the end of every epoch, and when training is stopped by SIGTERM.
+    """Save `last.ckpt` by time or by steps, at the end of every epoch, and after the step in which SIGTERM arrives.
 
-    It saves between two steps of an epoch, or between two epochs. From there Lightning resumes without losing or
-    repeating a batch; from other moments it does not.
+    It saves between two steps of an epoch, or between two epochs. Lightning resumes from there without
+    losing or repeating a batch; from other moments it does not.
 
     Args:
         run_dir: the run's folder.
         every_minutes: time between two files; None: not by time.
-        every_n_steps: steps between two files, instead of `every_minutes`; None: not by steps.
+        every_n_steps: steps between two files, instead of a time; None: not by steps.
 
     Raises:
         ValueError: if an interval is not positive.

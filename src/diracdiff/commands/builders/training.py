@@ -20,46 +20,40 @@ from diracdiff.restorer import Restorer
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
 from diracdiff.training.module import RestorerModule
+from diracdiff.training.saving import CheckpointFiles
 from diracdiff.utils.validate import check_count
-
-DULL = (
-    "LeafSpec",
-    "exists and is not empty",
-    "many workers",
-    "smaller than the logging",
-    "sync_dist=True",
-    "jit.script",
-)
-"""Words of warnings that PyTorch and Lightning give in every run and nobody can act on."""
 
 
 def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
-    """The Lightning shell of a restorer, with the configured loss, optimiser and metrics.
+    """Return the Lightning module of a restorer, with the configured loss, optimiser and metrics.
 
     Raises:
         ValueError: if a flow lacks its regression network, or it was trained on images of another size.
     """
-    metrics = build_metrics(cfg)
-    loss, optimization = build(cfg.loss), build(cfg.optimizer)
-    given = (loss, optimization, metrics, tuple(cfg.task.times))
-    share = {"share_at_end": cfg.task.share_at_end}
+    arguments: dict[str, Any] = {
+        "loss": build(cfg.loss),
+        "optimization": build(cfg.optimizer),
+        "metrics": build_metrics(cfg),
+        "times": tuple(cfg.task.times),
+        "share_at_end": cfg.task.share_at_end,
+    }
     module: RestorerModule
     if "regression" in cfg:
         regression = Regression(cfg.regression, cfg.trusted_modules).restorer
-        module = made("regression", FlowModule, restorer, regression, *given, **share)
+        module = made("regression", FlowModule, restorer, regression, **arguments)
     else:
-        module = made("task.times", RestorerModule, restorer, *given, **share)
+        module = made("task.times", RestorerModule, restorer, **arguments)
     return module
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
-    """The metrics, in the order of every table, but for those that are switched off.
+    """Return the metrics, in the order of every table, without those that are switched off.
 
     Raises:
         ValueError: if none is chosen.
     """
     if not cfg.get("metrics"):
-        raise ValueError("metrics=[] leaves nothing to measure: choose some of psnr, ssim, lpips, swd, fid, kid")
+        raise ValueError("metrics=[]: must not be empty. Choose some of psnr, ssim, lpips, swd, fid, kid.")
     built = [build(node) for node in cfg.metrics.values()]
     return in_order([metric for metric in built if metric is not None])
 
@@ -69,15 +63,15 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
 
     Args:
         cfg: configuration.
-        restorer: restorer to measure, whose data set keeps its division.
-        splits: splits that are measured.
+        restorer: restorer to evaluate, whose data set keeps its division.
+        splits: splits to evaluate.
 
     Raises:
-        ValueError: if the loader has a key that it does not take, or the data set is divided in another way.
+        ValueError: if the loader refuses its arguments, or the data set is divided in another way.
     """
     if restorer is not None:
         keep_division(cfg, restorer, splits)
-    data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **cfg.loader)
+    data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **(cfg.loader or {}))
     return data
 
 
@@ -94,32 +88,26 @@ def keep_image_size(cfg: DictConfig, image_size: int) -> int:
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
-    """The trainer with its loggers and callbacks.
+    """Return the trainer with its loggers and callbacks.
 
     Raises:
-        ValueError: if the training would end before its first validation, which finds the stopping times.
+        ValueError: if the run would end before its first validation, which finds the stopping times.
     """
     check_count(cfg.trainer.accumulate_grad_batches, "trainer.accumulate_grad_batches")
     epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
-    if epochs is not None and every is not None and 0 <= epochs < every:
-        raise ValueError(
-            f"trainer.check_val_every_n_epoch={every}: training would never validate. Give at most "
-            f"trainer.max_epochs={epochs}."
-        )
+    if isinstance(epochs, int) and isinstance(every, int) and 0 <= epochs < every:
+        raise ValueError(f"trainer.check_val_every_n_epoch={every}: must be at most trainer.max_epochs ({epochs}).")
     return _trainer(
         cfg,
         logger=[build(node) for node in (cfg.logger or {}).values()],
         callbacks=[build(node) for node in (cfg.callbacks or {}).values() if node],
+        plugins=[CheckpointFiles()],
         default_root_dir=cfg.run_dir,
     )
 
 
 def record(cfg: DictConfig, trainer: pl.Trainer) -> Origin:
-    """Write the composed configuration into the run's folder, and tell every logger that shows settings.
-
-    Returns:
-        Where the run's results come from.
-    """
+    """Write the composed configuration into the run's folder, log it, and return it with the command for reports."""
     if trainer.is_global_zero:
         write_composed(cfg, Path(cfg.run_dir) / "config.yaml")
         for logger in trainer.loggers:
@@ -128,30 +116,29 @@ def record(cfg: DictConfig, trainer: pl.Trainer) -> Origin:
 
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:
-    """A trainer that only evaluates: writes nothing."""
+    """Return a trainer that only evaluates and writes nothing."""
     return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
+    _quiet()
+    if cfg.trainer.precision == "auto":
+        gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        arguments["precision"] = "bf16-mixed" if gpu else "32-true"
+    trainer: pl.Trainer = build(
+        cfg.trainer,
+        inference_mode=False,  # guidance needs gradients in validation; samplers switch them off themselves
+        use_distributed_sampler=False,  # the data module shards the data
+        enable_progress_bar=cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
+        **arguments,
+    )
+    return trainer
+
+
+def _quiet() -> None:
+    """Hide messages of Lightning that every run has and no user can act on."""
     for name in (pl.__name__, "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=f".*({DULL})")
-    precision = cfg.trainer.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
-    fixed = {
-        # Guidance needs gradients in validation, which inference mode forbids; samplers switch them off themselves.
-        "inference_mode": False,
-        # The data module gives every process its own part.
-        "use_distributed_sampler": False,
-        # In a file a bar is many lines of nothing.
-        "enable_progress_bar": cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
-    }
-    try:
-        trainer: pl.Trainer = build(cfg.trainer, precision=precision, **fixed, **arguments)
-    except ValueError as error:
-        if "backend found" not in str(error) and "accelerator can not run" not in str(error):
-            raise
-        asked = cfg.trainer.accelerator
-        raise ValueError(f"trainer.accelerator={asked}: is not available here. Add trainer=cpu.") from error
-    return trainer
+    dull = ("LeafSpec", "exists and is not empty", "many workers", "smaller than the logging", "sync_dist=True")
+    for message in (*dull, "torch.jit.script"):  # the last one is of torch.func.jvp
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
