@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.degradations import TabulatedSeverity
+from diracdiff.evaluation.tables import print_table, write_markdown_and_latex
 from diracdiff.samplers import AdaptiveGrid
 from diracdiff.utils.errors import say, warn
 from diracdiff.utils.escaping import for_csv, for_latex, for_markdown, for_terminal, from_csv
@@ -239,6 +240,20 @@ def test_a_file_that_cannot_be_opened_is_one_line(tmp_path, read):
 
 
 # terminals, LaTeX and Markdown
+
+
+def test_a_name_in_a_table_is_text(tmp_path, capsys):
+    write_markdown_and_latex(tmp_path / "table", ["method", "psnr"], [[EVIL, "1"], ["50 % of a_b & $c^2$", "2"]], EVIL)
+    latex = (tmp_path / "table.tex").read_text().splitlines()
+    assert len(latex) == 9 and latex[0].startswith("% ") and r"\input" not in "\n".join(latex)
+    assert latex[5].startswith(r"a\textbackslash{}x1b[2J") and latex[5].endswith(r"\textbackslash{}xff & 1 \\")
+    assert latex[6] == r"50 \% of a\_b \& \$c\textasciicircum{}2\$ & 2 \\"
+    markdown = (tmp_path / "table.md").read_text().splitlines()
+    assert len(markdown) == 6
+    assert r"b\|\`c\`&lt;script>\\input{/etc/passwd}[x]\(http://e)\\xff | 1 |" in markdown[2]
+    print_table(["method", "psnr"], [[EVIL, "[/b]"]], f"[red]{EVIL}", "[/]")
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\x9b" not in shown and "[/b]" in shown and "[red]a" in shown
 
 
 def test_messages_show_control_characters_escaped(capsys):

@@ -22,9 +22,8 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.errors import is_out_of_memory
 from diracdiff.utils.files import read_lines
-from diracdiff.utils.resources import is_out_of_memory, told
 
 
 class Local(nn.Module):
@@ -277,30 +276,23 @@ def test_images_in_0_to_255_do_not_come_back_white():
 # what a machine runs out of
 
 
-def test_memory_that_is_refused_is_known_as_such(tmp_path):
+def test_memory_that_is_refused_is_known_as_such():
     with pytest.raises(RuntimeError) as refusal:
         torch.empty(2**50)
     assert is_out_of_memory(refusal.value) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert is_out_of_memory(MemoryError()) and is_out_of_memory(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
-    assert not is_out_of_memory(RuntimeError("shapes differ"))
-    with pytest.raises(RuntimeError, match="shapes differ"), told(tmp_path, "x"):
-        raise RuntimeError("shapes differ")
-    with pytest.raises(FileNotFoundError), told(tmp_path, "x"):
-        (tmp_path / "absent").read_text()
-    with pytest.raises(UserError, match="set TMPDIR"), told(tmp_path, "x"):
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert is_out_of_memory(MemoryError()) and not is_out_of_memory(RuntimeError("shapes differ"))
 
 
 def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path, call, monkeypatch):
     monkeypatch.setattr(NCSNpp, "forward", lambda *_: torch.empty(2**50))
     checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
     lower = {
-        "restore": ([f"input={measured_folder}/05.png"], "tile, batch_size or samples"),
+        "restore": ([f"input={measured_folder}/05.png"], "batch_size"),
         "evaluate": ([*data, "trainer=cpu"], "loader.eval_batch_size"),
         "compare": ([*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu"], "batch_size"),
     }
     for name, (asked, keys) in lower.items():
-        refused(call(name, checkpoint, *asked, "output=out"), f"^error: out of memory: lower {keys}")
+        refused(call(name, checkpoint, *asked, "output=out"), f"^error: out of memory: lower .*{keys}")
         if name != "compare":  # which keeps its measurements
             assert not (tmp_path / "out").exists()
 

@@ -3,7 +3,6 @@
 import os
 import sys
 
-from diracdiff.utils.console import protect_output
 from diracdiff.utils.errors import fail, say
 
 COMMANDS = {
@@ -23,7 +22,6 @@ COMMANDS = {
 
 def main() -> None:
     """Hand over to the module of the command."""
-    protect_output()
     name, *words = sys.argv[1:] or [""]
     if name in ("", "-h", "--help"):
         for command, text in COMMANDS.items():

@@ -8,7 +8,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.console import python
 from diracdiff.utils.errors import say
 
 
@@ -23,7 +22,6 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.restoration.tally import tallied
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_not_input, check_output, write_rows
-    from diracdiff.utils.resources import told
     from diracdiff.utils.validate import check_count
 
     check_count(cfg.samples, "samples", 2)
@@ -35,23 +33,22 @@ def calibrate(cfg: DictConfig) -> None:
     keep_image_size(cfg, restorer.image_size)
     walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
     data = build_data(cfg, restorer, ["val", "test"])
-    with told(folder, "samples or loader.eval_batch_size"):
-        tallies = [
-            tallied(restorer, loader, cfg.samples, cfg.target, f"{part} images")
-            for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader()))
-        ]
-        calibration = Calibration.of(walked, tallies[0])
-        others = [c for c in restorer.calibrations if c.walked != walked]
-        plain = [c.plain() for c in (*others, calibration)]
-        replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stops
-        rows = coverage(calibration, tallies[1])
-        write_rows(table, rows)
+    tallies = [
+        tallied(restorer, loader, cfg.samples, cfg.target, f"{part} images")
+        for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader()))
+    ]
+    calibration = Calibration.of(walked, tallies[0])
+    others = [c for c in restorer.calibrations if c.walked != walked]
+    plain = [c.plain() for c in (*others, calibration)]
+    replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stops
+    rows = coverage(calibration, tallies[1])
+    write_rows(table, rows)
     title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
     print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
     given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
-    say(f"  {python()} -m diracdiff restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
+    say(f"  python -m diracdiff restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
 
 
 main = command(calibrate)

@@ -13,12 +13,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from diracdiff.commands.overrides import CONF, check_values, explained
-from diracdiff.utils.console import protect_output
-from diracdiff.utils.errors import fail, warn
+from diracdiff.utils.errors import fail, is_out_of_memory, warn
 from diracdiff.utils.escaping import for_terminal
 
-MISTAKES = (ValueError, OSError, HydraException, OmegaConfBaseException)
-"""Errors that are the user's to mend: of values, of the configuration, and of files that a system call names."""
+MISTAKES = (ValueError, OSError, MemoryError, RuntimeError, HydraException, OmegaConfBaseException)
+"""Errors that can be the user's to fix: of values, the configuration, files that a system call names, and memory."""
+
+NO_MEMORY = "out of memory: lower batch_size, loader.batch_size, loader.eval_batch_size, samples or tile"
 
 Command = Callable[[DictConfig], Any]
 
@@ -52,7 +53,6 @@ def command(function: Command) -> Callable[[], None]:
                 sys.modules["wandb"].finish()  # the next job of a sweep is a run of its own
 
     def main() -> None:
-        protect_output()
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors, which are printed below
         try:
             if {"-h", "--help"} & set(sys.argv[1:]):
@@ -75,7 +75,10 @@ def _interrupted(found: str) -> NoReturn:
 
 
 def _refuse(error: Exception, name: str) -> NoReturn:
-    defect = isinstance(error, OSError) and not isinstance(error, HydraException) and error.filename is None
+    if is_out_of_memory(error):
+        fail(NO_MEMORY)
+    unnamed = isinstance(error, OSError) and error.filename is None
+    defect = isinstance(error, RuntimeError) or (unnamed and not isinstance(error, HydraException))
     if defect or "DIRACDIFF_TRACEBACK" in os.environ:
         raise error
     fail(explained(error, name))

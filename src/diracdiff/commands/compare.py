@@ -17,13 +17,12 @@ def compare(cfg: DictConfig) -> None:
     from diracdiff.commands.builders.training import build_data, build_metrics, keep_image_size
     from diracdiff.restorer import load
     from diracdiff.utils.ranks import joined
-    from diracdiff.utils.resources import told
     from diracdiff.utils.validate import check_count
 
     for key in ("trials", "batch_size", "picture_rows"):
         check_count(cfg[key], key)
     folder = Path(cfg.output)
-    with told(folder, "batch_size"), joined() as ranks:
+    with joined() as ranks:
         device = pick_device(cfg.device)
         restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
         comparison.check_sigma(cfg.sigma, restorer, cfg.checkpoint)

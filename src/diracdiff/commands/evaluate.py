@@ -19,7 +19,6 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.restorer import load
     from diracdiff.training.module import RestorerModule
     from diracdiff.utils.files import check_not_input
-    from diracdiff.utils.resources import told
 
     if cfg.split not in ("test", "val") or cfg.times not in ("all", "stops"):
         raise ValueError(f"split={cfg.split} times={cfg.times}: must be test or val, and all or stops.")
@@ -41,18 +40,15 @@ def evaluate(cfg: DictConfig) -> None:
     points += [extra] if isinstance(extra, StoppingPoint) else []
     only = on_grid(points, restorer.sampler.times()) if cfg.times == "stops" else None
     module = RestorerModule(restorer, metrics=build_metrics(cfg), blends=blends, only=only)
-    with told(folder, "loader.eval_batch_size"):
-        (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
+    (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return
     if cfg.tuned:
-        with told(cfg.tuned, "loader.eval_batch_size"):
-            Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.tuned)
+        Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.tuned)
         stops = stops | restorer.stops
     # Those of training, unless they were to be found here; where it found none, those of the validation images.
     stops = {target: stop or restorer.stops.get(target) for target, stop in stops.items()}
-    with told(folder, "loader.test_images"):
-        names = report(folder, module.evaluation, stops, extra, restorer, cfg.split, origin(cfg))
+    names = report(folder, module.evaluation, stops, extra, restorer, cfg.split, origin(cfg))
     say(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 

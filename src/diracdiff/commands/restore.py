@@ -15,17 +15,15 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.commands.builders.writing import build_companions, build_form, build_options
     from diracdiff.data.inputs import plan
     from diracdiff.restoration import FileRestoration, check_guide
-    from diracdiff.restoration.files import LOWER
     from diracdiff.restorer import load
     from diracdiff.utils.ranks import joined
-    from diracdiff.utils.resources import told
     from diracdiff.utils.validate import check_count
 
     for key in ("samples", "batch_size"):
         check_count(cfg[key], key)
     existing, tiles, form = existing_results(cfg), build_tiles(cfg), build_form(cfg)
     source, output, companions = Path(cfg.input), Path(cfg.output), build_companions(cfg)
-    with told(output, LOWER), joined() as ranks:
+    with joined() as ranks:
         restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
         restorer.tiles = tiles
         check_guide(restorer, companions.kind if companions else None, cfg.degrade)

@@ -16,7 +16,6 @@ def sample(cfg: DictConfig) -> None:
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_output
     from diracdiff.utils.image_files import save_image
-    from diracdiff.utils.resources import told
     from diracdiff.utils.validate import check_count
 
     for key in ("images", "batch_size"):
@@ -26,12 +25,11 @@ def sample(cfg: DictConfig) -> None:
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
     check_output(Path(cfg.output), targets.values(), cfg.overwrite)
     parts = [names[i : i + cfg.batch_size] for i in range(0, len(names), cfg.batch_size)]
-    with told(cfg.output, "batch_size"):
-        for part in track(parts, description="generating"):
-            for name, image in zip(part, restorer.generate(part), strict=True):
-                if not image.isfinite().all():
-                    raise UserError(f"image {name} is not a number at every pixel: take another sampler or checkpoint")
-                save_image(targets[name], image)
+    for part in track(parts, description="generating"):
+        for name, image in zip(part, restorer.generate(part), strict=True):
+            if not image.isfinite().all():
+                raise UserError(f"image {name} is not a number at every pixel: take another sampler or checkpoint")
+            save_image(targets[name], image)
     say(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 

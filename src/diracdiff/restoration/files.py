@@ -23,9 +23,8 @@ from diracdiff.restoration.log import Log, summary
 from diracdiff.restoration.service import RestoredImage, RestoreOptions, SourceImage, prepare
 from diracdiff.restorer import Restorer
 from diracdiff.utils.console import track_images
-from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.errors import UserError, is_out_of_memory, warn
 from diracdiff.utils.ranks import Ranks
-from diracdiff.utils.resources import is_out_of_memory
 
 LOWER = "tile, batch_size or samples"
 """Keys with which a restoration needs less memory."""

@@ -17,7 +17,6 @@ from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
 from diracdiff.training.loggers import PatientWandbLogger
 from diracdiff.training.names import BEST
-from diracdiff.utils.console import python
 from diracdiff.utils.errors import say
 from diracdiff.utils.files import write_atomically
 
@@ -71,4 +70,4 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     for title, words in steps.get(restorer.name, [restore]):
         say(f"{title}:")
-        say(f"  {python()} -m diracdiff {words}")
+        say(f"  python -m diracdiff {words}")

@@ -30,6 +30,13 @@ def say(message: str) -> None:
         print(for_terminal(message), flush=True)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True if memory of the machine or of a GPU was refused."""
+    texts = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+    refused = isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
+    return refused or isinstance(error, MemoryError)
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print one line on stderr, and exit with a status."""
     print(f"error: {for_terminal(message)}", file=sys.stderr, flush=True)

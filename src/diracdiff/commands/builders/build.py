@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.report import Origin
-from diracdiff.utils.console import python
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import write_atomically
 
@@ -86,5 +85,5 @@ def write_composed(cfg: DictConfig, path: str | Path) -> None:
 def origin(cfg: DictConfig) -> Origin:
     """Where the results of the command that is running come from, for its report."""
     words = shlex.join(HydraConfig.get().overrides.task)
-    command = f"{python()} -m diracdiff {HydraConfig.get().job.config_name} {words}".strip()
+    command = f"python -m diracdiff {HydraConfig.get().job.config_name} {words}".strip()
     return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)
