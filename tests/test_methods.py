@@ -20,7 +20,7 @@ from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
-from diracdiff.scheduling import MSE, TrajectoryDistance, greedy
+from diracdiff.scheduling import MSE, Distance, greedy
 from diracdiff.utils.errors import UserError
 
 OPERATOR = """
@@ -123,7 +123,7 @@ def test_greedy_times_even_out_a_trajectory():
     # A scalar trajectory u^3 changes most near 1: the greedy times are dense there and its changes nearly equal.
     u = torch.linspace(0, 1, 400)
     states = (u**3).reshape(400, 1, 1, 1, 1).expand(400, 2, 3, 16, 16)
-    *_, last = greedy(TrajectoryDistance(states, MSE()), 400, 7)
+    *_, last = greedy(Distance.of_trajectory(states, MSE()), 400, 7)
     changes = (u[list(last.chosen)] ** 3).diff()
     assert len(last.chosen) == 9 and changes.max() / changes.min() < 1.1
 
@@ -136,7 +136,6 @@ def test_an_evaluation_leaves_its_tables_and_pictures(evaluated):
     expected = {"evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex"}
     assert {path.name for path in out.iterdir()} == expected | {
         "tradeoff.png",
-        "consistency.png",
         "samples.png",
         "report.html",
     }

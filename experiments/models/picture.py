@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from diracdiff import load
 from diracdiff.data.images import load_square
-from diracdiff.evaluation.pictures import save_figure
+from diracdiff.evaluation.plots import save_figure
 from diracdiff.studio.trajectory import sample_frames
 from diracdiff.utils.pixels import from_pixels, to_pixels
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from diracdiff.data import ImageFolder
-from diracdiff.evaluation.pictures import heat_map
+from diracdiff.evaluation.plots import heat_map
 from diracdiff.restorer import load
 from diracdiff.samplers import ImageNoise
 from diracdiff.utils.files import write_rows

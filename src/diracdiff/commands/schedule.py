@@ -1,52 +1,73 @@
 """Schedule a task's severity: `python -m diracdiff schedule task=deblur dataset=photos output=table.csv`.
 
-With `checkpoint=…`, schedule the times of its walk instead, on the walk's own change.
+With `checkpoint=…`, schedule the times of its sampler instead, by the changes along its trajectory.
 """
 
-import time
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.console import track
-from diracdiff.utils.errors import UserError
 
 
 def schedule(cfg: DictConfig) -> None:
-    """Place severities, or the times of a checkpoint's walk, greedily; write them as a table, and draw it."""
+    """Place severities, or the times of a checkpoint's sampler, greedily; write them as a table and a plot."""
+    import torch
+
     from diracdiff.commands.builders.build import build, pick_device
     from diracdiff.commands.builders.restoring import build_straight
+    from diracdiff.degradations import LinearSeverity
+    from diracdiff.evaluation.plots import draw_schedule
     from diracdiff.restorer import load
-    from diracdiff.scheduling import greedy
-    from diracdiff.scheduling.candidates import Candidates, images_of, severities, times
-    from diracdiff.scheduling.report import check_table, report
+    from diracdiff.scheduling import Distance, greedy, tabulate, trajectories
+    from diracdiff.utils.console import track
+    from diracdiff.utils.errors import say, warn
+    from diracdiff.utils.files import check_output, write_rows
+    from diracdiff.utils.seeds import image_seed
     from diracdiff.utils.validate import check_count
 
-    for key, least in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1), ("memory", 0)):
+    for key, least in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1)):
         check_count(cfg[key], key, least)
     if cfg.budget > cfg.candidates - 2:
-        raise UserError(f"budget must be at most candidates - 2 = {cfg.candidates - 2}, got {cfg.budget}")
+        raise ValueError(f"budget must be at most candidates - 2 = {cfg.candidates - 2}, got {cfg.budget}")
     output = Path(cfg.output)
-    check_table(output, cfg.overwrite)
+    if output.suffix != ".csv" or output.is_dir():
+        raise ValueError(f"output must be a CSV file, got {output}: give output=table.csv")
+    check_output(output.parent, [output, output.with_suffix(".png")], cfg.overwrite)
     dissimilarity, device = build(cfg.dissimilarity), pick_device("auto")
-    options = {"count": cfg.candidates, "batch_size": cfg.batch_size, "memory": cfg.memory}
-    candidates: Candidates
     if cfg.checkpoint is None:
-        degradation = build_straight(cfg)
-        images = images_of(build(cfg.dataset), cfg.images, cfg.seed).to(device)
-        candidates = severities(cfg.task.name, degradation, images, dissimilarity, **options)
+        name, what, degradation = cfg.task.name, "severity", build_straight(cfg)
+        line = degradation.severity
+        assert isinstance(line, LinearSeverity)
+        use = "train with schedule=tabulated schedule.severity.path="
     else:
+        name, what, line = "times", "times", LinearSeverity(0.0, 1.0)
         restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
         cfg.dataset.image_size, restorer.seed = restorer.image_size, cfg.seed
-        parts = images_of(build(cfg.dataset), cfg.images, cfg.seed).to(device).split(cfg.batch_size)
-        walked = track(parts, description="walking")
-        candidates = times(restorer, walked, dissimilarity, **options)
-    start = time.perf_counter()
-    placed = greedy(candidates.distance, cfg.candidates, cfg.budget)
-    steps = track(placed, total=cfg.budget + 1, description=f"placing {candidates.name}")
-    first, *_, last = steps
-    report(output, candidates, first, last, cfg.budget, time.perf_counter() - start)
+        use = "evaluate or restore with sampler/grid=adaptive sampler.grid.path="
+    split = build(cfg.dataset).split("train")
+    if cfg.images > len(split):
+        raise ValueError(f"images={cfg.images} is more than the {len(split)} training images: lower images")
+    first = image_seed(cfg.seed, "schedule") % max(1, len(split) // cfg.images)
+    images = torch.stack([split[first + k * len(split) // cfg.images]["x"] for k in range(cfg.images)]).to(device)
+    if cfg.checkpoint is None:
+        distance = Distance.of_degradation(degradation, images, dissimilarity, cfg.candidates, cfg.batch_size)
+    else:
+        parts = track(images.split(cfg.batch_size), description="sampling")
+        states = trajectories(restorer, parts, cfg.candidates)
+        distance = Distance.of_trajectory(states, dissimilarity, cfg.batch_size)
+    placements = greedy(distance, cfg.candidates, cfg.budget)
+    ends, *_, last = track(placements, total=cfg.budget + 1, description=f"placing {name}")
+    table, found = tabulate(last.chosen, cfg.candidates, line), len(last.chosen) - 2
+    rows = zip(table.times, table.values, strict=True)
+    write_rows(output, [{"t": f"{t:.8g}", "value": f"{value:.8g}"} for t, value in rows])
+    by = f"by {dissimilarity.name} of {cfg.images} images"
+    draw_schedule(output.with_suffix(".png"), table, line, f"{name}: {what} {by}", what)
+    if found < cfg.budget:
+        warn(f"placed {found} of {cfg.budget}: with any more the largest distance would grow")
+    say(f"{name}: {found} of {cfg.candidates} candidates {by}")
+    say(f"largest distance between neighbours: {ends.largest:.4g} before, {last.largest:.4g} after")
+    say(f"written: {output} {output.with_suffix('.png')}; {use}{output}")
 
 
 main = command(schedule)

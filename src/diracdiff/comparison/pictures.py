@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from diracdiff.evaluation.pictures import DISTORTION, INK, MUTED, PERCEPTION, save_figure
+from diracdiff.evaluation.plots import DISTORTION, INK, MUTED, PERCEPTION, save_figure
 from diracdiff.metrics import Metric, Row
 
 ZOOM = 0.28

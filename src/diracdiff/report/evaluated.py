@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
-from diracdiff.evaluation.pictures import draw_consistency, draw_samples, draw_tradeoff
+from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
 from diracdiff.evaluation.statistics import FEWEST, Interval
 from diracdiff.evaluation.stopping import Blend, StoppingPoint
 from diracdiff.evaluation.summary import summary_of, write_summary
@@ -19,7 +19,7 @@ from diracdiff.utils.errors import say, warn
 from diracdiff.utils.files import check_output, together, write_atomically, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
-PICTURES = ("tradeoff.png", "consistency.png", "samples.png")
+PICTURES = ("tradeoff.png", "samples.png")
 
 
 def check_report(folder: Path, tuned: str | None, overwrite: bool) -> None:
@@ -62,17 +62,14 @@ def report(
     same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     images = f"{curve[0]['n']} images of the {split} split"
     title = f"{restorer.name}: {images}"
-    drawn = [name for name in PICTURES if name != "consistency.png" or "consistency" in curve[0]]
     with together(folder) as written:
         write_rows(written / "images.csv", evaluation.records.rows)
         write_rows(written / "curve.csv", curve)
         summary = summary_of(evaluation, stops, extra, **same)
         write_summary(written / "evaluation.json", summary)
         write_tables(written, summary, metrics, title)
-        draw_tradeoff(written / "tradeoff.png", curve, stops, metrics, title)
-        if "consistency.png" in drawn:
-            draw_consistency(written / "consistency.png", curve, title)
-        draw_samples(written / "samples.png", evaluation.gallery, stops)
+        save_figure(tradeoff_figure(curve, stops, metrics, title), written / "tradeoff.png")
+        write_grid(written / "samples.png", stopping_grid(evaluation.gallery, stops))
         stops_from = "Stopping times were found on validation images."
         page = evaluation_page("evaluation", evaluation, stops, summary, restorer, images, stops_from, origin)
         write_atomically(written / NAME, page)
@@ -82,4 +79,4 @@ def report(
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
     if "excess" in summary:
         say(f"P - c = {summary['excess']['mean']:.3g} {conclusion(summary['excess']['interval'])}")
-    return [*TABLES, *drawn, NAME]
+    return [*TABLES, *PICTURES, NAME]

@@ -16,7 +16,7 @@ from torch import Tensor
 from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
 from diracdiff.data.inputs import IN_FORM, TABLE, Form, Input, batches
-from diracdiff.evaluation.pictures import HEAT_MAP_TOP, heat_map, residual_map
+from diracdiff.evaluation.plots import HEAT_MAP_TOP, heat_map, residual_map
 from diracdiff.evaluation.uncertainty import PICTURES, Spread
 from diracdiff.restoration.consistency import NoiseLevel, concern_of
 from diracdiff.restoration.log import Log, summary

@@ -1,17 +1,6 @@
-"""Greedy schedules of severities, and of the times of a walk (paper, Algorithm 2)."""
+"""Greedy schedules of severities, and of the times of a trajectory (paper, Algorithm 2)."""
 
-from diracdiff.scheduling.dissimilarities import LPIPS, MSE, SSIM, Dissimilarity
-from diracdiff.scheduling.distances import DegradationDistance, TrajectoryDistance
+from diracdiff.scheduling.distance import LPIPS, MSE, SSIM, Dissimilarity, Distance, trajectories
 from diracdiff.scheduling.greedy import Placement, greedy, tabulate
 
-__all__ = [
-    "LPIPS",
-    "MSE",
-    "SSIM",
-    "DegradationDistance",
-    "Dissimilarity",
-    "Placement",
-    "TrajectoryDistance",
-    "greedy",
-    "tabulate",
-]
+__all__ = ["LPIPS", "MSE", "SSIM", "Dissimilarity", "Distance", "Placement", "greedy", "tabulate", "trajectories"]

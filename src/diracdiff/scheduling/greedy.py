@@ -1,13 +1,12 @@
 """Greedy scheduling: where to put a budget of points so that neighbours are alike (paper, Algorithm 2).
 
-Given a distance d between N ordered candidates, start from the two ends and, once per point of the budget, take
-the neighbours that are farthest apart and insert the candidate between them that minimises
-max(d(left, s), d(s, right)). Nothing here depends on what the candidates are: severities of a degradation, or times
-on a sampling trajectory.
+Given a distance d between N ordered candidates, start from the two ends. Once per point, take the neighbours that are
+farthest apart and insert the candidate between them that minimises max(d(left, s), d(s, right)). Candidates may be
+severities of a degradation, or times of a trajectory.
 
-The cost is in d. Where it grows with separation, d(left, s) - d(s, right) grows with s and changes its sign next to
-the best s, so bisection finds it in log2(right - left) trials. m points among N candidates take about m log2(N / m)
-trials: fewer than N for the paper's 100 among 1000.
+Almost all of the cost is d. Where d grows with separation, d(left, s) - d(s, right) grows with s and changes its sign
+next to the best s, so bisection finds it in log2(right - left) trials. m points among N candidates take about
+m log2(N / m) trials: fewer than N for the paper's 100 among 1000.
 """
 
 import functools
@@ -26,7 +25,7 @@ class Placement:
     """Chosen candidates.
 
     Attributes:
-        chosen: their numbers, increasing, both ends included.
+        chosen: numbers of the candidates, increasing, both ends included.
         largest: the largest distance between neighbours.
     """
 
@@ -35,16 +34,15 @@ class Placement:
 
 
 def greedy(distance: Callable[[int, int], float], candidates: int, budget: int) -> Iterator[Placement]:
-    """Place points one by one: yields the ends alone, then the placement after every insertion.
+    """Place points one by one: yield the two ends, then the placement after every insertion.
 
-    `largest` never grows, whatever the distance. Where the distance grows with separation every insertion is the
-    best one. Where it does not, an insertion that bisection finds and that would let `largest` grow is replaced by
-    the best of all candidates between the two neighbours; if that one would as well, the next farthest neighbours
-    are parted, and if there are none the iteration ends before the budget does.
+    `largest` never grows. Where the distance grows with separation every insertion is the best one. Otherwise, an
+    insertion by bisection that would let `largest` grow is replaced by the best of all candidates between the two
+    neighbours. If that one would as well, the next farthest neighbours are tried; without any, iteration ends early.
 
     Args:
-        distance: d(i, j) >= 0 for candidates i < j; asked once for each pair.
-        candidates: their number N, at least 3; they are numbered 0 to N - 1.
+        distance: d(i, j) >= 0 for candidates i < j; called once for each pair.
+        candidates: number N of candidates, 0 to N - 1, at least 3.
         budget: points to insert between the ends, 1 to N - 2.
 
     Raises:
@@ -70,7 +68,7 @@ def greedy(distance: Callable[[int, int], float], candidates: int, budget: int) 
 
 
 def _part(distance: Callable[[int, int], float], left: int, right: int, limit: float) -> int | None:
-    """The candidate between two others that is nearest to both; None if it is farther from one than the limit."""
+    """Return the candidate between two others that is nearest to both; None if it is farther than the limit."""
 
     def farther(s: int) -> float:
         return max(distance(left, s), distance(s, right))
@@ -87,12 +85,12 @@ def _part(distance: Callable[[int, int], float], left: int, right: int, limit: f
 
 
 def tabulate(chosen: Sequence[int], candidates: int, severity: Severity) -> TabulatedSeverity:
-    """The schedule through chosen candidates: t = k / (m + 1) is the k-th of m + 2, linear in between.
+    """Return the schedule through chosen candidates: the k-th of m + 2 at t = k / (m + 1), linear in between.
 
     Args:
         chosen: numbers of candidates, increasing, from 0 to N - 1.
-        candidates: their number N.
-        severity: the curve along which they are evenly spaced.
+        candidates: number N of candidates.
+        severity: curve along which the candidates are evenly spaced.
     """
     steps = len(chosen) - 1
     values = severity(torch.tensor(chosen, dtype=torch.float64) / (candidates - 1))

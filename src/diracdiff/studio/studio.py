@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.pictures import heat_map
+from diracdiff.evaluation.plots import heat_map
 from diracdiff.evaluation.uncertainty import Spread
 from diracdiff.metrics import PSNR
 from diracdiff.restoration import (

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from diracdiff.evaluation import Evaluation
-from diracdiff.evaluation.pictures import TRADEOFF_CSV, curve_figure, gallery_grid
+from diracdiff.evaluation.plots import TRADEOFF_CSV, tradeoff_figure, trajectory_grid
 from diracdiff.evaluation.stopping import key_rows
 from diracdiff.metrics import Metric
 from diracdiff.training.loggers import PatientWandbLogger
@@ -36,10 +36,9 @@ class TradeoffLog(Callback):
             if isinstance(logger, PatientWandbLogger):
                 logger.attempt(_send_to_wandb, logger, evaluation, position)
             elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("val/walk", gallery_grid(evaluation.gallery), position["step"])
-                for metric in _measured(evaluation):
-                    figure = curve_figure(evaluation.curve, metric)
-                    logger.experiment.add_figure(f"curves/{metric.name}", figure, position["step"])
+                logger.experiment.add_image("val/walk", trajectory_grid(evaluation.gallery), position["step"])
+                figure = tradeoff_figure(evaluation.curve, {}, evaluation.metrics)
+                logger.experiment.add_figure("curves", figure, position["step"])
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Send the test's value of each metric at each stopping time, such as `test/do/psnr`."""
@@ -74,5 +73,5 @@ def _send_to_wandb(logger: PatientWandbLogger, evaluation: Evaluation, position:
     rows = [[*position.values(), *row.values()] for row in curve]
     logged["curves/table"] = wandb.Table(columns=[*position, *curve[0]], data=rows)
     caption = "rows: images; columns: clean, measurement, then x_hat as t falls from 1"
-    logged["val/walk"] = wandb.Image(gallery_grid(evaluation.gallery).permute(1, 2, 0).numpy(), caption=caption)
+    logged["val/walk"] = wandb.Image(trajectory_grid(evaluation.gallery).permute(1, 2, 0).numpy(), caption=caption)
     logger.experiment.log(logged)

@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from diracdiff.evaluation import Evaluation
-from diracdiff.evaluation.pictures import draw_samples, draw_tradeoff
+from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
 from diracdiff.evaluation.summary import summary_of, write_summary
 from diracdiff.evaluation.tables import print_summary
 from diracdiff.report import Origin
@@ -37,8 +37,8 @@ def report(
     summary = summary_of(tested, restorer.stops, **same)
     write_summary(run_dir / "summary.json", summary)
     title = f"{restorer.name}: trade-off on {restorer.curve[0]['n']} validation images"
-    draw_tradeoff(run_dir / "tradeoff.png", restorer.curve, restorer.stops, tested.metrics, title)
-    draw_samples(run_dir / "samples.png", tested.gallery, restorer.stops)
+    save_figure(tradeoff_figure(restorer.curve, restorer.stops, tested.metrics, title), run_dir / "tradeoff.png")
+    write_grid(run_dir / "samples.png", stopping_grid(tested.gallery, restorer.stops))
     images = f"{summary['n']} test images"
     stops_from = f"Stopping times were found on {restorer.curve[0]['n']} validation images."
     page = evaluation_page("training", tested, restorer.stops, summary, restorer, images, stops_from, origin)

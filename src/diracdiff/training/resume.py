@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.weights import Damaged
-from diracdiff.evaluation.pictures import TRADEOFF_CSV
+from diracdiff.evaluation.plots import TRADEOFF_CSV
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS

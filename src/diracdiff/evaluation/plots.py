@@ -1,0 +1,180 @@
+"""Plots of trade-off curves, trajectories and schedules, and colour maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from diracdiff.degradations import LinearSeverity, TabulatedSeverity
+from diracdiff.evaluation.evaluation import Gallery
+from diracdiff.evaluation.stopping import TARGETS, StoppingPoint
+from diracdiff.metrics.metric import Metric, Row
+from diracdiff.samplers import OUTPUTS
+from diracdiff.samplers.increment import TOLERANCE
+from diracdiff.utils.image_files import write_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRADEOFF_CSV = "tradeoff.csv"
+INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
+HEAT_MAP_TOP = 0.1
+"""Standard deviation at the top of maps of uncertainty, in units of the [0, 1] range."""
+RESIDUAL_MAP_TOP = 3.0
+"""Residual at the top of maps of residuals, in standard deviations of the noise."""
+STYLES = {"mean": ("-", "denoised image"), "iterate": (":", "iterate")}
+
+
+def heat_map(std: Tensor) -> NDArray[np.uint8]:
+    """Return standard deviations, (H, W), as colours, uint8 (H, W, 3): black is 0, white HEAT_MAP_TOP and above."""
+    return _coloured("inferno", std / HEAT_MAP_TOP)
+
+
+def residual_map(z: Tensor) -> NDArray[np.uint8]:
+    """Return residuals in units of the noise, (H, W), as colours, uint8 (H, W, 3): blue -3, white 0, red 3."""
+    return _coloured("bwr", z / (2 * RESIDUAL_MAP_TOP) + 0.5)
+
+
+def _coloured(name: str, values: Tensor) -> NDArray[np.uint8]:
+    from matplotlib import colormaps
+
+    return np.asarray((colormaps[name](values.clamp(0, 1).numpy())[..., :3] * 255).round(), dtype=np.uint8)
+
+
+def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
+    """Return the images of an output by time, t falling."""
+    keys = [key for key in gallery if isinstance(key, tuple) and key[1] == output]
+    return {key[0]: gallery[key] for key in keys}
+
+
+def trajectory_grid(gallery: Gallery, columns: int = 8) -> Tensor:
+    """Return the images of a gallery in rows, with titles, uint8 (3, H, W): clean, measurement, x_hat as t falls."""
+    means, iterates = (by_time(gallery, output) for output in OUTPUTS)
+    times, start = list(means), max(iterates)
+    chosen = [times[i] for i in np.unique(np.linspace(0, len(times) - 1, columns).round().astype(int))]
+    return _grid(
+        {"clean": gallery["clean"], f"y {start:.2f}": iterates[start]} | {f"t {t:.2f}": means[t] for t in chosen}
+    )
+
+
+def stopping_grid(gallery: Gallery, stops: Mapping[str, StoppingPoint | None]) -> Tensor:
+    """Return clean, measurement, one-shot, known stopping points and the last iterate like `trajectory_grid`."""
+    images = {output: by_time(gallery, output) for output in OUTPUTS}
+    start, end = max(images["iterate"]), min(images["iterate"])
+    columns = {"clean": gallery["clean"], "y": images["iterate"][start], "one-shot": images["mean"][start]}
+    for target, metric in TARGETS.items():
+        if stop := stops.get(target):
+            times = images[stop.output]
+            t = min((t for t in times if t >= stop.t - TOLERANCE), default=max(times))
+            columns[f"{metric.stop_name()} {stop.t:.2f}"] = times[t]
+    return _grid(columns | ({f"y {end:.2f}": images["iterate"][end]} if end < start else {}))
+
+
+def _grid(columns: Mapping[str, Tensor]) -> Tensor:
+    """Join columns of images, {title: uint8 (N, 3, H, W)}, under their titles: (3, h + N H, columns W)."""
+    width = next(iter(columns.values())).shape[-1]
+    size = max(6, min(16, width // 5))
+    labelled = []
+    for title, images in columns.items():
+        strip = Image.new("RGB", (width, round(1.5 * size)), "white")
+        ImageDraw.Draw(strip).text((width / 2, 0.75 * size), title, "black", ImageFont.load_default(size), anchor="mm")
+        label = torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1)
+        labelled.append(torch.cat([label, *images.expand(-1, 3, -1, -1)], dim=1))
+    return torch.cat(labelled, dim=2)
+
+
+def write_grid(path: str | Path, grid: Tensor) -> None:
+    """Write a grid of images, (3, H, W), as PNG."""
+    write_image(Path(path), grid.permute(1, 2, 0).numpy())
+
+
+def tradeoff_figure(
+    curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], metrics: Sequence[Metric], title: str = ""
+) -> Figure:
+    """Plot metrics over t, which falls from the measurement at the left.
+
+    There is a panel for every perceptual metric that was measured, each with PSNR, and one for data consistency
+    (paper, Fig. 4).
+
+    Args:
+        curve: rows of `Records.curve`.
+        stops: stopping points of the targets, which are marked.
+        metrics: metrics that were measured.
+        title: title of the figure.
+    """
+    from matplotlib.figure import Figure
+
+    known = [metric for metric in metrics if metric.name in curve[0]]
+    distortion = [metric for metric in known if metric.target and metric.higher_is_better]
+    panels = [[*distortion, m] for m in known if m.target and not m.higher_is_better] or [distortion]
+    panels += [[metric] for metric in known if metric.higher_is_better is None]
+    figure = Figure(figsize=(7.2, 1.8 + 2.8 * len(panels)), layout="constrained")
+    handles: dict[str, Any] = {}
+    for left, shown in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        axes = (left, left.twinx()) if len(shown) > 1 else (left,)
+        for metric, axis, colour in zip(shown, axes, (DISTORTION, PERCEPTION), strict=False):
+            handles |= {line.get_label(): line for line in _plot_metric(axis, curve, stops, metric, colour)}
+        left.set_xlim(1.01, -0.01)
+    left.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
+    figure.suptitle(title, fontsize=11, color=INK)
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def _plot_metric(
+    axis: Any, curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], metric: Metric, colour: str
+) -> list[Any]:
+    """Plot one metric of x_hat and of the iterate; return the lines for the legend."""
+    lines, values = [], {}
+    for output, (style, name) in STYLES.items():
+        rows = [row for row in curve if row["output"] == output]
+        values[output] = [float(row[metric.name]) for row in rows]
+        label = f"{metric.title} of the {name}"
+        lines += axis.plot([row["t"] for row in rows], values[output], style, color=colour, label=label)
+    if stop := stops.get(str(metric.target)):
+        label = f"t_{metric.stop_name()}: best {metric.title}, {STYLES[stop.output][1]}, t = {stop.t:.2f}"
+        lines.append(axis.axvline(stop.t, color=colour, linestyle="--", linewidth=1, label=label))
+    # The range of x_hat and of the best iterate: bad iterates would flatten the curve of x_hat.
+    best = min(values["iterate"], key=metric.cost)
+    low, high = min(*values["mean"], best), max(*values["mean"], best)
+    margin = 0.05 * (high - low) + 1e-6
+    axis.set_ylim(low - margin, high + margin)
+    axis.set_ylabel(metric.label, color=colour)
+    axis.tick_params(axis="y", labelcolor=colour)
+    return lines
+
+
+def draw_schedule(
+    path: str | Path, table: TabulatedSeverity, linear: LinearSeverity, title: str, what: str = "severity"
+) -> None:
+    """Draw a scheduled severity over t, its points marked, and the linear schedule (paper, Fig. 7)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [linear.start, linear.end], "--", color=MUTED, linewidth=1, label="linear")
+    label = f"greedy, {len(table.times) - 2} points placed"
+    axis.plot(table.times, table.values, "-o", color=DISTORTION, linewidth=1, markersize=2.5, label=label)
+    axis.set_xlim(-0.01, 1.01)
+    axis.set_xlabel("time t: clean at 0, the measurement at 1")
+    axis.set_ylabel("severity parameter" if what == "severity" else "time of the sampler")
+    axis.set_title(title, fontsize=11, color=INK)
+    axis.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(110)
+    canvas.draw()
+    write_image(Path(path), np.asarray(canvas.buffer_rgba())[..., :3])
