@@ -1,18 +1,18 @@
-"""Images to train and evaluate on: clean, and without physics."""
+"""Clean images to train and evaluate on."""
 
+from diracdiff.data.files import list_images
 from diracdiff.data.folders import FFHQ, CelebAHQ, ImageFolder, ImageNet
+from diracdiff.data.huggingface import HuggingFace
 from diracdiff.data.images import center_crop_resize, load_image
-from diracdiff.data.listing import list_images
-from diracdiff.data.packed import Packed
 from diracdiff.data.photos import Photos
 from diracdiff.data.sampler import ShardSampler
 
 __all__ = [
     "FFHQ",
     "CelebAHQ",
+    "HuggingFace",
     "ImageFolder",
     "ImageNet",
-    "Packed",
     "Photos",
     "ShardSampler",
     "center_crop_resize",

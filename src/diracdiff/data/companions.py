@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diracdiff.data.image_io import DecodedImage, read_image
+from diracdiff.data.image_io import EXTENSIONS, DecodedImage, read_image
 from diracdiff.data.inputs import Input, files_below, real_path
-from diracdiff.data.listing import EXTENSIONS
 from diracdiff.utils.errors import UserError, warn
 
 SAME_COLOUR = 4 / 255

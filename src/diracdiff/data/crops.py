@@ -16,13 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diracdiff.data.datasets import ImageDataset, Item, item
-from diracdiff.data.faults import Skipped, readable_items
-from diracdiff.data.image_io import Limits, read_info, read_rgb8
-from diracdiff.data.images import MAX_PIXELS, check_side, crop_resize
-from diracdiff.data.listing import fingerprint
+from diracdiff.data.datasets import ImageDataset, Item
+from diracdiff.data.files import fingerprint
+from diracdiff.data.image_io import MAX_PIXELS, read_info, read_rgb8
+from diracdiff.data.images import center_crop_resize, check_side, limits
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.pixels import from_pixels
 
 MEMORY = 256 * 2**20
 """Bytes of decoded photographs that a process keeps."""
@@ -48,18 +47,17 @@ class Photographs:
     """
 
     def __init__(self, root: Path, names: Sequence[str], size: int, max_pixels: int = MAX_PIXELS):
-        self.root, self.names, self.size = root, names, size
-        self.limits = Limits(max_pixels, setting="dataset.max_pixels")
+        self.root, self.names, self.size, self.max_pixels = root, names, size, max_pixels
         self._decoded: OrderedDict[int, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return a photograph, uint8 (3, H, W). Raises UserError if it is too small or cannot be read."""
+        """Return a photograph, uint8 (3, H, W). Raises ImageError if it is too small or cannot be read."""
         if index not in self._decoded:
             path = self.root / self.names[index]
-            pixels = read_rgb8(path, self.limits)
+            pixels = read_rgb8(path, limits(self.max_pixels))
             check_side(path, pixels.shape[1], pixels.shape[0], self.size)
             self._decoded[index] = torch.tensor(pixels).permute(2, 0, 1)
             while len(self._decoded) > TOGETHER and sum(photo.nbytes for photo in self._decoded.values()) > MEMORY:
@@ -71,9 +69,9 @@ class Photographs:
         return self.__dict__ | {"_decoded": OrderedDict()}
 
     def shape(self, index: int) -> tuple[int, int]:
-        """Return width and height, read from the file's header. Raises UserError as `__getitem__` does."""
+        """Return width and height, read from the file's header. Raises ImageError as `__getitem__` does."""
         path = self.root / self.names[index]
-        width, height = read_info(path, self.limits).size
+        width, height = read_info(path, limits(self.max_pixels)).size
         check_side(path, width, height, self.size)
         return width, height
 
@@ -111,7 +109,7 @@ class RandomCrops(ImageDataset):
 
     def __init__(self, photographs: Photographs, titles: Sequence[str], sampling: Sampling, skip: bool = False):
         self.photographs, self.titles, self.sampling = photographs, titles, sampling
-        self.skipped = Skipped(len(photographs)) if skip else None
+        self.failed = set() if skip else None
 
     def __len__(self) -> int:
         return self.sampling.crops_per_epoch
@@ -123,8 +121,8 @@ class RandomCrops(ImageDataset):
         epoch, index = epoch_and_index(key)
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self)}), got {index}")
-        rng, size = augmentation(self.sampling.seed, epoch, index), self.photographs.size
-        number, photo = self._readable(int(rng.random() * len(self.photographs)))
+        rng, size, count = augmentation(self.sampling.seed, epoch, index), self.photographs.size, len(self.photographs)
+        number, photo = self.replacing(self.photographs.__getitem__, int(rng.random() * count), count)
         height, width = photo.shape[1:]
         largest = min(min(height, width) / size, self.sampling.max_scale)
         side = round(size * math.exp(rng.random() * math.log(largest)))
@@ -139,44 +137,29 @@ class RandomCrops(ImageDataset):
             powers = torch.tensor([4 ** (rng.random() - 0.5) for _ in range(3)])
             x = x[rng.sample(range(3), 3)].div(255) ** powers[:, None, None]
             x = x.mul(255).round().to(torch.uint8)
-        return item(x.contiguous(), crop_name(self.titles[number], left, top, side), index)
+        name = _crop_name(self.titles[number], left, top, side)
+        return {"x": from_pixels(x.contiguous()), "name": name, "index": index}
 
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
-        """Return the indices of an epoch in a random order, clustered by photograph if that is wanted."""
+        """Return the indices of an epoch in a random order, clustered by photograph if `sampling` says so."""
         if not self.sampling.clustered:
             return super().order(epoch, generator)
         crops: dict[int, list[int]] = {}
         for index in range(len(self)):
             draw = augmentation(self.sampling.seed, epoch, index).random()
             crops.setdefault(int(draw * len(self.photographs)), []).append(index)
-        visits = [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)]
-        visits = [visits[i] for i in torch.randperm(len(visits), generator=generator).tolist()]
-        order: list[int] = []
-        blocks = -(-len(visits) // TOGETHER)
-        for first in range(blocks):
-            block = [index for visit in visits[first::blocks] for index in visit]
-            order += [block[i] for i in torch.randperm(len(block), generator=generator).tolist()]
-        return order
-
-    def _readable(self, first: int) -> tuple[int, Tensor]:
-        """Return a photograph with its number, or the next one that can be read if it is to be skipped."""
-        for number in (*range(first, len(self.photographs)), *range(first)):
-            if self.skipped is not None and number in self.skipped:
-                continue
-            try:
-                return number, self.photographs[number]
-            except UserError as error:
-                if self.skipped is None:
-                    raise
-                self.skipped.add(number, error)
-        raise UserError(
-            f"none of the {len(self.photographs)} training photographs can be read: check dataset.root="
-            f"{self.photographs.root}"
+        visits = _permuted(
+            [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)], generator
         )
+        blocks = -(-len(visits) // TOGETHER)
+        order: list[int] = []
+        for first in range(blocks):
+            order += _permuted([index for visit in visits[first::blocks] for index in visit], generator)
+        return order
 
 
 class FixedCrops(ImageDataset):
-    """The crops of a grid on each photograph, evenly spread from edge to edge.
+    """Crops of a grid on each photograph, evenly spread from edge to edge.
 
     Args:
         photographs: the photographs.
@@ -195,19 +178,14 @@ class FixedCrops(ImageDataset):
         skip: bool = False,
     ):
         self.photographs, self.titles = photographs, titles
-        self.skipped = Skipped(len(photographs)) if skip else None
-        self.crops: list[tuple[int, int, int, int]] = []
-        for number in range(len(photographs)):
-            try:
-                width, height = photographs.shape(number)
-            except UserError as error:
-                if self.skipped is None:
-                    raise
-                self.skipped.add(number, error)
-            else:
-                self.crops += [(number, *box) for box in grid_boxes(width, height, photographs.size, max_scale, grids)]
-        if not self.crops:
-            raise UserError(f"none of the {len(photographs)} photographs can be read: check {photographs.root}")
+        self.failed = set() if skip else None
+        shapes = dict(self.replacing(photographs.shape, number, len(photographs)) for number in range(len(photographs)))
+        self.crops = [
+            (number, *box)
+            for number, (width, height) in shapes.items()
+            for box in _grid_boxes(width, height, photographs.size, max_scale, grids)
+        ]
+        self.failed = set() if skip else None  # from now on, numbers of crops
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -216,20 +194,17 @@ class FixedCrops(ImageDataset):
         return fingerprint(self.photographs.root, self.photographs.names)
 
     def __getitem__(self, index: int) -> Item:
+        index, x = self.replacing(self._pixels, range(len(self))[index], len(self))
         number, left, top, side = self.crops[index]
-        x = crop_resize(self.photographs[number], left, top, side, self.photographs.size)
-        return item(x, crop_name(self.titles[number], left, top, side), range(len(self))[index])
+        return {"x": from_pixels(x), "name": _crop_name(self.titles[number], left, top, side), "index": index}
 
-    def __getitems__(self, indices: list[int]) -> list[Item]:
-        """Return the items of a batch, without those that are skipped."""
-        return readable_items(self, indices)
-
-    def source(self, index: int) -> int:
-        """Return the number of a crop's photograph."""
-        return self.crops[index][0]
+    def _pixels(self, index: int) -> Tensor:
+        number, left, top, side = self.crops[index]
+        crop = self.photographs[number][:, top : top + side, left : left + side]
+        return center_crop_resize(crop, self.photographs.size)
 
 
-def grid_boxes(
+def _grid_boxes(
     width: int, height: int, size: int, max_scale: float, grids: Sequence[tuple[float, int, int]]
 ) -> list[tuple[int, int, int]]:
     """Return the boxes (left, top, side) of all grids, without duplicates."""
@@ -242,6 +217,9 @@ def grid_boxes(
     return list(dict.fromkeys(boxes))
 
 
-def crop_name(title: str, left: int, top: int, side: int) -> str:
-    """Return the name of a crop."""
+def _permuted(items: list[Any], generator: torch.Generator) -> list[Any]:
+    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
+
+
+def _crop_name(title: str, left: int, top: int, side: int) -> str:
     return f"{title}-{left:04}-{top:04}-{side:04}"

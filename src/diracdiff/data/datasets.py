@@ -1,66 +1,79 @@
-"""What all data sets share.
+"""Interfaces that all data sets share.
 
-A data set is a description: its constructor's arguments, kept as attributes, and `split(name)`, which looks at the
-disk and returns an `ImageDataset` for train, val or test. Items of every split are
-{"x": float32 (3, S, S) in [0, 1], "name": str, "index": int}, where the name is unique within the split.
+A data set is a description: constructor arguments, kept as attributes, and `split(name)`, which looks at the disk and
+returns an `ImageDataset` for train, val or test. An item is {"x": float32 (3, S, S) in [0, 1], "name": str, "index":
+int}, where the name is unique within the split.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from diracdiff.data.faults import Skipped
+from diracdiff.data.image_io import ImageError
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.errors import UserError, warn
 from diracdiff.utils.pixels import from_pixels
 
 SPLITS = ("train", "val", "test")
-PURPOSE = {"train": "train", "val": "validate", "test": "test"}
 
 Item = dict[str, Any]
 """An image with its name and index, or a batch of them."""
 
+Content = TypeVar("Content")
+
 
 class ImageDataset(Dataset[Item], ABC):
-    """The images of a split: a `torch.utils.data.Dataset` with a length. Training uses keys (epoch, index).
+    """The images of a split. A key is an index or, in training, (epoch, index).
 
     Attributes:
-        skipped: files that could not be read, where they are left out; None where they are errors.
+        failed: indices of images that cannot be read and are replaced by the next one; None: they are errors.
     """
 
-    skipped: Skipped | None = None
+    failed: set[int] | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
 
-    def source(self, index: int) -> int:
-        """Return the number of the file that an item comes from."""
-        return index
-
     def fingerprint(self) -> dict[str, Any] | None:
-        """Return {"count", "sha256"} of the files, by which a resumed run notices others; None if there are none."""
+        """Return {"count", "sha256"} of the files, by which a resumed run recognises them; None without files."""
         return None
 
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
         """Return the indices of a training epoch in a random order."""
         return torch.randperm(len(self), generator=generator).tolist()
 
-    def for_training(self) -> "ImageDataset":
-        """The same images as a training reads them; their "x" may be uint8, for the data module to divide by 255."""
-        return self
+    def replacing(self, read: Callable[[int], Content], first: int, count: int) -> tuple[int, Content]:
+        """Return the first index from `first` on, of `count` in a circle, that `read` can read, and its content.
+
+        Each image that cannot be read is named once a process.
+
+        Raises:
+            ImageError: if an image cannot be read and errors are not skipped, or none can be read.
+        """
+        if self.failed is None:
+            return first, read(first)
+        for index in chain(range(first, count), range(first)):
+            if index not in self.failed:
+                try:
+                    return index, read(index)
+                except ImageError as error:
+                    self.failed.add(index)
+                    warn(f"skipped, the next image takes its place: {error}", from_every_process=True)
+        raise ImageError(f"none of the {count} images can be read: check dataset.root")
 
 
 class StillImages(ImageDataset):
-    """Images that are the same in every epoch, but for a mirroring. Key: index or (epoch, index).
+    """Images that are the same in every epoch, but for mirroring.
 
     Attributes:
-        names: of the images.
+        names: names of the images.
         image_size: side in pixels.
-        flip_seed: mirror image `index` of an epoch as (flip_seed, epoch, index) says; None: never mirror.
+        flip_seed: mirror half of the images, which follow from (flip_seed, epoch, index); None: never mirror.
     """
 
     names: Sequence[str]
@@ -72,34 +85,35 @@ class StillImages(ImageDataset):
 
     @abstractmethod
     def pixels(self, index: int) -> Tensor:
-        """An image before it is mirrored, uint8 (3, S, S), the same on every machine. Raises UserError."""
+        """Return an image before mirroring, uint8 (3, S, S). Raises ImageError."""
 
     def __getitem__(self, key: Key) -> Item:
-        epoch, index = epoch_and_index(key)
-        return item(self.mirrored(self.pixels(index), epoch, index), self.names[index], index)
+        batch = self.__getitems__([key])
+        return {"x": batch["x"][0], "name": batch["name"][0], "index": int(batch["index"][0])}
 
-    def mirrored(self, x: Tensor, epoch: int, index: int) -> Tensor:
-        """The image as the epoch has it."""
-        turn = self.flip_seed is not None and augmentation(self.flip_seed, epoch, index).random() < 0.5
-        return x.flip(-1) if turn else x
+    def __getitems__(self, keys: Sequence[Key]) -> Item:
+        """Return a batch, collated: one conversion to [0, 1] for all images."""
+        images, indices = [], []
+        for epoch, index in map(epoch_and_index, keys):
+            index, x = self.replacing(self.pixels, index, len(self))
+            mirror = self.flip_seed is not None and augmentation(self.flip_seed, epoch, index).random() < 0.5
+            images.append(x.flip(-1) if mirror else x)
+            indices.append(index)
+        names = [self.names[index] for index in indices]
+        return {"x": from_pixels(torch.stack(images)), "name": names, "index": torch.tensor(indices)}
 
 
 class Splits(Protocol):
     """A data set."""
 
     def split(self, name: str) -> ImageDataset:
-        """The images of train, val or test."""
+        """Return the images of train, val or test."""
         ...
 
 
-def item(image: Tensor, name: str, index: int) -> Item:
-    """The item of a uint8 image (3, S, S)."""
-    return {"x": from_pixels(image), "name": name, "index": index}
-
-
-def batch_of(items: list[Item] | Item) -> Item | None:
-    """Collate items to a batch, or return None for no items. A data set may have collated it already."""
-    return items if isinstance(items, dict) else default_collate(items) if items else None
+def batch_of(items: list[Item] | Item) -> Item:
+    """Collate items to a batch, unless a data set has done so."""
+    return items if isinstance(items, dict) else default_collate(items)
 
 
 def check_split(name: str) -> None:
@@ -112,12 +126,6 @@ def check_integer(name: str, value: Any, least: int, example: int) -> None:
     """Raise UserError unless `value` is an integer of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r}: try {name}={example}")
-
-
-def check_boolean(name: str, value: Any) -> None:
-    """Raise UserError unless `value` is true or false."""
-    if not isinstance(value, bool):
-        raise UserError(f"{name} must be true or false, got {value!r}: try {name}=false")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -1,88 +1,104 @@
-"""The image files of a split, read one by one."""
+"""Files below folders: their names, and what a checkpoint remembers of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from hydra.utils import to_absolute_path
 
-from diracdiff.data.datasets import Item, StillImages
-from diracdiff.data.faults import Skipped, readable_items
-from diracdiff.data.images import ImageError, load_square
-from diracdiff.data.jpeg import JPEG, check_decoder, load_square_fast
-from diracdiff.data.listing import fingerprint
-from diracdiff.data.sampler import Key, epoch_and_index
-
-DECODERS = ("fast", "pillow")
+from diracdiff.data.image_io import EXTENSIONS
+from diracdiff.utils.errors import UserError
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How image files are read; see `diracdiff.data.folders.Folder`."""
+def list_files(root: Path, within: str = "", failed: dict[Path, Exception] | None = None) -> list[str]:
+    """List the files below `root/within` at any depth, sorted, as paths relative to `root` with '/'.
 
-    image_size: int
-    on_error: str
-    max_pixels: int
-    decoder: str
+    Links are followed, after the folders that are not links, and each folder is visited once. Hidden files and folders
+    are left out.
 
-
-class ImageFiles(StillImages):
-    """The images `names` below `root`."""
-
-    def __init__(self, root: Path, names: Sequence[str], reading: Reading, flip_seed: int | None = None):
-        self.root, self.names, self.flip_seed = root, names, flip_seed
-        self.image_size, self.reading = reading.image_size, reading
-        self.skipped = Skipped(len(names)) if reading.on_error == "skip" else None
-
-    def pixels(self, index: int) -> Tensor:
-        return load_square(self.root / self.names[index], self.image_size, self.reading.max_pixels)
-
-    def fingerprint(self) -> dict[str, Any]:
-        return fingerprint(self.root, self.names)
-
-    def for_training(self) -> "TrainingFiles":
-        return TrainingFiles(self)
-
-    def __getitems__(self, keys: list[Key]) -> list[Item]:
-        """The items of a batch, without those that are skipped."""
-        return readable_items(self, keys)
-
-
-class TrainingFiles(StillImages):
-    """Image files as a training reads them: by the decoder it may use, as uint8, each skipped one replaced by the next.
+    Args:
+        root: a folder.
+        within: a folder below it.
+        failed: receives {folder: error} of folders that cannot be listed; None: they are errors.
 
     Raises:
-        UserError: if the decoder is not to be had.
+        UserError: if a folder cannot be listed.
     """
-
-    def __init__(self, files: ImageFiles):
-        if files.reading.decoder == "fast" and any(name.lower().endswith(JPEG) for name in files.names):
-            check_decoder()
-        self.files, self.skipped = files, files.skipped
-        self.names, self.image_size, self.flip_seed = files.names, files.image_size, files.flip_seed
-
-    def pixels(self, index: int) -> Tensor:
-        reading = self.files.reading
-        load = load_square_fast if reading.decoder == "fast" else load_square
-        return load(self.files.root / self.names[index], self.image_size, reading.max_pixels)
-
-    def __getitem__(self, key: Key) -> Item:
-        """An image as uint8, or instead of one that is skipped, the next that can be read.
-
-        Raises:
-            UserError: if it cannot be read and is not to be skipped, or none can be read.
-        """
-        epoch, first = epoch_and_index(key)
-        for index in (*range(first, len(self)), *range(first)):
-            if self.skipped is not None and index in self.skipped:
+    names: list[str] = []
+    folders, links, seen = [within], list[str](), set[str]()
+    whole = os.path.join(os.path.realpath(root / within), "")
+    while folders or links:
+        linked = not folders
+        relative = links.pop(links.index(min(links))) if linked else folders.pop()
+        real = os.path.realpath(root / relative)
+        if real in seen or (linked and whole.startswith(os.path.join(real, ""))):
+            continue
+        seen.add(real)
+        try:
+            entries = list(os.scandir(root / relative))
+        except OSError as error:
+            refusal = UserError(f"{root / relative} cannot be listed ({error.strerror}): check its permissions")
+            if failed is None:
+                raise refusal from error
+            failed[root / relative] = refusal
+            continue
+        for entry in entries:
+            path = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.name.startswith("."):
                 continue
-            try:
-                x = self.mirrored(self.pixels(index), epoch, index)
-            except ImageError as error:
-                if self.skipped is None:
-                    raise
-                self.skipped.add(index, error)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                links.append(path)
             else:
-                return {"x": x, "name": self.names[index], "index": index}
-        raise ImageError(f"none of the {len(self)} training images can be read: check dataset.root={self.files.root}")
+                names.append(path)
+    return sorted(names)
+
+
+def image_names(root: Path, within: str = "") -> list[str]:
+    """List the images below `root/within`, by the suffixes in EXTENSIONS, as `list_files` does.
+
+    Raises:
+        UserError: if there are none, or a folder is missing or cannot be listed.
+    """
+    folder = check_root(root / within)
+    names = [name for name in list_files(root, within) if name.lower().endswith(EXTENSIONS)]
+    if not names:
+        raise UserError(
+            f"{folder} holds no images: put files ending in {' '.join(EXTENSIONS)} there, or name another folder"
+        )
+    return names
+
+
+def list_images(root: str | Path) -> list[Path]:
+    """Return the paths that `image_names` lists."""
+    root = check_root(root)
+    return [root / name for name in image_names(root)]
+
+
+def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return the number of files and a SHA-256 of their names and sizes in bytes, in the order of names."""
+    digest, count = hashlib.sha256(), 0
+    for name in sorted(names):
+        try:
+            size = os.stat(root / name).st_size
+        except OSError:
+            size = -1
+        digest.update(os.fsencode(f"{name}\0{size}\0"))
+        count += 1
+    return {"count": count, "sha256": digest.hexdigest()}
+
+
+def check_root(root: str | Path) -> Path:
+    """Return a folder as an absolute path; a relative one begins where the command was started.
+
+    Raises:
+        UserError: unless it is an existing folder.
+    """
+    path = Path(to_absolute_path(os.path.expanduser(root)))
+    if path.is_dir():
+        return path
+    fault = "is a file, not a folder" if path.exists() else "does not exist"
+    raise UserError(f"{path} {fault}: name a folder of images, such as dataset.root=/path/to/images")

@@ -1,76 +1,80 @@
 """Folders of images: any folder, CelebA-HQ, FFHQ and ImageNet, each with its own rule for splitting.
 
-Images are named by their path relative to the root, with '/'. They are centre-cropped to a square and shrunk to
+Images are named by their path relative to the root, with '/'. They are cropped to the central square and shrunk to
 `image_size` pixels. Training images are mirrored at random.
 """
 
 import re
 from itertools import groupby
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops, Sampling
-from diracdiff.data.datasets import PURPOSE, ImageDataset, check_boolean, check_choice, check_integer, check_split
-from diracdiff.data.faults import ON_ERROR
-from diracdiff.data.files import DECODERS, ImageFiles, Reading
-from diracdiff.data.images import MAX_PIXELS
-from diracdiff.data.listing import Names, check_given, check_root, image_names
-from diracdiff.data.splits import split_names
+from diracdiff.data.datasets import ImageDataset, StillImages, check_choice, check_integer, check_split
+from diracdiff.data.files import check_root, fingerprint, image_names
+from diracdiff.data.image_io import MAX_PIXELS
+from diracdiff.data.images import load_square
+from diracdiff.data.splits import check_fractions, split_names
 from diracdiff.utils.errors import UserError
 
-CROPS = ("resize", "random")
 MAX_SCALE = 1000
+ON_ERROR = ("error", "skip")
 
 
 class Folder:
-    """What folders of images share.
+    """Arguments that folders of images share.
 
     Args:
         root: folder of images.
         image_size: side in pixels.
-        on_error: what an image that cannot be read does: "error" ends the command, "skip" leaves it out, says so and
-            counts it. Training then takes the next image that can be read, so that batches keep their size.
+        on_error: "error" ends the command at an image that cannot be read, "skip" names it and takes the next one.
         max_pixels: an image of more is refused before it is decoded.
-        decoder: of training images, "fast" (torchvision, for plain JPEG files) or "pillow" (libvips decodes, and
-            Pillow's filter shrinks).
 
     Raises:
         UserError: if an argument breaks its rule.
     """
 
     def __init__(
-        self,
-        root: str | Path | None,
-        image_size: int = 256,
-        on_error: str = "error",
-        max_pixels: int = MAX_PIXELS,
-        decoder: str = "fast",
+        self, root: str | Path | None, image_size: int = 256, on_error: str = "error", max_pixels: int = MAX_PIXELS
     ):
-        self.root = check_given(root, "a folder of images", "/path/to/images")
+        if root is None or str(root) in ("", "???"):
+            raise UserError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
         check_integer("dataset.image_size", image_size, 1, 256)
         check_choice("dataset.on_error", on_error, ON_ERROR)
         check_integer("dataset.max_pixels", max_pixels, 1, MAX_PIXELS)
-        check_choice("dataset.decoder", decoder, DECODERS)
-        self.image_size = image_size
-        self.on_error, self.max_pixels, self.decoder = on_error, max_pixels, decoder
+        self.root, self.image_size, self.on_error, self.max_pixels = str(root), image_size, on_error, max_pixels
 
-    def files(self, root: Path, names: list[str], split: str, flip_seed: int | None = None) -> ImageFiles:
-        """Return the images `names` below the root, mirrored if they are to train on."""
-        reading = Reading(self.image_size, self.on_error, self.max_pixels, self.decoder)
-        seed = flip_seed if split == "train" else None
-        return ImageFiles(root, Names(names), reading, seed)
+    def files(self, root: Path, names: list[str], split: str, flip_seed: int | None = 0) -> "ImageFiles":
+        """Return the images `names` below the root, mirrored if they are for training."""
+        return ImageFiles(self, root, names, flip_seed if split == "train" else None)
+
+
+class ImageFiles(StillImages):
+    """The images `names` below `root`, read one by one as `folder` says."""
+
+    def __init__(self, folder: Folder, root: Path, names: list[str], flip_seed: int | None):
+        self.root, self.names, self.flip_seed = root, names, flip_seed
+        self.image_size, self.max_pixels = folder.image_size, folder.max_pixels
+        self.failed = set() if folder.on_error == "skip" else None
+
+    def pixels(self, index: int) -> Tensor:
+        return load_square(self.root / self.names[index], self.image_size, self.max_pixels)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.root, self.names)
 
 
 class ImageFolder(Folder):
-    """Any tree of images, divided by folders at its top or reproducibly by a hash; see `diracdiff.data.splits`.
+    """Any tree of images, divided by folders at its top or by a hash; see `diracdiff.data.splits`.
 
     Args:
-        root: folder of images, at any depth.
-        image_size: side in pixels.
-        val_fraction: fraction of the images that validates where no folder does, in (0, 1); at least one image.
-        test_fraction: fraction that tests, likewise.
-        seed: seed of the division and of the mirroring.
+        root, image_size, on_error, max_pixels: see `Folder`.
+        val_fraction: fraction of the images for validation where no folder holds them, in (0, 1); at least one image.
+        test_fraction: fraction for the test, likewise.
+        seed: seed of the division, of random crops and of the mirroring.
         flip: mirror half of the training images.
-        on_error, max_pixels, decoder: see `Folder`.
         crop: "resize" shrinks the central square of each image, "random" takes square crops of each photograph, see
             `diracdiff.data.crops`.
         max_scale: largest side of a random crop over `image_size`, at least 1; 1: native resolution only.
@@ -87,31 +91,21 @@ class ImageFolder(Folder):
         flip: bool = True,
         on_error: str = "error",
         max_pixels: int = MAX_PIXELS,
-        decoder: str = "fast",
         crop: str = "resize",
         max_scale: float = 1.0,
         crops_per_epoch: int | None = None,
     ):
-        super().__init__(root, image_size, on_error, max_pixels, decoder)
+        super().__init__(root, image_size, on_error, max_pixels)
         check_integer("dataset.seed", seed, 0, 0)
-        check_boolean("dataset.flip", flip)
-        for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-            if not isinstance(fraction, int | float) or not 0 < fraction < 1:
-                raise UserError(f"dataset.{key} must be between 0 and 1, got {fraction!r}: try dataset.{key}=0.1")
-        if val_fraction + test_fraction >= 1:
-            raise UserError(
-                f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction} leave nothing to"
-                " train on: their sum must be below 1"
-            )
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        check_choice("dataset.crop", crop, CROPS)
+        check_fractions(val_fraction, test_fraction)
+        check_choice("dataset.crop", crop, ("resize", "random"))
         if isinstance(max_scale, bool) or not isinstance(max_scale, int | float) or not 1 <= max_scale <= MAX_SCALE:
             raise UserError(f"dataset.max_scale={max_scale}: must be a number from 1 to {MAX_SCALE}. Try 2.")
         if crops_per_epoch is not None:
             check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
         if crop != "random" and (max_scale != 1 or crops_per_epoch is not None):
             raise UserError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
-        self.seed, self.flip = seed, flip
+        self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.crop, self.max_scale, self.crops_per_epoch = crop, max_scale, crops_per_epoch
         self._divided: dict[str, list[str]] = {}
 
@@ -121,13 +115,11 @@ class ImageFolder(Folder):
         root = check_root(self.root)
         if name not in self._divided:
             self._divided |= split_names(root, name, self.val_fraction, self.test_fraction, self.seed)
-        if self.crop == "random":
-            return self._crops(root, Names(self._divided[name]), name)
-        return self.files(root, self._divided[name], name, self.seed if self.flip else None)
-
-    def _crops(self, root: Path, names: Names, split: str) -> ImageDataset:
+        names = self._divided[name]
+        if self.crop == "resize":
+            return self.files(root, names, name, self.seed if self.flip else None)
         photographs, skip = Photographs(root, names, self.image_size, self.max_pixels), self.on_error == "skip"
-        if split != "train":
+        if name != "train":
             return FixedCrops(photographs, names, self.max_scale, skip=skip)
         count = VISIT * len(names) if self.crops_per_epoch is None else self.crops_per_epoch
         return RandomCrops(photographs, names, Sampling(count, self.seed, self.max_scale, self.flip), skip)
@@ -143,9 +135,8 @@ class CelebAHQ(ImageFolder):
         seed: int = 0,
         on_error: str = "error",
         max_pixels: int = MAX_PIXELS,
-        decoder: str = "fast",
     ):
-        super().__init__(root, image_size, seed=seed, on_error=on_error, max_pixels=max_pixels, decoder=decoder)
+        super().__init__(root, image_size, seed=seed, on_error=on_error, max_pixels=max_pixels)
 
 
 class FFHQ(Folder):
@@ -155,48 +146,43 @@ class FFHQ(Folder):
     """
 
     def split(self, name: str) -> ImageFiles:
-        """The data set `name`: train, val or test. Raises UserError when its folders are missing."""
+        """Return the split train, val or test. Raises UserError when its folders are missing."""
         check_split(name)
         root = check_root(self.root)
         folders = sorted(p.name for p in root.iterdir() if p.is_dir() and re.fullmatch(r"\d{5}", p.name))
         held_out = {"test": "00000", "val": "00001"}
         wanted = [f for f in folders if f == held_out.get(name) or (name == "train" and f > "00001")]
         if not wanted:
-            missing = held_out.get(name, "00002 to 00069")
             raise UserError(
-                f"{root} lacks FFHQ's folder {missing}, needed to {PURPOSE[name]}: dataset.root must hold"
-                " 00000 (test), 00001 (validation) and 00002 to 00069 (training)"
+                f"{root} lacks FFHQ's folder {held_out.get(name, '00002 to 00069')} for split={name}: dataset.root must"
+                " hold 00000 (test), 00001 (validation) and 00002 to 00069 (training)"
             )
-        return self.files(root, [n for folder in wanted for n in image_names(root, folder)], name, 0)
+        return self.files(root, [n for folder in wanted for n in image_names(root, folder)], name)
 
 
 class ImageNet(Folder):
     """ImageNet: root/train/<wnid>/*.JPEG trains, root/val/<wnid>/ validates and tests.
 
     Of each class in val, the first image in the order of names validates and the last one tests. Classes with a
-    single image there, as a sample of ImageNet may have, validate and test by turns, so that no image does both.
+    single image, as in a sample of ImageNet, validate and test by turns, so that no image does both.
     """
 
     def split(self, name: str) -> ImageFiles:
-        """The data set `name`: train, val or test. Raises UserError for another layout than ImageNet's."""
+        """Return the split train, val or test. Raises UserError for another layout than ImageNet's."""
         check_split(name)
         root = check_root(self.root)
         folder = root / ("train" if name == "train" else "val")
         names = image_names(root, folder.name) if folder.is_dir() else []
         if not names or any(n.count("/") < 2 for n in names):
             raise UserError(
-                f"{folder} is not laid out as ImageNet: dataset.root must hold"
+                f"{folder} does not have ImageNet's layout: dataset.root must hold"
                 " train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, one folder per class"
             )
         if name != "train":
-            classes = [list(files) for _, files in groupby(names, _wnid)]
+            classes = [list(files) for _, files in groupby(names, lambda file: file.split("/")[1])]
             several, single = ([c for c in classes if (len(c) > 1) == more] for more in (True, False))
             position, turn = (0, 0) if name == "val" else (-1, 1)
             names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
             if not names:
-                raise UserError(f"{folder} holds one image only: add images to {PURPOSE[name]} with")
-        return self.files(root, names, name, 0)
-
-
-def _wnid(name: str) -> str:
-    return name.split("/")[1]
+                raise UserError(f"{folder} holds one image only: add images for split={name}")
+        return self.files(root, names, name)

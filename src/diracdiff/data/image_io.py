@@ -1,13 +1,15 @@
-"""Read and write image files: one reader and one writer for data sets, restoration, reports and the demo.
+"""Read image files: one reader for data sets, restoration, reports and the demo.
 
-The format is found in the first bytes of a file, never in its name; `docs/formats.md` lists what is supported.
-A process that has read or written an image must not be forked, because libvips starts threads.
+libvips decodes everything but BMP, which Pillow decodes. The format follows from the first bytes of a file, and only
+the loader of that format runs; sizes are checked before pixels are decoded. `docs/formats.md` lists what is supported.
+libvips starts threads: a process that has read an image must not be forked.
 """
 
 import hashlib
+import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,32 +18,88 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diracdiff.data.image_checks import Unreadable
-from diracdiff.data.image_headers import DEFAULT_LIMITS, Header, ImageInfo, Limits, read_header
 from diracdiff.utils.errors import UserError
-from diracdiff.utils.image_files import convert_depth, write_image
-from diracdiff.utils.tiff_tags import reset_orientation
+from diracdiff.utils.image_files import convert_depth, libvips, write_image
+from diracdiff.utils.tiff_tags import exif_of_tiff, first_value, integers, read_tags, reset_orientation
 
-__all__ = [
-    "DecodedImage",
-    "ImageError",
-    "ImageInfo",
-    "Limits",
-    "convert_depth",
-    "decode_image",
-    "read_image",
-    "read_info",
-    "read_rgb8",
-    "write_image",
-]
+__all__ = ["DecodedImage", "ImageError", "Limits", "convert_depth", "read_image", "read_info", "read_rgb8"]
+__all__ += ["write_image"]
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Suffixes of the files that folders are searched for, in any case."""
+
+MAX_PIXELS = 178_956_970
+"""Default limit of width times height."""
+
+SIGNATURES = {
+    b"\xff\xd8\xff": "jpeg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+    b"GIF87a": "gif",
+    b"GIF89a": "gif",
+    b"BM": "bmp",
+}
+REPLACE = "Replace or remove the file."
+
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
+TILE_WIDTH, EXTRA_SAMPLES, SAMPLE_FORMAT, IMAGE_DEPTH, TILE_DEPTH = 322, 338, 339, 32997, 32998
+COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
+"""Colour channels of a TIFF by its photometric interpretation: grey, RGB, palette, CMYK, YCbCr."""
+PALETTE, CMYK, JPEG, STRAIGHT_ALPHA = 3, 5, 7, 2
+LOSSLESS, FAX = {1, 5, 8, 32773, 32946}, {2, 3, 4}
+"""TIFF compressions: none, LZW, deflate and PackBits; and those of one bit per pixel."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that are checked before a file is decoded.
+
+    Attributes:
+        max_pixels: largest width times height.
+        max_bytes: largest size of the file.
+        setting: configuration key of `max_pixels`, for messages; empty where a user cannot set it.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = 2**30
+    setting: str = ""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Properties of an image file.
+
+    Attributes:
+        size: width and height in pixels, after the EXIF orientation.
+        bits: 8 or 16 per value.
+        channels: colour channels as stored, 1 or 3; CMYK and palettes count as 3.
+        alpha: has an alpha channel, or a transparent colour.
+        format: jpeg, png, webp, tiff, gif or bmp.
+        lossy: was compressed with losses, or has a palette.
+        frames: number of frames or pages, of which the first is read.
+    """
+
+    size: tuple[int, int]
+    bits: int
+    channels: int
+    alpha: bool
+    format: str
+    lossy: bool
+    frames: int
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An image file's pixels and metadata.
+    """Pixels and metadata of an image file.
 
     Attributes:
-        pixels: uint8 or uint16 (H, W, 3); colours are straight, not composited; grey has three equal channels.
+        pixels: uint8 or uint16 (H, W, 3); colours are not composited; grey has three equal channels.
         grey: all three channels are equal everywhere, also where the file stores grey as RGB.
         alpha: (H, W) of the same type, or None.
         icc: colour profile that fits the pixels, RGB or grey; None after a conversion from CMYK.
@@ -62,39 +120,40 @@ class DecodedImage:
 class ImageError(UserError):
     """An image file that cannot be used.
 
-    A DataLoader re-raises a worker's exception with the worker's traceback as its message. Only the last line, which
-    is the message of the exception, is kept.
+    A DataLoader re-raises a worker's exception with the worker's traceback as its message, of which only the last
+    line is kept.
     """
 
     def __init__(self, message: str):
-        last_line = message.rstrip().rpartition("\n")[2]
-        super().__init__(last_line.removeprefix(f"{__name__}.ImageError: "))
+        super().__init__(message.rstrip().rpartition("\n")[2].removeprefix(f"{__name__}.ImageError: "))
 
 
-@contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Raise Unreadable of the body as an ImageError that names the file."""
-    try:
-        yield
-    except Unreadable as error:
-        reason = " ".join(error.reason.split())
-        raise ImageError(f"{printable(path)}: {reason}. {error.remedy}") from error
+class _Refused(Exception):
+    """A file that is damaged, not supported or too large: the reason, and a remedy."""
+
+    def __init__(self, reason: str, remedy: str = REPLACE):
+        super().__init__(f"{' '.join(reason.split())}. {remedy}")
 
 
-def printable(path: str | Path) -> str:
-    """Return a path as one line of text that can be printed."""
-    text = os.fspath(path)
-    return text if text.isprintable() else repr(text)
+@dataclass(frozen=True)
+class _Opened:
+    """A file whose header was read; `decode` returns its pixels as stored, (H, W, 1 to 4)."""
+
+    info: ImageInfo
+    decode: Callable[[], NDArray[Any]]
+    orientation: int = 1
+    icc: bytes | None = None
+    exif: bytes | None = None
 
 
 def read_info(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> ImageInfo:
-    """Read the properties of an image file, without decoding its pixels.
+    """Read the properties of an image file without decoding its pixels.
 
     Raises:
         ImageError: naming the file, if it cannot be opened, is not supported or exceeds the limits.
     """
-    with naming(path):
-        return read_header(read_file(path, limits), limits).info
+    with _naming(path):
+        return _open(_read(path, limits), limits).info
 
 
 def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS, bits: int = 16) -> DecodedImage:
@@ -108,109 +167,196 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS, bits: int = 16
     Raises:
         ImageError: naming the file, if it cannot be opened or decoded, is not supported or exceeds the limits.
     """
-    with naming(path):
-        data = read_file(path, limits)
-    return decode_image(data, os.fspath(path), limits, bits)
+    with _naming(path):
+        data = _read(path, limits)
+        opened = _open(data, limits)
+        pixels, alpha = _decode(opened, bits)
+    grey = opened.info.channels == 1 or all(bool((row == row[:, :1]).all()) for row in pixels)
+    exif = opened.exif and reset_orientation(opened.exif)
+    return DecodedImage(pixels, grey, alpha, opened.icc, exif, opened.info, hashlib.sha256(data).hexdigest())
 
 
-def read_rgb8(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+def read_rgb8(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS, name: str = "") -> NDArray[np.uint8]:
     """Read an image file as 8-bit RGB, uint8 (H, W, 3), with transparency composited onto white.
 
-    Raises:
-        ImageError: as `read_image` does.
-    """
-    with naming(path):
-        return to_rgb8(read_header(read_file(path, limits), limits))
-
-
-def decode_image(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS, bits: int = 16) -> DecodedImage:
-    """Decode the bytes of an image file, called `name` in messages, as `read_image` does.
+    Args:
+        source: a path, or the bytes of a file.
+        limits: checked before decoding.
+        name: name of bytes in messages.
 
     Raises:
         ImageError: as `read_image` does.
     """
-    with naming(name):
-        header = read_header(data, limits)
-        pixels, alpha = _straight(header, bits)
-    grey = header.info.channels == 1 or all(bool((row == row[:, :1]).all()) for row in pixels)
-    exif = header.exif and reset_orientation(header.exif)
-    return DecodedImage(pixels, grey, alpha, header.icc, exif, header.info, hashlib.sha256(data).hexdigest())
+    with _naming(name if isinstance(source, bytes) else source):
+        data = source if isinstance(source, bytes) else _read(source, limits)
+        pixels, alpha = _decode(_open(data, limits), bits=8)
+        if alpha is not None:
+            opacity = alpha[..., None].astype(np.uint16)
+            pixels = ((pixels * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+        return pixels
 
 
-def read_file(path: str | Path, limits: Limits) -> bytes:
-    """Read a regular file of at most `limits.max_bytes` bytes; a FIFO does not block.
+def printable(path: str | Path) -> str:
+    """Return a path as one line of text that can be printed."""
+    text = os.fspath(path)
+    return text if text.isprintable() else repr(text)
 
-    Raises:
-        Unreadable: if it cannot be read, is not a regular file or is too large.
-    """
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Name the file in errors."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageError(f"{printable(path)}: it does not fit into memory. Shrink it.") from error
+    except _Refused as error:
+        raise ImageError(f"{printable(path)}: {error}") from error
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Refuse a file that Pillow or libvips cannot decode."""
+    try:
+        yield
+    except (_Refused, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise what their parts raise
+        lines = str(getattr(error, "detail", error)).strip().splitlines() or ["unknown error"]
+        raise _Refused(f"it cannot be decoded ({lines[-1]})") from error
+
+
+def _read(path: str | Path, limits: Limits) -> bytes:
+    """Read a regular file of at most `limits.max_bytes` bytes; a FIFO does not block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise Unreadable("it is not a regular file", "Give an image file.")
-            if status.st_size > limits.max_bytes:
-                raise Unreadable(f"{status.st_size} bytes, more than {limits.max_bytes}", "Shrink it.")
-            with open(descriptor, "rb", closefd=False) as file:
+        with open(descriptor, "rb", closefd=True) as file:
+            size = os.fstat(descriptor).st_size
+            if size > limits.max_bytes:
+                raise _Refused(f"{size} bytes, more than {limits.max_bytes}", "Shrink it.")
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return file.read(limits.max_bytes)
-        finally:
-            os.close(descriptor)
     except FileNotFoundError as error:
-        raise Unreadable("the file does not exist", "Check the path.") from error
+        raise _Refused("the file does not exist", "Check the path.") from error
+    except IsADirectoryError:
+        pass
     except OSError as error:
-        raise Unreadable(f"it cannot be read ({error.strerror})", "Check the file and its permissions.") from error
+        raise _Refused(f"it cannot be read ({error.strerror})", "Check the file and its permissions.") from error
+    raise _Refused("it is not a regular file", "Give an image file.")
 
 
-def to_rgb8(header: Header) -> NDArray[np.uint8]:
-    """Decode to 8-bit RGB, uint8 (H, W, 3), with transparency composited onto white.
-
-    Raises:
-        Unreadable: if the file cannot be decoded.
-    """
-    pixels, alpha = _straight(header, bits=8)
-    return pixels if alpha is None else _composite_onto_white(pixels, alpha)
-
-
-def _straight(header: Header, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Decode, turn as the EXIF orientation demands, and return straight colours, (H, W, 3), and alpha, (H, W)."""
-    try:
-        pixels = turned(header.decode(), header.orientation)
-        pixels = convert_depth(pixels, 8) if bits == 8 else pixels
-        transparent = pixels.shape[-1] in (2, 4)
-        colours = pixels[..., :-1] if transparent else pixels
-        alpha = np.ascontiguousarray(pixels[..., -1]) if transparent else None
-        if alpha is not None and header.premultiplied:
-            colours = _divided(colours, alpha)
-        return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3))), alpha
-    except MemoryError as error:
-        raise Unreadable("it does not fit into memory", "Shrink it.") from error
+def _open(data: bytes, limits: Limits) -> _Opened:
+    """Read the header of an image file's bytes."""
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    format = "webp" if webp else next((name for start, name in SIGNATURES.items() if data.startswith(start)), None)
+    if format is None:
+        reason = "not an image of a supported format" if data else "the file is empty"
+        raise _Refused(reason, "Give a JPEG, PNG, WebP, TIFF, GIF or BMP file.")
+    opened = _open_bmp(data) if format == "bmp" else _open_vips(data, format)
+    width, height = opened.info.size
+    if width * height > limits.max_pixels:
+        key = limits.setting
+        raise _Refused(
+            f"{width}x{height} pixels, more than {key and key + '='}{limits.max_pixels}",
+            f"Shrink or remove it, or raise {key} if you trust it." if key else "Shrink it.",
+        )
+    return opened
 
 
-def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn and mirror pixels, (H, W, C), from a stored orientation to the upright one."""
-    if orientation >= 5:
+def _open_bmp(data: bytes) -> _Opened:
+    from PIL import Image
+
+    with _decoding():
+        image = Image.open(io.BytesIO(data), formats=("BMP",))
+    mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(image.mode, "RGB")
+    info = ImageInfo(image.size, 8, 1 if mode == "L" else 3, mode == "RGBA", "bmp", image.mode == "P", 1)
+    return _Opened(info, lambda: np.asarray(image.convert(mode)))
+
+
+def _open_vips(data: bytes, format: str) -> _Opened:
+    tags = read_tags(data) if format == "tiff" else {}
+    if format == "tiff":
+        _check_tiff(tags)
+    level = "warning" if TILE_WIDTH in tags else "error"  # libvips only warns where a tile is damaged
+    with _decoding():
+        image = getattr(libvips().Image, f"{format}load_buffer")(data, fail_on=level, access="sequential")
+    cmyk = image.interpretation == "cmyk"
+    bands, bits = image.bands - cmyk, {"uchar": 8, "ushort": 16}.get(image.format)
+    if bits is None or bands > 4:
+        raise _Refused(f"it has {image.bands} channels of type {image.format}", "Save it as RGB with 8 or 16 bits.")
+
+    def decode() -> NDArray[Any]:
+        options = {"embedded": True, "input_profile": "cmyk", "depth": bits}
+        pixels: NDArray[Any] = (image.icc_transform("srgb", **options) if cmyk else image).numpy()
+        return pixels
+
+    fields = set(image.get_fields())
+    orientation = image.get("orientation") if "orientation" in fields else 1
+    exif = exif_of_tiff(data) if tags else bytes(image.get("exif-data")) if "exif-data" in fields else None
+    channels = 1 if bands < 3 else 3
+    lossy = (
+        format in ("jpeg", "gif")
+        or (format == "webp" and data[12:16] != b"VP8L")
+        or "palette" in fields
+        or first_value(tags, PHOTOMETRIC) == PALETTE
+        or first_value(tags, COMPRESSION) == JPEG
+    )
+    size = (image.height, image.width) if orientation >= 5 else (image.width, image.height)
+    frames = image.get("n-pages") if "n-pages" in fields else 1
+    info = ImageInfo(size, bits, channels, bands in (2, 4), format, lossy, frames)
+    icc = bytes(image.get("icc-profile-data")) if "icc-profile-data" in fields else b""
+    fits = icc[16:20] == (b"GRAY" if channels == 1 else b"RGB ") and not cmyk
+    exif = exif and exif.removeprefix(b"Exif\0\0")
+    return _Opened(info, decode, orientation, icc if fits else None, exif)
+
+
+def _check_tiff(tags: Any) -> None:
+    """Refuse a TIFF that libvips would misread."""
+    photometric, compression = first_value(tags, PHOTOMETRIC, 1), first_value(tags, COMPRESSION, 1)
+    bits, samples = set(integers(tags, BITS)) or {1}, first_value(tags, SAMPLES, 1)
+    extra = samples - COLOURS.get(photometric, samples)
+    declared = set(integers(tags, EXTRA_SAMPLES)) - {STRAIGHT_ALPHA}  # OpenCV does not declare alpha
+    jpeg = compression == JPEG and bits == {8} and photometric not in (PALETTE, CMYK) and not extra
+    fax = compression in FAX and bits == {1} and samples == 1
+    rgb = "Save it as RGB or RGBA."
+    for refused, reason, remedy in (
+        (
+            max(first_value(tags, IMAGE_DEPTH, 1), first_value(tags, TILE_DEPTH, 1)) > 1,
+            "a volume of several depths is not supported",
+            "Save each depth as an image.",
+        ),
+        (
+            set(integers(tags, SAMPLE_FORMAT)) - {1} or len(bits) > 1 or bits - {1, 2, 4, 8, 16},
+            "its values are not unsigned integers of 8 or 16 bits",
+            "Save it with 8 or 16 bits.",
+        ),
+        (photometric not in COLOURS, "its colour space is not supported", rgb),
+        (
+            extra and (extra != 1 or photometric == CMYK or declared),
+            "it has premultiplied alpha, or more channels than colours and alpha",
+            rgb,
+        ),
+        (
+            not (jpeg or fax or compression in LOSSLESS) or (first_value(tags, PLANAR, 1) == 2 and samples > 1),
+            "its compression or planar layout is not supported",
+            "Save it interleaved, with LZW or without compression.",
+        ),
+    ):
+        if refused:
+            raise _Refused(reason, remedy)
+
+
+def _decode(opened: _Opened, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Decode upright colours, (H, W, 3), and alpha, (H, W)."""
+    with _decoding():
+        pixels = np.atleast_3d(opened.decode())
+    if opened.orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
+    if opened.orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if opened.orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    return pixels
-
-
-def _divided(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Divide premultiplied colours, (H, W, C), by alpha, (H, W), rounded."""
-    largest = np.iinfo(colours.dtype).max
-    result = np.empty_like(colours)
-    for row, (values, opacity) in enumerate(zip(colours, alpha, strict=True)):
-        divisor = np.maximum(opacity, 1)[:, None].astype(np.uint32)
-        result[row] = (np.minimum(values, opacity[:, None]).astype(np.uint32) * largest + divisor // 2) // divisor
-    return result
-
-
-def _composite_onto_white(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Blend 8-bit colours with white, rounded."""
-    result = np.empty_like(pixels)
-    for row, (colours, opacity) in enumerate(zip(pixels, alpha, strict=True)):
-        weight = opacity.astype(np.uint32)[:, None]
-        result[row] = (colours * weight + 255 * (255 - weight) + 127) // 255
-    return result
+    pixels = convert_depth(pixels, 8) if bits == 8 else pixels
+    transparent = pixels.shape[-1] in (2, 4)
+    colours = pixels[..., :-1] if transparent else pixels
+    alpha = np.ascontiguousarray(pixels[..., -1]) if transparent else None
+    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3))), alpha

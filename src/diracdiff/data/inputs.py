@@ -9,8 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from diracdiff.data.image_io import ImageInfo, read_info
-from diracdiff.data.listing import EXTENSIONS
+from diracdiff.data.image_io import EXTENSIONS, ImageInfo, read_info
 from diracdiff.utils.errors import UserError, say, warn
 from diracdiff.utils.files import check_output, read_lines
 

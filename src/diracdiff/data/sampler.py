@@ -1,8 +1,7 @@
-"""Which image comes when: an order that follows from (seed, epoch) alone, shared out over the ranks.
+"""Order of images: a function of (seed, epoch) alone, divided among the ranks.
 
-A training data set is indexed by (epoch, index), so that its random crops and flips follow from
-(seed, epoch, index), never from the state of a generator. That makes a resumed run repeat itself, with any number
-of loader workers.
+A training data set is indexed by (epoch, index), so that its random crops and mirroring follow from
+(seed, epoch, index). A resumed run therefore repeats itself, with any number of loader workers.
 """
 
 import random
@@ -17,17 +16,22 @@ Key = int | tuple[int, int]
 
 
 class ShardSampler(Sampler[Key]):
-    """One rank's share of a data set of `length` images: every `world_size`-th of the order, from `rank` on.
+    """Indices of one rank: every `world_size`-th of the order, from `rank` on.
 
-    With `shuffle` (training): yields (epoch, index) in the order of (seed, epoch), padded from the order's start
-    until all ranks have the same number. Global batches therefore hold the same images whatever the number of
-    ranks, and `set_epoch` moves on to the next order.
-    Without (evaluation): yields plain indices, each image once over all ranks, nothing padded; with fewer images than
-    ranks, ranks beyond them get one of another's, since ranks wait for each other and records keep each image once.
+    With `shuffle` (training): (epoch, index) in the order of (seed, epoch), padded from the order's start until all
+    ranks have the same number. Global batches hold the same images for any number of ranks.
+    Without (evaluation): plain indices, each image once over all ranks; with fewer images than ranks, the ranks beyond
+    get an image of another rank, since ranks wait for each other.
 
-    `epoch` is where the sampler starts, and `skip` the number of this rank's images already used in that epoch,
-    for resuming in its middle. `len` remains the full epoch's. `order(epoch, generator)` gives the order of an epoch;
-    None: any permutation.
+    Args:
+        length: number of images.
+        seed: seed of the order.
+        shuffle: training or evaluation.
+        rank: number of this process.
+        world_size: number of processes.
+        epoch: epoch to start in.
+        skip: number of this rank's images of that epoch that were used before; `len` remains that of an epoch.
+        order: returns the order of an epoch from (epoch, generator); None: a permutation.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class ShardSampler(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         if not self.shuffle:
-            yield from self._share()[self.skip :]
+            yield from self._shard()[self.skip :]
             return
         epoch, skip = self.epoch, self.skip
         generator = torch.Generator().manual_seed(step_seed(self.seed, ORDER, epoch))
@@ -66,21 +70,18 @@ class ShardSampler(Sampler[Key]):
             yield epoch, order[(self.rank + i * self.world_size) % self.length]
 
     def __len__(self) -> int:
-        if self.shuffle:
-            return -(-self.length // self.world_size)
-        return len(self._share())
+        return -(-self.length // self.world_size) if self.shuffle else len(self._shard())
 
-    def _share(self) -> range:
-        return range(
-            self.rank if self.rank < self.length else self.rank % max(1, self.length), self.length, self.world_size
-        )
+    def _shard(self) -> range:
+        first = self.rank if self.rank < self.length else self.rank % max(1, self.length)
+        return range(first, self.length, self.world_size)
 
 
 def epoch_and_index(key: Key) -> tuple[int, int]:
-    """The epoch and index that a training data set is asked for. A bare index means epoch 0."""
+    """Return the epoch and index of a key. A bare index means epoch 0."""
     return key if isinstance(key, tuple) else (0, key)
 
 
 def augmentation(seed: int, epoch: int, index: int) -> random.Random:
-    """The generator for the random crop and flip of one image in one epoch."""
+    """Return the generator for the random crop and mirroring of one image in one epoch."""
     return random.Random(step_seed(seed, AUGMENTATION, epoch, index))

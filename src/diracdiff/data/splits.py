@@ -3,7 +3,6 @@
 Folders at the top of the data set divide it, by the names in `FOLDERS`, in any case. Without a training folder, all
 images outside these folders train. A split without a folder is taken from the training images: they are ordered by a
 hash of (seed, name), the first ones validate, the next ones test, the rest train.
-
 Files with identical bytes are in one split. Only files of equal size are compared.
 """
 
@@ -15,9 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from diracdiff.data.listing import image_names, subfolders
+from diracdiff.data.files import image_names
 from diracdiff.utils.errors import UserError, warn
 
 FOLDERS = {
@@ -31,20 +28,37 @@ SAMPLE = 4096
 """Bytes from the middle of a file that are compared before the whole file is read."""
 
 
-def split_folders(root: Path) -> dict[str, str]:
-    """Return the folders at the top of `root` that name a split, {split: folder}.
+def check_fractions(val_fraction: Any, test_fraction: Any) -> None:
+    """Raise UserError unless two fractions are in (0, 1) and leave images to train on."""
+    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not isinstance(fraction, int | float) or not 0 < fraction < 1:
+            raise UserError(f"dataset.{key} must be between 0 and 1, got {fraction!r}: try dataset.{key}=0.1")
+    if val_fraction + test_fraction >= 1:
+        raise UserError(
+            f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction} leave nothing to"
+            " train on: their sum must be below 1"
+        )
 
-    Raises:
-        UserError: if two folders name the same split.
-    """
-    names, found = subfolders(root), {}
-    for split, synonyms in FOLDERS.items():
-        folders = [name for name in names if name.lower() in synonyms]
-        if len(folders) > 1:
-            raise UserError(f"dataset.root={root}: {' and '.join(folders)} both name the {split} split. Keep one.")
-        if folders:
-            found[split] = folders[0]
+
+def folders_of(names: Iterable[str], what: str) -> dict[str, str]:
+    """Return the names that stand for a split, {split: name}. Raises UserError if two stand for the same split."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        split = next((split for split, synonyms in FOLDERS.items() if name.lower() in synonyms), None)
+        if split in found:
+            raise UserError(f"{what}: {found[split]} and {name} both name the {split} split. Keep one.")
+        if split:
+            found[split] = name
     return found
+
+
+def split_folders(root: Path) -> dict[str, str]:
+    """Return the folders at the top of `root` that stand for a split, as `folders_of` does."""
+    try:
+        names = [entry.name for entry in os.scandir(root) if os.path.isdir(entry.path)]
+    except OSError as error:
+        raise UserError(f"{root} cannot be listed ({error.strerror}): check its permissions") from error
+    return folders_of(names, f"dataset.root={root}")
 
 
 def split_names(root: Path, split: str, val_fraction: float, test_fraction: float, seed: int) -> dict[str, list[str]]:
@@ -53,12 +67,12 @@ def split_names(root: Path, split: str, val_fraction: float, test_fraction: floa
     Args:
         root: folder of images.
         split: train, val or test.
-        val_fraction: fraction of the training images that validates if no folder does.
-        test_fraction: fraction that tests, likewise.
+        val_fraction: fraction of the training images for validation if no folder holds them.
+        test_fraction: fraction for the test, likewise.
         seed: seed of the order by which images are divided.
 
     Raises:
-        UserError: if the split has no images, or two folders name it.
+        UserError: if the split has no images, or two folders stand for it.
     """
     folders = split_folders(root)
     layers = {}
@@ -67,57 +81,55 @@ def split_names(root: Path, split: str, val_fraction: float, test_fraction: floa
             layers[name] = image_names(root, folders[name])
             if name == split:
                 return {split: _without_copies(root, layers)}
-    layers["train"] = _training_pool(root, folders)
+    layers["train"] = image_names(root, folders.get("train", ""))
+    if "train" not in folders:
+        layers["train"] = [name for name in layers["train"] if name.partition("/")[0] not in folders.values()]
+        if not layers["train"]:
+            outside = " and ".join(folders.values())
+            raise UserError(f"dataset.root={root}: no images to train on outside {outside}. Add a folder train.")
     pool = _without_copies(root, layers, split == "train")
     fractions = {"val": val_fraction, "test": test_fraction}
     missing = {name: fraction for name, fraction in fractions.items() if name not in folders}
-    return divide(root, pool, missing, seed) if missing else {"train": pool}
+    return _divide(root, pool, missing, seed) if missing else {"train": pool}
 
 
-def divide(root: Path, names: list[str], fractions: dict[str, float], seed: int) -> dict[str, list[str]]:
-    """Divide images by the hash rule, identical ones together.
-
-    Args:
-        root: folder of images.
-        names: images below it.
-        fractions: fraction of the distinct images that each held-out split takes, at least one image.
-        seed: seed of the order.
-
-    Returns:
-        The names of each of these splits and of "train", in order.
+def counts_of(total: int, fractions: dict[str, float], what: str) -> dict[str, int]:
+    """Return the number of images of each split that is taken from the training images, in order, "train" last.
 
     Raises:
-        UserError: if no image is left to train on.
+        UserError: if they leave none to train on.
     """
-    groups = [[names[index] for index in group] for group in identical(root, names)]
-    copies = {group[0]: group for group in groups}
-    later = {name for group in groups for name in group[1:]}
-    distinct = hash_order([name for name in names if name not in later], seed)
-    counts = {split: max(1, round(len(distinct) * fraction)) for split, fraction in fractions.items()}
-    if sum(counts.values()) >= len(distinct):
+    counts = {split: max(1, round(total * fraction)) for split, fraction in fractions.items()}
+    if sum(counts.values()) >= total:
         taken = " and ".join(f"{count} for {split}" for split, count in counts.items())
         keys = " and ".join(f"dataset.{split}_fraction" for split in counts)
         raise UserError(
-            f"dataset.root={root}: {len(distinct)} different images, {taken}, leave none to train on. Add images (at"
-            f" least {len(counts) + 1} are needed) or lower {keys}."
+            f"{what}: {total} different images, {taken}, leave none to train on. Add images (at least {len(counts) + 1}"
+            f" are needed) or lower {keys}."
         )
+    return counts | {"train": total - sum(counts.values())}
+
+
+def _divide(root: Path, names: list[str], fractions: dict[str, float], seed: int) -> dict[str, list[str]]:
+    """Divide images by a hash of (seed, name), identical ones together."""
+    groups = [[names[index] for index in group] for group in identical(root, names)]
+    copies = {group[0]: group for group in groups}
+    later = {name for group in groups for name in group[1:]}
+
+    def digest(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+
+    distinct = sorted((name for name in names if name not in later), key=digest)
     parts, start = {}, 0
-    for split, count in (*counts.items(), ("train", len(distinct))):
+    for split, count in counts_of(len(distinct), fractions, f"dataset.root={root}").items():
         parts[split] = sorted(copy for name in distinct[start : start + count] for copy in copies.get(name, [name]))
         start += count
     return parts
 
 
-def hash_order(names: list[str], seed: int) -> list[str]:
-    """Order names by a hash of (seed, name)."""
-    digests = b"".join(hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest() for name in names)
-    first_to_last = np.frombuffer(digests, dtype=">u8").reshape(-1, 4).T
-    return [names[i] for i in np.lexsort(first_to_last[::-1]).tolist()]
-
-
 def identical(root: Path, names: Sequence[str]) -> list[list[int]]:
-    """Group the indices of files with identical bytes. Files that are alone are left out, unreadable ones, too."""
-    groups: Iterable[Sequence[int]] = [range(len(names))]
+    """Group the indices of files with identical bytes. Files without a copy are left out, unreadable ones, too."""
+    groups: list[Sequence[int]] = [range(len(names))]
     for key in (_size, _sample, _digest):
         groups = [part for group in groups for part in _parts(group, root, names, key)]
     return [list(group) for group in groups]
@@ -126,7 +138,7 @@ def identical(root: Path, names: Sequence[str]) -> list[list[int]]:
 def _parts(
     group: Sequence[int], root: Path, names: Sequence[str], key: Callable[[str], Any]
 ) -> Iterable[Sequence[int]]:
-    """Divide a group by a property of its files, and drop files that are alone."""
+    """Divide a group by a property of its files, and drop files without a counterpart."""
     parts = defaultdict(list)
     for index in group:
         try:
@@ -144,27 +156,14 @@ def _size(path: str) -> int:
 
 
 def _sample(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(descriptor, SAMPLE, max(0, (os.fstat(descriptor).st_size - SAMPLE) // 2))
-    finally:
-        os.close(descriptor)
+    with open(path, "rb") as file:
+        file.seek(max(0, (os.path.getsize(path) - SAMPLE) // 2))
+        return file.read(SAMPLE)
 
 
 def _digest(path: str) -> bytes:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _training_pool(root: Path, folders: dict[str, str]) -> list[str]:
-    if "train" in folders:
-        return image_names(root, folders["train"])
-    names = [name for name in image_names(root) if name.partition("/")[0] not in folders.values()]
-    if not names:
-        raise UserError(
-            f"dataset.root={root}: no images to train on outside {' and '.join(folders.values())}. Add a folder train."
-        )
-    return names
 
 
 def _without_copies(root: Path, layers: dict[str, list[str]], report: bool = True) -> list[str]:
