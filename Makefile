@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@touch $(READY)
 
-train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|packed
+train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|huggingface
 	@$(RUN) diracdiff train task=$(TASK) dataset=$(DATASET) $(ARGS)
 
 report: $(READY)  ## open the report of a training, an evaluation or a comparison in a browser: RUN_DIR=folder
@@ -60,7 +60,7 @@ compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="pr
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
 	@$(RUN) diracdiff schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
-pack: $(READY)  ## write DATASET into files that load many times as fast: ARGS="dataset.root=… output=packed"
+pack: $(READY)  ## write DATASET, decoded, into a folder that loads many times as fast: ARGS="dataset.root=… output=packed"
 	@$(RUN) diracdiff pack dataset=$(DATASET) $(ARGS)
 
 models: $(READY)  ## train the bundled models, `checkpoint=builtin:deblur`, about an hour of one core

@@ -213,7 +213,6 @@ def test_the_average_is_updated_before_anything_is_saved(tmp_path):
             ["dataset=folder", "dataset.root=x", "dataset.on_error=no"],
             "dataset.on_error must be error or skip, got 'no'",
         ),
-        (["dataset=folder", "dataset.root=x", "dataset.decoder=cv2"], "dataset.decoder must be fast or pillow"),
         (["dataset=folder", "dataset.root=x", "dataset.max_pixels=0"], "dataset.max_pixels must be an integer of at"),
         (["trainer.precision=fp7"], "trainer: "),
         (["task.degradation._target_=no.such.Thing"], "no.such"),

@@ -15,8 +15,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from diracdiff.data import FFHQ, CelebAHQ, ImageFolder, ImageNet, Photos, ShardSampler
+from diracdiff.data.files import list_images
 from diracdiff.data.images import center_crop_resize, load_image, load_square
-from diracdiff.data.listing import list_images
 from diracdiff.data.photos import PHOTOS
 from diracdiff.degradations import Identity
 from diracdiff.evaluation.measurement import measure, training_batch

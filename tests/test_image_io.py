@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 
 import cv2
@@ -19,7 +20,6 @@ from diracdiff.data.image_io import (
     ImageError,
     Limits,
     convert_depth,
-    decode_image,
     read_image,
     read_info,
     read_rgb8,
@@ -45,20 +45,12 @@ SHOWN = {
 """Pixels as shown from pixels as stored, by EXIF orientation."""
 
 
-def magick():
-    """ImageMagick's command, where it is installed."""
-    for command in ("magick", "convert"):
-        try:
-            done = subprocess.run([command, "-version"], capture_output=True, text=True)
-        except OSError:
-            continue
-        if done.returncode == 0 and done.stdout.startswith("Version: ImageMagick"):
-            return command
-    return None
-
-
-MAGICK = magick()
-needs_magick = pytest.mark.skipif(MAGICK is None, reason="ImageMagick is not installed")
+def read_bytes(data, read=read_image):
+    """Read an image from a file of these bytes."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return read(file.name)
 
 
 def noise(channels, kind="u1"):
@@ -89,19 +81,16 @@ def refusal(read, *arguments):
 
 # TIFF files of tifffile
 
-LAYOUTS = list(
-    itertools.product(("contig", "separate"), (None, "zlib", "predictor"), (None, (16, 16)), "<>", (False, True))
-)
+LAYOUTS = list(itertools.product((None, "zlib", "predictor"), (None, (16, 16)), "<>", (False, True)))
 
 
-def tiff(pixels, photometric, planar="contig", compression=None, tile=None, order="<", big=False, **options):
-    stored = pixels[..., 0] if pixels.shape[2] == 1 else np.moveaxis(pixels, -1, 0) if planar == "separate" else pixels
+def tiff(pixels, photometric, compression=None, tile=None, order="<", big=False, **options):
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
-        np.ascontiguousarray(stored),
+        np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels),
         photometric=photometric,
-        planarconfig=planar if pixels.shape[2] > 1 else None,
+        planarconfig="contig" if pixels.shape[2] > 1 else None,
         compression="zlib" if compression else None,
         predictor=True if compression == "predictor" else None,
         tile=tile,
@@ -115,34 +104,20 @@ def tiff(pixels, photometric, planar="contig", compression=None, tile=None, orde
 
 @pytest.mark.parametrize("kind", ["u1", "u2"])
 @pytest.mark.parametrize("photometric", ["miniswhite", "minisblack", "rgb"])
-@pytest.mark.parametrize("alpha", [None, "unassalpha", "assocalpha"])
+@pytest.mark.parametrize("alpha", [False, True])
 def test_every_layout_of_tiff(kind, photometric, alpha):
-    largest, read = LARGEST[kind], 0
-    colours = noise(3 if photometric == "rgb" else 1, kind)
-    opacity = noise(1, kind)
-    stored, shown = colours, largest - colours if photometric == "miniswhite" else colours
-    if alpha == "assocalpha" and photometric != "miniswhite":
-        stored = np.minimum(colours, opacity)
-        divisor = np.maximum(opacity, 1).astype(int)
-        shown = ((2 * largest * stored.astype(int) + divisor) // (2 * divisor)).astype(kind)
-    elif alpha == "assocalpha":
-        pytest.skip("no program writes it")
-    pixels = stored if alpha is None else np.concatenate([stored, opacity], -1)
-    for planar, compression, tile, order, big in LAYOUTS:
-        options = {"extrasamples": [alpha]} if alpha else {}
-        data = tiff(pixels, photometric, planar, compression, tile, order, big, **options)
-        if planar == "separate" and pixels.shape[2] > 1 and (tile or pixels.shape[2] == 2):
-            assert "not supported" in refusal(decode_image, data, "a.tif")
-        else:
-            check(decode_image(data, "a.tif"), shown, None if alpha is None else opacity[..., 0])
-            read += 1
-    assert read >= 24 or (alpha and photometric != "rgb" and read == 24)
+    colours, opacity = noise(3 if photometric == "rgb" else 1, kind), noise(1, kind)
+    shown = LARGEST[kind] - colours if photometric == "miniswhite" else colours
+    pixels = np.concatenate([colours, opacity], -1) if alpha else colours
+    for layout in LAYOUTS:
+        options = {"extrasamples": ["unassalpha"]} if alpha else {}
+        check(read_bytes(tiff(pixels, photometric, *layout, **options)), shown, opacity[..., 0] if alpha else None)
 
 
 def test_a_palette_of_tiff_is_expanded():
     colours = RNG.integers(0, 256, (3, 256)).astype("u2") * 257
     index = noise(1)
-    image = decode_image(tiff(index, "palette", colormap=colours), "a.tif")
+    image = read_bytes(tiff(index, "palette", colormap=colours))
     check(image, (colours[:, index[..., 0]].transpose(1, 2, 0) // 257).astype("u1"))
     assert image.info.channels == 3 and image.info.lossy
 
@@ -151,7 +126,7 @@ def test_a_palette_of_tiff_is_expanded():
 def test_cmyk_becomes_srgb(kind):
     inks = np.zeros((1, 6, 4), "u1")
     inks[0, 1], inks[0, 2, 0], inks[0, 3, 1], inks[0, 4, 2], inks[0, 5, 3] = 255, 255, 255, 255, 255
-    image = decode_image(tiff(convert_depth(inks, 16 if kind == "u2" else 8), "separated", iccprofile=SRGB), "a.tif")
+    image = read_bytes(tiff(convert_depth(inks, 16 if kind == "u2" else 8), "separated", iccprofile=SRGB))
     assert image.pixels.dtype == kind and image.icc is None and image.info.channels == 3
     white, all_inks, cyan, magenta, yellow, black = convert_depth(image.pixels, 8)[0].astype(int)
     assert white.min() >= 254 and all_inks.max() < 60 and black.max() < 80
@@ -171,7 +146,9 @@ def test_what_a_tiff_cannot_be_is_refused_in_a_line(tmp_path):
             dict(data=grey16[..., 0].astype("i2"), photometric="minisblack"),
         ],
         "colour space": [dict(data=rgb, photometric="cielab"), dict(data=rgb[..., 0].copy(), photometric="cfa")],
+        "planar layout": [dict(data=np.moveaxis(rgb, -1, 0).copy(), photometric="rgb", planarconfig="separate")],
         "more channels": [
+            dict(data=noise(4), photometric="rgb", extrasamples=["assocalpha"]),
             dict(data=noise(5), photometric="minisblack", planarconfig="contig"),
             dict(data=noise(4), photometric="rgb", extrasamples=["unspecified"]),
             dict(data=noise(5), photometric="separated", extrasamples=["unassalpha"]),
@@ -185,80 +162,6 @@ def test_what_a_tiff_cannot_be_is_refused_in_a_line(tmp_path):
             message = refusal(read_image, path)
             assert message.startswith(f"{path}: ") and text in message, message
             assert refusal(read_info, path) == message == refusal(read_rgb8, path)
-
-
-# files of ImageMagick
-
-
-def converted(pixels, suffix, *options):
-    """Let ImageMagick write raw pixels, (H, W, 1, 3 or 4), as a file of a format."""
-    form = {1: "gray", 3: "rgb", 4: "rgba"}[pixels.shape[2]]
-    size = ["-size", f"{pixels.shape[1]}x{pixels.shape[0]}", "-depth", str(8 * pixels.itemsize), "-endian", "LSB"]
-    command = [MAGICK, *size, f"{form}:-", *options, f"{suffix}:-"]
-    return subprocess.run(command, input=pixels.tobytes(), capture_output=True, check=True).stdout
-
-
-@needs_magick
-@pytest.mark.parametrize("kind", ["u1", "u2"])
-@pytest.mark.parametrize("compression", ["None", "LZW", "RLE", "Zip"])
-@pytest.mark.parametrize("endian", ["LSB", "MSB"])
-def test_tiff_of_imagemagick(kind, compression, endian):
-    for channels, name in ((1, "Grayscale"), (3, "TrueColor"), (4, "TrueColorAlpha")):
-        pixels = noise(channels, kind)
-        data = converted(pixels, "tiff", "-endian", endian, "-compress", compression, "-type", name)
-        image = decode_image(data, "a.tif")
-        alpha = pixels[..., 3] if channels == 4 else None
-        if alpha is None:
-            check(image, pixels)
-        else:  # it may write associated alpha, which loses colours
-            visible = alpha > LARGEST[kind] // 8
-            difference = np.abs(image.pixels.astype(int) - pixels[..., :3])[visible]
-            assert np.array_equal(image.alpha, alpha) and difference.max() <= 8
-
-
-@needs_magick
-@pytest.mark.parametrize("interlace", ["none", "line"])
-@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_png_of_imagemagick(interlace, bits):
-    step = 65535 // (2**bits - 1)
-    values = (RNG.integers(0, 2**bits, (HEIGHT, WIDTH, 3)) * step).astype("u2")
-    kinds = {0: values[..., :1]} if bits < 8 else {0: values[..., :1], 2: values, 6: values}
-    for colour_type, colours in kinds.items():
-        alpha = (RNG.integers(0, 2**bits, (HEIGHT, WIDTH, 1)) * step).astype("u2") if colour_type == 6 else None
-        pixels = colours if alpha is None else np.concatenate([colours, alpha], -1)
-        options = ["-interlace", interlace, "-define", f"png:bit-depth={bits}"]
-        data = converted(pixels, "png", *options, "-define", f"png:color-type={colour_type}")
-        assert data[24:26] == bytes([bits, colour_type])
-        target = 16 if bits == 16 else 8
-        check(
-            decode_image(data, "a.png"),
-            convert_depth(colours, target),
-            None if alpha is None else convert_depth(alpha[..., 0], target),
-        )
-
-
-@needs_magick
-@pytest.mark.parametrize("suffix", ["gif", "png8", "bmp3", "tiff"])
-def test_palettes_of_imagemagick(suffix):
-    colours = RNG.integers(0, 256, (16, 3), dtype="u1")
-    pixels = colours[RNG.integers(0, 16, (HEIGHT, WIDTH))]
-    image = decode_image(converted(pixels, suffix, "-type", "Palette"), "a")
-    check(image, pixels)
-    assert image.info.lossy and image.info.channels == 3
-
-
-@needs_magick
-def test_bilevel_files_of_imagemagick():
-    pixels = (RNG.integers(0, 2, (HEIGHT, WIDTH, 1)) * 255).astype("u1")
-    for suffix, compression in (("tiff", "Group4"), ("tiff", "Fax"), ("tiff", "LZW"), ("png", "Zip"), ("bmp3", "None")):
-        check(decode_image(converted(pixels, suffix, "-monochrome", "-compress", compression), "a"), pixels, grey=True)
-
-
-@needs_magick
-def test_a_jpeg_in_a_tiff_is_decoded():
-    pixels = cv2.resize(noise(3), (64, 48), interpolation=cv2.INTER_CUBIC)
-    image = decode_image(converted(pixels, "tiff", "-compress", "JPEG", "-quality", "100"), "a.tif")
-    assert image.info.lossy and np.abs(image.pixels.astype(int) - pixels).mean() < 6
 
 
 # files of OpenCV and Pillow
@@ -276,36 +179,26 @@ def test_files_of_opencv(kind, suffix, channels):
     done, data = cv2.imencode(suffix, np.ascontiguousarray(stored), options)
     assert done
     if channels == 4 and suffix == ".webp":  # colours of fully transparent pixels are not kept
-        image = decode_image(data.tobytes(), "a")
+        image = read_bytes(data.tobytes())
         visible = pixels[..., 3] > 0
         assert np.array_equal(image.pixels[visible], pixels[..., :3][visible])
         return
-    check(decode_image(data.tobytes(), "a"), pixels[..., :3], pixels[..., 3] if channels == 4 else None)
+    check(read_bytes(data.tobytes()), pixels[..., :3], pixels[..., 3] if channels == 4 else None)
 
 
 @pytest.mark.parametrize("orientation", SHOWN)
 @pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "jpeg"])
-@pytest.mark.parametrize("where", ["exif", "xmp"])
-def test_every_orientation_is_applied_once(orientation, suffix, where):
+def test_every_orientation_is_applied_once(orientation, suffix):
     pixels, exif, options = noise(3), Image.Exif(), {"lossless": True} if suffix == "webp" else {"quality": 95}
     exif[0x0112], exif[0x010F] = orientation, "Maker"
-    tag = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="{orientation}"></x:xmpmeta>'
-    if where == "exif":
-        options["exif"] = exif
-    elif suffix in ("jpeg", "webp"):
-        options["xmp"] = tag.encode()
-    else:
-        pytest.skip("Pillow writes no XMP into it")
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, suffix, **options)
+    Image.fromarray(pixels).save(buffer, suffix, exif=exif, **options)
     stored = cv2.imdecode(np.frombuffer(buffer.getvalue(), "u1"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    stored = stored[..., ::-1] if suffix == "jpeg" else pixels
-    image = decode_image(buffer.getvalue(), "a")
-    check(image, np.ascontiguousarray(SHOWN[orientation](stored)))
-    if where == "exif":
-        kept = Image.Exif()
-        kept.load(image.exif)
-        assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
+    image = read_bytes(buffer.getvalue())
+    check(image, np.ascontiguousarray(SHOWN[orientation](stored[..., ::-1] if suffix == "jpeg" else pixels)))
+    kept = Image.Exif()
+    kept.load(image.exif)
+    assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +219,7 @@ def test_every_mode_of_pillow(mode, suffixes):
     for suffix in suffixes:
         buffer = io.BytesIO()
         picture.save(buffer, suffix, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
-        image = decode_image(buffer.getvalue(), "a")
+        image = read_bytes(buffer.getvalue())
         if mode == "I;16":
             check(image, np.asarray(picture)[..., None])
             continue
@@ -341,13 +234,13 @@ def test_grey_stored_as_rgb_is_grey():
     for suffix, options in (("png", {}), ("jpeg", {"quality": 90}), ("webp", {"lossless": True}), ("tiff", {})):
         buffer = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(three(noise(1)))).save(buffer, suffix, **options)
-        image = decode_image(buffer.getvalue(), "a")
+        image = read_bytes(buffer.getvalue())
         assert image.grey and image.info.channels == 3
     tinted = np.array(three(noise(1)))
     tinted[-1, -1, 2] ^= 1
     buffer = io.BytesIO()
     Image.fromarray(tinted).save(buffer, "png")
-    assert not decode_image(buffer.getvalue(), "a").grey
+    assert not read_bytes(buffer.getvalue()).grey
 
 
 def test_sixteen_bits_stay_with_or_without_exif():
@@ -357,8 +250,8 @@ def test_sixteen_bits_stay_with_or_without_exif():
     chunk = b"eXIf" + b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
     with_exif = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
     for file in (data, with_exif):
-        check(decode_image(file, "a.png"), pixels)
-        reduced = decode_image(file, "a.png", bits=8)
+        check(read_bytes(file), pixels)
+        reduced = read_bytes(file, "a.png", bits=8)
         assert reduced.info.bits == 16 and np.array_equal(reduced.pixels, np.round(pixels / 257).astype("u1"))
 
 
@@ -371,7 +264,7 @@ def test_a_profile_is_kept_where_it_fits(mode, profile, kept, suffix):
     Image.fromarray(noise(3)).convert(mode).save(buffer, suffix, icc_profile=profile)
     if suffix == "png" and not kept:
         pytest.skip("libpng refuses it itself")
-    assert decode_image(buffer.getvalue(), "a").icc == (profile if kept else None)
+    assert read_bytes(buffer.getvalue()).icc == (profile if kept else None)
 
 
 def test_the_exif_of_a_jpeg_is_kept_byte_by_byte_but_for_its_orientation():
@@ -387,7 +280,7 @@ def test_the_exif_of_a_jpeg_is_kept_byte_by_byte_but_for_its_orientation():
     exif += bytes(4) + values
     buffer = io.BytesIO()
     Image.fromarray(noise(3)).save(buffer, "jpeg", exif=b"Exif\0\0" + exif)
-    image = decode_image(buffer.getvalue(), "a.jpg")
+    image = read_bytes(buffer.getvalue())
     assert image.info.size == (HEIGHT, WIDTH)
     assert len(image.exif) == len(exif)
     assert [(i, a, b) for i, (a, b) in enumerate(zip(exif, image.exif, strict=True)) if a != b] == [(30, 6, 1)]
@@ -400,31 +293,16 @@ def test_the_text_of_a_tiff_s_tags_becomes_exif():
     buffer = io.BytesIO()
     Image.fromarray(noise(3)).save(buffer, "tiff", tiffinfo=tags)
     kept = Image.Exif()
-    kept.load(decode_image(buffer.getvalue(), "a.tif").exif)
+    kept.load(read_bytes(buffer.getvalue()).exif)
     assert kept[0x8298] == "me" and kept.get_ifd(0x8769)[0x829A] == 0.5 and kept.get_ifd(0x8825)[1] == "N"
-
-
-def test_text_of_a_png_that_holds_exif_turns_it():
-    """Older versions of ImageMagick write "Raw profile type exif"."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    payload = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
-    text = f"\nexif\n{len(payload):8}\n{payload.hex()}\n".encode()
-    pixels, buffer = noise(3), io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png")
-    data = buffer.getvalue()
-    for name, content in ((b"tEXt", text), (b"zTXt", b"\0" + zlib.compress(text))):
-        chunk = name + b"Raw profile type exif\0" + content
-        file = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
-        check(decode_image(file, "a.png"), np.ascontiguousarray(SHOWN[6](pixels)))
 
 
 def test_of_several_frames_the_first_is_read():
     frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "blue", "lime")]
-    for suffix in ("gif", "png", "webp", "tiff"):
+    for suffix in ("gif", "webp", "tiff"):
         buffer = io.BytesIO()
         frames[0].save(buffer, suffix, save_all=True, append_images=frames[1:], lossless=True)
-        image = decode_image(buffer.getvalue(), "a")
+        image = read_bytes(buffer.getvalue())
         assert image.info.frames == 3 and image.pixels[5, 5].tolist() == [255, 0, 0], suffix
 
 
@@ -525,16 +403,9 @@ def test_transparency_is_composited_onto_white():
     Image.fromarray(pixels).save(buffer, "png")
     white = Image.new("RGBA", (256, 256), "white")
     truth = np.asarray(Image.alpha_composite(white, Image.fromarray(pixels)).convert("RGB"))
-    image = decode_image(buffer.getvalue(), "a.png")
+    image = read_bytes(buffer.getvalue())
     assert np.array_equal(image.pixels, pixels[..., :3])
-    assert np.array_equal(read_rgb8_of(buffer.getvalue()), truth)
-
-
-def read_rgb8_of(data):
-    from diracdiff.data.image_headers import DEFAULT_LIMITS, read_header
-    from diracdiff.data.image_io import to_rgb8
-
-    return to_rgb8(read_header(data, DEFAULT_LIMITS))
+    assert np.array_equal(read_bytes(buffer.getvalue(), read_rgb8), truth)
 
 
 # writing

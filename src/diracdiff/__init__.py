@@ -6,7 +6,7 @@ from typing import Any
 __version__ = "0.2.0"
 
 _HOMES = {
-    "diracdiff.data": ["CelebAHQ", "FFHQ", "ImageFolder", "ImageNet", "Packed", "Photos"],
+    "diracdiff.data": ["CelebAHQ", "FFHQ", "HuggingFace", "ImageFolder", "ImageNet", "Photos"],
     "diracdiff.degradations": [
         "BoxInpainting",
         "ColourQuantisation",

@@ -21,7 +21,6 @@ SPLIT_FREE = (
     "max_scale",
     "on_error",
     "max_pixels",
-    "decoder",
     "verify",
 )
 """Arguments of a data set that do not say which images it trains on."""

@@ -5,6 +5,7 @@ returns an `ImageDataset` for train, val or test. An item is {"x": float32 (3, S
 int}, where the name is unique within the split.
 """
 
+import multiprocessing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -114,6 +115,18 @@ class Splits(Protocol):
 def batch_of(items: list[Item] | Item) -> Item:
     """Collate items to a batch, unless a data set has done so."""
     return items if isinstance(items, dict) else default_collate(items)
+
+
+def worker_options(count: int) -> dict[str, Any]:
+    """Return the arguments of a DataLoader with `count` processes.
+
+    A fork server starts them: libvips, which decodes images, dead-locks in forked processes.
+    """
+    if not count:
+        return {"num_workers": 0}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["diracdiff.data"])
+    return {"num_workers": count, "multiprocessing_context": context}
 
 
 def check_split(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from hydra.utils import to_absolute_path
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from diracdiff.data.datasets import Splits, StillImages, check_choice, check_integer, check_split
+from diracdiff.data.datasets import Splits, StillImages, check_choice, check_integer, check_split, worker_options
 from diracdiff.data.image_io import MAX_PIXELS, ImageError
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, counts_of, folders_of
@@ -142,6 +143,8 @@ def open_dataset(path: str) -> dict[str, Any]:
     place = path if "://" in path else os.path.expanduser(path)
     if "://" not in path and os.path.exists(to_absolute_path(place)):
         place = to_absolute_path(place)
+    elif path.startswith((".", "/", "~")) and "*" not in path:
+        raise UserError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
     try:
         system, folder = fsspec.core.url_to_fs(place)
         if any(system.exists(f"{folder}/{file}") for file in ("dataset_dict.json", "state.json")):
@@ -174,6 +177,8 @@ def pack(dataset: Splits, splits: Sequence[str], output: Path, num_workers: int 
         UserError: if an image cannot be read, the images are random crops, or the folder cannot be written.
     """
     datasets, parts = _datasets(), {}
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     features = datasets.Features({PIXELS: datasets.Value("large_binary"), NAME: datasets.Value("string")})
     try:
         output.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -225,8 +230,7 @@ class _Images(Dataset[dict[str, Any] | None]):
 
 
 def _rows(images: StillImages, num_workers: int) -> Iterator[dict[str, Any]]:
-    context = "forkserver" if num_workers else None  # libvips, which decodes, must not be forked
-    loader = DataLoader(_Images(images), batch_size=None, num_workers=num_workers, multiprocessing_context=context)
+    loader = DataLoader(_Images(images), batch_size=None, **worker_options(num_workers))
     yield from (row for row in loader if row is not None)
 
 

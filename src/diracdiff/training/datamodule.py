@@ -1,59 +1,24 @@
 """The only LightningDataModule: batches of clean images, in an order that follows from the seed."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from diracdiff.data import workers
-from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, check_integer
-from diracdiff.data.faults import report_skipped
+from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, check_integer, worker_options
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.utils.errors import UserError
-from diracdiff.utils.pixels import from_pixels
 
 Images = ImageDataset | Subset[Item]
 """A split, or a part of it."""
 
 
-class EvalLoader(DataLoader[Item]):
-    """Batches in order, without those of which every image was skipped; says at the end how many images were.
-
-    Never without any: processes of one evaluation wait for each other in their first batch. One that has nothing left
-    takes an image of another's, and records keep each image once.
-    """
-
-    name = ""
-
-    def __iter__(self) -> Iterator[Item]:  # type: ignore[override]
-        some = False
-        for batch in super().__iter__():
-            if batch is not None:
-                some = True
-                yield batch
-        if not some and len(self.dataset):  # type: ignore[arg-type]
-            others = (self._batch(index) for index in range(len(self.dataset)))  # type: ignore[arg-type]
-            other = next((batch for batch in others if batch is not None), None)
-            if other is None:
-                raise UserError(f"none of the {self.name} images can be read: check dataset.root")
-            yield other
-        report_skipped(self.dataset, self.name)
-
-    def _batch(self, index: int) -> Item | None:
-        return self.collate_fn(self.dataset.__getitems__([index]))  # type: ignore[attr-defined, no-any-return]
-
-
 class ImageDataModule(pl.LightningDataModule):
     """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, for every data set.
 
-    A training loader may give x as uint8 pixels, a quarter of the bytes, which become [0, 1] on the device. The module
-    shards the data itself: use Trainer(use_distributed_sampler=False).
-
-    Images that cannot be read and are to be skipped: training takes others instead, so that all devices have equally
-    many batches; evaluation does without, so that fewer images are measured, and says so.
+    The module shards the data itself: use Trainer(use_distributed_sampler=False).
 
     Args:
         dataset: has `split(name)` for train, val and test, such as `Photos`; prediction uses test.
@@ -94,7 +59,6 @@ class ImageDataModule(pl.LightningDataModule):
         self.seed = seed
         self._splits: dict[str, Images] = {}
         self._fingerprints: dict[str, dict[str, Any]] | None = None
-        self._workers = workers.options(num_workers)  # before anything slow: the fork server starts meanwhile
 
     def setup(self, stage: str | None = None) -> None:
         """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
@@ -138,7 +102,7 @@ class ImageDataModule(pl.LightningDataModule):
         order = images.order if isinstance(images, ImageDataset) else None
         sampler = ShardSampler(len(images), seed=self.seed, shuffle=True, rank=rank, world_size=world_size, order=order)
         options = self._options() | {"collate_fn": batch_of, "drop_last": True}
-        loader = DataLoader(self._training(images), self.batch_size, sampler=sampler, **options)
+        loader = DataLoader(images, self.batch_size, sampler=sampler, **options)
         if self.trainer is not None:
             limit, accumulated = self.trainer.limit_train_batches, self.trainer.accumulate_grad_batches
             batches = min(limit, len(loader)) if isinstance(limit, int) else int(limit * len(loader))
@@ -159,36 +123,16 @@ class ImageDataModule(pl.LightningDataModule):
         """The same as `test_dataloader`."""
         return self._eval_loader("test")
 
-    def on_after_batch_transfer(self, batch: Item, dataloader_idx: int) -> Item:
-        """Pixels, 0 … 255, become images in [0, 1]."""
-        x = batch["x"] if isinstance(batch, dict) else None
-        return batch | {"x": from_pixels(x)} if x is not None and x.dtype == torch.uint8 else batch
-
-    def teardown(self, stage: str | None = None) -> None:
-        """Say how many images were skipped, where that was not said at the end of a pass."""
-        for name, images in self._splits.items():
-            report_skipped(images, name)
-
-    def _training(self, images: Images) -> Images:
-        return images.for_training() if isinstance(images, ImageDataset) else images
-
     def _eval_loader(self, name: str) -> DataLoader[Item]:
         images = self.split(name)
         rank, world_size = self._rank()
         sampler = ShardSampler(len(images), rank=rank, world_size=world_size)
-        loader = EvalLoader(
-            images,
-            batch_size=self.eval_batch_size,
-            sampler=sampler,
-            collate_fn=batch_of,
-            **self._options(),
-        )
-        loader.name = name
-        return loader
+        options = self._options() | {"collate_fn": batch_of}
+        return DataLoader(images, self.eval_batch_size, sampler=sampler, **options)
 
     def _options(self) -> dict[str, Any]:
         return {
-            **self._workers,
+            **worker_options(self.num_workers),
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }

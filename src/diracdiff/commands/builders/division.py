@@ -7,13 +7,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diracdiff.commands.builders.build import build, given
-from diracdiff.data.listing import check_root
+from diracdiff.data.files import check_root
 from diracdiff.data.splits import split_folders
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import UserError
 
 DIVIDED = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
 """Data sets that are divided by these keys, with their default values."""
+HUGGING_FACE = "diracdiff.data.HuggingFace"
 KEYS = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
 
 
@@ -32,6 +33,9 @@ def keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
     """
     node, recipe = cfg.dataset, restorer.dataset or {}
     targets = node.get("_target_"), recipe.get("_target_")
+    if targets == (HUGGING_FACE, HUGGING_FACE) and node.path == recipe.get("path"):
+        _update(node, {key: recipe.get(key, default) for key, default in KEYS.items()})
+        return
     if not set(targets) <= set(DIVIDED) or OmegaConf.is_missing(node, "root") or node.root is None:
         return
     division = {key: recipe.get(key, default) for key, default in KEYS.items()}
@@ -41,12 +45,6 @@ def keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
     if not same_root and (trained is None or found != trained):
         return
     wanted = {key: value for key, value in division.items() if key in node or value != KEYS[key]}
-    for key, value in wanted.items():
-        if given(f"dataset.{key}") and node[key] != value:
-            raise UserError(
-                f"dataset.{key}={node[key]}: the checkpoint was trained with {value}, and other values measure images"
-                " that it was trained on. Remove it."
-            )
     if trained is not None and found != trained and not set(splits) <= set(split_folders(check_root(str(node.root)))):
         raise UserError(
             f"dataset.root={node.root}: {_count(found)}, the checkpoint was trained on {trained['count']} others, which"
@@ -54,6 +52,17 @@ def keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
         )
     if not given("dataset.crop") and targets[0] == targets[1]:
         wanted |= {key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not given(f"dataset.{key}")}
+    _update(node, wanted)
+
+
+def _update(node: DictConfig, wanted: dict[str, Any]) -> None:
+    """Set the values of the checkpoint. Raises UserError if the user has given another one."""
+    for key, value in wanted.items():
+        if given(f"dataset.{key}") and node[key] != value:
+            raise UserError(
+                f"dataset.{key}={node[key]}: the checkpoint was trained with {value}, and other values measure images"
+                " that it was trained on. Remove it."
+            )
     with open_dict(node):
         node.update(wanted)
 
