@@ -251,7 +251,7 @@ def test_sixteen_bits_stay_with_or_without_exif():
     with_exif = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
     for file in (data, with_exif):
         check(read_bytes(file), pixels)
-        reduced = read_bytes(file, "a.png", bits=8)
+        reduced = read_bytes(file, lambda path: read_image(path, bits=8))
         assert reduced.info.bits == 16 and np.array_equal(reduced.pixels, np.round(pixels / 257).astype("u1"))
 
 
