@@ -53,7 +53,7 @@ def folders_of(names: Iterable[str], what: str) -> dict[str, str]:
 
 
 def split_folders(root: Path) -> dict[str, str]:
-    """Return the folders at the top of `root` that stand for a split, as `folders_of` does."""
+    """Return the folders at the top of `root` that stand for a split. Raises ValueError as `folders_of` does."""
     try:
         names = [entry.name for entry in os.scandir(root) if os.path.isdir(entry.path)]
     except OSError as error:
