@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import needs_lpips, refused
+from conftest import needs_lpips
 
 from diracdiff.comparison.contenders import Dirac
 from diracdiff.comparison.measurements import Measurements
@@ -75,14 +75,6 @@ def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
     )
     assert call("evaluate", "checkpoint=early.ckpt", *data, "times=stops") == (0, [])
     assert len(calls) == 1
-
-
-def test_bad_times_are_refused(call, tmp_path):
-    (tmp_path / "x").touch()
-    refused(call("evaluate", "checkpoint=x", "times=some"), "times=some: must be test or val, and all or stops")
-    refused(
-        call("evaluate", "checkpoint=x", "times=stops", "split=val", "tuned=y"), "tuned=y: .* Add split=val times=all"
-    )
 
 
 def test_a_run_measures_what_is_asked_for_and_goes_on_with_the_rest(paper, tmp_path):

@@ -1,6 +1,5 @@
 """Training, restoring, evaluating and comparing with a walk that is given its measurement, as a user types it."""
 
-import csv
 import json
 
 import numpy as np
@@ -23,11 +22,6 @@ def given(tmp_path_factory, folder):
     asked = ["task=inpaint", *GIVEN, *WIDE, *folder, *SMALL, *BRIEF, "lpips=null", "sampler/step=multistep"]
     assert run_here(cwd, "train", *asked, "hydra.run.dir=run") == 0
     return cwd, cwd / "run" / "best.ckpt"
-
-
-def rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_checkpoint_says_what_its_network_is_given(given):
@@ -57,21 +51,6 @@ def test_samples_of_the_ode_differ_by_the_noise_that_is_added(given):
     assert torch.equal(one, restorer.restore(y, "t=0.25"))
 
 
-def test_evaluation_and_its_batches(given, folder, tmp_path, call):
-    asked = [f"checkpoint={given[1]}", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
-    for size in (1, 7):
-        assert call("evaluate", *asked, f"loader.eval_batch_size={size}", f"output=out{size}")[0] == 0
-    one, seven = (rows(tmp_path / f"out{size}" / "curve.csv") for size in (1, 7))
-    assert len(one) == len(seven) == 2 * 4 + 1
-    for a, b in zip(one, seven, strict=True):
-        assert float(a["psnr"]) == pytest.approx(float(b["psnr"]), abs=1e-3)
-    summary, expected = (
-        json.loads(p.read_text()) for p in (tmp_path / "out1/evaluation.json", given[1].parent / "summary.json")
-    )
-    assert summary["do"]["psnr"] == pytest.approx(expected["do"]["psnr"], abs=1e-3)
-    assert summary["measurement"]["consistency"] == pytest.approx(expected["measurement"]["consistency"], abs=1e-3)
-
-
 def test_a_training_goes_on(given, folder, call):
     cwd, checkpoint = given
     last = checkpoint.with_name("last.ckpt")
@@ -93,50 +72,3 @@ def test_it_is_compared_at_the_measurement_s_noise(given, folder, tmp_path, call
     assert content["conditions"]["sigma"] == 0.05
     assert [row["method"] for row in content["rows"]] == ["measurement", "regression", "dirac_do"]
     refused(call("compare", *asked, *folder[:2], *few, "sigma=0.2", "output=x"), r"sigma=0.2 differs .* 0.05")
-
-
-def test_times_of_its_walk_are_placed(given, folder, tmp_path, call):
-    asked = [f"checkpoint={given[1]}", *folder, "images=2", "output=times.csv", "dissimilarity=mse"]
-    assert call("schedule", *asked, "budget=4", "candidates=9")[0] == 0
-    grid = ["sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv"]
-    evaluated = [
-        f"checkpoint={given[1]}",
-        *folder[:2],
-        *folder[3:],
-        "loader.test_images=2",
-        "trainer=cpu",
-        "lpips=null",
-    ]
-    assert call("evaluate", *evaluated, *grid)[0] == 0
-
-
-@pytest.mark.parametrize("task", ["deblur", "super_resolution", "mri", "dequantise", "motion_deblur"])
-def test_every_task_has_the_walk(task, folder, tmp_path, call):
-    diagonal = task not in ("dequantise", "motion_deblur")
-    asked = [part for part in GIVEN if diagonal or "preconditioning" not in part]
-    brief = [
-        *BRIEF,
-        "trainer.max_epochs=1",
-        "trainer.limit_train_batches=2",
-        "loader.val_images=1",
-        "loader.test_images=1",
-    ]
-    assert call("train", f"task={task}", *asked, *folder, *SMALL, *brief, "lpips=null") == (0, [])
-    assert load(tmp_path / "runs/latest/best.ckpt").denoiser.given_measurement
-
-
-def test_mistakes(call, folder, tmp_path):
-    good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
-    refused(call("train", *good, "walk=posterior", "task.predict=increment"), "add method=paper")
-    refused(
-        call("train", *good, "walk=posterior", "walk.measurement_sigma=0.1"),
-        "walk.measurement_sigma=0.1: must be above 0 and at most 0.05",
-    )
-    refused(call("train", *good, "walk.given_measurement=yes"), "walk.given_measurement must be true or false, got yes")
-    refused(call("train", *good, "walk=exact"), "exact", "posterior")
-    motion = [part for part in good if not part.startswith("task=")]
-    refused(call("train", "task=motion_deblur", *motion, "model.preconditioning=operator"), "MotionBlur does not have")
-    refused(call("train", *good, "model.preconditioning=karras"), "preconditioning must be one of")
-    plain = [part for part in good if not part.startswith("model.")]
-    refused(call("train", *plain, "walk=posterior", "model=dncnn"), "images")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
