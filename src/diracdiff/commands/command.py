@@ -1,8 +1,9 @@
 """The wrapper of every command: Hydra composes, the command runs, and a user's mistake is one line and status 2."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import hydra
@@ -54,19 +55,48 @@ def command(function: Command) -> Callable[[], None]:
 
     def main() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors, which are printed below
-        try:
-            if {"-h", "--help"} & set(sys.argv[1:]):
-                from diracdiff.commands.help import help_of
+        with contextlib.redirect_stdout(_Stream(sys.stdout)), contextlib.redirect_stderr(_Stream(sys.stderr)):
+            try:
+                if {"-h", "--help"} & set(sys.argv[1:]):
+                    from diracdiff.commands.help import help_of
 
-                print(help_of(name, sys.argv[1:]), flush=True)
-            else:
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
-        except KeyboardInterrupt:
-            _interrupted("")
-        except MISTAKES as error:
-            _refuse(error, name)
+                    print(help_of(name, sys.argv[1:]), flush=True)
+                else:
+                    hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+            except KeyboardInterrupt:
+                _interrupted("")
+            except MISTAKES as error:
+                _refuse(error, name)
 
     return main
+
+
+class _Stream:
+    """A stream whose reader may end, as in `train | head`: what it does not take is lost, and no work is."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream or open(os.devnull, "w")  # noqa: SIM115, closed by `>&-`
+
+    def write(self, text: str) -> int:
+        """Write text; return its length."""
+        with self._discarding():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what is buffered."""
+        with self._discarding():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _discarding(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:  # as in Python's documentation of SIGPIPE: the rest, also at exit, goes to no reader
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _interrupted(found: str) -> NoReturn:
