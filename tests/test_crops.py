@@ -1,7 +1,5 @@
 """Random and fixed crops of photographs of one's own."""
 
-import pickle
-
 import numpy as np
 import pytest
 import torch
@@ -10,8 +8,6 @@ from PIL import Image
 from test_data import refused as refused_call
 
 from diracdiff.data import ImageFolder, crops
-from diracdiff.data.crops import Photographs
-from diracdiff.data.image_io import read_rgb8
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.training import ImageDataModule
 from diracdiff.utils.pixels import to_pixels
@@ -102,17 +98,6 @@ def test_consecutive_crops_come_from_few_photographs(photos):
     assert decoded <= 3 * 24  # of 64 crops each
     assert all(len(set(names[at : at + 32])) > 3 for at in range(0, len(names), 32))
     assert order != [index for _, index in ShardSampler(len(train), seed=2, shuffle=True, order=train.order)]
-
-
-def test_decoded_photographs_take_bounded_memory(photos, monkeypatch):
-    monkeypatch.setattr(crops, "MEMORY", 12 * 60 * 60 * 3)
-    names = [path.relative_to(photos).as_posix() for path in sorted(photos.rglob("*.png"))]
-    photographs = Photographs(photos, names, 16)
-    for index in [*range(30), *range(30)]:
-        assert torch.equal(photographs[index], torch.tensor(read_rgb8(photos / names[index])).permute(2, 0, 1))
-        kept = list(photographs._decoded.values())
-        assert len(kept) <= 8 or sum(photo.nbytes for photo in kept) <= crops.MEMORY
-    assert len(pickle.dumps(photographs)) < 2000
 
 
 def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):

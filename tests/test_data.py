@@ -66,83 +66,6 @@ def refused(*parts):
 # Image files
 
 
-def grey(value, dtype=np.uint8):
-    return Image.fromarray(np.full((4, 6), value, dtype))
-
-
-ODD_FILES = {
-    "grey.png": (grey(100), (100, 100, 100)),
-    "bilevel.png": (grey(255).convert("1"), (255, 255, 255)),
-    "transparent grey.png": (Image.new("LA", (6, 4), (10, 0)), (255, 255, 255)),
-    "half red.png": (Image.new("RGBA", (6, 4), (255, 0, 0, 128)), (255, 127, 127)),
-    "red.webp": (Image.new("RGBA", (6, 4), (255, 0, 0, 255)), (255, 0, 0)),
-    "deep grey.png": (grey(25700, dtype=np.uint16), (100, 100, 100)),
-    "deep white.png": (grey(65535, dtype=np.uint16), (255, 255, 255)),
-    "deep grey.tif": (grey(25700, dtype=np.uint16), (100, 100, 100)),
-    "palette.png": (Image.new("RGB", (6, 4), (200, 30, 40)).quantize(4), (200, 30, 40)),
-    "ink.tif": (Image.new("CMYK", (6, 4), (0, 255, 255, 0)), (237, 28, 36)),
-    "windows.BMP": (Image.new("RGB", (6, 4), (1, 2, 3)), (1, 2, 3)),
-}
-
-
-@pytest.mark.parametrize("name", ODD_FILES)
-def test_odd_files_become_8_bit_rgb(tmp_path, name):
-    image, colour = ODD_FILES[name]
-    image.save(tmp_path / name)
-    loaded = load_image(tmp_path / name)
-    assert loaded.dtype == torch.uint8 and loaded.shape == (3, 4, 6) and loaded.is_contiguous()
-    expected = torch.tensor(colour).view(3, 1, 1)
-    tolerance = 8 if name == "ink.tif" else 3 if name.endswith("webp") else 1
-    assert (loaded.int() - expected).abs().max() <= tolerance
-
-
-def test_a_transparent_palette_colour_becomes_white(tmp_path):
-    image = Image.new("P", (6, 4), 1)
-    image.putpalette([0, 0, 0, 50, 60, 70])
-    image.putpixel((0, 0), 0)
-    image.save(tmp_path / "p.png", transparency=0)
-    loaded = load_image(tmp_path / "p.png")
-    assert loaded[:, 0, 0].tolist() == [255, 255, 255] and loaded[:, 1, 1].tolist() == [50, 60, 70]
-
-
-@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
-def test_exif_rotation_is_applied(tmp_path, name):
-    pixels = np.zeros((16, 32, 3), np.uint8)
-    pixels[:, :16] = 255  # white on the left
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise: left becomes top
-    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
-    loaded = load_image(tmp_path / name)
-    assert loaded.shape == (3, 32, 16)
-    assert loaded[:, :14].min() > 240 and loaded[:, 18:].max() < 15
-
-
-def test_unreadable_files_are_named(tmp_path):
-    write_images(tmp_path, ["whole.jpg", "whole.png"], size=(64, 64))
-    for suffix in (".jpg", ".png"):
-        data = (tmp_path / f"whole{suffix}").read_bytes()
-        (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
-    (tmp_path / "text.png").write_text("no image\nat all")
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "folder.jpg").mkdir()
-    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
-    Image.fromarray(np.full((4, 4), 70000, np.int32)).save(tmp_path / "deep.tif")
-    for name, remedy in (
-        ("cut.jpg", "Replace or remove"),
-        ("cut.png", "Replace or remove"),
-        ("text.png", "Give a JPEG, PNG"),
-        ("empty.jpg", "Give a JPEG, PNG"),
-        ("folder.jpg", "Give an image file"),
-    ):
-        with refused(tmp_path / name, remedy):
-            load_image(tmp_path / name)
-    for name in ("float.tif", "deep.tif"):
-        with refused(tmp_path / name, "8 or 16 bits"):
-            load_image(tmp_path / name)
-    with refused(tmp_path / "none.png", "does not exist"):
-        load_image(tmp_path / "none.png")
-
-
 def test_list_images_walks_sorts_and_skips(tmp_path):
     write_images(tmp_path, ["b.PNG", "a/2.jpg", "a/10.jpeg", ".hidden.png", ".trash/x.png", "z.webp"])
     (tmp_path / "notes.txt").touch()
@@ -234,20 +157,6 @@ def test_training_images_follow_from_epoch_and_index(tmp_path, kind):
     assert any(not torch.equal(a, b) for one, two in pairwise(epochs) for a, b in zip(one, two, strict=True))
 
 
-def test_image_folder_divides_by_name_and_seed(tmp_path):
-    write_images(tmp_path, FLAT)
-    sizes = {name: len(ImageFolder(tmp_path, 8, 0.2, 0.15).split(name)) for name in ("train", "val", "test")}
-    assert sizes == {"train": 13, "val": 4, "test": 3}
-    # Written down, so that no new version of anything may divide a data set anew.
-    assert names_of(CelebAHQ(tmp_path, 8, seed=0).split("val")) == ["05.png", "15.png"]
-    assert names_of(CelebAHQ(tmp_path, 8, seed=1).split("test")) == ["01.png", "12.png"]
-    val = ImageFolder(tmp_path, 8, 0.5).split("val")
-    assert all(torch.equal(item["x"], load_square(tmp_path / item["name"], 8) / 255) for item in val)
-    train = ImageFolder(tmp_path, 8, flip=False).split("train")
-    assert all(torch.equal(train[0, i]["x"], train[e, i]["x"]) for e in range(4) for i in range(len(train)))
-    assert torch.equal(train[3]["x"], load_square(tmp_path / train[3]["name"], 8) / 255)
-
-
 def test_folders_refuse_bad_arguments(tmp_path):
     for root in (None, "???", ""):
         for dataset in (ImageFolder, CelebAHQ, FFHQ, ImageNet):
@@ -316,48 +225,6 @@ def test_photos_holds_whole_photographs_out():
     assert not torch.equal(Photos(8, seed=1).split("train")[0]["x"], Photos(8, seed=0).split("train")[0]["x"])
 
 
-def test_photos_can_train_on_others():
-    crops = Photos(32, crops_per_epoch=40, files="camera.png,grass.png").split("train")
-    assert {crops[i]["name"].split("-")[0] for i in range(40)} == {"camera", "grass"}
-    assert torch.equal(crops[0]["x"][0], crops[0]["x"][2])  # grey
-    assert {Photos(32, files="camera.png").split("val")[0]["name"].split("-")[0]} == {"chelsea"}
-
-
-def test_recoloured_crops_have_their_channels_in_another_order_and_raised_to_a_power():
-    plain, coloured = (Photos(16, 30, 0, "ihc.png", recolour).split("train") for recolour in (False, True))
-    powers, orders = [], set()
-    for i in range(30):
-        x, y = plain[i]["x"], coloured[i]["x"]
-        assert plain[i]["name"] == coloured[i]["name"] and torch.equal(y, coloured[i]["x"])
-        order = []
-        for channel in y:
-            found = [(channel.clamp(0.02, 0.98).log() / each.clamp(0.02, 0.98).log()).median() for each in x]
-            errors = [(channel - each**power).abs().max() for each, power in zip(x, found, strict=True)]
-            order.append(min(range(3), key=errors.__getitem__))
-            powers.append(found[order[-1]].item())
-            assert errors[order[-1]] < 0.03
-        orders.add(tuple(order))
-    assert 0.48 < min(powers) < 0.6 and 1.7 < max(powers) < 2.1
-    assert {(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)} <= orders
-    for name in ("val", "test"):
-        held_out = (Photos(16, recolour=recolour).split(name)[0]["x"] for recolour in (False, True))
-        assert torch.equal(*held_out)
-
-
-@pytest.mark.parametrize(
-    ("files", "said"),
-    [
-        ("chelsea.png", "names chelsea.png, which is held out"),
-        ("../x.png", "must be names of files with commas"),
-        ("camera.png,", "must be names of files with commas"),
-        (["camera.png"], "must be names of files with commas"),
-    ],
-)
-def test_photos_refuses_files_that_are_none(files, said):
-    with pytest.raises(UserError, match=said):
-        Photos(32, files=files)
-
-
 def test_photos_refuses_bad_arguments(monkeypatch):
     with refused("dataset.image_size", "300", "512"):
         Photos(512)
@@ -370,6 +237,29 @@ def test_photos_refuses_bad_arguments(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with refused("astronaut.png", "reinstall scikit-image"):
         Photos(8).split("train")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_that_cannot_be_read_end_the_command_or_are_replaced_by_the_next(tmp_path, workers, capfd):
+    write_images(tmp_path, FLAT)
+    whole = {name: ImageFolder(tmp_path, 8, 0.2).split(name).names for name in ("train", "val")}
+    bad = [whole["train"][3], whole["val"][1]]
+    for name in bad:
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60] + name.encode())
+    modules = {
+        rule: ImageDataModule(ImageFolder(tmp_path, 8, 0.2, on_error=rule), 4, num_workers=workers)
+        for rule in ("skip", "error")
+    }
+    train = [name for batch in modules["skip"].train_dataloader() for name in batch["name"]]
+    assert len(train) == 12 and not {*train} & {*bad}
+    val = [name for batch in modules["skip"].val_dataloader() for name in batch["name"]]
+    assert val == [whole["val"][i] for i in (0, 2, 2, 3)]
+    assert workers or capfd.readouterr().err.count("warning: skipped, the next image takes its place: ") == 2
+    try:  # not pytest.raises, which would keep the worker alive with the traceback
+        list(modules["error"].val_dataloader())
+    except ValueError as error:
+        message = str(error)
+    assert message.startswith(f"{tmp_path / bad[1]}: it cannot be decoded (") and "\n" not in message
 
 
 @needs_shared
@@ -402,17 +292,6 @@ def test_shards_cover_the_data(world_size):
         for rank in range(world_size):
             sampler = ShardSampler(10, shuffle=shuffle, rank=rank, world_size=world_size)
             assert len(sampler) == len(list(sampler))
-
-
-def test_the_order_follows_from_seed_and_epoch():
-    sampler = ShardSampler(50, seed=3, shuffle=True)
-    first = list(sampler)
-    sampler.set_epoch(2)
-    later = list(sampler)
-    assert list(ShardSampler(50, seed=3, shuffle=True, epoch=2)) == later
-    assert {epoch for epoch, _ in first} == {0} and {epoch for epoch, _ in later} == {2}
-    assert [i for _, i in first] != [i for _, i in later]
-    assert first != list(ShardSampler(50, seed=4, shuffle=True))
 
 
 def test_skip_belongs_to_one_epoch():
@@ -494,27 +373,6 @@ def test_measurements_belong_to_the_image():
     assert not torch.equal(measured(of_many, seed=1)[0].y, many[0].y)
 
 
-def test_measurements_are_made_at_the_time_that_is_asked_for():
-    process, (batch,) = Process(), eval_batches(ImageDataModule(Source(val=3)))
-    assert measure(process, batch["x"], batch["name"], 0).t == 1.0
-    assert measure(process, batch["x"], batch["name"], 0, 0.6).t == 0.6
-    recorder = Recorder(process, ReverseSampler(4, start=0.4))
-    recorder.restorer.measure(batch["x"], batch["name"])
-    make_trainer().validate(recorder, ImageDataModule(Source(val=3)), verbose=False)
-    assert process.times == [1.0, 0.6, 0.4, 0.4]
-
-
-def test_validation_measures_as_the_restorer_does():
-    recorder, module = Recorder(Process()), ImageDataModule(Source(), eval_batch_size=5)
-    make_trainer().validate(recorder, module, verbose=False)
-    expected = [recorder.restorer.measure(batch["x"], batch["name"]) for batch in eval_batches(module)]
-    assert recorder.evaluated == [f"n{i}" for i in range(7)]
-    firsts = [y for t, y in recorder.seen if t.unique().tolist() == [1.0]]
-    assert torch.equal(torch.cat(firsts), torch.cat([batch.y for batch in expected]))
-    seeds = {row["name"]: row["seed"] for row in recorder.evaluation.records.rows}
-    assert [seeds[f"n{i}"] for i in range(7)] == [seed for batch in expected for seed in batch.seeds]
-
-
 def test_limits_are_spread_over_the_split():
     module = ImageDataModule(Source(val=100), val_images=4, test_images=50)
     assert [batch["index"].tolist() for batch in eval_batches(module)] == [[0, 25, 50, 75]]
@@ -543,25 +401,6 @@ def test_datamodule_refuses_bad_arguments():
             ImageDataModule(Source(), **{name: value})
     with refused("13 training images", "16", "lower loader.batch_size"):
         ImageDataModule(Source(), batch_size=16).train_dataloader()
-
-
-@pytest.mark.parametrize("times", [(0.5, 0.2), (-0.1, 1.0), (0.0, 1.5), (0.5,), (0.0, 0.5, 1.0)])
-def test_bad_training_times_are_refused(times):
-    with pytest.raises(ValueError, match="times must be two numbers") as caught:
-        Recorder(times=times)
-    assert str(list(times)) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_errors_in_a_worker_reach_the_user_in_one_line(tmp_path):
-    write_images(tmp_path, FLAT)
-    for name in FLAT:
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
-    module = ImageDataModule(ImageFolder(tmp_path, 8), batch_size=4, num_workers=1)
-    try:  # not pytest.raises, which would keep the worker alive with the traceback
-        next(iter(module.val_dataloader()))
-    except UserError as error:
-        message = str(error)
-    assert message.startswith(str(tmp_path)) and "the file is truncated" in message and "\n" not in message
 
 
 # Training with Lightning
@@ -651,13 +490,6 @@ def test_training_batches(accumulate):
     assert_same_batches(batches, fit(num_workers=1, accumulate_grad_batches=accumulate))
 
 
-@pytest.mark.parametrize("times", [(1.0, 1.0), (0.25, 0.5)])
-def test_training_times_keep_to_their_range(times):
-    drawn = torch.cat([batch[4] for batch in fit(times=times)])
-    assert drawn.min() >= times[0] and drawn.max() <= times[1]
-    assert drawn.unique().numel() == (1 if times[0] == times[1] else 36)
-
-
 @pytest.mark.parametrize("times", [(0.0, 1.0), (0.25, 0.5), (1.0, 1.0)])
 def test_a_training_batch_follows_from_its_seed(times):
     x, process = torch.rand(50, 3, 2, 2), StochasticDegradation(Identity(image_size=2), ConstantNoise(0.5))
@@ -688,13 +520,6 @@ def test_what_a_network_is_trained_on_follows_from_the_step(accumulate):
         x = torch.tensor([[index, epoch, 0] for index, _ in images]).float().view(4, 3, 1, 1).expand(4, 3, 2, 2) / 100
         expected = training_batch(Process(), x, step_seed(0, DEGRADATION, step, number % accumulate, 0))
         assert torch.equal(t, expected.t) and torch.equal(y, expected.y)
-
-
-def test_test_and_predict_use_the_test_split():
-    for run in ("test", "predict", "validate"):
-        recorder = Recorder()
-        getattr(make_trainer(), run)(recorder, ImageDataModule(Source(val=3), batch_size=2))
-        assert recorder.evaluated == [f"n{i}" for i in range(3 if run == "validate" else 7)]
 
 
 def test_a_wrong_folder_is_reported_before_training(tmp_path):

@@ -8,7 +8,7 @@ from conftest import BRIEF, SMALL
 from test_data import refused, write_images
 
 from diracdiff.data import HuggingFace, ImageFolder
-from diracdiff.data.huggingface import pack
+from diracdiff.data.packing import pack
 from diracdiff.training import ImageDataModule
 
 datasets = pytest.importorskip("datasets")

@@ -135,18 +135,6 @@ def test_damaged_images(tmp_path, name):
     run()
 
 
-def test_files_of_noise(tmp_path):
-    starts = sorted({data[:n] for data in FILES.values() for n in (0, 2, 4, 12)})
-
-    @SETTINGS
-    @given(st.sampled_from(starts), st.binary(max_size=200), st.sampled_from(sorted(FILES)))
-    def run(start, noise, name):
-        (tmp_path / name).write_bytes(start + noise)
-        read_every_way(tmp_path / name)
-
-    run()
-
-
 def test_headers_of_any_size(tmp_path):
     """Widths and heights from 0 to 2^31: refused before memory is asked for."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import SHARED, needs_shared
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms
 
 from diracdiff.data.image_io import (
     ImageError,
@@ -112,14 +112,6 @@ def test_every_layout_of_tiff(kind, photometric, alpha):
     for layout in LAYOUTS:
         options = {"extrasamples": ["unassalpha"]} if alpha else {}
         check(read_bytes(tiff(pixels, photometric, *layout, **options)), shown, opacity[..., 0] if alpha else None)
-
-
-def test_a_palette_of_tiff_is_expanded():
-    colours = RNG.integers(0, 256, (3, 256)).astype("u2") * 257
-    index = noise(1)
-    image = read_bytes(tiff(index, "palette", colormap=colours))
-    check(image, (colours[:, index[..., 0]].transpose(1, 2, 0) // 257).astype("u1"))
-    assert image.info.channels == 3 and image.info.lossy
 
 
 @pytest.mark.parametrize("kind", ["u1", "u2"])
@@ -287,16 +279,6 @@ def test_the_exif_of_a_jpeg_is_kept_byte_by_byte_but_for_its_orientation():
     assert text in image.exif and note in image.exif
 
 
-def test_the_text_of_a_tiff_s_tags_becomes_exif():
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[0x8298], tags[0x8769], tags[0x8825] = "me", {0x829A: 0.5}, {1: "N"}
-    buffer = io.BytesIO()
-    Image.fromarray(noise(3)).save(buffer, "tiff", tiffinfo=tags)
-    kept = Image.Exif()
-    kept.load(read_bytes(buffer.getvalue()).exif)
-    assert kept[0x8298] == "me" and kept.get_ifd(0x8769)[0x829A] == 0.5 and kept.get_ifd(0x8825)[1] == "N"
-
-
 def test_of_several_frames_the_first_is_read():
     frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "blue", "lime")]
     for suffix in ("gif", "webp", "tiff"):
@@ -442,25 +424,6 @@ def test_other_programs_read_what_is_written(tmp_path, kind, suffix, grey, trans
     assert np.array_equal(image.pixels, three(pixels)) and image.grey == grey
 
 
-def test_a_jpeg_is_written_as_pillow_writes_it(tmp_path):
-    pixels = cv2.resize(noise(3), (64, 48), interpolation=cv2.INTER_CUBIC)
-    write_image(tmp_path / "a.jpg", pixels, icc=SRGB)
-    Image.fromarray(pixels).save(tmp_path / "b.jpg", quality=95, subsampling=0)
-    with Image.open(tmp_path / "a.jpg") as ours, Image.open(tmp_path / "b.jpg") as theirs:
-        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
-        assert ours.info["icc_profile"] == SRGB and "jfif" in ours.info
-    write_image(tmp_path / "grey.jpg", pixels[..., 0])
-    with Image.open(tmp_path / "grey.jpg") as grey:
-        assert grey.mode == "L"
-
-
-def test_grey_with_a_colour_profile_is_written_as_rgb(tmp_path):
-    pixels = noise(1)
-    write_image(tmp_path / "a.png", pixels[..., 0], icc=SRGB)
-    image = read_image(tmp_path / "a.png")
-    assert image.grey and image.info.channels == 3 and image.icc == SRGB
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_exif_is_written(tmp_path, suffix, order):
@@ -477,20 +440,3 @@ def test_exif_is_written(tmp_path, suffix, order):
         assert found.get_ifd(0x8769)[0x829A] == 0.5 and found.get_ifd(0x8825)[1] == "N"
     back = read_image(tmp_path / f"a{suffix}").exif
     assert back == payload or suffix == ".tif"
-
-
-def test_exif_too_long_for_a_jpeg_is_left_out_with_a_warning(tmp_path, capfd):
-    long = b"MM\0*\0\0\0\x08\0\x01\x92\x7c\0\x07" + struct.pack(">II", 70000, 26) + bytes(4) + bytes(70000)
-    write_image(tmp_path / "a.jpg", noise(3), exif=long)
-    line = f"{tmp_path / 'a.jpg'}: written without its EXIF of {len(long)} bytes. A JPEG holds at most 65527."
-    assert capfd.readouterr().err == f"warning: {line}\n" and read_image(tmp_path / "a.jpg").exif is None
-    write_image(tmp_path / "a.png", noise(3), exif=long)
-    assert read_image(tmp_path / "a.png").exif == long
-
-
-def test_what_a_format_cannot_hold_is_refused(tmp_path):
-    alpha = noise(1)[..., 0]
-    for name, pixels, given in (("a.jpg", noise(3, "u2"), None), ("a.jpg", noise(3), alpha), ("a.gif", noise(3), None)):
-        with pytest.raises(ValueError, match="suffix"):
-            write_image(tmp_path / name, pixels, alpha=given)
-    assert not list(tmp_path.iterdir())

@@ -14,7 +14,6 @@ from test_data import refused as refused_call
 
 from diracdiff.data import CelebAHQ, ImageFolder
 from diracdiff.data.splits import identical
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.seeds import image_seed
 
 SPLITS = ("train", "val", "test")
@@ -74,13 +73,6 @@ def test_a_missing_split_is_taken_from_the_training_images(tmp_path, present):
     assert set(found["train"]) <= set(train)
 
 
-def test_a_training_folder_alone_is_divided(tmp_path):
-    write(tmp_path, *(f"training/{i}.png" for i in range(10)), "raw/0.png")
-    found = splits(tmp_path)
-    assert {split: len(names) for split, names in found.items()} == {"train": 8, "val": 1, "test": 1}
-    assert all(name.startswith("training/") for names in found.values() for name in names)
-
-
 def test_a_test_folder_alone_can_be_tested_on(tmp_path):
     write(tmp_path, "test/0.png", "test/1.png")
     assert list(ImageFolder(tmp_path, 8).split("test").names) == ["test/0.png", "test/1.png"]
@@ -94,13 +86,6 @@ def test_two_folders_for_one_split_are_refused(tmp_path):
     for split in SPLITS:
         with refused_call("Validation and val both name the val split", "Keep one"):
             ImageFolder(tmp_path, 8).split(split)
-
-
-def test_an_empty_folder_of_a_split_is_refused(tmp_path):
-    write(tmp_path, "train/0.png", "train/1.png")
-    (tmp_path / "val").mkdir()
-    with refused_call(tmp_path / "val", "holds no images"):
-        ImageFolder(tmp_path, 8).split("val")
 
 
 def test_identical_images_are_in_one_split(tmp_path):
@@ -137,13 +122,6 @@ def test_copies_of_held_out_images_are_left_out_of_training(tmp_path, capsys):
         f"warning: dataset.root={tmp_path}: 3 of 9 train images are copies of test and val images: left out",
         f"warning: dataset.root={tmp_path}: 1 of 4 val images are copies of test images: left out",
     ]
-
-
-def test_a_split_of_copies_alone_is_refused(tmp_path):
-    write(tmp_path, "val/0.png", "test/0.png")
-    copy(tmp_path, "val/0.png", "train/0.png")
-    with refused_call("every train image is a copy"):
-        ImageFolder(tmp_path, 8).split("train")
 
 
 def test_identical_files_are_found_among_files_that_cannot_be_read(tmp_path):
@@ -222,18 +200,6 @@ def test_a_relative_root_begins_where_the_command_was_started(tmp_path):
     assert Checkpoint.read(tmp_path / "run" / "last.ckpt").dataset["root"] == "photos"
 
 
-def test_unequal_fractions_that_leave_nothing_are_refused(tmp_path):
-    write(tmp_path, "0.png", "1.png", "2.png", "3.png")
-    copy(tmp_path, "0.png", "4.png", "5.png")
-    assert {split: len(names) for split, names in splits(tmp_path).items()} in (
-        {"train": 4, "val": 1, "test": 1},
-        {"train": 2, "val": 3, "test": 1},
-        {"train": 2, "val": 1, "test": 3},
-    )
-    with pytest.raises(UserError, match="4 different images, 2 for val and 2 for test, leave none to train on"):
-        ImageFolder(tmp_path, 8, 0.5, 0.4).split("val")
-
-
 # the checkpoint's division
 
 
@@ -273,18 +239,6 @@ def test_evaluation_uses_the_division_of_the_checkpoint(trained, tmp_path, call)
     write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), start=500, size=33)
     other = ["dataset=folder", "dataset.root=others", "metrics=[psnr]", "lpips=null", "dataset.test_fraction=0.5"]
     assert len(measured(call, cwd, *other)) == 12
-
-
-def test_comparison_and_calibration_refuse_another_division(trained, call):
-    cwd, _, _ = trained
-    words = [f"checkpoint={cwd}/run/best.ckpt", "dataset=folder", f"dataset.root={cwd}/photos", "dataset.seed=1"]
-    for name, more in (
-        ("compare", ["baseline=[measurement]", "tune_for=psnr", "lpips=null"]),
-        ("calibrate", ["samples=2", "target=t:0", "sampler.stochasticity=1"]),
-    ):
-        refused(
-            call(name, *words, *more, "device=cpu", "output=out"), "dataset.seed=1: the checkpoint was trained with 3"
-        )
 
 
 def test_a_folder_that_has_changed_is_neither_resumed_on_nor_measured(trained, tmp_path, call):

@@ -12,8 +12,8 @@ from diracdiff.utils.errors import say
 def pack(cfg: DictConfig) -> None:
     """Write the images of a data set, cropped and shrunk, into a folder of Hugging Face `datasets`."""
     from diracdiff.commands.builders.build import build
-    from diracdiff.data import huggingface
     from diracdiff.data.datasets import SPLITS
+    from diracdiff.data.packing import pack as pack_data_set
     from diracdiff.utils.validate import check_count
 
     check_count(cfg.num_workers, "num_workers", 0)
@@ -22,7 +22,7 @@ def pack(cfg: DictConfig) -> None:
         raise ValueError(f"splits={names}: must be some of {', '.join(SPLITS)}, each once. Try splits=[train,val].")
     if os.path.lexists(output):
         raise ValueError(f"output={output}: exists. Give another folder, or remove it.")
-    counts = huggingface.pack(build(cfg.dataset), names, output, cfg.num_workers)
+    counts = pack_data_set(build(cfg.dataset), names, output, cfg.num_workers)
     packed = ", ".join(f"{count} {name}" for name, count in counts.items())
     size = cfg.dataset.image_size
     say(f"packed {packed} images: dataset=huggingface dataset.path={output} dataset.image_size={size}")

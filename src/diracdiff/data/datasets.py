@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, default_collate
 
 from diracdiff.data.image_io import ImageError
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
-from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.errors import warn
 from diracdiff.utils.pixels import from_pixels
 
 SPLITS = ("train", "val", "test")
@@ -130,18 +130,18 @@ def worker_options(count: int) -> dict[str, Any]:
 
 
 def check_split(name: str) -> None:
-    """Raise UserError unless `name` is one of SPLITS."""
+    """Raise ValueError unless `name` is one of SPLITS."""
     if name not in SPLITS:
-        raise UserError(f"the split must be train, val or test, got {name!r}: use one of these")
+        raise ValueError(f"the split must be train, val or test, got {name!r}: use one of these")
 
 
 def check_integer(name: str, value: Any, least: int, example: int) -> None:
-    """Raise UserError unless `value` is an integer of at least `least`."""
+    """Raise ValueError unless `value` is an integer of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{name} must be an integer of at least {least}, got {value!r}: try {name}={example}")
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}: try {name}={example}")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise UserError unless `value` is one of `choices`."""
+    """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
-        raise UserError(f"{name} must be {' or '.join(choices)}, got {value!r}: try {name}={choices[0]}")
+        raise ValueError(f"{name} must be {' or '.join(choices)}, got {value!r}: try {name}={choices[0]}")

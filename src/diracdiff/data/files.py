@@ -9,7 +9,6 @@ from typing import Any
 from hydra.utils import to_absolute_path
 
 from diracdiff.data.image_io import EXTENSIONS
-from diracdiff.utils.errors import UserError
 
 
 def list_files(root: Path, within: str = "", failed: dict[Path, Exception] | None = None) -> list[str]:
@@ -24,7 +23,7 @@ def list_files(root: Path, within: str = "", failed: dict[Path, Exception] | Non
         failed: receives {folder: error} of folders that cannot be listed; None: they are errors.
 
     Raises:
-        UserError: if a folder cannot be listed.
+        ValueError: if a folder cannot be listed.
     """
     names: list[str] = []
     folders, links, seen = [within], list[str](), set[str]()
@@ -39,7 +38,7 @@ def list_files(root: Path, within: str = "", failed: dict[Path, Exception] | Non
         try:
             entries = list(os.scandir(root / relative))
         except OSError as error:
-            refusal = UserError(f"{root / relative} cannot be listed ({error.strerror}): check its permissions")
+            refusal = ValueError(f"{root / relative} cannot be listed ({error.strerror}): check its permissions")
             if failed is None:
                 raise refusal from error
             failed[root / relative] = refusal
@@ -61,12 +60,12 @@ def image_names(root: Path, within: str = "") -> list[str]:
     """List the images below `root/within`, by the suffixes in EXTENSIONS, as `list_files` does.
 
     Raises:
-        UserError: if there are none, or a folder is missing or cannot be listed.
+        ValueError: if there are none, or a folder is missing or cannot be listed.
     """
     folder = check_root(root / within)
     names = [name for name in list_files(root, within) if name.lower().endswith(EXTENSIONS)]
     if not names:
-        raise UserError(
+        raise ValueError(
             f"{folder} holds no images: put files ending in {' '.join(EXTENSIONS)} there, or name another folder"
         )
     return names
@@ -95,10 +94,10 @@ def check_root(root: str | Path) -> Path:
     """Return a folder as an absolute path; a relative one begins where the command was started.
 
     Raises:
-        UserError: unless it is an existing folder.
+        ValueError: unless it is an existing folder.
     """
     path = Path(to_absolute_path(os.path.expanduser(root)))
     if path.is_dir():
         return path
     fault = "is a file, not a folder" if path.exists() else "does not exist"
-    raise UserError(f"{path} {fault}: name a folder of images, such as dataset.root=/path/to/images")
+    raise ValueError(f"{path} {fault}: name a folder of images, such as dataset.root=/path/to/images")

@@ -17,7 +17,6 @@ from diracdiff.data.files import check_root, fingerprint, image_names
 from diracdiff.data.image_io import MAX_PIXELS
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, split_names
-from diracdiff.utils.errors import UserError
 
 MAX_SCALE = 1000
 ON_ERROR = ("error", "skip")
@@ -33,14 +32,14 @@ class Folder:
         max_pixels: an image of more is refused before it is decoded.
 
     Raises:
-        UserError: if an argument breaks its rule.
+        ValueError: if an argument breaks its rule.
     """
 
     def __init__(
         self, root: str | Path | None, image_size: int = 256, on_error: str = "error", max_pixels: int = MAX_PIXELS
     ):
         if root is None or str(root) in ("", "???"):
-            raise UserError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
+            raise ValueError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
         check_integer("dataset.image_size", image_size, 1, 256)
         check_choice("dataset.on_error", on_error, ON_ERROR)
         check_integer("dataset.max_pixels", max_pixels, 1, MAX_PIXELS)
@@ -100,17 +99,17 @@ class ImageFolder(Folder):
         check_fractions(val_fraction, test_fraction)
         check_choice("dataset.crop", crop, ("resize", "random"))
         if isinstance(max_scale, bool) or not isinstance(max_scale, int | float) or not 1 <= max_scale <= MAX_SCALE:
-            raise UserError(f"dataset.max_scale={max_scale}: must be a number from 1 to {MAX_SCALE}. Try 2.")
+            raise ValueError(f"dataset.max_scale={max_scale}: must be a number from 1 to {MAX_SCALE}. Try 2.")
         if crops_per_epoch is not None:
             check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
         if crop != "random" and (max_scale != 1 or crops_per_epoch is not None):
-            raise UserError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
+            raise ValueError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.crop, self.max_scale, self.crops_per_epoch = crop, max_scale, crops_per_epoch
         self._divided: dict[str, list[str]] = {}
 
     def split(self, name: str) -> ImageDataset:
-        """Return the split train, val or test. Raises UserError if it has no images."""
+        """Return the split train, val or test. Raises ValueError if it has no images."""
         check_split(name)
         root = check_root(self.root)
         if name not in self._divided:
@@ -146,14 +145,14 @@ class FFHQ(Folder):
     """
 
     def split(self, name: str) -> ImageFiles:
-        """Return the split train, val or test. Raises UserError when its folders are missing."""
+        """Return the split train, val or test. Raises ValueError when its folders are missing."""
         check_split(name)
         root = check_root(self.root)
         folders = sorted(p.name for p in root.iterdir() if p.is_dir() and re.fullmatch(r"\d{5}", p.name))
         held_out = {"test": "00000", "val": "00001"}
         wanted = [f for f in folders if f == held_out.get(name) or (name == "train" and f > "00001")]
         if not wanted:
-            raise UserError(
+            raise ValueError(
                 f"{root} lacks FFHQ's folder {held_out.get(name, '00002 to 00069')} for split={name}: dataset.root must"
                 " hold 00000 (test), 00001 (validation) and 00002 to 00069 (training)"
             )
@@ -168,13 +167,13 @@ class ImageNet(Folder):
     """
 
     def split(self, name: str) -> ImageFiles:
-        """Return the split train, val or test. Raises UserError for another layout than ImageNet's."""
+        """Return the split train, val or test. Raises ValueError for another layout than ImageNet's."""
         check_split(name)
         root = check_root(self.root)
         folder = root / ("train" if name == "train" else "val")
         names = image_names(root, folder.name) if folder.is_dir() else []
         if not names or any(n.count("/") < 2 for n in names):
-            raise UserError(
+            raise ValueError(
                 f"{folder} does not have ImageNet's layout: dataset.root must hold"
                 " train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, one folder per class"
             )
@@ -184,5 +183,5 @@ class ImageNet(Folder):
             position, turn = (0, 0) if name == "val" else (-1, 1)
             names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
             if not names:
-                raise UserError(f"{folder} holds one image only: add images for split={name}")
+                raise ValueError(f"{folder} holds one image only: add images for split={name}")
         return self.files(root, names, name)

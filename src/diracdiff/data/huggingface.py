@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,11 @@ import numpy as np
 import torch
 from hydra.utils import to_absolute_path
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from diracdiff.data.datasets import Splits, StillImages, check_choice, check_integer, check_split, worker_options
+from diracdiff.data.datasets import StillImages, check_choice, check_integer, check_split
 from diracdiff.data.image_io import MAX_PIXELS, ImageError
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, counts_of, folders_of
-from diracdiff.utils.errors import UserError, warn
 
 PIXELS, NAME = "pixels", "name"
 """Columns of a packed data set: the bytes of uint8 (3, S, S), and the name of the image."""
@@ -41,7 +37,7 @@ class HuggingFace:
         on_error, max_pixels: see `diracdiff.data.folders.Folder`.
 
     Raises:
-        UserError: if an argument breaks its rule.
+        ValueError: if an argument breaks its rule.
     """
 
     def __init__(
@@ -57,7 +53,7 @@ class HuggingFace:
         max_pixels: int = MAX_PIXELS,
     ):
         if path is None or str(path) in ("", "???"):
-            raise UserError("dataset.path must be a folder, an address or a name on the Hub: set dataset.path=…")
+            raise ValueError("dataset.path must be a folder, an address or a name on the Hub: set dataset.path=…")
         check_integer("dataset.image_size", image_size, 1, 256)
         check_fractions(val_fraction, test_fraction)
         check_integer("dataset.seed", seed, 0, 0)
@@ -69,7 +65,7 @@ class HuggingFace:
         self._opened: dict[str, Any] = {}
 
     def split(self, name: str) -> "Rows":
-        """Return the split train, val or test. Raises UserError if it has no images."""
+        """Return the split train, val or test. Raises ValueError if it has no images."""
         check_split(name)
         self._opened = self._opened or open_dataset(self.path)
         what = f"dataset.path={self.path}"
@@ -78,7 +74,7 @@ class HuggingFace:
             found = {"train": next(iter(self._opened))}
         source = found.get(name, found.get("train"))
         if source is None:
-            raise UserError(f"{what}: it has the splits {', '.join(self._opened)} and none to train on")
+            raise ValueError(f"{what}: it has the splits {', '.join(self._opened)} and none to train on")
         rows = range(len(self._opened[source]))
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
         missing = {split: fraction for split, fraction in fractions.items() if split not in found}
@@ -98,7 +94,7 @@ class Rows(StillImages):
         images = [name for name, feature in table.features.items() if type(feature).__name__ == "Image"]
         columns = [dataset.column] if dataset.column else [PIXELS] if PIXELS in table.features else images
         if not columns or columns[0] not in table.features:
-            raise UserError(
+            raise ValueError(
                 f"dataset.column={dataset.column}: dataset.path={dataset.path} has the columns "
                 f"{', '.join(table.features)}. Name that of the images."
             )
@@ -135,16 +131,16 @@ def open_dataset(path: str) -> dict[str, Any]:
     """Open a data set of Hugging Face `datasets`, {name of a split: table}.
 
     Raises:
-        UserError: if `datasets` is not installed, or does not open it.
+        ValueError: if `datasets` is not installed, or does not open it.
     """
-    datasets = _datasets()
+    datasets = import_datasets()
     import fsspec
 
     place = path if "://" in path else os.path.expanduser(path)
     if "://" not in path and os.path.exists(to_absolute_path(place)):
         place = to_absolute_path(place)
     elif path.startswith((".", "/", "~")) and "*" not in path:
-        raise UserError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
+        raise ValueError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
     try:
         system, folder = fsspec.core.url_to_fs(place)
         if any(system.exists(f"{folder}/{file}") for file in ("dataset_dict.json", "state.json")):
@@ -157,86 +153,14 @@ def open_dataset(path: str) -> dict[str, Any]:
             found = datasets.load_dataset(place)
     except Exception as error:  # every builder, file system and hub raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"dataset.path={path}: datasets does not open it ({reason}). Check the name.") from error
+        raise ValueError(f"dataset.path={path}: datasets does not open it ({reason}). Check the name.") from error
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 
-def pack(dataset: Splits, splits: Sequence[str], output: Path, num_workers: int = 0) -> dict[str, int]:
-    """Write the decoded images of splits into a folder of `datasets`, which appears when it is complete.
-
-    Args:
-        dataset: a data set whose images are the same in every epoch.
-        splits: some of train, val and test.
-        output: a folder that does not exist.
-        num_workers: processes that decode.
-
-    Returns:
-        {split: number of images}. Images that cannot be read are left out if the data set skips them.
-
-    Raises:
-        UserError: if an image cannot be read, the images are random crops, or the folder cannot be written.
-    """
-    datasets, parts = _datasets(), {}
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    features = datasets.Features({PIXELS: datasets.Value("large_binary"), NAME: datasets.Value("string")})
-    try:
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".") as temporary:
-            for name in splits:
-                images = dataset.split(name)
-                if not isinstance(images, StillImages):
-                    raise UserError(
-                        f"the {name} images are random crops, which differ in every epoch: they cannot be packed"
-                    )
-                parts[name] = datasets.Dataset.from_generator(
-                    _rows,
-                    features=features,
-                    cache_dir=temporary,
-                    gen_kwargs={"images": images, "num_workers": num_workers},
-                    fingerprint=name,
-                    writer_batch_size=100,
-                )
-            datasets.DatasetDict(parts).save_to_disk(f"{temporary}/packed")
-            os.rename(f"{temporary}/packed", output)
-    except datasets.exceptions.DatasetGenerationError as error:
-        raise error.__cause__ or error from None
-    except OSError as error:
-        raise UserError(
-            f"output={output} cannot be written ({error.strerror or error}): give another output"
-        ) from error
-    return {name: len(part) for name, part in parts.items()}
-
-
-class _Images(Dataset[dict[str, Any] | None]):
-    """Rows of a packed data set, None for an image that is skipped."""
-
-    def __init__(self, images: StillImages):
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict[str, Any] | None:
-        try:
-            pixels = self.images.pixels(index)
-        except ImageError as error:
-            if self.images.failed is None:
-                raise
-            warn(f"skipped: {error}", from_every_process=True)
-            return None
-        name = os.fsencode(self.images.names[index]).decode(errors="backslashreplace")
-        return {PIXELS: pixels.numpy().tobytes(), NAME: name}
-
-
-def _rows(images: StillImages, num_workers: int) -> Iterator[dict[str, Any]]:
-    loader = DataLoader(_Images(images), batch_size=None, **worker_options(num_workers))
-    yield from (row for row in loader if row is not None)
-
-
-def _datasets() -> Any:
+def import_datasets() -> Any:
+    """Import Hugging Face `datasets`. Raises ValueError if it is not installed."""
     try:
         import datasets
     except ImportError as error:
-        raise UserError("datasets is not installed: pip install 'diracdiff[hf]'") from error
+        raise ValueError("datasets is not installed: pip install 'diracdiff[hf]'") from error
     return datasets

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.image_files import convert_depth, libvips, write_image
 from diracdiff.utils.tiff_tags import exif_of_tiff, first_value, integers, read_tags, reset_orientation
 
@@ -42,8 +41,6 @@ SIGNATURES = {
     b"GIF89a": "gif",
     b"BM": "bmp",
 }
-REPLACE = "Replace or remove the file."
-
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
 TILE_WIDTH, EXTRA_SAMPLES, SAMPLE_FORMAT, IMAGE_DEPTH, TILE_DEPTH = 322, 338, 339, 32997, 32998
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
@@ -117,7 +114,7 @@ class DecodedImage:
     sha256: str
 
 
-class ImageError(UserError):
+class ImageError(ValueError):
     """An image file that cannot be used.
 
     A DataLoader re-raises a worker's exception with the worker's traceback as its message, of which only the last
@@ -129,10 +126,7 @@ class ImageError(UserError):
 
 
 class _Refused(Exception):
-    """A file that is damaged, not supported or too large: the reason, and a remedy."""
-
-    def __init__(self, reason: str, remedy: str = REPLACE):
-        super().__init__(f"{' '.join(reason.split())}. {remedy}")
+    """A file that is damaged, not supported or too large: the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +216,8 @@ def _decoding() -> Iterator[None]:
         raise
     except Exception as error:  # Pillow's decoders raise what their parts raise
         lines = str(getattr(error, "detail", error)).strip().splitlines() or ["unknown error"]
-        raise _Refused(f"it cannot be decoded ({lines[-1]})") from error
+        reason = " ".join(lines[-1].split())
+        raise _Refused(f"it cannot be decoded ({reason}). Replace or remove the file.") from error
 
 
 def _read(path: str | Path, limits: Limits) -> bytes:
@@ -232,16 +227,16 @@ def _read(path: str | Path, limits: Limits) -> bytes:
         with open(descriptor, "rb", closefd=True) as file:
             size = os.fstat(descriptor).st_size
             if size > limits.max_bytes:
-                raise _Refused(f"{size} bytes, more than {limits.max_bytes}", "Shrink it.")
+                raise _Refused(f"{size} bytes, more than {limits.max_bytes}. Shrink it.")
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return file.read(limits.max_bytes)
     except FileNotFoundError as error:
-        raise _Refused("the file does not exist", "Check the path.") from error
+        raise _Refused("the file does not exist. Check the path.") from error
     except IsADirectoryError:
         pass
     except OSError as error:
-        raise _Refused(f"it cannot be read ({error.strerror})", "Check the file and its permissions.") from error
-    raise _Refused("it is not a regular file", "Give an image file.")
+        raise _Refused(f"it cannot be read ({error.strerror}). Check the file and its permissions.") from error
+    raise _Refused("it is not a regular file. Give an image file.")
 
 
 def _open(data: bytes, limits: Limits) -> _Opened:
@@ -250,15 +245,13 @@ def _open(data: bytes, limits: Limits) -> _Opened:
     format = "webp" if webp else next((name for start, name in SIGNATURES.items() if data.startswith(start)), None)
     if format is None:
         reason = "not an image of a supported format" if data else "the file is empty"
-        raise _Refused(reason, "Give a JPEG, PNG, WebP, TIFF, GIF or BMP file.")
+        raise _Refused(f"{reason}. Give a JPEG, PNG, WebP, TIFF, GIF or BMP file.")
     opened = _open_bmp(data) if format == "bmp" else _open_vips(data, format)
     width, height = opened.info.size
     if width * height > limits.max_pixels:
-        key = limits.setting
-        raise _Refused(
-            f"{width}x{height} pixels, more than {key and key + '='}{limits.max_pixels}",
-            f"Shrink or remove it, or raise {key} if you trust it." if key else "Shrink it.",
-        )
+        remedy = f"Shrink or remove it, or raise {limits.setting} if you trust it." if limits.setting else "Shrink it."
+        key = limits.setting and f"{limits.setting}="
+        raise _Refused(f"{width}x{height} pixels, more than {key}{limits.max_pixels}. {remedy}")
     return opened
 
 
@@ -282,7 +275,7 @@ def _open_vips(data: bytes, format: str) -> _Opened:
     cmyk = image.interpretation == "cmyk"
     bands, bits = image.bands - cmyk, {"uchar": 8, "ushort": 16}.get(image.format)
     if bits is None or bands > 4:
-        raise _Refused(f"it has {image.bands} channels of type {image.format}", "Save it as RGB with 8 or 16 bits.")
+        raise _Refused(f"it has {image.bands} channels of type {image.format}. Save it as RGB with 8 or 16 bits.")
 
     def decode() -> NDArray[Any]:
         options = {"embedded": True, "input_profile": "cmyk", "depth": bits}
@@ -317,32 +310,19 @@ def _check_tiff(tags: Any) -> None:
     declared = set(integers(tags, EXTRA_SAMPLES)) - {STRAIGHT_ALPHA}  # OpenCV does not declare alpha
     jpeg = compression == JPEG and bits == {8} and photometric not in (PALETTE, CMYK) and not extra
     fax = compression in FAX and bits == {1} and samples == 1
-    rgb = "Save it as RGB or RGBA."
-    for refused, reason, remedy in (
-        (
-            max(first_value(tags, IMAGE_DEPTH, 1), first_value(tags, TILE_DEPTH, 1)) > 1,
-            "a volume of several depths is not supported",
-            "Save each depth as an image.",
-        ),
-        (
-            set(integers(tags, SAMPLE_FORMAT)) - {1} or len(bits) > 1 or bits - {1, 2, 4, 8, 16},
-            "its values are not unsigned integers of 8 or 16 bits",
-            "Save it with 8 or 16 bits.",
-        ),
-        (photometric not in COLOURS, "its colour space is not supported", rgb),
-        (
-            extra and (extra != 1 or photometric == CMYK or declared),
-            "it has premultiplied alpha, or more channels than colours and alpha",
-            rgb,
-        ),
-        (
-            not (jpeg or fax or compression in LOSSLESS) or (first_value(tags, PLANAR, 1) == 2 and samples > 1),
-            "its compression or planar layout is not supported",
-            "Save it interleaved, with LZW or without compression.",
-        ),
+    values = set(integers(tags, SAMPLE_FORMAT)) - {1} or len(bits) > 1 or bits - {1, 2, 4, 8, 16}
+    for refused, reason in (
+        (first_value(tags, IMAGE_DEPTH, 1) > 1, "a volume of several depths is not supported. Save each as an image."),
+        (first_value(tags, TILE_DEPTH, 1) > 1, "a volume of several depths is not supported. Save each as an image."),
+        (values, "its values are not unsigned integers of 8 or 16 bits. Save it with 8 or 16 bits."),
+        (photometric not in COLOURS, "its colour space is not supported. Save it as RGB or RGBA."),
+        (extra > 1 or (extra and photometric == CMYK), "it has more channels than colours and alpha. Save it as RGB."),
+        (extra and declared, "its alpha is premultiplied or not specified. Save it with straight alpha."),
+        (not (jpeg or fax or compression in LOSSLESS), "its compression is not supported. Save it with LZW."),
+        (first_value(tags, PLANAR, 1) == 2 and samples > 1, "its planar layout is not supported. Save it interleaved."),
     ):
         if refused:
-            raise _Refused(reason, remedy)
+            raise _Refused(reason)
 
 
 def _decode(opened: _Opened, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:

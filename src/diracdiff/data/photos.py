@@ -5,7 +5,6 @@ from pathlib import Path
 
 from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops, Sampling
 from diracdiff.data.datasets import ImageDataset, check_integer, check_split
-from diracdiff.utils.errors import UserError
 
 PHOTOS = {
     "train": (
@@ -42,7 +41,7 @@ class Photos:
         recolour: give the training crops their channels in a random order, each raised to a power between 1/2 and 2.
 
     Raises:
-        UserError: if an argument breaks its rule.
+        ValueError: if an argument breaks its rule.
     """
 
     def __init__(
@@ -51,34 +50,34 @@ class Photos:
         check_integer("dataset.image_size", image_size, 1, 64)
         check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
         if image_size > LARGEST_SIZE:
-            raise UserError(
+            raise ValueError(
                 f"dataset.image_size must be at most {LARGEST_SIZE} for the built-in photographs, got {image_size}:"
                 " use a smaller one or a folder of your own images"
             )
         names = files.split(",") if isinstance(files, str) and files else []
         if not isinstance(files, str) or any(not name or name != Path(name).name for name in names):
-            raise UserError(
+            raise ValueError(
                 "dataset.files must be names of files with commas between them, such as astronaut.png,rocket.jpg, "
                 f"got {files}"
             )
         if held_out := sorted({*names} & {*PHOTOS["val"], *PHOTOS["test"]}):
-            raise UserError(
+            raise ValueError(
                 f"dataset.files names {held_out[0]}, which is held out for validation or test: leave it out"
             )
         if not isinstance(recolour, bool):
-            raise UserError(f"dataset.recolour must be true or false, got {recolour}")
+            raise ValueError(f"dataset.recolour must be true or false, got {recolour}")
         self.image_size, self.crops_per_epoch, self.seed = image_size, crops_per_epoch, seed
         self.files, self.recolour = files, recolour
 
     def split(self, name: str) -> ImageDataset:
-        """Return the split train, val or test. Raises UserError for any other name or a missing photograph."""
+        """Return the split train, val or test. Raises ValueError for any other name or a missing photograph."""
         check_split(name)
         package = importlib.util.find_spec("skimage")
         folder = (Path(package.origin).parent if package and package.origin else Path("skimage")) / "data"
         files = tuple(self.files.split(",")) if name == "train" and self.files else PHOTOS[name]
         for path in (folder / file for file in files):
             if not path.is_file():
-                raise UserError(f"the photograph {path} is missing: reinstall scikit-image, which ships it")
+                raise ValueError(f"the photograph {path} is missing: reinstall scikit-image, which ships it")
         photographs, titles = Photographs(folder, files, self.image_size), [Path(file).stem for file in files]
         if name != "train":
             return FixedCrops(photographs, titles, grids=GRIDS)

@@ -10,12 +10,13 @@ import hashlib
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from diracdiff.data.files import image_names
-from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.errors import warn
 
 FOLDERS = {
     "test": ("test", "testing"),
@@ -29,24 +30,24 @@ SAMPLE = 4096
 
 
 def check_fractions(val_fraction: Any, test_fraction: Any) -> None:
-    """Raise UserError unless two fractions are in (0, 1) and leave images to train on."""
+    """Raise ValueError unless two fractions are in (0, 1) and leave images to train on."""
     for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not isinstance(fraction, int | float) or not 0 < fraction < 1:
-            raise UserError(f"dataset.{key} must be between 0 and 1, got {fraction!r}: try dataset.{key}=0.1")
+            raise ValueError(f"dataset.{key} must be between 0 and 1, got {fraction!r}: try dataset.{key}=0.1")
     if val_fraction + test_fraction >= 1:
-        raise UserError(
+        raise ValueError(
             f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction} leave nothing to"
             " train on: their sum must be below 1"
         )
 
 
 def folders_of(names: Iterable[str], what: str) -> dict[str, str]:
-    """Return the names that stand for a split, {split: name}. Raises UserError if two stand for the same split."""
+    """Return the names that stand for a split, {split: name}. Raises ValueError if two stand for the same split."""
     found: dict[str, str] = {}
     for name in sorted(names):
         split = next((split for split, synonyms in FOLDERS.items() if name.lower() in synonyms), None)
         if split in found:
-            raise UserError(f"{what}: {found[split]} and {name} both name the {split} split. Keep one.")
+            raise ValueError(f"{what}: {found[split]} and {name} both name the {split} split. Keep one.")
         if split:
             found[split] = name
     return found
@@ -57,7 +58,7 @@ def split_folders(root: Path) -> dict[str, str]:
     try:
         names = [entry.name for entry in os.scandir(root) if os.path.isdir(entry.path)]
     except OSError as error:
-        raise UserError(f"{root} cannot be listed ({error.strerror}): check its permissions") from error
+        raise ValueError(f"{root} cannot be listed ({error.strerror}): check its permissions") from error
     return folders_of(names, f"dataset.root={root}")
 
 
@@ -72,7 +73,7 @@ def split_names(root: Path, split: str, val_fraction: float, test_fraction: floa
         seed: seed of the order by which images are divided.
 
     Raises:
-        UserError: if the split has no images, or two folders stand for it.
+        ValueError: if the split has no images, or two folders stand for it.
     """
     folders = split_folders(root)
     layers = {}
@@ -86,7 +87,7 @@ def split_names(root: Path, split: str, val_fraction: float, test_fraction: floa
         layers["train"] = [name for name in layers["train"] if name.partition("/")[0] not in folders.values()]
         if not layers["train"]:
             outside = " and ".join(folders.values())
-            raise UserError(f"dataset.root={root}: no images to train on outside {outside}. Add a folder train.")
+            raise ValueError(f"dataset.root={root}: no images to train on outside {outside}. Add a folder train.")
     pool = _without_copies(root, layers, split == "train")
     fractions = {"val": val_fraction, "test": test_fraction}
     missing = {name: fraction for name, fraction in fractions.items() if name not in folders}
@@ -97,13 +98,13 @@ def counts_of(total: int, fractions: dict[str, float], what: str) -> dict[str, i
     """Return the number of images of each split that is taken from the training images, in order, "train" last.
 
     Raises:
-        UserError: if they leave none to train on.
+        ValueError: if they leave none to train on.
     """
     counts = {split: max(1, round(total * fraction)) for split, fraction in fractions.items()}
     if sum(counts.values()) >= total:
         taken = " and ".join(f"{count} for {split}" for split, count in counts.items())
         keys = " and ".join(f"dataset.{split}_fraction" for split in counts)
-        raise UserError(
+        raise ValueError(
             f"{what}: {total} different images, {taken}, leave none to train on. Add images (at least {len(counts) + 1}"
             f" are needed) or lower {keys}."
         )
@@ -131,21 +132,15 @@ def identical(root: Path, names: Sequence[str]) -> list[list[int]]:
     """Group the indices of files with identical bytes. Files without a copy are left out, unreadable ones, too."""
     groups: list[Sequence[int]] = [range(len(names))]
     for key in (_size, _sample, _digest):
-        groups = [part for group in groups for part in _parts(group, root, names, key)]
+        finer: list[Sequence[int]] = []
+        for group in groups:
+            parts = defaultdict(list)
+            for index in group:
+                with suppress(OSError):  # reading the image reports it
+                    parts[key(os.path.join(root, names[index]))].append(index)
+            finer += [part for part in parts.values() if len(part) > 1]
+        groups = finer
     return [list(group) for group in groups]
-
-
-def _parts(
-    group: Sequence[int], root: Path, names: Sequence[str], key: Callable[[str], Any]
-) -> Iterable[Sequence[int]]:
-    """Divide a group by a property of its files, and drop files without a counterpart."""
-    parts = defaultdict(list)
-    for index in group:
-        try:
-            parts[key(os.path.join(root, names[index]))].append(index)
-        except OSError:  # reading the image reports it
-            continue
-    return [part for part in parts.values() if len(part) > 1]
 
 
 def _size(path: str) -> int:
@@ -181,5 +176,5 @@ def _without_copies(root: Path, layers: dict[str, list[str]], report: bool = Tru
         )
     kept = [name for index, name in enumerate(last) if index not in copies]
     if not kept:
-        raise UserError(f"dataset.root={root}: every {split} image is a copy of a held-out one. Add other images.")
+        raise ValueError(f"dataset.root={root}: every {split} image is a copy of a held-out one. Add other images.")
     return kept
