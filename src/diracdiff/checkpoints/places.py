@@ -12,15 +12,6 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 """The files of an exported model, named as Hugging Face's libraries do."""
 
 
-def exists(name: str) -> bool:
-    """Return True if a checkpoint exists, or is on the Hub, where only a download can find out.
-
-    Raises:
-        ValueError: if it is named as a bundled model, and there is none.
-    """
-    return name.startswith(HUB) or located(name).exists()
-
-
 def located(name: str | Path) -> Path:
     """Return the file or folder of a checkpoint.
 

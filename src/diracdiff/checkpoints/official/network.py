@@ -56,9 +56,6 @@ PARTS = {
 PREFIX = "denoiser_fn."
 BUFFERS = ("freqs", "resample_filter")
 
-EMA_PREFIXES = ("ema.denoiser_fn.", "ema_denoiser_fn.", "denoiser_fn_ema.", "ema.")
-"""Prefixes of a second copy of the network in the state, the average."""
-
 
 def official_names(network: NCSNpp, image_size: int) -> dict[str, str]:
     """Return their name of every tensor, by that of `NCSNpp`: they count in sides of the images, we in levels."""
@@ -142,33 +139,25 @@ def network_weights(checkpoint: Mapping[str, Any], ema: str | bool = "auto") -> 
     if not saved:
         raise ValueError(f"the file holds no weights named {PREFIX}…: give one of the authors of DiracDiffusion")
     parameters = [key for key in saved if not key.endswith(BUFFERS)]
-    average, where = _average(checkpoint, parameters)
+    average = _average(checkpoint)
     if ema is True and not average:
         raise ValueError("ema=true: the file holds no averaged weights of a known form. Use ema=auto.")
     if ema is False or not average:
         return saved, "weights as saved" + (", not their average" if average else "")
-    missing = [key for key in parameters if key not in average]
-    if missing:
+    if len(average) != len(parameters):
         raise ValueError(
-            f"the averaged weights ({where}) do not fit the network: {len(average)} tensors for {len(parameters)} "
-            f"parameters, without {_few(missing)}; use ema=false"
+            f"the averaged weights do not fit the network: {len(average)} tensors for {len(parameters)} parameters; "
+            "use ema=false"
         )
-    return saved | average, f"averaged weights ({where})"
+    return saved | dict(zip(parameters, average, strict=True)), "averaged weights (optimizer_states.0.ema)"
 
 
-def _average(checkpoint: Mapping[str, Any], parameters: Sequence[str]) -> tuple[dict[str, Tensor], str]:
-    """Return the average in a file, and its place; empty if there is none.
-
-    It is a second copy in the state, or a list in the state of the optimizer, in the order of the parameters.
-    """
-    for prefix in EMA_PREFIXES:
-        if average := _under(checkpoint["state_dict"], prefix):
-            return average, f"{prefix}…"
+def _average(checkpoint: Mapping[str, Any]) -> list[Tensor]:
+    """Return the average that their EMA optimizer keeps, in the order of the parameters; empty if there is none."""
     match checkpoint.get("optimizer_states"):
-        case [{"ema": [*values]}, *_] if values and all(isinstance(value, Tensor) for value in values):
-            names = parameters if len(values) == len(parameters) else map(str, range(len(values)))
-            return dict(zip(names, values, strict=True)), "optimizer_states.0.ema"
-    return {}, ""
+        case [{"ema": [*values]}, *_] if all(isinstance(value, Tensor) for value in values):
+            return values
+    return []
 
 
 def _under(state: Any, prefix: str) -> dict[str, Tensor]:
