@@ -23,14 +23,11 @@ def test_a_full_disk_ends_a_training_run_with_one_line(tmp_path, folder):
     refused((done.returncode, errors), r"cannot be written \(File too large\)")
 
 
-def test_what_is_read_under_any_key_is_not_written(call, run, image_folder, tmp_path):
+def test_what_is_read_under_any_key_is_not_written(call, run, tmp_path):
     checkpoint, would = f"checkpoint={run[1]}/best.ckpt", "would replace the input "
     os.link(run[1] / "best.ckpt", tmp_path / "same.ckpt")
-    (tmp_path / "masks").mkdir()
     refused(call("import_official", checkpoint, "output=same.ckpt", "overwrite=true"), f"output=same.ckpt {would}")
     refused(call("evaluate", checkpoint, "split=val", "tuned=same.ckpt", "overwrite=true"), f"tuned=same.ckpt {would}")
-    asked = [checkpoint, f"input={image_folder}", "output=./masks", "mask=masks", "existing=replace"]
-    refused(call("restore", *asked), f"output=./masks {would}mask=masks: give another output")
     (tmp_path / "calibration").mkdir()
     os.link(run[1] / "best.ckpt", tmp_path / "calibration" / "calibrated.ckpt")
     refused(call("calibrate", checkpoint, "overwrite=true"), f"calibrated.ckpt {would}checkpoint=")
