@@ -7,7 +7,7 @@ from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
 from diracdiff.evaluation import Blend, Evaluation, StoppingPoint
-from diracdiff.evaluation.summary import summary_of
+from diracdiff.evaluation.tables import summary_of
 from diracdiff.metrics import LPIPS, PSNR, SSIM, SWD, Missing, Reference
 from diracdiff.metrics.metric import ImageMetric
 from diracdiff.report import Origin

@@ -10,11 +10,10 @@ from conftest import refused, renamed_copies, run_here
 from PIL import Image
 
 from diracdiff.checkpoints import Checkpoint
-from diracdiff.evaluation.calibration import LEVELS, Calibration, Interval, Tally, Walked, coverage
-from diracdiff.evaluation.uncertainty import Spread, raw_factor
+from diracdiff.evaluation.uncertainty import LEVELS, Calibration, Interval, Sampling, Spread, Tally, raw_factor
 from diracdiff.restorer import load
 
-WALKED = Walked(8, {"t": 0.0, "output": "mean"}, {})
+SAMPLING = Sampling(8, {"t": 0.0, "output": "mean"}, {})
 
 
 def drawn(images, scale=1.0, samples=8, seed=0):
@@ -42,8 +41,8 @@ def test_raw_intervals_of_exact_samples_hold_what_they_say():
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
 def test_calibration_mends_spreads_that_are_wrong(scale):
-    calibration, other = Calibration.of(WALKED, tally(400, scale=scale)), tally(400, scale=scale, seed=1)
-    for row in coverage(calibration, other):
+    calibration, other = Calibration.of(SAMPLING, tally(400, scale=scale)), tally(400, scale=scale, seed=1)
+    for row in calibration.coverage(other):
         assert row["pixels_calibrated"] == pytest.approx(row["level"], abs=0.015)
         assert row["images_calibrated"] == pytest.approx(row["level"], abs=0.05)
         exact = row["factor_raw"] * math.sqrt((1 / scale**2 + 1 / 8) / (1 + 1 / 8))
@@ -56,7 +55,7 @@ def test_the_image_to_come_counts_as_missed():
     spread, x = drawn(19)
     counted = Tally()
     counted.add(spread, x)
-    calibration = Calibration.of(WALKED, counted, [0.9])
+    calibration = Calibration.of(SAMPLING, counted, [0.9])
     needed = spread.needed(x).flatten(1)
 
     def risk(factor):
@@ -68,26 +67,26 @@ def test_the_image_to_come_counts_as_missed():
 
 
 def test_levels_that_the_images_are_too_few_for_are_said_to_be():
-    calibration = Calibration.of(WALKED, tally(10))
+    calibration = Calibration.of(SAMPLING, tally(10))
     assert math.isfinite(calibration.factors[0.8]) and calibration.errors[0.8][0] > 0
     assert calibration.factors[0.95] == math.inf and calibration.errors[0.95] == (0.0, math.inf)
     with pytest.raises(ValueError, match=r"level=0\.95: needs more images than the 10"):
-        Interval.of([calibration], WALKED, 0.95)
+        Interval.of([calibration], SAMPLING, 0.95)
     with pytest.raises(ValueError, match=r"one that was calibrated, \[0.8, 0.9, 0.95\], got 0.7"):
-        Interval.of([calibration], WALKED, 0.7)
+        Interval.of([calibration], SAMPLING, 0.7)
     with pytest.raises(ValueError, match="between 0 and 1, got 1"):
-        Interval.of([], WALKED, 1)
+        Interval.of([], SAMPLING, 1)
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         Spread(torch.rand(1, 1, 3, 4, 4))
 
 
 def test_a_calibration_holds_for_its_walk_alone():
-    calibration = Calibration.of(WALKED, tally(30))
-    assert Interval.of([calibration], WALKED, 0.9).images == 30
+    calibration = Calibration.of(SAMPLING, tally(30))
+    assert Interval.of([calibration], SAMPLING, 0.9).images == 30
     for other in (
-        Walked(4, WALKED.stop, {}),
-        Walked(8, {"t": 0.5, "output": "mean"}, {}),
-        Walked(8, WALKED.stop, {"steps": 1}),
+        Sampling(4, SAMPLING.stop, {}),
+        Sampling(8, {"t": 0.5, "output": "mean"}, {}),
+        Sampling(8, SAMPLING.stop, {"steps": 1}),
     ):
         raw = Interval.of([calibration], other, 0.9)
         assert raw.images == 0 and raw.factor == raw_factor(0.9, other.samples) and "not calibrated" in str(raw)
@@ -114,7 +113,7 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
     found = rows(tmp_path / "calibration/coverage.csv")
     assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
     (kept,) = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
-    assert kept["images"] == 3 and kept["walked"]["samples"] == 3 and not Checkpoint.read(best).calibrations
+    assert kept["images"] == 3 and kept["sampling"]["samples"] == 3 and not Checkpoint.read(best).calibrations
     refused(call("calibrate", f"checkpoint={best}", *folder, *walk), "calibrated.ckpt exists", "overwrite=true")
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
     assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
@@ -149,7 +148,7 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("samples=1", "samples must be an integer of at least 2"), ("overwrite=no", "overwrite must be true or false")],
+    [("samples=1", "samples=1: must be an integer of at least 2"), ("overwrite=no", "overwrite=no: must be true or false")],
 )
 def test_mistakes(run, call, asked, said):
     refused(call("calibrate", f"checkpoint={run[1]}/best.ckpt", asked), said)

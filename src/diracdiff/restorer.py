@@ -14,10 +14,10 @@ from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.checkpoints.registry import PARTS, from_recipe
 from diracdiff.checkpoints.weights import load_weights
-from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.stopping import Blend, StoppingPoint, StoppingPoints, no_stopping_points, stopping_point_for
+from diracdiff.evaluation.uncertainty import Calibration
 from diracdiff.metrics.metric import Reference, Row
 from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.models.tiled import Tiles

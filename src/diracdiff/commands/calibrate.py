@@ -1,5 +1,6 @@
 """Calibrate uncertainty: `python -m diracdiff calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t:0`."""
 
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,10 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.commands.builders.build import pick_device
     from diracdiff.commands.builders.restoring import configure
     from diracdiff.commands.builders.training import build_data, keep_image_size
-    from diracdiff.evaluation.calibration import Calibration, Walked, coverage, coverage_table
     from diracdiff.evaluation.tables import print_table
-    from diracdiff.restoration.tally import tallied
+    from diracdiff.evaluation.uncertainty import Calibration, Sampling, Spread, Tally
     from diracdiff.restorer import load
+    from diracdiff.utils.console import track
     from diracdiff.utils.files import check_not_input, check_output, write_rows
     from diracdiff.utils.validate import check_count
 
@@ -31,20 +32,31 @@ def calibrate(cfg: DictConfig) -> None:
     check_output(folder, [path, table], cfg.overwrite)
     restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
     keep_image_size(cfg, restorer.image_size)
-    walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
+    sampling = Sampling.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
     data = build_data(cfg, restorer, ["val", "test"])
-    tallies = [
-        tallied(restorer, loader, cfg.samples, cfg.target, f"{part} images")
-        for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader()))
-    ]
-    calibration = Calibration.of(walked, tallies[0])
-    others = [c for c in restorer.calibrations if c.walked != walked]
+    tallies = []
+    for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader())):
+        tallies.append(Tally())
+        for batch in track(loader, description=f"{part} images"):
+            x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
+            bound = restorer.bind_images(names, x)
+            y = bound.measure(x, [f"measurement/{name}" for name in names]).y
+            tallies[-1].add(Spread(bound.sample(y, cfg.samples, cfg.target, names=names).images), x)
+    calibration = Calibration.of(sampling, tallies[0])
+    others = [c for c in restorer.calibrations if c.sampling != sampling]
     plain = [c.plain() for c in (*others, calibration)]
-    replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stops
-    rows = coverage(calibration, tallies[1])
+    replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stopping points
+    rows = calibration.coverage(tallies[1])
     write_rows(table, rows)
-    title = f"{restorer.name}: what intervals of {cfg.samples} samples hold of {rows[0]['images']} test images"
-    print_table(*coverage_table(rows), title, f"calibrated on {calibration.images} validation images")
+    title = f"{restorer.name}: coverage of intervals of {cfg.samples} samples on {rows[0]['images']} test images"
+    header = ["to hold", "pixels, raw", "pixels, calibrated", "images' errors, calibrated"]
+    cells = []
+    for row in rows:
+        columns = ("level", "pixels_raw", "pixels_calibrated", "images_calibrated")
+        cells.append([f"{100 * row[column]:.1f} %" for column in columns])
+        if row["factor_calibrated"] == math.inf:
+            cells[-1][2:] = ["too few images", "–"]
+    print_table(header, cells, title, f"calibrated on {calibration.images} validation images")
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
     given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])

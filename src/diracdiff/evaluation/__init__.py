@@ -1,6 +1,5 @@
 """Evaluation: records along the trajectory, the trade-off curve and its stopping points, tables, plots."""
 
-from diracdiff.evaluation.calibration import Calibration
 from diracdiff.evaluation.evaluation import Evaluation, Gallery
 from diracdiff.evaluation.records import Records
 from diracdiff.evaluation.results import Result, measured, results
@@ -16,7 +15,7 @@ from diracdiff.evaluation.stopping import (
     on_grid,
     stopping_point_for,
 )
-from diracdiff.evaluation.uncertainty import Spread
+from diracdiff.evaluation.uncertainty import Calibration, Spread
 
 __all__ = [
     "TARGETS",

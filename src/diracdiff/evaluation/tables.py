@@ -1,14 +1,18 @@
-"""A summary as a table: on the console, in Markdown and in LaTeX."""
+"""Summaries of an evaluation at its stopping points, as JSON, text, Markdown and LaTeX."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from diracdiff.evaluation.statistics import FEWEST, Interval
-from diracdiff.evaluation.stopping import BLEND, TARGETS
-from diracdiff.evaluation.summary import Summary
-from diracdiff.metrics.metric import Metric, set_metrics
+from diracdiff.evaluation.evaluation import Evaluation
+from diracdiff.evaluation.statistics import FEWEST, Interval, interval, mean
+from diracdiff.evaluation.stopping import BLEND, TARGETS, Blend, StoppingPoint, key_rows
+from diracdiff.metrics.metric import ImageMetric, Metric, Row, set_metrics
 from diracdiff.utils.escaping import for_latex, for_markdown, for_terminal
 from diracdiff.utils.files import write_atomically
+
+Summary = dict[str, Any]
+"""An entry for each stopping point, and values common to all: n, seed, steps, task."""
 
 OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
 INTERVALS = f"In brackets: 95 % bootstrap confidence intervals (BCa) over the images, none of fewer than {FEWEST}."
@@ -17,37 +21,74 @@ NAMES = {
     "one_shot": "one-shot",
     **{metric.stop_key(): metric.stop_title() for metric in TARGETS.values()},
 }
-"""The rows of a table, by the keys of a summary; blends and the user's target follow."""
+"""The rows of a table by the keys of a summary; blends and the user's target follow."""
 
 
-def table_rows(summary: Summary, metrics: Sequence[Metric]) -> list[list[str]]:
-    """A summary as text: the stop, t, output, calls, seconds and the metrics, a row per stop."""
+def summary_of(
+    evaluation: Evaluation,
+    stops: Mapping[str, StoppingPoint | None],
+    extra: StoppingPoint | Blend | None = None,
+    **same: Any,
+) -> Summary:
+    """Summarise a finished evaluation at the measurement, one-shot, DO, PO and other stopping points.
+
+    Every entry has t, output, nfe, seconds per image, the means of the metrics (None if missing) and, as "interval",
+    the 95 % bootstrap confidence intervals of metrics of single images, each None for too few images. An unknown point
+    has the entry None. "excess" is P - c with its interval, see `Evaluation`. n is the number of images.
+
+    Args:
+        evaluation: finished evaluation.
+        stops: stopping points of the targets.
+        extra: a further point, the entry "target".
+        same: seed, steps, task: values common to all entries.
+    """
+    seed = int(same.get("seed", 0))
+    of_images = [metric.name for metric in evaluation.metrics if isinstance(metric, ImageMetric)]
+
+    def entry(row: Row) -> Row:
+        values = {key: row[key] for key in ("t", "output", "nfe", "seconds")}
+        values |= {metric.name: row.get(metric.name) for metric in evaluation.metrics}
+        images = evaluation.records.at(row["t"], row["output"])
+        return values | {"interval": {key: interval([image[key] for image in images], seed) for key in of_images}}
+
+    excess = list(evaluation.excess.values())
+    found = {"excess": {"mean": mean(excess), "interval": interval(excess, seed)}} if excess else {}
+    rows = key_rows(evaluation.curve, stops, extra)
+    return {key: row and entry(row) for key, row in rows.items()} | found | {"n": evaluation.curve[0]["n"]} | same
+
+
+def table_rows(summary: Summary, metrics: Sequence[Metric], intervals: bool = False) -> list[list[str]]:
+    """Return a summary as text: name, t, output, NFE, seconds and the metrics, a row per stopping point."""
     rows = []
     for key in stop_keys(summary):
         row = summary[key] or {}
         cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
         values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
+        if intervals:
+            ends = row.get("interval", {})
+            values = [v + brackets(ends, m.name, m.digits) for v, m in zip(values, metrics, strict=True)]
         rows.append([NAMES.get(key, key.replace("=", " ")), *cells, cell(row.get("seconds"), 3), *values])
     return rows
 
 
+def table_header(metrics: Sequence[Metric]) -> list[str]:
+    """Return the header of `table_rows`."""
+    return ["stop at", "t", "output", "NFE", "s/image", *(metric.name for metric in metrics)]
+
+
 def stop_keys(summary: Summary) -> list[str]:
-    """Those of a summary's entries that are stops, in the order of a table."""
+    """Return the keys of a summary's stopping points, in the order of a table."""
     blends = [key for key in summary if key.startswith(BLEND)]
     return [key for key in (*NAMES, *blends, "target") if key in summary]
 
 
 def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], title: str) -> None:
     """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
-    header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
-    rows = table_rows(summary, metrics)
-    for row, key in zip(rows, stop_keys(summary), strict=True):
-        for i, metric in enumerate(metrics, start=len(header) - len(metrics)):
-            row[i] += brackets((summary[key] or {}).get("interval", {}), metric.name, metric.digits)
     settings = f"n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps"
     distance = "consistency: distance from the measurement, in its noise level."
     note = " ".join([f"{title}; {settings}. {INTERVALS} {distance}", *cautions(metrics, summary["n"])])
-    write_markdown_and_latex(folder / "table", header, rows, note)
+    rows = table_rows(summary, metrics, intervals=True)
+    write_markdown_and_latex(folder / "table", table_header(metrics), rows, note)
 
 
 def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]], note: str) -> None:
@@ -55,30 +96,20 @@ def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]
     first, *rest = [f"| {' | '.join(map(for_markdown, cells))} |" for cells in (header, *rows)]
     rule = f"| {' | '.join(['---'] + ['---:'] * (len(header) - 1))} |"
     write_atomically(path.with_suffix(".md"), "\n".join([first, rule, *rest, "", for_markdown(note), ""]).encode())
-    body = [" & ".join(map(for_latex, cells)) + r" \\" for cells in (header, *rows)]
-    columns = "l" + "r" * (len(header) - 1)
-    lines = [
-        f"% {for_latex(note)}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\hline",
-        body[0],
-        r"\hline",
-        *body[1:],
-        r"\hline",
-        r"\end{tabular}",
-    ]
-    write_atomically(path.with_suffix(".tex"), "\n".join([*lines, ""]).encode())
+    top, *body = [" & ".join(map(for_latex, cells)) + r" \\" for cells in (header, *rows)]
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"
+    lines = [f"% {for_latex(note)}", begin, r"\hline", top, r"\hline", *body, r"\hline", r"\end{tabular}", ""]
+    write_atomically(path.with_suffix(".tex"), "\n".join(lines).encode())
 
 
 def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> None:
-    """Print the rows of a summary as a table; "calls" are those of the network, per image."""
-    header = ["stop at", "t", "output", "calls", "s/image", *(metric.name for metric in metrics)]
-    higher, lower = (
-        ", ".join(metric.title for metric in metrics if metric.higher_is_better is better) for better in (True, False)
-    )
-    directions = [f"{names} {text} is better" for names, text in ((higher, "higher"), (lower, "lower")) if names]
-    caption = "; ".join(["calls: network calls per image", *directions, *cautions(metrics, summary["n"])])
-    print_table(header, table_rows(summary, metrics), title, caption)
+    """Print a summary as a table."""
+    directions = []
+    for text, better in (("higher", True), ("lower", False)):
+        if names := ", ".join(metric.title for metric in metrics if metric.higher_is_better is better):
+            directions.append(f"{names} {text} is better")
+    caption = "; ".join(["NFE: network evaluations per image", *directions, *cautions(metrics, summary["n"])])
+    print_table(table_header(metrics), table_rows(summary, metrics), title, caption)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:
@@ -88,9 +119,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
     title, caption = for_terminal(title), for_terminal(caption)
     table = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
-    table.add_column(header[0])
-    for column in header[1:]:
-        table.add_column(column, justify="right")
+    for i, column in enumerate(header):
+        table.add_column(column, justify="right" if i else "left")
     for row in rows:
         table.add_row(*map(for_terminal, row))
     console = Console(markup=False, emoji=False)
@@ -99,7 +129,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
 
 def cautions(metrics: Sequence[Metric], n: int) -> list[str]:
-    """A sentence for each metric of sets whose value for n images does not compare with values of other sets."""
+    """Return a sentence for each metric of sets whose value for n images does not compare with values of other sets."""
     few = [metric for metric in set_metrics(metrics) if n < metric.fewest]
     return [
         f"{m.name} of {n} images compares only with values of the same images: use {m.fewest} or more." for m in few
@@ -107,12 +137,12 @@ def cautions(metrics: Sequence[Metric], n: int) -> list[str]:
 
 
 def cell(value: float | None, places: int, sign: str = "") -> str:
-    """A number in a table, with `sign` "+" in front of positive ones."""
+    """Return a number for a table, with `sign` "+" in front of positive ones."""
     return "–" if value is None else f"{value:{sign}.{places}f}"
 
 
 def brackets(intervals: Mapping[str, Interval | None], name: str, places: int, sign: str = "") -> str:
-    """The interval of a metric behind its mean: a dash for too few images, nothing for a metric of sets of images."""
+    """Return the interval of a metric as text: a dash for too few images, nothing for a metric of sets of images."""
     if name not in intervals:
         return ""
     ends = intervals[name]

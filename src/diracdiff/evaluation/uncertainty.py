@@ -1,30 +1,58 @@
-"""What several samples of one measurement say of how sure a restoration is."""
+"""Uncertainty of a restoration: intervals from several samples of one measurement, and their calibration.
+
+The samples' standard deviation is a map of what the measurement leaves open. An interval of a pixel reaches `factor`
+standard deviations to either side of the samples' mean. The raw factor is Student's, right for exact samples of a
+Gaussian posterior. The calibrated one is the least that held the required fraction of pixels on validation images, by
+conformal risk control (Angelopoulos et al. 2022). For the error of a whole image, the ratio of its mean square error to
+the samples' variance is calibrated in the same way (split conformal prediction).
+"""
+
+from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-PICTURES = ("uncertainty", "mean", "low", "high")
-"""What is written of an image besides one sample."""
+from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.recipe import construct
+from diracdiff.evaluation.statistics import mean
+from diracdiff.evaluation.stopping import Blend, StoppingPoint
+from diracdiff.samplers import ReverseSampler
+
+LEVELS = (0.8, 0.9, 0.95)
+"""Fractions of the pixels, and of the images, that intervals should hold."""
+
+FACTORS = torch.logspace(-2, 4, 1201)
+"""Factors to choose from, 1.2 % apart."""
 
 LEAST_STD = 1 / 510
-"""Half a grey level, below which standard deviations are not told apart."""
+"""Least standard deviation that is distinguished: half a grey level."""
+
+PICTURES = ("uncertainty", "mean", "low", "high")
+"""Images that are written in addition to one sample."""
+
+ROUNDING = 1e-9
 
 
 class Spread:
-    """Several samples of each measurement of a batch.
+    """Mean and standard deviation of several samples of each measurement of a batch.
 
     Args:
         samples: (K, B, C, H, W), K of at least 2.
 
     Attributes:
-        count: K.
-        mean: of the samples, (B, C, H, W); nearer to the image than one sample.
-        std: their standard deviation, (B, C, H, W), at least LEAST_STD.
-        variance: of the whole image, (B,).
+        count: number K of samples.
+        mean: mean of the samples, (B, C, H, W); nearer to the image than one sample.
+        std: standard deviation, (B, C, H, W), at least LEAST_STD.
+        variance: mean variance of an image, (B,).
 
     Raises:
-        ValueError: if there is one sample only.
+        ValueError: if there is only one sample.
     """
 
     def __init__(self, samples: Tensor):
@@ -35,29 +63,209 @@ class Spread:
         self.variance = (self.std**2).flatten(1).mean(1)
 
     def interval(self, factor: float) -> tuple[Tensor, Tensor]:
-        """Lower and upper bound of every pixel, (B, C, H, W) each, in [0, 1]."""
+        """Return lower and upper bounds of every pixel, (B, C, H, W) each, in [0, 1]."""
         return (self.mean - factor * self.std).clamp(0, 1), (self.mean + factor * self.std).clamp(0, 1)
 
     def needed(self, clean: Tensor) -> Tensor:
-        """The factor that every pixel of the clean images would have needed, (B, C, H, W)."""
+        """Return the factor that every pixel of the clean images needs, (B, C, H, W)."""
         return (clean - self.mean).abs() / self.std
 
     def error(self, clean: Tensor) -> Tensor:
-        """Mean square error of the samples' mean in units of their variance, (B,)."""
+        """Return the mean square error of the samples' mean in units of their variance, (B,)."""
         return ((clean - self.mean) ** 2).flatten(1).mean(1) / self.variance
 
-    def psnr(self, errors: tuple[float, float]) -> list[tuple[float, float]]:
-        """Bounds in dB of every image's PSNR, of the samples' mean, from bounds of its error."""
-        return [(psnr(v * errors[1]), psnr(v * errors[0])) for v in self.variance.tolist()]
+
+@dataclass(frozen=True)
+class Sampling:
+    """The samples that a calibration is valid for.
+
+    Attributes:
+        samples: number of samples of each measurement.
+        stop: stopping point, in plain containers.
+        sampler: recipe of the sampler.
+    """
+
+    samples: int
+    stop: dict[str, Any]
+    sampler: dict[str, Any]
+
+    @classmethod
+    def of(cls, sampler: ReverseSampler, samples: int, stop: StoppingPoint | Blend) -> Sampling:
+        """Describe samples of a sampler that ends at a stopping point."""
+        return cls(samples, asdict(stop), to_recipe(sampler))
+
+
+class Tally:
+    """Counts of pixels and images that intervals hold, image by image.
+
+    Attributes:
+        errors: `Spread.error` of every image.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[float] = []
+        self._within: list[Tensor] = []
+
+    def add(self, spread: Spread, clean: Tensor) -> None:
+        """Count a batch with known clean images, (B, C, H, W)."""
+        self.errors += spread.error(clean).tolist()
+        needed = spread.needed(clean).flatten(1).cpu().sort(1).values
+        counts = torch.searchsorted(needed, FACTORS.expand(len(needed), -1).contiguous(), right=True)
+        self._within.append(counts.double() / needed.shape[1])
+
+    def missed(self) -> Tensor:
+        """Return the fraction of every image's pixels that each of FACTORS misses, (N, len(FACTORS))."""
+        return 1 - torch.cat(self._within)
+
+    def covered(self, factor: float) -> float:
+        """Return the fraction of the pixels within intervals of a factor, the mean over images."""
+        if math.isinf(factor):
+            return 1.0
+        index = int(torch.searchsorted(FACTORS, torch.tensor(factor), right=True)) - 1
+        return mean(torch.cat(self._within)[:, index].tolist()) if index >= 0 else 0.0
+
+    def images_within(self, bounds: tuple[float, float]) -> float:
+        """Return the fraction of the images whose error is within bounds."""
+        return mean([float(bounds[0] <= error <= bounds[1]) for error in self.errors])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factors and bounds that turn a spread into intervals.
+
+    Attributes:
+        sampling: the samples it is valid for.
+        images: number of images it was found on.
+        factors: {level: factor} of pixels; infinite for a level that needs more images.
+        errors: {level: bounds} of an image's mean square error in units of the samples' variance; (0, inf) for a level
+            that needs more images.
+    """
+
+    sampling: Sampling
+    images: int
+    factors: dict[float, float]
+    errors: dict[float, tuple[float, float]]
+
+    @classmethod
+    def of(cls, sampling: Sampling, tally: Tally, levels: Sequence[float] = LEVELS) -> Calibration:
+        """Calibrate on images that were not used for training.
+
+        Args:
+            sampling: the samples that were counted.
+            tally: counts of these images.
+            levels: fractions to hold, in (0, 1).
+        """
+        n, missed, errors = len(tally.errors), tally.missed(), sorted(tally.errors)
+        factors, bounds = {}, {}
+        for level in levels:
+            # The next image counts as if it missed everything.
+            holds = (missed.sum(0) + 1) / (n + 1) <= 1 - level + ROUNDING
+            factors[level] = FACTORS[int(holds.int().argmax())].item() if holds.any() else math.inf
+            low = math.floor((n + 1) * (1 - level) / 2 + ROUNDING)
+            bounds[level] = (errors[low - 1] if low else 0.0, errors[n - low] if low else math.inf)
+        return cls(sampling, n, factors, bounds)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain containers for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
+        """Return the calibration of plain containers.
+
+        Raises:
+            ValueError: if an entry is missing or of another type.
+        """
+        tables = {name: _by_level(plain.get(name)) for name in ("factors", "errors")}
+        sampling = construct(Sampling, plain.get("sampling"))
+        calibration: Calibration = construct(cls, {**plain, **tables, "sampling": sampling})
+        return calibration
+
+    def coverage(self, tally: Tally) -> list[dict[str, Any]]:
+        """Return a row per level with the fractions that intervals hold on other images with the same sampling."""
+        samples = self.sampling.samples
+        return [
+            {
+                "level": level,
+                "pixels_raw": tally.covered(raw_factor(level, samples)),
+                "pixels_calibrated": tally.covered(factor),
+                "images_calibrated": tally.images_within(self.errors[level]),
+                "factor_raw": raw_factor(level, samples),
+                "factor_calibrated": factor,
+                "samples": samples,
+                "calibration_images": self.images,
+                "images": len(tally.errors),
+            }
+            for level, factor in self.factors.items()
+        ]
+
+
+def _by_level(table: Any) -> Any:
+    """Return a table with numbers as keys, which JSON turns into text."""
+    if not isinstance(table, dict):
+        return table
+    return {float(key) if re.fullmatch(r"0?\.\d+", str(key)) else key: value for key, value in table.items()}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Intervals of one level.
+
+    Attributes:
+        level: fraction of the pixels to hold.
+        factor: half of an interval's length in standard deviations.
+        errors: bounds of an image's mean square error in units of the samples' variance; None if unknown.
+        images: number of images it was calibrated on; 0 for Student's factor.
+    """
+
+    level: float
+    factor: float
+    errors: tuple[float, float] | None = None
+    images: int = 0
+
+    @classmethod
+    def of(cls, calibrations: Sequence[Calibration], sampling: Sampling, level: float) -> Interval:
+        """Return calibrated intervals if there are any for this sampling, or else raw ones.
+
+        Raises:
+            ValueError: if the level is not in (0, 1), was not calibrated, or needs more images.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1, got {level}")
+        found = next((c for c in calibrations if c.sampling == sampling), None)
+        if found is None:
+            return cls(level, raw_factor(level, sampling.samples))
+        if level not in found.factors:
+            raise ValueError(f"level must be one that was calibrated, {list(found.factors)}, got {level}")
+        if math.isinf(found.factors[level]):
+            raise ValueError(f"level={level}: needs more images than the {found.images} that were calibrated on.")
+        return cls(level, found.factors[level], found.errors[level], found.images)
+
+    def __str__(self) -> str:
+        kind = f"calibrated on {self.images} images" if self.images else "not calibrated, see diracdiff calibrate"
+        return f"intervals to hold {100 * self.level:g} % of the pixels ({kind})"
+
+    def pictures(self, spread: Spread, i: int) -> dict[str, Tensor]:
+        """Return the samples' mean and the bounds of the i-th image of a batch, (C, H, W) each.
+
+        Bounds are rounded outwards to 8 bits, so that files hold as much as the numbers do.
+        """
+        low, high = (bound[i] for bound in spread.interval(self.factor))
+        return {"mean": spread.mean[i], "low": (255 * low).floor() / 255, "high": (255 * high).ceil() / 255}
+
+    def row(self, spread: Spread, i: int) -> dict[str, Any]:
+        """Return a table's row of the i-th image of a batch; PSNR is that of the samples' mean, in dB."""
+        low, high = (_psnr(spread.variance[i].item() * e) for e in self.errors[::-1]) if self.errors else (None, None)
+        same = {"level": self.level, "calibrated_on": self.images, "factor": self.factor}
+        return {"samples": spread.count, "std": spread.std[i].mean().item(), **same, "psnr_low": low, "psnr_high": high}
 
 
 def raw_factor(level: float, samples: int) -> float:
-    """Student's factor: right if the image and its K samples are K + 1 draws of one Gaussian."""
+    """Return Student's factor: right if the image and its K samples are K + 1 draws of one Gaussian."""
     from scipy.stats import t
 
     return float(t.ppf((1 + level) / 2, samples - 1)) * math.sqrt(1 + 1 / samples)
 
 
-def psnr(error: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean square error of images in [0, 1]."""
+def _psnr(error: float) -> float:
     return -10 * math.log10(error) if error > 0 else math.inf

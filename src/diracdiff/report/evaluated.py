@@ -8,15 +8,14 @@ from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
 from diracdiff.evaluation.statistics import FEWEST, Interval
 from diracdiff.evaluation.stopping import Blend, StoppingPoint
-from diracdiff.evaluation.summary import summary_of, write_summary
-from diracdiff.evaluation.tables import print_summary, write_tables
+from diracdiff.evaluation.tables import print_summary, summary_of, write_tables
 from diracdiff.metrics.metric import image_metrics
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import say, warn
-from diracdiff.utils.files import check_output, together, write_atomically, write_rows
+from diracdiff.utils.files import check_output, together, write_atomically, write_json, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "samples.png")
@@ -66,7 +65,7 @@ def report(
         write_rows(written / "images.csv", evaluation.records.rows)
         write_rows(written / "curve.csv", curve)
         summary = summary_of(evaluation, stops, extra, **same)
-        write_summary(written / "evaluation.json", summary)
+        write_json(written / "evaluation.json", summary)
         write_tables(written, summary, metrics, title)
         save_figure(tradeoff_figure(curve, stops, metrics, title), written / "tradeoff.png")
         write_grid(written / "samples.png", stopping_grid(evaluation.gallery, stops))

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from diracdiff.checkpoints import to_recipe
 from diracdiff.evaluation import Evaluation, StoppingPoint
 from diracdiff.evaluation.stopping import TARGETS, row_at
-from diracdiff.evaluation.summary import Summary
-from diracdiff.evaluation.tables import NAMES, stop_keys
+from diracdiff.evaluation.tables import NAMES, Summary, stop_keys
 from diracdiff.metrics import Row
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import column, metric_column, missing_notes, render, table

@@ -23,8 +23,8 @@ from diracdiff.data.image_io import DecodedImage
 from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.degradations.kernel_blur import extended
 from diracdiff.degradations.kernels import WORDS
-from diracdiff.evaluation.calibration import Interval
 from diracdiff.evaluation.data_consistency import evaluate_residuals, is_hidden, standardise
+from diracdiff.evaluation.uncertainty import Interval
 from diracdiff.restoration.consistency import ConsistencyTest, noise_level
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise

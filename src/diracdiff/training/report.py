@@ -9,8 +9,7 @@ from pytorch_lightning.loggers import Logger
 
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
-from diracdiff.evaluation.summary import summary_of, write_summary
-from diracdiff.evaluation.tables import print_summary
+from diracdiff.evaluation.tables import print_summary, summary_of
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.trajectory import evaluation_page
@@ -18,7 +17,7 @@ from diracdiff.restorer import Restorer
 from diracdiff.training.loggers import PatientWandbLogger
 from diracdiff.training.names import BEST
 from diracdiff.utils.errors import say
-from diracdiff.utils.files import write_atomically
+from diracdiff.utils.files import write_atomically, write_json
 
 
 def report(
@@ -35,7 +34,7 @@ def report(
     """
     same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stops, **same)
-    write_summary(run_dir / "summary.json", summary)
+    write_json(run_dir / "summary.json", summary)
     title = f"{restorer.name}: trade-off on {restorer.curve[0]['n']} validation images"
     save_figure(tradeoff_figure(restorer.curve, restorer.stops, tested.metrics, title), run_dir / "tradeoff.png")
     write_grid(run_dir / "samples.png", stopping_grid(tested.gallery, restorer.stops))

@@ -9,7 +9,7 @@ from diracdiff.commands.builders.build import made
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import SUFFIXES, Form
 from diracdiff.degradations.kernels import WORDS, in_words, told
-from diracdiff.evaluation.calibration import Interval, Walked
+from diracdiff.evaluation.uncertainty import Interval, Sampling
 from diracdiff.restoration import RestoreOptions
 from diracdiff.restoration.service import GUIDES
 from diracdiff.restorer import Restorer
@@ -44,9 +44,9 @@ def build_options(cfg: DictConfig, restorer: Restorer) -> RestoreOptions:
         raise UserError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {sigma}")
     interval = None
     if cfg.samples > 1:
-        walked = Walked.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
+        sampling = Sampling.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
         try:
-            interval = Interval.of(restorer.calibrations, walked, cfg.level)
+            interval = Interval.of(restorer.calibrations, sampling, cfg.level)
         except ValueError as error:
             raise UserError(str(error)) from error
     return RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, sigma, cfg.residual_map)
