@@ -389,7 +389,7 @@ MISTAKES = [
     ("train", ["model.conditioning=class"], "model.*conditioning"),
     ("train", ["sampler/step=rk4"], "rk4"),
     ("train", ["trainer.precision=fp7"], "trainer.*fp7"),
-    ("train", ["task.predict=increment"], "task.predict=increment .*method=paper"),
+    ("train", ["task.predict=increment"], "task.predict=increment: .*method=paper"),
     ("train", ["checkpoint=absent.ckpt"], "absent.ckpt does not exist"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),

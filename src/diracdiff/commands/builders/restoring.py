@@ -58,7 +58,7 @@ def build_straight(cfg: DictConfig) -> Degradation:
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
-    """The restorer, untrained.
+    """Build the untrained restorer.
 
     Raises:
         ValueError: if the network cannot take images of the data set's size.
@@ -66,23 +66,23 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     if "_target_" not in cfg.sampler:
         raise ValueError("sampler=checkpoint: needs a checkpoint to read. Choose sampler=ode, euler or heun.")
     if cfg.task.predict not in ("clean", "increment"):
-        raise ValueError(f"task.predict must be clean or increment, got {cfg.task.predict!r}")
+        raise ValueError(f"task.predict={cfg.task.predict}: must be clean or increment.")
     if cfg.task.predict == "increment" and (cfg.walk.given_measurement or cfg.model.preconditioning == "operator"):
-        raise ValueError("task.predict=increment is for the paper's network, which is told y_t alone: add method=paper")
+        raise ValueError("task.predict=increment: needs the paper's network, which sees y_t alone. Add method=paper.")
     process = build_process(cfg)
     takes = ({"conditions": 2} if cfg.task.predict == "increment" else {}) | (
         {"images": 2} if cfg.walk.given_measurement else {}
     )
     network = build(cfg.model.network, **takes)
     made("model", execute, network, cfg.model.compile, cfg.model.checkpoint_activations)
-    told = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
-    if told["preconditioning"] == "operator":
-        told["preconditioning"] = made("model", OperatorPreconditioning, cfg.model.spectrum, cfg.model.interpolate)
-        made("model", told["preconditioning"].check, process)
-    denoiser = made("model", Denoiser, network, **told)
+    options = {key: cfg.model[key] for key in ("conditioning", "residual", "preconditioning")}
+    if options["preconditioning"] == "operator":
+        options["preconditioning"] = made("model", OperatorPreconditioning, cfg.model.spectrum, cfg.model.interpolate)
+        made("model", options["preconditioning"].check, process)
+    denoiser = made("model", Denoiser, network, **options)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:
-        raise ValueError(f"dataset.image_size must be a multiple of {multiple} for this model, got {size}")
+        raise ValueError(f"dataset.image_size={size}: must be a multiple of {multiple} for this model.")
     sampler = build(cfg.sampler)
     named = {"seed": cfg.seed, "name": cfg.task.name, "take": cfg.take}
     restorer: Restorer = made("config", Restorer, process, denoiser, sampler, **named)
@@ -90,7 +90,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
-    """The sampler that `cfg` describes: a whole one, or the current one with the parts that are not null changed.
+    """Build the sampler that `cfg` describes: a whole one, or the current one with the parts that are not null.
 
     Raises:
         ValueError: if the parts do not fit.
@@ -113,13 +113,13 @@ def configure(cfg: DictConfig, restorer: Restorer) -> Restorer:
     refuse_flow(restorer)
     sampler = build_sampler(cfg.sampler, restorer.sampler)
     if cfg.take not in (None, *OUTPUTS):
-        raise ValueError(f"take must be one of {OUTPUTS} or null, got {cfg.take!r}")
+        raise ValueError(f"take={cfg.take}: must be {' or '.join(OUTPUTS)}, or null.")
     restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=cfg.take or restorer.take)
     if "compile" in cfg:
         made("network", execute, restorer.denoiser.network, cfg.compile)
     if "precision" in cfg:
         if cfg.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {list(PRECISIONS)}, got {cfg.precision!r}")
+            raise ValueError(f"precision={cfg.precision}: must be one of {', '.join(PRECISIONS)}.")
         restorer.denoiser.autocast = PRECISIONS[cfg.precision]
     return restorer
 
@@ -151,12 +151,12 @@ def existing_results(cfg: DictConfig) -> str:
 
 
 def reached(restorer: Restorer, stop: StoppingPoint | Blend) -> float:
-    """The time at which a walk ends: that of the stop, but never before the walk begins, of which is warned."""
+    """Return the time at which sampling ends: that of the stopping point, at most sampler.start; warn of the latter."""
     start = restorer.sampler.start
     if stop.t > start:
         warn(
-            f"the stop, t = {stop.t:.2f}, lies before sampler.start={start:g}: walks ended with their first call, at "
-            f"t = {start:.2f}; find the stops of this sampler with diracdiff evaluate split=val tuned=…"
+            f"the stopping time, t = {stop.t:.2f}, lies before sampler.start={start:g}: sampling ended at its first "
+            "step; find stopping times of this sampler with diracdiff evaluate split=val tuned=…"
         )
     return min(stop.t, start)
 
