@@ -42,7 +42,6 @@ ORDER = METHOD + APPLICATION
 
 KNOWN = {
     ("training", "signals"),
-    ("comparison", "signals"),
 }
 """Imports against the order that are still to go."""
 

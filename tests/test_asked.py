@@ -6,12 +6,9 @@ import pytest
 import torch
 from conftest import needs_lpips
 
-from diracdiff.comparison.contenders import Dirac
-from diracdiff.comparison.measurements import Measurements
-from diracdiff.comparison.runs import Runner
 from diracdiff.evaluation import Blend, on_grid
 from diracdiff.evaluation import StoppingPoint as P
-from diracdiff.metrics import LPIPS, PSNR, Reference
+from diracdiff.metrics import LPIPS, Reference
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
 
@@ -75,30 +72,6 @@ def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
     )
     assert call("evaluate", "checkpoint=early.ckpt", *data, "times=stops") == (0, [])
     assert len(calls) == 1
-
-
-def test_a_run_measures_what_is_asked_for_and_goes_on_with_the_rest(paper, tmp_path):
-    restorer = load(paper)
-    x = torch.rand(3, 3, 32, 32)
-    y = restorer.measure(x, ["a", "b", "c"]).y
-    given = Measurements((255 * x).byte(), y, ["a", "b", "c"], [1, 2, 3], 0.1, {})
-    contender, asked = Dirac("dirac", restorer, {}, "here"), ["mean t=1", "iterate t=0.75"]
-
-    def run(only):
-        contender.calls = 0
-        runner = Runner(tmp_path, restorer.process, [PSNR()], 2)
-        return runner.run(contender, {"steps": 4}, given, asked.__contains__, "", only=only)
-
-    forward, calls = restorer.denoiser.network.forward, []
-    restorer.denoiser.network.forward = lambda *given: calls.append(1) or forward(*given)
-    few = run(asked)
-    assert [row["stop"] for row in few.of("mean t=1")] == ["mean t=1"] * 3
-    assert {row["stop"] for row in few.rows} == set(asked) and len(calls) == 2 * 2
-    assert run(asked[:1]).rows == few.rows and len(calls) == 2 * 2
-    whole = run(None)
-    assert len(calls) == 2 * 2 + 2 * 4 and len(whole.rows) == 3 * 9
-    assert [row["psnr"] for row in whole.of("iterate t=0.75")] == [row["psnr"] for row in few.of("iterate t=0.75")]
-    assert run(asked).rows == whole.rows and len(calls) == 2 * 2 + 2 * 4
 
 
 @needs_lpips

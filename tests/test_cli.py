@@ -287,7 +287,7 @@ def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path)
     assert (mine / "notes.txt").read_text() == "precious"
     kept = {"notes.txt", "measurements_val.pt", "measurements_test.pt", "parts"}
     made = {path.name for path in mine.iterdir()} - kept
-    assert made <= set(COMPARED) and {*COMPARED} - made == {"plane.png", "dials.csv"}
+    assert made <= set(COMPARED) and {*COMPARED} - made == {"plane.png"}
 
 
 def test_a_folder_is_no_file_to_be_replaced(tmp_path):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from diracdiff.utils.files import read_rows, write_rows
+from diracdiff.utils.files import write_rows
 from experiments.common import RUNS, panels, run, save
 
 FOLDER = RUNS / "posterior"
@@ -32,7 +32,6 @@ INTERPOLATE = "model.interpolate=false"
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
 SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]
-DIALS = "{blend: [0.25,0.5,0.75], noise_scale: [0.5,1], renoise: [0.3,0.6], samples: [4]}"
 SAMPLERS = {
     "euler": ["sampler/step=euler"],
     "exponential": ["sampler/step=exponential"],
@@ -91,7 +90,7 @@ def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
     others = [f"regression={checkpoint(f'regression {end}')}", f"flow={checkpoint(f'pmrf {end}')}"]
     tables.append(_table(f"{first} {end}", data, "measurement,regression,pmrf", *others))
     others = [f"prior={checkpoint('prior')}", f"regression={checkpoint(f'regression {task}')}"]
-    others += [f"flow={checkpoint(f'pmrf {task}')}", *SHORTER, f"dirac.dials={DIALS}"]
+    others += [f"flow={checkpoint(f'pmrf {task}')}", *SHORTER]
     others += [f"include=[{','.join(map(str, tables))}]"]
     rows = json.loads((_table(f"{first} {task}", data, BASELINES, *others) / "comparison.json").read_text())["rows"]
     apart = _table(f"{APART} {task}", data, "measurement")
@@ -166,8 +165,6 @@ def main(arguments: list[str]) -> None:
     train(arguments)
     data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
     write_rows(FOLDER / "results.csv", [cells(task, row) for task in TASKS for row in compare(task, data)])
-    turned = [(task, FOLDER / f"table_{next(iter(VARIANTS))}_{task}" / "dials.csv") for task in TASKS]
-    write_rows(FOLDER / "dials.csv", [{"task": task} | row for task, path in turned for row in read_rows(path)])
     rows = [row for task in TASKS for row in over_calls(task, data)]
     write_rows(FOLDER / "calls.csv", rows)
     draw(rows)

@@ -13,9 +13,10 @@ def compare(cfg: DictConfig) -> None:
 
     from diracdiff import comparison
     from diracdiff.commands.builders.build import origin, pick_device
-    from diracdiff.commands.builders.comparing import build_contenders, build_dials
+    from diracdiff.commands.builders.comparing import build_contenders
     from diracdiff.commands.builders.training import build_data, build_metrics, keep_image_size
     from diracdiff.restorer import load
+    from diracdiff.utils.console import bar
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.validate import check_count
 
@@ -25,23 +26,29 @@ def compare(cfg: DictConfig) -> None:
     with joined() as ranks:
         device = pick_device(cfg.device)
         restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
-        comparison.check_sigma(cfg.sigma, restorer, cfg.checkpoint)
         size = keep_image_size(cfg, restorer.image_size)
         metrics = build_metrics(cfg)
         targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
-        shown_as = (cfg.picture_rows, restorer.name, build_dials(cfg, metrics, restorer), origin(cfg))
-        plan = comparison.Plan(folder, targets, cfg.trials, cfg.tuner, cfg.seed, include, *shown_as)
         contenders = build_contenders(cfg, restorer, device)
         like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
         for contender in contenders:
             contender.check(like)
         comparison.check_folder(folder)
         data = build_data(cfg, restorer, ["val", "test"])
-        loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
-        frozen = comparison.frozen_splits(folder, loaders, restorer.process, cfg.seed)
-        parts = folder / "parts"
-        runner = comparison.Runner(parts, restorer.process, metrics, cfg.batch_size, device, ranks=ranks)
-        comparison.show(plan, runner, contenders, frozen)
+        val, test = (
+            comparison.freeze(folder / f"measurements_{split}.pt", loader, restorer.process, cfg.seed)
+            for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader()))
+        )
+        with bar() as progress:
+            task = progress.add_task("")
+
+            def show(description: str, done: int, total: int) -> None:
+                progress.update(task, description=description, completed=done, total=total)
+
+            settings = (restorer.process, metrics, cfg.batch_size, device, cfg.picture_rows, show, ranks)
+            runner = comparison.Runner(folder / "parts", *settings)
+            comparing = comparison.Comparison(folder, restorer.name, runner, val, test, cfg.seed, origin(cfg))
+            comparing.run(contenders, targets, cfg.trials, include)
 
 
 main = command(compare)

@@ -2,228 +2,154 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from diracdiff.comparison.contenders import Contender, Dirac
-from diracdiff.comparison.curve import Curve
-from diracdiff.comparison.dials import Dials, plain, turn
-from diracdiff.comparison.measurements import Measurements, freeze, frozen
-from diracdiff.comparison.page import comparison_page
-from diracdiff.comparison.pictures import draw_images, draw_plane
-from diracdiff.comparison.runs import Runner
-from diracdiff.comparison.table import Table, conditions_of
-from diracdiff.comparison.tuning import TUNERS, Choice, tune
+from diracdiff.comparison.measurements import Measurements
+from diracdiff.comparison.page import comparison_page, curve_points
+from diracdiff.comparison.plots import draw_images, draw_plane
+from diracdiff.comparison.runs import Run, Runner
+from diracdiff.comparison.table import Table, conditions_of, settings_text
+from diracdiff.comparison.tuning import Choice, tune
 from diracdiff.metrics import Metric, Row
-from diracdiff.process import StochasticDegradation
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
-from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.errors import say
 from diracdiff.utils.files import check_output, together, write_atomically, write_rows
 from diracdiff.utils.pixels import to_pixels
 
 WRITTEN = (
-    "comparison.json",
-    "images.csv",
-    "table.md",
-    "table.tex",
-    "paired.md",
-    "paired.tex",
-    "tuning.csv",
-    "dials.csv",
-    "images.png",
-    "plane.png",
-    NAME,
+    *("comparison.json", "images.csv", "table.md", "table.tex", "paired.md", "paired.tex"),
+    *("tuning.csv", "images.png", "plane.png", NAME),
 )
-"""What a comparison writes beside its measurements, where it may replace what an earlier one has left."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How methods are tuned and shown.
-
-    Attributes:
-        folder: for tables and pictures.
-        targets: what methods are tuned for.
-        trials: settings per method, at most.
-        tuner: "grid" or "optuna".
-        seed: of tuning, bootstrap and metrics.
-        include: folders of other comparisons, whose rows join the table.
-        picture_rows: images that are drawn.
-        task: what is restored, for the title.
-        dials: of Dirac's, {name: values}, see `turn`.
-        origin: of the results, for the page; None where no command makes them.
-
-    Raises:
-        UserError: if the tuner is unknown, or a folder of another comparison is missing.
-    """
-
-    folder: Path
-    targets: Sequence[Metric]
-    trials: int
-    tuner: str
-    seed: int
-    include: Sequence[Path]
-    picture_rows: int
-    task: str
-    dials: Dials = field(default_factory=dict)
-    origin: Origin | None = None
-
-    def __post_init__(self) -> None:
-        if self.tuner not in TUNERS:
-            raise UserError(f"tuner must be one of {TUNERS}, got {self.tuner!r}")
+"""Files that a comparison writes next to its measurements, and replaces when it runs again."""
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be written, or with files that a comparison would replace and none has written.
-
-    Raises:
-        UserError: naming what is in the way.
-    """
+    """Raise ValueError for a folder that cannot be written, or that has such files without being a comparison's."""
     check_output(folder, [], overwrite=True)
     if not any(folder.glob("measurements_*.pt")):
         for path in (folder / name for name in WRITTEN):
             if os.path.lexists(path):
-                raise UserError(f"{path} exists, without the measurements of a comparison: give another output")
+                raise ValueError(f"{path} exists, without the measurements of a comparison: give another output")
 
 
-def pick_targets(asked: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
-    """The metrics that tuning is for, of those that can be: with a stop of their own, of single images.
-
-    Raises:
-        UserError: if there is no such metric, or it cannot be measured.
-    """
-    names = [asked] if isinstance(asked, str) else list(asked)
-    known = {"psnr", "lpips"}
-    for name in names:
-        if name not in known:
-            raise UserError(f"tune_for must be psnr, lpips or both, [psnr,lpips], got {name!r}")
-    if not names:
-        raise UserError("tune_for must be psnr, lpips or both, [psnr,lpips], got nothing")
+def pick_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics to tune for; raise ValueError if there are none, or one is unknown or not measured."""
+    names = [names] if isinstance(names, str) else list(names)
     found = {metric.target: metric for metric in metrics if metric.target}
-    for name in names:
-        if name not in found:
-            raise UserError(f"tune_for={name} needs {name.upper()}, which is not measured: use tune_for=psnr")
+    if unknown := [name for name in names if name not in ("psnr", "lpips")] or ([] if names else ["nothing"]):
+        raise ValueError(f"tune_for must be psnr, lpips or both, [psnr,lpips], got {unknown[0]}")
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"tune_for={missing[0]} needs {missing[0].upper()}, which is not measured: use tune_for=psnr")
     return [found[name] for name in names]
 
 
-def compare(plan: Plan, runner: Runner, contenders: Sequence[Contender], val: Measurements, test: Measurements) -> None:
-    """Tune every contender on `val`, run it on `test`, and write and print the table.
+class Comparison:
+    """A comparison of methods.
 
-    What is run is kept in the runner's folder, so that a comparison goes on where it was stopped.
-
-    Raises:
-        UserError: if the rows of another comparison do not belong in the table.
+    Args:
+        folder: for tables and pictures.
+        task: what is restored, for the title.
+        runner: runs the methods; it saves finished batches, so that an interrupted comparison resumes.
+        val: measurements that methods are tuned on.
+        test: measurements of the table.
+        seed: of bootstrap and metrics.
+        origin: of the results, for the report.
     """
-    metrics, log = runner.metrics, []
-    dials: list[Row] = []
-    table = Table(conditions_of(test, metrics), metrics)
-    pictures: dict[str, Tensor] = {}
-    curves: dict[str, Curve] = {}
-    for other in plan.include:
-        table.read(other)  # refused before anything is run
 
-    for contender in contenders:
+    def __init__(
+        self,
+        folder: Path,
+        task: str,
+        runner: Runner,
+        val: Measurements,
+        test: Measurements,
+        seed: int,
+        origin: Origin | None = None,
+    ):
+        self.folder, self.runner, self.val, self.test = folder, runner, val, test
+        self.seed, self.origin = seed, origin
+        self.title = f"{task}, {len(test)} test images, sigma {test.sigma:.3g}"
+        self.table = Table(conditions_of(test, runner.metrics), runner.metrics)
+        self.log: list[Row] = []
+        self.curves: dict[str, Run] = {}
+        first = slice(runner.pictures)
+        self.pictures: dict[str, Tensor] = {"clean": test.clean[first], "measurement": to_pixels(test.y[first])}
+
+    def run(
+        self, contenders: Sequence[Contender], targets: Sequence[Metric], trials: int, include: Sequence[Path] = ()
+    ) -> None:
+        """Tune every contender on `val`, run it on `test`, and write and print the table.
+
+        Args:
+            contenders: in the order of the table.
+            targets: metrics that methods are tuned for; Dirac is tuned for both PSNR and LPIPS.
+            trials: settings per method, at most.
+            include: folders of other comparisons, whose rows join the table.
+
+        Raises:
+            ValueError: if the rows of another comparison do not belong in the table.
+        """
+        for other in include:
+            self.table.read(other)  # refused before anything is run
+        for contender in contenders:
+            self._add(contender, targets, trials)
+        if self.runner.ranks.rank == 0:
+            for other in include:
+                self.table.include(other)
+            self._write()
+
+    def _add(self, contender: Contender, targets: Sequence[Metric], trials: int) -> None:
+        """Tune a contender, run it on the test split, and add its rows to the table."""
         dirac = isinstance(contender, Dirac)
-        wanted = [metric for metric in metrics if metric.abbreviation] if dirac else plan.targets
-        choices, trials = tune(contender, runner, val, wanted, plan.trials, plan.tuner, plan.seed)
-        log += trials
-        for name, choice in _named(contender.name, choices, wanted, dirac).items():
-            kept = {other.stop for other in choices if other.setting == choice.setting}
-            drawn_of = {r["stop"] for r in trials if r["setting"] == json.dumps(choice.setting) and "mean" in r["stop"]}
-            asked, described = drawn_of | kept, f"testing {contender.name}"
-            few = plan.picture_rows if dirac else 0
-            run = runner.run(contender, choice.setting, test, kept.__contains__, described, asked, few)
+        wanted = [metric for metric in self.runner.metrics if metric.abbreviation] if dirac else targets
+        choices, log = tune(contender, self.runner, self.val, wanted, trials)
+        self.log += log
+        for name, choice in _rows(contender.name, choices, wanted, dirac).items():
+            stops = {other.stop for other in choices if other.setting == choice.setting}
+            run = self.runner.run(contender, choice.setting, self.test, f"testing {contender.name}", stops)
             same = [c.metric for c in choices if (c.setting, c.stop) == (choice.setting, choice.stop)]
             tuned_for = ", ".join(same) if contender.search or dirac else None
-            table.add(name, tuned_for, choice.setting, choice.stop, run, plan.seed)
-            pictures[name] = run.images[choice.stop][: plan.picture_rows]
+            row = self.table.add(name, tuned_for, choice.setting, choice.stop, run, self.seed)
+            self.pictures[name] = run.images[choice.stop]
             if dirac:
-                curve = Curve.of(run, choice.setting)
-                curves.setdefault(curve.name, curve)
-            say(_line(table.rows[-1]))
-        if isinstance(contender, Dirac) and any(plan.dials.values()):
-            dials, turned = turn(plan.dials, contender, choices[-1].setting, runner, val, test, table, plan.seed)
-            pictures |= {name: images[: plan.picture_rows] for name, images in turned.items()}
-            for row in dials:
-                say(_line(row))
-    if runner.ranks.rank > 0:
-        return
-    for other in plan.include:
-        table.include(other)
-    title = f"{plan.task}, {len(test)} test images, sigma {test.sigma:.3g}"
-    with together(plan.folder) as folder:
-        names = table.write(folder, title, plan.seed, machine(runner.device))
-        write_rows(folder / "tuning.csv", log)
-        columns = {"clean": test.clean[: plan.picture_rows], "measured": to_pixels(test.y[: plan.picture_rows])}
-        of_rows = {k: v for k, v in pictures.items() if k in table.images and k != "measurement"}
-        draw_images(folder / "images.png", columns | of_rows)
-        drawn = ["images.png"]
-        plane = [metric for metric in metrics if metric.abbreviation]
-        if len(plane) > 1:
-            points = {row["method"]: row for row in table.rows}
-            draw_plane(
-                folder / "plane.png", points, {k: curve.points for k, curve in curves.items()}, dials, *plane[:2]
-            )
-            drawn.append("plane.png")
-        if dials:
-            write_rows(folder / "dials.csv", plain(dials))
-            drawn.append("dials.csv")
-        shown = {"clean": columns["clean"], "measurement": columns["measured"]} | pictures
-        where = (test.names, plan.seed, machine(runner.device), plan.origin)
-        write_atomically(folder / NAME, comparison_page(table, title, list(curves.values()), dials, shown, *where))
-        drawn.append(NAME)
-    table.print(title)
-    say(f"written to {plan.folder}: {' '.join([*names, 'tuning.csv', *drawn])}")
+                setting = settings_text(row | {"stop": ""})
+                self.curves[f"Dirac over t{f' ({setting})' if setting else ''}"] = run
+            tuned = f" tuned for {row['for']}: {settings_text(row) or 'nothing to tune'};" if row["for"] else ""
+            say(f"{name}:{tuned} {row['psnr']:.2f} dB, NFE {row['calls']:.0f}, {row['seconds']:.3f} s per image")
+
+    def _write(self) -> None:
+        """Write all files, or none, and print the table."""
+        threads = torch.get_num_threads()
+        machine = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        if self.runner.device.startswith("cuda"):
+            machine = torch.cuda.get_device_name(self.runner.device)
+        axes = [metric for metric in self.runner.metrics if metric.abbreviation]
+        with together(self.folder) as folder:
+            names = [*self.table.write(folder, self.title, self.seed, machine), "tuning.csv", "images.png", NAME]
+            write_rows(folder / "tuning.csv", self.log)
+            draw_images(folder / "images.png", self.pictures)
+            if len(axes) > 1:
+                points = {row["method"]: row for row in self.table.rows if not row["method"].startswith("measurement")}
+                lines = {name: curve_points(run) for name, run in self.curves.items()}
+                draw_plane(folder / "plane.png", points, lines, *axes)
+                names.append("plane.png")
+            content = (self.table, self.title, self.curves, self.pictures, self.test.names, self.seed, machine)
+            write_atomically(folder / NAME, comparison_page(*content, self.origin))
+        self.table.print(self.title)
+        say(f"written to {self.folder}: {' '.join(names)}")
 
 
-def _named(name: str, choices: Sequence[Choice], wanted: Sequence[Metric], dirac: bool) -> dict[str, Choice]:
-    """Choices by the names of their rows: one row for choices that are the same."""
+def _rows(name: str, choices: Sequence[Choice], wanted: Sequence[Metric], dirac: bool) -> dict[str, Choice]:
+    """Return choices by the names of their rows: one row for equal choices of a method."""
     if dirac:
         return {f"{name}_{metric.stop_key()}": choice for metric, choice in zip(wanted, choices, strict=True)}
     if all(choice.setting == choices[0].setting for choice in choices):
         return {name: choices[0]}
     return {f"{name} ({metric.target})": choice for metric, choice in zip(wanted, choices, strict=True)}
-
-
-def _line(row: Row) -> str:
-    setting = ", ".join(f"{key} {value}" for key, value in row["setting"].items())
-    tuned = (
-        f" tuned for {row['for']}: {setting or 'nothing to tune'}{row['stop'] and ', ' + row['stop']};"
-        if row["for"]
-        else ""
-    )
-    return f"{row['method']}:{tuned} {row['psnr']:.2f} dB, {row['calls']:.0f} calls, {row['seconds']:.3f} s per image"
-
-
-def frozen_splits(
-    folder: Path, batches: Mapping[str, Iterable[dict[str, Any]]], process: StochasticDegradation, seed: int
-) -> dict[str, Measurements]:
-    """The measurements of every split: those in the folder, which are made first if there are none.
-
-    Args:
-        folder: of the comparison.
-        batches: of clean images, by split.
-        process: that measures them.
-        seed: of the run.
-
-    Raises:
-        UserError: if the folder holds measurements of another problem.
-    """
-    made = {split: freeze(of_split, process, seed) for split, of_split in batches.items()}
-    return {split: frozen(folder / f"measurements_{split}.pt", fresh) for split, fresh in made.items()}
-
-
-def machine(device: str) -> str:
-    """Where seconds are taken."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"

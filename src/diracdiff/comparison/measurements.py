@@ -1,4 +1,4 @@
-"""Measurements that are made once and kept, so that every method restores the same y, bit for bit."""
+"""Measurements that are made once and saved, so that every method restores the same y, bit for bit."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -13,19 +13,11 @@ from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.comparison.checks import operator_recipe
 from diracdiff.evaluation.measurement import measure
 from diracdiff.process import StochasticDegradation
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.pixels import from_pixels, to_pixels
 
 
 class Batch(NamedTuple):
-    """Some measurements, on a device.
-
-    Attributes:
-        x: clean images in [0, 1], (B, C, H, W).
-        y: their measurements, (B, C, H, W).
-        names: of the images.
-        seeds: of the images' noise, which y has drawn the first part of.
-    """
+    """Measurements on a device: x and y (B, C, H, W), names of the images, and seeds of their noise."""
 
     x: Tensor
     y: Tensor
@@ -35,7 +27,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Measurements:
-    """Clean images and what was measured of them.
+    """Clean images and their measurements.
 
     Attributes:
         clean: uint8, (N, C, H, W).
@@ -58,46 +50,46 @@ class Measurements:
 
     @property
     def problem(self) -> str:
-        """SHA-256, in short, of all that the measurements are made of."""
+        """Short SHA-256 of all that the measurements are made of."""
         described = repr((self.names, self.seeds, self.sigma, self.operator)).encode()
         return hashlib.sha256(described + self.clean.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     @property
     def digest(self) -> str:
-        """SHA-256, in short, of the problem and of y, bit for bit."""
+        """Short SHA-256 of the problem and of y."""
         return hashlib.sha256(self.problem.encode() + self.y.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     def batches(self, size: int, device: str = "cpu") -> Iterator[Batch]:
-        """The measurements in order, `size` at a time; each batch is a copy."""
+        """Yield copies of the measurements in order, `size` at a time."""
         for i in range(0, len(self), size):
             part = slice(i, i + size)
             x = from_pixels(self.clean[part].to(device))
             yield Batch(x, self.y[part].to(device, copy=True), self.names[part], self.seeds[part])
 
     def save(self, path: Path) -> None:
-        """Write them to a file."""
+        """Write the measurements to a file."""
         write_weights(path, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "Measurements":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: if the file is damaged, or of another kind.
-        """
+        """Read what `save` wrote; raise ValueError for a damaged file or one of another kind."""
         content = read_weights(path, "measurements that diracdiff compare wrote")
         if not isinstance(content, dict) or set(content) != {field.name for field in fields(cls)}:
-            raise UserError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
+            raise ValueError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
         return cls(**content)
 
 
-def freeze(batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:
-    """Measure images at t = 1, as validation and `diracdiff evaluate` do.
+def freeze(path: Path, batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:
+    """Return the measurements in a file, which is written first if it does not exist.
 
     Args:
-        batches: of clean images, {"x", "name"}.
-        process: the degradation process.
+        path: of the file.
+        batches: of clean images, {"x", "name"}, which are measured at t = 1 as `diracdiff evaluate` does.
+        process: that measures them.
         seed: of the run.
+
+    Raises:
+        ValueError: if the file holds measurements of another problem.
     """
     clean, y, names, seeds = [], [], [], []
     for batch in batches:
@@ -107,26 +99,14 @@ def freeze(batches: Iterable[dict[str, Any]], process: StochasticDegradation, se
         y.append(measured.y)
         names += of_batch
         seeds += measured.seeds
-    sigma = process.sigma_y
-    return Measurements(torch.cat(clean), torch.cat(y), names, seeds, sigma, operator_recipe(process.degradation))
-
-
-def frozen(path: Path, fresh: Measurements) -> Measurements:
-    """The measurements in a file, which is written first if there is none.
-
-    Args:
-        path: of the file.
-        fresh: what the file must hold measurements of.
-
-    Raises:
-        UserError: if it holds measurements of another problem.
-    """
+    recipe = operator_recipe(process.degradation)
+    fresh = Measurements(torch.cat(clean), torch.cat(y), names, seeds, process.sigma_y, recipe)
     if not path.exists():
         fresh.save(path)
         return fresh
-    kept = Measurements.load(path)
-    if kept.problem != fresh.problem:
-        raise UserError(
+    saved = Measurements.load(path)
+    if saved.problem != fresh.problem:
+        raise ValueError(
             f"{path} holds measurements of other images, another seed, degradation or noise: give another output"
         )
-    return kept
+    return saved

@@ -1,8 +1,6 @@
-"""The methods of a comparison."""
+"""Build the methods of a comparison."""
 
-from collections.abc import Sequence
 from functools import partial
-from itertools import product
 from typing import Any
 
 from omegaconf import DictConfig
@@ -10,21 +8,18 @@ from omegaconf import DictConfig
 from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.places import weights_file
-from diracdiff.commands.builders.build import build, made, plain
+from diracdiff.commands.builders.build import build, plain
 from diracdiff.commands.builders.restoring import refuse_flow
-from diracdiff.comparison.checks import check_same_images, check_same_problem, files_in
+from diracdiff.comparison.checks import check_same_images, check_same_problem, file_digests
 from diracdiff.comparison.contenders import Contender, Dirac, Method
-from diracdiff.comparison.dials import NEEDS, Dials, check_dials
-from diracdiff.metrics import Metric
 from diracdiff.restorer import Restorer
-from diracdiff.utils.errors import UserError
 
 
 def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[Contender]:
-    """The methods of a comparison in the order of the table, Dirac, `restorer`, last.
+    """Build the methods of a comparison in the order of the table, Dirac, `restorer`, last.
 
     Raises:
-        UserError: if a method lacks a network, or a network was trained for another problem or does not restore.
+        ValueError: if a method lacks a network, or a network was trained for another problem or does not restore.
     """
     refuse_flow(restorer)
     prior = _build_prior(cfg, restorer, device)
@@ -37,36 +32,18 @@ def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[C
         if isinstance(method, Regression | PMRF):
             regression = method.regression if isinstance(method, PMRF) else method
             check_same_problem(restorer, regression.restorer, f"regression={regression.checkpoint}")
-        files = files_in([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
+        files = file_digests([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
         make, search = partial(build_method, node, device), described.get("search") or {}
-        contenders.append(Method(name, make, search, [described["method"], *files], restorer.process, prior, cfg.seed))
-    search = _search(cfg)
-    return [
-        *contenders,
-        Dirac("dirac", restorer, search, [to_recipe(restorer.sampler), *files_in(str(weights_file(cfg.checkpoint)))]),
-    ]
-
-
-def build_dials(cfg: DictConfig, metrics: Sequence[Metric], restorer: Restorer) -> Dials:
-    """The dials of Dirac's that are turned, {name: values}.
-
-    Raises:
-        UserError: if there is no such dial, or it cannot be turned with these metrics.
-    """
-    dials: dict[str, Any] = plain(cfg.dirac)["dials"] or {}
-    search = _search(cfg)
-    check_dials(dials, metrics)
-    for name in {"noise_scale", "renoise"} & dials.keys():
-        for value, steps in product(dials[name], search.get("steps") or [restorer.sampler.steps]):
-            changes = NEEDS[name] | {name: value, "steps": steps}
-            made(f"dirac.dials.{name}={value} with steps={steps}", restorer.sampler.replace, **changes)
-    return dials
+        identity = [described["method"], *files]
+        contenders.append(Method(name, search, identity, make, restorer.process, prior, cfg.seed))
+    identity = [to_recipe(restorer.sampler), *file_digests(str(weights_file(cfg.checkpoint)))]
+    return [*contenders, Dirac("dirac", _search(cfg), identity, restorer)]
 
 
 def _search(cfg: DictConfig) -> dict[str, Any]:
     search: Any = plain(cfg.dirac)["search"] or {}
     if not isinstance(search, dict) or not all(isinstance(values, list) for values in search.values()):
-        raise UserError(
+        raise ValueError(
             f"dirac.search must be lists of values of the sampler's keys, {{steps: [20, 50]}} say: {search}"
         )
     return search
@@ -74,11 +51,11 @@ def _search(cfg: DictConfig) -> dict[str, Any]:
 
 def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | None:
     if cfg.prior is not None and cfg.guided_diffusion is not None:
-        raise UserError("give prior=… or guided_diffusion=…, not both: one prior serves all methods of a table")
+        raise ValueError("give prior=… or guided_diffusion=…, not both: one prior serves all methods of a table")
     if cfg.guided_diffusion is not None:
         prior, size = DiffUNetPrior(cfg.guided_diffusion, device), restorer.image_size
         if size != prior.image_size:
-            raise UserError(
+            raise ValueError(
                 f"guided_diffusion={cfg.guided_diffusion} is for images of {prior.image_size} px, the checkpoint for "
                 f"{size} px: train a prior with task=prior"
             )
@@ -92,7 +69,7 @@ def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | No
 
 
 def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Baseline:
-    """A comparison method with some of its arguments changed."""
+    """Build a comparison method with some of its arguments changed."""
     method: Baseline = build(node.method, **setting)
     for network in networks(method):
         network.to(device)
@@ -100,7 +77,7 @@ def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Base
 
 
 def networks(method: Baseline) -> list[Restorer]:
-    """The networks that a method has brought with it."""
+    """Return the networks that a method brings with it."""
     parts = (method, method.denoiser, getattr(method, "regression", None))
     found = [getattr(part, "restorer", None) for part in parts]
     return [restorer for restorer in found if isinstance(restorer, Restorer)]

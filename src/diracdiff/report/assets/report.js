@@ -152,14 +152,8 @@ function drawPlane() {
     const line = { color: COLOURS[i % COLOURS.length], dash: i ? "dot" : "solid" };
     return points.length ? [trace(curve.name, points, points.map((point) => [`t${i}`, point.row.t]), { mode: "lines+markers", marker: { size: 4 }, line })] : [];
   });
-  const groups = [...new Set(entries.filter((entry) => entry.group).map((entry) => entry.group))];
-  for (const [i, group] of groups.entries()) {
-    const points = entries.filter((entry) => entry.group === group && has(entry));
-    traces.push(trace(group, points, points.map((point) => [`e${entries.indexOf(point)}`]),
-      { mode: "lines+markers+text", text: points.map((point) => String(point.value)), textposition: "top center", line: { dash: "dot", width: 1, color: style("--muted") }, marker: { symbol: i + 1, size: 7 } }));
-  }
   entries.forEach((entry, i) => {
-    if (i < 2 || entry.group || !has(entry)) return;
+    if (i < 2 || !has(entry)) return;
     const ours = entry.name.startsWith("dirac");
     traces.push(trace(entry.name, [entry], [[`e${i}`]], { marker: { size: 11, symbol: ours ? "diamond" : "circle", color: COLOURS[(curves.length + i) % COLOURS.length] } }));
   });

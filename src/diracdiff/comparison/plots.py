@@ -1,0 +1,63 @@
+"""Plots of a comparison: restored images side by side, and the perception-distortion plane."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from diracdiff.evaluation.plots import DISTORTION, INK, MUTED, save_figure
+from diracdiff.metrics import Metric, Row
+
+
+def draw_images(path: Path, columns: Mapping[str, Tensor]) -> None:
+    """Draw {name: uint8 images (N, C, H, W)}, a row per image and a column per name."""
+    from matplotlib.figure import Figure
+
+    count = len(next(iter(columns.values())))
+    figure = Figure(figsize=(1.45 * len(columns), 1.45 * count + 0.25), layout="constrained")
+    axes = figure.subplots(count, len(columns), squeeze=False)
+    for j, (name, images) in enumerate(columns.items()):
+        axes[0, j].set_title(name, fontsize=8, color=INK, parse_math=False)
+        for i in range(count):
+            axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes[i, j].axis("off")
+    save_figure(figure, path)
+
+
+def draw_plane(
+    path: Path,
+    points: Mapping[str, Row],
+    curves: Mapping[str, Sequence[Row]],
+    distortion: Metric,
+    perception: Metric,
+) -> None:
+    """Draw distortion against perception.
+
+    Args:
+        path: of the PNG.
+        points: {method: means}.
+        curves: {name: means of x_hat by falling t}.
+        distortion: metric of the horizontal axis.
+        perception: metric of the vertical axis.
+    """
+    from matplotlib.figure import Figure
+
+    def places(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
+        return [row[distortion.name] for row in rows], [row[perception.name] for row in rows]
+
+    figure = Figure(figsize=(8.4, 5.0), layout="constrained")
+    axis = figure.subplots()
+    for (name, rows), style in zip(curves.items(), ("-", "--"), strict=False):
+        axis.plot(*places(rows), style, color=DISTORTION, label=name, marker=".")
+    for i, (name, row) in enumerate(points.items()):
+        ours = name.startswith("dirac")
+        axis.plot(
+            *places([row]), "D" if ours else "oXphd"[i // 10 % 5], color=DISTORTION if ours else f"C{i}", label=name
+        )
+    axis.set_xlabel(distortion.label)
+    axis.set_ylabel(perception.label)
+    axis.grid(color=MUTED, alpha=0.2)
+    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    save_figure(figure, path)
