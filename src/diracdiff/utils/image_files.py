@@ -6,18 +6,20 @@ imported on first use.
 
 import io
 import logging
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import write_atomically
 from diracdiff.utils.pixels import to_pixels
+from diracdiff.utils.tiff_tags import descriptive_tags, read_directory
 
 SUFFIXES = (".png", ".jpg", ".tif")
 """Suffixes of files, which select the format that an image is written in."""
@@ -28,11 +30,11 @@ QUALITY = 95
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 """Segment that marks a JPEG's colours as YCbCr, with square pixels."""
 
-DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)
-"""Tags of EXIF that a TIFF keeps: description, camera, software, date, artist, copyright."""
+LONGEST_EXIF, PNG_HEADER = 65527, 33
+"""Bytes of EXIF that a JPEG holds; bytes of a PNG's signature and first chunk."""
 
-EXIF, GPS, STRIP_OFFSETS, HEADER = 34665, 34853, 273, 8
-"""Tags of a TIFF that point to the directories of EXIF and GPS and to its pixels; bytes of a TIFF's header."""
+STRIP_OFFSETS, HEADER = 273, 8
+"""Tag of a TIFF for the positions of its pixels; bytes of its header."""
 
 
 def write_image(
@@ -51,51 +53,42 @@ def write_image(
         pixels: uint8 or uint16, (H, W) or (H, W, 3).
         alpha: straight transparency, (H, W) of the same type; not for JPEG.
         icc: colour profile. Grey pixels with an RGB profile are written as RGB.
-        exif: EXIF payload, which begins with its byte order. It is left out, with a warning, if it cannot be written.
+        exif: EXIF payload, which begins with its byte order; a TIFF keeps its descriptive, EXIF and GPS tags. It is
+            left out, with a warning, where it is damaged or too long for a JPEG.
         quality: of a JPEG, whose colours are not subsampled.
 
     Raises:
         ValueError: if the format cannot hold these pixels, or the file cannot be written.
     """
-    data = encode_image(path.suffix, pixels, alpha=alpha, icc=icc, exif=exif, quality=quality)
+    suffix = path.suffix
+    if suffix not in SUFFIXES:
+        raise ValueError(f"suffix={suffix}: must be one of {', '.join(SUFFIXES)}")
+    if suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
+        raise ValueError(f"suffix={suffix}: a JPEG has 8 bits and no transparency")
+    if suffix == ".jpg" and exif is not None and len(exif) > LONGEST_EXIF:
+        warn(f"{path}: written without its EXIF of {len(exif)} bytes. A JPEG holds at most {LONGEST_EXIF}.")
+        exif = None
+    image = _image(pixels, alpha, icc, suffix)
+    keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
+    if suffix == ".png":
+        data = bytes(image.pngsave_buffer(keep=keep, filter="all"))
+        chunk = b"" if exif is None else b"eXIf" + exif
+        checked = chunk and struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        data = data[:PNG_HEADER] + checked + data[PNG_HEADER:]
+    elif suffix == ".jpg":
+        data = bytes(image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off"))
+        content = b"" if exif is None else b"Exif\0\0" + exif
+        segment = content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+        data = data[:2] + JFIF + segment + data[2:]
+    else:
+        data = bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
+        data = data if exif is None else _with_exif(data, exif)
     write_atomically(path, data)
 
 
 def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
     """Write an image in [0, 1], (3, H, W), as PNG; a grey one as the mean of its channels."""
     write_image(Path(path), to_pixels(image.mean(0) if grey else image.permute(1, 2, 0)).cpu().numpy())
-
-
-def encode_image(
-    suffix: str,
-    pixels: NDArray[Any],
-    *,
-    alpha: NDArray[Any] | None = None,
-    icc: bytes | None = None,
-    exif: bytes | None = None,
-    quality: int = QUALITY,
-) -> bytes:
-    """Return the bytes of the file that `write_image` writes, for a suffix.
-
-    Raises:
-        ValueError: if the format cannot hold these pixels.
-    """
-    if suffix not in SUFFIXES:
-        raise ValueError(f"suffix={suffix}: must be one of {', '.join(SUFFIXES)}")
-    if suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
-        raise ValueError(f"suffix={suffix}: a JPEG has 8 bits and no transparency")
-    image = _image(pixels, alpha, icc, suffix)
-    if exif is not None and suffix != ".tif":
-        image.set_type(libvips().GValue.blob_type, "exif-data", b"Exif\0\0" + exif)
-    kept = {"icc-profile-data": "icc", "exif-data": "exif"}
-    keep = "|".join(kept[field] for field in image.get_fields() if field in kept) or "none"
-    if suffix == ".png":
-        return bytes(image.pngsave_buffer(keep=keep, filter="all"))
-    if suffix == ".jpg":
-        data = bytes(image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off"))
-        return data[:2] + JFIF + data[2:]
-    data = bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
-    return data if exif is None else _with_exif(data, exif)
 
 
 def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -142,21 +135,13 @@ def _with_exif(tiff: bytes, exif: bytes) -> bytes:
     Pillow writes the new directory between header and pixels, and counts the positions of pixels from its end.
     """
     try:
-        source, file = Image.Exif(), io.BytesIO(tiff)
-        source.load(exif)
-        stored = ImageFileDirectory_v2(file.read(HEADER))
-        file.seek(stored.next)
-        stored.load(file)
-        tags = ImageFileDirectory_v2(tiff[:HEADER])
+        tags, stored, directory = ImageFileDirectory_v2(tiff[:HEADER]), read_directory(tiff), io.BytesIO()
         tags.tagtype.update(stored.tagtype)
         tags.update(stored)
         tags[STRIP_OFFSETS] = tuple(offset - HEADER for offset in stored[STRIP_OFFSETS])
-        texts = {number: source[number] for number in DESCRIPTIVE if number in source}
-        tags.update({number: text.encode("latin-1") for number, text in texts.items()})  # Pillow reads it as Latin-1
-        tags.update({number: inner for number in (EXIF, GPS) if (inner := dict(source.get_ifd(number)))})
-        directory = io.BytesIO()
+        tags.update(descriptive_tags(exif))
         tags.save(directory)
-    except Exception as error:  # Pillow raises errors of many kinds where tags are malformed
+    except Exception as error:  # Pillow raises errors of many kinds where tags are damaged
         warn(f"written without its EXIF, which is damaged ({' '.join(str(error).split())[:100]})")
         return tiff
     return directory.getvalue() + tiff[HEADER:]
