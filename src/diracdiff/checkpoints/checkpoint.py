@@ -122,17 +122,9 @@ class Checkpoint:
         weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
         if not are_plain(weights) or not are_plain(increment or {}):
             raise Damaged(f"checkpoint={name} is damaged: its weights are not plain tensors")
-        return cls(
-            header["recipe"],
-            weights,
-            header["stopping"],
-            header["curve"],
-            header["dataset"],
-            header["training"],
-            increment,
-            header["calibrations"],
-            {key: value for key, value in content.items() if key not in (KIND, "state_dict")},
-        )
+        rest = {key: value for key, value in content.items() if key not in (KIND, "state_dict")}
+        entries = {key: header[key] for key in ENTRIES if key != "stopping"}
+        return cls(weights=weights, stops=header["stopping"], increment=increment, rest=rest, **entries)
 
     def header(self) -> dict[str, Any]:
         """Return the entries under KIND."""

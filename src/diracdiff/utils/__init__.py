@@ -1,1 +1,1 @@
-"""Helpers that know nothing of images: errors, validation, seeds, files."""
+"""Helpers: messages, checks of arguments, files, image files, seeds and shapes."""

@@ -100,21 +100,16 @@ def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) ->
     """
     names, shapes = official_names(network, image_size), {k: v.shape for k, v in network.state_dict().items()}
     filters = {key: value for key, value in theirs.items() if key.endswith(".resample_filter")}
-    problems = {
-        "lacks": [name for name in names.values() if name not in theirs],
-        "has the unexpected": sorted(theirs.keys() - set(names.values()) - filters.keys()),
-        "has other shapes:": [
-            f"{name} {tuple(theirs[name].shape)} instead of {tuple(shapes[ours])}"
-            for ours, name in names.items()
-            if name in theirs and theirs[name].shape != shapes[ours]
-        ],
-        "resamples with another filter than [1, 3, 3, 1]:": [
-            key for key, value in filters.items() if not _equal(value.float(), FIR("down").kernel)
-        ],
-    }
-    found = [f"{problem} {_few(keys)}" for problem, keys in problems.items() if keys]
-    if found:
-        raise ValueError(f"the network of the file {'; '.join(found)}: it is not of the architecture that it names")
+    if missing := [name for name in names.values() if name not in theirs]:
+        raise ValueError(f"the network of the file lacks {_few(missing)}: it is not of the architecture that it names")
+    wrong = sorted(theirs.keys() - set(names.values()) - filters.keys())
+    wrong += [name for ours, name in names.items() if theirs[name].shape != shapes[ours]]
+    wrong += [key for key, value in filters.items() if not _equal(value.float(), FIR("down").kernel)]
+    if wrong:
+        raise ValueError(
+            f"the network of the file has unexpected names, shapes or filters: {_few(wrong)}. It is not of the "
+            "architecture that it names"
+        )
     state = {ours: theirs[name].float().clone() for ours, name in names.items()}
     return {key: _blocked(value) if ".qkv." in key else value for key, value in state.items()}
 
