@@ -148,7 +148,10 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("samples=1", "samples=1: must be an integer of at least 2"), ("overwrite=no", "overwrite=no: must be true or false")],
+    [
+        ("samples=1", "samples=1: must be an integer of at least 2"),
+        ("overwrite=no", "overwrite=no: must be true or false"),
+    ],
 )
 def test_mistakes(run, call, asked, said):
     refused(call("calibrate", f"checkpoint={run[1]}/best.ckpt", asked), said)
