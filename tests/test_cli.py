@@ -208,8 +208,8 @@ def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
     assert call("restore", *asked) == (0, [])
     measurement = np.asarray(Image.open(tmp_path / "out" / "05_measurement.png"))
     assert measurement[18:22, 18:22].mean() < 20 < measurement[:4].mean()
-    refused(call("restore", *asked), "05.*png exists", "overwrite=true")
-    assert call("restore", *asked, "overwrite=true") == (0, [])
+    refused(call("restore", *asked), "05.*png exists", "existing=overwrite")
+    assert call("restore", *asked, "existing=overwrite") == (0, [])
 
 
 @needs_lpips

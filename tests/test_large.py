@@ -137,8 +137,7 @@ def test_small_images_are_not_cut():
         ("tile=big", "tile must be auto, null or an integer"),
         ("tile=100 overlap=51", "tile=100: overlap must lie between 0 and half a tile of 100 pixels, got 51"),
         ("overlap=-1", "overlap must be an integer of at least 0, got -1"),
-        ("existing=keep", "existing must be one of refuse, skip, replace, got keep"),
-        ("existing=skip overwrite=true", "existing=skip leaves results that exist, and overwrite=true replaces them"),
+        ("existing=keep", "existing=keep: must be one of error, skip, overwrite"),
     ],
 )
 def test_mistakes(call, tmp_path, asked, said):
@@ -208,7 +207,7 @@ def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, c
 def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tmp_path, call):
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t:1"]
     call("restore", *asked)
-    refused(call("restore", *asked), "out/0.png exists: give another output, or overwrite=true")
+    refused(call("restore", *asked), "out/0.png exists: give another output, or existing=overwrite")
     for i in (1, 3):
         (photos / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
     (tmp_path / "out" / "0.png").write_bytes(b"precious")
@@ -221,7 +220,7 @@ def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tm
         apart, together = (np.asarray(Image.open(tmp_path / f / f"{i}.png"), dtype=int) for f in ("out", "new"))
         assert abs(apart - together).max() <= 1
     assert call("restore", *asked, "existing=skip") == (0, [])
-    assert call("restore", *asked, "existing=replace") == (0, [])
+    assert call("restore", *asked, "existing=overwrite") == (0, [])
     assert (tmp_path / "out" / "0.png").read_bytes() == (tmp_path / "new" / "0.png").read_bytes()
 
 

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from diracdiff import load
 from diracdiff.data.images import load_square
 from diracdiff.evaluation.plots import save_figure
-from diracdiff.studio.trajectory import sample_frames
 from diracdiff.utils.pixels import from_pixels, to_pixels
 
 CROPS = {"chelsea.png": (60, 70), "coffee.png": (60, 70)}
@@ -24,19 +23,19 @@ OUTPUT = Path(__file__).parents[2] / "docs" / "restored.png"
 def main() -> None:
     """Draw it."""
     restorer = load("builtin:deblur")
-    restorer.denoiser.eval()
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes = figure.subplots(len(CROPS), 5)
     for i, (name, (top, left)) in enumerate(CROPS.items()):
         x = from_pixels(load_square(DATA / name, 300))[:, top : top + 160, left : left + 160]
         y = restorer.measure(x[None], [name]).y[0]
-        frames = sample_frames(restorer, y, name)
-        shown = [frames[0], frames[len(frames) // 2], frames[-1]]
-        titles = ["clean", "blurred and noisy", *(f"t = {frame.t:.2f}" for frame in shown)]
+        first, last = restorer.stop_for("psnr").t, restorer.stop_for("lpips").t
+        times = [first, (first + last) / 2, last]
+        shown = [restorer.restore(y[None], f"t:{t}", names=[name])[0] for t in times]
+        titles = ["clean", "blurred and noisy", *(f"t = {t:.2f}" for t in times)]
         titles[2] += ": accurate"
         titles[-1] += ": sharp"
         for axis, title, pixels in zip(
-            axes[i], titles, [to_pixels(x), to_pixels(y), *(f.pixels for f in shown)], strict=True
+            axes[i], titles, [to_pixels(picture) for picture in (x, y, *shown)], strict=True
         ):
             axis.imshow(np.moveaxis(pixels.numpy(), 0, -1), interpolation="nearest")
             axis.set_axis_off()

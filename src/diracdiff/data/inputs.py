@@ -16,7 +16,7 @@ from diracdiff.utils.files import check_output, read_lines
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
 """{format of results: suffix of their names}."""
 
-EXISTING = ("refuse", "skip", "replace")
+EXISTING = ("error", "skip", "overwrite")
 """Results that exist: refuse the command, keep them and restore the other images, or replace them."""
 
 MAX_PIXELS = 2**21
@@ -117,7 +117,7 @@ def plan(
     if replaced := {_real(file) for file in files} & {_real(target) for target in owners}:
         raise ValueError(f"output={output} would replace the input {min(replaced)}: give another folder")
     tables = [output / TABLE] if "uncertainty" in extras else []
-    check_output(output, [*owners, *tables], existing != "refuse")
+    check_output(output, [*owners, *tables], existing != "error", "existing=overwrite")
     if animated := sum(image.info.frames > 1 for image in inputs):
         warn(f"input={source}: {animated} of {len(inputs)} files have several frames, of which the first is restored")
     return inputs, skipped

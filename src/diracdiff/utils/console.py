@@ -1,9 +1,7 @@
-"""Progress bars, and pages shown in a browser."""
+"""Progress bars."""
 
-import os
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -12,22 +10,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
-
-
-def run_and_leave(main: Callable[[], None]) -> None:
-    """Run a command, and end the process at once: the interpreter's own end aborts while a thread uses a network."""
-    try:
-        main()
-    except SystemExit as end:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code if isinstance(end.code, int) else 0)
-
-
-def show_in_browser(address: str) -> None:
-    """Open a page, where there is a screen: without one the standard library would start a browser of the terminal."""
-    if sys.platform != "linux" or any(os.environ.get(key) for key in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")):
-        webbrowser.open(address)
 
 
 def bar() -> "Progress":

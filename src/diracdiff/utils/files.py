@@ -22,7 +22,7 @@ CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 # checks before anything is written
 
 
-def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None:
+def check_output(folder: Path, targets: Iterable[Path], overwrite: bool, key: str = "overwrite=true") -> None:
     """Refuse an output folder that cannot be written, and targets in it that exist unless they may be replaced.
 
     Raises:
@@ -39,7 +39,7 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool) -> None
         if target.is_dir():
             raise ValueError(f"{target} must be a file, but is a folder: give another output")
         if os.path.lexists(target) and not overwrite:
-            raise ValueError(f"{target} exists: give another output, or overwrite=true")
+            raise ValueError(f"{target} exists: give another output, or {key}")
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:

@@ -7,7 +7,6 @@ import torch
 from omegaconf import DictConfig, ListConfig
 
 from diracdiff.commands.builders.build import build, made
-from diracdiff.data.inputs import EXISTING
 from diracdiff.degradations import Degradation, LinearSeverity
 from diracdiff.evaluation import Blend, StoppingPoint
 from diracdiff.models import Denoiser, OperatorPreconditioning, execute
@@ -137,17 +136,6 @@ def build_tiles(cfg: DictConfig) -> Tiles:
         return Tiles(side=None)
     check_count(cfg.tile, "tile")
     return cast(Tiles, made("tile", Tiles, cfg.tile, cfg.overlap, cfg.tile**2))
-
-
-def existing_results(cfg: DictConfig) -> str:
-    """Return what to do with results that exist: `existing`, or "replace" for overwrite=true.
-
-    Raises:
-        ValueError: if it is unknown, or the keys contradict one another.
-    """
-    if cfg.existing not in EXISTING or (cfg.overwrite and cfg.existing == "skip"):
-        raise ValueError(f"existing={cfg.existing}: must be one of {', '.join(EXISTING)}, without overwrite=true.")
-    return "replace" if cfg.overwrite else str(cfg.existing)
 
 
 def reached(restorer: Restorer, stop: StoppingPoint | Blend) -> float:

@@ -5,13 +5,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from diracdiff.apps import GUIDES, RestoreOptions
 from diracdiff.commands.builders.build import made
 from diracdiff.data.companions import Companions
 from diracdiff.data.inputs import SUFFIXES, Form
 from diracdiff.degradations.kernels import WORDS, in_words, told
 from diracdiff.evaluation.uncertainty import Interval, Sampling
-from diracdiff.restoration import RestoreOptions
-from diracdiff.restoration.service import GUIDES
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import UserError
 
@@ -49,7 +48,7 @@ def build_options(cfg: DictConfig, restorer: Restorer) -> RestoreOptions:
             interval = Interval.of(restorer.calibrations, sampling, cfg.level)
         except ValueError as error:
             raise UserError(str(error)) from error
-    return RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, sigma, cfg.residual_map)
+    return RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, sigma)
 
 
 def build_companions(cfg: DictConfig) -> Companions | None:

@@ -1,12 +1,12 @@
-"""Restore decoded images: the service that the command and the demo share.
+"""Restore decoded images: the service of the command `restore` and of the demo.
 
-    image = SourceImage.of(read_image(path), "a/x.png", mask=mask)   # or SourceImage(name, pixels, …)
+    image = SourceImage.of(read_image(path), "a/x.png", mask=mask)
     batch = prepare(restorer, [image], RestoreOptions(target="lpips", samples=4))
-    result = batch.restore()[0]
-    result.samples[0], result.measurement, result.test().certificate.consistent
+    restored = batch.restore()
+    restored.samples[0, 0], batch.measurement(0), batch.test(0, restored.x_hat[0])["consistent"]
 
-`prepare` makes measurements of images of one size. A caller with another sampling loop samples from `batch.y` with
-`batch.restorer`, passes its images through `batch.finish`, and tests one with `batch.test`.
+Another reader of the reverse process samples from `batch.y` with `batch.restorer`, passes its images through
+`batch.finish`, and tests one with `batch.test`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,12 +23,10 @@ from diracdiff.data.image_io import DecodedImage
 from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.degradations.kernel_blur import extended
 from diracdiff.degradations.kernels import WORDS
-from diracdiff.evaluation.data_consistency import evaluate_residuals, is_hidden, standardise
+from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_residuals, is_hidden, standardise
 from diracdiff.evaluation.uncertainty import Interval
-from diracdiff.restoration.consistency import ConsistencyTest, noise_level
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.seeds import image_seed
 
 Guide = Literal["mask", "kernel"]
@@ -51,7 +49,6 @@ class RestoreOptions:
         interval: of every pixel, for tables and maps of uncertainty; None: neither is made.
         degrade: images are clean and are degraded first.
         sigma: noise level of the images in units of the [0, 1] range; "auto": estimated; None: the model's.
-        residual_map: a picture of the residual is made.
     """
 
     target: str = "psnr"
@@ -59,7 +56,6 @@ class RestoreOptions:
     interval: Interval | None = None
     degrade: bool = False
     sigma: float | Literal["auto"] | None = None
-    residual_map: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,38 +79,27 @@ class SourceImage:
     kernel: Tensor | None = None
 
     @classmethod
-    def of(
-        cls, decoded: DecodedImage, name: str, mask: Tensor | None = None, kernel: Tensor | None = None
-    ) -> SourceImage:
-        """Wrap an image as `read_image` returns it."""
+    def of(cls, decoded: DecodedImage, name: str, **guide: Tensor) -> SourceImage:
+        """Wrap an image as `read_image` returns it, with its mask or kernel."""
         top = 65535 if decoded.pixels.dtype == "uint16" else 255
         pixels = torch.from_numpy(decoded.pixels.astype("float32")).permute(2, 0, 1).contiguous() / top
-        return cls(name, pixels, decoded.grey, 1 / top, mask, kernel)
+        return cls(name, pixels, decoded.grey, 1 / top, **guide)
 
 
-@dataclass(frozen=True)
-class RestoredImage:
-    """A restored image: `batch.images[index]`.
+class Restored(NamedTuple):
+    """Restored images of a batch.
 
     Attributes:
-        x_hat: the first sample as it was sampled, with the batch's margin, (3, H', W').
-        samples: (K, 3, H, W) in [0, 1], K the number of samples; the first is the result.
-        measurement: that it was restored from, (3, H, W).
-        seconds: that its restoration took.
-        nfe: network calls, of all samples together.
+        x_hat: the first samples as they were sampled, with the batch's margin, (B, 3, H', W').
+        samples: (K, B, 3, H, W) in [0, 1], K the number of samples; the first is the result.
+        nfe: number of function evaluations of an image, of all samples together.
+        seconds: of an image.
     """
 
-    batch: Batch
-    index: int
     x_hat: Tensor
     samples: Tensor
-    measurement: Tensor
-    seconds: float
     nfe: int
-
-    def test(self) -> ConsistencyTest:
-        """Test whether the result explains its measurement."""
-        return self.batch.test(self.index, self.x_hat)
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -122,7 +107,7 @@ class Batch:
     """Measurements of images of one size, ready to be sampled from.
 
     Attributes:
-        restorer: with the operators of the images.
+        restorer: bound to the operators of the images.
         options: of the restoration.
         images: as they were given.
         y: measurements as the sampler takes them, (B, 3, H', W'), with a margin of `margin` pixels on each side.
@@ -150,35 +135,45 @@ class Batch:
         return torch.where(masks.to(images.device), images, pixels.to(images))
 
     @torch.no_grad()
-    def test(self, index: int, x_hat: Tensor) -> ConsistencyTest:
-        """Test whether x_hat, (3, H', W') as sampled, explains a measurement."""
+    def test(self, index: int, x_hat: Tensor) -> dict[str, Any]:
+        """Test whether x_hat, (3, H', W') as sampled, explains a measurement.
+
+        Returns:
+            `ResidualTest.row`, and: `sigma`, the noise level that is tested with; `sigma_from`, "model", "given" or
+            "estimated"; `sigma_estimated`, None for a small image; `hidden`, False if the pixels that the model's mask
+            hides are no noise, and None where that cannot be decided.
+        """
         restorer, image, y = self.restorer, self.images[index], self.measurement(index)
         start, step = restorer.sampler.start, 0.0 if self.options.degrade else image.step
         if image.grey and not self.options.degrade:  # one channel; simulated noise has colours
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
-        noise = noise_level(restorer, y, self.options.sigma, step)
         process = restorer.process.bind(None if self.params is None else self.params[index : index + 1])
+        estimated = estimate_sigma(y, step)
+        requested = self.options.sigma
+        given = restorer.sampler.sigma if requested in (None, "auto") else float(requested or 0)
+        if requested == "auto" and estimated is not None:
+            sigma, source = max(estimated, 1e-6), "estimated"
+        elif given:
+            sigma, source = given, "given"
+        else:
+            sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item(), "model"
         mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
-        hidden = None if self.options.degrade else is_hidden(y, process, start)
-        z = standardise(y, mean, noise.sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
+        z = standardise(y, mean, sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
-        return ConsistencyTest(evaluate_residuals(z, clipped), z, noise, hidden)
+        hidden = None if self.options.degrade else is_hidden(y, process, start)
+        noise = {"sigma": sigma, "sigma_from": source, "sigma_estimated": estimated, "hidden": hidden}
+        return evaluate_residuals(z, clipped).row() | noise
 
-    def restore(self) -> list[RestoredImage]:
+    def restore(self) -> Restored:
         """Sample restorations of all images."""
-        began, options = time.perf_counter(), self.options
-        names = [image.name for image in self.images]
-        samples, nfe = self.restorer.sample(self.y, options.samples, options.target, names=names)
-        finished = self.finish(samples)
-        seconds = (time.perf_counter() - began) / len(self.images)
-        return [
-            RestoredImage(self, i, samples[0, i], finished[:, i], self.measurement(i), seconds, nfe * options.samples)
-            for i in range(len(self.images))
-        ]
+        began, names = time.perf_counter(), [image.name for image in self.images]
+        samples, nfe = self.restorer.sample(self.y, self.options.samples, self.options.target, names=names)
+        finished, count = self.finish(samples), self.options.samples
+        return Restored(samples[0], finished, nfe * count, (time.perf_counter() - began) / len(names))
 
 
 def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions) -> Batch:
-    """Make measurements of images of one size, whose kernels, if any, have one size as well.
+    """Compute measurements of images of one size, whose kernels, if any, have one size as well.
 
     Clean images are degraded. Photographs that a kernel blurred are extended to periodic ones. Masked regions get
     noise alone, whatever they held.
@@ -207,28 +202,19 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
     return Batch(restorer, options, images, y, params, margin)
 
 
-def guide_of(restorer: Restorer) -> Guide | None:
-    """Return the per-image input that a model takes, "mask" or "kernel", or None."""
-    degradation = restorer.process.degradation
-    return next((key for key, (taken_by, _) in GUIDES.items() if isinstance(degradation, taken_by)), None)
-
-
 def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
     """Refuse a mask or kernel that a model does not take, and a model that needs one without.
 
     Raises:
-        UserError: naming the remedy.
+        ValueError: naming the remedy.
     """
-    needed = guide_of(restorer)
+    degradation, task = restorer.process.degradation, restorer.name
+    needed = next((key for key, (taken_by, _) in GUIDES.items() if isinstance(degradation, taken_by)), None)
     if given and given != needed:
-        raise UserError(
-            f"a model of task={restorer.name} takes no {given}: leave it out, or use a model of task={GUIDES[given][1]}"
-        )
+        raise ValueError(f"{given}: a model of task={task} takes none. Use a model of task={GUIDES[given][1]}.")
     if needed and not given and not degrade:
         words = f", or {WORDS}" if needed == "kernel" else ""
-        raise UserError(
-            f"a model of task={restorer.name} needs each image's {needed}: add {needed}=FILE, or a folder{words}"
-        )
+        raise ValueError(f"{needed}: a model of task={task} needs one. Give a file, or a folder of files{words}.")
 
 
 def cropped(images: Tensor, margin: int) -> Tensor:

@@ -1,0 +1,225 @@
+"""The demo's page: upload a photograph, restore it, and choose the stopping time with a slider.
+
+The page requests nothing from other machines. Gradio does not process the values of events (`preprocess=False`),
+because that would decode images without limits: the handlers check the values.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import torch
+from starlette.middleware import Middleware
+from torch import Tensor
+from torch.nn import functional as F
+
+from diracdiff.apps.guard import MAX_UPLOAD, Guard, Session
+from diracdiff.apps.service import Batch, RestoreOptions, SourceImage, check_guide, prepare
+from diracdiff.data.image_io import Limits, read_image, write_image
+from diracdiff.evaluation.results import Result, results
+from diracdiff.metrics import PSNR
+from diracdiff.restorer import Restorer
+from diracdiff.samplers import ImageNoise
+from diracdiff.utils.pixels import from_pixels, to_pixels
+from diracdiff.utils.seeds import image_seed
+
+LIMITS = Limits(max_pixels=60_000_000, max_bytes=MAX_UPLOAD)
+"""Of a photograph, before it is decoded."""
+
+SIDES = (64, 1024)
+"""Longest side in pixels to which photographs are shrunk."""
+
+QUEUE, PAGES = 8, 16
+"""Events that wait while one restoration runs, and open pages whose results are kept in memory."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored photograph.
+
+    Attributes:
+        batch: its measurement.
+        frames: x_hat at all times of the reverse process, and the iterate at t = 0, as uint8.
+        place: index of the frame at the distortion-optimised stopping time.
+    """
+
+    batch: Batch
+    frames: list[Result]
+    place: int
+
+    def picture(self, place: int) -> Tensor:
+        """Return a frame as it is shown, uint8 (3, H, W)."""
+        return to_pixels(self.batch.finish(from_pixels(self.frames[place].images))[0]).cpu()
+
+    def describe(self, place: int) -> str:
+        """Describe a frame, in sentences."""
+        frame, batch, image = self.frames[place], self.batch, self.batch.images[0]
+        x_hat, name = from_pixels(frame.images).to(batch.y.device), "Denoised image"
+        text = f"{name if frame.output == 'mean' else 'Iterate'} at t = {frame.t:.2f}, NFE {frame.nfe}."
+        if batch.options.degrade:
+            reference = batch.restorer.reference(image.pixels.unsqueeze(0).to(x_hat), batch.y)
+            after, before = (PSNR()(images, reference).item() for images in (x_hat, batch.y))
+            text += f" PSNR {after:.2f} dB; of the degraded photograph {before:.2f} dB."
+        test = batch.test(0, x_hat[0])
+        return (
+            f"{text} {'Consistent' if test['consistent'] else 'Not consistent'} with the degraded photograph: the "
+            f"residual is {test['residual_over_sigma']:.3g} of its noise (standard deviation {test['sigma']:.3g})."
+        )
+
+
+@torch.no_grad()
+def restore(
+    restorer: Restorer,
+    path: Path,
+    degrade: bool,
+    longest: int = SIDES[1],
+    advance: Callable[[float], None] = lambda fraction: None,
+) -> Restored:
+    """Restore a photograph, and keep the states of the reverse process.
+
+    Args:
+        restorer: the model.
+        path: of the photograph, which is shrunk if it is larger than `longest` pixels.
+        degrade: degrade the photograph first.
+        longest: largest side in pixels.
+        advance: called with the fraction of the reverse process that is done.
+
+    Raises:
+        ValueError: if the photograph cannot be used, or the model needs a mask or kernel.
+    """
+    check_guide(restorer, None, degrade)
+    try:
+        source = SourceImage.of(read_image(path, LIMITS), path.name)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), path.name)) from None
+    height, width = source.pixels.shape[-2:]
+    if (scale := longest / max(height, width)) < 1:
+        sides = [max(1, round(scale * side)) for side in (height, width)]
+        pixels = F.interpolate(source.pixels[None], sides, mode="bicubic", antialias=True)[0].clamp(0, 1)
+        source = replace(source, pixels=pixels, step=0.0)
+    batch = prepare(restorer, [source], RestoreOptions(degrade=degrade))
+    restorer, y, frames = batch.restorer, batch.y, []
+    denoiser, sampler = restorer.tiles.applied(restorer.denoiser, restorer.sampler, y)
+    noise = ImageNoise([image_seed(restorer.seed, path.name)], y.device)
+    for result in results(sampler.states(restorer.process, denoiser, y, noise), y):
+        advance(1 - result.t)
+        if result.output == "mean" or result.t == 0:
+            image = result.images.clamp(0, 1)
+            image = image.mean(1, keepdim=True).expand_as(y) if source.grey and not degrade else image
+            frames.append(replace(result, images=to_pixels(image).cpu()))
+    stop = restorer.stops.get("psnr")
+    place = max(0, sum(stop is not None and frame.t >= stop.t - 1e-6 for frame in frames) - 1)
+    return Restored(batch, frames, place)
+
+
+def build(restorer: Restorer) -> gr.Blocks:
+    """Build the page of a model, which is in evaluation mode."""
+    page: gr.Blocks
+    with gr.Blocks(title="diracdiff", analytics_enabled=False) as page:
+        gr.Markdown("# diracdiff\nRestore a photograph, and choose between an accurate and a sharp result.")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                photo = gr.Image(label="Photograph", sources=["upload", "clipboard"], type="filepath")
+                clean = gr.Checkbox(True, label="The photograph is clean: degrade it first")
+                longest = gr.Slider(*SIDES, value=512, step=32, label="Longest side, in pixels")
+                go = gr.Button("Restore", variant="primary")
+            with gr.Column(scale=3, min_width=320):
+                pair = gr.ImageSlider(label="Degraded | restored", type="filepath", interactive=False, max_height=640)
+                slider = gr.Slider(0, 1, value=0, step=1, label="accurate ↔ sharp", interactive=False)
+                text = gr.Markdown("Upload a photograph, and press Restore.")
+                with gr.Row():
+                    result = gr.DownloadButton("Download", interactive=False)
+                    comparison = gr.DownloadButton("Save comparison", interactive=False)
+        state = gr.State()
+
+        def on_restore(
+            photo: Any,
+            clean: Any,
+            longest: Any,
+            request: gr.Request,
+            progress: gr.Progress = gr.Progress(),  # noqa: B008
+        ) -> tuple[Any, ...]:
+            with _errors_on_page():
+                if not photo:
+                    raise ValueError("Upload a photograph first.")
+                side = int(min(max(longest, SIDES[0]), SIDES[1]))
+                restored = restore(restorer, Path(photo["path"]), bool(clean), side, progress)
+            last = len(restored.frames) - 1
+            moved = gr.Slider(maximum=max(last, 1), value=restored.place, interactive=last > 0)
+            return restored, moved, *on_move(restored, restored.place, request)
+
+        def on_move(restored: Restored | None, place: Any, request: gr.Request) -> tuple[Any, ...]:
+            with _errors_on_page():
+                if restored is None:
+                    raise ValueError("Restore a photograph first.")
+                place, session = min(max(int(place), 0), len(restored.frames) - 1), request.state.session
+                name, t = Path(restored.batch.images[0].name).stem, restored.frames[place].t
+                before, after = to_pixels(restored.batch.measurement(0)).cpu(), restored.picture(place)
+                both = _write(session, f"{name}_comparison.png", torch.cat([before, after], 2))
+                shown = _write(session, f"{name}_degraded.png", before), _write(session, f"{name}_t{t:.2f}.png", after)
+                button = gr.update(value=shown[1], interactive=True), gr.update(value=both, interactive=True)
+                return shown, restored.describe(place), *button
+
+        outputs = [pair, text, result, comparison]
+        go.click(on_restore, [photo, clean, longest], [state, slider, *outputs], preprocess=False)
+        slider.input(
+            on_move, [state, slider], outputs, preprocess=False, show_progress="hidden", trigger_mode="always_last"
+        )
+    page.queue(default_concurrency_limit=1, max_size=QUEUE)
+    return page
+
+
+@contextmanager
+def serve(restorer: Restorer, folder: Path, port: int | None = None, browser: bool = False) -> Iterator[str]:
+    """Serve the page on this machine alone until the context ends; yields its address.
+
+    Args:
+        restorer: the model, in evaluation mode.
+        folder: Gradio's temporary folder.
+        port: of the page; None: the first that is free from 7860 on.
+        browser: open the page in a browser.
+
+    Raises:
+        ValueError: if no port is free.
+    """
+    page = build(restorer)
+    fixed: dict[str, Any] = {"server_name": "127.0.0.1", "share": False, "quiet": True, "prevent_thread_lock": True}
+    fixed |= {"footer_links": [], "run_history": False, "enable_monitoring": False, "ssr_mode": False, "pwa": False}
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    kwargs = {"middleware": [Middleware(Guard, folder=folder)], "openapi_url": None}
+    try:
+        _, address, _ = page.launch(
+            server_port=port,
+            inbrowser=browser,
+            theme=theme,
+            app_kwargs=kwargs,
+            state_session_capacity=PAGES,
+            max_file_size=MAX_UPLOAD,
+            **fixed,
+        )
+    except OSError as error:
+        raise ValueError(f"port={port}: cannot be served ({error}). Choose another port, or null.") from None
+    try:
+        yield address
+    finally:
+        page.close(verbose=False)
+
+
+@contextmanager
+def _errors_on_page() -> Iterator[None]:
+    """Show the user's mistakes on the page."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _write(session: Session, name: str, pixels: Tensor) -> str:
+    """Write uint8 pixels, (3, H, W), as a file of the session."""
+    path = session.new_path(name)
+    write_image(path, np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
+    return session.add(path)
