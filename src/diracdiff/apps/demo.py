@@ -117,7 +117,7 @@ def restore(
 
 
 def build(restorer: Restorer) -> gr.Blocks:
-    """Build the page of a model, which is in evaluation mode."""
+    """Build the page of a model, which is in evaluation mode; the page shows what its handlers raise."""
     page: gr.Blocks
     with gr.Blocks(title="diracdiff", analytics_enabled=False) as page:
         gr.Markdown("# diracdiff\nRestore a photograph, and choose between an accurate and a sharp result.")
