@@ -1,12 +1,9 @@
 """The prior that takes deepinv's network: units, range, and what it says when something is missing."""
 
-import sys
-
 import pytest
 import torch
 
 from diracdiff.baselines import DiffUNetPrior
-from diracdiff.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -85,26 +82,3 @@ def test_other_sizes_are_reflected_and_warned_of_once(prior, network, capsys):
     prior(y, 0.1)
     (line,) = capsys.readouterr().err.splitlines()
     assert "256 x 256" in line and "30 x 25" in line
-
-
-def test_what_is_missing_is_named(file, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"no weights at .*nowhere\.pt: download"):
-        DiffUNetPrior(tmp_path / "nowhere.pt")
-    monkeypatch.setitem(sys.modules, "deepinv", None)
-    monkeypatch.setitem(sys.modules, "deepinv.models", None)
-    with pytest.raises(UserError, match=r"pip install 'diracdiff\[baselines\]'"):
-        DiffUNetPrior(file)
-
-
-@pytest.mark.parametrize(
-    "content", [b"no weights", {"weight": torch.zeros(1)}, {"time_embed.0.weight": torch.zeros(512, 128)}]
-)
-def test_other_files_are_refused(content, tmp_path):
-    pytest.importorskip("deepinv")
-    path = tmp_path / "other.pt"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        torch.save(content, path)
-    with pytest.raises(UserError, match=r"other\.pt does not hold the weights of a DiffUNet"):
-        DiffUNetPrior(path)

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import BRIEF, SMALL, refused, run_here
+from conftest import BRIEF, SMALL, run_here
 from PIL import Image
 
 from diracdiff.degradations import FreeformInpainting, LinearSeverity
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.restorer import Restorer, load
+from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import read_rows
@@ -180,24 +180,6 @@ def test_one_mask_may_be_of_all_images(trained, pictures, call):
     assert spread[hidden].mean() > spread[~hidden].mean()
 
 
-def test_masks_that_do_not_fit_leave_their_images_out(trained, pictures, call):
-    Image.new("L", (7, 9), 255).save(pictures / "masks" / "00.png")
-    (pictures / "masks" / "01.png").unlink()
-    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "mask=masks", "target=t:0")
-    assert status == 2 and len(lines) == 3 and "is 7x9 pixels and " in lines[0] and "has no file for" in lines[1]
-
-
-def test_no_image_is_its_own_mask(trained, pictures, call):
-    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "mask=photos", "target=t:0")
-    assert "mask=photos has no file for it. Give photos/00.png." in lines[0]
-
-
-def test_masks_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
-    refused(call("restore", f"checkpoint={paper}", "input=photos", "mask=masks", "target=t:0"), "takes no mask")
-    refused(call("restore", f"checkpoint={trained}", "input=photos", "target=t:0"), "add mask=FILE")
-    refused(call("restore", f"checkpoint={trained}", "input=photos", "mask=no", "target=t:0"), "mask=no does not exist")
-
-
 def test_clean_images_get_holes_by_their_names(trained, pictures, call):
     asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
     assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
@@ -227,11 +209,6 @@ def test_evaluations_and_comparisons_know_every_hole(trained, folder, call, tmp_
     means = {method: sum(values) / len(values) for method, values in psnr.items()}
     assert means["measurement"] == pytest.approx(measured, abs=1e-4)  # the same holes
     assert means["admm_tv"] > means["measurement"] + 3  # which it knows
-
-
-def test_a_checkpoint_of_holes_is_loaded(trained):
-    found = load(trained)
-    assert not found.process.degradation.is_bound and found.stops["psnr"] is not None
 
 
 def test_schedules_know_every_hole(call, trained, image_folder, tmp_path):

@@ -4,8 +4,6 @@ import pytest
 import torch
 from test_posterior import pair, process_of
 
-from diracdiff.checkpoints import to_recipe
-from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.data import Photos
 from diracdiff.models import OperatorPreconditioning
 from diracdiff.models.interpolation import FINEST, smoothed
@@ -126,9 +124,3 @@ def test_bases_of_frequencies_are_left_alone():
     y, t = torch.rand(2, 3, 16, 16), torch.ones(2)
     (a, first), (b, second) = (OperatorPreconditioning(3.0, i)(process, y, t, y) for i in (False, True))
     assert torch.equal(a, b) and torch.equal(first.estimate, second.estimate)
-
-
-def test_old_recipes_interpolate_nothing():
-    recipe = to_recipe(OperatorPreconditioning(3.0))
-    del recipe["interpolate"]
-    assert from_recipe(recipe).interpolate is False

@@ -208,17 +208,6 @@ def test_photographs_are_restored_with_their_kernels(trained, pictures, image_fo
     assert abs(one - first).max() > 2 and abs(two - second).max() <= 1
 
 
-def test_kernels_that_do_not_fit_leave_their_images_out(trained, pictures, call):
-    Image.new("L", (4, 7), 255).save(pictures / "kernels" / "00.png")
-    Image.new("L", (31, 31), 255).save(pictures / "kernels" / "01.png")
-    status, lines = call("restore", f"checkpoint={trained}", "input=photos", "kernel=kernels", "target=t:1")
-    assert status == 2 and len(lines) == 3
-    assert "its sides must be odd" in lines[0] and "is too large for" in lines[1]
-    Image.new("L", (3, 3)).save(pictures / "kernels" / "00.png")
-    _, lines = call("restore", f"checkpoint={trained}", "input=photos/00.png", "kernel=kernels", "target=t:1")
-    assert "is black everywhere" in lines[0]
-
-
 def test_a_kernel_in_words_is_that_of_a_picture(trained, pictures, call):
     kernel = (65535 * told("line:5:20") / told("line:5:20").max()).round().numpy().astype(np.uint16)
     Image.fromarray(kernel).save(pictures / "line.png")
@@ -231,15 +220,6 @@ def test_a_kernel_in_words_is_that_of_a_picture(trained, pictures, call):
     refused(call(*asked, "kernel=absent.png", "output=no"), "kernel=absent.png does not exist: give .* or gaussian:2.5")
     status, lines = call(*asked, "kernel=disc:30", "output=no")
     assert status == 2 and "kernel disc:30, 65x65 pixels, is too large for" in lines[0]
-
-
-def test_kernels_are_refused_where_there_is_no_use_for_them(trained, paper, pictures, call):
-    asked = ["input=photos", "target=t:1"]
-    refused(call("restore", f"checkpoint={paper}", *asked, "kernel=kernels"), "takes no kernel")
-    refused(call("restore", f"checkpoint={trained}", *asked), "needs each image's kernel: add kernel=FILE")
-    refused(call("restore", f"checkpoint={trained}", *asked, "mask=kernels"), "takes no mask")
-    both = ["kernel=kernels", "mask=kernels"]
-    refused(call("restore", f"checkpoint={trained}", *asked, *both), "give one of both")
 
 
 def test_clean_images_get_kernels_by_their_names(trained, pictures, call):

@@ -1,6 +1,5 @@
 """Photographs that are large, many or broken: tiles, batches, going on, and what a machine runs out of."""
 
-import errno
 import os
 import signal
 from pathlib import Path
@@ -22,7 +21,6 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
-from diracdiff.utils.errors import is_out_of_memory
 from diracdiff.utils.files import read_lines
 
 
@@ -130,21 +128,6 @@ def test_small_images_are_not_cut():
     assert same == (module.denoiser, module.sampler)
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("tile=0", "tile must be auto, null or an integer of at least 1, in pixels, got 0"),
-        ("tile=big", "tile must be auto, null or an integer"),
-        ("tile=100 overlap=51", "tile=100: overlap must lie between 0 and half a tile of 100 pixels, got 51"),
-        ("overlap=-1", "overlap must be an integer of at least 0, got -1"),
-        ("existing=keep", "existing=keep: must be one of error, skip, overwrite"),
-    ],
-)
-def test_mistakes(call, tmp_path, asked, said):
-    (tmp_path / "x").touch()
-    refused(call("restore", "checkpoint=x", "input=x", *asked.split()), said)
-
-
 def test_a_photograph_is_restored_in_tiles(run, measured_folder, tmp_path, call):
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}/05.png", "target=t:0.5"]
     for name, tile in (("whole", "null"), ("auto", "auto"), ("cut", "16"), ("one", "64")):
@@ -224,21 +207,6 @@ def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tm
     assert (tmp_path / "out" / "0.png").read_bytes() == (tmp_path / "new" / "0.png").read_bytes()
 
 
-def test_uncertainty_goes_on_with_its_table(run, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", "target=t:0.5", "samples=2", "sampler.stochasticity=1", "output=out"]
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for i in range(3):
-        (photos / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
-    assert call("restore", *asked, f"input={photos}")[0] == 0
-    table = (tmp_path / "out" / "uncertainty.csv").read_text()
-    (tmp_path / "out" / "1_low.png").unlink()
-    assert call("restore", *asked, f"input={photos}", "existing=skip")[0] == 0
-    assert (tmp_path / "out" / "1_low.png").is_file()
-    again = (tmp_path / "out" / "uncertainty.csv").read_text()
-    assert [line.split(",")[0] for line in again.splitlines()] == [line.split(",")[0] for line in table.splitlines()]
-
-
 def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folder, tmp_path, call, monkeypatch):
     sample = Restorer.sample
 
@@ -275,13 +243,6 @@ def test_images_in_0_to_255_do_not_come_back_white():
 # what a machine runs out of
 
 
-def test_memory_that_is_refused_is_known_as_such():
-    with pytest.raises(RuntimeError) as refusal:
-        torch.empty(2**50)
-    assert is_out_of_memory(refusal.value) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert is_out_of_memory(MemoryError()) and not is_out_of_memory(RuntimeError("shapes differ"))
-
-
 def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path, call, monkeypatch):
     monkeypatch.setattr(NCSNpp, "forward", lambda *_: torch.empty(2**50))
     checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
@@ -294,27 +255,6 @@ def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path
         refused(call(name, checkpoint, *asked, "output=out"), f"^error: out of memory: lower .*{keys}")
         if name != "compare":  # which keeps its measurements
             assert not (tmp_path / "out").exists()
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
-    run, folder, measured_folder, tmp_path, call, monkeypatch
-):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
-    given = {
-        "restore": [f"input={measured_folder}/05.png"],
-        "evaluate": [*data, "trainer=cpu"],
-        "compare": [*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu", "dirac.search=null"],
-    }
-    for name, asked in given.items():
-        with monkeypatch.context() as patched:
-            patched.setattr("os.replace", full)
-            result = call(name, checkpoint, *asked, f"output={name}")
-        refused(result, rf"^error: {name}\S* cannot be written \(No space left on device\).*: free (some )?space")
-        written = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
-        assert written == [], name
 
 
 @pytest.mark.parametrize("name", ["restore", "evaluate"])

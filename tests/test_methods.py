@@ -67,16 +67,11 @@ def rows(path):
     [
         (["sampler/increment=small_look_ahead"], 4),
         (["sampler/increment=look_back"], 4),
-        (["sampler/increment=small_look_back", "sampler.increment.delta=0.02"], 4),
         (["sampler/increment=exact_look_back"], 4),
-        (["sampler/guidance=std", "sampler.guidance.step=0.2"], 4),
         (["sampler/guidance=error", "sampler.stochasticity=1"], 4),
         (["sampler/grid=power", "sampler.grid.exponent=1.5"], 4),
-        (["sampler=heun", "sampler.steps=3"], 6),
         (["sampler/step=heun", "sampler.stochasticity=0"], 8),
         (["sampler.start=0.5", "sampler.sigma=0.01", "sampler.steps=2"], 2),
-        (["sampler=euler", "sampler.steps=5"], 5),
-        (["sampler=fast"], 12),
         (["sampler.noise_scale=0.5", "sampler.stochasticity=1"], 4),
         (["sampler.renoise=0.5"], 4),
     ],
@@ -84,29 +79,6 @@ def rows(path):
 def test_every_part_of_the_sampler_can_be_chosen_when_evaluating(evaluated, overrides, calls):
     last = rows(evaluated(*overrides, "lpips=null") / "curve.csv")[-1]
     assert (float(last["t"]), int(last["nfe"])) == (0, calls)
-
-
-def test_parts_of_the_sampler_that_do_not_fit_are_refused(run, folder, call):
-    _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], "trainer=cpu", "lpips=null"]
-    for overrides, parts in [
-        (["sampler/increment=small_look_ahead", "sampler.increment.delta=0.3"], ["smallest step, 0.25, got 0.3"]),
-        (["sampler/step=heun", "sampler.stochasticity=1"], ["sampler: Heun's steps .* use stochasticity=0"]),
-        (["sampler.start=2"], [r"sampler: start must lie in \(0, 1\], got 2"]),
-        (["sampler.noise_scale=-1"], ["sampler: noise_scale must be a number of at least 0, got -1"]),
-        (["sampler.renoise=2"], [r"sampler: renoise must be a time in \(0, start=1\), or null, got 2"]),
-        (["sampler.sigma=0.2"], ["sigma=0.2 is more noise than this model knows"]),
-        (["take=median"], ["take=median: must be mean or iterate"]),
-        (["sampler/grid=adaptive", "sampler.grid.path=absent.csv"], ["no table of times absent.csv"]),
-        (
-            ["sampler/increment=network", f"sampler.increment.checkpoint={latest}/best.ckpt"],
-            ["predicts clean images only"],
-        ),
-        (["split=test", "tuned=x.ckpt"], ["tuned=x.ckpt .* needs split=val"]),
-        (["target=nfe:0"], ["N an integer of at least 1, got 'nfe=0'"]),
-        (["fid=resnet"], ["fid must be one of .* got 'resnet'"]),
-    ]:
-        refused(call("evaluate", *asked, *overrides), *parts)
 
 
 def test_times_are_placed_where_the_walk_changes_most(paper, folder, tmp_path, call, evaluated):
@@ -320,7 +292,7 @@ def test_loss_weights_of_edm_make_the_untrained_loss_even(process):
     sigma = process.noise(t).item()
     loss = IncrementalReconstructionLoss(1.0, data_std=0.25)(process, torch.ones_like(x), x, t)
     assert loss.item() == pytest.approx(1 / sigma**2 + 16, rel=1e-4)
-    with pytest.raises(ValueError, match="data_std must be positive or null, got 0"):
+    with pytest.raises(ValueError, match="data_std=0: must be positive"):
         IncrementalReconstructionLoss(0.0, data_std=0)
 
 

@@ -42,12 +42,6 @@ def test_a_flow_s_denoiser_follows_its_velocity_to_the_end():
         denoiser.at(y, 0.1)
 
 
-@pytest.mark.parametrize("sigma", [0.0, -0.1, float("inf"), float("nan")])
-def test_a_linear_noise_without_noise_is_refused(sigma):
-    with pytest.raises(ValueError, match=r"sigma_max=.*: must be above 0"):
-        LinearNoise(sigma)
-
-
 def test_steps_of_the_walk_are_euler_s_steps_along_the_flow():
     process = StochasticDegradation(Identity(), LinearNoise(0.1))
     sampler = ReverseSampler(steps=5, step=Exponential(), stochasticity=0.0)
@@ -150,14 +144,9 @@ def test_it_has_its_row_in_a_comparison(trained, run, folder, call):
 def test_what_a_flow_lacks_is_named(trained, run, folder, call, tmp_path):
     base = [*folder, *SMALL, *BRIEF, "lpips=null", "task=pmrf"]
     refused(call("train", *base), "regression network needs its checkpoint.*experiment=regression")
-    other = [*base, f"regression={trained['regression']}", "dataset.image_size=64"]
-    refused(call("train", *other), "regression: it was trained on images of 32 px.*dataset.image_size=32")
     refused(call("restore", f"checkpoint={trained['flow']}", f"input={tmp_path}"), "restores nothing by itself")
     compare = [f"checkpoint={run[1] / 'best.ckpt'}", *folder[:2], *folder[3:], *FEW, *PLAIN, "baseline=[pmrf]"]
     regression, flow = (f"{key}={path}" for key, path in trained.items())
     refused(call("compare", *compare, regression), "PMRF needs the checkpoint of its flow.*task=pmrf")
-    refused(call("compare", *compare, regression, f"flow={trained['regression']}"), "is not a flow.*task=pmrf")
-    itself = [f"checkpoint={trained['flow']}", *compare[1:], regression, flow]
-    refused(call("compare", *itself), "restores nothing by itself")
     swapped = [f"regression={run[1] / 'best.ckpt'}", flow]
     refused(call("compare", *compare, *swapped), "was trained from another network")

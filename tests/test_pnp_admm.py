@@ -92,11 +92,6 @@ def test_what_it_refuses():
         PnPADMM()(y, operator, SIGMA)
     with pytest.raises(UserError, match=r"knows more than one, from 0\.01 to 1: give level"):
         PnPADMM(level=None)(y, operator, SIGMA, Shift(0, 0.01, 1.0))
-    with pytest.raises(UserError, match="knows more than one"):
-        PnPADMM(level=None, denoiser=Shift(0, 0.01, 1.0))
-    for arguments in ({"penalty": 0}, {"steps": 0}, {"steps": 2.5}, {"level": 0}):
-        with pytest.raises(ValueError, match=f"{next(iter(arguments))} must"):
-            PnPADMM(**arguments)
 
 
 # DnCNN
@@ -119,12 +114,6 @@ def test_dncnn_has_17_layers_and_treats_each_channel_alike():
     assert change[1] > 1e-3 and change[[0, 2]].max() < 1e-5
 
 
-@pytest.mark.parametrize("arguments", [{"depth": 2}, {"channels": 0}])
-def test_dncnn_checks_its_arguments(arguments):
-    with pytest.raises(ValueError, match="must be at least"):
-        DnCNN(**arguments)
-
-
 def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
     network = Denoiser(DnCNN(depth=5, channels=16))
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
@@ -135,7 +124,7 @@ def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
 
     for _ in range(50):
         x, y = batch()
-        loss = (network(y, torch.tensor(1.0)) - x).square().mean()
+        loss = (network.at(y, 0.1) - x).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -209,7 +209,7 @@ def test_the_matched_loss_weighs_by_the_precision(name, given):
     near_border = 0.15 if name == "blur" else 1e-6
     assert loss.item() == pytest.approx(expected.item(), rel=near_border)
     assert MatchedLoss(0.25, given)(process, x, x, t) == 0
-    with pytest.raises(ValueError, match="data_std must be positive, got 0"):
+    with pytest.raises(ValueError, match="data_std=0: must be positive"):
         MatchedLoss(0)
 
 

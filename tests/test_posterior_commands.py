@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import BRIEF, SMALL, refused, run_here
+from conftest import BRIEF, SMALL, run_here
 from PIL import Image
 
 from diracdiff.restorer import load
@@ -49,16 +49,6 @@ def test_samples_of_the_ode_differ_by_the_noise_that_is_added(given):
     one, other = restorer.sample(y, 2, "t=0.25").images
     assert (one - other).abs().mean() > 1e-3
     assert torch.equal(one, restorer.restore(y, "t=0.25"))
-
-
-def test_a_training_goes_on(given, folder, call):
-    cwd, checkpoint = given
-    last = checkpoint.with_name("last.ckpt")
-    asked = ["task=inpaint", *GIVEN, *folder, *SMALL, *BRIEF, "lpips=null", "sampler/step=multistep"]
-    more = ["trainer.max_epochs=3", f"checkpoint={last}"]
-    assert run_here(cwd, "train", *asked, *WIDE, *more, "hydra.run.dir=more") == 0
-    assert load(cwd / "more" / "best.ckpt").denoiser.given_measurement
-    refused(call("train", *asked, *more), "was trained with another process")
 
 
 def test_it_is_compared_at_the_measurement_s_noise(given, folder, tmp_path, call):

@@ -211,16 +211,13 @@ def test_constant_noise_only_undoes_the_degradation():
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
-        ({"steps": 2.5}, "got 2.5"),
-        ({"stochasticity": 2}, r"stochasticity must lie in \[0, 1\], got 2"),
-        ({"start": 0}, r"start must lie in \(0, 1\], got 0"),
-        ({"noise_scale": -1}, "noise_scale must be a number of at least 0, got -1"),
-        ({"noise_scale": math.nan}, "noise_scale must be a number of at least 0, got nan"),
-        ({"renoise": 1.0}, r"renoise must be a time in \(0, start=1\), or null, got 1.0"),
-        ({"renoise": 0.5, "start": 0.4}, r"renoise must be a time in \(0, start=0.4\), or null, got 0.5"),
-        ({"renoise": 0.5, "steps": 1}, "renoise needs at least 2 steps"),
-        ({"sigma": -0.1}, r"sigma=-0.1: must be from 0 to 100, in units of the \[0, 1\] image range"),
+        ({"steps": 0}, "steps"),
+        ({"stochasticity": 2}, "stochasticity"),
+        ({"start": 0}, "start"),
+        ({"noise_scale": math.nan}, "noise_scale"),
+        ({"renoise": 0.5, "start": 0.4}, "renoise"),
+        ({"renoise": 0.5, "steps": 1}, "renoise"),
+        ({"sigma": -0.1}, "sigma"),
         ({"step": Heun()}, "Heun's steps .* stochasticity=0 .* or Euler's steps"),
         ({"step": Heun(), "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
         ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the sampler's smallest step, 0.05, got 0.1"),
@@ -232,46 +229,12 @@ def test_bad_samplers_are_refused(options, rule):
         ReverseSampler(**options)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "rule"),
-    [
-        ({"stop": 1.5}, r"stop must lie in \[0, 1\], got 1.5"),
-        ({"stop": -0.1}, r"stop must lie in \[0, 1\], got -0.1"),
-        ({"output": "best"}, "output must be one of"),
-    ],
-)
-def test_bad_wishes_of_a_reader_are_refused(process, wanted, rule):
-    x = torch.rand(1, 3, 32, 32)
-    denoiser = Constant(x)
-    states = ReverseSampler(4).states(process, denoiser, x, ImageNoise([0]), **wanted)
-    with pytest.raises(ValueError, match=rule):
-        next(states)
-    with pytest.raises(ValueError, match=rule):
-        ReverseSampler(4).run(process, denoiser, x, ImageNoise([0]), **wanted)
+def test_a_bad_stop_or_output_is_refused_before_the_network_is_called(process):
+    denoiser = Constant(torch.rand(1, 3, 32, 32))
+    for wanted in ({"stop": 1.5}, {"output": "best"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wanted))}=.*must"):
+            ReverseSampler(4).run(process, denoiser, denoiser.image, ImageNoise([0]), **wanted)
     assert denoiser.calls == []
-
-
-def test_bad_increments_and_grids_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"delta must lie in \(0, 1\], got 0"):
-        SmallLookBack(0)
-    with pytest.raises(ValueError, match="exponent must be positive, got -1"):
-        PowerGrid(-1)
-    with pytest.raises(ValueError, match="must run from 0 to 1"):
-        AdaptiveGrid([0, 0.5])
-    with pytest.raises(ValueError, match="must increase"):
-        AdaptiveGrid([0, 0.5, 0.5, 1])
-    with pytest.raises(UserError, match="no table of times"):
-        AdaptiveGrid.from_csv(tmp_path / "absent.csv")
-    (tmp_path / "bad.csv").write_text("t,value\n0,0\n1,two\n")
-    with pytest.raises(UserError, match="is not a table of times"):
-        AdaptiveGrid.from_csv(tmp_path / "bad.csv")
-
-
-def test_bad_guidance_is_refused():
-    with pytest.raises(ValueError, match="scaling must be one of"):
-        Guidance("dps", 1.0)
-    with pytest.raises(ValueError, match="must not be negative, got -1"):
-        Guidance("std", -1)
 
 
 def test_a_user_s_own_degradation_can_be_sampled():

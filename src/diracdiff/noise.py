@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diracdiff.utils.validate import check_between
+
 LARGEST, LARGEST_AT_END = 100.0, 0.5
-"""Greatest noise level at t = 1, and at t = 0, where the reverse process ends: that noise stays in the result."""
+"""Largest noise level at t = 1, and at t = 0, where the reverse process ends: that noise stays in the result."""
 
 
 def check_level(name: str, value: Any, most: float, least: float = 0.0) -> float:
@@ -28,11 +30,8 @@ class GeometricNoise:
     """sigma_t = sigma_min^(1-t) sigma_max^t (paper, Section 4: 0.01 to 0.05).
 
     Args:
-        sigma_min: standard deviation at t = 0, in units of the [0, 1] range, in (0, 0.5].
+        sigma_min: standard deviation at t = 0, in (0, 0.5].
         sigma_max: standard deviation at t = 1, in [sigma_min, 100].
-
-    Raises:
-        ValueError: if a level breaks its rule.
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 0.05):
@@ -44,20 +43,17 @@ class GeometricNoise:
 
 
 class LogLogisticNoise:
-    """ln(sigma_t / median) / scale = logit(u_t) with u_t linear in t: what a denoiser for all noise levels trains on.
+    """ln(sigma_t / median) / scale = logit(u_t) with u_t linear in t: for training a denoiser for all noise levels.
 
-    Times that are uniform in [0, 1] give noise levels of a log-logistic distribution, cut off at the ends. It has its
-    bulk where Karras et al. 2022 (Table 1) have their log-normal one, ln(2 sigma) about -1.2, and heavier tails, so
-    that the levels near the ends, which samplers ask for, are trained too.
+    Uniform times in [0, 1] give noise levels of a log-logistic distribution, cut off at the ends. Its bulk is that of
+    the log-normal distribution of Karras et al. 2022 (Table 1), ln(2 sigma) about -1.2; its heavier tails train the
+    levels near the ends, which samplers use, too.
 
     Args:
-        sigma_min: standard deviation at t = 0, in units of the [0, 1] range, in (0, 0.5].
+        sigma_min: standard deviation at t = 0, in (0, 0.5].
         sigma_max: standard deviation at t = 1, in (sigma_min, 100].
         median: of the distribution before it is cut off, in (0, 100].
         scale: width of the distribution of ln sigma, in (0, 100].
-
-    Raises:
-        ValueError: if an argument breaks its rule.
     """
 
     def __init__(self, sigma_min: float = 0.001, sigma_max: float = 40.0, median: float = 0.15, scale: float = 0.8):
@@ -68,8 +64,7 @@ class LogLogisticNoise:
                 f"sigma_max={sigma_max}: must be greater than sigma_min. Use constant noise for one level."
             )
         self.median = check_level("median", median, LARGEST)
-        if not 0 < scale <= LARGEST:
-            raise ValueError(f"scale={scale}: must be above 0 and at most {LARGEST:g}.")
+        check_between(1e-6, LARGEST, scale=scale)
         self.scale = float(scale)
 
     def __call__(self, t: Tensor) -> Tensor:
@@ -80,14 +75,7 @@ class LogLogisticNoise:
 
 
 class ConstantNoise:
-    """sigma_t = sigma: the reverse process only undoes the degradation.
-
-    Args:
-        sigma: standard deviation in units of the [0, 1] range, in (0, 1].
-
-    Raises:
-        ValueError: if sigma breaks its rule.
-    """
+    """sigma_t = sigma, in (0, 1]: the reverse process only undoes the degradation."""
 
     def __init__(self, sigma: float = 0.05):
         self.sigma = check_level("sigma", sigma, 1.0)
@@ -97,14 +85,7 @@ class ConstantNoise:
 
 
 class LinearNoise:
-    """sigma_t = t sigma_max: the noise of a rectified flow (Liu et al. 2023), none at t = 0.
-
-    Args:
-        sigma_max: standard deviation at t = 1, in units of the [0, 1] range, in (0, 1].
-
-    Raises:
-        ValueError: if sigma_max breaks its rule.
-    """
+    """sigma_t = t sigma_max, sigma_max in (0, 1]: the noise of a rectified flow (Liu et al. 2023)."""
 
     def __init__(self, sigma_max: float = 0.1):
         self.sigma_max = check_level("sigma_max", sigma_max, 1.0)

@@ -1,4 +1,4 @@
-"""What all comparison methods share: one signature, and the checks before anything runs."""
+"""The common signature of comparison methods, and the checks before anything runs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,17 +11,11 @@ from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
 from diracdiff.models import Denoiser
 from diracdiff.samplers import ImageNoise
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.shapes import as_time, per_image
 
 
 class Restored(NamedTuple):
-    """What a method returns.
-
-    Attributes:
-        images: (B, C, H, W), not clipped.
-        calls: of the denoiser, per image.
-    """
+    """The result of a method: images, (B, C, H, W), not clipped, and network calls per image."""
 
     images: Tensor
     calls: int
@@ -30,23 +24,21 @@ class Restored(NamedTuple):
 class Baseline(ABC):
     """A method that restores measurements y = A(x) + sigma z.
 
-    Results belong to the image: they do not depend on the rest of the batch, and randomness follows from seeds.
+    Results do not depend on the rest of the batch, and randomness follows from seeds.
+
+    Attributes:
+        needs_prior: it needs a denoiser for all noise levels.
+        needs_linear: A must be linear.
+        needs_svd: A must have a singular value decomposition in closed form.
+        calls_besides: network calls per image besides those of `denoiser`.
+        denoiser: the method's network, used in place of the prior, or None.
     """
 
     needs_prior: bool = False
-    """Whether it needs a denoiser for all noise levels."""
-
     needs_linear: bool = True
-    """Whether A must be linear."""
-
     needs_svd: bool = False
-    """Whether A must have a singular value decomposition in closed form."""
-
     calls_besides: int = 0
-    """Network calls per image besides those of `denoiser`."""
-
     denoiser: Prior | Denoiser | None = None
-    """A network of the method's own, which takes the place of the prior."""
 
     @torch.no_grad()
     def __call__(
@@ -67,12 +59,12 @@ class Baseline(ABC):
             seeds: one per image; 0, 1, … by default.
 
         Raises:
-            UserError: if the method cannot work with the operator, or lacks its prior.
+            ValueError: if the method cannot work with the operator or lacks its prior, or sigma or seeds do not fit.
         """
         self.check(operator, prior)
         level = per_image(as_time(sigma, measurement), measurement)
         if not (level > 0).all():
-            raise UserError(f"sigma must be positive, in units of the [0, 1] image range, got {sigma}")
+            raise ValueError(f"sigma must be positive, in units of the [0, 1] image range, got {sigma}")
         seeds = range(len(measurement)) if seeds is None else seeds
         if len(seeds) != len(measurement):
             raise ValueError(f"seeds must be one per image, {len(measurement)}, got {len(seeds)}")
@@ -83,21 +75,21 @@ class Baseline(ABC):
         return Restored(images, self.calls_besides + (counted.calls if counted is not None else 0))
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
-        """Raise UserError if the method cannot work with this operator or without a prior."""
+        """Raise ValueError if the method cannot work with this operator or without a prior."""
         name = type(self).__name__
         if self.needs_linear and not operator.linear:
-            raise UserError(f"{name} needs a linear degradation, and {operator.name} is not: leave {name} out")
+            raise ValueError(f"{name} needs a linear degradation, and {operator.name} is not: leave {name} out")
         if self.needs_svd and operator.svd is None:
-            raise UserError(
+            raise ValueError(
                 f"{name} needs a singular value decomposition in closed form, and {operator.name} has none: "
                 f"leave {name} out"
             )
         if self.needs_prior and self.denoiser is None and prior is None:
-            raise UserError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
+            raise ValueError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
 
     @abstractmethod
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        """Restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off."""
+        """Return restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off."""
 
 
 class Counted:
@@ -116,3 +108,12 @@ class Counted:
         self.calls += 1
         output: Tensor = self.prior(*arguments, **named)
         return output
+
+
+class Measurement(Baseline):
+    """x = y: the row that every method must beat."""
+
+    needs_linear = False
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        return y

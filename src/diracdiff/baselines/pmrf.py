@@ -1,4 +1,4 @@
-"""PMRF, posterior-mean rectified flow (Ohayon et al., ICLR 2025): from the posterior mean straight to an image."""
+"""Trained networks that restore directly: regression, and PMRF, posterior-mean rectified flow (Ohayon et al. 2025)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,23 +8,53 @@ from torch import Tensor
 
 from diracdiff.baselines.base import Baseline, Counted
 from diracdiff.baselines.prior import Prior
-from diracdiff.baselines.regression import Regression
 from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.degradations import Operator
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import ImageNoise
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.shapes import as_time, per_image
 
 REGRESSION = "regression"
-"""In a flow's checkpoint, what it was trained with: the fingerprint of its regression network's weights."""
+"""Key in a flow's training settings: the fingerprint of its regression network's weights."""
+
+
+class Regression(Baseline):
+    """The plain regression network: x_hat in one step, trained on measurements alone.
+
+    Args:
+        checkpoint: that was trained with experiment=regression.
+        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.restorer.load`.
+
+    Raises:
+        ValueError: if there is none.
+    """
+
+    needs_linear = False
+
+    def __init__(self, checkpoint: str | Path | None, trusted_modules: Iterable[str] = ()):
+        if checkpoint is None:
+            raise ValueError(
+                "the regression network needs its checkpoint: train one with experiment=regression task=… and give "
+                "regression=runs/…/best.ckpt"
+            )
+        self.checkpoint = str(checkpoint)
+        self.restorer = load(checkpoint, trusted_modules=trusted_modules)
+        self.denoiser = self.restorer.denoiser
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert isinstance(prior, Counted)
+        return prior(self.process_for(operator), y, operator.t)
+
+    def process_for(self, operator: Operator) -> StochasticDegradation:
+        """Return the network's process with the per-image parameters of an operator."""
+        return self.restorer.process.bind(getattr(operator.degradation, "params", None))
 
 
 class PosteriorMeanFlow:
-    """Z_t = (1 - t) x + t (f(y) + s z): from what a regression network f makes of a measurement, t = 1, to x, t = 0.
+    """Z_t = (1 - t) x + t (f(y) + s z): from the output f(y) of a regression network, t = 1, to x, t = 0.
 
-    It is the process y_t = x + s t z of a flow's restorer, moved by t (f(y) - x).
+    It is the process y_t = x + s t z of a flow's restorer, shifted by t (f(y) - x).
 
     Args:
         regression: f and the process whose measurements it restores.
@@ -35,18 +65,18 @@ class PosteriorMeanFlow:
 
     @torch.no_grad()
     def mean(self, process: StochasticDegradation, measurement: Tensor) -> Tensor:
-        """f(y), (B, C, H, W), for measurements y of a process at t = 1."""
+        """Return f(y), (B, C, H, W), for measurements y of a process at t = 1."""
         one = torch.ones((), dtype=measurement.dtype, device=measurement.device)
         mean: Tensor = self.regression.to(measurement.device).denoiser(process, measurement, one)
         return mean
 
     def moved(self, noisy: Tensor, x: Tensor, mean: Tensor, t: float | Tensor) -> Tensor:
-        """Z_t, (B, C, H, W), for noisy = x + s t z, clean images x, their f(y), and t, () or (B,)."""
+        """Return Z_t, (B, C, H, W), for noisy = x + s t z, clean images x, their f(y), and t, () or (B,)."""
         return noisy + per_image(as_time(t, x), x) * (mean - x)
 
     @property
     def fingerprint(self) -> str:
-        """Of f's weights."""
+        """Fingerprint of f's weights."""
         return fingerprint(self.regression.denoiser.state_dict())
 
 
@@ -62,7 +92,7 @@ class PMRF(Baseline):
         trusted_modules: modules outside this package whose classes the checkpoints may use, see `load`.
 
     Raises:
-        UserError: if a checkpoint is missing, is no flow, or the flow was trained from another regression network.
+        ValueError: if a checkpoint is missing, is no flow, or the flow was trained from another regression network.
     """
 
     needs_linear = False
@@ -78,7 +108,7 @@ class PMRF(Baseline):
         trusted_modules = list(trusted_modules)
         self.regression = Regression(regression, trusted_modules)
         if flow is None:
-            raise UserError(
+            raise ValueError(
                 "PMRF needs the checkpoint of its flow: train one with task=pmrf regression=… and give "
                 "flow=runs/…/best.ckpt, or leave pmrf out of baseline"
             )
@@ -86,10 +116,10 @@ class PMRF(Baseline):
         self.restorer = load(flow, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
         if self.denoiser.preconditioning != "flow":
-            raise UserError(f"flow={flow} is not a flow: give a checkpoint that was trained with task=pmrf")
+            raise ValueError(f"flow={flow} is not a flow: give a checkpoint that was trained with task=pmrf")
         self.begin = PosteriorMeanFlow(self.regression.restorer)
         if self.restorer.training.get(REGRESSION) != self.begin.fingerprint:
-            raise UserError(
+            raise ValueError(
                 f"flow={flow} was trained from another network than regression={regression}: give both of one training"
             )
         self.sampler = self.restorer.sampler.replace(steps=steps)

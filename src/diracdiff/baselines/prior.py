@@ -1,4 +1,4 @@
-"""Priors: denoisers x_hat(y, sigma) of white noise, which know natural images but no degradation."""
+"""Priors: denoisers x_hat(y, sigma) of white noise, trained on natural images without a degradation."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,33 +10,27 @@ from torch import Tensor
 from diracdiff.degradations import Identity
 from diracdiff.models import Denoiser
 from diracdiff.restorer import Restorer, load
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.shapes import as_time
 
 
 class Prior(Protocol):
-    """E[x | x + sigma z].
-
-    Attributes:
-        sigma_min: the least noise it is asked about, positive, in units of the [0, 1] range.
-        sigma_max: the greatest noise.
-    """
+    """E[x | x + sigma z] for sigma in [sigma_min, sigma_max], in units of the [0, 1] range; sigma_min is positive."""
 
     sigma_min: float
     sigma_max: float
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """x_hat, (B, C, H, W), for y (B, C, H, W) with noise sigma, () or (B,)."""
+        """Return x_hat, (B, C, H, W), for y (B, C, H, W) with noise sigma, () or (B,)."""
         ...
 
 
 class NetworkPrior:
-    """A denoiser of ours that was trained with `task=prior`, or a denoiser of one noise level.
+    """The denoiser of a restorer that was trained with `task=prior`, or a denoiser of one noise level.
 
     Args:
         denoiser: has `at(y, sigma)`, see `diracdiff.models.Denoiser`.
-        sigma_min: least noise it was trained on, in units of the [0, 1] range.
-        sigma_max: greatest noise.
+        sigma_min: lowest noise level of its training, in units of the [0, 1] range.
+        sigma_max: highest noise level.
         restorer: that the denoiser was loaded with, or None.
     """
 
@@ -47,7 +41,7 @@ class NetworkPrior:
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """x_hat, (B, C, H, W), for y (B, C, H, W) with noise sigma, () or (B,), in units of the [0, 1] range."""
+        """Return x_hat, see `Prior`; sigma is clamped to the range of the training."""
         sigma = as_time(sigma, y).to(y.dtype).clamp(self.sigma_min, self.sigma_max)
         return self.denoiser.at(y, sigma).to(y.dtype)
 
@@ -55,29 +49,27 @@ class NetworkPrior:
 def load_prior(
     checkpoint: str | Path | None, device: str = "cpu", trusted_modules: Iterable[str] = (), key: str = "prior"
 ) -> NetworkPrior:
-    """The denoiser of a checkpoint that was trained with task=prior, or with task=denoise_fixed for one noise level.
-
-    Its `restorer` is what the checkpoint holds.
+    """Load the denoiser of a checkpoint that was trained with task=prior, or task=denoise_fixed for one noise level.
 
     Args:
         checkpoint: its path.
-        device: where to put it.
+        device: of the network.
         trusted_modules: see `diracdiff.restorer.load`.
-        key: how the user gave the path, for messages.
+        key: of the path, for messages.
 
     Raises:
-        UserError: if there is none, or it is not a denoiser of white noise.
+        ValueError: if there is none, or it is not a denoiser of white noise.
     """
     if checkpoint is None:
         task = "task=prior" if key == "prior" else "experiment=dncnn"
-        raise UserError(f"{key} must be given: train one with {task} and give {key}=runs/…/best.ckpt")
+        raise ValueError(f"{key} must be given: train one with {task} and give {key}=runs/…/best.ckpt")
     restorer = load(checkpoint, device, trusted_modules)
     if not isinstance(restorer.process.degradation, Identity):
-        raise UserError(
+        raise ValueError(
             f"{key}={checkpoint} undoes {type(restorer.process.degradation).__name__}, so it is not a denoiser of "
             "white noise: give a checkpoint that was trained with task=prior"
         )
     if restorer.denoiser.conditioning == "time" or restorer.denoiser.incremental:
-        raise UserError(f"{key}={checkpoint} is not told the noise level: train it with model.conditioning=log_sigma")
+        raise ValueError(f"{key}={checkpoint} is not told the noise level: train it with model.conditioning=log_sigma")
     sigma_min, sigma_max = restorer.process.noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
     return NetworkPrior(restorer.denoiser, sigma_min, sigma_max, restorer)

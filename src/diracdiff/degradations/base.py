@@ -1,11 +1,10 @@
 """The interface of a degradation process (paper, Definition 3.1).
 
-A_0 is the identity and A_t is a more severe version of A_s for s < t: there is a transition G with
-A_t = G(A_s). A severity curve maps t to the family's one parameter (a width, a factor, a share).
+A_0 is the identity and A_t is more severe than A_s for s < t: there is a transition G with A_t = G(A_s). A severity
+curve maps t to the family's one parameter (a width, a factor, a fraction).
 
-Widths are given in pixels of a 256-pixel image and scale with `image_size`, the side of the images that a
-model is trained on. They do not scale with the image that is restored: a model restores a larger photograph with the
-width in pixels that it knows. Factors and shares (`in_pixels = False`) are taken as they are.
+Widths are given in pixels of a 256-pixel image and scale with `image_size`, the side of the training images, not with
+the image that is restored. Factors and fractions (`in_pixels = False`) do not scale.
 """
 
 import copy
@@ -18,13 +17,12 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.svd import SVD
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.shapes import as_time
-from diracdiff.utils.validate import COMPUTED_IN, check_images
+from diracdiff.utils.validate import COMPUTED_IN, check_count, check_images
 
 REFERENCE_SIZE = 256
 TOLERANCE = 1e-6
-"""Of times, in which rounding must not decide."""
+"""Tolerance of times, in which rounding must not decide."""
 
 Severity = Callable[[Tensor], Tensor]
 
@@ -35,31 +33,29 @@ class Degradation(ABC):
     Args:
         severity: maps t of any shape, in [0, 1], to the parameter of the family: in pixels at 256 px, or without
             a unit where `in_pixels` is False.
-        image_size: side in pixels of the images the process is made for; pixels scale by `image_size / 256`.
+        image_size: side in pixels of the training images; pixels scale by `image_size / 256`.
+
+    Attributes:
+        linear: A_t(x) - A_t(x') = A_t(x - x').
+        in_pixels: the severity is a length, which scales with `image_size`.
+        limits: the lowest and the highest severity of the family.
 
     Raises:
         ValueError: if `image_size` is not positive or the severity leaves `limits` at t = 0 or t = 1.
     """
 
     linear: bool = True
-    """Whether A_t(x) - A_t(x') = A_t(x - x')."""
-
     in_pixels: bool = True
-    """Whether the severity is a length, which scales with `image_size`."""
-
     limits: tuple[float, float] = (0.0, math.inf)
-    """The least and the greatest severity that the family is defined for."""
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE):
-        if type(image_size) is not int or image_size < 1:
-            raise ValueError(f"image_size={image_size}: must be an integer of at least 1, in pixels.")
+        check_count(image_size, "image_size")
         ends = severity(torch.tensor([0.0, 1.0]))
         low, high = self.limits
         if not ((ends >= low) & (ends <= high) & ends.isfinite()).all():
             rule = f"severity of {type(self).__name__} must lie in [{low:g}, {high:g}]"
             raise ValueError(f"{rule}, got {ends.tolist()} at t = 0 and t = 1")
-        self.severity = severity
-        self.image_size = image_size
+        self.severity, self.image_size = severity, image_size
 
     @property
     def is_bound(self) -> bool:
@@ -85,55 +81,52 @@ class Degradation(ABC):
         return self
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
-        """Degrade images.
+        """Return A_t(x), (B, C, H, W), in the precision of x even under autocast.
 
         Args:
             x: images, (B, C, H, W).
             t: times in [0, 1], () or (B,).
 
-        Returns:
-            A_t(x), (B, C, H, W), in the precision of x even under autocast.
-
         Raises:
-            UserError: if x is no batch of float32 or float64 images, t lies outside [0, 1], or `apply` returns another
+            ValueError: if x is no batch of float32 or float64 images, t lies outside [0, 1], or `apply` returns another
                 shape than that of x.
         """
         check_images(x, "x", dtypes=COMPUTED_IN)
         with torch.autocast(x.device.type, enabled=False):
             degraded = self.apply(x, self._size(x, t))
         if degraded.shape != x.shape:
-            raise UserError(
+            raise ValueError(
                 f"{type(self).__name__}.apply must keep the shape of x, {tuple(x.shape)}, got {tuple(degraded.shape)}:"
                 " image and measurement live on one grid of pixels"
             )
         return degraded
 
     def svd(self, x: Tensor, t: float | Tensor) -> SVD | None:
-        """The singular value decomposition of A_t on images like x, (B, C, H, W), t () or (B,).
+        """Return the singular value decomposition of A_t on images like x, (B, C, H, W), t () or (B,).
 
         None where there is none in closed form.
         """
         return self.decompose(x, self._size(x, t)) if self.linear else None
 
     def diagonal(self, x: Tensor, t: float | Tensor) -> SVD | None:
-        """A_t of images like x, (B, C, H, W), in a basis that is the same for every t, () or (B,).
+        """Return A_t on images like x, (B, C, H, W), in a basis that is the same for every t, () or (B,).
 
-        What is white noise in pixels is white noise in the basis, but for the pixels at the border. None where there
-        is no such basis in closed form.
+        White noise in pixels is white noise in the basis, except for the pixels at the border. None where there is no
+        such basis in closed form.
         """
         return self.diagonalise(x, self._size(x, t)) if self.linear else None
 
     def _size(self, x: Tensor, t: float | Tensor) -> Tensor:
         if not isinstance(t, Tensor) and not -TOLERANCE <= t <= 1 + TOLERANCE:
-            raise UserError(f"t={t}: must lie in [0, 1].")
+            raise ValueError(f"t={t}: must lie in [0, 1].")
         return self.severity(as_time(t, x)) * (self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD | None:
-        """The decomposition for the parameter `size`, see `apply`."""
+        """Return the decomposition for the parameter `size`, see `apply`."""
         return None
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD | None:
-        """The diagonal form for the parameter `size`, see `apply`."""
+        """Return the diagonal form for the parameter `size`, see `apply`."""
         return None
 
     @abstractmethod

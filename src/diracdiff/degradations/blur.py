@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
-from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
+from diracdiff.degradations.svd import SVD, Eigenbasis, Separable, both_sides
 
 SUPPORT = 61
 
@@ -16,31 +15,29 @@ SUPPORT = 61
 class GaussianBlur(Degradation):
     """Convolution with a sampled, normalised Gaussian, reflected at the border (edge pixel not repeated).
 
-    The severity is the standard deviation in pixels at 256 px; the support is 61 pixels at 256 px and scales
-    alike. The blur is separable and each direction is one matrix, (B, n, n), with the reflection folded in, so
-    a batch with a width per image costs two batched matrix products. A_0 is the identity up to
-    2 exp(-1 / (2 std^2)) per direction: 8e-3 at the paper's 0.3 px, below 1e-30 at 64 px.
+    The severity is the standard deviation in pixels at 256 px; the support is 61 pixels at 256 px and scales alike.
+    Each direction is one matrix, (B, n, n), with the reflection folded in, so a batch with a width per image costs two
+    batched matrix products. A_0 is the identity up to 2 exp(-1 / (2 std^2)) per direction: 8e-3 at the paper's 0.3 px,
+    below 1e-30 at 64 px.
     """
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = self.matrices(x, size)
-        return rows.unsqueeze(-3) @ x @ columns.unsqueeze(-3).mT
+        rows, columns = self._per_direction(blur_matrix, x, size)
+        return both_sides(rows, x, columns)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Separable(*self.matrices(x, size))
+        return Separable(*self._per_direction(blur_matrix, x, size))
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        rows, columns = self._of_sides(blur_response, x, size)
+        rows, columns = self._per_direction(blur_response, x, size)
         vertical, horizontal = (cosine_basis(n, x) for n in x.shape[-2:])
         height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
         values = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3)
         return Eigenbasis(values, vertical, horizontal, (height, width))
 
-    def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """The matrices of the two directions, (H, H) and (W, W), or with a batch of widths."""
-        return self._of_sides(blur_matrix, x, size)
-
-    def _of_sides(self, make: Callable[[Tensor, int, int], Tensor], x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    def _per_direction(
+        self, make: Callable[[Tensor, int, int], Tensor], x: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
         height, width = x.shape[-2:]
         rows = make(size.to(x.dtype), height, self.radius)
         return rows, rows if width == height else make(size.to(x.dtype), width, self.radius)
@@ -52,15 +49,12 @@ class GaussianBlur(Degradation):
 
 
 def blur_matrix(std: Tensor, n: int, radius: int) -> Tensor:
-    """The matrix of a 1-D Gaussian blur of n samples with reflection.
+    """Return the matrix of a 1-D Gaussian blur with reflection, (n, n) or (B, n, n); rows sum to 1.
 
     Args:
         std: standard deviations in samples, () or (B,), at least 0 (0 is the identity).
         n: length of the signal.
-        radius: half-width of the kernel; cut to n - 1, which is all that one reflection can fill.
-
-    Returns:
-        (n, n) or (B, n, n); rows sum to 1.
+        radius: half-width of the kernel; cut to n - 1, the most that one reflection can fill.
     """
     offset, kernel = _kernel(std, n, radius)
     kernel = kernel.unsqueeze(-2).expand(*std.shape, n, -1)
@@ -70,39 +64,34 @@ def blur_matrix(std: Tensor, n: int, radius: int) -> Tensor:
 
 
 def blur_response(std: Tensor, n: int, radius: int) -> Tensor:
-    """The eigenvalues of `blur_matrix` in the basis of `cosine_basis`, (n,) or (B, n)."""
+    """Return the eigenvalues of `blur_matrix` in the basis of `cosine_basis`, (n,) or (B, n)."""
     offset, kernel = _kernel(std, n, radius)
     return kernel @ _cosines(offset, n, std)
 
 
 def cosine_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosines that a reflection with the edge pixel not repeated keeps (DCT-I), as columns, and the inverse.
+    """Return the eigenvectors of a reflection with the edge pixel not repeated (DCT-I), as columns, and the inverse.
 
-    Orthonormal but for the pixels at the ends, (n, n) each; device and precision are those of `like`.
+    Orthonormal except for the pixels at the ends, (n, n) each; device and precision are those of `like`.
     """
-    return _cosine_basis(n, like.dtype, like.device)
-
-
-@lru_cache(maxsize=8)
-def _cosine_basis(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-        k = torch.arange(n, device=device)
-        ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(dtype)
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(like.device.type, enabled=False):
+        k = torch.arange(n, device=like.device)
+        ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(like.dtype)
         basis = _cosines(k, n, ends) * (2 / max(1, n - 1) * ends).sqrt()
         return basis, basis.mT * ends
 
 
 def _kernel(std: Tensor, n: int, radius: int) -> tuple[Tensor, Tensor]:
-    """Offsets of a kernel, (k,), and its weights, (k,) or (B, k)."""
+    """Return offsets of a kernel, (k,), and its weights, (k,) or (B, k)."""
     radius = min(radius, n - 1)
     offset = torch.arange(-radius, radius + 1, device=std.device)
     exponent = -(offset.to(std.dtype) ** 2) / (2 * std.clamp(min=1e-3).unsqueeze(-1) ** 2)
     return offset, exponent.softmax(-1)
 
 
-def _cosines(place: Tensor, n: int, like: Tensor) -> Tensor:
-    """cos(pi place k / (n - 1)) for k = 0 … n - 1, one frequency a column."""
+def _cosines(position: Tensor, n: int, like: Tensor) -> Tensor:
+    """Return cos(pi position k / (n - 1)) for k = 0 … n - 1, one frequency a column."""
     k = torch.arange(n, device=like.device)
-    # Whole periods are taken off in integers: a large angle would cost single precision three digits.
-    angle = (place.unsqueeze(-1) * k).remainder(max(1, 2 * (n - 1)))
+    # Whole periods are removed in integers: a large angle would cost single precision three digits.
+    angle = (position.unsqueeze(-1) * k).remainder(max(1, 2 * (n - 1)))
     return (angle.to(like.dtype) * (math.pi / max(1, n - 1))).cos()

@@ -1,13 +1,12 @@
 """Undersampled Fourier transform, as in magnetic resonance imaging, on real images.
 
-A scanner measures the transform of the image line by line, and is faster by the share of the lines that it leaves
-out. Here a line is one frequency along the rows' direction (the phase encoding) with all frequencies along the
-other one, and lines of opposite frequency go together, so that the result is real. Unlike a scanner's, the
-measurement is an image whose noise is white: it is noisy in the missing lines, too.
+A scanner measures the transform of the image line by line, and is faster by the fraction of the lines that it skips.
+Here a line is one vertical frequency (the phase encoding) with all horizontal frequencies, and lines of opposite
+frequency go together, so that the result is real. Unlike a scanner's, the measurement is an image with white noise:
+it is noisy in the missing lines, too.
 """
 
 import math
-from functools import lru_cache
 from random import Random
 
 import torch
@@ -20,14 +19,14 @@ from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
 class FourierUndersampling(Degradation):
     """Multiplication of the vertical frequencies with a mask in [0, 1] that loses one pair of lines after another.
 
-    The severity is the share of the lines that are missing: 0.75 is an acceleration of 4. The lines of lowest
-    frequency stay. The others go in a random order in which the chance to be next is proportional to the frequency;
-    in its turn, the weight of a line falls linearly from 1 to 0, and 1 - mask sums to the severity at all times.
+    The severity is the fraction of missing lines: 0.75 is an acceleration of 4. The lines of lowest frequency stay. The
+    others go in a random order in which the chance to be next is proportional to the frequency; in its turn, the weight
+    of a line falls linearly from 1 to 0, and 1 - mask sums to the severity at all times.
 
     Args:
-        severity: share of the missing lines, from 0 to 1 - centre.
-        image_size: side in pixels of the images the process is made for; not used.
-        centre: share of the lines that always stay, at most this and at least one line; in [0, 1).
+        severity: fraction of missing lines, from 0 to 1 - centre.
+        image_size: side in pixels of the training images; not used.
+        centre: fraction of the lines that always stay, at most this and at least one line; in [0, 1).
         seed: of the order.
     """
 
@@ -35,7 +34,7 @@ class FourierUndersampling(Degradation):
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, centre: float = 0.08, seed: int = 0):
         if not 0 <= centre < 1:
-            raise ValueError(f"centre must lie in [0, 1), got {centre}")
+            raise ValueError(f"centre={centre}: must lie in [0, 1).")
         self.limits = (0.0, 1 - centre)
         super().__init__(severity, image_size)
         self.centre, self.seed = float(centre), int(seed)
@@ -57,19 +56,31 @@ class FourierUndersampling(Degradation):
         frequency, basis = fourier_basis(height, x)
         values = self.mask(size.to(x.dtype), height)[..., frequency]
         one = torch.eye(width, dtype=x.dtype, device=x.device)
-        waves = (2 * frequency.to(x.dtype), None)
-        return Eigenbasis(values.unsqueeze(-1).unsqueeze(-3), (basis, basis.mT), (one, one), waves)
+        frequencies = (2 * frequency.to(x.dtype), None)
+        return Eigenbasis(values.unsqueeze(-1).unsqueeze(-3), (basis, basis.mT), (one, one), frequencies)
 
-    def mask(self, share: Tensor, n: int) -> Tensor:
-        """Weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1), for shares () or (B,)."""
+    def mask(self, severity: Tensor, n: int) -> Tensor:
+        """Return weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1)."""
         starts, lines = (
-            torch.tensor(column, dtype=share.dtype, device=share.device) for column in _turns(n, self.centre, self.seed)
+            torch.tensor(column, dtype=severity.dtype, device=severity.device) for column in self._turns(n)
         )
-        return 1 - ((share.unsqueeze(-1) * n - starts) / lines).clamp(0, 1)
+        return 1 - ((severity.unsqueeze(-1) * n - starts) / lines).clamp(0, 1)
+
+    def _turns(self, n: int) -> tuple[list[int], list[int]]:
+        """Return how many lines are gone before a frequency's turn, n if it stays, and its number of lines, 1 or 2."""
+        lines = [1 if 2 * k % n == 0 else 2 for k in range(n // 2 + 1)]
+        random = Random(self.seed)
+        # Exponential waiting times with rates proportional to k (Efraimidis and Spirakis 2006).
+        waiting = {k: -math.log(1 - random.random()) / k for k in range(1, n // 2 + 1)}
+        starts, gone = [n] * len(lines), 0
+        for k in sorted(waiting, key=waiting.__getitem__):
+            if 2 * k + 1 > self.centre * n:
+                starts[k], gone = gone, gone + lines[k]
+        return starts, lines
 
 
 def fourier_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal real waves of n samples: their frequencies, (n,), and the waves as columns, (n, n).
+    """Return orthonormal real waves of n samples: their frequencies, (n,), and the waves as columns, (n, n).
 
     A frequency of the discrete Fourier transform has a cosine and a sine, but 0 and n / 2 a cosine only. Device and
     precision of the waves are those of `like`.
@@ -79,17 +90,3 @@ def fourier_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
     angle = (j.unsqueeze(-1) * frequency).remainder(n).to(like.dtype) * (2 * math.pi / n)
     waves = torch.where((j % 2 == 1) | (j == 0), angle.cos(), angle.sin())
     return frequency, waves / waves.square().sum(0).sqrt()
-
-
-@lru_cache
-def _turns(n: int, centre: float, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """How many lines have gone when the turn of a frequency comes, and how many it has: n and 1 or 2 if it stays."""
-    lines = [1 if 2 * k % n == 0 else 2 for k in range(n // 2 + 1)]
-    random = Random(seed)
-    # Exponential waiting times with rates proportional to k (Efraimidis and Spirakis 2006).
-    waiting = {k: -math.log(1 - random.random()) / k for k in range(1, n // 2 + 1)}
-    starts, gone = [n] * len(lines), 0
-    for k in sorted(waiting, key=waiting.__getitem__):
-        if 2 * k + 1 > centre * n:
-            starts[k], gone = gone, gone + lines[k]
-    return tuple(starts), tuple(lines)

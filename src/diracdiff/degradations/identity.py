@@ -1,4 +1,4 @@
-"""No degradation but noise."""
+"""No degradation except noise."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ from diracdiff.degradations.svd import SVD, Mask
 
 
 class Identity(Degradation):
-    """A_t(x) = x for every t: the process is a variance-exploding diffusion (Song et al. 2021), and restores noise.
+    """A_t(x) = x for every t: the process is a variance-exploding diffusion (Song et al. 2021).
 
     Args:
         severity: not used; 0 at all times by default.
-        image_size: side in pixels of the images the process is made for; not used.
+        image_size: side in pixels of the training images; not used.
     """
 
     in_pixels = False
@@ -27,5 +27,4 @@ class Identity(Degradation):
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Mask(torch.ones(*size.shape, 1, 1, 1, dtype=x.dtype, device=x.device))
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        return self.decompose(x, size)
+    diagonalise = decompose

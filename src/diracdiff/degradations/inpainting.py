@@ -1,4 +1,4 @@
-"""Inpainting: a mask in the centre of the image that grows with t. A_t(x) = m_t * x.
+"""Inpainting with a mask in the centre of the image that grows with t. A_t(x) = m_t * x.
 
 The centre lies between pixels, so that the mask of width 0 hides nothing whatever the parity of the size.
 """
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
 from diracdiff.degradations.svd import SVD, Mask
+from diracdiff.utils.validate import check_between
 
 
 class Masking(Degradation):
@@ -21,19 +22,17 @@ class Masking(Degradation):
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Mask(self.masks(x, size))
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        return self.decompose(x, size)
+    diagonalise = decompose
 
     @abstractmethod
     def masks(self, x: Tensor, size: Tensor) -> Tensor:
-        """Masks of images like x, (B, C, H, W), for the parameter `size`, see `apply`: they broadcast over x."""
+        """Return masks of images like x, (B, C, H, W), for the parameter `size`, see `apply`: they broadcast over x."""
 
 
 class Inpainting(Masking):
-    """Multiplication with a mask in the centre."""
+    """Multiplication with a mask in the centre, which lies `centre` pixels from pixel n // 2."""
 
     centre = -0.5
-    """Where the centre lies, in pixels from pixel n // 2."""
 
     def masks(self, x: Tensor, size: Tensor) -> Tensor:
         rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
@@ -42,9 +41,9 @@ class Inpainting(Masking):
 
     @abstractmethod
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
-        """Values in [0, 1] at the distances (row, column) from the centre, (H, 1) and (W,), in pixels.
+        """Return values in [0, 1] at the distances (row, column) from the centre, (H, 1) and (W,), in pixels.
 
-        `size` has shape (1, 1) or (B, 1, 1), and so has the mask: (H, W) or (B, H, W).
+        `size` has shape (1, 1) or (B, 1, 1), and the mask (H, W) or (B, H, W).
         """
 
 
@@ -55,15 +54,14 @@ class GaussianInpainting(Inpainting):
 
     Args:
         severity: s over t.
-        image_size: side in pixels of the images the process is made for.
-        centre: where the centre lies, in pixels from pixel n // 2: between pixels (-0.5), or on that pixel (0), as the
-            authors' code has it; then A_0 hides this one pixel.
+        image_size: side in pixels of the training images.
+        centre: position of the centre in pixels from pixel n // 2: between pixels (-0.5), or on that pixel (0), as in
+            the authors' code; then A_0 hides this one pixel.
     """
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, centre: float = -0.5):
         super().__init__(severity, image_size)
-        if not -1 <= centre <= 1:
-            raise ValueError(f"centre must lie in [-1, 1] pixels, got {centre}")
+        check_between(-1, 1, centre=centre)
         self.centre = float(centre)
 
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
@@ -71,9 +69,9 @@ class GaussianInpainting(Inpainting):
 
 
 class BoxInpainting(Inpainting):
-    """A centred box is hidden; its side is the severity, in pixels at 256 px (paper, Definition 3.1).
+    """A centred box is masked; its side is the severity, in pixels at 256 px (paper, Definition 3.1).
 
-    A rim one pixel wide, in which the mask is the share of the pixel outside the box, makes it continuous in t.
+    A rim one pixel wide, in which the mask is the fraction of the pixel outside the box, makes it continuous in t.
     """
 
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Motion blur: the camera moves along a line while the shutter is open.
 
-A path of length L multiplies the frequency f along it by about sinc(f L), which passes through 0 at f = 1 / L and
-comes back with the other sign. So A_s is invertible except at isolated lengths, of about 2 pixels and more, at which
-a frequency of the grid is lost. Between all other times s < t there is the transition A_t A_s^-1, but it amplifies
-noise without bound: Definition 3.1 holds almost everywhere, and not stably.
+A path of length L multiplies the frequency f along it by about sinc(f L), which passes through 0 at f = 1 / L. So A_s
+is invertible except at isolated lengths, of about 2 pixels and more, at which a frequency of the grid is lost. Between
+all other times s < t there is the transition A_t A_s^-1, but it amplifies noise without bound: Definition 3.1 holds
+almost everywhere, and not stably.
 """
 
 import math
@@ -20,20 +20,19 @@ POINTS_PER_PIXEL = 4
 class MotionBlur(Degradation):
     """Mean of the image over shifts along a centred straight path, reflected at the border (edge pixel not repeated).
 
-    The severity is the length of the path in pixels at 256 px. The kernel is the mean of points on the path, four
-    per pixel at t = 1, each shared out bilinearly among its four pixels: it sums to 1, has mean 0, and is a single
-    1 for the length 0.
+    The kernel is the mean of points on the path, four per pixel at t = 1, each distributed bilinearly over four pixels:
+    it sums to 1, has mean 0, and is a single 1 for the length 0.
 
     Args:
-        severity: length of the path; must not decrease, since the support is that of t = 1.
-        image_size: side in pixels of the images the process is made for.
+        severity: length of the path in pixels at 256 px; must not decrease, since the support is that of t = 1.
+        image_size: side in pixels of the training images.
         angle: direction of the path in degrees, counter-clockwise from the horizontal.
     """
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, angle: float = 0.0):
         super().__init__(severity, image_size)
         if not math.isfinite(angle):
-            raise ValueError(f"angle must be a finite number of degrees, got {angle}")
+            raise ValueError(f"angle={angle}: must be a finite number of degrees.")
         self.angle = float(angle)
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
@@ -47,23 +46,23 @@ class MotionBlur(Degradation):
         return images
 
     def kernel(self, length: Tensor) -> Tensor:
-        """Kernels of odd height and width, (h, w) or (B, h, w), for paths of lengths () or (B,) up to that of t = 1."""
+        """Return kernels of odd sides, (h, w) or (B, h, w), for paths of lengths () or (B,) up to that of t = 1."""
         longest = float(self.severity(torch.tensor(1.0))) * self.image_size / REFERENCE_SIZE
         points = POINTS_PER_PIXEL * math.ceil(longest) + 1
-        place = (torch.arange(points, dtype=length.dtype, device=length.device) + 0.5) / points - 0.5
-        path = (length.unsqueeze(-1) * place).unsqueeze(-1)
+        position = (torch.arange(points, dtype=length.dtype, device=length.device) + 0.5) / points - 0.5
+        path = (length.unsqueeze(-1) * position).unsqueeze(-1)
 
-        def shares(direction: float) -> Tensor:
+        def weights(direction: float) -> Tensor:
             radius = math.ceil(abs(direction) * longest / 2 - 1e-6)
             offset = torch.arange(-radius, radius + 1, dtype=length.dtype, device=length.device)
             return (1 - (path * direction - offset).abs()).clamp(min=0)
 
         angle = math.radians(self.angle)
-        return shares(-math.sin(angle)).mT @ shares(math.cos(angle)) / points
+        return weights(-math.sin(angle)).mT @ weights(math.cos(angle)) / points
 
 
 def _reflected(n: int, radius: int, device: torch.device) -> Tensor:
-    """Which of n samples stand at -radius … n - 1 + radius, reflected as often as it takes."""
+    """Return the indices of n samples at -radius … n - 1 + radius, reflected as often as needed."""
     period = max(1, 2 * (n - 1))
     source = torch.arange(-radius, n + radius, device=device).remainder(period)
     return torch.minimum(source, period - source)

@@ -1,4 +1,4 @@
-"""The degradation of a measurement, with what reconstruction needs besides: adjoint, decomposition, linear solves."""
+"""The degradation of a measurement, with its adjoint, decomposition and linear solves."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -18,27 +18,18 @@ class Operator:
     """A = A_t of a batch of measurements.
 
     Args:
-        degradation: the process A_t.
+        degradation: the process A_t; per-image operators must be bound.
         measurement: y, (B, C, H, W): the batch, the size, the precision and the device of the images.
         t: the time of the measurement, () or (B,) for an operator per image.
     """
 
     def __init__(self, degradation: Degradation, measurement: Tensor, t: float | Tensor = 1.0):
         self.degradation, self.like, self.t = degradation, measurement, as_time(t, measurement)
+        self.linear, self.name = degradation.linear, type(degradation).__name__
 
     def __call__(self, x: Tensor) -> Tensor:
-        """A(x), (B, C, H, W)."""
+        """Return A(x), (B, C, H, W)."""
         return self.degradation(x, self.t)
-
-    @property
-    def name(self) -> str:
-        """Of the degradation, for messages."""
-        return type(self.degradation).__name__
-
-    @property
-    def linear(self) -> bool:
-        """Whether A is linear."""
-        return self.degradation.linear
 
     @cached_property
     def svd(self) -> SVD | None:
@@ -46,7 +37,7 @@ class Operator:
         return self.degradation.svd(self.like, self.t)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A^T y, (B, C, H, W)."""
+        """Return A^T y, (B, C, H, W)."""
         if self.svd is not None:
             return self.svd.v(self.svd.values * self.svd.ut(y))
         with torch.enable_grad():
@@ -55,7 +46,7 @@ class Operator:
         return adjoint
 
     def prox(self, z: Tensor, y: Tensor, weight: float | Tensor) -> Tensor:
-        """argmin_x ||A x - y||^2 + weight ||x - z||^2, (B, C, H, W), for a positive weight, () or (B,)."""
+        """Return argmin_x ||A x - y||^2 + weight ||x - z||^2, (B, C, H, W), for a positive weight, () or (B,)."""
         weight = self._per_image(weight)
         if self.svd is not None:
             s = self.svd.values
@@ -64,7 +55,7 @@ class Operator:
         return z + _conjugate_gradients(lambda x: self.adjoint(self(x)) + weight * x, residual)
 
     def whiten(self, residual: Tensor, signal: float | Tensor, noise: float | Tensor) -> Tensor:
-        """(signal A A^T + noise)^-1 residual, (B, C, H, W), for variances of at least 0, noise > 0, () or (B,)."""
+        """Return (signal A A^T + noise)^-1 residual, (B, C, H, W), for variances >= 0, noise > 0, () or (B,)."""
         signal, noise = self._per_image(signal), self._per_image(noise)
         if self.svd is not None:
             return self.svd.u(self.svd.ut(residual) / (signal * self.svd.values**2 + noise))
@@ -77,7 +68,7 @@ class Operator:
 def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
     """Solve matrix(x) = right, symmetric and positive definite in each image of a batch, (B, C, H, W).
 
-    Every image has its own step sizes and stops on its own, so a result does not depend on the rest of the batch.
+    Every image has its own step sizes and stopping rule, so a result does not depend on the rest of the batch.
     """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:

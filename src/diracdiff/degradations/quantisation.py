@@ -1,8 +1,4 @@
-"""Colour quantisation: tones gather at a few levels, softly.
-
-JPEG is not here: kornia's differentiable codec at quality 100 is no identity (36 to 45 dB on four photographs, by
-the subsampling of colour), and one point of quality less lowers the error of 19 % of their values by over 1/255.
-"""
+"""Colour quantisation: tones gather softly at a few levels."""
 
 import math
 
@@ -10,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+from diracdiff.utils.validate import check_count
 
 SMALLEST = 1e-6
 
@@ -18,13 +15,12 @@ class ColourQuantisation(Degradation):
     """A_t(x) = (k + sign(d) |2 d|^p / 2) / (levels - 1), where (levels - 1) x = k + d, k an integer, |d| <= 1/2.
 
     The severity is the exponent p, at least 1: the identity at p = 1, a hard staircase for p to infinity. The map of
-    a value is increasing with slopes from 0 (at a level) to p (between two), and differentiable. It moves every value
-    towards its nearest level, further for larger p. An exponent p_t / p_s after p_s makes p_t, so that the same
-    formula is the transition. Outside [0, 1] the staircase goes on.
+    a value is increasing with slopes from 0 (at a level) to p (between two), and differentiable. An exponent p_t / p_s
+    after p_s makes p_t, so the same formula is the transition. The staircase continues outside [0, 1].
 
     Args:
         severity: the exponent.
-        image_size: side in pixels of the images the process is made for; not used.
+        image_size: side in pixels of the training images; not used.
         levels: number of levels in [0, 1], 0 and 1 among them; 4 are 2 bits per channel.
     """
 
@@ -34,9 +30,8 @@ class ColourQuantisation(Degradation):
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, levels: int = 4):
         super().__init__(severity, image_size)
-        if int(levels) != levels or levels < 2:
-            raise ValueError(f"levels must be an integer of at least 2, got {levels}")
-        self.levels = int(levels)
+        check_count(levels, "levels", 2)
+        self.levels = levels
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         scaled = (self.levels - 1) * x

@@ -1,7 +1,7 @@
 """Super-resolution: an anti-aliased low-pass whose cut-off falls with t, on the full grid of pixels.
 
-An image that is smaller by a factor f holds the frequencies below Nyquist / f. A low-pass with this cut-off is
-what is left of the image on its own grid, so A_t and its measurement keep the shape of the image.
+An image that is smaller by a factor f holds the frequencies below Nyquist / f. Here the measurement is the image
+low-passed with this cut-off on its own grid, so A_t keeps the shape of the image.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import Degradation
-from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
+from diracdiff.degradations.svd import SVD, Eigenbasis, Separable, both_sides
 
 ROLL_OFF = 0.5
 
@@ -20,7 +20,7 @@ class SuperResolution(Degradation):
 
     The severity is the factor f, at least 1. With u = k f / n, the k-th of n frequencies relative to the cut-off,
     the response is S((1 - u) / (r (1 - 1 / f))) with S(a) = a^2 (3 - 2 a) on [0, 1], and roll-off r = 1/2: 1 up to
-    the share 1 - r (1 - 1 / f) of the cut-off, and 0 from the cut-off on. At f = 1 it is 1 at all frequencies, and
+    the fraction 1 - r (1 - 1 / f) of the cut-off, and 0 from the cut-off on. At f = 1 it is 1 at all frequencies, and
     at no frequency does it grow with f, so the transition from s to t is the ratio of the responses.
     """
 
@@ -29,7 +29,7 @@ class SuperResolution(Degradation):
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         rows, columns = self.matrices(x, size)
-        return rows.unsqueeze(-3) @ x @ columns.unsqueeze(-3).mT
+        return both_sides(rows, x, columns)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         return Separable(*self.matrices(x, size))
@@ -42,27 +42,27 @@ class SuperResolution(Degradation):
         return Eigenbasis(values, vertical, horizontal, (height, width))
 
     def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """The matrices of the two directions, (H, H) and (W, W), or with a batch of factors."""
+        """Return the matrices of the two directions, (H, H) and (W, W), or with a batch of factors."""
         rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
         return rows, columns
 
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:
-    """The matrix of the low-pass on n samples: (n, n) or (B, n, n) for factors () or (B,) of at least 1."""
+    """Return the matrix of the low-pass on n samples, (n, n) or (B, n, n), for factors () or (B,) of at least 1."""
     basis, removed = dct_matrix(n, factor), _removed(factor, n)
     return torch.eye(n, dtype=basis.dtype, device=basis.device) - basis.mT @ (removed.unsqueeze(-1) * basis)
 
 
 def dct_matrix(n: int, like: Tensor) -> Tensor:
-    """The orthonormal DCT-II of n samples, (n, n), one frequency a row; device and precision are those of `like`."""
+    """Return the orthonormal DCT-II of n samples, (n, n), one frequency a row, in the precision of `like`."""
     k = torch.arange(n, device=like.device)
-    # Whole periods are taken off in integers: a large angle would cost single precision three digits.
+    # Whole periods are removed in integers: a large angle would cost single precision three digits.
     angle = (k.unsqueeze(-1) * (2 * k + 1)).remainder(4 * n).to(like.dtype) * (math.pi / (2 * n))
     return angle.cos() * (torch.where(k == 0, 1, 2).to(like.dtype) / n).sqrt().unsqueeze(-1)
 
 
 def _removed(factor: Tensor, n: int) -> Tensor:
-    """What the low-pass takes off every frequency, (n,) or (B, n)."""
+    """Return 1 - response of every frequency, (n,) or (B, n)."""
     factor = factor.unsqueeze(-1)
     relative = torch.arange(n, dtype=factor.dtype, device=factor.device) * factor / n
     a = ((1 - relative) / (ROLL_OFF * (1 - 1 / factor).clamp(min=1e-6))).clamp(0, 1)

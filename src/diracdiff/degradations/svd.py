@@ -1,7 +1,7 @@
 """Decompositions A = U S V^T of operators that keep the shape of the image.
 
 U and V are changes of basis of an image, S multiplies every coefficient with its singular value. They are orthonormal
-but in an `Eigenbasis`, where U = V and V^T stands for the inverse.
+except in an `Eigenbasis`, where U = V and V^T stands for the inverse.
 """
 
 from abc import ABC, abstractmethod
@@ -23,27 +23,23 @@ class SVD(ABC):
 
     @abstractmethod
     def u(self, coefficients: Tensor) -> Tensor:
-        """U c: an image, (B, C, H, W)."""
+        """Return U c: an image, (B, C, H, W)."""
 
     @abstractmethod
     def ut(self, image: Tensor) -> Tensor:
-        """U^T y: coefficients, (B, C, H, W)."""
+        """Return U^T y: coefficients, (B, C, H, W)."""
 
     @abstractmethod
     def v(self, coefficients: Tensor) -> Tensor:
-        """V c: an image, (B, C, H, W)."""
+        """Return V c: an image, (B, C, H, W)."""
 
     @abstractmethod
     def vt(self, image: Tensor) -> Tensor:
-        """V^T x: coefficients, (B, C, H, W)."""
+        """Return V^T x: coefficients, (B, C, H, W)."""
 
 
 class Mask(SVD):
-    """Multiplication of the pixels: U = V = 1.
-
-    Args:
-        values: the mask, not negative, (H, W) or (B, 1, H, W), say.
-    """
+    """Multiplication of the pixels, U = V = 1, with a mask: not negative, broadcasts over images."""
 
     def __init__(self, values: Tensor):
         self.values = values
@@ -54,20 +50,11 @@ class Mask(SVD):
     def ut(self, image: Tensor) -> Tensor:
         return image
 
-    def v(self, coefficients: Tensor) -> Tensor:
-        return coefficients
-
-    def vt(self, image: Tensor) -> Tensor:
-        return image
+    v, vt = u, ut
 
 
 class Separable(SVD):
-    """x -> R x C^T, a matrix for each direction.
-
-    Args:
-        rows: R, (H, H) or (B, H, H).
-        columns: C, (W, W) or (B, W, W).
-    """
+    """x -> R x C^T with R, (H, H) or (B, H, H), and C, (W, W) or (B, W, W)."""
 
     def __init__(self, rows: Tensor, columns: Tensor):
         (self._u_rows, s_rows, self._vt_rows), (self._u_columns, s_columns, self._vt_columns) = (
@@ -76,22 +63,20 @@ class Separable(SVD):
         self.values = (s_rows.unsqueeze(-1) * s_columns.unsqueeze(-2)).unsqueeze(-3)
 
     def u(self, coefficients: Tensor) -> Tensor:
-        return _both(self._u_rows, coefficients, self._u_columns)
+        return both_sides(self._u_rows, coefficients, self._u_columns)
 
     def ut(self, image: Tensor) -> Tensor:
-        return _both(self._u_rows.mT, image, self._u_columns.mT)
+        return both_sides(self._u_rows.mT, image, self._u_columns.mT)
 
     def v(self, coefficients: Tensor) -> Tensor:
-        return _both(self._vt_rows.mT, coefficients, self._vt_columns.mT)
+        return both_sides(self._vt_rows.mT, coefficients, self._vt_columns.mT)
 
     def vt(self, image: Tensor) -> Tensor:
-        return _both(self._vt_rows, image, self._vt_columns)
+        return both_sides(self._vt_rows, image, self._vt_columns)
 
 
 class Eigenbasis(SVD):
-    """A = T S T^-1, where T is a matrix per direction.
-
-    The basis does not depend on t, only the eigenvalues do. T need not be orthonormal.
+    """A = T S T^-1 with a matrix T per direction, which does not depend on t and need not be orthonormal.
 
     Args:
         values: S, broadcasts over (B, C, H, W).
@@ -111,13 +96,14 @@ class Eigenbasis(SVD):
         (self._rows, self._rows_inverse), (self._columns, self._columns_inverse) = rows, columns
 
     def u(self, coefficients: Tensor) -> Tensor:
-        return _both(self._rows, coefficients, self._columns)
+        return both_sides(self._rows, coefficients, self._columns)
 
     def ut(self, image: Tensor) -> Tensor:
-        return _both(self._rows_inverse, image, self._columns_inverse)
+        return both_sides(self._rows_inverse, image, self._columns_inverse)
 
     v, vt = u, ut
 
 
-def _both(rows: Tensor, image: Tensor, columns: Tensor) -> Tensor:
+def both_sides(rows: Tensor, image: Tensor, columns: Tensor) -> Tensor:
+    """Return R x C^T for images, (B, C, H, W), and matrices per direction, with or without a batch."""
     return rows.unsqueeze(-3) @ image @ columns.unsqueeze(-3).mT

@@ -3,11 +3,13 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diracdiff.utils.validate import check_count
+
 
 class DnCNN(nn.Module):
-    """The noise in grey images, or with its sign turned the denoiser's residual: every channel on its own.
+    """The negative noise in images, x - y, every channel separately.
 
-    3x3 convolutions, all but the first and the last one with batch normalisation, all but the last one with ReLU.
+    3x3 convolutions, all except the first and the last one with batch normalisation, all except the last with ReLU.
 
     Args:
         depth: number of convolutions, 17 in the paper; at least 3.
@@ -18,8 +20,8 @@ class DnCNN(nn.Module):
 
     def __init__(self, depth: int = 17, channels: int = 64):
         super().__init__()
-        if depth < 3 or channels < 1:
-            raise ValueError(f"depth must be at least 3 and channels at least 1, got {depth} and {channels}")
+        check_count(depth, "depth", 3)
+        check_count(channels, "channels")
         self.depth, self.channels = depth, channels
         self.first = nn.Conv2d(1, channels, 3, padding=1)
         self.middle = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(depth - 2))
@@ -29,7 +31,7 @@ class DnCNN(nn.Module):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """The difference x - y for noisy images y, (B, C, H, W); it is not told the noise `level`, (B,)."""
+        """Return x - y for noisy images y, (B, C, H, W); the noise level, (B,), is not used."""
         h = F.relu(self.first(y.flatten(0, 1).unsqueeze(1)))
         for convolution, norm in zip(self.middle, self.norms, strict=True):
             h = F.relu(norm(convolution(h)))

@@ -1,8 +1,7 @@
 """NCSN++ (Song et al. 2021, "Score-based generative modeling through SDEs"; Karras et al. 2022, Appendix F.2).
 
 A U-Net of residual blocks with FIR resampling, a random Fourier embedding of the noise level, self-attention at
-chosen levels and a residual input pyramid: the image, downsampled by its own small convolutions, is added to
-the encoder at every level.
+some levels and a residual input pyramid: the downsampled image is added to the encoder at every level.
 """
 
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualBlock, conv, group_norm, linear
+from diracdiff.utils.validate import check_count
 
 MOST_BLOCKS = 64
 """Of a resolution: a mistyped number must not fill the memory."""
@@ -34,23 +34,19 @@ class NCSNpp(nn.Module):
         channels: width of the first resolution; a multiple of 4.
         multipliers: width of every resolution, as multiples of `channels`; their number sets the depth.
         blocks: residual blocks per resolution in the encoder (the decoder has one more).
-        attention_levels: resolutions with self-attention, counted from 0, the first. At 256 px, level 4 is
-            16 px. The innermost block of the U-Net always has it, unless `local`.
+        attention_levels: resolutions with self-attention, counted from 0; at 256 px, level 4 is 16 px. The innermost
+            block of the U-Net always has it, unless `local`.
         dropout: probability in [0, 1).
         image_channels: C.
-        patch: the first resolution works on patches of this side (pixel unshuffle), which is cheaper; 1 is the
-            published network.
+        patch: side of the patches of the first resolution (pixel unshuffle), which are cheaper; 1: as published.
         embedding_scale: standard deviation of the random frequencies of the noise embedding.
-        conditions: number of values that the network is told: 1, the noise level, or more.
-        images: number of images that it is given: 1, y_t, or 2, the measurement besides.
-        local: no attention, and no normalisation (as in EDSR, Lim et al. 2017), so that a pixel depends on its
-            surroundings alone and a large photograph in tiles is nearly the same. It wants lower learning rates.
+        conditions: number of conditioning values: 1, the noise level, or more.
+        images: number of input images: 1, y_t, or 2, y_t and the measurement.
+        local: no attention and no normalisation (as in EDSR, Lim et al. 2017), so that a pixel depends on its
+            surroundings alone and tiles change little. Needs lower learning rates.
 
     Attributes:
         checkpoint_activations: see `execute`.
-
-    Raises:
-        ValueError: if an argument breaks its rule.
     """
 
     checkpoint_activations = False
@@ -70,10 +66,9 @@ class NCSNpp(nn.Module):
         local: bool = False,
     ):
         super().__init__()
-        least = {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions, "images": images}
-        for name, value in least.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        counts = {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions, "images": images}
+        for name, value in counts.items():
+            check_count(value, name)
         if blocks > MOST_BLOCKS:
             raise ValueError(f"blocks must be at most {MOST_BLOCKS}, got {blocks}")
         if channels % 4 or not multipliers or min(multipliers) < 1:

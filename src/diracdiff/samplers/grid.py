@@ -1,13 +1,13 @@
-"""Time grids: increasing maps of [0, 1] onto itself that place the times of a walk.
+"""Time grids: increasing maps of [0, 1] onto itself that place the times of a sampler.
 
-A walk of N steps from `start` visits start * grid(1 - k / N), k = 0 … N. Where a grid is flat, times are dense.
+N steps from `start` visit the times start * grid(1 - k / N), k = 0 … N. Where a grid is flat, times are dense.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.validate import check_positive
 
 
 class UniformGrid:
@@ -25,19 +25,15 @@ class PowerGrid:
     """
 
     def __init__(self, exponent: float):
-        if not 0 < exponent < float("inf"):
-            raise ValueError(f"exponent must be positive, got {exponent}")
+        check_positive(exponent=exponent)
         self.exponent = float(exponent)
 
     def __call__(self, u: float) -> float:
-        placed: float = u**self.exponent
-        return placed
+        return float(u**self.exponent)
 
 
 class AdaptiveGrid:
-    """Linear interpolation of times that were placed where a trajectory changes most.
-
-    `python -m diracdiff schedule checkpoint=…` places them with the greedy rule of severities (Algorithm 2).
+    """Linear interpolation of times that `diracdiff schedule` places densely where a trajectory changes most.
 
     Args:
         times: increasing times from 0 to 1.
@@ -55,15 +51,15 @@ class AdaptiveGrid:
         """Read a table with a header line and the times in its last column.
 
         Raises:
-            UserError: if there is no such table or it is not one.
+            ValueError: if there is no such table or it is not one.
         """
         if not Path(path).is_file():
-            raise UserError(f"no table of times {path}: make one with python -m diracdiff schedule checkpoint=…")
+            raise ValueError(f"no table of times {path}: make one with `diracdiff schedule checkpoint=…`")
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()[1:]
             return cls([float(line.rsplit(",", 1)[-1]) for line in lines])
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is not a table of times (header line, then u,t): {error}") from error
+            raise ValueError(f"{path} is not a table of times (header line, then u,t): {error}") from error
 
     def __call__(self, u: float) -> float:
         last = len(self.times) - 1

@@ -5,12 +5,11 @@ from torch import Tensor
 
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.shapes import per_image
-
-SCALINGS = ("std", "error")
+from diracdiff.utils.validate import check_between, check_option
 
 
 class Guidance:
-    """score <- score - eta_t grad_y ||measurement - A_1(x_hat(y))||^2, for every image by itself.
+    """score <- score - eta_t grad_y ||measurement - A_1(x_hat(y))||^2, for every image separately.
 
     Scaling "std": eta_t = step / (2 sigma_1^2). Scaling "error": eta_t = step / ||measurement - A_1(x_hat)||.
     The gradient runs through the network: a guided step is a forward and a backward pass, and keeps activations.
@@ -21,18 +20,21 @@ class Guidance:
     """
 
     def __init__(self, scaling: str, step: float):
-        if scaling not in SCALINGS:
-            raise ValueError(f"guidance scaling must be one of {SCALINGS}, got {scaling!r}")
-        if not step >= 0:
-            raise ValueError(f"guidance step must not be negative, got {step}")
+        check_option(("std", "error"), scaling=scaling)
+        check_between(0, float("inf"), step=step)
         self.scaling, self.step = scaling, float(step)
 
     def __call__(
         self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor, start: float = 1.0
     ) -> Tensor:
-        """The term to add to the score, (B, C, H, W); x_hat must carry the graph back to y.
+        """Return the term to add to the score, (B, C, H, W).
 
-        `start` is the time of the measurement; A and sigma are taken there.
+        Args:
+            process: the degradation process.
+            y: the iterate.
+            x_hat: with the graph back to y.
+            measurement: y at `start`.
+            start: time of the measurement, where A and sigma are taken.
         """
         residual = (measurement - process.mean(x_hat, start)).square().flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(residual.sum(), y)
@@ -44,4 +46,4 @@ class Guidance:
 
 
 def no_guidance() -> None:
-    """None: what a configuration says that wants no guidance, whatever the checkpoint's."""
+    """Return None: for a configuration without guidance, whatever the checkpoint's."""

@@ -15,10 +15,16 @@ from diracdiff.samplers.grid import UniformGrid
 from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import TOLERANCE, Increment, LookAhead
 from diracdiff.samplers.noise import ImageNoise
-from diracdiff.samplers.reverse_process import OUTPUTS, Conditional, Predictor, ReverseProcess, State, takes_measurement
+from diracdiff.samplers.reverse_process import (
+    OUTPUTS,
+    Conditional,
+    Predictor,
+    ReverseProcess,
+    State,
+    takes_measurement,
+)
 from diracdiff.samplers.solvers import Euler, Solver
-from diracdiff.utils.errors import UserError
-from diracdiff.utils.validate import COMPUTED_IN, check_images
+from diracdiff.utils.validate import COMPUTED_IN, check_between, check_count, check_images, check_option
 
 MOST_STEPS = 100_000
 
@@ -27,14 +33,11 @@ class ReverseSampler:
     """The reverse process on a grid of times.
 
     With eta, the stochasticity, 1 it is the paper's SDE (Eq. 6) and with 0 the probability-flow ODE (Song et al. 2021,
-    Eq. 13); the marginals of y_t are the same for every eta. The network is called at the times of the grid that are
-    greater than 0, and by some steps between them.
+    Eq. 13); the marginals of y_t are the same for every eta.
 
     A measurement may be milder than A_1: `start` is its time. It may have less noise than sigma_start: given its
-    `sigma`, or the process's `measurement_sigma`, the noise that is missing is added first.
-
-    A denoiser that is given the measurement gets it as it is, but for noise that its training expects, and the walk
-    begins with as much noise as the process has at t = 1.
+    `sigma`, or the process's `measurement_sigma`, the missing noise is added first. A denoiser that is conditioned on
+    the measurement gets it with the noise of its training, and y starts with the noise of the process at t = 1.
 
     Two parameters trade distortion for perception besides the stopping time. `noise_scale` scales the noise of the
     SDE's steps at unchanged drift. With `renoise` t_0, sampling restarts from the x_hat of its first network call,
@@ -43,14 +46,14 @@ class ReverseSampler:
 
     Args:
         steps: number of steps from `start` to t = 0; on a uniform grid the paper's dt is start / steps.
-        step: how one step is made; Euler's by default.
+        step: solver, Euler's by default.
         increment: estimate of the incremental reconstruction; look-ahead by default.
         guidance: measurement guidance, or None.
         stochasticity: eta in [0, 1].
         start: time of the measurement, in (0, 1].
         sigma: standard deviation of the measurement's noise in units of the [0, 1] range, from 0 (no noise) to 100;
             None: the process's.
-        grid: where the times lie, see `diracdiff.samplers.grid`.
+        grid: placement of the times, see `diracdiff.samplers.grid`.
         noise_scale: factor of the noise of the SDE's steps, at least 0.
         renoise: t_0 in (0, start), or None.
 
@@ -71,25 +74,19 @@ class ReverseSampler:
         noise_scale: float = 1.0,
         renoise: float | None = None,
     ):
-        if not math.isfinite(steps) or int(steps) != steps or steps < 1:
-            raise ValueError(f"steps must be an integer of at least 1, got {steps}")
+        check_count(steps, "steps")
         if steps > MOST_STEPS:
-            raise ValueError(f"steps must be at most {MOST_STEPS}, got {steps}")
-        if not 0 <= stochasticity <= 1:
-            raise ValueError(f"stochasticity must lie in [0, 1], got {stochasticity}")
+            raise ValueError(f"steps={steps}: must be at most {MOST_STEPS}.")
+        check_between(0, 1, stochasticity=stochasticity)
         if not 0 < start <= 1:
-            raise ValueError(f"start must lie in (0, 1], got {start}")
+            raise ValueError(f"start={start}: must lie in (0, 1].")
         if sigma is not None and not 0 <= sigma <= LARGEST:
             raise ValueError(f"sigma={sigma}: must be from 0 to {LARGEST:g}, in units of the [0, 1] image range.")
         if not 0 <= noise_scale < math.inf:
-            raise ValueError(f"noise_scale must be a number of at least 0, got {noise_scale}")
-        if renoise is not None and not 0 < renoise < start:
-            raise ValueError(f"renoise must be a time in (0, start={start:g}), or null, got {renoise}")
-        if renoise is not None and steps < 2:
-            raise ValueError(
-                "renoise needs at least 2 steps: the first call makes the image that the others begin with"
-            )
-        self.steps = int(steps)
+            raise ValueError(f"noise_scale={noise_scale}: must be a finite number of at least 0.")
+        if renoise is not None and not (0 < renoise < start and steps > 1):
+            raise ValueError(f"renoise={renoise}: must be null, or in (0, start={start:g}) with 2 or more steps.")
+        self.steps = steps
         self.step = step if step is not None else Euler()
         self.increment = increment if increment is not None else LookAhead()
         self.guidance = guidance
@@ -103,12 +100,12 @@ class ReverseSampler:
         self.increment.check(min(t - s for t, s in pairwise(self.times())))
 
     def replace(self, **changes: Any) -> Self:
-        """The same sampler, of the same class, with other arguments."""
+        """Return a sampler of the same class with other arguments."""
         arguments = inspect.signature(type(self)).parameters
         return type(self)(**{name: getattr(self, name) for name in arguments} | changes)
 
     def times(self, stop: float = 0.0) -> list[float]:
-        """The times of the walk: from `start` down to the last one that is at least `stop`."""
+        """Return the times of the states: from `start` down to the last one that is at least `stop`."""
         first, begin = ([], self.start) if self.renoise is None else ([self.start], self.renoise)
         steps = self.steps - len(first)
         grid = [*first, *(begin * self.grid(1 - k / steps) for k in range(steps)), 0.0]
@@ -123,38 +120,34 @@ class ReverseSampler:
         stop: float = 0.0,
         output: str = "mean",
     ) -> Iterator[State]:
-        """Walk back from a measurement, as far as the reader wants.
+        """Sample backwards in time from a measurement, as far as the reader iterates.
 
         Args:
-            process: the degradation process that made the measurement.
+            process: the degradation process of the measurement; per-image operators must be bound.
             denoiser: maps (y, t), t (), to the posterior mean x_hat, (B, C, H, W).
             measurement: y at `start`, (B, C, H, W).
             noise: one stream per image.
-            stop: time in [0, 1] of the last state that is read; between two times of the grid, the earlier one in the
-                walk counts.
-            output: what is read there. For "iterate" the network is not called at the last state but the first.
+            stop: time in [0, 1] of the last state; between two times of the grid, the larger one counts.
+            output: the last state's output. For "iterate" the network is not called at a last state after the first.
 
         Yields:
             The state at every time of the grid, the measurement's first.
 
         Raises:
-            UserError: if the measurement is no batch of images on the noise's device, its sigma is more than is known
-                at `start`, the denoiser is given the measurement and `start` is not 1, or every image has an operator
-                that is not known.
-            ValueError: if the stop or the output breaks its rule.
+            ValueError: if stop or output breaks its rule, the measurement is no batch of images on the noise's device,
+                its sigma exceeds that of the process at `start`, the denoiser is conditioned on the measurement and
+                `start` is not 1, or per-image operators are not bound.
         """
-        if not 0 <= stop <= 1:
-            raise ValueError(f"stop must lie in [0, 1], got {stop}")
-        if output not in OUTPUTS:
-            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
+        check_between(0, 1, stop=stop)
+        check_option(OUTPUTS, output=output)
         if not process.degradation.is_bound:
-            raise UserError(
+            raise ValueError(
                 "each of these images has its own mask or kernel, which is not bound: use restorer.bind, or restore "
                 "with mask=… or kernel=…"
             )
         check_images(measurement, "measurement", device=noise.device, dtypes=COMPUTED_IN)
         if len(noise.generators) != len(measurement):
-            raise UserError(
+            raise ValueError(
                 f"noise: must have one stream per image, got {len(noise.generators)} for {len(measurement)}. Give "
                 "ImageNoise one seed per image."
             )
@@ -184,22 +177,22 @@ class ReverseSampler:
         stop: float = 0.0,
         output: str = "mean",
     ) -> Tensor:
-        """The result at a stop, (B, C, H, W), not clipped. Arguments and errors are those of `states`."""
+        """Return the output of the last state, (B, C, H, W), not clipped; see `states`."""
         *_, last = self.states(process, denoiser, measurement, noise, stop, output)
         return last.image(output)
 
     def adds_noise(self, process: StochasticDegradation) -> bool:
-        """Whether two walks from the same measurement differ."""
+        """Return True if two samples from the same measurement differ."""
         draws = self.stochasticity * self.noise_scale > 0 or self.renoise is not None
         return draws or self.sigma is not None or process.measurement_sigma is not None
 
     def _first(
         self, process: StochasticDegradation, denoiser: Predictor | Conditional, measurement: Tensor, noise: ImageNoise
     ) -> tuple[Tensor, Tensor]:
-        """The measurement as the denoiser is given it, and y with as much noise as the process has at `start`."""
+        """Return the measurement for the denoiser, and y with the noise of the process at `start`."""
         given = takes_measurement(denoiser)
         if given and self.start != 1:
-            raise UserError(
+            raise ValueError(
                 f"start={self.start:g} must be 1 for a network that is given the measurement, because it was trained "
                 "with measurements at t = 1"
             )
@@ -210,7 +203,7 @@ class ReverseSampler:
         limit = expected if given else known
         sigma = expected if self.sigma is None else torch.full_like(expected, self.sigma)
         if self.sigma is not None and self.sigma > limit.max() * (1 + 1e-6):
-            raise UserError(
+            raise ValueError(
                 f"sigma={self.sigma} is more noise than this model knows at t = {self.start:g}, "
                 f"{limit.max().item():.4g} in units of the [0, 1] range: give a smaller sigma, or a later start"
             )

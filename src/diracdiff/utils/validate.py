@@ -1,5 +1,6 @@
 """Checks of the arguments of the Python API. Each message names the argument, its value and the remedy."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,3 +108,36 @@ def check_count(count: Any, name: str, least: int = 1) -> None:
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < least:
         raise ValueError(f"{name}={'null' if count is None else count}: must be an integer of at least {least}.")
+
+
+def check_between(low: float, high: float, **values: Any) -> None:
+    """Refuse anything but numbers in [low, high].
+
+    Raises:
+        ValueError: naming the argument and the rule.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"{name}={value}: must lie in [{low:g}, {high:g}].")
+
+
+def check_positive(**values: Any) -> None:
+    """Refuse anything but positive, finite numbers.
+
+    Raises:
+        ValueError: naming the argument and the rule.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"{name}={value}: must be positive and finite.")
+
+
+def check_option(options: Sequence[str], **values: Any) -> None:
+    """Refuse anything but one of the options.
+
+    Raises:
+        ValueError: naming the argument and the options.
+    """
+    for name, value in values.items():
+        if value not in options:
+            raise ValueError(f"{name}={value}: must be one of {', '.join(options)}.")

@@ -1,4 +1,4 @@
-"""Total variation regularisation, by the alternating direction method of multipliers."""
+"""Alternating direction method of multipliers (Boyd et al. 2011): total variation, and plug-and-play."""
 
 import math
 
@@ -10,6 +10,7 @@ from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
 from diracdiff.degradations.super_resolution import dct_matrix
 from diracdiff.samplers import ImageNoise
+from diracdiff.utils.validate import check_count, check_positive
 
 RELAXATION = 1.8
 SPREAD = 10.0
@@ -20,20 +21,19 @@ class ADMMTV(Baseline):
 
     TV(x) is the sum over pixels of |Dx|, D the forward differences in both directions, 0 at the last row and column.
     If `coupled`, |Dx| is the norm over the directions and the colour channels together (Bresson & Chan 2008), which
-    puts the edges of all channels in one place; otherwise each channel has its own.
+    puts the edges of all channels in one place.
 
-    ADMM (Boyd et al. 2011, Section 3) with u = x for the data and v = D x for the TV, over-relaxed (Section 3.4.3):
+    With u = x for the data and v = D x for the TV, over-relaxed (Boyd et al. 2011, Section 3.4.3):
     x = argmin penalty ||x - u + p||^2 + weight / threshold ||D x - v + q||^2 is diagonal in the DCT-II, u is
     `Operator.prox` and v a shrinkage of D x + q by `threshold`. The problem is convex: penalty and threshold change
-    the speed, the limit they do not. It starts from A^T y, and where A^T A removes light, from an average of its
-    surroundings.
+    the speed, not the limit. It starts from A^T y, filled from its surroundings where A^T A removes light.
 
     Args:
         weight: of TV, positive; for images in [0, 1].
         steps: iterations. The defaults come within 1e-3 of the least objective in 15 to 75 of them.
         penalty: of u = x, positive.
         threshold: below which differences of neighbours become 0 in v, positive, in units of the [0, 1] range.
-        coupled: whether the channels share their edges.
+        coupled: the channels share their edges.
     """
 
     def __init__(
@@ -44,18 +44,15 @@ class ADMMTV(Baseline):
         threshold: float = 0.05,
         coupled: bool = True,
     ):
-        for name, value in (("weight", weight), ("penalty", penalty), ("threshold", threshold)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if int(steps) != steps or steps < 1:
-            raise ValueError(f"steps must be an integer of at least 1, got {steps}")
+        check_positive(weight=weight, penalty=penalty, threshold=threshold)
+        check_count(steps, "steps")
         if not isinstance(coupled, bool):
-            raise ValueError(f"coupled must be true or false, got {coupled}")
-        self.weight, self.steps = float(weight), int(steps)
+            raise ValueError(f"coupled={coupled}: must be true or false.")
+        self.weight, self.steps = float(weight), steps
         self.penalty, self.threshold, self.coupled = float(penalty), float(threshold), coupled
 
     def objective(self, x: Tensor, y: Tensor, operator: Operator) -> Tensor:
-        """1/2 ||A x - y||^2 + weight TV(x), (B,), for x and y (B, C, H, W)."""
+        """Return 1/2 ||A x - y||^2 + weight TV(x), (B,), for x and y (B, C, H, W)."""
         misfit = (operator(x) - y).square().flatten(1).sum(1) / 2
         return misfit + self.weight * self._size(gradient(x)).flatten(1).sum(1)
 
@@ -76,12 +73,12 @@ class ADMMTV(Baseline):
         return x
 
     def _size(self, gradients: Tensor) -> Tensor:
-        """|Dx|, (B, 1, C or 1, H, W)."""
+        """Return |Dx|, (B, 1, C or 1, H, W)."""
         return gradients.square().sum((1, 2) if self.coupled else 1, keepdim=True).sqrt()
 
 
 def gradient(x: Tensor) -> Tensor:
-    """D x, (B, 2, C, H, W): differences to the next row and to the next column, 0 at the border."""
+    """Return D x, (B, 2, C, H, W): differences to the next row and to the next column, 0 at the border."""
     differences = x.new_zeros(len(x), 2, *x.shape[1:])
     differences[:, 0, :, :-1] = x[:, :, 1:] - x[:, :, :-1]
     differences[:, 1, ..., :-1] = x[..., 1:] - x[..., :-1]
@@ -89,7 +86,7 @@ def gradient(x: Tensor) -> Tensor:
 
 
 def transposed_gradient(differences: Tensor) -> Tensor:
-    """D^T of what `gradient` makes, (B, C, H, W)."""
+    """Return D^T of differences, (B, C, H, W)."""
     rows, columns = differences[:, 0, :, :-1], differences[:, 1, ..., :-1]
     x = torch.zeros_like(differences[:, 0])
     x[:, :, :-1] -= rows
@@ -116,8 +113,62 @@ class _Cosine:
 
 
 def _filled(y: Tensor, operator: Operator, solve: _Cosine) -> Tensor:
-    """A^T y, and where A^T A 1 is below 1 the rest from a local average: an empty hole would take long to fill."""
+    """Return A^T y, with a local average where A^T A 1 is below 1: an empty region would take long to fill."""
     back = operator.adjoint(y)
-    share = operator.adjoint(operator(torch.ones_like(y))).clamp(0, 1)
-    average = solve(back, 1, SPREAD) / solve(share, 1, SPREAD).clamp(min=1e-6)
-    return back + (1 - share) * average
+    weight = operator.adjoint(operator(torch.ones_like(y))).clamp(0, 1)
+    average = solve(back, 1, SPREAD) / solve(weight, 1, SPREAD).clamp(min=1e-6)
+    return back + (1 - weight) * average
+
+
+class PnPADMM(Baseline):
+    """Plug-and-play ADMM (Venkatakrishnan et al. 2013; Chan et al. 2016, Section II) with a constant penalty.
+
+    From z = A^T y and u = 0: x = argmin ||A x - y||^2 + penalty ||x - z + u||^2, z = x_hat(x + u, level),
+    u = u + x - z; the result is z. Where x_hat is the proximal map of level^2 R, the fixed point is
+    argmin 1/2 ||A x - y||^2 + penalty level^2 R(x): the posterior's mode for penalty = sigma^2 / level^2.
+
+    Args:
+        penalty: positive.
+        steps: iterations, one call of the denoiser each.
+        level: noise level that the denoiser removes, in units of the [0, 1] range; None for a denoiser of one level.
+        denoiser: used in place of the common prior, such as a `NetworkPrior` of a DnCNN.
+    """
+
+    denoiser: Prior | None
+
+    def __init__(
+        self, penalty: float = 0.25, steps: int = 20, level: float | None = 0.1, denoiser: Prior | None = None
+    ):
+        check_positive(penalty=penalty, **({} if level is None else {"level": level}))
+        check_count(steps, "steps")
+        if level is None and denoiser is not None:
+            _only_level(denoiser)
+        self.penalty, self.steps = float(penalty), steps
+        self.level = None if level is None else float(level)
+        self.denoiser, self.needs_prior = denoiser, denoiser is None
+
+    def check(self, operator: Operator, prior: Prior | None) -> None:
+        super().check(operator, prior)
+        network = self.denoiser if self.denoiser is not None else prior
+        if self.level is None and network is not None:
+            _only_level(network)
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+        assert prior is not None
+        level = _only_level(prior) if self.level is None else self.level
+        z = operator.adjoint(y)
+        u = torch.zeros_like(z)
+        for _ in range(self.steps):
+            x = operator.prox(z - u, y, self.penalty)
+            z = prior(x + u, level)
+            u = u + x - z
+        return z
+
+
+def _only_level(denoiser: Prior) -> float:
+    if denoiser.sigma_min != denoiser.sigma_max:
+        raise ValueError(
+            f"PnPADMM needs a level, since its denoiser knows more than one, from {denoiser.sigma_min:g} to "
+            f"{denoiser.sigma_max:g}: give level=0.1"
+        )
+    return denoiser.sigma_min
