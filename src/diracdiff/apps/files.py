@@ -27,7 +27,7 @@ from diracdiff.evaluation.data_consistency import RULE
 from diracdiff.evaluation.plots import heat_map
 from diracdiff.evaluation.uncertainty import PICTURES, Spread
 from diracdiff.restorer import Restorer
-from diracdiff.utils.console import track_images
+from diracdiff.utils.console import bar
 from diracdiff.utils.errors import is_out_of_memory, warn
 from diracdiff.utils.files import append_line, write_rows
 from diracdiff.utils.ranks import Ranks
@@ -127,10 +127,11 @@ class FileRestoration:
     def run(self, images: Iterable[Input], batch_size: int, ranks: Ranks) -> list[dict[str, Any]]:
         """Restore this process's part of the images; returns the lines of all processes in the log."""
         mine = ranks.share(batches(images, batch_size))
-        with track_images(sum(map(len, mine)), "restoring") as advance:
+        with bar() as progress:
+            task = progress.add_task("restoring", total=sum(map(len, mine)))
             for batch in mine:
                 self.restore(batch)
-                advance(len(batch))
+                progress.advance(task, len(batch))
         parts = ranks.gathered((self.rows, self.failed))
         self.failed = {path: reason for _, failed in parts for path, reason in failed.items()}
         if self.options.interval and ranks.rank == 0:
