@@ -14,6 +14,9 @@ from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS
 from diracdiff.utils.errors import UserError, warn
 from diracdiff.utils.files import read_rows, write_rows
 
+MAY_DIFFER = ("dataset.root", "optimization.lr", "processes")
+"""Settings that a resumed run may change."""
+
 
 def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:
     """Return path and content of the checkpoint to resume from, or of `previous.ckpt` if a `last.ckpt` is damaged.
@@ -44,7 +47,9 @@ def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None
 def check_same(
     module: RestorerModule, data: ImageDataModule, trainer: pl.Trainer, checkpoint: Checkpoint, path: Path
 ) -> None:
-    """Refuse to resume from a checkpoint of another run. Only the learning rate and the number of processes may differ.
+    """Refuse to resume from a checkpoint of another run.
+
+    The folder of the images, the learning rate and, with a warning, the number of processes may differ.
 
     Args:
         module: module to train.
@@ -54,33 +59,30 @@ def check_same(
         path: its path, for messages.
 
     Raises:
-        UserError: naming the first setting that differs.
+        ValueError: naming the first setting that differs.
     """
-    ours, theirs = to_recipe(module.restorer), checkpoint.recipe
-    settings, before = module.settings(trainer, data), dict(checkpoint.training)
-    if (count := before.pop("processes", trainer.world_size)) != trainer.world_size:
+    now = to_recipe(module.restorer), to_recipe(data.dataset), module.settings(trainer, data)
+    before = checkpoint.recipe, checkpoint.dataset, checkpoint.training
+    ours, theirs = (
+        {key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"dataset": dataset, **settings}
+        for recipe, dataset, settings in (now, before)
+    )
+    if (count := theirs.get("processes")) != trainer.world_size:
         warn(f"trained by {count} process(es) so far, now by {trainer.world_size}: each batch holds other images")
-    pairs = {key: (ours[key], theirs.get(key)) for key in ("process", "denoiser", "seed")}
-    if checkpoint.dataset is not None:
-        pairs["dataset"] = _without(to_recipe(data.dataset), "root"), _without(checkpoint.dataset, "root")
-    pairs |= {key: (_without(settings[key], "lr"), _without(before[key], "lr")) for key in settings if key in before}
-    for part, (our, their) in pairs.items():
-        if (found := _difference(our, their, part)) is not None:
-            remedy = "Give the command that made it, with checkpoint=… added, or start a new run."
-            raise UserError(f"checkpoint={path}: was trained with another {found}. {remedy}")
+    if (found := _difference(ours, theirs)) is not None:
+        raise ValueError(f"checkpoint={path}: was trained with another {found}. Give the command that made it.")
 
 
-def _without(recipe: Any, key: str) -> Any:
-    return {name: value for name, value in recipe.items() if name != key} if isinstance(recipe, dict) else recipe
-
-
-def _difference(ours: Any, theirs: Any, name: str) -> str | None:
-    """Return the first place where two recipes differ, and both values; None if they are equal."""
-    if isinstance(ours, dict) and isinstance(theirs, dict) and ours != theirs:
-        both = ((key, ours.get(key), theirs.get(key)) for key in [*ours, *theirs])
-        return next(found for key, a, b in both if (found := _difference(a, b, f"{name}.{key}")))
+def _difference(ours: Any, theirs: Any, name: str = "") -> str | None:
+    """Return the name of the first value that differs in two recipes, and both values; None if they agree."""
+    if ours == theirs or name in MAY_DIFFER:
+        return None
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = dict.fromkeys([*ours, *theirs])
+        found = (_difference(ours.get(key), theirs.get(key), f"{name}.{key}".lstrip(".")) for key in keys)
+        return next(filter(None, found), None)
     scalars = all(isinstance(value, bool | int | float | str | None) for value in (ours, theirs))
-    return None if ours == theirs else name + (f" ({theirs}, now {ours})" if scalars else "")
+    return name + (f" ({theirs}, now {ours})" if scalars else "")
 
 
 def trim_logs(run_dir: Path, step: int) -> None:
