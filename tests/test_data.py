@@ -397,9 +397,9 @@ def test_datamodule_refuses_bad_arguments():
         "test_images": "all",
         "seed": -1,
     }.items():
-        with refused(name, repr(value)):
+        with refused(f"{name}={value}"):
             ImageDataModule(Source(), **{name: value})
-    with refused("13 training images", "16", "lower loader.batch_size"):
+    with refused("loader.batch_size=16: 13 training images"):
         ImageDataModule(Source(), batch_size=16).train_dataloader()
 
 

@@ -55,7 +55,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     try:
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SIGTERMException:
-        say(f"interrupted: resume with the same command and checkpoint={run_dir / LAST}")
+        say(f"interrupted: resume with the same command and hydra.run.dir={run_dir} checkpoint=auto")
         raise SystemExit(128 + signal.SIGTERM) from None
     run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
     if not (run_dir / BEST).exists():

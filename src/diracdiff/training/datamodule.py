@@ -1,36 +1,40 @@
-"""The only LightningDataModule: batches of clean images, in an order that follows from the seed."""
+"""The LightningDataModule: batches of clean images, in an order that follows from (seed, step, rank)."""
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, check_integer, worker_options
+from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, worker_options
 from diracdiff.data.sampler import ShardSampler
-from diracdiff.utils.errors import UserError
+from diracdiff.utils.validate import check_count
 
 Images = ImageDataset | Subset[Item]
 """A split, or a part of it."""
+
+STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
 class ImageDataModule(pl.LightningDataModule):
     """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, for every data set.
 
-    The module shards the data itself: use Trainer(use_distributed_sampler=False).
+    The module shards the data itself: use Trainer(use_distributed_sampler=False). A resumed run continues at the batch
+    that follows from its number of steps, so a length in `max_steps`, which Lightning cannot resume, is not supported.
 
     Args:
         dataset: has `split(name)` for train, val and test, such as `Photos`; prediction uses test.
         batch_size: training images per device and batch.
-        eval_batch_size: the same for all else; None: `batch_size`.
+        eval_batch_size: images per device and batch of all else; None: `batch_size`.
         num_workers: loader processes per device.
-        val_images: validate on so many images at most, evenly spread over the split; None: on all.
-        test_images: the same for testing.
-        seed: of the order of the training images.
+        val_images: largest number of validation images, evenly spread over the split; None: all.
+        test_images: the same for the test.
+        seed: seed of the order of the training images.
 
     Raises:
-        ValueError: if a number breaks its rule.
+        ValueError: if a number is out of range.
     """
 
     def __init__(
@@ -44,98 +48,84 @@ class ImageDataModule(pl.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
-        check_integer("batch_size", batch_size, 1, 32)
-        check_integer("eval_batch_size", eval_batch_size, 1, 32)
-        check_integer("num_workers", num_workers, 0, 4)
-        check_integer("seed", seed, 0, 0)
-        for name, limit in (("val_images", val_images), ("test_images", test_images)):
-            if limit is not None:
-                check_integer(name, limit, 1, 64)
-        self.dataset = dataset
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers = num_workers
-        self.val_images, self.test_images = val_images, test_images
-        self.seed = seed
+        self.dataset, self.batch_size, self.num_workers, self.seed = dataset, batch_size, num_workers, seed
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.limits = {"val": val_images, "test": test_images}
+        for name, count, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", self.eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+            *((f"{split}_images", limit, 1) for split, limit in self.limits.items() if limit is not None),
+        ):
+            check_count(count, name, least)
         self._splits: dict[str, Images] = {}
-        self._fingerprints: dict[str, dict[str, Any]] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
-        names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-        for name in names.get(stage or "", ()):
+        for name in STAGES.get(stage or "", ()):
             self.split(name)
 
     def split(self, name: str) -> Images:
-        """The data set train, val or test, with `val_images` or `test_images` applied."""
+        """Return the data set train, val or test, with `val_images` or `test_images` applied."""
         if name not in self._splits:
             images: Images = self.dataset.split(name)
-            limit = {"val": self.val_images, "test": self.test_images}.get(name)
+            limit = self.limits.get(name)
             if limit is not None and limit < len(images):
                 images = Subset(images, [i * len(images) // limit for i in range(limit)])
             self._splits[name] = images
         return self._splits[name]
 
+    @cached_property
     def fingerprints(self) -> dict[str, dict[str, Any]]:
-        """Return the fingerprint of the files of the training and the validation split, where they have one."""
-        if self._fingerprints is None:
-            self._fingerprints = {}
-            for name in ("train", "val"):
-                images = self.split(name)
-                whole = images.dataset if isinstance(images, Subset) else images
-                if isinstance(whole, ImageDataset) and (found := whole.fingerprint()) is not None:
-                    self._fingerprints[name] = found
-        return self._fingerprints
+        """Fingerprints of the files of the training and the validation split, for data sets that have files."""
+        splits = ((name, self.split(name)) for name in ("train", "val"))
+        whole = ((name, images.dataset if isinstance(images, Subset) else images) for name, images in splits)
+        found = {name: images.fingerprint() for name, images in whole if isinstance(images, ImageDataset)}
+        return {name: fingerprint for name, fingerprint in found.items() if fingerprint is not None}
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Return shuffled batches, without an incomplete last one, from the position that follows from the step.
+        """Return shuffled batches, without an incomplete last one, from the batch that follows from the step.
 
-        Raises UserError when there are fewer images than one batch.
+        Raises:
+            ValueError: if there are fewer images than one batch.
         """
-        images = self.split("train")
-        rank, world_size = self._rank()
+        images, (rank, world_size) = self.split("train"), self._rank()
         if len(images) < self.batch_size * world_size:
-            raise UserError(
-                f"{len(images)} training images are fewer than one batch of {self.batch_size} on each of"
-                f" {world_size} device(s): lower loader.batch_size or add images"
+            raise ValueError(
+                f"loader.batch_size={self.batch_size}: {len(images)} training images are fewer than one batch for each "
+                f"of {world_size} device(s). Lower it or add images."
             )
         order = images.order if isinstance(images, ImageDataset) else None
         sampler = ShardSampler(len(images), seed=self.seed, shuffle=True, rank=rank, world_size=world_size, order=order)
-        options = self._options() | {"collate_fn": batch_of, "drop_last": True}
-        loader = DataLoader(images, self.batch_size, sampler=sampler, **options)
+        loader = self._loader(images, self.batch_size, sampler, drop_last=True)
         if self.trainer is not None:
             limit, accumulated = self.trainer.limit_train_batches, self.trainer.accumulate_grad_batches
             batches = min(limit, len(loader)) if isinstance(limit, int) else int(limit * len(loader))
             epoch, step = divmod(self.trainer.global_step, max(1, -(-batches // accumulated)))
             sampler.epoch, sampler.skip = epoch, step * accumulated * self.batch_size
-            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # it is: see above
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # it is
         return loader
 
     def val_dataloader(self) -> DataLoader[Item]:
-        """Every validation image once over all devices, in order."""
+        """Return batches of every validation image once over all devices, in order."""
         return self._eval_loader("val")
 
     def test_dataloader(self) -> DataLoader[Item]:
-        """Every test image once over all devices, in order."""
+        """Return batches of every test image once over all devices, in order."""
         return self._eval_loader("test")
 
-    def predict_dataloader(self) -> DataLoader[Item]:
-        """The same as `test_dataloader`."""
-        return self._eval_loader("test")
+    predict_dataloader = test_dataloader
 
     def _eval_loader(self, name: str) -> DataLoader[Item]:
-        images = self.split(name)
-        rank, world_size = self._rank()
+        images, (rank, world_size) = self.split(name), self._rank()
         sampler = ShardSampler(len(images), rank=rank, world_size=world_size)
-        options = self._options() | {"collate_fn": batch_of}
-        return DataLoader(images, self.eval_batch_size, sampler=sampler, **options)
+        return self._loader(images, self.eval_batch_size, sampler)
 
-    def _options(self) -> dict[str, Any]:
-        return {
-            **worker_options(self.num_workers),
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }
+    def _loader(self, images: Images, batch_size: int, sampler: ShardSampler, **options: Any) -> DataLoader[Item]:
+        options |= {"collate_fn": batch_of, **worker_options(self.num_workers)}
+        options |= {"persistent_workers": self.num_workers > 0, "pin_memory": torch.cuda.is_available()}
+        return DataLoader(images, batch_size, sampler=sampler, **options)
 
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

@@ -101,7 +101,7 @@ class RestorerModule(pl.LightningModule):
             "optimization": to_recipe(self.optimization),
             "times": list(self.times),
             "share_at_end": self.share_at_end,
-            "images": data.fingerprints() if isinstance(data, ImageDataModule) else {},
+            "images": data.fingerprints if isinstance(data, ImageDataModule) else {},
             "batch_size": getattr(data, "batch_size", None),
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
             "processes": trainer.world_size,
