@@ -86,7 +86,7 @@ def test_every_unusable_file_is_named_and_the_rest_is_restored(blur, tmp_path, c
     status, lines = call("restore", *blur, "input=photos", "output=out")
     assert status == 2 and lines[-1].startswith("error: 4 of 9 images not restored")
     named = {line.split(": ")[1] for line in lines[:-1]}
-    assert named == {f"photos/{name}" for name in ("pipe.jpg", "socket.png", "itself.png", "none.png", "loop")}
+    assert named == {f"photos/{name}" for name in ("pipe.jpg", "socket.png", "itself.png", "none.png")}
     assert all(line.startswith("warning: photos/") and line.endswith(". Skipped.") for line in lines[:-1])
     out = os.fsencode(tmp_path / "out")
     names = {b"a.png", b"deep", b"z.tif", b"n" * 250 + b".png", b"caf\xe9.png", LOG.encode()}

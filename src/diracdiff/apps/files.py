@@ -100,13 +100,16 @@ class FileRestoration:
         """Names of the further results of an image, next to "restored"."""
         return [*["measurement"] * self.options.degrade, *(PICTURES if self.options.interval else [])]
 
-    def missing(self, images: Sequence[Input]) -> list[Input]:
-        """Return the images without results of these settings and this source; those with another result are skipped.
+    def missing(self, images: Sequence[Input]) -> tuple[list[Input], dict[Path, Exception]]:
+        """Find the images without results of these settings and this source.
+
+        Returns:
+            The images, and {file: the error for which it is skipped}: it has another result, which is kept.
 
         Raises:
             ValueError: if a result has other settings, another model for example.
         """
-        found = []
+        found, skipped = [], dict[Path, Exception]()
         for image in images:
             made = [target for target in image.targets.values() if os.path.lexists(target)]
             row = self._before.get(self._name(image.targets["restored"]), {})
@@ -116,13 +119,13 @@ class FileRestoration:
                 named = ", ".join(f"{key}={settings.get(key)}" for key in differing)
                 remedy = "Use existing=overwrite, or another output."
                 raise ValueError(f"existing=skip: {made[0]} is of another restoration ({named}). {remedy}")
-            with self._isolated(image.path):
-                if made and not settings:
-                    raise ValueError(f"{made[0]} exists, and {self.log} does not name its model. Remove it")
-                if made and row.get("sha256") != _sha256(image.path):
-                    raise ValueError(f"it has changed since {made[0]} was made. Use existing=overwrite")
-                found += [image] if len(made) < len(image.targets) else []
-        return found
+            if made and not settings:
+                skipped[image.path] = ValueError(f"{made[0]} exists, and {self.log} does not name its model. Remove it")
+            elif made and row.get("sha256") != _sha256(image.path):
+                skipped[image.path] = ValueError(f"it has changed since {made[0]} was made. Use existing=overwrite")
+            elif len(made) < len(image.targets):
+                found.append(image)
+        return found, skipped
 
     def run(self, images: Iterable[Input], batch_size: int, ranks: Ranks) -> list[dict[str, Any]]:
         """Restore this process's part of the images; returns the lines of all processes in the log."""

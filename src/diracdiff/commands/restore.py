@@ -33,7 +33,8 @@ def restore(cfg: DictConfig) -> None:
         job = FileRestoration(restorer, options, output, form, companions, single=not source.is_dir())
         images, skipped = plan(source, output, job.extras, cfg.existing, form)
         if cfg.existing == "skip":
-            images = job.missing(images)
+            images, kept = job.missing(images)
+            skipped |= kept
         ranks.wait()  # until no process may take the results of another for those of an earlier command
         for path, error in ranks.share(list(skipped.items())):
             job.skip(path, error)
