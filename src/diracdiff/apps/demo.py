@@ -38,8 +38,8 @@ QUEUE, PAGES = 8, 16
 
 
 @dataclass(frozen=True)
-class Restored:
-    """A restored photograph.
+class Trajectory:
+    """The reverse process from a photograph.
 
     Attributes:
         batch: its measurement.
@@ -78,7 +78,7 @@ def restore(
     degrade: bool,
     longest: int = SIDES[1],
     advance: Callable[[float], None] = lambda fraction: None,
-) -> Restored:
+) -> Trajectory:
     """Restore a photograph, and keep the states of the reverse process.
 
     Args:
@@ -113,7 +113,7 @@ def restore(
             frames.append(replace(result, images=to_pixels(image).cpu()))
     stop = restorer.stops.get("psnr")
     place = max(0, sum(stop is not None and frame.t >= stop.t - 1e-6 for frame in frames) - 1)
-    return Restored(batch, frames, place)
+    return Trajectory(batch, frames, place)
 
 
 def build(restorer: Restorer) -> gr.Blocks:
@@ -152,7 +152,7 @@ def build(restorer: Restorer) -> gr.Blocks:
             moved = gr.Slider(maximum=max(last, 1), value=restored.place, interactive=last > 0)
             return restored, moved, *on_move(restored, restored.place, request)
 
-        def on_move(restored: Restored | None, place: Any, request: gr.Request) -> tuple[Any, ...]:
+        def on_move(restored: Trajectory | None, place: Any, request: gr.Request) -> tuple[Any, ...]:
             with _errors_on_page():
                 if restored is None:
                     raise ValueError("Restore a photograph first.")
