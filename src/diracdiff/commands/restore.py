@@ -24,10 +24,11 @@ def restore(cfg: DictConfig) -> None:
         check_count(cfg[key], key)
     if cfg.existing not in EXISTING:
         raise ValueError(f"existing={cfg.existing}: must be one of {', '.join(EXISTING)}.")
-    source, output, companions, form = Path(cfg.input), Path(cfg.output), build_companions(cfg), build_form(cfg)
+    source, output, form, tiles = Path(cfg.input), Path(cfg.output), build_form(cfg), build_tiles(cfg)
+    companions = build_companions(cfg)
     with joined() as ranks:
         restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
-        restorer = restorer.replace(tiles=build_tiles(cfg))
+        restorer = restorer.replace(tiles=tiles)
         check_guide(restorer, companions.kind if companions else None, cfg.degrade)
         t, options = reached(restorer, restorer.stop_for(cfg.target)), build_options(cfg, restorer)
         job = FileRestoration(restorer, options, output, form, companions, single=not source.is_dir())
