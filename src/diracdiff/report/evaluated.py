@@ -48,14 +48,7 @@ def report(
 ) -> list[str]:
     """Write all files, or none of them, print the summary, and return the names of the files.
 
-    Args:
-        folder: for the files.
-        evaluation: finished.
-        stops: stopping time of each target.
-        extra: a further stopping time, the row "target".
-        restorer: that was evaluated.
-        split: "test" or "val".
-        origin: of the results.
+    `extra` is a requested stopping point, the row "target"; `split` is "test" or "val".
     """
     curve, metrics = evaluation.curve, evaluation.metrics
     same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.steps, "task": restorer.name}

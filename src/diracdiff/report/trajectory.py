@@ -39,11 +39,11 @@ def evaluation_page(
     Args:
         kind: "training" or "evaluation".
         evaluation: curve and gallery.
-        stops: stopping time of each target.
-        summary: of the same evaluation and stopping times.
+        stops: stopping point of each target.
+        summary: of the same evaluation and stopping points.
         restorer: that was evaluated.
-        images: which were measured, "16 test images" say.
-        stops_from: sentence about where stopping times come from.
+        images: "16 test images", for example.
+        stops_from: sentence about where stopping points come from.
         origin: of the results.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
@@ -84,8 +84,8 @@ def evaluation_page(
         "stops": buttons,
         "pixelated": evaluation.gallery["clean"].shape[-1] <= SMALL,
     }
-    rows = [{"title": NAMES.get(key, key), "detail": ""} | (summary[key] or {}) for key in stop_keys(summary)]
-    rows = [row | {"detail": TRAJECTORIES.get(row.get("output", ""), "")} for row in rows]
+    known = [(NAMES.get(key, key), summary[key] or {}) for key in stop_keys(summary)]
+    rows = [{"title": name, "detail": TRAJECTORIES.get(row.get("output", ""), "")} | row for name, row in known]
     shown = [column("t", "t", 2), column("nfe", "NFE"), column("seconds", "s / image", 3), *columns]
     text = f"{images}, {summary['steps']} steps, seed {summary['seed']}. {stops_from}"
     tables = [table("Stopping times", shown, rows)]

@@ -4,7 +4,6 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const { metrics, entries, trajectories, stops, images } = data;
-const curves = trajectories.filter((trajectory) => !trajectory.map);
 const judged = metrics.filter((metric) => metric.higher !== null);
 const times = [...new Set(trajectories.flatMap((each) => each.points).filter((point) => point.pictures).map((point) => point.row.t))]
   .sort((a, b) => b - a);
@@ -115,7 +114,7 @@ const column = (points, name) => points.map((point) => (point.row[name] === unde
 
 /** The range of the first curve and of the best value of the others, whose worst values would flatten it. */
 function rangeOf(metric) {
-  const values = curves.map((curve) => column(curve.points, metric.name).filter((value) => value !== null));
+  const values = trajectories.map((curve) => column(curve.points, metric.name).filter((value) => value !== null));
   const best = values.slice(1).filter((each) => each.length).map((each) => (metric.higher ? Math.max(...each) : Math.min(...each)));
   const all = [...values[0], ...best];
   const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -124,7 +123,7 @@ function rangeOf(metric) {
 }
 
 function drawChart(metric) {
-  const lines = curves.map((curve, i) => ({
+  const lines = trajectories.map((curve, i) => ({
     x: column(curve.points, "t"), y: column(curve.points, metric.name), name: plain(curve.name), mode: "lines+markers",
     marker: { size: 3 }, line: { color: COLOURS[i % COLOURS.length], dash: i ? "dot" : "solid" },
     hovertemplate: `t = %{x:.2f}<br>%{y:.${metric.digits}f}<extra>${plain(curve.name)}</extra>`,
@@ -148,14 +147,14 @@ function drawPlane() {
     hovertemplate: `%{x:.${across.digits}f}, %{y:.${up.digits}f}<extra>${plain(name)}</extra>`, ...changes,
   });
   const traces = trajectories.flatMap((curve, i) => {
-    const points = curve.map ? [] : curve.points.filter(has);
+    const points = curve.points.filter(has);
     const line = { color: COLOURS[i % COLOURS.length], dash: i ? "dot" : "solid" };
     return points.length ? [trace(curve.name, points, points.map((point) => [`t${i}`, point.row.t]), { mode: "lines+markers", marker: { size: 4 }, line })] : [];
   });
   entries.forEach((entry, i) => {
     if (i < 2 || !has(entry)) return;
     const ours = entry.name.startsWith("dirac");
-    traces.push(trace(entry.name, [entry], [[`e${i}`]], { marker: { size: 11, symbol: ours ? "diamond" : "circle", color: COLOURS[(curves.length + i) % COLOURS.length] } }));
+    traces.push(trace(entry.name, [entry], [[`e${i}`]], { marker: { size: 11, symbol: ours ? "diamond" : "circle", color: COLOURS[(trajectories.length + i) % COLOURS.length] } }));
   });
   for (const stop of stops.filter((each) => each.title && each.show[0] === "t")) {
     const point = trajectoryOf(stop.show).points.find((each) => Math.abs(each.row.t - stop.t) < 1e-6 && has(each));
@@ -171,7 +170,7 @@ function drawPlane() {
 }
 
 function showCharts() {
-  if (curves.length) metrics.forEach(drawChart);
+  if (trajectories.length) metrics.forEach(drawChart);
   if (!$("plane-card").hidden) drawPlane();
 }
 
@@ -240,12 +239,12 @@ function build() {
   $("across").value = metrics.indexOf(judged[0]);
   $("up").value = metrics.indexOf(judged.find((metric) => metric.title === "LPIPS") || judged[judged.length - 1]);
   $("plane-card").hidden = judged.length < 2;
-  if (curves.length) {
-    $("legend").textContent = `${curves.map((curve, i) => `${curve.name} ${i ? "dotted" : "solid"}`).join(", ")}; means over all images against t. Vertical lines: stopping times.`;
+  if (trajectories.length) {
+    $("legend").textContent = `${trajectories.map((curve, i) => `${curve.name} ${i ? "dotted" : "solid"}`).join(", ")}; means over all images against t. Vertical lines: stopping times.`;
     $("charts").append(...metrics.map((metric) => make("div", { class: "card" }, make("div", { class: "chart", id: `chart-${metric.name}`, role: "img", "aria-label": `${metric.title} against t` }))));
   }
   showTheme();
-  if (curves.length) metrics.forEach((metric) => $(`chart-${metric.name}`).on("plotly_click", (event) => goTo(stepAt(event.points[0].x))));
+  if (trajectories.length) metrics.forEach((metric) => $(`chart-${metric.name}`).on("plotly_click", (event) => goTo(stepAt(event.points[0].x))));
   if (!$("plane-card").hidden) {
     $("plane").on("plotly_click", (event) => {
       const [key, t] = event.points[0].customdata || [];
