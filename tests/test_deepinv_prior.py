@@ -67,12 +67,6 @@ def test_it_is_the_denoiser_of_deepinv(network, prior):
     assert prior(y.double(), 0.1).dtype == torch.float64
 
 
-def test_noise_beyond_its_range_is_taken_to_it(prior):
-    y = torch.rand(1, 3, 32, 32)
-    assert torch.equal(prior(y, 1e-6), prior(y, prior.sigma_min))
-    assert torch.equal(prior(y, 1e4), prior(y, prior.sigma_max))
-
-
 def test_other_sizes_are_reflected_and_warned_of_once(prior, network, capsys):
     prior._warned = False
     y = torch.rand(1, 3, 30, 25)

@@ -162,19 +162,8 @@ def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
 
 
 def test_one_mask_may_be_of_all_images(trained, pictures, call):
-    mask = "mask=masks/00.png"
-    assert (
-        call(
-            "restore",
-            f"checkpoint={trained}",
-            "input=photos",
-            mask,
-            "target=t:0",
-            "samples=2",
-            "sampler.stochasticity=1",
-        )[0]
-        == 0
-    )
+    noisy = ["mask=masks/00.png", "target=t:0", "samples=2", "sampler.stochasticity=1"]
+    assert call("restore", f"checkpoint={trained}", "input=photos", *noisy)[0] == 0
     hidden = pixels(pictures / "masks" / "00.png")[..., 0] > 0
     spread = pixels(pictures / "restored" / "01_uncertainty.png")
     assert spread[hidden].mean() > spread[~hidden].mean()

@@ -148,22 +148,6 @@ def test_a_line_rises_counterclockwise():
     assert upper[:, 7:].sum() + lower[:, :6].sum() > 10 * (upper[:, :6].sum() + lower[:, 7:].sum())
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("gaussian:x", "a kernel in words is gaussian:2.5 .*, got gaussian:x"),
-        ("line:3", "got line:3"),
-        ("disc:1:2", "got disc:1:2"),
-        ("disc:0", "disc must be above 0 and at most 200 pixels, got disc:0"),
-        ("gaussian:1000", "gaussian must be above 0 and at most 50 pixels"),
-        ("line:nan:0", "got line:nan:0"),
-    ],
-)
-def test_words_that_are_no_kernel_are_refused(words, message):
-    with pytest.raises(ValueError, match=message):
-        told(words)
-
-
 # commands
 
 

@@ -1,9 +1,6 @@
 """Photographs that are large, many or broken: tiles, batches, going on, and what a machine runs out of."""
 
-import os
-import signal
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +18,6 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import Guidance, NetworkIncrement, ReverseSampler
-from diracdiff.utils.files import read_lines
 
 
 class Local(nn.Module):
@@ -126,14 +122,6 @@ def test_small_images_are_not_cut():
     module = restorer()
     same = module.tiles.applied(module.denoiser, module.sampler, torch.empty(1, 3, 8, 8))
     assert same == (module.denoiser, module.sampler)
-
-
-def test_a_photograph_is_restored_in_tiles(run, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={measured_folder}/05.png", "target=t:0.5"]
-    for name, tile in (("whole", "null"), ("auto", "auto"), ("cut", "16"), ("one", "64")):
-        assert call("restore", *asked, f"output={name}", f"tile={tile}", "overlap=8") == (0, [])
-    whole, auto, cut, one = ((tmp_path / n / "05.png").read_bytes() for n in ("whole", "auto", "cut", "one"))
-    assert whole == auto == one != cut
 
 
 def test_a_local_network_is_trained_and_restores_in_tiles(folder, tmp_path, call):
@@ -255,34 +243,3 @@ def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path
         refused(call(name, checkpoint, *asked, "output=out"), f"^error: out of memory: lower .*{keys}")
         if name != "compare":  # which keeps its measurements
             assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["restore", "evaluate"])
-def test_an_interruption_is_said(run, folder, measured_folder, tmp_path, call, monkeypatch, name):
-    before = signal.getsignal(signal.SIGINT)
-    forward, calls = NCSNpp.forward, []
-
-    def interrupted(self, *given):
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return forward(self, *given)
-
-    monkeypatch.setattr(NCSNpp, "forward", interrupted)
-    given = {
-        "restore": [f"input={measured_folder}", "batch_size=4", "target=t:1"],
-        "evaluate": [*folder[:2], *folder[3:], "lpips=null", "trainer=cpu"],
-    }
-    with mock.patch("builtins.print") as said:
-        status, _ = call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out")
-    signal.signal(signal.SIGINT, before)
-    assert status == 130
-    (line,) = [str(words.args[0]) for words in said.call_args_list if "interrupted" in str(words.args)]
-    if name == "restore":
-        assert line.startswith("interrupted: what is done is in out; resume with existing=skip")
-        assert len(list((tmp_path / "out").glob("*.png"))) == 4
-        assert call(name, f"checkpoint={run[1]}/best.ckpt", *given[name], "output=out", "existing=skip") == (0, [])
-        assert len(list((tmp_path / "out").glob("*.png"))) == 24
-        assert len(read_lines(tmp_path / "out" / LOG)) == 24
-    else:
-        assert line == "interrupted: nothing is written to out" and not (tmp_path / "out").exists()

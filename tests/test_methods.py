@@ -191,31 +191,6 @@ def test_interval_is_bias_corrected_and_follows_from_the_seed():
 # uncertainty
 
 
-def test_samples_of_one_measurement_give_its_uncertainty(run, tmp_path, call, measured_folder):
-    _, latest, _ = run
-    asked = [
-        f"checkpoint={latest}/best.ckpt",
-        f"input={measured_folder}/05.png",
-        "target=t:0",
-        "sampler.stochasticity=1",
-    ]
-    assert call("restore", *asked, "output=one") == (0, [])
-    assert call("restore", *asked, "output=many", "samples=3") == (0, [])
-    extras = {f"05_{name}.png" for name in ("uncertainty", "mean", "low", "high")}
-    assert {path.name for path in (tmp_path / "many").iterdir()} == {
-        "05.png",
-        "uncertainty.csv",
-        "restored.jsonl",
-    } | extras
-    assert (tmp_path / "one/05.png").read_bytes() == (tmp_path / "many/05.png").read_bytes()
-    (row,) = rows(tmp_path / "many/uncertainty.csv")
-    assert row["samples"] == "3" and float(row["std"]) > 1e-4
-    assert Image.open(tmp_path / "many/05_uncertainty.png").size == (40, 40)
-    dull = [f"checkpoint={latest}/best.ckpt", f"input={measured_folder}/05.png", "output=dull", "samples=3"]
-    refused(call("restore", *dull), "samples=3.* would all be the same", "sampler.stochasticity=1")
-    assert not (tmp_path / "dull").exists()
-
-
 def test_samples_differ_and_do_not_depend_on_company():
     from test_checkpoints import restorer
 

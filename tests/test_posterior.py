@@ -288,7 +288,7 @@ def marginal_error(step, steps, eta):
     return worst
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_marginals_match_the_forward_process(eta):
     errors = [marginal_error(Exponential(), steps, eta) for steps in (30, 60, 120)]
     print(f"relative std error, eta {eta}: {errors}")

@@ -1,7 +1,5 @@
 """Training, restoring, evaluating and comparing with a walk that is given its measurement, as a user types it."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -49,15 +47,3 @@ def test_samples_of_the_ode_differ_by_the_noise_that_is_added(given):
     one, other = restorer.sample(y, 2, "t=0.25").images
     assert (one - other).abs().mean() > 1e-3
     assert torch.equal(one, restorer.restore(y, "t=0.25"))
-
-
-def test_it_is_compared_at_the_measurement_s_noise(given, folder, tmp_path, call):
-    """A regression network of the same measurements fits, although the walk begins with more noise."""
-    regression = ["task=inpaint", "experiment=regression", *folder, *SMALL, *BRIEF, "lpips=null"]
-    assert call("train", *regression, "hydra.run.dir=regression")[0] == 0
-    few = ["tune_images=1", "test_images=2", "device=cpu", "lpips=null", "tune_for=psnr", "dirac.search=null"]
-    asked = [f"checkpoint={given[1]}", "regression=regression/best.ckpt", "baseline=[measurement,regression]"]
-    assert call("compare", *asked, *folder[:2], *folder[3:], *few, "output=compared") == (0, [])
-    content = json.loads((tmp_path / "compared/comparison.json").read_text())
-    assert content["conditions"]["sigma"] == 0.05
-    assert [row["method"] for row in content["rows"]] == ["measurement", "regression", "dirac_do"]

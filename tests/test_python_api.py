@@ -55,14 +55,6 @@ def test_what_is_no_batch_of_images_is_refused_by_a_restorer(restorer, call, giv
         getattr(restorer, call)(given(), *further)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_any_precision_is_restored_in_float32(restorer, dtype):
-    y = images().to(dtype)
-    restored = restorer.restore(y, "t=0")
-    assert restored.dtype == torch.float32 and torch.equal(restored, restorer.restore(y.float(), "t=0"))
-    assert restorer.measure(y).y.dtype == torch.float32
-
-
 def test_results_carry_no_gradient(restorer):
     assert not restorer.restore(images().requires_grad_(), "t=0").requires_grad
 

@@ -1,4 +1,4 @@
-"""Kernels of blur: Gaussians, discs (out of focus), lines (moved) and paths (shaken), drawn at random or in words."""
+"""Blur kernels: Gaussians, discs (defocus), lines (motion) and paths (camera shake), random or described by text."""
 
 import math
 import re
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 SIDE = 25
-"""Of kernels that are drawn, in pixels."""
+"""Side of random kernels, in pixels."""
 
 GAUSSIAN, DISC, PATH = (0.4, 3.0), (0.7, 4.5), (2.0, 20.0)
-"""Standard deviation, radius and length of kernels that are drawn, in pixels."""
+"""Ranges of standard deviation, radius and length of random kernels, in pixels."""
 
 REACH = 4.0
-"""Standard deviations that a Gaussian in words has to each side."""
+"""Half-width of a Gaussian from text, in standard deviations."""
 
 LARGEST = {"gaussian": 50.0, "disc": 200.0, "line": 400.0}
-"""Standard deviation, radius and length of kernels in words, in pixels."""
+"""Largest standard deviation, radius and length of kernels from text, in pixels."""
 
 WORDS = "gaussian:2.5 (its standard deviation), disc:3 (its radius) or line:12:30 (its length and degrees), in pixels"
 
 
 def drawn(seed: int) -> Tensor:
-    """A kernel of a random kind and size, (25, 25), float32, that sums to 1."""
+    """Return a kernel of random kind and size, (25, 25), float32, that sums to 1."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> float:
@@ -41,19 +41,19 @@ def drawn(seed: int) -> Tensor:
 
 
 def in_words(words: str) -> bool:
-    """Whether a text begins as a kernel in words does."""
+    """Return True for a text that begins as the description of a kernel does."""
     return words.partition(":")[0] in LARGEST and ":" in words
 
 
 def told(words: str) -> Tensor:
-    """A kernel in words, (h, w) with odd sides, float32, that sums to 1.
+    """Return the kernel that a text describes, (h, w) with odd sides, float32, that sums to 1.
 
     Args:
         words: "gaussian:W", W its standard deviation; "disc:R", R its radius; or "line:L:A", L its length and A its
             angle in degrees, 0 along the rows and growing counterclockwise. All in pixels.
 
     Raises:
-        ValueError: if these are not such words.
+        ValueError: if the text describes no kernel.
     """
     kind, *texts = words.split(":")
     numbers = [float(text) if re.fullmatch(r"-?\d+\.?\d*|-?\.\d+", text) else math.nan for text in texts]
@@ -83,12 +83,12 @@ SHAPES: dict[str, Callable[..., Tensor]] = {"gaussian": _isotropic, "disc": _fil
 
 
 def _odd(reach: float) -> int:
-    """The side of a kernel that reaches so many pixels to each side, and one more."""
+    """Return the side of a kernel of half-width `reach` and a margin of one pixel."""
     return 2 * math.ceil(reach) + 3
 
 
 def _places(side: int) -> tuple[Tensor, Tensor]:
-    """Rows, (side, 1), and columns, (side,), from the middle."""
+    """Return rows, (side, 1), and columns, (side,), from the middle."""
     place = torch.arange(side, dtype=torch.float32) - side // 2
     return place.unsqueeze(1), place
 
@@ -106,7 +106,7 @@ def _disc(side: int, radius: float) -> Tensor:
 
 
 def _camera(length: float, generator: torch.Generator) -> Tensor:
-    """Where a camera that shakes was, for how long."""
+    """Return the path of a shaking camera, weighted by time."""
     steps = max(2, 4 * math.ceil(length))
     turns = 0.25 * torch.randn(steps, generator=generator).cumsum(0) + 2 * math.pi * torch.rand((), generator=generator)
     points = torch.stack([turns.sin(), turns.cos()], 1).cumsum(0) * (length / steps)
@@ -114,7 +114,7 @@ def _camera(length: float, generator: torch.Generator) -> Tensor:
 
 
 def _spread(points: Tensor, side: int) -> Tensor:
-    """Points, (n, 2), rows and columns from the middle, each shared by the four pixels around it."""
+    """Distribute points, (n, 2), rows and columns from the middle, bilinearly over the pixels around them."""
     rows, columns = _places(side)
     shares = (1 - (rows - points[:, 0, None, None]).abs()).clamp(min=0) * (
         1 - (columns - points[:, 1, None, None]).abs()

@@ -37,8 +37,6 @@ class TabulatedSeverity:
         times: increasing times, from 0 to 1.
         values: the parameter at those times; must not decrease, since severity grows with t.
 
-    Raises:
-        ValueError: if the table breaks these rules.
     """
 
     def __init__(self, times: Sequence[float], values: Sequence[float]):

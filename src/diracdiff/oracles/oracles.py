@@ -1,4 +1,4 @@
-"""Denoisers that are exactly right, for tests and for demonstrations without training."""
+"""Exact denoisers, for tests and for demonstrations without training."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ class FiniteDataOracle:
         self.process, self.images = process, images
 
     def __call__(self, y: Tensor, t: Tensor) -> Tensor:
-        """Posterior means, (B, C, H, W), of y (B, C, H, W) at times t, () or (B,)."""
+        """Return posterior means, (B, C, H, W), of y (B, C, H, W) at times t, () or (B,)."""
         t = as_time(t, y).expand(len(y))
         count = len(self.images)
         candidates = self.images.repeat(len(y), 1, 1, 1)
@@ -51,14 +51,14 @@ class GaussianOracle:
         self.process, self.mean, self.std = process, mean, std
 
     def __call__(self, y: Tensor, t: Tensor) -> Tensor:
-        """Posterior means, (B, C, H, W), of y (B, C, H, W) at times t, () or (B,)."""
+        """Return posterior means, (B, C, H, W), of y (B, C, H, W) at times t, () or (B,)."""
         mask = self.process.mean(torch.ones_like(y), t)
         gain = mask * self.std**2 / (mask**2 * self.std**2 + self.process.sigma(t, y) ** 2)
         return self.mean + gain * (y - mask * self.mean)
 
 
 class GaussianFieldOracle:
-    """E[x | y_t] where every channel of x is N(mean, C) by itself, for any linear A_t.
+    """E[x | y_t] where every channel of x is N(mean, C) separately, for any linear A_t.
 
     With A the matrix of A_t and K = C A^T (A C A^T + sigma_t^2)^-1: E[x | y] = mean + K (y - A mean), and the
     covariance of x given y is C - K A C. Dense, in double precision: for images of a few hundred pixels.
@@ -73,18 +73,18 @@ class GaussianFieldOracle:
         self.process, self.covariance, self.mean = process, covariance.double(), mean
 
     def __call__(self, y: Tensor, t: Tensor) -> Tensor:
-        """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, ()."""
+        """Return posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, ()."""
         gain, operator = self.gain(y, t)
         residual = y.double().flatten(2) - self.mean * operator.sum(1)
         return (self.mean + residual @ gain.mT).reshape(y.shape).to(y.dtype)
 
     def posterior_covariance(self, like: Tensor, t: float | Tensor) -> Tensor:
-        """Of the pixels of a channel given y_t, (H W, H W), for images like `like`, (B, C, H, W)."""
+        """Return the covariance of a channel given y_t, (H W, H W), for images like `like`, (B, C, H, W)."""
         gain, operator = self.gain(like, t)
         return self.covariance - gain @ operator @ self.covariance
 
     def gain(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
-        """K and A, (H W, H W), at a time t, ()."""
+        """Return K and A, (H W, H W), at a time t, ()."""
         basis, operator = self.matrix(like, t)
         crossed = self.covariance @ operator.mT
         noise = self.process.sigma(as_time(t, like).double(), basis)
@@ -92,22 +92,19 @@ class GaussianFieldOracle:
         return torch.linalg.solve(marginal, crossed.mT).mT, operator
 
     def matrix(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
-        """The identity and A, (H W, H W), at a time t, ()."""
+        """Return the identity and A, (H W, H W), at a time t, ()."""
         one = torch.eye(len(self.covariance), dtype=torch.float64, device=like.device)
         t = as_time(t, like).double()
         return one, self.process.mean(one.reshape(-1, 1, *like.shape[-2:]), t).flatten(1).mT
 
 
 class ConditionalFieldOracle(GaussianFieldOracle):
-    """E[x | y_t, y_1] where every channel of x is N(mean, C) by itself, for any linear A_t.
+    """E[x | y_t, y_1] where every channel of x is N(mean, C) separately, for any linear A_t.
 
     y_1 and y_t - a y_1 have independent noise (`StochasticDegradation.conditional_noise`), so with D = A_t - a A_1 the
     precision of x is C^-1 + A_1^T A_1 / sigma_y^2 + D^T D / v.
 
-    Args:
-        process: see `GaussianFieldOracle`.
-        covariance: see `GaussianFieldOracle`.
-        mean: see `GaussianFieldOracle`.
+    The arguments are those of `GaussianFieldOracle`.
     """
 
     given_measurement = True
@@ -120,7 +117,7 @@ class ConditionalFieldOracle(GaussianFieldOracle):
         return partial(self.posterior_mean, measurement)
 
     def posterior_mean(self, measurement: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        """Posterior means, (B, C, H, W), of y (B, C, H, W) at a time t, (), beside the measurement."""
+        """Return posterior means, (B, C, H, W), given y, like the measurement, at a time t, (), and the measurement."""
         of_y, of_measurement, precision = self.gains(y, t)
         first, operator = (self.matrix(y, u)[1] for u in (1.0, t))
         rest, rest_1 = (
@@ -131,7 +128,7 @@ class ConditionalFieldOracle(GaussianFieldOracle):
         return (self.mean + estimate).reshape(y.shape).to(y.dtype)
 
     def gains(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What y_t and y_1 are multiplied with, and the precision of x given both, (H W, H W) each, at a time t, ()."""
+        """Return the gains of y_t and y_1, and the precision of x given both, (H W, H W) each, at a time t, ()."""
         one, operator = self.matrix(like, t)
         first = self.matrix(like, 1.0)[1]
         pixel = one.reshape(1, 1, *one.shape)
