@@ -51,22 +51,17 @@ def report(
 
 def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     folder = os.path.relpath(run_dir)
-    checkpoint = f"checkpoint={folder}/{BEST}"
+    best = f"{folder}/{BEST}"
     target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
-    sample = ("sample images", f"sample {checkpoint} output=samples")
-    steps = {
+    sample = f"sample checkpoint={best} output=samples"
+    commands = {
         "denoise": [sample],
-        "prior": [sample, ("compare methods that need a prior", f"compare checkpoint=RESTORER prior={folder}/{BEST}")],
-        "pmrf": [
-            (
-                "compare it with its regression network and a restorer",
-                f'compare checkpoint=RESTORER regression=REGRESSION flow={folder}/{BEST} "baseline=[regression,pmrf]"',
-            )
-        ],
+        "prior": [sample, f"compare checkpoint=RESTORER prior={best}"],
+        "pmrf": [f'compare checkpoint=RESTORER regression=REGRESSION flow={best} "baseline=[regression,pmrf]"'],
     }
-    restore = ("restore images", f"restore {checkpoint} input=FILE_OR_FOLDER output=restored target={target}")
+    restore = f"restore checkpoint={best} input=FILE_OR_FOLDER output=restored target={target}"
     say(f"report, for a browser: {folder}/{NAME}")
     say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
-    for title, words in steps.get(restorer.name, [restore]):
-        say(f"{title}:")
+    say("next:")
+    for words in commands.get(restorer.name, [restore]):
         say(f"  python -m diracdiff {words}")
