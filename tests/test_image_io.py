@@ -81,7 +81,8 @@ def refusal(read, *arguments):
 
 # TIFF files of tifffile
 
-LAYOUTS = list(itertools.product((None, "zlib", "predictor"), (None, (16, 16)), "<>", (False, True)))
+LAYOUTS = list(itertools.product((None, "zlib", "predictor"), (None, (16, 16)), "<>", (False,)))
+LAYOUTS += [(None, None, "<", True), ("zlib", (16, 16), "<", True)]
 
 
 def tiff(pixels, photometric, compression=None, tile=None, order="<", big=False, **options):

@@ -8,7 +8,6 @@ shorter side; a larger crop is shrunk to `image_size`. Crop number `index` of an
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,43 +75,39 @@ class Photographs:
         return width, height
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """The distribution of random crops.
-
-    Attributes:
-        crops_per_epoch: number of crops that an epoch draws.
-        seed: seed of the crops.
-        max_scale: largest side over the side of the result.
-        flip: mirror half of the crops.
-        recolour: give them their channels in a random order, each raised to a power between 1/2 and 2.
-        clustered: let consecutive crops come from few photographs, so that each is rarely decoded.
-    """
-
-    crops_per_epoch: int
-    seed: int = 0
-    max_scale: float = math.inf
-    flip: bool = True
-    recolour: bool = False
-    clustered: bool = True
-
-
 class RandomCrops(ImageDataset):
     """Random crops of photographs. Key: index or (epoch, index).
 
     Args:
         photographs: the photographs.
         titles: their names in the names of crops.
-        sampling: the distribution of the crops.
+        crops_per_epoch: number of crops that an epoch draws.
+        seed: seed of the crops.
+        max_scale: largest side over the side of the result.
+        flip: mirror half of the crops.
+        recolour: give them their channels in a random order, each raised to a power between 1/2 and 2.
+        clustered: let consecutive crops come from few photographs, so that each is rarely decoded.
         skip: take the next photograph in place of one that cannot be read.
     """
 
-    def __init__(self, photographs: Photographs, titles: Sequence[str], sampling: Sampling, skip: bool = False):
-        self.photographs, self.titles, self.sampling = photographs, titles, sampling
+    def __init__(
+        self,
+        photographs: Photographs,
+        titles: Sequence[str],
+        crops_per_epoch: int,
+        seed: int = 0,
+        max_scale: float = math.inf,
+        flip: bool = True,
+        recolour: bool = False,
+        clustered: bool = True,
+        skip: bool = False,
+    ):
+        self.photographs, self.titles, self.crops_per_epoch, self.seed = photographs, titles, crops_per_epoch, seed
+        self.max_scale, self.flip, self.recolour, self.clustered = max_scale, flip, recolour, clustered
         self.failed = set() if skip else None
 
     def __len__(self) -> int:
-        return self.sampling.crops_per_epoch
+        return self.crops_per_epoch
 
     def fingerprint(self) -> dict[str, Any]:
         return fingerprint(self.photographs.root, self.photographs.names)
@@ -121,19 +116,19 @@ class RandomCrops(ImageDataset):
         epoch, index = epoch_and_index(key)
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self)}), got {index}")
-        rng, size, count = augmentation(self.sampling.seed, epoch, index), self.photographs.size, len(self.photographs)
+        rng, size, count = augmentation(self.seed, epoch, index), self.photographs.size, len(self.photographs)
         number, photo = self.replacing(self.photographs.__getitem__, int(rng.random() * count), count)
         height, width = photo.shape[1:]
-        largest = min(min(height, width) / size, self.sampling.max_scale)
+        largest = min(min(height, width) / size, self.max_scale)
         side = round(size * math.exp(rng.random() * math.log(largest)))
         left = int(rng.random() * (width - side + 1))
         top = int(rng.random() * (height - side + 1))
         x = photo[:, top : top + side, left : left + side]
         if side != size:
             x = F.interpolate(x[None], (size, size), mode="bicubic", antialias=True)[0]
-        if rng.random() < 0.5 and self.sampling.flip:
+        if rng.random() < 0.5 and self.flip:
             x = x.flip(-1)
-        if self.sampling.recolour:
+        if self.recolour:
             powers = torch.tensor([4 ** (rng.random() - 0.5) for _ in range(3)])
             x = x[rng.sample(range(3), 3)].div(255) ** powers[:, None, None]
             x = x.mul(255).round().to(torch.uint8)
@@ -141,12 +136,12 @@ class RandomCrops(ImageDataset):
         return {"x": from_pixels(x.contiguous()), "name": name, "index": index}
 
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
-        """Return the indices of an epoch in a random order, clustered by photograph if `sampling` says so."""
-        if not self.sampling.clustered:
+        """Return the indices of an epoch in a random order, clustered by photograph unless `clustered` is False."""
+        if not self.clustered:
             return super().order(epoch, generator)
         crops: dict[int, list[int]] = {}
         for index in range(len(self)):
-            draw = augmentation(self.sampling.seed, epoch, index).random()
+            draw = augmentation(self.seed, epoch, index).random()
             crops.setdefault(int(draw * len(self.photographs)), []).append(index)
         visits = _permuted(
             [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)], generator

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops, Sampling
+from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops
 from diracdiff.data.datasets import ImageDataset, StillImages, check_choice, check_integer, check_split
 from diracdiff.data.files import check_root, fingerprint, image_names
 from diracdiff.data.image_io import MAX_PIXELS
@@ -121,7 +121,7 @@ class ImageFolder(Folder):
         if name != "train":
             return FixedCrops(photographs, names, self.max_scale, skip=skip)
         count = VISIT * len(names) if self.crops_per_epoch is None else self.crops_per_epoch
-        return RandomCrops(photographs, names, Sampling(count, self.seed, self.max_scale, self.flip), skip)
+        return RandomCrops(photographs, names, count, self.seed, self.max_scale, self.flip, skip=skip)
 
 
 class CelebAHQ(ImageFolder):

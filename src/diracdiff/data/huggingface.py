@@ -101,7 +101,8 @@ class Rows(StillImages):
         self.table, self.column, self.rows = table, columns[0], rows
         self.image_size, self.max_pixels, self.flip_seed = dataset.image_size, dataset.max_pixels, flip_seed
         self.failed = set() if dataset.on_error == "skip" else None
-        named = table.data.column(NAME).to_pylist() if NAME in table.features else None
+        packed = self.column == PIXELS and NAME in table.features
+        named = table.data.column(NAME).to_pylist() if packed else None
         self.names = [named[row] if named else f"{source}/{row:08}" for row in rows]
 
     def pixels(self, index: int) -> Tensor:

@@ -36,7 +36,6 @@ SIGNATURES = {
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
     b"II+\0": "tiff",
-    b"MM\0+": "tiff",
     b"GIF87a": "gif",
     b"GIF89a": "gif",
     b"BM": "bmp",
@@ -268,6 +267,8 @@ def _open_bmp(data: bytes) -> _Opened:
 def _open_vips(data: bytes, format: str) -> _Opened:
     tags = read_tags(data) if format == "tiff" else {}
     if format == "tiff":
+        if not tags:
+            raise _Refused("its tags are damaged. Replace or remove the file.")
         _check_tiff(tags)
     level = "warning" if TILE_WIDTH in tags else "error"  # libvips only warns where a tile is damaged
     with _decoding():

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops, Sampling
+from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops
 from diracdiff.data.datasets import ImageDataset, check_integer, check_split
 
 PHOTOS = {
@@ -81,5 +81,5 @@ class Photos:
         photographs, titles = Photographs(folder, files, self.image_size), [Path(file).stem for file in files]
         if name != "train":
             return FixedCrops(photographs, titles, grids=GRIDS)
-        sampling = Sampling(self.crops_per_epoch, self.seed, recolour=self.recolour, clustered=False)
-        return RandomCrops(photographs, titles, sampling)
+        count, seed = self.crops_per_epoch, self.seed
+        return RandomCrops(photographs, titles, count, seed, recolour=self.recolour, clustered=False)
