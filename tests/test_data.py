@@ -162,7 +162,7 @@ def test_folders_refuse_bad_arguments(tmp_path):
         for dataset in (ImageFolder, CelebAHQ, FFHQ, ImageNet):
             with refused("dataset.root must be", "dataset.root=/path/to/images"):
                 dataset(root)
-    with refused("dataset.image_size", "'big'"):
+    with refused("dataset.image_size=big"):
         FFHQ(tmp_path, "big")
     with refused("dataset.image_size", "0"):
         ImageFolder(tmp_path, 0)

@@ -135,12 +135,6 @@ def check_split(name: str) -> None:
         raise ValueError(f"the split must be train, val or test, got {name!r}: use one of these")
 
 
-def check_integer(name: str, value: Any, least: int, example: int) -> None:
-    """Raise ValueError unless `value` is an integer of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}: try {name}={example}")
-
-
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:

@@ -12,11 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops
-from diracdiff.data.datasets import ImageDataset, StillImages, check_choice, check_integer, check_split
+from diracdiff.data.datasets import ImageDataset, StillImages, check_choice, check_split
 from diracdiff.data.files import check_root, fingerprint, image_names
 from diracdiff.data.image_io import MAX_PIXELS
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, split_names
+from diracdiff.utils.validate import check_count
 
 MAX_SCALE = 1000
 ON_ERROR = ("error", "skip")
@@ -40,9 +41,9 @@ class Folder:
     ):
         if root is None or str(root) in ("", "???"):
             raise ValueError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
-        check_integer("dataset.image_size", image_size, 1, 256)
+        check_count(image_size, "dataset.image_size")
         check_choice("dataset.on_error", on_error, ON_ERROR)
-        check_integer("dataset.max_pixels", max_pixels, 1, MAX_PIXELS)
+        check_count(max_pixels, "dataset.max_pixels")
         self.root, self.image_size, self.on_error, self.max_pixels = str(root), image_size, on_error, max_pixels
 
     def files(self, root: Path, names: list[str], split: str, flip_seed: int | None = 0) -> "ImageFiles":
@@ -95,13 +96,13 @@ class ImageFolder(Folder):
         crops_per_epoch: int | None = None,
     ):
         super().__init__(root, image_size, on_error, max_pixels)
-        check_integer("dataset.seed", seed, 0, 0)
+        check_count(seed, "dataset.seed", 0)
         check_fractions(val_fraction, test_fraction)
         check_choice("dataset.crop", crop, ("resize", "random"))
         if isinstance(max_scale, bool) or not isinstance(max_scale, int | float) or not 1 <= max_scale <= MAX_SCALE:
             raise ValueError(f"dataset.max_scale={max_scale}: must be a number from 1 to {MAX_SCALE}. Try 2.")
         if crops_per_epoch is not None:
-            check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
+            check_count(crops_per_epoch, "dataset.crops_per_epoch")
         if crop != "random" and (max_scale != 1 or crops_per_epoch is not None):
             raise ValueError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip

@@ -11,10 +11,11 @@ import torch
 from hydra.utils import to_absolute_path
 from torch import Tensor
 
-from diracdiff.data.datasets import StillImages, check_choice, check_integer, check_split
+from diracdiff.data.datasets import StillImages, check_choice, check_split
 from diracdiff.data.image_io import MAX_PIXELS, ImageError
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, counts_of, folders_of
+from diracdiff.utils.validate import check_count
 
 PIXELS, NAME = "pixels", "name"
 """Columns of a packed data set: the bytes of uint8 (3, S, S), and the name of the image."""
@@ -54,11 +55,11 @@ class HuggingFace:
     ):
         if path is None or str(path) in ("", "???"):
             raise ValueError("dataset.path must be a folder, an address or a name on the Hub: set dataset.path=…")
-        check_integer("dataset.image_size", image_size, 1, 256)
+        check_count(image_size, "dataset.image_size")
         check_fractions(val_fraction, test_fraction)
-        check_integer("dataset.seed", seed, 0, 0)
+        check_count(seed, "dataset.seed", 0)
         check_choice("dataset.on_error", on_error, ("error", "skip"))
-        check_integer("dataset.max_pixels", max_pixels, 1, MAX_PIXELS)
+        check_count(max_pixels, "dataset.max_pixels")
         self.path, self.image_size, self.column = str(path), image_size, column
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.on_error, self.max_pixels = on_error, max_pixels

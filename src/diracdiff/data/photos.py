@@ -4,7 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops
-from diracdiff.data.datasets import ImageDataset, check_integer, check_split
+from diracdiff.data.datasets import ImageDataset, check_split
+from diracdiff.utils.validate import check_count
 
 PHOTOS = {
     "train": (
@@ -47,8 +48,8 @@ class Photos:
     def __init__(
         self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: str = "", recolour: bool = False
     ):
-        check_integer("dataset.image_size", image_size, 1, 64)
-        check_integer("dataset.crops_per_epoch", crops_per_epoch, 1, 2048)
+        check_count(image_size, "dataset.image_size")
+        check_count(crops_per_epoch, "dataset.crops_per_epoch")
         if image_size > LARGEST_SIZE:
             raise ValueError(
                 f"dataset.image_size must be at most {LARGEST_SIZE} for the built-in photographs, got {image_size}:"
