@@ -128,16 +128,6 @@ class ImageFolder(Folder):
 class CelebAHQ(ImageFolder):
     """CelebA-HQ: a flat folder of faces; 80 % train, 10 % validate, 10 % test, divided as in `ImageFolder`."""
 
-    def __init__(
-        self,
-        root: str | Path | None,
-        image_size: int = 256,
-        seed: int = 0,
-        on_error: str = "error",
-        max_pixels: int = MAX_PIXELS,
-    ):
-        super().__init__(root, image_size, seed=seed, on_error=on_error, max_pixels=max_pixels)
-
 
 class FFHQ(Folder):
     """FFHQ: folders 00000 to 00069 of a thousand faces each. 00000 tests, 00001 validates, the rest train.
