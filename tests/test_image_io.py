@@ -140,10 +140,11 @@ def test_what_a_tiff_cannot_be_is_refused_in_a_line(tmp_path):
         ],
         "colour space": [dict(data=rgb, photometric="cielab"), dict(data=rgb[..., 0].copy(), photometric="cfa")],
         "planar layout": [dict(data=np.moveaxis(rgb, -1, 0).copy(), photometric="rgb", planarconfig="separate")],
+        "alpha is premultiplied": [
+            dict(data=noise(4), photometric="rgb", extrasamples=[kind]) for kind in ("assocalpha", "unspecified")
+        ],
         "more channels": [
-            dict(data=noise(4), photometric="rgb", extrasamples=["assocalpha"]),
             dict(data=noise(5), photometric="minisblack", planarconfig="contig"),
-            dict(data=noise(4), photometric="rgb", extrasamples=["unspecified"]),
             dict(data=noise(5), photometric="separated", extrasamples=["unassalpha"]),
         ],
         "volume": [dict(data=np.zeros((16, 32, 32), "u2"), photometric="minisblack", volumetric=True)],
@@ -430,14 +431,12 @@ def test_other_programs_read_what_is_written(tmp_path, kind, suffix, grey, trans
 def test_exif_is_written(tmp_path, suffix, order):
     exif = Image.Exif()
     exif.endian = order
-    exif[0x010F], exif[0x011A] = "Maker", 300.0
+    exif[0x010F] = "Maker"
     exif.get_ifd(0x8769)[0x829A] = 0.5
     exif.get_ifd(0x8825)[1] = "N"
     payload = exif.tobytes().removeprefix(b"Exif\0\0")
     write_image(tmp_path / f"a{suffix}", noise(3), exif=payload)
     with Image.open(tmp_path / f"a{suffix}") as opened:
         found = opened.getexif()
-        assert found[0x010F] == "Maker" and found[0x011A] == 300
+        assert found[0x010F] == "Maker"
         assert found.get_ifd(0x8769)[0x829A] == 0.5 and found.get_ifd(0x8825)[1] == "N"
-    back = read_image(tmp_path / f"a{suffix}").exif
-    assert back == payload or suffix == ".tif"

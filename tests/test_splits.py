@@ -166,7 +166,7 @@ def test_a_loop_of_links_in_place_of_an_image_is_named(tmp_path, call):
         (tmp_path / "photos" / f"loop{i}.png").symlink_to(f"loop{i}.png")
     words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=8", "output=set"]
     refused(call("pack", *words), r"photos/loop\d.png: it cannot be read")
-    assert call("pack", *words, "dataset.on_error=skip", "overwrite=true")[0] == 0
+    assert call("pack", *words, "dataset.on_error=skip")[0] == 0
 
 
 def test_a_seed_follows_from_any_file_name():
@@ -248,14 +248,10 @@ def test_a_folder_that_has_changed_is_neither_resumed_on_nor_measured(trained, t
     os.chdir(moved)
     resume = [*run, "trainer.max_epochs=3", "checkpoint=run/last.ckpt"]
     (moved / "photos" / "00.png").rename(moved / "photos" / "new.png")
-    refused(
-        call("train", *resume), "dataset.root=photos: 15 training images, the checkpoint was trained with 15, whose"
-    )
+    refused(call("train", *resume), r"was trained with another images\.train\.sha256")
     (moved / "photos" / "new.png").rename(moved / "photos" / "00.png")
     write(moved / "photos", *(f"more{i}.png" for i in range(24)), start=300, size=32)
-    refused(
-        call("train", *resume), "dataset.root=photos: 30 training images, the checkpoint was trained with 15. Restore"
-    )
+    refused(call("train", *resume), r"was trained with another images\.train\.count")
     os.chdir(moved)
     refused(
         measured(call, moved, "dataset=folder", "dataset.root=photos", "lpips=null", "metrics=[psnr]"),
