@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import SHARED, needs_shared
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -260,17 +259,6 @@ def test_images_that_cannot_be_read_end_the_command_or_are_replaced_by_the_next(
     except ValueError as error:
         message = str(error)
     assert message.startswith(f"{tmp_path / bad[1]}: it cannot be decoded (") and "\n" not in message
-
-
-@needs_shared
-def test_real_layouts_load():
-    faces = CelebAHQ(SHARED / "data/celeba-128", 64)
-    assert [len(faces.split(name)) for name in ("train", "val", "test")] == [4800, 600, 600]
-    assert faces.split("val")[0]["x"].std() > 0.05
-    photos = ImageNet(SHARED / "data/imagenet-sample", 256)
-    assert len(photos.split("train")) == 700 and photos.split("train")[0]["x"].shape == (3, 256, 256)
-    held_out = [names_of(photos.split(name)) for name in ("val", "test")]  # the sample has one image per class
-    assert [len(names) for names in held_out] == [50, 50] and not set(held_out[0]) & set(held_out[1])
 
 
 # The order of images

@@ -133,24 +133,3 @@ def test_damaged_images(tmp_path, name):
     path.write_bytes(FILES[name])
     assert load_square(path, 8).shape == (3, 8, 8)
     run()
-
-
-def test_headers_of_any_size(tmp_path):
-    """Widths and heights from 0 to 2^31: refused before memory is asked for."""
-
-    @SETTINGS
-    @given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.sampled_from(["png", "jpg", "bmp"]))
-    def run(width, height, kind):
-        name = {"png": "colour.png", "jpg": "plain.jpg", "bmp": "plain.bmp"}[kind]
-        data = bytearray(FILES[name])
-        if kind == "png":
-            data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-        elif kind == "bmp":
-            data[18:26] = width.to_bytes(4, "little") + height.to_bytes(4, "little")
-        else:
-            at = data.index(b"\xff\xc0") + 5
-            data[at : at + 4] = (height % 2**16).to_bytes(2, "big") + (width % 2**16).to_bytes(2, "big")
-        (tmp_path / name).write_bytes(repaired(bytes(data)) if kind == "png" else bytes(data))
-        read_every_way(tmp_path / name)
-
-    run()

@@ -237,18 +237,6 @@ def test_grey_stored_as_rgb_is_grey():
     assert not read_bytes(buffer.getvalue()).grey
 
 
-def test_sixteen_bits_stay_with_or_without_exif():
-    """A 16-bit colour PNG of OpenCV, plain and with an eXIf chunk."""
-    pixels = noise(3, "u2")
-    data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
-    chunk = b"eXIf" + b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
-    with_exif = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
-    for file in (data, with_exif):
-        check(read_bytes(file), pixels)
-        reduced = read_bytes(file, lambda path: read_image(path, bits=8))
-        assert reduced.info.bits == 16 and np.array_equal(reduced.pixels, np.round(pixels / 257).astype("u1"))
-
-
 @pytest.mark.parametrize(
     ("mode", "profile", "kept"), [("RGB", SRGB, True), ("L", GREY, True), ("RGB", GREY, False), ("L", SRGB, False)]
 )

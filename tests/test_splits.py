@@ -73,14 +73,6 @@ def test_a_missing_split_is_taken_from_the_training_images(tmp_path, present):
     assert set(found["train"]) <= set(train)
 
 
-def test_a_test_folder_alone_can_be_tested_on(tmp_path):
-    write(tmp_path, "test/0.png", "test/1.png")
-    assert list(ImageFolder(tmp_path, 8).split("test").names) == ["test/0.png", "test/1.png"]
-    for split in ("train", "val"):
-        with refused_call(tmp_path, "no images to train on outside test", "Add a folder train"):
-            ImageFolder(tmp_path, 8).split(split)
-
-
 def test_two_folders_for_one_split_are_refused(tmp_path):
     write(tmp_path, "train/0.png", "val/0.png", "Validation/0.png", "test/0.png")
     for split in SPLITS:
