@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import stat
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -265,7 +266,8 @@ def _open_bmp(data: bytes) -> _Opened:
 
 
 def _open_vips(data: bytes, format: str) -> _Opened:
-    tags = read_tags(data) if format == "tiff" else {}
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of damaged tags
+        tags, tiff_exif = (read_tags(data), exif_of_tiff(data)) if format == "tiff" else ({}, None)
     if format == "tiff":
         if not tags:
             raise _Refused("its tags are damaged. Replace or remove the file.")
@@ -285,7 +287,7 @@ def _open_vips(data: bytes, format: str) -> _Opened:
 
     fields = set(image.get_fields())
     orientation = image.get("orientation") if "orientation" in fields else 1
-    exif = exif_of_tiff(data) if tags else bytes(image.get("exif-data")) if "exif-data" in fields else None
+    exif = tiff_exif if tags else bytes(image.get("exif-data")) if "exif-data" in fields else None
     channels = 1 if bands < 3 else 3
     lossy = (
         format in ("jpeg", "gif")
