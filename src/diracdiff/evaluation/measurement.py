@@ -1,4 +1,4 @@
-"""How clean images become degraded ones: the one place where images meet the process and the noise that is theirs."""
+"""Measurements and training batches: clean images degraded with noise that follows from seeds."""
 
 import math
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import out_of_range
 
 ROUNDING = 0.01
-"""How far clean images may leave [0, 1]."""
+"""Margin by which clean images may leave [0, 1]."""
 
 RINGING, TYPICAL_RINGING = 0.5, 0.06
-"""How far operators may take a value out of [0, 1], and all values of an image in root mean square.
+"""Margins by which operators may move a value out of [0, 1], and all values of an image in root mean square.
 
-On photographs, super-resolution and undersampled Fourier transforms reach 0.37 and 0.042.
+Super-resolution and undersampled Fourier transforms of photographs reach 0.37 and 0.042.
 """
 
 LEAST_SIGMA_TO_GENERATE = 2.5
-"""Ten standard deviations of a pixel: from there on a measurement says next to nothing of its image."""
+"""Ten standard deviations of a pixel: a measurement with more noise contains almost nothing of its image."""
 
 
 def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0) -> None:
@@ -41,7 +41,7 @@ def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0)
 
 
 def noise_limits(sigma: float, pixels: int, images: int, rare: float = 1e-9) -> tuple[float, float]:
-    """Bounds that values in [0, 1] with white noise respect but with a probability of 2 `rare`.
+    """Return bounds that values in [0, 1] with white noise exceed with a probability of at most 2 `rare`.
 
     Args:
         sigma: standard deviation of the noise, above 0.
@@ -50,9 +50,9 @@ def noise_limits(sigma: float, pixels: int, images: int, rare: float = 1e-9) -> 
         rare: probability that one of the bounds is exceeded.
 
     Returns:
-        How far any value leaves [0, 1], by the tail exp(-k^2 / 2) of the normal distribution; and the greatest root
-        mean square, over the values of an image, of how far they leave [0, 1]. The mean square is largest for images
-        of zeros and ones, and sub-gamma like a chi-square variable (Boucheron et al. 2013, Theorem 2.3).
+        The largest distance of a value from [0, 1], by the tail exp(-k^2 / 2) of the normal distribution; and the
+        largest root mean square of these distances over an image. The mean square is largest for images of zeros and
+        ones, and sub-gamma like a chi-square variable (Boucheron et al. 2013, Theorem 2.3).
     """
     t, range_ = math.log(images / rare), 1 / sigma
     density, tail = math.exp(-(range_**2) / 2) / math.sqrt(2 * math.pi), math.erfc(range_ / math.sqrt(2)) / 2
@@ -75,11 +75,11 @@ class Measured:
     """A batch of measurements.
 
     Attributes:
-        y: the measurements, (B, C, H, W).
-        t: their time.
-        seeds: of each image's noise.
-        noise: the streams that the measurements' noise was drawn from; sampling continues them.
-        process: with the operators of the images.
+        y: measurements, (B, C, H, W).
+        t: time of the measurements.
+        seeds: seeds of the images' noise.
+        noise: random streams of the measurements' noise, which sampling continues.
+        process: process with the operators of the images.
     """
 
     y: Tensor
@@ -91,13 +91,13 @@ class Measured:
 
 @torch.no_grad()
 def measure(process: StochasticDegradation, x: Tensor, names: Sequence[str], seed: int, t: float = 1.0) -> Measured:
-    """Measure images, with noise that follows from (seed, name) of each: for validation, tests and restoring.
+    """Degrade images with noise that follows from (seed, name) of each.
 
     Args:
-        process: the degradation process.
+        process: degradation process.
         x: clean images in [0, 1], (B, C, H, W).
         names: one per image.
-        seed: of the run.
+        seed: seed of the run.
         t: time of the measurements.
     """
     seeds = [image_seed(seed, name) for name in names]
@@ -108,14 +108,14 @@ def measure(process: StochasticDegradation, x: Tensor, names: Sequence[str], see
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Clean images, and what a network is trained on.
+    """Clean images, and the inputs of a network in training.
 
     Attributes:
         x: clean images, (B, C, H, W).
         y: y_t, (B, C, H, W).
         t: times, (B,).
         s: earlier times, uniform in [0, t), (B,).
-        process: with the operators of the images.
+        process: process with the operators of the images.
         measurement: y_1 with the joint distribution of sampling, (B, C, H, W), or None for a network without it.
     """
 
@@ -138,11 +138,11 @@ def training_batch(
     """Degrade images at random times, uniform in `times`, with noise: both follow from the seed.
 
     Args:
-        process: the degradation process.
+        process: degradation process.
         x: clean images in [0, 1], (B, C, H, W).
-        seed: of this batch, see `step_seed`.
+        seed: seed of this batch, see `step_seed`.
         times: range of the times, in [0, 1].
-        measured: measure the images, too, with noise that y_t shares as on a walk from the measurement.
+        measured: add measurements, with the joint distribution of y_t and y_1 in sampling.
         share_at_end: probability in [0, 1] that an image's time is the last of `times` instead.
     """
     generator = torch.Generator(x.device).manual_seed(seed)

@@ -1,0 +1,480 @@
+"""Metrics of single images and of sets, the features they compare, and the sets that an evaluation keeps."""
+
+import hashlib
+import math
+import os
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from conftest import TORCH_HOME, needs_lpips
+from skimage.metrics import structural_similarity
+from torch.nn import functional as F
+
+import diracdiff.metrics.features
+import diracdiff.metrics.fid
+from diracdiff.evaluation import Evaluation
+from diracdiff.metrics import FID, KID, LPIPS, PSNR, SSIM, SWD, Missing, Reference, in_order
+from diracdiff.metrics.feature_sets import SLACK, Moments, Sample
+from diracdiff.metrics.features import Extractor
+from diracdiff.metrics.fid import fid, fid_of_moments, kid
+from diracdiff.metrics.metric import ImageMetric
+from diracdiff.metrics.swd import DIRECTIONS, PATCH, PATCHES, laplacian_pyramid, swd
+from diracdiff.samplers import State
+from diracdiff.utils.errors import UserError
+
+# single images
+
+
+def test_psnr_is_per_image_and_clipped():
+    clean = torch.rand(2, 3, 32, 32) * 0.5
+    restored = clean + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
+    assert PSNR()(restored, Reference(clean)).tolist() == pytest.approx([20, 40], abs=1e-3)
+    assert PSNR()(torch.full_like(clean, 7.0), Reference(torch.ones_like(clean))).min() > 80
+    beyond = 3 * torch.rand_like(clean) - 1
+    assert torch.equal(SSIM()(beyond, Reference(clean)), SSIM()(beyond.clamp(0, 1), Reference(clean)))
+
+
+def test_ssim_is_wang_s():
+    clean, restored = torch.rand(2, 3, 40, 32), torch.rand(2, 3, 40, 32)
+    ours = SSIM()(restored, Reference(clean))
+    for i in range(2):
+        a, b = (np.asarray(v[i].permute(1, 2, 0), dtype=np.float64) for v in (clean, restored))
+        options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2)
+        _, full = structural_similarity(a, b, full=True, **options)
+        assert ours[i].item() == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-4)
+
+
+@needs_lpips
+def test_lpips_is_named_by_its_backbone_and_equals_the_package(torch_home):
+    from lpips import LPIPS as Network
+
+    clean, restored = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    metric = LPIPS.if_available("squeeze")
+    assert metric.name == "lpips_squeeze"
+    with torch.no_grad():
+        expected = Network(net="squeeze", verbose=False)(restored * 2 - 1, clean * 2 - 1).flatten()
+    assert torch.allclose(metric(restored, Reference(clean)), expected, atol=1e-6)
+
+
+@needs_lpips
+def test_the_smallest_images_of_lpips_are_known(torch_home):
+    metric = LPIPS("squeeze")
+    metric(torch.rand(1, 3, 17, 17), Reference(torch.rand(1, 3, 17, 17)))
+    with pytest.raises(UserError, match="LPIPS needs images of at least 17 pixels a side, got 16"):
+        metric(torch.rand(1, 3, 16, 20), Reference(torch.rand(1, 3, 16, 20)))
+
+
+def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys):
+    metric = LPIPS.if_available("vgg")
+    assert LPIPS.if_available(None) is None
+    lines = capsys.readouterr().err.splitlines()
+    assert isinstance(metric, Missing) and not isinstance(metric, ImageMetric)
+    assert (metric.name, metric.target, metric.higher_is_better) == ("lpips_vgg", None, None)
+    assert len(lines) == 1 and "vgg16-397923af.pth" in lines[0] and "no t_PO" in lines[0]
+    evaluation, image = Evaluation([PSNR(), metric]), torch.rand(1, 3, 16, 16)
+    evaluation.add(["a"], [0], [State(1.0, image, image, 1, True)], Reference(image))
+    assert "psnr" in evaluation.finish()[0] and "lpips_vgg" not in evaluation.curve[0]
+
+
+def test_metrics_are_of_full_precision_under_autocast():
+    clean, restored = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    for metric in (PSNR(), SSIM()):
+        expected = metric(restored, Reference(clean))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(metric(restored, Reference(clean)), expected)
+
+
+def test_bad_metrics_are_refused():
+    with pytest.raises(UserError, match="lpips must be one of"):
+        LPIPS.if_available("resnet")
+    with pytest.raises(UserError, match="at least 11 pixels"):
+        SSIM()(torch.rand(1, 3, 8, 8), Reference(torch.rand(1, 3, 8, 8)))
+
+
+# sliced Wasserstein distance
+
+SLICED = SWD()
+
+
+def smooth(count, size=32, seed=0):
+    coarse = torch.rand(count, 3, size // 4, size // 4, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+
+
+def sliced(clean, restored):
+    return SLICED.score(*(SLICED.extractor.features(images) for images in (clean, restored)), 0)
+
+
+def test_it_is_zero_for_the_same_images_and_grows_with_noise_and_blur():
+    x = smooth(12)
+    noisy = [sliced(x, x + sigma * torch.randn_like(x)) for sigma in (0.0, 0.01, 0.03, 0.1)]
+    blurred = [sliced(x, F.avg_pool2d(F.pad(x, (k, k, k, k), mode="reflect"), 2 * k + 1, 1)) for k in (0, 1, 2, 4)]
+    for distances in (noisy, blurred):
+        assert distances[0] == 0 and all(a < b for a, b in pairwise(distances))
+    assert sliced(x, smooth(12, seed=1)) < sliced(x, torch.rand_like(x))
+
+
+def test_it_is_a_distance_of_sets_not_of_pairs():
+    x = smooth(40, 16)
+    assert sliced(x, x.flip(0)) == 0
+    assert sliced(x, x[:1].expand(40, -1, -1, -1)) > 0.2 * sliced(x, torch.full_like(x, 0.5))
+
+
+def test_it_is_what_its_definition_says():
+    """One level, with NumPy: standardise, project, sort, compare."""
+    x, y = smooth(6, 12), smooth(6, 12, seed=3)
+    features = [SLICED.extractor.features(images) for images in (x, y)]
+    assert features[0].shape == (6, 1, PATCHES, PATCH**2 * 3)
+    real, fake = (f.reshape(-1, PATCH**2 * 3).double().numpy() for f in features)
+    mean, spread = real.mean(0), real.std(0, ddof=1)
+    directions = torch.randn(real.shape[1], DIRECTIONS, generator=torch.Generator().manual_seed(0)).double().numpy()
+    directions /= np.linalg.norm(directions, axis=0)
+    lines = [np.sort((patches - mean) / spread @ directions, axis=0) for patches in (real, fake)]
+    assert swd(*features) == pytest.approx(1000 * np.abs(lines[0] - lines[1]).mean(), rel=1e-4)
+
+
+def test_patches_are_cut_out_of_the_image():
+    x = smooth(2, 12)
+    found = SLICED.extractor.features(x)[0, 0].float()
+    windows = x[0].unfold(1, PATCH, 1).unfold(2, PATCH, 1).permute(1, 2, 3, 4, 0).reshape(-1, PATCH**2 * 3)
+    distance = torch.cdist(found, windows).min(1).values
+    assert distance.max() < 0.02 and len(torch.cdist(found, windows).argmin(1).unique()) > 10
+
+
+@pytest.mark.parametrize(("size", "levels"), [((64, 64), 3), ((33, 47), 3), ((25, 25), 3), ((24, 24), 2), ((7, 9), 1)])
+def test_a_pyramid_adds_up_to_the_image(size, levels):
+    x = torch.rand(2, 3, *size)
+    bands = laplacian_pyramid(x)
+    assert len(bands) == levels
+    flat = laplacian_pyramid(torch.full((1, 3, *size), 0.7))
+    assert all((band[..., 2:-2, 2:-2].abs() < 1e-5).all() for band in flat[:-1])
+    assert torch.allclose(flat[-1], torch.full_like(flat[-1], 0.7))
+    if levels > 1:
+        assert bands[0].std() < x.std()
+
+
+def test_an_image_does_not_depend_on_its_batch():
+    x = smooth(5)
+    together = SLICED.extractor.features(x)
+    alone = torch.cat([SLICED.extractor.features(image[None]) for image in x])
+    assert (together.float() - alone.float()).abs().max() < 2e-3
+
+
+def test_broken_and_unlike_images():
+    x = smooth(2)
+    broken = x.clone()
+    broken[0, 0, 0, 0] = torch.nan
+    assert np.isnan(sliced(x, broken))
+    with pytest.raises(UserError, match="SWD needs images of at least 7 pixels a side"):
+        SLICED.extractor.features(torch.rand(1, 3, 6, 9))
+    with pytest.raises(ValueError, match="patches must both be"):
+        swd(SLICED.extractor.features(x), SLICED.extractor.features(x[:1]))
+    grey = x.mean(1, keepdim=True)
+    assert sliced(grey, grey) == 0
+
+
+# FID and KID
+
+FEATURES = 16
+
+
+def gaussian(n: int, d: int = FEATURES, shift: float = 0.0) -> torch.Tensor:
+    """Features with a decaying spectrum."""
+    return torch.randn(n, d) * torch.linspace(1, 0.01, d) + shift
+
+
+def with_moments(mean: torch.Tensor, covariance: torch.Tensor, n: int = 60) -> torch.Tensor:
+    """Features whose sample mean and sample covariance are exactly these."""
+    orthonormal = torch.linalg.qr(torch.cat([torch.ones(n, 1), torch.randn(n, len(mean))], 1).double())[0][:, 1:]
+    return (n - 1) ** 0.5 * orthonormal @ torch.linalg.cholesky(covariance).T + mean
+
+
+def fid_by_singular_values(real: torch.Tensor, fake: torch.Tensor) -> float:
+    """FID without a square root of matrices: tr (S_1 S_2)^(1/2) is the nuclear norm of X_1 X_2^T, X centred, scaled."""
+    means = [features.double().mean(0) for features in (real, fake)]
+    x, y = ((f.double() - m) / (len(f) - 1) ** 0.5 for f, m in zip((real, fake), means, strict=True))
+    overlap = torch.linalg.svdvals(x @ y.T).sum()
+    return (((means[0] - means[1]) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * overlap).item()
+
+
+def test_fid_of_known_gaussians():
+    d = FEATURES
+    mean, variances = torch.randn(d).double(), [torch.rand(d).double() + 0.1 for _ in range(2)]
+    basis = torch.linalg.qr(torch.randn(d, d).double())[0]
+    real, fake = (with_moments(m, basis * v @ basis.T) for m, v in zip((0 * mean, mean), variances, strict=True))
+    closed_form = (mean**2).sum() + ((variances[0].sqrt() - variances[1].sqrt()) ** 2).sum()
+    assert fid(real, fake) == pytest.approx(closed_form.item(), rel=1e-8)
+
+
+def test_fid_of_covariances_that_do_not_commute():
+    a, b = (torch.randn(FEATURES, FEATURES).double() for _ in range(2))
+    covariances = [a @ a.T + 0.1 * torch.eye(FEATURES), b @ b.T + 0.1 * torch.eye(FEATURES)]
+    mean = torch.zeros(FEATURES).double()
+    root = torch.linalg.eigvals(covariances[0] @ covariances[1]).sqrt().real.sum()
+    expected = covariances[0].trace() + covariances[1].trace() - 2 * root
+    assert fid(*(with_moments(mean, c) for c in covariances)) == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(5, 5), (2, 40), (40, 12)])
+def test_fid_of_fewer_images_than_features(counts):
+    real, fake = gaussian(counts[0], 64), gaussian(counts[1], 64, shift=0.1)
+    assert fid(real, fake) == pytest.approx(fid_by_singular_values(real, fake), rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [5, 200])
+def test_fid_of_a_set_with_itself_is_zero_and_not_less(n):
+    features = gaussian(n, 64)
+    assert 0 <= fid(features, features) < 1e-4
+    assert 0 <= fid(features, features.flip(0)) < 1e-4
+
+
+def test_order_of_the_images_does_not_matter():
+    real, fake = gaussian(40), gaussian(40, shift=0.3)
+    shuffled = fake[torch.randperm(40)]
+    assert fid(real, shuffled) == pytest.approx(fid(real, fake), rel=1e-9)
+    assert kid(real, shuffled, seed=1) == pytest.approx(kid(real, fake, seed=2), rel=1e-9)
+
+
+def test_kid_is_unbiased_and_grows_with_the_distance():
+    same = torch.tensor([kid(gaussian(30), gaussian(30)) for _ in range(100)])
+    assert same.mean().abs() < 4 * same.std() / 10
+    assert same.min() < 0 < same.max()
+    real, fake = gaussian(30), gaussian(30)
+    assert 10 * same.std() < kid(real, fake + 0.5) < kid(real, fake + 1.0)
+
+
+def test_kid_is_the_estimate_of_its_definition():
+    real, fake = gaussian(20).double(), gaussian(20, shift=0.5).double()
+
+    def kernel(a, b):
+        return ((a @ b.T) / FEATURES + 1) ** 3
+
+    within = sum((kernel(a, a).sum() - kernel(a, a).trace()) / (20 * 19) for a in (real, fake))
+    assert kid(real, fake) == pytest.approx((within - 2 * kernel(real, fake).mean()).item(), rel=1e-9)
+
+
+def test_kid_of_unequal_sets_is_the_mean_of_draws_by_the_seed():
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    real, fake = gaussian(25), gaussian(20, shift=0.5)
+    assert kid(real, fake, seed=1) == kid(real, fake, seed=1) != kid(real, fake, seed=2)
+    options = dict(kid_subset_size=20, kid_subsets=100, rng_seed=1, verbose=False)
+    expected = kid_features_to_metric(real.double(), fake.double(), **options)["kernel_inception_distance_mean"]
+    assert kid(real, fake, seed=1) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("distance", [fid, kid])
+def test_sets_that_have_no_distance(distance, capfd):
+    with pytest.raises(UserError, match="at least 2 images in each set, got 1 and 5"):
+        distance(gaussian(1), gaussian(5))
+    with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 8\)"):
+        distance(gaussian(5), gaussian(5, 8))
+    broken = gaussian(5)
+    broken[2] = float("nan")
+    assert distance(gaussian(5), broken) != distance(gaussian(5), broken)
+    distance(gaussian(5), gaussian(6))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def squeezenet(torch_home):
+    return Extractor("squeezenet")
+
+
+@needs_lpips
+def test_features_belong_to_the_image(squeezenet):
+    images = torch.rand(7, 3, 40, 32)
+    features = squeezenet.features(images)
+    assert (
+        features.shape == (7, 512)
+        and features.device.type == "cpu"
+        and features.dtype == torch.float32
+        and not features.requires_grad
+    )
+    singles = torch.cat([squeezenet.features(image[None]) for image in images])
+    assert (features - singles).norm(dim=1).max() < 1e-5 * features.norm(dim=1).min()
+    assert (features[0] - features[1]).norm() > 0.01 * features[0].norm()
+
+
+@needs_lpips
+def test_features_are_of_the_saved_image(squeezenet):
+    beyond = 3 * torch.rand(2, 3, 32, 32) - 1
+    saved = beyond.clamp(0, 1).mul(255).round() / 255
+    assert torch.equal(squeezenet.features(beyond), squeezenet.features(saved))
+    assert torch.equal(squeezenet.features(saved.double()), squeezenet.features(saved))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = squeezenet.features(saved)
+    assert torch.equal(under_autocast, squeezenet.features(saved))
+
+
+@needs_lpips
+def test_features_are_of_the_trunk_of_torchvision(squeezenet):
+    from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
+
+    network = squeezenet1_1().eval()
+    network.load_state_dict(torch.load(TORCH_HOME / "hub/checkpoints/squeezenet1_1-b8a52dc0.pth"))
+    pixels = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    prepare = SqueezeNet1_1_Weights.IMAGENET1K_V1.transforms(crop_size=64, resize_size=64)
+    with torch.no_grad():
+        expected = network.features(prepare(pixels)).mean((2, 3))
+    assert torch.allclose(squeezenet.features(pixels / 255), expected, atol=1e-5)
+
+
+@needs_lpips
+def test_a_broken_image_has_no_features(squeezenet):
+    images = torch.rand(2, 3, 32, 32)
+    whole = squeezenet.features(images)
+    images[0, 0, 0, 0] = float("nan")
+    features = squeezenet.features(images)
+    assert features[0].isnan().all() and torch.equal(features[1], whole[1])
+
+
+@needs_lpips
+def test_the_metrics_are_the_distances_and_share_the_work(squeezenet):
+    metrics = FID("squeezenet"), KID("squeezenet")
+    assert metrics[0].extractor == metrics[1].extractor
+    assert len({metric.extractor for metric in in_order(metrics)}) == 1 and metrics[0].extractor is metrics[1].extractor
+    real, fake = gaussian(25), gaussian(20, shift=0.5)
+    assert [metric.score(real, fake, 3) for metric in metrics] == [fid(real, fake), kid(real, fake, seed=3)]
+    assert FID.if_requested(None) is None and KID.if_requested(None) is None
+    assert FID.if_requested("squeezenet").name == "fid_squeezenet"
+
+
+@needs_lpips
+def test_making_it_leaves_the_generator_alone(torch_home):
+    state = torch.get_rng_state()
+    Extractor("squeezenet")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@needs_lpips
+def test_images_that_have_no_features(squeezenet):
+    with pytest.raises(UserError, match="must have 3 channels"):
+        squeezenet.features(torch.rand(2, 1, 32, 32))
+    with pytest.raises(UserError, match="at least 17 pixels"):
+        squeezenet.features(torch.rand(2, 3, 32, 16))
+    squeezenet.features(torch.rand(2, 3, 17, 17))
+
+
+def test_without_weights_there_is_no_other_number(without_weights):
+    with pytest.raises(UserError, match=r"weights-inception-2015-12-05-6726825d\.pth") as error:
+        Extractor("inception")
+    message = str(error.value)
+    assert "\n" not in message and "fid=squeezenet" in message
+    assert f"{os.environ['TORCH_HOME']}/hub/checkpoints" in message
+
+
+def test_bad_weights_are_refused(tmp_path):
+    damaged = tmp_path / "damaged.pth"
+    with pytest.raises(UserError, match="does not exist"):
+        Extractor("inception", damaged)
+    damaged.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="not the published weights-inception"):
+        Extractor("inception", damaged)
+    with pytest.raises(UserError, match="does not hold the weights of squeezenet"):
+        Extractor("squeezenet", damaged)
+    torch.save({"weight": torch.zeros(1)}, damaged)
+    with pytest.raises(UserError, match="does not hold the weights of squeezenet") as error:
+        Extractor("squeezenet", damaged)
+    assert "\n" not in str(error.value)
+
+
+def test_inception_reads_its_file(monkeypatch, tmp_path):
+    """With random weights in the place of the published ones."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
+        patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        weights = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
+    torch.save(weights, tmp_path / "weights.pth")
+    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
+    monkeypatch.setattr(diracdiff.metrics.features, "INCEPTION_SHA256", digest)
+    inception = Extractor("inception", tmp_path / "weights.pth")
+    names = [metric("inception", tmp_path / "weights.pth").name for metric in (FID, KID)]
+    assert names == ["fid_inception", "kid_inception"]
+    features = inception.features(torch.rand(2, 3, 32, 32))
+    assert features.shape == (2, 2048) and features.isfinite().all() and features.std() > 0
+
+
+# sets
+
+
+def normal(n, d, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * torch.linspace(1, 0.1, d)
+
+
+def moments_of(features, sizes):
+    found, start = Moments(), 0
+    for size in sizes:
+        part = slice(start, start + size)
+        found.add([f"{i:05d}" for i in range(*part.indices(len(features)))], features[part])
+        start += size
+    return found
+
+
+@pytest.mark.parametrize("n", [10, 16, 17, 300])
+def test_fid_of_what_is_kept_is_fid(n):
+    """Bit for bit where features are kept, and else up to rounding."""
+    real, fake = normal(n, 16), normal(n, 16, seed=1) + 0.3
+    expected = fid(real, fake)
+    sizes = [7] * (n // 7) + [n % 7]
+    found = fid_of_moments(moments_of(real, sizes), moments_of(fake, sizes))
+    assert found == expected if n <= 16 else found == pytest.approx(expected, rel=1e-6)
+    names, parts = [f"{i:05d}" for i in range(n)], [Moments(), Moments(), Moments()]
+    for rank, part in enumerate(parts[:2]):
+        part.add(names[rank::2], fake[rank::2])
+    merged = fid_of_moments(moments_of(real, sizes), Moments.merged(parts))
+    assert merged == expected if n <= 16 else merged == pytest.approx(expected, rel=1e-6)
+    fake[n // 2, 3] = math.nan
+    assert math.isnan(fid_of_moments(moments_of(real, sizes), moments_of(fake, sizes)))
+
+
+def test_one_image_has_no_fid():
+    with pytest.raises(UserError, match="at least 2 images"):
+        fid_of_moments(moments_of(normal(1, 16), [1]), moments_of(normal(1, 16), [1]))
+
+
+def test_a_sample_follows_from_the_names():
+    features = normal(50, 4)
+    names = [f"image{i}" for i in range(50)]
+    whole, reverse, parts = Sample(20), Sample(20), [Sample(20), Sample(20), Sample(20)]
+    whole.add(names, features)
+    for i in reversed(range(50)):
+        reverse.add([names[i]], features[i : i + 1])
+    for rank, part in enumerate(parts[:2]):
+        part.add(names[rank::2], features[rank::2])
+    merged = Sample.merged(parts)
+    assert len(whole) == 20 and whole.names() == reverse.names() == merged.names()
+    assert torch.equal(whole.features(), reverse.features()) and torch.equal(whole.features(), merged.features())
+    assert not set(whole.names()) <= set(names[:25])
+    some = Sample(50)
+    some.add(names, features)
+    assert torch.equal(some.features(), features[[int(name.removeprefix("image")) for name in sorted(names)]])
+
+
+def test_what_an_evaluation_keeps_does_not_grow_with_its_images():
+    """Features of 400 and of 1600 images in 8 numbers, with a limit of 400; records take 8 bytes a value."""
+
+    class Few:
+        def features(self, images):
+            return images.flatten(1)[:, :8].contiguous()
+
+    def kept(n):
+        metrics = [object.__new__(FID), object.__new__(KID)]
+        for metric, name in zip(metrics, ("fid", "kid"), strict=True):
+            metric.extractor, metric.name, metric.limit = Few(), name, 400
+        evaluation = Evaluation([PSNR(), *metrics], gallery_size=2)
+        for i in range(0, n, 10):
+            x = torch.rand(10, 3, 4, 4)
+            names = [f"{j:04d}" for j in range(i, i + 10)]
+            evaluation.add(names, range(10), [State(1.0, x, x + 0.1, 1, True)], Reference(x))
+        return len(pickle.dumps(evaluation._sets._sets)), len(pickle.dumps(evaluation.records)) / n, evaluation.finish()
+
+    (few, _, _), (many, per_image, curve) = kept(400), kept(1600)
+    assert abs(many - few) < (SLACK / 400 + 0.02) * few
+    assert per_image < 2 * (8 + 8 + 8 + 16)
+    assert all(row["n"] == 1600 and row["fid"] >= 0 for row in curve)
