@@ -4,6 +4,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const { metrics, entries, trajectories, stops, images } = data;
+const charted = metrics.filter((metric) =>
+  trajectories.some((each) => each.points.some((point) => typeof point.row[metric.name] === "number")));
 const judged = metrics.filter((metric) => metric.higher !== null);
 const times = [...new Set(trajectories.flatMap((each) => each.points).filter((point) => point.pictures).map((point) => point.row.t))]
   .sort((a, b) => b - a);
@@ -153,8 +155,8 @@ function drawPlane() {
   });
   entries.forEach((entry, i) => {
     if (i < 2 || !has(entry)) return;
-    const ours = entry.name.startsWith("dirac");
-    traces.push(trace(entry.name, [entry], [[`e${i}`]], { marker: { size: 11, symbol: ours ? "diamond" : "circle", color: COLOURS[(trajectories.length + i) % COLOURS.length] } }));
+    const symbol = entry.name.startsWith("dirac") ? "diamond" : ["circle", "square", "x"][Math.floor(i / COLOURS.length) % 3];
+    traces.push(trace(entry.name, [entry], [[`e${i}`]], { marker: { size: 11, symbol, color: COLOURS[(trajectories.length + i) % COLOURS.length] } }));
   });
   for (const stop of stops.filter((each) => each.title && each.show[0] === "t")) {
     const point = trajectoryOf(stop.show).points.find((each) => Math.abs(each.row.t - stop.t) < 1e-6 && has(each));
@@ -163,14 +165,15 @@ function drawPlane() {
   if (trajectoryOf(state.right) && has(entryOf(state.right))) {
     traces.push(trace("shown", [entryOf(state.right)], [null], { marker: { size: 15, symbol: "circle-open", color: style("--ink"), line: { width: 2 } }, showlegend: false, hoverinfo: "skip", hovertemplate: null }));
   }
+  const narrow = $("plane").clientWidth < 500;
   Plotly.react("plane", traces, layout({
-    showlegend: true, legend: { orientation: "h", y: -0.18 }, margin: { l: 10, r: 10, t: 10, b: 10 },
+    height: narrow ? 340 + 20 * traces.length : 420 + 6 * traces.length, showlegend: true, legend: { orientation: "h", y: -0.18 }, margin: { l: 10, r: 10, t: 10, b: 10 },
     xaxis: { title: { text: label(across) } }, yaxis: { title: { text: label(up) } },
   }), options);
 }
 
 function showCharts() {
-  if (trajectories.length) metrics.forEach(drawChart);
+  charted.forEach(drawChart);
   if (!$("plane-card").hidden) drawPlane();
 }
 
@@ -241,10 +244,10 @@ function build() {
   $("plane-card").hidden = judged.length < 2;
   if (trajectories.length) {
     $("legend").textContent = `${trajectories.map((curve, i) => `${curve.name} ${i ? "dotted" : "solid"}`).join(", ")}; means over all images against t. Vertical lines: stopping times.`;
-    $("charts").append(...metrics.map((metric) => make("div", { class: "card" }, make("div", { class: "chart", id: `chart-${metric.name}`, role: "img", "aria-label": `${metric.title} against t` }))));
+    $("charts").append(...charted.map((metric) => make("div", { class: "card" }, make("div", { class: "chart", id: `chart-${metric.name}`, role: "img", "aria-label": `${metric.title} against t` }))));
   }
   showTheme();
-  if (trajectories.length) metrics.forEach((metric) => $(`chart-${metric.name}`).on("plotly_click", (event) => goTo(stepAt(event.points[0].x))));
+  charted.forEach((metric) => $(`chart-${metric.name}`).on("plotly_click", (event) => goTo(stepAt(event.points[0].x))));
   if (!$("plane-card").hidden) {
     $("plane").on("plotly_click", (event) => {
       const [key, t] = event.points[0].customdata || [];
