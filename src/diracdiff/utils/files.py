@@ -154,12 +154,18 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
     """Append an object as a line of JSON in one call of the system, so that processes do not mix their lines.
 
     Raises:
-        ValueError: if it cannot be written; the file stays unchanged.
+        ValueError: if it cannot be written, or the file is a symbolic link; the file stays unchanged.
     """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
     line = (json.dumps(row) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab", buffering=0) as file:
+        with open(path, "ab+", buffering=0, opener=opener) as file:
+            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":  # left by a killed process
+                line = b"\n" + line
             if (written := file.write(line)) < len(line):
                 file.truncate(file.tell() - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
