@@ -9,7 +9,7 @@ COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
     "evaluate": "measure a restorer on a data set",
-    "demo": "a page to try models on your photographs, on this machine alone",
+    "demo": "a page to try a model on your photographs, on this machine alone",
     "calibrate": "find intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",
     "sample": "generate images with a restorer of task=denoise",
