@@ -44,13 +44,6 @@ def test_checkpointed_activations_save_fewer_tensors_and_give_the_same_gradient(
         assert torch.equal(plain.eval()(y, level), other.eval()(y, level))
 
 
-def test_what_a_network_cannot_do_is_refused():
-    with pytest.raises(ValueError, match="DnCNN has no blocks to checkpoint"):
-        execute(DnCNN(3, 4), checkpoint_activations=True)
-    with pytest.raises(ValueError, match="compile must be true or false, got no"):
-        execute(NCSNpp(**DEEP), compiled="no")
-
-
 def test_images_are_restored_in_bfloat16(tmp_path, run, image_folder):
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t:0.5"]
     for precision in ("32-true", "bf16-mixed"):

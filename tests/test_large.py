@@ -175,26 +175,6 @@ def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, c
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", LOG}
 
 
-def test_a_command_goes_on_with_what_is_missing(run, photos, measured_folder, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t:1"]
-    call("restore", *asked)
-    refused(call("restore", *asked), "out/0.png exists: give another output, or existing=overwrite")
-    for i in (1, 3):
-        (photos / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
-    (tmp_path / "out" / "0.png").write_bytes(b"precious")
-    before = (tmp_path / "out" / "2.png").stat()
-    assert call("restore", *asked, "existing=skip") == (0, [])
-    assert (tmp_path / "out" / "0.png").read_bytes() == b"precious"
-    assert (tmp_path / "out" / "2.png").stat().st_mtime_ns == before.st_mtime_ns
-    assert call("restore", *asked, "output=new") == (0, [])
-    for i in (1, 3):
-        apart, together = (np.asarray(Image.open(tmp_path / f / f"{i}.png"), dtype=int) for f in ("out", "new"))
-        assert abs(apart - together).max() <= 1
-    assert call("restore", *asked, "existing=skip") == (0, [])
-    assert call("restore", *asked, "existing=overwrite") == (0, [])
-    assert (tmp_path / "out" / "0.png").read_bytes() == (tmp_path / "new" / "0.png").read_bytes()
-
-
 def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folder, tmp_path, call, monkeypatch):
     sample = Restorer.sample
 

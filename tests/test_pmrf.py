@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BRIEF, SMALL, refused, run_here
+from conftest import BRIEF, SMALL, run_here
 
 from diracdiff.baselines import PMRF, PosteriorMeanFlow
 from diracdiff.checkpoints.weights import fingerprint
@@ -139,14 +139,3 @@ def test_it_has_its_row_in_a_comparison(trained, run, folder, call):
     rows = {row["method"]: row for row in json.loads(Path("comparison/comparison.json").read_text())["rows"]}
     assert rows["regression"]["calls"] == 1 and rows["pmrf"]["calls"] == 5
     assert rows["pmrf"]["psnr"] != rows["regression"]["psnr"]
-
-
-def test_what_a_flow_lacks_is_named(trained, run, folder, call, tmp_path):
-    base = [*folder, *SMALL, *BRIEF, "lpips=null", "task=pmrf"]
-    refused(call("train", *base), "regression network needs its checkpoint.*experiment=regression")
-    refused(call("restore", f"checkpoint={trained['flow']}", f"input={tmp_path}"), "restores nothing by itself")
-    compare = [f"checkpoint={run[1] / 'best.ckpt'}", *folder[:2], *folder[3:], *FEW, *PLAIN, "baseline=[pmrf]"]
-    regression, flow = (f"{key}={path}" for key, path in trained.items())
-    refused(call("compare", *compare, regression), "PMRF needs the checkpoint of its flow.*task=pmrf")
-    swapped = [f"regression={run[1] / 'best.ckpt'}", flow]
-    refused(call("compare", *compare, *swapped), "was trained from another network")

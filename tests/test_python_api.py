@@ -8,7 +8,7 @@ import torch
 from conftest import SHARED, needs_shared
 from PIL import Image
 
-from diracdiff import Denoiser, GaussianBlur, GeometricNoise, ImageNoise, LinearSeverity, NCSNpp, Restorer
+from diracdiff import Denoiser, GaussianBlur, GeometricNoise, LinearSeverity, NCSNpp, Restorer
 from diracdiff.degradations import FourierUndersampling, GaussianInpainting, Identity, SuperResolution
 from diracdiff.evaluation.measurement import check_measurement
 from diracdiff.process import StochasticDegradation
@@ -75,12 +75,6 @@ def test_images_are_generated_for_names_that_differ():
             prior.generate(names)
 
 
-@pytest.mark.parametrize("count", [0, 2.0, True])
-def test_a_number_of_samples_is_a_positive_integer(restorer, count):
-    with pytest.raises(UserError, match=f"samples={count}: must be an integer of at least 1"):
-        restorer.sample(images(), count)
-
-
 def test_a_denoiser_and_a_process_refuse_other_precisions_and_times(restorer):
     process = restorer.process
     with pytest.raises(UserError, match=r"y: must be torch\.float32, got torch\.float64"):
@@ -90,14 +84,6 @@ def test_a_denoiser_and_a_process_refuse_other_precisions_and_times(restorer):
     for t in (-0.1, 1.5, math.nan):
         with pytest.raises(UserError, match=r"must lie in \[0, 1\]"):
             process.mean(images(), t)
-
-
-def test_a_sampler_refuses_noise_of_another_batch(restorer):
-    states = restorer.sampler.states(restorer.process, restorer.denoiser, images(), ImageNoise([1]))
-    with pytest.raises(UserError, match="noise: must have one stream per image, got 1 for 2"):
-        next(states)
-    with pytest.raises(UserError, match="measurement: must have the shape"):
-        restorer.sampler.run(restorer.process, restorer.denoiser, images()[0], ImageNoise([1]))
 
 
 # the range of measurements
