@@ -7,7 +7,6 @@ from conftest import DEGRADATIONS
 from diracdiff.baselines import ADMMTV, Baseline, Measurement, PnPADMM
 from diracdiff.degradations import Operator
 from diracdiff.oracles import GaussianPrior
-from diracdiff.utils.errors import UserError
 
 SIZE = 24
 TASKS = ["blur", "inpainting", "box", "super_resolution"]
@@ -95,5 +94,5 @@ def test_a_degradation_that_is_not_linear_is_refused_where_it_must_be(method):
     if isinstance(method, Measurement):
         assert torch.equal(method(y, operator, 0.05).images, y)
         return
-    with pytest.raises(UserError, match="needs a linear degradation, and ColourQuantisation is not"):
+    with pytest.raises(ValueError, match="needs a linear degradation, and ColourQuantisation is not"):
         method(y, operator, 0.05, prior())

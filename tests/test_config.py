@@ -21,7 +21,6 @@ from diracdiff.models import OperatorPreconditioning
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ExactLookBack, Guidance, Heun, LookAhead, LookBack, ReverseSampler
 from diracdiff.training import Optimization
-from diracdiff.utils.errors import UserError
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -77,7 +76,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
     assert to_recipe(Optimization(**{key: settings[key] for key in settings if key != "_target_"})) == settings
     build_data(cfg)
     if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        with pytest.raises(UserError, match=r"^trainer: .*gpu"):
+        with pytest.raises(ValueError, match=r"^trainer: .*gpu"):
             build_trainer(cfg)
     else:
         trainer = build_trainer(cfg)
@@ -142,7 +141,7 @@ def test_every_comparison_method_builds_with_every_setting(name):
     node = cfg.baseline[name]
     needs = {"regression": "regression=", "pmrf": "regression=", "pnp_admm_dncnn": "dncnn="}
     if name in needs:
-        with pytest.raises(UserError, match=needs[name]):
+        with pytest.raises(ValueError, match=needs[name]):
             build(node.method)
         return
     for setting in grid(OmegaConf.to_container(node).get("search") or {}, 100):
@@ -194,7 +193,7 @@ def test_where_it_is_not_the_walk_is_the_paper_s(tmp_path, task):
     denoiser = build_restorer(composed(tmp_path, f"task={task}")).denoiser
     assert not denoiser.given_measurement and denoiser.preconditioning in ("none", "edm")
     if task == "motion_deblur":
-        with pytest.raises(UserError, match=r"MotionBlur does not have: use .*method=paper"):
+        with pytest.raises(ValueError, match=r"MotionBlur does not have: use .*method=paper"):
             build_restorer(composed(tmp_path, f"task={task}", "method=posterior"))
 
 

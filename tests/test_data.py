@@ -26,7 +26,6 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
 from diracdiff.training import ImageDataModule, RestorerModule
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.seeds import DEGRADATION, step_seed
 
 
@@ -53,8 +52,8 @@ def names_of(dataset):
 
 @contextmanager
 def refused(*parts):
-    """Expect a UserError whose message is one line and holds all `parts`."""
-    with pytest.raises(UserError) as caught:
+    """Expect a ValueError whose message is one line and holds all `parts`."""
+    with pytest.raises(ValueError) as caught:
         yield
     message = str(caught.value)
     assert "\n" not in message

@@ -17,7 +17,6 @@ from diracdiff.degradations import (
     MotionBlur,
     TabulatedSeverity,
 )
-from diracdiff.utils.errors import UserError
 
 TIMES = torch.linspace(0, 1, 21, dtype=torch.float64)
 
@@ -149,7 +148,7 @@ def test_an_operator_that_changes_the_shape_is_refused():
         def apply(self, x, size):
             return x[..., ::2, ::2]
 
-    with pytest.raises(UserError, match=r"Halve.apply must keep .* x, \(1, 3, 8, 6\), got \(1, 3, 4, 3\)") as error:
+    with pytest.raises(ValueError, match=r"Halve.apply must keep .* x, \(1, 3, 8, 6\), got \(1, 3, 4, 3\)") as error:
         Halve(LinearSeverity(0, 1))(torch.rand(1, 3, 8, 6), 0.5)
     assert "\n" not in str(error.value)
 
@@ -228,5 +227,5 @@ def test_shipped_table_is_the_published_one():
 def test_bad_tables_are_refused(tmp_path, rows, rule):
     path = tmp_path / "table.csv"
     path.write_text(rows)
-    with pytest.raises(UserError, match=rule):
+    with pytest.raises(ValueError, match=rule):
         TabulatedSeverity.from_csv(path)

@@ -14,7 +14,6 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ReverseSampler
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import read_rows
 from diracdiff.utils.seeds import image_seed
 
@@ -103,7 +102,7 @@ def test_a_batch_is_restored_as_its_images_are():
 
 
 def test_nothing_is_restored_whose_hole_is_not_known():
-    with pytest.raises(UserError, match="not bound"):
+    with pytest.raises(ValueError, match="not bound"):
         restorer().restore(torch.rand(1, 3, SIZE, SIZE), "t=0")
 
 

@@ -21,7 +21,6 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
 from diracdiff.scheduling import MSE, Distance, greedy
-from diracdiff.utils.errors import UserError
 
 OPERATOR = """
 import torch
@@ -292,7 +291,7 @@ def test_an_operator_of_the_user_s_own(tmp_path, folder, image_folder, call, mon
     done = command("train", *asked, "task.degradation._target_=my_module.Fade", "hydra.run.dir=faded", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     checkpoint = "checkpoint=faded/best.ckpt"
-    with pytest.raises(UserError, match="needs the module my_module: run from its folder"):
+    with pytest.raises(ValueError, match="needs the module my_module: run from its folder"):
         load(tmp_path / "faded/best.ckpt", trusted_modules=["my_module"])
     own_modules()
     refused(call("train", *asked, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")

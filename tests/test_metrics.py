@@ -23,7 +23,6 @@ from diracdiff.metrics.fid import fid, fid_of_moments, kid
 from diracdiff.metrics.metric import ImageMetric
 from diracdiff.metrics.swd import DIRECTIONS, PATCH, PATCHES, laplacian_pyramid, swd
 from diracdiff.samplers import State
-from diracdiff.utils.errors import UserError
 
 # single images
 
@@ -63,7 +62,7 @@ def test_lpips_is_named_by_its_backbone_and_equals_the_package(torch_home):
 def test_the_smallest_images_of_lpips_are_known(torch_home):
     metric = LPIPS("squeeze")
     metric(torch.rand(1, 3, 17, 17), Reference(torch.rand(1, 3, 17, 17)))
-    with pytest.raises(UserError, match="LPIPS needs images of at least 17 pixels a side, got 16"):
+    with pytest.raises(ValueError, match="LPIPS needs images of at least 17 pixels a side, got 16"):
         metric(torch.rand(1, 3, 16, 20), Reference(torch.rand(1, 3, 16, 20)))
 
 
@@ -88,9 +87,9 @@ def test_metrics_are_of_full_precision_under_autocast():
 
 
 def test_bad_metrics_are_refused():
-    with pytest.raises(UserError, match="lpips must be one of"):
+    with pytest.raises(ValueError, match="lpips must be one of"):
         LPIPS.if_available("resnet")
-    with pytest.raises(UserError, match="at least 11 pixels"):
+    with pytest.raises(ValueError, match="at least 11 pixels"):
         SSIM()(torch.rand(1, 3, 8, 8), Reference(torch.rand(1, 3, 8, 8)))
 
 
@@ -168,7 +167,7 @@ def test_broken_and_unlike_images():
     broken = x.clone()
     broken[0, 0, 0, 0] = torch.nan
     assert np.isnan(sliced(x, broken))
-    with pytest.raises(UserError, match="SWD needs images of at least 7 pixels a side"):
+    with pytest.raises(ValueError, match="SWD needs images of at least 7 pixels a side"):
         SLICED.extractor.features(torch.rand(1, 3, 6, 9))
     with pytest.raises(ValueError, match="patches must both be"):
         swd(SLICED.extractor.features(x), SLICED.extractor.features(x[:1]))
@@ -268,7 +267,7 @@ def test_kid_of_unequal_sets_is_the_mean_of_draws_by_the_seed():
 
 @pytest.mark.parametrize("distance", [fid, kid])
 def test_sets_that_have_no_distance(distance, capfd):
-    with pytest.raises(UserError, match="at least 2 images in each set, got 1 and 5"):
+    with pytest.raises(ValueError, match="at least 2 images in each set, got 1 and 5"):
         distance(gaussian(1), gaussian(5))
     with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 8\)"):
         distance(gaussian(5), gaussian(5, 8))
@@ -352,15 +351,15 @@ def test_making_it_leaves_the_generator_alone(torch_home):
 
 @needs_lpips
 def test_images_that_have_no_features(squeezenet):
-    with pytest.raises(UserError, match="must have 3 channels"):
+    with pytest.raises(ValueError, match="must have 3 channels"):
         squeezenet.features(torch.rand(2, 1, 32, 32))
-    with pytest.raises(UserError, match="at least 17 pixels"):
+    with pytest.raises(ValueError, match="at least 17 pixels"):
         squeezenet.features(torch.rand(2, 3, 32, 16))
     squeezenet.features(torch.rand(2, 3, 17, 17))
 
 
 def test_without_weights_there_is_no_other_number(without_weights):
-    with pytest.raises(UserError, match=r"weights-inception-2015-12-05-6726825d\.pth") as error:
+    with pytest.raises(ValueError, match=r"weights-inception-2015-12-05-6726825d\.pth") as error:
         Extractor("inception")
     message = str(error.value)
     assert "\n" not in message and "fid=squeezenet" in message
@@ -369,15 +368,15 @@ def test_without_weights_there_is_no_other_number(without_weights):
 
 def test_bad_weights_are_refused(tmp_path):
     damaged = tmp_path / "damaged.pth"
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(ValueError, match="does not exist"):
         Extractor("inception", damaged)
     damaged.write_bytes(b"no weights")
-    with pytest.raises(UserError, match="not the published weights-inception"):
+    with pytest.raises(ValueError, match="not the published weights-inception"):
         Extractor("inception", damaged)
-    with pytest.raises(UserError, match="does not hold the weights of squeezenet"):
+    with pytest.raises(ValueError, match="does not hold the weights of squeezenet"):
         Extractor("squeezenet", damaged)
     torch.save({"weight": torch.zeros(1)}, damaged)
-    with pytest.raises(UserError, match="does not hold the weights of squeezenet") as error:
+    with pytest.raises(ValueError, match="does not hold the weights of squeezenet") as error:
         Extractor("squeezenet", damaged)
     assert "\n" not in str(error.value)
 
@@ -434,7 +433,7 @@ def test_fid_of_what_is_kept_is_fid(n):
 
 
 def test_one_image_has_no_fid():
-    with pytest.raises(UserError, match="at least 2 images"):
+    with pytest.raises(ValueError, match="at least 2 images"):
         fid_of_moments(moments_of(normal(1, 16), [1]), moments_of(normal(1, 16), [1]))
 
 

@@ -9,7 +9,6 @@ from diracdiff.baselines import NetworkPrior, PnPADMM
 from diracdiff.degradations import Operator
 from diracdiff.models import Denoiser, DnCNN
 from diracdiff.oracles import GaussianPrior
-from diracdiff.utils.errors import UserError
 
 SIZE, SIGMA = 12, 0.05
 
@@ -88,9 +87,9 @@ def test_the_level_is_the_one_asked_for():
 
 def test_what_it_refuses():
     y, operator = measured("blur", gaussian())
-    with pytest.raises(UserError, match="needs a prior"):
+    with pytest.raises(ValueError, match="needs a prior"):
         PnPADMM()(y, operator, SIGMA)
-    with pytest.raises(UserError, match=r"knows more than one, from 0\.01 to 1: give level"):
+    with pytest.raises(ValueError, match=r"knows more than one, from 0\.01 to 1: give level"):
         PnPADMM(level=None)(y, operator, SIGMA, Shift(0, 0.01, 1.0))
 
 

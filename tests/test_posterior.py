@@ -16,7 +16,6 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.oracles import ConditionalFieldOracle, GaussianBench, GaussianFieldOracle
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import Euler, Exponential, ImageNoise, Multistep, ReverseSampler
-from diracdiff.utils.errors import UserError
 
 DIAGONAL = ["blur", "inpainting", "box", "super_resolution", "fourier", "identity"]
 WIDE = [None, 0.02]
@@ -420,9 +419,9 @@ def test_missing_noise_is_added_and_the_measurement_stays():
     first = next(sampler.replace(sigma=0.0).states(process, Given(), cleaner, ImageNoise(range(400))))
     assert (seen[1] - cleaner).std().item() == pytest.approx(0.02, rel=0.02)
     assert (first.y - cleaner).std().item() == pytest.approx(0.05, rel=0.02)
-    with pytest.raises(UserError, match=r"sigma=0.03 is more noise than this model knows .* 0.02"):
+    with pytest.raises(ValueError, match=r"sigma=0.03 is more noise than this model knows .* 0.02"):
         next(sampler.replace(sigma=0.03).states(process, Given(), cleaner, ImageNoise(range(400))))
-    with pytest.raises(UserError, match=r"start=0.5 must be 1 for a network that is given the measurement"):
+    with pytest.raises(ValueError, match=r"start=0.5 must be 1 for a network that is given the measurement"):
         next(sampler.replace(start=0.5).states(process, Given(), cleaner, ImageNoise(range(400))))
 
 

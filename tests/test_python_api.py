@@ -13,7 +13,6 @@ from diracdiff.degradations import FourierUndersampling, GaussianInpainting, Ide
 from diracdiff.evaluation.measurement import check_measurement
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ReverseSampler
-from diracdiff.utils.errors import UserError
 
 SIZE = 16
 FAMILIES = [
@@ -51,7 +50,7 @@ NOT_IMAGES = [
 @pytest.mark.parametrize("call", ["restore", "sample", "measure"])
 def test_what_is_no_batch_of_images_is_refused_by_a_restorer(restorer, call, given, message):
     further, name = ((2,) if call == "sample" else ()), ("x" if call == "measure" else "measurement")
-    with pytest.raises(UserError, match=f"^{name}: {message}"):
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
         getattr(restorer, call)(given(), *further)
 
 
@@ -62,7 +61,7 @@ def test_results_carry_no_gradient(restorer):
 def test_names_that_do_not_fit_are_refused(restorer):
     for names in (["a"], ["a", "a"], "ab"):
         for call in (restorer.restore, restorer.measure):
-            with pytest.raises(UserError, match="names: must"):
+            with pytest.raises(ValueError, match="names: must"):
                 call(images(), names=names)
 
 
@@ -71,18 +70,18 @@ def test_images_are_generated_for_names_that_differ():
     prior = Restorer(process, Denoiser(NCSNpp(8, [1], 1, [0])), ReverseSampler(2))
     assert prior.generate(["a", "b"]).shape == (2, 3, SIZE, SIZE)
     for names in (["a", "a"], []):
-        with pytest.raises(UserError, match="names: must"):
+        with pytest.raises(ValueError, match="names: must"):
             prior.generate(names)
 
 
 def test_a_denoiser_and_a_process_refuse_other_precisions_and_times(restorer):
     process = restorer.process
-    with pytest.raises(UserError, match=r"y: must be torch\.float32, got torch\.float64"):
+    with pytest.raises(ValueError, match=r"y: must be torch\.float32, got torch\.float64"):
         restorer.denoiser(process, images().double(), torch.tensor(0.5))
-    with pytest.raises(UserError, match=r"x: must be torch\.float32 or torch\.float64"):
+    with pytest.raises(ValueError, match=r"x: must be torch\.float32 or torch\.float64"):
         process.mean(images().half(), 1.0)
     for t in (-0.1, 1.5, math.nan):
-        with pytest.raises(UserError, match=r"must lie in \[0, 1\]"):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
             process.mean(images(), t)
 
 
@@ -99,7 +98,7 @@ def photographs(folder, size, count):
 def refused(y, process):
     try:
         check_measurement(y, process)
-    except UserError as error:
+    except ValueError as error:
         assert "measurement: must lie in [0, 1] up to noise of sigma" in str(error)
         return True
     return False

@@ -27,7 +27,6 @@ from diracdiff.samplers import (
     SmallLookAhead,
     SmallLookBack,
 )
-from diracdiff.utils.errors import UserError
 
 
 class Constant:
@@ -388,7 +387,7 @@ def test_noise_that_a_measurement_lacks_is_added():
     first = next(sampler.states(process, Constant(x), y, noise))
     assert (first.y - clean).std().item() == pytest.approx(0.05, rel=0.02)
     assert ((first.y - y) * (y - clean)).mean().abs() < 1e-5
-    with pytest.raises(UserError, match=r"sigma=0\.1 is more noise than this model knows at t = 1, 0\.05 "):
+    with pytest.raises(ValueError, match=r"sigma=0\.1 is more noise than this model knows at t = 1, 0\.05 "):
         ReverseSampler(3, sigma=0.1).run(process, Constant(x), y, noise)
 
 

@@ -14,7 +14,6 @@ from diracdiff.checkpoints.weights import Damaged, read_weights
 from diracdiff.training import LastCheckpoint, RestorerModule
 from diracdiff.training.resume import find
 from diracdiff.training.saving import CheckpointFiles, point_latest
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import read_rows
 
 
@@ -66,7 +65,7 @@ def test_weights_that_are_not_finite_are_refused(run, tmp_path):
     name = next(iter(content["state_dict"]))
     content["state_dict"][name].view(-1)[0] = float("nan")
     torch.save(content, tmp_path / "nan.ckpt")
-    with pytest.raises(UserError, match=rf"not finite \({name.removeprefix('denoiser.')}\)"):
+    with pytest.raises(ValueError, match=rf"not finite \({name.removeprefix('denoiser.')}\)"):
         Checkpoint.read(tmp_path / "nan.ckpt")
 
 

@@ -29,7 +29,6 @@ from diracdiff.metrics.swd import LEAST_SPREAD, swd
 from diracdiff.report.evaluated import conclusion
 from diracdiff.restorer import load
 from diracdiff.samplers import State
-from diracdiff.utils.errors import UserError
 
 
 def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
@@ -179,7 +178,7 @@ def test_without_lpips_the_other_end_is_swd_s():
         make_blends({"psnr": DO, "lpips": DO}, [0.5])
     with pytest.raises(ValueError, match=r"does not know both a DO and a PO point to blend: find them with .*tuned=…"):
         make_blends({"psnr": DO}, [0.5])
-    with pytest.raises(UserError, match="there is nothing to blend, or use target=psnr"):
+    with pytest.raises(ValueError, match="there is nothing to blend, or use target=psnr"):
         stopping_point_for("blend=0.5", {"psnr": DO, "lpips": DO}, POINTS)
 
 
@@ -216,13 +215,13 @@ def test_the_best_that_meets_the_conditions(target, expected):
     ],
 )
 def test_what_cannot_be_had_is_said(target, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         stopping_point_for(target, STOPS, POINTS)
     assert stopping_point_for("nfe=3", STOPS, POINTS) == StoppingPoint(0.5, "mean")
 
 
 def test_conditions_need_a_curve():
-    with pytest.raises(UserError, match="needs a validation's curve"):
+    with pytest.raises(ValueError, match="needs a validation's curve"):
         stopping_point_for("lpips,psnr>=29", STOPS, [])
 
 

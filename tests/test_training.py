@@ -26,7 +26,6 @@ from diracdiff.training import (
     RestorerModule,
     TradeoffLog,
 )
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import read_rows
 
 SIZE = 32
@@ -221,7 +220,7 @@ def test_divergence_ends_training_with_the_remedy(tmp_path, image_folder):
     def poison(trainer, module):
         module.loss.look_ahead = float("nan")
 
-    with pytest.raises(UserError, match=r"training diverged: .* smaller optimizer.lr"):
+    with pytest.raises(ValueError, match=r"training diverged: .* smaller optimizer.lr"):
         trainer(tmp_path, At(2, poison), epochs=5).fit(*make(image_folder))
 
 

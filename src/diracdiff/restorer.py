@@ -23,7 +23,6 @@ from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import check_count, check_images, check_names, check_range
 
@@ -131,7 +130,7 @@ class Restorer:
                 `evaluation.stop_for`.
 
         Raises:
-            UserError: if the target is unknown or has no stopping time.
+            ValueError: if the target is unknown or has no stopping time.
         """
         return stopping_point_for(target, self.stops, self.curve, self.take)
 
@@ -143,7 +142,7 @@ class Restorer:
             names: one per image, from which its noise and operator follow; by default its number in the batch.
 
         Raises:
-            UserError: if the images are no batch in [0, 1] with the network's channels, or names do not fit.
+            ValueError: if the images are no batch in [0, 1] with the network's channels, or names do not fit.
         """
         x = self._checked(x, "x")
         check_range(x, "x", ROUNDING)
@@ -177,14 +176,14 @@ class Restorer:
             names: see `restore`.
 
         Raises:
-            UserError: if an argument breaks its rule, or the samples would be the same.
+            ValueError: if an argument breaks its rule, or the samples would be the same.
         """
         check_count(count, "samples")
         measurement = self._checked(measurement, "measurement", self.device)
         check_measurement(measurement, self.process, self.sampler.start)
         names, stop = check_names(names, len(measurement)), self.stop_for(target)
         if count > 1 and not self.sampler.adds_noise(self.process):
-            raise UserError(f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1.")
+            raise ValueError(f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1.")
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
         noises = (self._noise(each, measurement.device) for each in named)
         images, nfe = zip(*(self._reverse(measurement, noise, stop) for noise in noises), strict=True)
@@ -196,7 +195,7 @@ class Restorer:
         Sampling starts from y_1 = 1/2 + sigma_1 z, which suits the identity under noise that hides the image.
 
         Raises:
-            UserError: if the noise at t = 1 does not hide the image, or there are no names or equal ones.
+            ValueError: if the noise at t = 1 does not hide the image, or there are no names or equal ones.
         """
         names = check_names(names, len(names))
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
@@ -246,18 +245,18 @@ class Restorer:
         """Build the restorer of a recipe without its weights, see `diracdiff.checkpoints.registry.from_recipe`.
 
         Raises:
-            UserError: if it describes another object, or a part is refused.
+            ValueError: if it describes another object, or a part is refused.
         """
         restorer = from_recipe(recipe, trusted_modules, {**PARTS, "restorer": (cls,)})
         if not isinstance(restorer, cls):
-            raise UserError("it does not describe a restorer, give one that diracdiff train wrote")
+            raise ValueError("it does not describe a restorer, give one that diracdiff train wrote")
         return restorer
 
     def remember(self, checkpoint: Checkpoint) -> None:
         """Take over the entries of a checkpoint other than its recipe and weights.
 
         Raises:
-            UserError: if a stopping time or a calibration is malformed.
+            ValueError: if a stopping time or a calibration is malformed.
         """
         stops = checkpoint.stops.items()
         known = {target: None if plain is None else construct(StoppingPoint, plain) for target, plain in stops}
@@ -279,14 +278,14 @@ def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: 
         trusted_modules: modules outside this package whose classes it may use, see `diracdiff.checkpoints.registry`.
 
     Raises:
-        UserError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
+        ValueError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
     """
     checkpoint = Checkpoint.read(path)
     try:
         restorer = Restorer.from_recipe(checkpoint.recipe, trusted_modules)
         restorer.remember(checkpoint)
-    except UserError as error:
-        raise UserError(f"checkpoint={path}: {' '.join(str(error).split())[:400]}") from error
+    except ValueError as error:
+        raise ValueError(f"checkpoint={path}: {' '.join(str(error).split())[:400]}") from error
     load_weights(restorer.denoiser, checkpoint.weights, str(path))
     if isinstance(network := getattr(restorer.sampler.increment, "denoiser", None), Denoiser):
         load_weights(network, checkpoint.increment or {}, str(path))
@@ -297,11 +296,11 @@ def network_increment(checkpoint: str | Path) -> NetworkIncrement:
     """Return the increment that a checkpoint's network predicts; it was trained with `task.predict=increment`.
 
     Raises:
-        UserError: if it cannot be read or its network predicts clean images only.
+        ValueError: if it cannot be read or its network predicts clean images only.
     """
     denoiser = load(checkpoint).denoiser
     if not denoiser.incremental:
-        raise UserError(
+        raise ValueError(
             f"checkpoint={checkpoint} predicts clean images only: give one that was trained with task.predict=increment"
         )
     return NetworkIncrement(denoiser)

@@ -14,6 +14,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,35 +24,26 @@ from diracdiff.checkpoints.recipe import PACKAGE, TARGET, construct, public_name
 from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation
 
+
+def _exported(package: ModuleType, base: type) -> tuple[type, ...]:
+    """Return the concrete subclasses of a class that a subpackage lists in `__all__`."""
+    exported = [getattr(package, name) for name in package.__all__]
+    return tuple(
+        cls for cls in exported if inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
+    )
+
+
 PARTS: Mapping[str, tuple[type, ...]] = {
     "process": (StochasticDegradation,),
-    "degradation": (
-        degradations.GaussianBlur,
-        degradations.GaussianInpainting,
-        degradations.BoxInpainting,
-        degradations.FreeformInpainting,
-        degradations.SuperResolution,
-        degradations.MotionBlur,
-        degradations.KernelBlur,
-        degradations.ColourQuantisation,
-        degradations.FourierUndersampling,
-        degradations.Identity,
-    ),
+    "degradation": _exported(degradations, degradations.Degradation),
     "severity": (degradations.LinearSeverity, degradations.TabulatedSeverity),
     "noise": (noise.GeometricNoise, noise.LogLogisticNoise, noise.ConstantNoise, noise.LinearNoise),
     "denoiser": (Denoiser,),
     "network": (models.NCSNpp, models.DnCNN),
     "preconditioning": (models.OperatorPreconditioning,),
     "sampler": (samplers.ReverseSampler,),
-    "step": (samplers.Euler, samplers.Exponential, samplers.Heun, samplers.Multistep),
-    "increment": (
-        samplers.LookAhead,
-        samplers.LookBack,
-        samplers.SmallLookAhead,
-        samplers.SmallLookBack,
-        samplers.ExactLookBack,
-        samplers.NetworkIncrement,
-    ),
+    "step": _exported(samplers, samplers.Solver),
+    "increment": _exported(samplers, samplers.Increment),
     "guidance": (samplers.Guidance,),
     "grid": (samplers.UniformGrid, samplers.PowerGrid, samplers.AdaptiveGrid),
     "loss": (losses.IncrementalReconstructionLoss, losses.MatchedLoss),

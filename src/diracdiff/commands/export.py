@@ -6,16 +6,16 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.errors import say
 
 
 def _check_values(cfg: DictConfig) -> None:
     if cfg.about is not None and not Path(cfg.about).is_file():
-        raise UserError(f"about={cfg.about} does not exist: name a Markdown file, or leave it out")
+        raise ValueError(f"about={cfg.about} does not exist: name a Markdown file, or leave it out")
     if cfg.push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", str(cfg.push)):
-        raise UserError(f"push must be owner/name, got {cfg.push}")
+        raise ValueError(f"push must be owner/name, got {cfg.push}")
     if cfg.license is not None and not re.fullmatch(r"[\w.+-]+", str(cfg.license)):
-        raise UserError(f"license={cfg.license!r}: must be one word. Give the Hub's name of a licence, such as mit.")
+        raise ValueError(f"license={cfg.license!r}: must be one word. Give the Hub's name of a licence, such as mit.")
 
 
 def export(cfg: DictConfig) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.errors import say
 
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 
@@ -17,10 +17,10 @@ def import_official(cfg: DictConfig) -> None:
     from diracdiff.utils.files import check_not_input, check_output
 
     if cfg.ema != "auto" and not isinstance(cfg.ema, bool):
-        raise UserError(f"ema={cfg.ema}: must be auto, true or false.")
+        raise ValueError(f"ema={cfg.ema}: must be auto, true or false.")
     output = Path(cfg.output)
     if output.suffix != ".ckpt" or output.is_dir():
-        raise UserError(f"output must be the path of a .ckpt file, got {output}")
+        raise ValueError(f"output must be the path of a .ckpt file, got {output}")
     check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.overwrite)
     given = plain(cfg)

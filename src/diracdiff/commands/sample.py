@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
 from diracdiff.utils.console import track
-from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.errors import say
 
 
 def sample(cfg: DictConfig) -> None:
@@ -28,7 +28,7 @@ def sample(cfg: DictConfig) -> None:
     for part in track(parts, description="generating"):
         for name, image in zip(part, restorer.generate(part), strict=True):
             if not image.isfinite().all():
-                raise UserError(f"image {name} is not a number at every pixel: take another sampler or checkpoint")
+                raise ValueError(f"image {name} is not a number at every pixel: take another sampler or checkpoint")
             save_image(targets[name], image)
     say(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
 from diracdiff.training.names import AUTO, BEST, LAST
-from diracdiff.utils.errors import UserError, say
+from diracdiff.utils.errors import say
 
 
 def train(cfg: DictConfig) -> float | list[float] | None:
@@ -59,7 +59,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         raise SystemExit(128 + signal.SIGTERM) from None
     run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
     if not (run_dir / BEST).exists():
-        raise UserError(
+        raise ValueError(
             f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
             f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
         )

@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diracdiff.utils.errors import UserError
-
 
 class LinearSeverity:
     """start + t (end - start).
@@ -61,17 +59,17 @@ class TabulatedSeverity:
                 blur, standard deviation in pixels at 256 px).
 
         Raises:
-            UserError: if there is no such table or it is not one.
+            ValueError: if there is no such table or it is not one.
         """
         shipped = resources.files("diracdiff.degradations") / "tables" / f"{path}.csv"
         source = shipped if shipped.is_file() else Path(path)
         if not source.is_file():
-            raise UserError(f"no severity table {path!r}: give a CSV file or a shipped name (published_blur)")
+            raise ValueError(f"no severity table {path!r}: give a CSV file or a shipped name (published_blur)")
         try:
             rows = list(csv.reader(source.read_text(encoding="utf-8").splitlines()))[1:]
             return cls([float(row[0]) for row in rows], [float(row[1]) for row in rows])
         except (OSError, ValueError, IndexError, csv.Error) as error:
-            raise UserError(f"{path} is not a severity table (header line, then t,value): {error}") from error
+            raise ValueError(f"{path} is not a severity table (header line, then t,value): {error}") from error
 
     def __call__(self, t: Tensor) -> Tensor:
         times, values = (torch.tensor(v, dtype=t.dtype, device=t.device) for v in (self.times, self.values))

@@ -11,7 +11,7 @@ from diracdiff.evaluation.plots import TRADEOFF_CSV
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.module import RestorerModule
 from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS
-from diracdiff.utils.errors import UserError, warn
+from diracdiff.utils.errors import warn
 from diracdiff.utils.files import read_rows, write_rows
 
 MAY_DIFFER = ("dataset.root", "optimization.lr", "processes")
@@ -26,7 +26,7 @@ def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None
         run_dir: the run's folder.
 
     Raises:
-        UserError: if it cannot be read, or holds weights alone.
+        ValueError: if it cannot be read, or holds weights alone.
     """
     path = run_dir / LAST if requested == AUTO else Path(requested or "")
     if requested is None or (requested == AUTO and not path.exists()):
@@ -40,7 +40,7 @@ def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None
         path, found = previous, Checkpoint.read(previous)
         warn(f"{error}; resuming from {path}, step {found.rest.get('global_step')}")
     if not found.resumable:
-        raise UserError(f"checkpoint={path}: holds weights but no training run. Give a last.ckpt.")
+        raise ValueError(f"checkpoint={path}: holds weights but no training run. Give a last.ckpt.")
     return path, found
 
 

@@ -6,9 +6,6 @@ from typing import NoReturn
 
 from diracdiff.utils.escaping import for_terminal
 
-UserError = ValueError
-"""A mistake in the input. Commands print its message alone, which is one line, and exit with status 2."""
-
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """Variables with which torchrun, Lightning and SLURM number processes or machines from 0."""
 

@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.report import Origin
-from diracdiff.utils.errors import UserError
 from diracdiff.utils.files import write_atomically
 
 
@@ -66,14 +65,14 @@ def pick_device(name: str) -> str:
     """A device by name; "auto" is a GPU where there is one.
 
     Raises:
-        UserError: if it is not available.
+        ValueError: if it is not available.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} is not available: use device=auto or device=cpu") from error
+        raise ValueError(f"device={name} is not available: use device=auto or device=cpu") from error
     return name
 
 

@@ -10,7 +10,6 @@ from diracdiff.commands.builders.build import build, given
 from diracdiff.data.files import check_root
 from diracdiff.data.splits import split_folders
 from diracdiff.restorer import Restorer
-from diracdiff.utils.errors import UserError
 
 DIVIDED = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
 """Data sets that are divided by these keys, with their default values."""
@@ -29,7 +28,7 @@ def keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
         splits: splits that the command reads.
 
     Raises:
-        UserError: if the user has given another division, or the images have changed.
+        ValueError: if the user has given another division, or the images have changed.
     """
     node, recipe = cfg.dataset, restorer.dataset or {}
     targets = node.get("_target_"), recipe.get("_target_")
@@ -46,7 +45,7 @@ def keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
         return
     wanted = {key: value for key, value in division.items() if key in node or value != KEYS[key]}
     if trained is not None and found != trained and not set(splits) <= set(split_folders(check_root(str(node.root)))):
-        raise UserError(
+        raise ValueError(
             f"dataset.root={node.root}: {_count(found)}, the checkpoint was trained on {trained['count']} others, which"
             f" may be among the {splits[-1]} images. Put the images to measure into another folder."
         )
@@ -56,10 +55,10 @@ def keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
 
 
 def _update(node: DictConfig, wanted: dict[str, Any]) -> None:
-    """Set the values of the checkpoint. Raises UserError if the user has given another one."""
+    """Set the values of the checkpoint. Raises ValueError if the user has given another one."""
     for key, value in wanted.items():
         if given(f"dataset.{key}") and node[key] != value:
-            raise UserError(
+            raise ValueError(
                 f"dataset.{key}={node[key]}: the checkpoint was trained with {value}, and other values measure images"
                 " that it was trained on. Remove it."
             )
@@ -73,7 +72,7 @@ def _training_images(node: DictConfig, division: dict[str, Any]) -> dict[str, An
     copy.update({key: value for key, value in division.items() if key in node})
     try:
         fingerprint: dict[str, Any] | None = build(copy).split("train").fingerprint()
-    except UserError:
+    except ValueError:
         return None
     return fingerprint
 
