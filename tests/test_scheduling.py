@@ -70,6 +70,12 @@ def test_the_largest_distance_never_grows_even_if_the_distance_is_noise(seed):
         assert set(before.chosen) < set(after.chosen) and len(after.chosen) == len(before.chosen) + 1
 
 
+def test_the_only_insertion_that_does_not_make_it_grow_is_found():
+    known = {(0, 99): 1.0, (0, 70): 0.5, (70, 99): 0.9}
+    placements = list(greedy(lambda i, j: known.get((i, j), 2.0), 100, 5))
+    assert [p.chosen for p in placements] == [(0, 99), (0, 70, 99)]
+
+
 def test_it_ends_where_every_insertion_would_make_the_largest_distance_grow():
     placements = list(greedy(lambda i, j: 0.1 if (i, j) == (0, 9) else 1.0, 10, 3))
     assert [p.chosen for p in placements] == [(0, 9)]
@@ -128,6 +134,16 @@ def test_the_mean_does_not_depend_on_the_batch_and_features_are_computed_once():
     for i, j in [(0, 5), (0, 5), (0, 9), (5, 9)]:
         distance(i, j)
     assert calls == [(0, 0), (5, 0), (9, 0)] and KEPT >= 3
+
+
+def test_values_are_clipped_before_they_are_compared():
+    class Bright(GaussianBlur):
+        def apply(self, x, size):
+            return x + size.to(x.dtype)
+
+    bright = Bright(LinearSeverity(0.0, 2.0), 256)
+    distance = Distance.of_degradation(bright, torch.full((1, 3, 12, 12), 0.5), MSE(), 3)
+    assert distance(0, 1) == distance(0, 2) == pytest.approx(0.25)
 
 
 def test_a_schedule_evens_out_the_distances():

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SLACK = 64
-"""Images above its limit that a sample holds for a while, so that it is rarely copied."""
-
 
 class Sample:
     """Features of all images, or of a fixed number of them; which ones follows from their names alone.
@@ -35,7 +32,7 @@ class Sample:
             names, features = [names[i] for i in kept], features[kept]
         self._names += names
         self._parts.append(features)
-        if len(self._names) > self.limit + SLACK:
+        if len(self._names) > self.limit:
             self._compact()
 
     def _compact(self) -> None:
