@@ -2,8 +2,10 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,10 @@ from diracdiff.utils.pixels import from_pixels
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 TORCH_HOME = SHARED / "weights" / "torch_home"
+
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:  # as in the background of a shell: processes would inherit it
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 class OneHole(FreeformInpainting):
@@ -186,12 +192,15 @@ def begin(*words, cwd, **environment):
 
 
 def run_here(cwd, name, *overrides):
-    """Exit status of a command that is run in this process, which spares the imports of another one."""
+    """Return the exit status of a command that runs in this process, which spares the imports of another one."""
+    handlers = list(logging.root.handlers)
     with contextlib.chdir(cwd), mock.patch.object(sys, "argv", [name, *overrides]):
         try:
             importlib.import_module(f"diracdiff.commands.{name}").main()
         except SystemExit as stop:
             return stop.code
+        finally:
+            logging.root.handlers[:] = handlers  # Hydra's write to the streams of this command
     return 0
 
 

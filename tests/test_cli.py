@@ -30,7 +30,6 @@ from test_export import restorer as small_restorer
 
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.restorer import load
-from diracdiff.training import saving
 from diracdiff.training.saving import point_latest
 from diracdiff.utils.files import check_output, read_rows
 
@@ -130,7 +129,9 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, folder, signum, st
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == status, printed
-    assert "interrupted: saved " in printed and "Traceback" not in printed
+    assert "interrupted: " in printed and "Traceback" not in printed
+    if signum == signal.SIGINT:  # saves nothing
+        return
     last = (tmp_path / "runs/latest/last.ckpt").resolve()
     assert load(last)
     step = torch.load(last, weights_only=True)["global_step"]
@@ -180,7 +181,9 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(photos / "sub" / "turned.jpg", exif=exif)
-    status, errors = call("restore", f"checkpoint={latest}/best.ckpt", f"input={photos}", f"output={out}", "target=t:1")
+    status, errors = call(
+        "restore", f"checkpoint={latest}/best.ckpt", f"input='{photos}'", f"output='{out}'", "target=t:1"
+    )
     assert (
         status == 0 and len(errors) == 1 and "turned.jpg: its centre is not hidden as task=inpaint expects" in errors[0]
     )
@@ -247,8 +250,7 @@ def content(folder):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, capsys, kind):
-    saving._warn_once.cache_clear()
+def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, kind):
     (tmp_path / "runs" / "one").mkdir(parents=True)
     latest = tmp_path / "runs" / "latest"
     if kind == "folder":
@@ -258,8 +260,6 @@ def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path, capsys,
     for _ in range(2):
         point_latest(tmp_path / "runs" / "one")
     assert path.read_text() == "precious" and len(list((tmp_path / "runs").iterdir())) == 2
-    (warned,) = capsys.readouterr().err.splitlines()
-    assert warned.startswith("warning: ") and "latest is not a link and is left as it is" in warned
 
 
 def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path):
@@ -309,7 +309,7 @@ def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
     photos.mkdir()
     for name in ("a.png", "a_measurement.png"):
         (photos / name).write_bytes((image_folder / "00.png").read_bytes())
-    asked += ["input=photos", "output=out"]
+    asked = [asked[0], "existing=overwrite", "input=photos", "output=out"]
     status, lines = call("restore", *asked, "degrade=true")
     assert status == 2 and "a_measurement.png would replace that of photos/a.png" in lines[0]
 
@@ -318,8 +318,8 @@ def test_no_is_not_yes(call, run, image_folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "05.png").write_text("precious")
     asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "output=out"]
-    refused(call("restore", *asked, "overwrite=no"), "overwrite=no: must be true or false")
-    refused(call("restore", *asked, "overwrite=false"), "out/05.png exists")
+    refused(call("restore", *asked, "existing=no"), "existing=no: must be one of error, skip, overwrite")
+    refused(call("restore", *asked), "out/05.png exists")
     assert content(tmp_path / "out") == {"05.png": b"precious"}
 
 
@@ -381,7 +381,7 @@ MISTAKES = [
     ("train", ["trainer.check_val_every_n_epoch=3"], "must be at most trainer.max_epochs"),
     ("train", ["lpips=resnet"], "lpips.*resnet"),
     ("train", ["dataset.image_size=48"], "48"),
-    ("train", ["loader.batch_size=400"], "fewer than one batch of 400"),
+    ("train", ["loader.batch_size=400"], "loader.batch_size=400: .* fewer than one batch"),
     ("train", ["metrics=[]"], "must not be empty"),
     ("train", ["+loader.foo=1"], "loader: .*foo"),
     ("train", ["loader.batch_size=0"], "batch_size"),
@@ -436,7 +436,7 @@ def test_a_truncated_image_is_named(call, tmp_path, image_folder, workers):
         (photos / path.name).write_bytes(path.read_bytes()[: None if path.name in ("00.png", "01.png") else 400])
     data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", f"loader.num_workers={workers}"]
     refused(
-        call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: the file is truncated"
+        call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: it cannot be decoded"
     )
 
 

@@ -55,6 +55,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
         ("schedule/noise", "log_logistic"): ["task=prior"],
         ("schedule", "tabulated"): ["schedule.severity.path=published_blur"],
         ("sampler/grid", "adaptive"): [f"sampler.grid.path={tmp_path}/times.csv"],
+        ("dataset", "huggingface"): [f"dataset.path={image_folder}"],
         ("task", "custom"): ["task.degradation._target_=diracdiff.degradations.BoxInpainting"],
     }
     (tmp_path / "times.csv").write_text("t,value\n0,0\n0.5,0.2\n1,1\n")

@@ -78,7 +78,11 @@ def stopping_grid(gallery: Gallery, stops: Mapping[str, StoppingPoint | None]) -
 
 
 def _grid(columns: Mapping[str, Tensor]) -> Tensor:
-    """Join columns of images, {title: uint8 (N, 3, H, W)}, under their titles: (3, h + N H, columns W)."""
+    """Join columns of images, {title: uint8 (N, 3, H, W)}, under their titles; enlarge images below 128 px."""
+    factor = -(-128 // next(iter(columns.values())).shape[-1])
+    columns = {
+        title: image.repeat_interleave(factor, 2).repeat_interleave(factor, 3) for title, image in columns.items()
+    }
     width = next(iter(columns.values())).shape[-1]
     size = max(6, min(16, width // 5))
     labelled = []
