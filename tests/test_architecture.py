@@ -93,3 +93,47 @@ def test_models_and_data_sets_stand_alone():
 
 def test_every_module_has_its_place():
     assert {unit_of(path) for path in FILES} == set(ORDER)
+
+
+CHANGES = {"append", "add", "update", "setdefault", "pop", "clear", "extend", "remove", "insert"}
+STATE = {"ContextVar", "cache", "lru_cache", "cached_property"}
+ALLOWED_STATE = {"scheduling/distance.py", "scheduling/greedy.py"}
+"""Files that may cache: there a cache belongs to one object or one call."""
+
+DOCUMENTED = {"_exit", "_replace"}
+"""Public names of the standard library that begin with an underscore."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_module_holds_mutable_state(path):
+    tree = ast.parse(path.read_text())
+    top = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            found.append(f"global {node.names}")
+        elif isinstance(node, ast.ImportFrom):
+            found += [alias.name for alias in node.names if alias.name in STATE - {"cached_property"}]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found += [node.attr] * (node.value.id == "functools" and node.attr in STATE)
+            found += [f"{node.value.id}.{node.attr}"] * (node.value.id in top and node.attr in CHANGES)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
+            found += [f"{node.value.id}[…] ="] * (node.value.id in top)
+    assert not found or str(path.relative_to(SOURCE)) in ALLOWED_STATE, found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_private_attribute_of_another_object_is_used(path):
+    """`self._x`, `cls._x` and names of the file itself apart."""
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            defined = f"def {node.attr}(" in text or f"self.{node.attr}" in text or f"    {node.attr}:" in text
+            assert own or defined or node.attr in DOCUMENTED, f"{ast.unparse(node)}, line {node.lineno}"
