@@ -1,6 +1,7 @@
 """Results of a training run: a summary, pictures, a page, and the commands to type next."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     restore = f"restore checkpoint={best} input=FILE_OR_FOLDER output=restored target={target}"
     say(f"report, for a browser: {folder}/{NAME}")
     say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
     say("next:")
     for words in commands.get(restorer.name, [restore]):
-        say(f"  python -m diracdiff {words}")
+        say(f"  {python} -m diracdiff {words}")
