@@ -31,7 +31,7 @@ from test_export import restorer as small_restorer
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.restorer import load
 from diracdiff.training.saving import point_latest
-from diracdiff.utils.files import check_output, read_rows
+from diracdiff.utils.files import read_rows
 
 # training
 
@@ -288,15 +288,6 @@ def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path)
     kept = {"notes.txt", "measurements_val.pt", "measurements_test.pt", "parts"}
     made = {path.name for path in mine.iterdir()} - kept
     assert made <= set(COMPARED) and {*COMPARED} - made == {"plane.png"}
-
-
-def test_a_folder_is_no_file_to_be_replaced(tmp_path):
-    (tmp_path / "a.png").mkdir()
-    with pytest.raises(ValueError, match=r"a\.png must be a file, but is a folder"):
-        check_output(tmp_path, [tmp_path / "a.png"], overwrite=True)
-    (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="link exists"):
-        check_output(tmp_path, [tmp_path / "link"], overwrite=False)
 
 
 def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):

@@ -30,14 +30,14 @@ class Baseline(ABC):
         needs_prior: it needs a denoiser for all noise levels.
         needs_linear: A must be linear.
         needs_svd: A must have a singular value decomposition in closed form.
-        calls_besides: network calls per image besides those of `denoiser`.
+        extra_nfe: NFE per image in addition to those of `denoiser`.
         denoiser: the method's network, used in place of the prior, or None.
     """
 
     needs_prior: bool = False
     needs_linear: bool = True
     needs_svd: bool = False
-    calls_besides: int = 0
+    extra_nfe: int = 0
     denoiser: Prior | Denoiser | None = None
 
     @torch.no_grad()
@@ -72,7 +72,7 @@ class Baseline(ABC):
         network = self.denoiser if self.denoiser is not None else prior
         counted = Counted(network) if network is not None else None
         images = self.restore(measurement.clone(), operator, level, counted, noise)
-        return Restored(images, self.calls_besides + (counted.calls if counted is not None else 0))
+        return Restored(images, self.extra_nfe + (counted.calls if counted is not None else 0))
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
         """Raise ValueError if the method cannot work with this operator or without a prior."""

@@ -96,7 +96,7 @@ class PMRF(Baseline):
     """
 
     needs_linear = False
-    calls_besides = 1
+    extra_nfe = 1
 
     def __init__(
         self,

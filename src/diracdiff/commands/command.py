@@ -51,7 +51,7 @@ def command(function: Command) -> Callable[[], None]:
             _refuse(error, name)
         finally:
             if "wandb" in sys.modules:
-                sys.modules["wandb"].finish()  # the next job of a sweep is a run of its own
+                sys.modules["wandb"].finish()  # the next job of a sweep is a separate run
 
     def main() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors, which are printed below

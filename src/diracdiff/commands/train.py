@@ -81,7 +81,7 @@ def _check_folder() -> None:
 
 
 def _name(cfg: DictConfig) -> None:
-    """Let the runs of a sweep form a group on Weights & Biases, each with a name of its own."""
+    """Let the runs of a sweep form a group on Weights & Biases, each with its name."""
     config = HydraConfig.get()
     if config.mode == RunMode.MULTIRUN and "wandb" in (cfg.logger or {}):
         cfg.logger.wandb.group = cfg.logger.wandb.group or Path(config.sweep.dir).name

@@ -27,25 +27,15 @@ TRADEOFF_CSV = "tradeoff.csv"
 INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
 HEAT_MAP_TOP = 0.1
 """Standard deviation at the top of maps of uncertainty, in units of the [0, 1] range."""
-RESIDUAL_MAP_TOP = 3.0
-"""Residual at the top of maps of residuals, in standard deviations of the noise."""
 STYLES = {"mean": ("-", "denoised image"), "iterate": (":", "iterate")}
 
 
 def heat_map(std: Tensor) -> NDArray[np.uint8]:
     """Return standard deviations, (H, W), as colours, uint8 (H, W, 3): black is 0, white HEAT_MAP_TOP and above."""
-    return _coloured("inferno", std / HEAT_MAP_TOP)
-
-
-def residual_map(z: Tensor) -> NDArray[np.uint8]:
-    """Return residuals in units of the noise, (H, W), as colours, uint8 (H, W, 3): blue -3, white 0, red 3."""
-    return _coloured("bwr", z / (2 * RESIDUAL_MAP_TOP) + 0.5)
-
-
-def _coloured(name: str, values: Tensor) -> NDArray[np.uint8]:
     from matplotlib import colormaps
 
-    return np.asarray((colormaps[name](values.clamp(0, 1).numpy())[..., :3] * 255).round(), dtype=np.uint8)
+    colours = colormaps["inferno"]((std / HEAT_MAP_TOP).clamp(0, 1).numpy())[..., :3]
+    return np.asarray((colours * 255).round(), dtype=np.uint8)
 
 
 def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:

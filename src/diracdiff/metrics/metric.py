@@ -68,7 +68,7 @@ class Metric(ABC):
     """The paper's abbreviation of that stopping point, "DO" or "PO"; it has a row in every table, found or not."""
 
     depends_on: str = ""
-    """Component besides the images that the values depend on: values of different ones do not compare."""
+    """Component that the values depend on, such as a backbone: values of different components do not compare."""
 
     how_to_measure: str = ""
     """Option of the evaluate command that switches the metric on."""

@@ -29,7 +29,7 @@ class Tiles:
     Args:
         side: largest side of a tile in pixels; None: images are never cut.
         overlap: of neighbouring tiles in pixels, at most half a tile.
-        whole: images of at most so many pixels are not cut.
+        whole: largest number of pixels of an image that is not cut.
     """
 
     side: int | None = TILE

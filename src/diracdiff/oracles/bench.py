@@ -53,7 +53,7 @@ class Calibration(NamedTuple):
 class GaussianBench:
     """A measurement y = A_1(x) + sigma_1 z of x ~ N(1/2, C) and its posterior in closed form.
 
-    Every channel is a draw of its own. The covariance of two pixels is std^2 exp(-(|rows| + |columns|) / length).
+    Channels are independent draws. The covariance of two pixels is std^2 exp(-(|rows| + |columns|) / length).
 
     Args:
         process: a linear degradation process; the measurement is taken at t = 1.

@@ -66,7 +66,7 @@ def values_of(rows: Sequence[Row], names: Sequence[str], digits: int = 6) -> lis
 
 
 def _forms(groups: int) -> Iterator[tuple[bool, int, int]]:
-    """Yield (whether exact, which of the groups is kept: every so manyth, divisor of the sides)."""
+    """Yield (whether exact, which of the groups is kept: stride, divisor of the sides)."""
     yield True, 1, 1
     yield False, 1, 1
     every, shrink = 1, 1
