@@ -39,7 +39,7 @@ class ReverseSampler:
     `sigma`, or the process's `measurement_sigma`, the missing noise is added first. A denoiser that is conditioned on
     the measurement gets it with the noise of its training, and y starts with the noise of the process at t = 1.
 
-    Two parameters trade distortion for perception in addition to the stopping time. `noise_scale` scales the noise of the
+    Like the stopping time, two parameters trade distortion for perception. `noise_scale` scales the noise of the
     SDE's steps at unchanged drift. With `renoise` t_0, sampling restarts from the x_hat of its first network call,
     y_{t_0} = A_{t_0}(x_hat) + sigma_{t_0} z; for a denoiser that is conditioned on the measurement y_{t_0} is
     conditioned on it too, see `StochasticDegradation.sample_given_measurement`.

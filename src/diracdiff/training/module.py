@@ -95,7 +95,7 @@ class RestorerModule(pl.LightningModule):
         self.restorer.training = self.settings(self.trainer, data)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
-        """Return what the weights depend on in addition to process, denoiser, data set and seed, in plain containers."""
+        """Return settings that change the weights, in plain containers, without process, denoiser, data set and seed."""
         return {
             "loss": to_recipe(self.loss),
             "optimization": to_recipe(self.optimization),
