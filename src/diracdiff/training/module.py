@@ -95,7 +95,7 @@ class RestorerModule(pl.LightningModule):
         self.restorer.training = self.settings(self.trainer, data)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
-        """Return settings that change the weights, in plain containers, without process, denoiser, data set and seed."""
+        """Return further settings that change the weights, in plain containers."""
         return {
             "loss": to_recipe(self.loss),
             "optimization": to_recipe(self.optimization),
