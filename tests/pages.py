@@ -5,7 +5,7 @@ import torch
 from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
-from diracdiff.evaluation import Blend, Evaluation, StoppingPoint
+from diracdiff.evaluation import Evaluation, StoppingPoint
 from diracdiff.evaluation.tables import summary_of
 from diracdiff.metrics import LPIPS, PSNR, SSIM, SWD, Missing, Reference
 from diracdiff.metrics.metric import ImageMetric
@@ -21,13 +21,13 @@ STOPS = {"psnr": DO, "lpips": None, "swd": GOOD, "fid": None}
 ORIGIN = Origin(f"python -m diracdiff evaluate checkpoint='{EVIL}'", "seed: 3\n", 3)
 
 
-def walked(size=32, steps=TIMES, names=NAMES, blends=(0.5,), metrics=None):
+def walked(size=32, steps=TIMES, names=NAMES, metrics=None):
     """An evaluation of images that x_hat meets in their left half; PSNR of x_hat is best at t = 0.75."""
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(len(names), 3, size, size, generator=generator)
     right = (torch.arange(size) >= size // 2).float()
     metrics = [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze"), SWD()] if metrics is None else metrics
-    evaluation = Evaluation(metrics, blends=[Blend(DO, GOOD, share) for share in blends])
+    evaluation = Evaluation(metrics)
 
     def states():
         for nfe, t in enumerate(steps):

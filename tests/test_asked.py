@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import needs_lpips
 
-from diracdiff.evaluation import Blend, on_grid
 from diracdiff.evaluation import StoppingPoint as P
+from diracdiff.evaluation import on_grid
 from diracdiff.metrics import LPIPS, Reference
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
@@ -20,15 +20,10 @@ def test_stops_are_those_of_the_grid():
         P(0.6),
         P(0.5),
         P(0.5, "iterate"),
-        Blend(P(0.7), P(0.0, "iterate"), 0.5),
-    ]
-    found = [
-        P(1.0),
-        P(0.75),
-        P(0.5),
-        P(0.5, "iterate"),
+        P(0.7),
         P(0.0, "iterate"),
     ]
+    found = [P(1.0), P(0.75), P(0.5), P(0.5, "iterate"), P(0.0, "iterate")]
     assert on_grid(stops, times) == found
     assert on_grid([P(1.0)], [0.6, 0.3]) == [P(0.6)]
 
@@ -37,7 +32,7 @@ def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, c
     data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
     found = [f"checkpoint={paper}", *data, "sampler.steps=6", "split=val", "tuned=tuned.ckpt", "output=found"]
     assert call("evaluate", *found) == (0, [])
-    asked = ["checkpoint=tuned.ckpt", *data, "target=t:0.6", "blends=[0.5]"]
+    asked = ["checkpoint=tuned.ckpt", *data, "target=t:0.6"]
     calls = []
     forward = type(load(paper).denoiser.network).forward
     monkeypatch.setattr(
@@ -56,7 +51,7 @@ def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, c
     for entry in (*one.values(), *two.values()):
         if isinstance(entry, dict):
             entry.pop("seconds", None)
-    assert one == two and {"target", "blend=0.5", "do", "swd"} <= set(two)
+    assert one == two and {"target", "do", "swd"} <= set(two)
     assert {p.name for p in (tmp_path / "all").iterdir()} == {p.name for p in (tmp_path / "few").iterdir()}
 
 

@@ -36,7 +36,7 @@ def pixels(uri):
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return walked(blends=(0.25, 0.75))
+    return walked()
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def test_pictures_and_figures_are_those_of_the_evaluation(evaluation, made):
             for i, name in enumerate(NAMES):
                 assert torch.equal(pixels(point["pictures"][i]), evaluation.gallery[t, output][i])
                 assert point["values"][i]["psnr"] == pytest.approx(records[name]["psnr"], rel=1e-5)
-    clean, measurement, *blends = content["entries"]
-    for entry, key in ((clean, "clean"), (measurement, "measurement"), (blends[0], (GOOD.t, "blend=0.25"))):
+    clean, measurement = content["entries"]
+    for entry, key in ((clean, "clean"), (measurement, "measurement")):
         assert torch.equal(pixels(entry["pictures"][2]), evaluation.gallery[key][2])
     shown = {stop["name"]: (stop["t"], stop["show"]) for stop in content["stops"]}
     both = {"accurate (DO)": (DO.t, "t0"), "best SWD": (GOOD.t, "t1")}
@@ -111,7 +111,7 @@ def test_pictures_fit_and_the_note_tells_what_is_left_out(budget, exact, every, 
 
 def test_a_report_of_many_large_pictures_stays_below_its_size():
     steps = [1 - i / 40 for i in range(41)]
-    evaluation = walked(size=128, steps=steps, names=list("abcdef"), blends=(), metrics=[PSNR()])
+    evaluation = walked(size=128, steps=steps, names=list("abcdef"), metrics=[PSNR()])
     made = page_of(evaluation, restorer(), {"psnr": DO})
     (mean, iterate), size = (line["points"] for line in content_of(made)["trajectories"]), len(made)
     with_pictures = [point["row"]["t"] for point in iterate if point["pictures"]]
@@ -193,11 +193,11 @@ def test_time_stops_and_images_of_an_evaluation(opened, paths, evaluation):
     (record,) = [row for row in evaluation.records.at(GOOD.t, "iterate") if row["name"] == NAMES[1]]
     assert page.inner_text("#figures").startswith(f"{NAMES[1]}. measurement: PSNR ")
     assert f"iterate at t = 0.25: PSNR {record['psnr']:.2f} dB" in page.inner_text("#figures")
-    page.select_option("#left", label="blend 0.25")
-    assert names()[0] == "blend 0.25"
+    page.select_option("#left", label="clean")
+    assert names()[0] == "clean"
     assert points(page, "chart-psnr")["x̂"] == [1, 0.75, 0.5, 0.25]
     plane = points(page, "plane")
-    assert {"x̂", "iterate", "blend 0.25", "blend 0.75", "accurate (DO)", "best SWD"} <= plane.keys()
+    assert {"x̂", "iterate", "accurate (DO)", "best SWD"} <= plane.keys()
     assert plane["accurate (DO)"] == pytest.approx([max(row["psnr"] for row in evaluation.curve[:4])], rel=1e-6)
     page.locator("#chart-psnr .scatterlayer .point").nth(2).hover(force=True)
     box = page.locator("#chart-psnr .scatterlayer .point").nth(2).bounding_box()

@@ -1,33 +1,27 @@
-"""Trade-off curves, stopping points, blends, targets, and figures of few images."""
+"""Trade-off curves, stopping points, targets, and figures of few images."""
 
-import csv
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from conftest import refused, renamed_copies, run_here
+from conftest import run_here
 
 from diracdiff.evaluation import (
-    Blend,
     Evaluation,
-    StoppingPoint,
     find_stopping_points,
     interval,
     key_rows,
-    make_blends,
     stopping_point_for,
 )
 from diracdiff.evaluation import StoppingPoint as P
-from diracdiff.evaluation.results import image_at, results
+from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.statistics import FEWEST
 from diracdiff.evaluation.stopping import row_at
 from diracdiff.evaluation.tables import brackets, cautions
 from diracdiff.metrics import FID, KID, LPIPS, PSNR, SSIM, SWD, Missing, Reference
 from diracdiff.metrics.swd import LEAST_SPREAD, swd
-from diracdiff.report.evaluated import conclusion
-from diracdiff.restorer import load
 from diracdiff.samplers import State
 
 
@@ -127,146 +121,63 @@ def test_curves_average_over_images_and_ignore_their_order():
     assert not any(math.isnan(r["psnr"]) for r in whole.records.rows)
 
 
-# targets and blends
+# targets
 
-DO, PO = StoppingPoint(0.75, "mean"), StoppingPoint(0.25, "iterate")
-STOPS = {"psnr": DO, "lpips": PO, "swd": StoppingPoint(0.0, "iterate"), "fid": None}
+DO, PO = P(0.75, "mean"), P(0.25, "iterate")
+STOPS = {"psnr": DO, "lpips": PO, "swd": P(0.0, "iterate"), "fid": None}
 X = torch.rand(2, 3, 32, 32)
-
-
-def point(t, output, nfe, psnr, lpips):
-    return {"t": t, "output": output, "nfe": nfe, "n": 2, "psnr": psnr, "lpips_squeeze": lpips, "swd": 3.0}
-
-
-POINTS = [
-    point(1.0, "mean", 1, 29.5, 0.2),
-    point(0.75, "mean", 2, 30.0, 0.18),
-    point(0.5, "mean", 3, 29.2, 0.12),
-    point(0.25, "iterate", 3, 27.0, 0.05),
-    point(0.25, "blend=0.5", 3, 29.1, 0.09),
-]
+POINTS = [{"t": t, "output": "mean", "nfe": nfe} for nfe, t in enumerate((1.0, 0.75, 0.5), start=1)]
 
 
 def known_states():
-    """A walk of known images: x_hat is t above x, and y is t below it."""
+    """A trajectory of known images: x_hat is t above x, and y is t below it."""
     for nfe, t in enumerate((1.0, 0.75, 0.5, 0.25, 0.0), start=1):
         yield State(t, X - t, X + t, min(nfe, 4), fresh=t > 0)
 
 
-def test_a_blend_is_mixed_of_two_stops_of_one_walk():
-    blend = stopping_point_for("blend=0.25", STOPS, POINTS)
-    assert blend == Blend(DO, PO, 0.25) and (blend.t, blend.output, blend.last_output) == (
-        0.25,
-        "blend=0.25",
-        "iterate",
-    )
-    expected = 0.75 * (X + 0.75) + 0.25 * (X - 0.25)
-    assert torch.allclose(image_at(blend, known_states())[0], expected)
-    *_, last = results(known_states(), X, [blend])
-    assert torch.allclose(last.images, expected) and (last.t, last.output, last.nfe) == (0.25, "blend=0.25", 3)
-    assert torch.equal(image_at(DO, known_states())[0], X + 0.75) and torch.equal(
-        image_at(PO, known_states())[0], X - 0.25
-    )
-    assert Blend(DO, StoppingPoint(0.25, "mean"), 0.5).last_output == "mean"
-    assert torch.equal(image_at(StoppingPoint(1.0, "iterate"), [State(0.5, X, X, 1, True)])[0], X)
-
-
-def test_without_lpips_the_other_end_is_swd_s():
-    assert stopping_point_for("blend=1", STOPS | {"lpips": None}, POINTS) == Blend(DO, STOPS["swd"], 1.0)
-    assert make_blends({"psnr": DO, "lpips": DO}, []) == make_blends({"psnr": DO}, []) == []
-    with pytest.raises(ValueError, match="are the same: there is nothing to blend"):
-        make_blends({"psnr": DO, "lpips": DO}, [0.5])
-    with pytest.raises(ValueError, match=r"does not know both a DO and a PO point to blend: find them with .*tuned=…"):
-        make_blends({"psnr": DO}, [0.5])
-    with pytest.raises(ValueError, match="there is nothing to blend, or use target=psnr"):
-        stopping_point_for("blend=0.5", {"psnr": DO, "lpips": DO}, POINTS)
+def test_images_at_a_stopping_point_are_those_of_the_trajectory():
+    assert torch.equal(image_at(DO, known_states())[0], X + 0.75)
+    assert torch.equal(image_at(PO, known_states())[0], X - 0.25)
+    assert torch.equal(image_at(P(1.0, "iterate"), [State(0.5, X, X, 1, True)])[0], X)
 
 
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("lpips,psnr>=29", Blend(DO, PO, 0.5)),
-        ("lpips, psnr>=29.15", StoppingPoint(0.5, "mean")),
-        ("lpips,psnr>=29.3", DO),
-        ("lpips,psnr>=20", PO),
-        ("psnr,lpips<=0.1", Blend(DO, PO, 0.5)),
-        ("psnr,lpips<=0.19,psnr>=29", DO),
-        ("lpips,psnr>=2.9e1", Blend(DO, PO, 0.5)),
+        ("psnr", DO),
+        ("lpips", PO),
+        ("t:0.4", P(0.4, "iterate")),
+        ("t=1", P(1.0, "iterate")),
+        ("nfe:2", P(0.75, "mean")),
+        ("nfe=9", P(0.5, "mean")),
     ],
 )
-def test_the_best_that_meets_the_conditions(target, expected):
-    assert stopping_point_for(target, STOPS, POINTS) == expected
+def test_a_target_has_a_stopping_point(target, expected):
+    assert stopping_point_for(target, STOPS, POINTS, "iterate") == expected
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("lpips,psnr>=31", "no stopping point has psnr>=31; 30 is the best"),
-        ("psnr,lpips<=0.01", "has lpips<=0.01; 0.05 is the best"),
-        ("lpips,psnr>29", r"conditions are METRIC>=NUMBER or METRIC<=NUMBER, got 'lpips,psnr>29'"),
-        ("lpips,psnr>=1.2.3", "conditions are METRIC>=NUMBER"),
-        ("lpips,kid<=3", r"'kid' is not a metric that the validation of this checkpoint measured"),
-        ("lpips,nfe<=3", r"'nfe' is not a metric"),
-        ("fid,psnr>=29", r"'fid' is not a metric that the validation"),
-        ("ssim,psnr>=29", r"target must be psnr, lpips, swd, fid, .* got 'ssim,psnr>=29'"),
-        ("blend=1.5", r"with A in \[0, 1\], got 'blend=1.5'"),
-        ("blend=half", r"got 'blend=half'"),
-        ("blend", r"got 'blend'"),
+        ("fid", r"target=fid needs best FID, .* give target=t:T, or measure it with .* split=val fid=… tuned=…"),
+        ("ssim", r"target must be psnr, lpips, swd, fid, .* got 'ssim'"),
+        ("lpips,psnr>=29", r"got 'lpips,psnr>=29'"),
+        ("t:1.5", r"with T in \[0, 1\], got 't:1.5'"),
+        ("t:soon", r"got 't:soon'"),
+        ("t", r"got 't'"),
+        ("nfe:0", r"integer of at least 1, got 'nfe:0'"),
     ],
 )
-def test_what_cannot_be_had_is_said(target, message):
+def test_targets_that_are_refused(target, message):
     with pytest.raises(ValueError, match=message):
         stopping_point_for(target, STOPS, POINTS)
-    assert stopping_point_for("nfe=3", STOPS, POINTS) == StoppingPoint(0.5, "mean")
 
 
-def test_conditions_need_a_curve():
+def test_network_calls_need_a_curve_that_begins_early_enough():
     with pytest.raises(ValueError, match="needs a validation's curve"):
-        stopping_point_for("lpips,psnr>=29", STOPS, [])
-
-
-def test_stops_are_found_on_the_walk_alone():
-    assert find_stopping_points([*POINTS, point(0.25, "blend=0.9", 3, 40.0, 0.01)], [PSNR()])["psnr"] == DO
-    with pytest.raises(ValueError, match=r"fraction of x_PO must be in \[0, 1\], got 2"):
-        Blend(DO, PO, 2.0)
-
-
-def test_the_excess_says_whether_a_blend_is_nearer():
-    """MSE(a) = (1 - a)^2 P + 2 a (1 - a) c + a^2 Q: its slope at 0 is -2 (P - c)."""
-    evaluation = Evaluation([PSNR(), SWD()], do_and_po=(DO, PO), blends=[Blend(DO, PO, 0.5)])
-    evaluation.add(["a", "b"], [1, 2], known_states(), Reference(X))
-    curve = evaluation.finish()
-    faithful, perceptual = 0.75 * torch.ones_like(X), -0.25 * torch.ones_like(X)
-    expected = (faithful.square() - faithful * perceptual).flatten(1).mean(1)
-    assert list(evaluation.excess.values()) == pytest.approx(expected.tolist(), rel=1e-5)
-    assert [r["output"] for r in curve if r["t"] == 0.25] == ["blend=0.5", "iterate", "mean"]
-
-
-def test_blends_are_measured_kept_and_asked_for(paper, folder, tmp_path, call, measured_folder, image_folder):
-    """On validation images with a new checkpoint, twice: the first time finds the stops."""
-    root = renamed_copies(image_folder, tmp_path / "others")
-    data = [folder[0], f"dataset.root={root}", *folder[3:], "dataset.val_fraction=0.375", "loader.val_images=8"]
-    data += ["trainer=cpu", "lpips=null"]
-    first = [f"checkpoint={paper}", "split=val", "sampler.steps=6", *data]
-    assert call("evaluate", *first, "tuned=one.ckpt", "output=one") == (0, [])
-    restorer = load(tmp_path / "one.ckpt")
-    assert restorer.stops["psnr"] != restorer.stops["swd"]
-    again = ["checkpoint=one.ckpt", "split=val", *data, "blends=[0.25,0.5,0.75]"]
-    assert call("evaluate", *again, "tuned=two.ckpt", "output=two") == (0, [])
-    with open(tmp_path / "two" / "curve.csv", newline="") as file:
-        outputs = {r["output"] for r in csv.DictReader(file)}
-    assert outputs == {"mean", "iterate", "blend=0.25", "blend=0.5", "blend=0.75"}
-    summary = json.loads((tmp_path / "two" / "evaluation.json").read_text())
-    assert summary["excess"]["interval"][0] <= summary["excess"]["mean"] <= summary["excess"]["interval"][1]
-    assert {r["output"] for r in load(tmp_path / "two.ckpt").curve} == outputs
-    image = [f"input={measured_folder}/05.png", "checkpoint=two.ckpt"]
-    assert call("restore", *image, "target='swd,psnr>=0'", "output=within") == (0, [])
-    refused(call("restore", *image, "target='swd,psnr>=90'", "output=x"), "no stopping point has psnr>=90")
-    assert call("restore", *image, "target=blend:0.3", "output=blend") == (0, [])
-    moved = call("evaluate", *again, "sampler.steps=3", "tuned=three.ckpt", "output=three")
-    assert moved[0] == 0 and "blends are left out" in moved[1][0]
-    assert {r["output"] for r in load(tmp_path / "three.ckpt").curve} == {"mean", "iterate"}
-    refused(call("evaluate", "checkpoint=one.ckpt", *data, "blends=[2]", "output=y"), "blends: the fraction of x_PO")
+        stopping_point_for("nfe:3", STOPS, [])
+    with pytest.raises(ValueError, match="takes 2 NFE: use nfe:2"):
+        stopping_point_for("nfe:1", STOPS, POINTS[1:])
 
 
 # few images
@@ -296,20 +207,13 @@ def test_a_table_shows_a_dash_where_images_are_too_few():
     assert brackets({}, "swd", 2) == ""
 
 
-def test_nothing_is_concluded_from_too_few_images():
-    assert conclusion(None) == "[–]: no conclusion from fewer than 8 images"
-    assert conclusion((0.1, 0.2)) == "[0.1, 0.2]: DO is not the posterior mean, a blend with PO is nearer to it"
-    assert conclusion((-0.1, 0.2)) == "[-0.1, 0.2]: a blend gains no PSNR"
-
-
-def test_an_evaluation_of_one_image_has_means_and_no_intervals(paper, folder, tmp_path, capsys):
+def test_an_evaluation_of_one_image_has_means_and_no_intervals(paper, folder, tmp_path):
     data = [*folder, "loader.test_images=1", "lpips=null", "output=one"]
     assert run_here(tmp_path, "evaluate", f"checkpoint={paper}", *data) == 0
     summary = json.loads((tmp_path / "one" / "evaluation.json").read_text())
     assert summary["n"] == 1 and summary["do"]["psnr"] > 0 and set(summary["do"]["interval"].values()) == {None}
     table = (tmp_path / "one" / "table.md").read_text()
     assert " [–] |" in table and "n = 1" in table and "none of fewer than 8" in table
-    assert "no conclusion" in (out := capsys.readouterr().out) or "P - c" not in out
 
 
 @pytest.mark.parametrize("level", [0.0, 0.37, 1.0])

@@ -51,7 +51,7 @@ DEBLURRED = {
     "grid_power": ["sampler/grid=power"],
     "grid_adaptive": ["sampler/grid=adaptive", "sampler.grid.path={out}/times.csv"],
     "renoise": ["sampler.renoise=0.5"],
-    "blends": ["sampler.stochasticity=1.0", "blends=[0.5]"],
+    "stochastic": ["sampler.stochasticity=1.0"],
 }
 METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression,pmrf"
 VARIES = ("second", "time_", "date", "version", "machine", "memory", "command", "path", "output", "checkpoint", "sha")

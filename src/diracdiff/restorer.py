@@ -16,7 +16,7 @@ from diracdiff.checkpoints.registry import PARTS, from_recipe
 from diracdiff.checkpoints.weights import load_weights
 from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
 from diracdiff.evaluation.results import image_at
-from diracdiff.evaluation.stopping import Blend, StoppingPoint, StoppingPoints, no_stopping_points, stopping_point_for
+from diracdiff.evaluation.stopping import StoppingPoint, StoppingPoints, no_stopping_points, stopping_point_for
 from diracdiff.evaluation.uncertainty import Calibration
 from diracdiff.metrics.metric import Reference, Row
 from diracdiff.models import Denoiser, OperatorPreconditioning
@@ -122,12 +122,12 @@ class Restorer:
         seeds = [image_seed(self.seed, name) for name in names]
         return self.replace(process=self.process.bind_images(seeds, like))
 
-    def stop_for(self, target: str) -> StoppingPoint | Blend:
+    def stop_for(self, target: str) -> StoppingPoint:
         """Return the stopping time of a target, by the last validation.
 
         Args:
             target: "psnr" (distortion-optimised), "lpips" (perception-optimised) or another, see
-                `evaluation.stop_for`.
+                `evaluation.stopping_point_for`.
 
         Raises:
             ValueError: if the target is unknown or has no stopping time.
@@ -204,12 +204,12 @@ class Restorer:
         check_hides(sigma.item())
         return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.take))[0]
 
-    def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint | Blend) -> tuple[Tensor, int]:
+    def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint) -> tuple[Tensor, int]:
         training = self.denoiser.training
         denoiser, sampler = self.tiles.applied(self.denoiser, self.sampler, measurement)
         self.denoiser.eval()
         try:
-            states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.last_output)
+            states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.output)
             images, nfe = image_at(stop, states)
             return images.clamp(0, 1), nfe
         finally:

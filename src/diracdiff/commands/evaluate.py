@@ -11,10 +11,10 @@ from diracdiff.utils.errors import say
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.commands.builders.build import made, origin
+    from diracdiff.commands.builders.build import origin
     from diracdiff.commands.builders.restoring import configure
     from diracdiff.commands.builders.training import build_data, build_metrics, build_tester, keep_image_size
-    from diracdiff.evaluation import Blend, StoppingPoint, make_blends, on_grid
+    from diracdiff.evaluation import StoppingPoint, on_grid
     from diracdiff.report.evaluated import check_report, report
     from diracdiff.restorer import load
     from diracdiff.training.module import RestorerModule
@@ -34,12 +34,10 @@ def evaluate(cfg: DictConfig) -> None:
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
-    blends = made("blends", make_blends, stops, cfg.blends) + ([extra] if isinstance(extra, Blend) else [])
     # The measurement, what one network call makes of it, and the points that have a row in the table.
-    points = [StoppingPoint(1.0, "iterate"), StoppingPoint(1.0, "mean"), *filter(None, stops.values()), *blends]
-    points += [extra] if isinstance(extra, StoppingPoint) else []
+    points = [StoppingPoint(1.0, "iterate"), StoppingPoint(1.0, "mean"), *filter(None, [*stops.values(), extra])]
     only = on_grid(points, restorer.sampler.times()) if cfg.times == "stops" else None
-    module = RestorerModule(restorer, metrics=build_metrics(cfg), blends=blends, only=only)
+    module = RestorerModule(restorer, metrics=build_metrics(cfg), only=only)
     (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return

@@ -6,12 +6,10 @@ from diracdiff.evaluation.results import Result, measured, results
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stopping import (
     TARGETS,
-    Blend,
     StoppingPoint,
     StoppingPoints,
     find_stopping_points,
     key_rows,
-    make_blends,
     on_grid,
     stopping_point_for,
 )
@@ -19,7 +17,6 @@ from diracdiff.evaluation.uncertainty import Calibration, Spread
 
 __all__ = [
     "TARGETS",
-    "Blend",
     "Calibration",
     "Evaluation",
     "Gallery",
@@ -31,7 +28,6 @@ __all__ = [
     "find_stopping_points",
     "interval",
     "key_rows",
-    "make_blends",
     "mean",
     "measured",
     "on_grid",

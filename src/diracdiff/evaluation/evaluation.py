@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.records import FeatureSets, Key, Records, gather_from_all
+from diracdiff.evaluation.records import FeatureSets, Key, Records
 from diracdiff.evaluation.results import measured, results
-from diracdiff.evaluation.stopping import Blend, StoppingPoint, matching
+from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.metrics.metric import Metric, Reference, Row, image_metrics, set_metrics
-from diracdiff.samplers import OUTPUTS, State
+from diracdiff.samplers import State
 from diracdiff.utils.pixels import to_pixels
 
 Gallery = dict[Key, Tensor]
@@ -22,8 +22,6 @@ class Evaluation:
     Args:
         metrics: metrics of single images and of sets, in the order of every table.
         gallery_size: number of images that the gallery shows, taken from the first batch.
-        do_and_po: the DO and the PO point, if they are known, for `excess`.
-        blends: blends of two points to measure as well.
         only: points of the trajectory to measure, see `on_grid`; None: all.
 
     Attributes:
@@ -31,21 +29,15 @@ class Evaluation:
         curve: the trade-off curve, see `Records.curve`; set by `finish`.
         gallery: a few images at every time.
         shown: names of the images in the gallery.
-        excess: {name: P - c} if both points are known, with P the mean square error of x_DO and
-            c = <x_DO - x, x_PO - x> / n: if its mean is above 0, x_DO is not the posterior mean.
     """
 
     def __init__(
         self,
         metrics: Sequence[Metric],
         gallery_size: int = 6,
-        do_and_po: tuple[StoppingPoint, StoppingPoint] | None = None,
-        blends: Sequence[Blend] = (),
         only: Collection[StoppingPoint] | None = None,
     ):
         self.metrics, self.gallery_size, self.only = list(metrics), gallery_size, only
-        self.do_and_po, self.blends = do_and_po, list(blends)
-        self.excess: dict[str, float] = {}
         self.records = Records()
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
@@ -68,23 +60,16 @@ class Evaluation:
             if reference.measurement is not None:
                 self.gallery["measurement"] = self._thumbnails(reference.measurement)
         self._sets.add("clean", names, clean)
-        points: dict[StoppingPoint, Tensor] = {}
         wanted = (
             result
-            for result in results(states, clean, self.blends)
-            if self.only is None or result.output not in OUTPUTS or StoppingPoint(result.t, result.output) in self.only
+            for result in results(states, clean)
+            if self.only is None or StoppingPoint(result.t, result.output) in self.only
         )
         for result, values in measured(wanted, reference, self.metrics):
-            for point in self.do_and_po or ():
-                points |= dict.fromkeys(matching(point, result.t, result.output, points), result.images)
             self.records.add(names, seeds, result, values)
             self._sets.add((result.t, result.output), names, result.images)
             if collect:
                 self.gallery[result.t, result.output] = self._thumbnails(result.images)
-        if self.do_and_po:
-            distortion, perception = (points[point].to(clean.dtype) for point in self.do_and_po)
-            excess = ((distortion - clean) * (distortion - perception)).flatten(1).mean(1)
-            self.excess |= dict(zip(names, excess.tolist(), strict=True))
 
     def finish(self, seed: int = 0) -> list[Row]:
         """Gather the records of all processes and return the trade-off curve over all images.
@@ -93,7 +78,6 @@ class Evaluation:
             seed: seed of metrics that draw subsets.
         """
         self.records = self.records.gathered()
-        self.excess = {name: v for part in gather_from_all(self.excess) for name, v in sorted(part.items())}
         self.curve = self.records.curve(self._sets.scores(seed)) if len(self.records) else []
         return self.curve
 

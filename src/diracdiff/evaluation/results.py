@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.stopping import Blend, StoppingPoint, matching
+from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.metrics.metric import Metric, Reference, image_metrics
-from diracdiff.samplers import OUTPUTS, State
+from diracdiff.samplers import State
+from diracdiff.samplers.increment import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -37,41 +38,33 @@ class Result:
         return f"{self.output} t={self.t:g}" if self.output else ""
 
 
-def results(states: Iterable[State], like: Tensor, blends: Sequence[Blend] = ()) -> Iterator[Result]:
-    """Yield the result of every stopping point: x_hat where it is fresh, and the iterate; then the blends.
+def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:
+    """Yield the result of every stopping point: x_hat where it is fresh, and the iterate.
 
     Seconds include the sampler up to there, without the consumer of the results.
 
     Args:
         states: trajectory of a batch.
         like: images of the batch, (B, C, H, W), on its device.
-        blends: blends to add.
     """
-    held: dict[StoppingPoint, Result] = {}
     elapsed, began = 0.0, clock(like)
     for state in states:
         before, elapsed = elapsed, elapsed + clock(like) - began
         for output in ("mean", "iterate") if state.fresh else ("iterate",):
             seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
-            result = Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
-            held |= {point: result for blend in blends for point in matching(blend, state.t, output, held)}
-            yield result
+            yield Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
         began = clock(like)
-    for blend in blends:
-        parts = [held[point] for point in blend.points]
-        images, t = blend.mix(*(part.images for part in parts)), min(part.t for part in parts)
-        yield Result(images, max(part.nfe for part in parts), max(part.seconds for part in parts), t, blend.output)
 
 
-def image_at(stop: StoppingPoint | Blend, states: Iterable[State]) -> tuple[Tensor, int]:
+def image_at(stop: StoppingPoint, states: Iterable[State]) -> tuple[Tensor, int]:
     """Return the images at a stopping point, (B, C, H, W), not clipped, and the NFE per image."""
-    found: dict[StoppingPoint, Tensor] = {}
-    nfe = 0
+    images, nfe = None, 0
     for state in states:
         nfe = state.nfe
-        for output in OUTPUTS:
-            found |= dict.fromkeys(matching(stop, state.t, output, found), state.image(output))
-    return stop.mix(*(found[point] for point in stop.points)), nfe
+        if images is None or state.t >= stop.t - TOLERANCE:
+            images = state.image(stop.output)
+    assert images is not None
+    return images, nfe
 
 
 def measured(

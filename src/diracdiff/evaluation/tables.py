@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
-from diracdiff.evaluation.statistics import FEWEST, Interval, interval, mean
-from diracdiff.evaluation.stopping import BLEND, TARGETS, Blend, StoppingPoint, key_rows
+from diracdiff.evaluation.statistics import FEWEST, Interval, interval
+from diracdiff.evaluation.stopping import TARGETS, StoppingPoint, key_rows
 from diracdiff.metrics.metric import ImageMetric, Metric, Row, set_metrics
 from diracdiff.utils.escaping import for_latex, for_markdown, for_terminal
 from diracdiff.utils.files import write_atomically
@@ -20,21 +20,22 @@ NAMES = {
     "measurement": "measurement",
     "one_shot": "one-shot",
     **{metric.stop_key(): metric.stop_title() for metric in TARGETS.values()},
+    "target": "target",
 }
-"""The rows of a table by the keys of a summary; blends and the user's target follow."""
+"""The rows of a table by the keys of a summary."""
 
 
 def summary_of(
     evaluation: Evaluation,
     stops: Mapping[str, StoppingPoint | None],
-    extra: StoppingPoint | Blend | None = None,
+    extra: StoppingPoint | None = None,
     **same: Any,
 ) -> Summary:
     """Summarise a finished evaluation at the measurement, one-shot, DO, PO and other stopping points.
 
     Every entry has t, output, nfe, seconds per image, the means of the metrics (None if missing) and, as "interval",
     the 95 % bootstrap confidence intervals of metrics of single images, each None for too few images. An unknown point
-    has the entry None. "excess" is P - c with its interval, see `Evaluation`. n is the number of images.
+    has the entry None. n is the number of images.
 
     Args:
         evaluation: finished evaluation.
@@ -51,10 +52,8 @@ def summary_of(
         images = evaluation.records.at(row["t"], row["output"])
         return values | {"interval": {key: interval([image[key] for image in images], seed) for key in of_images}}
 
-    excess = list(evaluation.excess.values())
-    found = {"excess": {"mean": mean(excess), "interval": interval(excess, seed)}} if excess else {}
     rows = key_rows(evaluation.curve, stops, extra)
-    return {key: row and entry(row) for key, row in rows.items()} | found | {"n": evaluation.curve[0]["n"]} | same
+    return {key: row and entry(row) for key, row in rows.items()} | {"n": evaluation.curve[0]["n"]} | same
 
 
 def table_rows(summary: Summary, metrics: Sequence[Metric], intervals: bool = False) -> list[list[str]]:
@@ -67,7 +66,7 @@ def table_rows(summary: Summary, metrics: Sequence[Metric], intervals: bool = Fa
         if intervals:
             ends = row.get("interval", {})
             values = [v + brackets(ends, m.name, m.digits) for v, m in zip(values, metrics, strict=True)]
-        rows.append([NAMES.get(key, key.replace("=", " ")), *cells, cell(row.get("seconds"), 3), *values])
+        rows.append([NAMES[key], *cells, cell(row.get("seconds"), 3), *values])
     return rows
 
 
@@ -78,8 +77,7 @@ def table_header(metrics: Sequence[Metric]) -> list[str]:
 
 def stop_keys(summary: Summary) -> list[str]:
     """Return the keys of a summary's stopping points, in the order of a table."""
-    blends = [key for key in summary if key.startswith(BLEND)]
-    return [key for key in (*NAMES, *blends, "target") if key in summary]
+    return [key for key in NAMES if key in summary]
 
 
 def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], title: str) -> None:

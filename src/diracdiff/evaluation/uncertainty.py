@@ -21,7 +21,7 @@ from torch import Tensor
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.statistics import mean
-from diracdiff.evaluation.stopping import Blend, StoppingPoint
+from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.samplers import ReverseSampler
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -90,7 +90,7 @@ class Sampling:
     sampler: dict[str, Any]
 
     @classmethod
-    def of(cls, sampler: ReverseSampler, samples: int, stop: StoppingPoint | Blend) -> Sampling:
+    def of(cls, sampler: ReverseSampler, samples: int, stop: StoppingPoint) -> Sampling:
         """Describe samples of a sampler that ends at a stopping point."""
         return cls(samples, asdict(stop), to_recipe(sampler))
 

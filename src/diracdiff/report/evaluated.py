@@ -6,15 +6,14 @@ from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
-from diracdiff.evaluation.statistics import FEWEST, Interval
-from diracdiff.evaluation.stopping import Blend, StoppingPoint
+from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.evaluation.tables import print_summary, summary_of, write_tables
 from diracdiff.metrics.metric import image_metrics
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
-from diracdiff.utils.errors import say, warn
+from diracdiff.utils.errors import warn
 from diracdiff.utils.files import check_output, together, write_atomically, write_json, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
@@ -28,20 +27,11 @@ def check_report(folder: Path, tuned: str | None, overwrite: bool) -> None:
         check_output(Path(tuned).parent, [Path(tuned)], overwrite)
 
 
-def conclusion(interval: Interval | None) -> str:
-    """Describe the interval of P - c, see `Evaluation.excess`, and what follows from it."""
-    if interval is None:
-        return f"[–]: no conclusion from fewer than {FEWEST} images"
-    low, high = interval
-    found = "DO is not the posterior mean, a blend with PO is nearer to it" if low > 0 else "a blend gains no PSNR"
-    return f"[{low:.3g}, {high:.3g}]: {found}"
-
-
 def report(
     folder: Path,
     evaluation: Evaluation,
     stops: Mapping[str, StoppingPoint | None],
-    extra: StoppingPoint | Blend | None,
+    extra: StoppingPoint | None,
     restorer: Restorer,
     split: str,
     origin: Origin,
@@ -69,6 +59,4 @@ def report(
     if broken := {row["name"] for row in evaluation.records.rows if any(row[c] != row[c] for c in columns)}:
         warn(f"{len(broken)} of {curve[0]['n']} images have results that are not numbers, {min(broken)} for one")
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
-    if "excess" in summary:
-        say(f"P - c = {summary['excess']['mean']:.3g} {conclusion(summary['excess']['interval'])}")
     return [*TABLES, *PICTURES, NAME]

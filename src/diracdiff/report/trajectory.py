@@ -47,10 +47,8 @@ def evaluation_page(
         origin: of the results.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
-    blends = [row for row in curve if row["output"] not in TRAJECTORIES]
-    shown_as = {row["output"]: f"e{i}" for i, row in enumerate(blends, start=2)} | {"mean": "t0", "iterate": "t1"}
-    buttons = _buttons(curve, stops, summary, shown_as)
-    times = sorted({row["t"] for row in curve if row["output"] in TRAJECTORIES}, reverse=True)
+    buttons = _buttons(curve, stops, summary)
+    times = sorted({row["t"] for row in curve}, reverse=True)
     kept = {times[0], times[-1], *(button["t"] for button in buttons)}
     pictures, note = encode_pictures(
         evaluation.gallery, [[(t, output) for output in TRAJECTORIES] for t in times if t not in kept]
@@ -62,7 +60,7 @@ def evaluation_page(
         key = row["t"], row["output"]
         short = {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in row.items()}
         return {
-            "name": row["output"].replace("=", " "),
+            "name": row["output"],
             "row": short,
             "pictures": pictures.get(key),
             "values": figures.get(key),
@@ -75,7 +73,6 @@ def evaluation_page(
         "entries": [
             {"name": "clean", "pictures": pictures["clean"]},
             {"name": "measurement", "pictures": pictures["measurement"], "values": figures.get((1.0, "iterate"))},
-            *map(entry, blends),
         ],
         "trajectories": [
             {"name": name, "points": [entry(row) for row in curve if row["output"] == output]}
@@ -84,7 +81,7 @@ def evaluation_page(
         "stops": buttons,
         "pixelated": evaluation.gallery["clean"].shape[-1] <= SMALL,
     }
-    known = [(NAMES.get(key, key), summary[key] or {}) for key in stop_keys(summary)]
+    known = [(NAMES[key], summary[key] or {}) for key in stop_keys(summary)]
     rows = [{"title": name, "detail": TRAJECTORIES.get(row.get("output", ""), "")} | row for name, row in known]
     shown = [column("t", "t", 2), column("nfe", "NFE"), column("seconds", "s / image", 3), *columns]
     text = f"{images}, {summary['steps']} steps, seed {summary['seed']}. {stops_from}"
@@ -93,9 +90,7 @@ def evaluation_page(
     return render(kind, restorer.name, text, tables, data, notes, origin, to_recipe(restorer))
 
 
-def _buttons(
-    curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], summary: Summary, shown_as: Mapping[str, str]
-) -> list[Row]:
+def _buttons(curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], summary: Summary) -> list[Row]:
     """Return a button per known stopping time: name, explanation, and what it shows at which t."""
     found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
     for target, metric in TARGETS.items():
@@ -104,4 +99,5 @@ def _buttons(
             found.append((name, f"best {metric.title}", row_at(curve, stop)))
     if summary.get("target"):
         found.append(("target", "requested stopping time", summary["target"]))
+    shown_as = {"mean": "t0", "iterate": "t1"}
     return [{"name": name, "title": why, "t": row["t"], "show": shown_as[row["output"]]} for name, why, row in found]

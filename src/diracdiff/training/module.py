@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from diracdiff.checkpoints.checkpoint import KIND, Checkpoint
 from diracdiff.checkpoints.recipe import to_recipe
-from diracdiff.evaluation import Blend, Evaluation, StoppingPoint, find_stopping_points
+from diracdiff.evaluation import Evaluation, StoppingPoint, find_stopping_points
 from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
-from diracdiff.evaluation.stopping import BLEND, do_and_po
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import PSNR, SSIM, Metric
 from diracdiff.process import StochasticDegradation
@@ -39,7 +38,6 @@ class RestorerModule(pl.LightningModule):
         metrics: metrics of validation and test; PSNR and SSIM by default.
         times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
         share_at_end: fraction of the images that are trained at the last of these times, in [0, 1].
-        blends: blends of known stopping times, to evaluate as well; None if the times are found here.
         only: stopping times to evaluate, instead of the whole trajectory.
 
     Attributes:
@@ -56,7 +54,6 @@ class RestorerModule(pl.LightningModule):
         optimization: Optimization | None = None,
         metrics: Sequence[Metric] | None = None,
         times: Sequence[float] = (0.0, 1.0),
-        blends: Sequence[Blend] | None = None,
         share_at_end: float = 0.0,
         only: Sequence[StoppingPoint] | None = None,
     ):
@@ -70,8 +67,7 @@ class RestorerModule(pl.LightningModule):
         self.optimization = optimization if optimization is not None else Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
         self.times, self.share_at_end = (float(times[0]), float(times[1])), float(share_at_end)
-        self.blends, self.only = list(blends or []), None if only is None else frozenset(only)
-        self.ends = None if blends is None else do_and_po(restorer.stops)
+        self.only = None if only is None else frozenset(only)
         self.evaluation = Evaluation(self.metrics)
         self.skipped_steps = 0
 
@@ -197,7 +193,7 @@ class RestorerModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start an evaluation."""
-        self.evaluation = Evaluation(self.metrics, do_and_po=self.ends, blends=self.blends, only=self.only)
+        self.evaluation = Evaluation(self.metrics, only=self.only)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -222,9 +218,6 @@ class RestorerModule(pl.LightningModule):
         if not curve or self.only is not None:
             return
         stops = find_stopping_points(curve, self.metrics)
-        if self.blends and do_and_po(stops) != self.blends[0].points:
-            warn("blends are left out: they are of other stopping times than those found now. Evaluate once more.")
-            curve = [row for row in curve if not row["output"].startswith(BLEND)]
         self.restorer.curve, self.restorer.stops = curve, stops
         for metric in self.metrics:
             if metric.higher_is_better is None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from diracdiff.commands.builders.build import build, made
 from diracdiff.degradations import Degradation, LinearSeverity
-from diracdiff.evaluation import Blend, StoppingPoint
+from diracdiff.evaluation import StoppingPoint
 from diracdiff.models import Denoiser, OperatorPreconditioning, execute
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
@@ -138,7 +138,7 @@ def build_tiles(cfg: DictConfig) -> Tiles:
     return cast(Tiles, made("tile", Tiles, cfg.tile, cfg.overlap, cfg.tile**2))
 
 
-def reached(restorer: Restorer, stop: StoppingPoint | Blend) -> float:
+def reached(restorer: Restorer, stop: StoppingPoint) -> float:
     """Return the time at which sampling ends: that of the stopping point, at most sampler.start; warn of the latter."""
     start = restorer.sampler.start
     if stop.t > start:
