@@ -30,9 +30,8 @@ from torch.utils.benchmark import timer as wall_clock
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from diracdiff.commands.builders.build import build
-from diracdiff.commands.builders.restoring import build_restorer
-from diracdiff.commands.builders.training import build_data, build_metrics
+from diracdiff.commands.build import build, build_restorer
+from diracdiff.commands.build_training import build_data, build_metrics
 from diracdiff.evaluation.measurement import training_batch
 from diracdiff.metrics import ImageMetric
 from diracdiff.models import execute

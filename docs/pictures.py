@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from diracdiff.commands.builders.restoring import build_process, build_restorer
+from diracdiff.commands.build import build_process, build_restorer
 from diracdiff.commands.overrides import CONF
 from diracdiff.data import Photos
 from diracdiff.process import StochasticDegradation

@@ -453,7 +453,7 @@ def test_a_defect_shows_its_traceback(call, run, image_folder, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("diracdiff.restorer.load", broken)
+    monkeypatch.setattr("diracdiff.commands.build.load", broken)
     with pytest.raises(ZeroDivisionError):
         call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}")
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from diracdiff import metrics
-from diracdiff.commands.builders.build import build
+from diracdiff.commands.build import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
 from diracdiff.scheduling import LPIPS, MSE, SSIM, Distance, greedy, tabulate
 from diracdiff.scheduling.distance import KEPT

@@ -15,12 +15,10 @@ from diracdiff.utils.errors import say
 def calibrate(cfg: DictConfig) -> None:
     """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.commands.builders.build import pick_device
-    from diracdiff.commands.builders.restoring import configure
-    from diracdiff.commands.builders.training import build_data, keep_image_size
+    from diracdiff.commands.build import load_restorer
+    from diracdiff.commands.build_training import build_data
     from diracdiff.evaluation.tables import print_table
     from diracdiff.evaluation.uncertainty import Calibration, Sampling, Spread, Tally
-    from diracdiff.restorer import load
     from diracdiff.utils.console import track
     from diracdiff.utils.files import check_not_input, check_output, write_rows
     from diracdiff.utils.validate import check_count
@@ -30,8 +28,7 @@ def calibrate(cfg: DictConfig) -> None:
     path, table = folder / "calibrated.ckpt", folder / "coverage.csv"
     check_not_input("output", path, "checkpoint", cfg.checkpoint)
     check_output(folder, [path, table], cfg.overwrite)
-    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
-    keep_image_size(cfg, restorer.image_size)
+    restorer = load_restorer(cfg)
     sampling = Sampling.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
     data = build_data(cfg, restorer, ["val", "test"])
     tallies = []

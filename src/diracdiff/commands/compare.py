@@ -12,10 +12,9 @@ def compare(cfg: DictConfig) -> None:
     import torch
 
     from diracdiff import comparison
-    from diracdiff.commands.builders.build import origin, pick_device
-    from diracdiff.commands.builders.comparing import build_contenders
-    from diracdiff.commands.builders.training import build_data, build_metrics, keep_image_size
-    from diracdiff.restorer import load
+    from diracdiff.commands.build import load_restorer, origin
+    from diracdiff.commands.build_methods import build_contenders
+    from diracdiff.commands.build_training import build_data, build_metrics
     from diracdiff.utils.console import bar
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.validate import check_count
@@ -24,12 +23,11 @@ def compare(cfg: DictConfig) -> None:
         check_count(cfg[key], key)
     folder = Path(cfg.output)
     with joined() as ranks:
-        device = pick_device(cfg.device)
-        restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
-        size = keep_image_size(cfg, restorer.image_size)
+        restorer = load_restorer(cfg)
+        device, size = str(restorer.device), restorer.image_size
         metrics = build_metrics(cfg)
         targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
-        contenders = build_contenders(cfg, restorer, device)
+        contenders = build_contenders(cfg, restorer)
         like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
         for contender in contenders:
             contender.check(like)

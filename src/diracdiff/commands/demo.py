@@ -15,12 +15,10 @@ from diracdiff.commands.command import command
 
 def demo(cfg: DictConfig) -> None:
     """Serve the page until a signal ends it."""
-    from diracdiff.commands.builders.build import pick_device
-    from diracdiff.commands.builders.restoring import build_tiles, configure
-    from diracdiff.restorer import load
+    from diracdiff.commands.build import load_restorer
 
     name = str(cfg.checkpoint or next(iter(bundled_models()), f"{BUILTIN}deblur"))
-    restorer = configure(cfg, load(name, pick_device(cfg.device), cfg.trusted_modules)).replace(tiles=build_tiles(cfg))
+    restorer = load_restorer(cfg, name)
     restorer.denoiser.eval()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # which nohup sets

@@ -11,12 +11,10 @@ from diracdiff.utils.errors import say
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.commands.builders.build import origin
-    from diracdiff.commands.builders.restoring import configure
-    from diracdiff.commands.builders.training import build_data, build_metrics, build_tester, keep_image_size
+    from diracdiff.commands.build import load_restorer, origin
+    from diracdiff.commands.build_training import build_data, build_metrics, build_tester
     from diracdiff.evaluation import StoppingPoint, on_grid
     from diracdiff.report.evaluated import check_report, report
-    from diracdiff.restorer import load
     from diracdiff.training.module import RestorerModule
     from diracdiff.utils.files import check_not_input
 
@@ -28,8 +26,7 @@ def evaluate(cfg: DictConfig) -> None:
         check_not_input("tuned", cfg.tuned, "checkpoint", cfg.checkpoint)
     folder = Path(cfg.output)
     check_report(folder, cfg.tuned, cfg.overwrite)
-    restorer = configure(cfg, load(cfg.checkpoint, trusted_modules=cfg.trusted_modules))
-    keep_image_size(cfg, restorer.image_size)
+    restorer = load_restorer(cfg)
     stops = restorer.stops
     extra = None if cfg.target is None else restorer.stop_for(cfg.target)
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)

@@ -13,7 +13,7 @@ GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
     from diracdiff.checkpoints.official import read
-    from diracdiff.commands.builders.build import plain
+    from diracdiff.commands.build import plain
     from diracdiff.utils.files import check_not_input, check_output
 
     if cfg.ema != "auto" and not isinstance(cfg.ema, bool):

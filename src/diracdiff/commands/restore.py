@@ -1,36 +1,53 @@
 """Restore images: `python -m diracdiff restore checkpoint=runs/latest/best.ckpt input=photos/ output=restored`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import say, warn
+
+if TYPE_CHECKING:
+    from diracdiff.data.companions import Companions
 
 
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
-    from diracdiff.apps import check_guide
+    from diracdiff.apps import RestoreOptions, check_guide
     from diracdiff.apps.files import FileRestoration
-    from diracdiff.commands.builders.build import pick_device
-    from diracdiff.commands.builders.restoring import build_tiles, configure, reached
-    from diracdiff.commands.builders.writing import build_companions, build_form, build_options
-    from diracdiff.data.inputs import EXISTING, plan
-    from diracdiff.restorer import load
+    from diracdiff.commands.build import load_restorer
+    from diracdiff.data.inputs import EXISTING, SUFFIXES, Form, plan
+    from diracdiff.evaluation.uncertainty import Interval, Sampling
     from diracdiff.utils.ranks import joined
-    from diracdiff.utils.validate import check_count
+    from diracdiff.utils.validate import check_count, check_option
 
     for key in ("samples", "batch_size"):
         check_count(cfg[key], key)
-    if cfg.existing not in EXISTING:
-        raise ValueError(f"existing={cfg.existing}: must be one of {', '.join(EXISTING)}.")
-    source, output, form, tiles = Path(cfg.input), Path(cfg.output), build_form(cfg), build_tiles(cfg)
-    companions = build_companions(cfg)
+    check_option(EXISTING, existing=cfg.existing)
+    check_option(("auto", *SUFFIXES), format=cfg.format)
+    depths = {"auto": None, 8: 8, 16: 16}
+    if isinstance(cfg.depth, bool) or cfg.depth not in depths:
+        raise ValueError(f"depth must be one of auto, 8, 16, in bits of a value, got {cfg.depth}")
+    if cfg.format == "jpg" and cfg.depth == 16:
+        raise ValueError("depth=16 is more than a JPEG holds: give format=png or tiff")
+    if cfg.sigma not in (None, "auto") and (type(cfg.sigma) not in (int, float) or not 0 < cfg.sigma <= 1):
+        raise ValueError(f"sigma={cfg.sigma}: must be null (the model's), auto or a number above 0 and at most 1.")
+    source, output, form = Path(cfg.input), Path(cfg.output), Form(cfg.format, depths[cfg.depth])
+    companions = _companions(cfg)
     with joined() as ranks:
-        restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
-        restorer = restorer.replace(tiles=tiles)
+        restorer = load_restorer(cfg)
         check_guide(restorer, companions.kind if companions else None, cfg.degrade)
-        t, options = reached(restorer, restorer.stop_for(cfg.target)), build_options(cfg, restorer)
+        stop, start, interval = restorer.stop_for(cfg.target), restorer.sampler.start, None
+        if stop.t > start:
+            warn(
+                f"the stopping time, t = {stop.t:.2f}, lies before sampler.start={start:g}: sampling ended at its first"
+                " step; find stopping times of this sampler with diracdiff evaluate split=val tuned=…"
+            )
+        if cfg.samples > 1:
+            sampling = Sampling.of(restorer.sampler, cfg.samples, stop)
+            interval = Interval.of(restorer.calibrations, sampling, cfg.level)
+        options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma)
         job = FileRestoration(restorer, options, output, form, companions, single=not source.is_dir())
         images, skipped = plan(source, output, job.extras, cfg.existing, form)
         if cfg.existing == "skip":
@@ -42,13 +59,35 @@ def restore(cfg: DictConfig) -> None:
         rows = job.run(images, cfg.batch_size, ranks)
         if ranks.rank == 0:
             consistent = sum(row["consistent"] for row in rows)
-            say(f"restored {len(rows)} image{'s' * (len(rows) != 1)} at t = {t:.2f} into {output}")
+            images_text = f"{len(rows)} image{'s' * (len(rows) != 1)}"
+            say(f"restored {images_text} at t = {min(stop.t, start):.2f} into {output}")
             say(f"consistent with your measurement: {consistent} of {len(rows)}")
             if options.interval:
                 say(f"uncertainty: {options.interval}")
         ranks.wait()
     if ranks.rank == 0 or job.defect:
         job.check(len(rows))
+
+
+def _companions(cfg: DictConfig) -> "Companions | None":
+    """Return masks from `mask`, or kernels from `kernel`, a file, a folder or text; None without either."""
+    from diracdiff.commands.build import made
+    from diracdiff.data.companions import Companions
+    from diracdiff.degradations.kernels import WORDS, in_words, told
+
+    if cfg.mask is not None and cfg.kernel is not None:
+        raise ValueError("mask and kernel belong to different models: give one of both")
+    if cfg.mask is None and cfg.kernel is None:
+        return None
+    kind: Literal["mask", "kernel"] = "mask" if cfg.kernel is None else "kernel"
+    value = cfg[kind]
+    path = Path(value).expanduser()
+    if path.exists():
+        return Companions(kind, path)
+    if kind == "kernel" and in_words(value):
+        return Companions(kind, path, made("kernel", told, value))
+    words = f", or {WORDS}" if kind == "kernel" else ""
+    raise ValueError(f"{kind}={value} does not exist: give an image, a folder with one for each input{words}")
 
 
 main = command(restore)

@@ -11,16 +11,14 @@ from diracdiff.utils.errors import say
 
 def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
-    from diracdiff.commands.builders.build import pick_device
-    from diracdiff.commands.builders.restoring import configure
-    from diracdiff.restorer import load
+    from diracdiff.commands.build import load_restorer
     from diracdiff.utils.files import check_output
     from diracdiff.utils.image_files import save_image
     from diracdiff.utils.validate import check_count
 
     for key in ("images", "batch_size"):
         check_count(cfg[key], key)
-    restorer = configure(cfg, load(cfg.checkpoint, pick_device(cfg.device), cfg.trusted_modules))
+    restorer = load_restorer(cfg)
     names = [f"{i:05d}" for i in range(cfg.images)]
     targets = {name: Path(cfg.output) / f"{name}.png" for name in names}
     check_output(Path(cfg.output), targets.values(), cfg.overwrite)

@@ -5,7 +5,7 @@ With `checkpoint=…`, schedule the times of its sampler instead, by the changes
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from diracdiff.commands.command import command
 
@@ -14,8 +14,7 @@ def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's sampler, greedily; write them as a table and a plot."""
     import torch
 
-    from diracdiff.commands.builders.build import build, pick_device
-    from diracdiff.commands.builders.restoring import build_straight
+    from diracdiff.commands.build import build, made, pick_device
     from diracdiff.degradations import LinearSeverity
     from diracdiff.evaluation.plots import draw_schedule
     from diracdiff.restorer import load
@@ -36,9 +35,11 @@ def schedule(cfg: DictConfig) -> None:
     check_output(output.parent, [output, output.with_suffix(".png")], cfg.overwrite)
     dissimilarity, device = build(cfg.dissimilarity), pick_device("auto")
     if cfg.checkpoint is None:
-        name, what, degradation = cfg.task.name, "severity", build_straight(cfg)
-        line = degradation.severity
-        assert isinstance(line, LinearSeverity)
+        name, what, ends = cfg.task.name, "severity", cfg.task.get("severity")
+        if not isinstance(ends, ListConfig) or len(ends) != 2:
+            raise ValueError(f"task={name}: has no one severity to schedule. Choose another task.")
+        line = made("task.severity", LinearSeverity, *ends)
+        degradation = build(cfg.task.degradation, severity=line, image_size=cfg.dataset.image_size)
         use = "train with schedule=tabulated schedule.severity.path="
     else:
         name, what, line = "times", "times", LinearSeverity(0.0, 1.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.commands.command import command
 from diracdiff.training.names import AUTO, BEST, LAST
@@ -20,13 +20,14 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     from diracdiff.checkpoints import foreign_modules, to_recipe
-    from diracdiff.commands.builders.restoring import build_restorer
-    from diracdiff.commands.builders.training import build_data, build_module, build_trainer, record
+    from diracdiff.commands.build import build_restorer, origin, plain
+    from diracdiff.commands.build_training import build_data, build_module, build_trainer
     from diracdiff.restorer import load
     from diracdiff.training.objective import check_objective, objective
     from diracdiff.training.report import report
     from diracdiff.training.resume import check_same, find, trim_logs
     from diracdiff.training.saving import point_latest
+    from diracdiff.utils.files import write_atomically
 
     run_dir = Path(cfg.run_dir)
     resumes = cfg.checkpoint == AUTO or (cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve())
@@ -51,7 +52,10 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     if trainer.is_global_zero:
         trim_logs(run_dir, logged)
         point_latest(run_dir)
-    origin = record(cfg, trainer)
+        settings = OmegaConf.to_yaml(cfg, resolve=True)
+        write_atomically(run_dir / "config.yaml", settings.encode("utf-8", "surrogateescape"))
+        for logger in trainer.loggers:
+            logger.log_hyperparams(plain(cfg))
     try:
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SIGTERMException:
@@ -67,7 +71,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     tested = module.to_test(best)
     trainer.test(tested, data, verbose=False)
     if trainer.is_global_zero:
-        report(best, tested.evaluation, run_dir, origin, trainer.loggers)
+        report(best, tested.evaluation, run_dir, origin(cfg), trainer.loggers)
     return objective(optimized, best)
 
 

@@ -8,52 +8,44 @@ from omegaconf import DictConfig
 from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.places import weights_file
-from diracdiff.commands.builders.build import build, plain
-from diracdiff.commands.builders.restoring import refuse_flow
+from diracdiff.commands.build import build, plain
 from diracdiff.comparison.checks import check_same_images, check_same_problem, file_digests
 from diracdiff.comparison.contenders import Contender, Dirac, Method
 from diracdiff.restorer import Restorer
 
 
-def build_contenders(cfg: DictConfig, restorer: Restorer, device: str) -> list[Contender]:
+def build_contenders(cfg: DictConfig, restorer: Restorer) -> list[Contender]:
     """Build the methods of a comparison in the order of the table, Dirac, `restorer`, last.
 
     Raises:
-        ValueError: if a method lacks a network, or a network was trained for another problem or does not restore.
+        ValueError: if a method lacks a network, or a network was trained for another problem.
     """
-    refuse_flow(restorer)
-    prior = _build_prior(cfg, restorer, device)
+    prior = _build_prior(cfg, restorer)
     contenders: list[Contender] = []
     for name, node in (cfg.get("baseline") or {}).items():
-        described = plain(node)
-        method = build(node.method)
-        for network in networks(method):
+        described, method = plain(node), build(node.method)
+        for network in _networks(method):
             check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
         if isinstance(method, Regression | PMRF):
             regression = method.regression if isinstance(method, PMRF) else method
             check_same_problem(restorer, regression.restorer, f"regression={regression.checkpoint}")
         files = file_digests([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
-        make, search = partial(build_method, node, device), described.get("search") or {}
-        identity = [described["method"], *files]
-        contenders.append(Method(name, search, identity, make, restorer.process, prior, cfg.seed))
-    identity = [to_recipe(restorer.sampler), *file_digests(str(weights_file(cfg.checkpoint)))]
-    return [*contenders, Dirac("dirac", _search(cfg), identity, restorer)]
-
-
-def _search(cfg: DictConfig) -> dict[str, Any]:
-    search: Any = plain(cfg.dirac)["search"] or {}
+        make, search = partial(_build_method, node, restorer), described.get("search") or {}
+        contenders.append(Method(name, search, [described["method"], *files], make, restorer.process, prior, cfg.seed))
+    search = plain(cfg.dirac)["search"] or {}
     if not isinstance(search, dict) or not all(isinstance(values, list) for values in search.values()):
         raise ValueError(
-            f"dirac.search must be lists of values of the sampler's keys, {{steps: [20, 50]}} say: {search}"
+            f"dirac.search={search}: must be lists of values of the sampler's keys, {{steps: [20, 50]}} say."
         )
-    return search
+    identity = [to_recipe(restorer.sampler), *file_digests(str(weights_file(cfg.checkpoint)))]
+    return [*contenders, Dirac("dirac", search, identity, restorer)]
 
 
-def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | None:
+def _build_prior(cfg: DictConfig, restorer: Restorer) -> Prior | None:
     if cfg.prior is not None and cfg.guided_diffusion is not None:
         raise ValueError("give prior=… or guided_diffusion=…, not both: one prior serves all methods of a table")
     if cfg.guided_diffusion is not None:
-        prior, size = DiffUNetPrior(cfg.guided_diffusion, device), restorer.image_size
+        prior, size = DiffUNetPrior(cfg.guided_diffusion, str(restorer.device)), restorer.image_size
         if size != prior.image_size:
             raise ValueError(
                 f"guided_diffusion={cfg.guided_diffusion} is for images of {prior.image_size} px, the checkpoint for "
@@ -62,21 +54,21 @@ def _build_prior(cfg: DictConfig, restorer: Restorer, device: str) -> Prior | No
         return prior
     if cfg.prior is None:
         return None
-    trained = load_prior(cfg.prior, device, cfg.trusted_modules)
+    trained = load_prior(cfg.prior, str(restorer.device), cfg.trusted_modules)
     if trained.restorer is not None:
         check_same_images(restorer, trained.restorer, f"prior={cfg.prior}", cfg.allow_other_data)
     return trained
 
 
-def build_method(node: DictConfig, device: str, setting: dict[str, Any]) -> Baseline:
-    """Build a comparison method with some of its arguments changed."""
+def _build_method(node: DictConfig, restorer: Restorer, setting: dict[str, Any]) -> Baseline:
+    """Build a method with some of its arguments changed, its networks on the device of a restorer."""
     method: Baseline = build(node.method, **setting)
-    for network in networks(method):
-        network.to(device)
+    for network in _networks(method):
+        network.to(restorer.device)
     return method
 
 
-def networks(method: Baseline) -> list[Restorer]:
+def _networks(method: Baseline) -> list[Restorer]:
     """Return the networks that a method brings with it."""
     parts = (method, method.denoiser, getattr(method, "regression", None))
     found = [getattr(part, "restorer", None) for part in parts]

@@ -1,0 +1,184 @@
+"""Build objects from the configuration; what an object refuses is reported under its key."""
+
+import re
+import shlex
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from diracdiff.models import Denoiser, OperatorPreconditioning, execute
+from diracdiff.models.tiled import Tiles
+from diracdiff.process import StochasticDegradation
+from diracdiff.report import Origin
+from diracdiff.restorer import Restorer, load
+from diracdiff.samplers import OUTPUTS, ReverseSampler
+from diracdiff.utils.validate import check_count, check_option
+
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
+
+
+def build(node: DictConfig | None, **arguments: Any) -> Any:
+    """Build the object that a node with `_target_` describes; None stays None.
+
+    Raises:
+        ValueError: if the object refuses its arguments; the message begins with the node's key.
+    """
+    try:
+        return None if node is None else instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        found = re.search(r"full_key: (\S+)", str(error))
+        raise ValueError(keyed(found[1] if found else "config", error.__cause__ or error)) from error
+
+
+def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
+    """Call `make`; a ValueError or TypeError of its arguments is reported under a key of the configuration."""
+    try:
+        return make(*arguments, **named)
+    except (ValueError, TypeError) as error:
+        raise ValueError(keyed(key, error)) from error
+
+
+def keyed(key: str, error: BaseException) -> str:
+    """Return the message of an object's error, "sigma=0: …" or free text, behind the object's key."""
+    text = " ".join(str(error).split())
+    if re.match(r"\w+(\.[\w.]+[:=]|:)", text):  # it names a key itself
+        return text
+    above = key.rpartition(".")[0] if text.startswith(f"{key.rpartition('.')[2]}=") else key
+    return f"{above}.{text}".lstrip(".") if re.match(r"\w+=", text) else f"{key}: {text}"
+
+
+def given(key: str) -> bool:
+    """Return True if the command line sets a key."""
+    return any(word.lstrip("+").startswith(f"{key}=") for word in HydraConfig.get().overrides.task)
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """Return a node in plain containers, every reference resolved."""
+    container = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def origin(cfg: DictConfig) -> Origin:
+    """Return the command that is running and its settings, for its report."""
+    words = shlex.join(HydraConfig.get().overrides.task)
+    command = f"python -m diracdiff {HydraConfig.get().job.config_name} {words}".strip()
+    return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)
+
+
+def pick_device(name: str) -> str:
+    """Return a device by name; "auto" is a GPU where there is one. Raises ValueError if it is not available."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={name}: is not available. Use device=auto or device=cpu.") from error
+    return name
+
+
+def build_process(cfg: DictConfig) -> StochasticDegradation:
+    """Build the degradation process of the task, the schedule and the image size.
+
+    Raises:
+        ValueError: if the schedule's severity does not begin and end where the task's does.
+    """
+    severity = build(cfg.schedule.severity)
+    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    ends = cfg.task.get("severity")
+    if severity is not None and ends is not None:
+        found = severity(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        if not np.allclose(found, list(ends), rtol=1e-6):
+            raise ValueError(
+                f"task.severity={list(ends)}: has no effect, since the schedule's table runs from {found[0]:g} to "
+                f"{found[1]:g}. Add schedule=linear, or remove it."
+            )
+    sigma = cfg.walk.measurement_sigma if "walk" in cfg else None
+    noise = build(cfg.schedule.noise)
+    process: StochasticDegradation = made("walk", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
+    return process
+
+
+def build_restorer(cfg: DictConfig) -> Restorer:
+    """Build the untrained restorer.
+
+    Raises:
+        ValueError: if its parts do not fit together, or the network cannot take images of the data set's size.
+    """
+    if "_target_" not in cfg.sampler:
+        raise ValueError("sampler=checkpoint: needs a checkpoint to read. Choose sampler=ode, euler or heun.")
+    model, conditioned, increment = cfg.model, cfg.walk.given_measurement, cfg.task.predict == "increment"
+    check_option(("clean", "increment"), **{"task.predict": cfg.task.predict})
+    if increment and (conditioned or model.preconditioning == "operator"):
+        raise ValueError("task.predict=increment: needs the paper's network, which sees y_t alone. Add method=paper.")
+    process = build_process(cfg)
+    inputs = ({"conditions": 2} if increment else {}) | ({"images": 2} if conditioned else {})
+    network = build(model.network, **inputs)
+    made("model", execute, network, model.compile, model.checkpoint_activations)
+    preconditioning = model.preconditioning
+    if preconditioning == "operator":
+        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.interpolate)
+    denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning)
+    size, multiple = cfg.dataset.image_size, network.multiple
+    if size % multiple:
+        raise ValueError(f"dataset.image_size={size}: must be a multiple of {multiple} for this model.")
+    named = {"seed": cfg.seed, "name": cfg.task.name, "take": cfg.take}
+    restorer: Restorer = made("config", Restorer, process, denoiser, build(cfg.sampler), **named)
+    return restorer
+
+
+def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
+    """Build the sampler that `cfg` describes: a whole one, or the current one with the parts that are not null."""
+    if "_target_" in cfg:
+        whole: ReverseSampler = build(cfg)
+        return whole
+    parts = {str(key): node for key, node in cfg.items() if node is not None}
+    parts = {key: build(node) if isinstance(node, DictConfig) else node for key, node in parts.items()}
+    changed: ReverseSampler = made("sampler", current.replace, **parts)
+    return changed
+
+
+def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
+    """Load the restorer of `cfg.checkpoint` with the command's device, sampler, output, seed and precision.
+
+    Args:
+        cfg: configuration.
+        checkpoint: another checkpoint.
+
+    Raises:
+        ValueError: if a setting does not fit, or it is a flow, which begins where a regression network ends.
+    """
+    device = pick_device(cfg.device) if "device" in cfg else "cpu"
+    restorer = load(checkpoint or cfg.checkpoint, device, cfg.trusted_modules)
+    if restorer.denoiser.preconditioning == "flow":
+        raise ValueError(
+            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff compare baseline=[pmrf] "
+            "regression=… flow=…"
+        )
+    if "sampler" in cfg:
+        sampler, take = build_sampler(cfg.sampler, restorer.sampler), cfg.take or restorer.take
+        check_option(OUTPUTS, take=take)
+        restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=take)
+    if "compile" in cfg:
+        made("network", execute, restorer.denoiser.network, cfg.compile)
+    if "precision" in cfg:
+        check_option(tuple(PRECISIONS), precision=cfg.precision)
+        restorer.denoiser.autocast = PRECISIONS[cfg.precision]
+    if "tile" in cfg:
+        restorer.tiles = _tiles(cfg)
+    return restorer
+
+
+def _tiles(cfg: DictConfig) -> Tiles:
+    check_count(cfg.overlap, "overlap", 0)
+    if cfg.tile is None:
+        return Tiles(side=None)
+    if cfg.tile == "auto":
+        return Tiles(overlap=cfg.overlap)
+    check_count(cfg.tile, "tile")
+    return Tiles(cfg.tile, cfg.overlap, cfg.tile**2)

@@ -1,0 +1,180 @@
+"""Build what runs in a Lightning trainer: the module, its data and metrics, and the trainer."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from diracdiff.baselines import Regression
+from diracdiff.commands.build import build, given, made
+from diracdiff.data.files import check_root
+from diracdiff.data.splits import split_folders
+from diracdiff.metrics import Metric, in_order
+from diracdiff.restorer import Restorer
+from diracdiff.training.datamodule import ImageDataModule
+from diracdiff.training.flow import FlowModule
+from diracdiff.training.module import RestorerModule
+from diracdiff.training.saving import CheckpointFiles
+from diracdiff.utils.validate import check_count
+
+DIVIDED = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
+HUGGING_FACE = "diracdiff.data.HuggingFace"
+DIVISION = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
+"""Keys by which these data sets are divided into splits, with their default values."""
+
+
+def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
+    """Build the Lightning module of a restorer, with the configured loss, optimiser and metrics.
+
+    Raises:
+        ValueError: if a flow lacks its regression network, or it was trained on images of another size.
+    """
+    arguments: dict[str, Any] = {
+        "loss": build(cfg.loss),
+        "optimization": build(cfg.optimizer),
+        "metrics": build_metrics(cfg),
+        "times": tuple(cfg.task.times),
+        "share_at_end": cfg.task.share_at_end,
+    }
+    module: RestorerModule
+    if "regression" in cfg:
+        regression = Regression(cfg.regression, cfg.trusted_modules).restorer
+        module = made("regression", FlowModule, restorer, regression, **arguments)
+    else:
+        module = made("task.times", RestorerModule, restorer, **arguments)
+    return module
+
+
+def build_metrics(cfg: DictConfig) -> list[Metric]:
+    """Build the metrics, in the order of every table, without those that are switched off."""
+    if not cfg.get("metrics"):
+        raise ValueError("metrics=[]: must not be empty. Choose some of psnr, ssim, lpips, swd, fid, kid.")
+    built = [build(node) for node in cfg.metrics.values()]
+    return in_order([metric for metric in built if metric is not None])
+
+
+def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequence[str] = ()) -> ImageDataModule:
+    """Build the data module.
+
+    Args:
+        cfg: configuration.
+        restorer: restorer to measure, whose image size and division of the data set are kept.
+        splits: splits that are measured.
+
+    Raises:
+        ValueError: if the loader refuses its arguments, or the data set is not the restorer's.
+    """
+    if restorer is not None:
+        _keep_size(cfg, restorer.image_size)
+        _keep_division(cfg, restorer, splits)
+    data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **(cfg.loader or {}))
+    return data
+
+
+def _keep_size(cfg: DictConfig, size: int) -> None:
+    if given("dataset.image_size") and cfg.dataset.image_size != size:
+        raise ValueError(f"dataset.image_size={cfg.dataset.image_size}: the checkpoint has {size}. Remove it.")
+    cfg.dataset.image_size = size
+
+
+def _keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
+    """Divide a data set that a restorer was trained on as in its training, so that no training image is measured.
+
+    It is known by its folder, or by the names and sizes of its training images.
+    """
+    node, recipe = cfg.dataset, restorer.dataset or {}
+    targets = node.get("_target_"), recipe.get("_target_")
+    division = {key: recipe.get(key, default) for key, default in DIVISION.items()}
+    if targets == (HUGGING_FACE, HUGGING_FACE) and node.path == recipe.get("path"):
+        _set(node, division)
+        return
+    if not set(targets) <= set(DIVIDED) or OmegaConf.is_missing(node, "root") or node.root is None:
+        return
+    root, trained_root = check_root(str(node.root)), recipe.get("root")
+    trained = restorer.training.get("images", {}).get("train")
+    found = _training_images(node, division) if trained else None
+    same_root = trained_root is not None and os.path.realpath(root) == os.path.realpath(trained_root)
+    if not same_root and (trained is None or found != trained):
+        return
+    if found != trained and not set(splits) <= set(split_folders(root)):
+        raise ValueError(
+            f"dataset.root={node.root}: {found['count'] if found else 'no'} training images, the checkpoint was "
+            f"trained on {trained['count']} others, which may be among the {splits[-1]} images. "
+            "Put the images to measure into another folder."
+        )
+    wanted = {key: value for key, value in division.items() if key in node or value != DIVISION[key]}
+    if not given("dataset.crop") and targets[0] == targets[1]:
+        wanted |= {key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not given(f"dataset.{key}")}
+    _set(node, wanted)
+
+
+def _set(node: DictConfig, wanted: dict[str, Any]) -> None:
+    for key, value in wanted.items():
+        if given(f"dataset.{key}") and node[key] != value:
+            raise ValueError(
+                f"dataset.{key}={node[key]}: the checkpoint was trained with {value}, and other values measure images"
+                " that it was trained on. Remove it."
+            )
+    with open_dict(node):
+        node.update(wanted)
+
+
+def _training_images(node: DictConfig, division: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the fingerprint of the training images under a division, or None if there are none."""
+    copy = node.copy()
+    copy.update({key: value for key, value in division.items() if key in node})
+    try:
+        fingerprint: dict[str, Any] | None = build(copy).split("train").fingerprint()
+    except ValueError:
+        return None
+    return fingerprint
+
+
+def build_trainer(cfg: DictConfig) -> pl.Trainer:
+    """Build the trainer with its loggers and callbacks.
+
+    Raises:
+        ValueError: if the run would end before its first validation, which finds the stopping times.
+    """
+    check_count(cfg.trainer.accumulate_grad_batches, "trainer.accumulate_grad_batches")
+    epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
+    if isinstance(epochs, int) and isinstance(every, int) and 0 <= epochs < every:
+        raise ValueError(f"trainer.check_val_every_n_epoch={every}: must be at most trainer.max_epochs ({epochs}).")
+    return _trainer(
+        cfg,
+        logger=[build(node) for node in (cfg.logger or {}).values()],
+        callbacks=[build(node) for node in (cfg.callbacks or {}).values() if node],
+        plugins=[CheckpointFiles()],
+        default_root_dir=cfg.run_dir,
+    )
+
+
+def build_tester(cfg: DictConfig) -> pl.Trainer:
+    """Build a trainer that only evaluates and writes nothing."""
+    return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
+
+
+def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
+    for name in (pl.__name__, "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Every run has these warnings, and no user can act on them.
+    hidden = ("LeafSpec", "exists and is not empty", "many workers", "smaller than the logging", "sync_dist=True")
+    for message in (*hidden, "torch.jit.script"):  # the last one is of torch.func.jvp
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
+    if cfg.trainer.precision == "auto":
+        gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        arguments["precision"] = "bf16-mixed" if gpu else "32-true"
+    trainer: pl.Trainer = build(
+        cfg.trainer,
+        inference_mode=False,  # guidance needs gradients in validation; samplers switch them off themselves
+        use_distributed_sampler=False,  # the data module shards the data
+        enable_progress_bar=cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
+        **arguments,
+    )
+    return trainer
