@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -178,6 +180,17 @@ def command(name, *overrides, cwd, **environment):
     )
 
 
+@contextlib.contextmanager
+def full_disk(size):
+    """Files cannot become larger than `size` bytes, as on a full disk or under a quota."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def begin(*words, cwd, **environment):
     """Python in a session of its own, which can be ended whole."""
     return subprocess.Popen(
@@ -228,11 +241,11 @@ def folder(image_folder):
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, folder):
-    """A real training from the shell: (working directory, run folder, what it printed)."""
+    """A training run: (working directory, run folder, what it printed)."""
     cwd = tmp_path_factory.mktemp("work")
-    done = command("train", "task=inpaint", *folder, *SMALL, *BRIEF, cwd=cwd, TORCH_HOME=str(TORCH_HOME))
-    assert done.returncode == 0, done.stderr
-    return cwd, cwd / "runs" / "latest", done.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as printed, mock.patch.dict(os.environ, TORCH_HOME=str(TORCH_HOME)):
+        assert run_here(cwd, "train", "task=inpaint", *folder, *SMALL, *BRIEF) == 0
+    return cwd, cwd / "runs" / "latest", printed.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from conftest import (
     STEPS_PER_EPOCH,
     begin,
     clean_environment,
-    command,
+    full_disk,
     needs_lpips,
     needs_shared,
     refused,
@@ -28,8 +27,10 @@ from conftest import (
 from PIL import Image
 from test_export import restorer as small_restorer
 
+from diracdiff.__main__ import main
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.restorer import load
+from diracdiff.training.module import RestorerModule
 from diracdiff.training.saving import point_latest
 from diracdiff.utils.files import read_rows
 
@@ -81,88 +82,54 @@ def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, wit
     refused(call("restore", "checkpoint=runs/latest/best.ckpt", "input=x", "target=lpips"), "target=lpips needs PO")
 
 
-def test_multirun_makes_one_folder_and_one_wandb_run_per_job(tmp_path, folder, call, monkeypatch):
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null", "logger=wandb"]
-    sweep = ["-m", "task=deblur,inpaint", "sampler.steps=1,2"]
-    small = [o for o in SMALL if not o.startswith("sampler.steps")]
-    assert call("train", *sweep, *folder, *small, *brief)[0] == 0
-    (sweep_dir,) = (tmp_path / "runs").glob("sweep_*")
-    jobs = sorted(path for path in sweep_dir.iterdir() if path.is_dir())
-    assert len(jobs) == 4
-    for job, (task, steps) in zip(jobs, [("deblur", 1), ("deblur", 2), ("inpaint", 1), ("inpaint", 2)], strict=True):
-        restorer = load(job / "best.ckpt")
-        assert (restorer.name, restorer.sampler.steps) == (task, steps)
-        assert len(list(job.glob("wandb/offline-run-*/run-*.wandb"))) == 1
-        assert "=" not in job.name
-
-
 @needs_shared
-@pytest.mark.parametrize(("dataset", "root"), [("celebahq", "data/celeba-128"), ("imagenet", "data/imagenet-sample")])
-def test_real_faces_and_photographs_train_and_validate(tmp_path, dataset, root, call):
-    real = [f"dataset={dataset}", f"dataset.root={SHARED / root}", "dataset.image_size=32", "lpips=null"]
+def test_real_faces_train_and_validate(tmp_path, call):
+    real = ["dataset=celebahq", f"dataset.root={SHARED}/data/celeba-128", "dataset.image_size=32", "lpips=null"]
     brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.limit_train_batches=3"]
     assert call("train", "task=inpaint", *real, *SMALL, *brief) == (0, [])
     assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 3
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_a_checkpoint_to_go_on_from(tmp_path, folder, signum, status):
-    overrides = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.check_val_every_n_epoch=1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "diracdiff", "train", *overrides, "trainer.max_epochs=500"],
-        cwd=tmp_path,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "runs/latest/best.ckpt").exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signum)
-        printed, _ = process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == status, printed
-    assert "interrupted: " in printed and "Traceback" not in printed
-    if signum == signal.SIGINT:  # saves nothing
-        return
-    last = (tmp_path / "runs/latest/last.ckpt").resolve()
-    assert load(last)
-    step = torch.load(last, weights_only=True)["global_step"]
-    epochs = step // STEPS_PER_EPOCH + 2
-    more = command("train", *overrides, f"trainer.max_epochs={epochs}", f"checkpoint={last}", cwd=tmp_path)
-    assert more.returncode == 0, more.stderr
-    steps = [int(row["step"]) for row in read_rows(tmp_path / "runs/latest/metrics.csv") if row["train/loss"]]
-    assert steps[0] == step and steps[-1] == epochs * STEPS_PER_EPOCH - 1
+def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monkeypatch, capsys, signum, status):
+    step = RestorerModule.training_step
+
+    def interrupted(module, batch, index):
+        if module.global_step == STEPS_PER_EPOCH + 2:
+            os.kill(os.getpid(), signum)
+        return step(module, batch, index)
+
+    asked = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run"]
+    monkeypatch.setattr(RestorerModule, "training_step", interrupted)
+    assert run_here(tmp_path, "train", *asked, "trainer.max_epochs=3") == status
+    monkeypatch.setattr(RestorerModule, "training_step", step)
+    printed, errors = capsys.readouterr()
+    assert "interrupted" in printed + errors and "Traceback" not in errors
+    last = tmp_path / "run" / "last.ckpt"
+    begun = torch.load(last, weights_only=True)["global_step"]
+    assert load(last) and begun == (STEPS_PER_EPOCH if signum == signal.SIGINT else STEPS_PER_EPOCH + 3)
+    assert run_here(tmp_path, "train", *asked, "trainer.max_epochs=3", "checkpoint=auto") == 0
+    steps = [int(row["step"]) for row in read_rows(tmp_path / "run" / "metrics.csv") if row["train/loss"]]
+    assert steps == list(range(3 * STEPS_PER_EPOCH))
 
 
-def test_console_command_reaches_the_same_code(tmp_path):
-    script = Path(sys.executable).with_name("diracdiff")
-    asked = ["task=inpaint", "--cfg", "job"]
-    by_script = subprocess.run([script, "train", *asked], cwd=tmp_path, capture_output=True, text=True)
-    by_module = command("train", *asked, cwd=tmp_path)
-    assert by_script.returncode == by_module.returncode == 0
-    assert by_script.stdout == by_module.stdout != ""
-    wrong = subprocess.run([script, "trian"], cwd=tmp_path, capture_output=True, text=True)
-    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "train, restore, evaluate" in wrong.stderr
-
-
-def test_console_command_imports_nothing_from_the_working_folder(tmp_path):
+def test_the_console_command_imports_nothing_from_the_working_folder(tmp_path):
     small_restorer().save(tmp_path / "model.ckpt")
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "photo.png")
     for module in ("numpy", "torch", "hydra", "json", "random"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the working folder')")
     script = Path(sys.executable).with_name("diracdiff")
     words = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t:0"]
-    done = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([script, *words], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "photo.png").is_file()
+
+
+def test_an_unknown_command_is_refused_with_the_known_ones(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["diracdiff", "trian"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    refused((stop.value.code, capsys.readouterr().err.splitlines()), "train, restore, evaluate")
 
 
 # restoring
@@ -219,22 +186,17 @@ def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
 def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, folder, tmp_path, call, torch_home):
     _, latest, _ = run
     asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
-    for size in (1, 7):
-        assert call("evaluate", *asked, f"loader.eval_batch_size={size}", f"output=out{size}")[0] == 0
-    one, seven = (json.loads((tmp_path / f"out{size}" / "evaluation.json").read_text()) for size in (1, 7))
-    expected = json.loads((latest / "summary.json").read_text())
-    assert one["n"] == expected["n"] == 3
+    assert call("evaluate", *asked, "loader.eval_batch_size=1", "output=out")[0] == 0
+    found, expected = (json.loads(p.read_text()) for p in (tmp_path / "out/evaluation.json", latest / "summary.json"))
+    assert found["n"] == expected["n"] == 3
     for stop in ("measurement", "one_shot", "do", "po"):
-        assert one[stop].pop("output") == seven[stop].pop("output") == expected[stop].pop("output")
-        intervals = [summary[stop].pop("interval") for summary in (one, seven, expected)]
-        for metric, ends in intervals[2].items():
-            assert intervals[0][metric] == pytest.approx(ends, abs=1e-4)
-            assert intervals[1][metric] == pytest.approx(ends, abs=1e-4)
-        for key, value in expected[stop].items():
-            if key != "seconds":
-                assert one[stop][key] == pytest.approx(value, abs=1e-4)
-                assert seven[stop][key] == pytest.approx(value, abs=1e-4)
-    rows = read_rows(tmp_path / "out1" / "images.csv")
+        for entry in (found[stop], expected[stop]):
+            del entry["seconds"]
+        assert found[stop].pop("output") == expected[stop].pop("output")
+        ends, wanted = found[stop].pop("interval"), expected[stop].pop("interval")
+        assert found[stop] == pytest.approx(expected[stop], abs=1e-4)
+        assert all(ends[metric] == pytest.approx(wanted[metric], abs=1e-4) for metric in wanted)
+    rows = read_rows(tmp_path / "out" / "images.csv")
     assert len({row["name"] for row in rows}) == 3 and len(rows) == 3 * (4 * 2 + 1)
 
 
@@ -277,13 +239,11 @@ def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path)
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("precious")
-    for name in COMPARED:
-        (mine / name).write_text("precious")
-        refused(call("compare", *asked), f"mine/{name} exists, without the measurements of a comparison", "output")
-        assert set(content(mine)) == {"notes.txt", name} and (mine / name).read_text() == "precious"
-        (mine / name).unlink()
-    for _ in range(2):
-        assert call("compare", *asked) == (0, [])
+    (mine / COMPARED[0]).write_text("precious")
+    refused(call("compare", *asked), f"mine/{COMPARED[0]} exists, without the measurements of a comparison", "output")
+    assert content(mine) == {"notes.txt": b"precious", COMPARED[0]: b"precious"}
+    (mine / COMPARED[0]).unlink()
+    assert call("compare", *asked) == (0, [])
     assert (mine / "notes.txt").read_text() == "precious"
     kept = {"notes.txt", "measurements_val.pt", "measurements_test.pt", "parts"}
     made = {path.name for path in mine.iterdir()} - kept
@@ -291,17 +251,18 @@ def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path)
 
 
 def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
-    checkpoint = f"{run[1]}/best.ckpt"
-    asked = [f"checkpoint={checkpoint}", "overwrite=true"]
-    refused(call("import_official", *asked, f"output={checkpoint}"), "would replace the input checkpoint=")
-    tuned = f"tuned={run[1]}/../latest/best.ckpt"
-    refused(call("evaluate", *asked, "split=val", tuned), "would replace the input checkpoint=")
+    checkpoint, would = f"checkpoint={run[1]}/best.ckpt", "would replace the input checkpoint="
+    os.link(run[1] / "best.ckpt", tmp_path / "same.ckpt")
+    refused(call("import_official", checkpoint, "output=same.ckpt", "overwrite=true"), would)
+    refused(call("evaluate", checkpoint, "split=val", "tuned=same.ckpt", "overwrite=true"), would)
+    (tmp_path / "calibration").mkdir()
+    os.link(run[1] / "best.ckpt", tmp_path / "calibration" / "calibrated.ckpt")
+    refused(call("calibrate", checkpoint, "overwrite=true"), would)
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("a.png", "a_measurement.png"):
         (photos / name).write_bytes((image_folder / "00.png").read_bytes())
-    asked = [asked[0], "existing=overwrite", "input=photos", "output=out"]
-    status, lines = call("restore", *asked, "degrade=true")
+    status, lines = call("restore", checkpoint, "existing=overwrite", "input=photos", "output=out", "degrade=true")
     assert status == 2 and "a_measurement.png would replace that of photos/a.png" in lines[0]
 
 
@@ -330,29 +291,21 @@ MISTAKES = [
     ("train", ["task=debl"], "task/debl", "deblur"),
     ("train", ["tusk=deblur"], "tusk: train has no such key. Did you mean task"),
     ("train", ["sampler.stepz=3"], "sampler.stepz", "Did you mean sampler.steps"),
-    ("train", ["+foo=3"], "foo: train has no such key"),
     ("train", ["logger=null"], "logger|group"),
     ("train", ["loader=null"], "loader=null: must hold keys"),
     ("restore", ["target=t" + "=1"], "target=t.1: .* Quote it"),
     ("restore", ["input=my photo (1).png"], "Quote it"),
     ("restore", [MODEL], "input: must be given. Add input=…"),
-    ("evaluate", [], "checkpoint: must be given"),
     ("train", ["dataset=celebahq"], "dataset.root: must be given"),
     # paths that are numbers, lists or nothing
     ("restore", [MODEL, "input=2024"], "input=2024: must be a path. Write input=./2024"),
-    ("restore", [MODEL, "input=true"], "input=True: must be a path"),
-    ("restore", [MODEL, "input=[a,b]"], r"input=.*must be a path"),
     ("restore", [MODEL, "input=null"], "input=null: must be given"),
-    ("restore", [MODEL, IMAGE, "output=2025"], "output=2025: must be a path"),
-    ("restore", [IMAGE, "checkpoint=1"], "checkpoint=1: must be a path"),
     ("train", ["dataset=folder", "dataset.root=1_0"], "dataset.root=10: must be a path"),
-    ("train", ["dataset=folder", "dataset.root=nowhere"], "nowhere does not exist"),
     ("restore", [MODEL, "input=absent"], "input=absent does not exist"),
     ("restore", ["checkpoint=absent", IMAGE], "absent does not exist"),
     ("restore", ["checkpoint=/etc/passwd", IMAGE], "/etc/passwd"),
     ("restore", [MODEL, "input=file"], "file: not an image"),
     ("restore", [MODEL, IMAGE, "output=file"], "output=file must be a folder"),
-    ("restore", [MODEL, IMAGE, "output=/proc/out"], "/proc/out"),
     ("evaluate", [MODEL, "output=/proc/out"], "/proc/out"),
     # values
     ("train", ["seed=abc"], "seed=abc: must be a number"),
@@ -363,42 +316,28 @@ MISTAKES = [
     ("train", ["sampler=checkpoint"], "sampler=checkpoint: needs a checkpoint"),
     ("train", ["sampler.steps=0"], "sampler.*steps"),
     ("train", ["sampler/step=heun", "sampler.stochasticity=1"], "sampler.*stochasticity"),
-    ("train", ["take=median"], "take.*median"),
     ("train", ["task.times=[0.5,2]"], "times"),
-    ("train", ["task.share_at_end=2"], "share_at_end"),
     ("train", ["schedule.noise.sigma_max=-1"], "schedule.noise.sigma_max=-1"),
     ("train", ["trainer.max_epochs=many"], "trainer.max_epochs=many"),
     ("train", ["trainer.accumulate_grad_batches=0"], "trainer.*accumulate_grad_batches"),
     ("train", ["trainer.check_val_every_n_epoch=3"], "must be at most trainer.max_epochs"),
-    ("train", ["lpips=resnet"], "lpips.*resnet"),
-    ("train", ["dataset.image_size=48"], "48"),
     ("train", ["loader.batch_size=400"], "loader.batch_size=400: .* fewer than one batch"),
     ("train", ["metrics=[]"], "must not be empty"),
     ("train", ["+loader.foo=1"], "loader: .*foo"),
-    ("train", ["loader.batch_size=0"], "batch_size"),
     ("train", ["dataset.image_size=60"], "image_size.*60"),
-    ("train", ["model.conditioning=class"], "model.*conditioning"),
-    ("train", ["sampler/step=rk4"], "rk4"),
     ("train", ["trainer.precision=fp7"], "trainer.*fp7"),
     ("train", ["task.predict=increment"], "task.predict=increment: .*method=paper"),
     ("train", ["checkpoint=absent.ckpt"], "absent.ckpt does not exist"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
-    ("restore", [MODEL, IMAGE, "target=ssim"], "target must be psnr, lpips"),
-    ("restore", [MODEL, IMAGE, "samples=0"], "samples=0: must be an integer of at least 1"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9 is not available"),
     ("restore", [MODEL, "input={images}", "output={images}"], "would replace the input"),
     ("evaluate", [MODEL, "times=some"], "times=some: must be test or val, and all or stops"),
-    ("evaluate", [MODEL, "times=stops", "split=val", "tuned=y"], "Add split=val times=all"),
     ("train", ["walk.measurement_sigma=0.1"], "walk.measurement_sigma=0.1: must be above 0 and at most 0.05"),
-    ("train", ["model.preconditioning=karras"], "preconditioning"),
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
     ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
-    ("evaluate", [MODEL, "overwrite=true", "split=val", "tuned={model}"], "would replace the input"),
-    ("import_official", [MODEL, "overwrite=true", "output={model}"], "would replace the input"),
     ("import_official", [MODEL, "output=x.ckpt", "ema=no"], "ema=no: must be auto, true or false"),
     ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
-    ("compare", [MODEL, "trials=0"], "trials=0"),
     ("sample", [MODEL, "images=0"], "images=0"),
     ("schedule", ["output=t.csv", "budget=2000"], "budget"),
 ]
@@ -419,16 +358,23 @@ def test_a_mistake_is_one_line_and_status_2(call, tmp_path, files, folder, name,
     assert not list(tmp_path.rglob("*.ckpt")) and not (tmp_path / "evaluation").exists()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_truncated_image_is_named(call, tmp_path, image_folder, workers):
+def test_a_truncated_image_is_named(call, tmp_path, image_folder):
     photos = tmp_path / "photos"
     photos.mkdir()
     for path in image_folder.iterdir():
         (photos / path.name).write_bytes(path.read_bytes()[: None if path.name in ("00.png", "01.png") else 400])
-    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", f"loader.num_workers={workers}"]
+    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "loader.num_workers=1"]
     refused(
         call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: it cannot be decoded"
     )
+
+
+def test_a_full_disk_ends_a_training_run_with_one_line(call, folder):
+    with full_disk(12_000):
+        refused(
+            call("train", "task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"),
+            r"cannot be written \(File too large\)",
+        )
 
 
 def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folder, tmp_path):
@@ -439,7 +385,7 @@ def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folde
     refused(call("train", "task=inpaint", *asked, f"checkpoint={tmp_path}/weights.ckpt"), "weights.ckpt")
 
 
-@pytest.mark.parametrize("name", ["a=b (1)", "it's, [1] {2}", "2024", "-m", "true", "é 写真"])
+@pytest.mark.parametrize("name", ["it's, [1] {2}=b", "2024", "-m é 写真"])
 def test_the_documented_form_of_a_path_takes_every_name(call, run, image_folder, tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "05.png").write_bytes((image_folder / "05.png").read_bytes())
@@ -458,20 +404,7 @@ def test_a_defect_shows_its_traceback(call, run, image_folder, monkeypatch):
         call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}")
 
 
-def test_interrupted_commands_name_what_is_done(tmp_path, run, image_folder):
-    words = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}", "sampler.steps=500", "target=t:0"]
-    process = begin("-m", "diracdiff", "restore", *words, "device=cpu", "batch_size=1", cwd=tmp_path)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("restored/*.png")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors.splitlines()[-1] == "interrupted: what is done is in restored"
-    assert "Traceback" not in errors
-
-
-@pytest.mark.parametrize("words", [["train", "--help"], ["restore", "input=x"], ["train", "tusk=deblur"]])
+@pytest.mark.parametrize("words", [["train", "--help"], ["train", "tusk=deblur"]])
 def test_help_and_plain_mistakes_import_nothing_slow(tmp_path, words):
     slow = {"torch", "pytorch_lightning", "wandb", "matplotlib", "scipy", "kornia", "lpips"}
     process = begin("-X", "importtime", "-m", "diracdiff", *words, cwd=tmp_path)

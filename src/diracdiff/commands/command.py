@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import hydra
@@ -15,17 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from diracdiff.commands.overrides import CONF, check_values, explained
 from diracdiff.utils.errors import fail, is_out_of_memory, warn
-from diracdiff.utils.escaping import for_terminal
-
-MISTAKES = (ValueError, OSError, MemoryError, RuntimeError, HydraException, OmegaConfBaseException)
-"""Errors that can be the user's to fix: of values, the configuration, files that a system call names, and memory."""
 
 NO_MEMORY = "out of memory: lower batch_size, loader.batch_size, loader.eval_batch_size, samples or tile"
 
-Command = Callable[[DictConfig], Any]
 
-
-def command(function: Command) -> Callable[[], None]:
+def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
     """Make a function of a configuration a command that reads `conf/<its name>.yaml` and the command line.
 
     A mistake of the user's ends the command with one line and status 2, SIGINT with status 130. Other errors are
@@ -36,19 +30,13 @@ def command(function: Command) -> Callable[[], None]:
 
     def job(cfg: DictConfig) -> Any:
         try:
-            _join_submitit()
             check_values(cfg, name)
             return function(cfg)
-        except (KeyboardInterrupt, SystemExit) as end:
-            if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):  # by Lightning
-                raise
-            folder = str(cfg.get("run_dir") or cfg.get("output") or "")
-            _interrupted(f": what is done is in {folder}" if os.path.exists(folder) else "")
-        except MISTAKES as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                warn(f"job {HydraConfig.get().job.num} failed: {explained(error, name)}")
-                raise
-            _refuse(error, name)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.RUN:
+                _refuse(error, name)
+            warn(f"job {HydraConfig.get().job.num} failed: {explained(error, name)}")
+            raise
         finally:
             if "wandb" in sys.modules:
                 sys.modules["wandb"].finish()  # the next job of a sweep is a separate run
@@ -63,9 +51,12 @@ def command(function: Command) -> Callable[[], None]:
                     print(help_of(name, sys.argv[1:]), flush=True)
                 else:
                     hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
-            except KeyboardInterrupt:
-                _interrupted("")
-            except MISTAKES as error:
+            except (KeyboardInterrupt, SystemExit) as end:  # Lightning exits when it is interrupted
+                if not isinstance(end, KeyboardInterrupt) and not isinstance(end.__context__, KeyboardInterrupt):
+                    raise
+                print("interrupted", file=sys.stderr, flush=True)
+                raise SystemExit(130) from None
+            except Exception as error:
                 _refuse(error, name)
 
     return main
@@ -78,20 +69,15 @@ class _Stream:
         self._stream = stream or open(os.devnull, "w")  # noqa: SIM115, closed by `>&-`
 
     def write(self, text: str) -> int:
-        """Write text; return its length."""
-        with self._discarding():
-            self._stream.write(text)
+        self._attempt(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush what is buffered."""
-        with self._discarding():
-            self._stream.flush()
+        self._attempt(self._stream.flush)
 
-    @contextlib.contextmanager
-    def _discarding(self) -> Iterator[None]:
+    def _attempt(self, function: Callable[..., Any], *arguments: Any) -> None:
         try:
-            yield
+            function(*arguments)
         except OSError:  # as in Python's documentation of SIGPIPE: the rest, also at exit, goes to no reader
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
@@ -99,26 +85,12 @@ class _Stream:
         return getattr(self._stream, name)
 
 
-def _interrupted(found: str) -> NoReturn:
-    print(f"interrupted{for_terminal(found)}", file=sys.stderr, flush=True)
-    raise SystemExit(130)
-
-
 def _refuse(error: Exception, name: str) -> NoReturn:
     if is_out_of_memory(error):
         fail(NO_MEMORY)
-    unnamed = isinstance(error, OSError) and error.filename is None
-    defect = isinstance(error, RuntimeError) or (unnamed and not isinstance(error, HydraException))
-    if defect or "DIRACDIFF_TRACEBACK" in os.environ:
+    named = getattr(error, "filename", None) is not None  # a file that a system call refuses
+    if not named and not isinstance(error, ValueError | HydraException | OmegaConfBaseException):
+        raise error
+    if "DIRACDIFF_TRACEBACK" in os.environ:
         raise error
     fail(explained(error, name))
-
-
-def _join_submitit() -> None:
-    """Take the rank that submitit gives to one of several tasks of a job; Lightning then starts no processes."""
-    if "SUBMITIT_EXECUTOR" in os.environ and "LOCAL_RANK" not in os.environ:
-        from submitit import JobEnvironment
-        from submitit.helpers import TorchDistributedEnvironment
-
-        if JobEnvironment().num_tasks > 1:
-            TorchDistributedEnvironment().export(set_cuda_visible_devices=False)

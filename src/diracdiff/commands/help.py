@@ -9,9 +9,9 @@ A key of one full name means the same in all files, so one explanation is enough
 """
 
 import argparse
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,8 +38,7 @@ class Key(NamedTuple):
     text: str
 
 
-@dataclass
-class Page:
+class Page(NamedTuple):
     """A file of `conf/`: an option of a group, or a command, whose group is ""."""
 
     group: str
@@ -55,16 +54,18 @@ def read_page(path: Path, root: Path) -> Page:
     head = [line.lstrip("# ") for line in re.match(r"(#.*\n)*", text)[0].splitlines()]  # type: ignore[index]
     group = "" if path.parent == root else path.parent.relative_to(root).as_posix()
     package = next((line.split()[1] for line in head if line.startswith("@package")), group.replace("/", "."))
-    examples = [line for line in head if line.startswith("diracdiff ")]
-    about = " ".join(line for line in head if line and not line.startswith(("@package", "diracdiff ")))
+    above = "" if package in ("", "_global_") else f"{package}."
     content = YAML().load(text) or CommentedMap()
-    keys = [key for name in content if name not in ("defaults", "hydra") for key in _keys(content, name)]
-    prefix = package.replace("_global_", "")
-    keys = [key._replace(name=f"{prefix}.{key.name}".lstrip(".")) for key in keys]
-    return Page(group, path.stem, about, examples, keys)
+    return Page(
+        group,
+        path.stem,
+        about=" ".join(line for line in head if line and not line.startswith(("@package", "diracdiff "))),
+        examples=[line for line in head if line.startswith("diracdiff ")],
+        keys=[key for name in content if name not in ("defaults", "hydra") for key in _keys(content, name, above)],
+    )
 
 
-def _keys(node: CommentedMap, name: str, above: str = "") -> Iterator[Key]:
+def _keys(node: CommentedMap, name: str, above: str) -> Iterator[Key]:
     value, full = node[name], f"{above}{name}"
     if name.startswith("_"):
         return
@@ -99,42 +100,38 @@ def help_of(command: str, words: list[str]) -> str:
         words: rest of the command line, whose overrides count, except for sweeps.
     """
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-dir", "-cd", type=lambda folder: Path(folder).absolute(), action="append", default=[])
     flags, words = parser.parse_known_args(words)
     parsed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
     overrides = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
-    roots = [CONF, *([Path(flags.config_dir).absolute()] if flags.config_dir else [])]
-    path = [f"hydra.searchpath=['file://{roots[1]}']"] if flags.config_dir else []
+    overrides += [f"hydra.searchpath=['file://{folder}']" for folder in flags.config_dir]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(command, [*overrides, *path], return_hydra_config=True)
-    chosen = dict(composed.hydra.runtime.choices)
-    choices = {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")} | {"": command}
-    pages = read_pages(*roots)
+        composed = compose(command, overrides, return_hydra_config=True)
+    config: Any = OmegaConf.to_container(composed, resolve=False)
+    hydra = config.pop("hydra")
+    choices = {group: choice for group, choice in hydra["runtime"]["choices"].items() if not group.startswith("hydra/")}
+    choices |= {group: list(config[group]) for group in ("metrics", "baseline") if config.get(group)}
+    pages = read_pages(CONF, *flags.config_dir)
     (page,) = [page for page in pages if not page.group and page.choice == command]
-    lines = [f"diracdiff {command} – {page.about}", "", *(f"  {example}" for example in page.examples)]
-    lines += ["", "options"]
-    config = OmegaConf.to_container(composed, resolve=False)
-    assert isinstance(config, dict)
-    lists = {group: list(config[group]) for group in ("metrics", "baseline") if config.get(group)}
-    for group, choice in sorted({**choices, **lists}.items()):
-        others = {other.choice for other in pages if other.group == group}.difference(lists.get(group, [choice]))
-        if group:
-            further = f"or {', '.join(sorted(others))}" if others else ""
-            lines.append(f"  {f'{group}={shown(choice)}':<32}  {further}".rstrip())
+    lines = [f"diracdiff {command} – {page.about}", "", *(f"  {example}" for example in page.examples), "", "options"]
+    for group, choice in sorted(choices.items()):
+        others = {other.choice for other in pages if other.group == group}
+        others -= set(choice if isinstance(choice, list) else [choice])
+        lines.append(_line(group, choice, f"or {', '.join(sorted(others))}" if others else ""))
     lines += ["", "keys"]
-    for name, value in leaves({key: node for key, node in config.items() if key != "hydra"}):
+    for name, value in leaves(config):
         if not (isinstance(value, str) and value.startswith("${")):  # the value of another key
-            text = "must be given: " if value == "???" else ""
-            lines.append(f"  {f'{name}={shown(value)}':<32}  {text}{explain(name, pages, choices)}".rstrip())
+            needed = "must be given: " if value == "???" else ""
+            lines.append(_line(name, value, f"{needed}{explain(name, pages, {**choices, '': command})}"))
     return "\n".join([*lines, "", FLAGS])
+
+
+def _line(name: str, value: Any, text: str) -> str:
+    return f"  {f'{name}={shown(value)}':<32}  {text}".rstrip()
 
 
 def shown(value: Any) -> str:
     """Return a value as it is typed."""
-    if isinstance(value, list):
-        return f"[{','.join(map(shown, value))}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{shown(item)}" for name, item in value.items()) + "}"
-    if value == "???":
-        return "…"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, str):
+        return "…" if value == "???" else value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace('"', "")

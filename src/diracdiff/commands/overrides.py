@@ -1,4 +1,4 @@
-"""What the command line may say: messages for Hydra's errors, and checks of values before a command begins."""
+"""Messages for Hydra's errors, and checks of the command line's values before a command begins."""
 
 import difflib
 import re
@@ -10,41 +10,31 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
-IMAGES = ("dataset.root", "input", "kernel", "mask")
-MODELS = ("checkpoint", "dncnn", "fid_weights", "flow", "guided_diffusion", "prior", "regression")
-TABLES = ("about", "compare_with", "sampler.grid.path", "schedule.severity.path")
-PATHS = (*IMAGES, *MODELS, *TABLES, "markdown", "output", "run_dir", "tuned")
+PATHS = (
+    *("checkpoint", "dataset.root", "input", "kernel", "mask", "output", "run_dir", "tuned"),
+    *("about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
+    *("dncnn", "fid_weights", "flow", "guided_diffusion", "prior", "regression"),
+)
 """Keys whose value is the path of a file or folder."""
 
 
-def explained(error: Exception, name: str = "") -> str:
-    """Return the message of an error in one line that begins with the key, where it is known.
-
-    Args:
-        error: error of the user's.
-        name: command, in which the key most like an unknown one is looked for.
-    """
-    text = " ".join(str(error).split())
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key}: must be given. Add {error.full_key}=…."
+def explained(error: Exception, name: str) -> str:
+    """Return the message of an error of a command in one line that begins with the key, where it is known."""
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         return f"{error.override}: Hydra reads no such value. Quote it for Hydra and the shell: \"{key}='{value}'\"."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
+    text = " ".join(str(error).split())
     if unknown := re.search(r"To append to your config use \+([\w./@]+)", text):
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return _unknown(unknown[1], name, hydra.compose(name))
-    return re.sub(
-        r" (full_key|object_type|reference_type|Config search path|Set the environment variable)[:= ].*",
-        "",
-        text,
-    )
+    hydras = r" (full_key|object_type|reference_type|Config search path|Set the environment variable)[:= ].*"
+    return re.sub(hydras, "", text)
 
 
 def _unknown(key: str, name: str, defaults: DictConfig) -> str:
@@ -66,28 +56,31 @@ def check_values(cfg: DictConfig, name: str) -> None:
         raise ValueError(_unknown(str(key), name, defaults))
     known = dict(leaves(_plain(defaults)))
     for key, value in leaves(_plain(cfg)):
-        default, shown, rule = known.get(key), "null" if value is None else value, ""
         if value == "???":
             raise ValueError(f"{key}: must be given. Add {key}=….")
-        if isinstance(value, str) and "${" in value:
-            continue
-        if key not in known and any(full.startswith(f"{key}.") for full in known):
-            rule = "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
-        elif value is None:
-            rule = "must be given" if default is not None and (key == "seed" or key in PATHS) else ""
-        elif key in PATHS and not isinstance(value, str):
-            rule = f"must be a path. Write {key}=./{value}"
-        elif isinstance(default, bool):
-            rule = "" if isinstance(value, bool) else "must be true or false"
-        elif isinstance(default, int | float):
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            rule = "" if number else "must be a number"
-            if number and key == "seed" and not (isinstance(value, int) and 0 <= value < 2**32):
-                rule = f"must be an integer from 0 to {2**32 - 1}"
-        elif isinstance(default, list) and not isinstance(value, list):
-            rule = f"must be a list. Write {key}=[{value}]"
-        if rule:
-            raise ValueError(f"{key}={shown}: {rule}.")
+        if not (isinstance(value, str) and "${" in value) and (rule := _rule(key, value, known)):
+            raise ValueError(f"{key}={'null' if value is None else value}: {rule}.")
+
+
+def _rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
+    """Return the rule that a value breaks, or an empty text."""
+    default = known.get(key)
+    if key not in known and any(full.startswith(f"{key}.") for full in known):
+        return "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
+    if value is None:
+        return "must be given" if default is not None and key in ("seed", *PATHS) else ""
+    if key in PATHS:
+        return "" if isinstance(value, str) else f"must be a path. Write {key}=./{value}"
+    if key == "seed" and isinstance(value, int) and not 0 <= value < 2**32:
+        return f"must be an integer from 0 to {2**32 - 1}"
+    for kind, rule in (
+        (bool, "must be true or false"),
+        (int | float, "must be a number"),
+        (list, f"must be a list. Write {key}=[{value}]"),
+    ):
+        if isinstance(default, kind):
+            return "" if isinstance(value, kind) and isinstance(value, bool) == isinstance(default, bool) else rule
+    return ""
 
 
 def leaves(config: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
