@@ -209,7 +209,7 @@ def run_here(cwd, name, *overrides):
     handlers = list(logging.root.handlers)
     with contextlib.chdir(cwd), mock.patch.object(sys, "argv", [name, *overrides]):
         try:
-            importlib.import_module(f"diracdiff.commands.{name}").main()
+            getattr(importlib.import_module(f"diracdiff.commands.{name}"), name)()
         except SystemExit as stop:
             return stop.code
         finally:

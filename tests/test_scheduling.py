@@ -200,7 +200,7 @@ def build_dataset(name, *overrides):
 @pytest.fixture
 def schedule(monkeypatch, tmp_path, capsys):
     """Run the command in this process: (exit status, lines on stderr)."""
-    from diracdiff.commands.schedule import main
+    from diracdiff.commands.schedule import schedule as main
 
     monkeypatch.chdir(tmp_path)
 

@@ -12,6 +12,7 @@ from diracdiff.commands.command import command
 from diracdiff.utils.errors import say
 
 
+@command
 def calibrate(cfg: DictConfig) -> None:
     """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
     from diracdiff.checkpoints import Checkpoint
@@ -47,20 +48,17 @@ def calibrate(cfg: DictConfig) -> None:
     write_rows(table, rows)
     title = f"{restorer.name}: coverage of intervals of {cfg.samples} samples on {rows[0]['images']} test images"
     header = ["to hold", "pixels, raw", "pixels, calibrated", "images' errors, calibrated"]
-    cells = []
-    for row in rows:
-        columns = ("level", "pixels_raw", "pixels_calibrated", "images_calibrated")
-        cells.append([f"{100 * row[column]:.1f} %" for column in columns])
+    columns = ("level", "pixels_raw", "pixels_calibrated", "images_calibrated")
+    cells = [[f"{100 * row[column]:.1f} %" for column in columns] for row in rows]
+    for row, line in zip(rows, cells, strict=True):
         if row["factor_calibrated"] == math.inf:
-            cells[-1][2:] = ["too few images", "–"]
+            line[2:] = ["too few images", "–"]
     print_table(header, cells, title, f"calibrated on {calibration.images} validation images")
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
-    asked = [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
-    given = shlex.join([f"samples={cfg.samples}", f"target={cfg.target}", *asked])
-    say(f"  python -m diracdiff restore checkpoint={path} input=FILE_OR_FOLDER output=restored {given}")
+    given = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
+    given += [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
+    say(f"  python -m diracdiff restore input=FILE_OR_FOLDER output=restored {shlex.join(given)}")
 
-
-main = command(calibrate)
 
 if __name__ == "__main__":
-    main()
+    calibrate()

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from diracdiff.commands.command import command
 
 
+@command
 def compare(cfg: DictConfig) -> None:
     """Freeze the measurements, tune every method on the validation split, run all on the test split, and report."""
     import torch
@@ -24,10 +25,10 @@ def compare(cfg: DictConfig) -> None:
     folder = Path(cfg.output)
     with joined() as ranks:
         restorer = load_restorer(cfg)
-        device, size = str(restorer.device), restorer.image_size
-        metrics = build_metrics(cfg)
+        device, metrics = str(restorer.device), build_metrics(cfg)
         targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
         contenders = build_contenders(cfg, restorer)
+        size = restorer.image_size
         like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
         for contender in contenders:
             contender.check(like)
@@ -49,7 +50,5 @@ def compare(cfg: DictConfig) -> None:
             comparing.run(contenders, targets, cfg.trials, include)
 
 
-main = command(compare)
-
 if __name__ == "__main__":
-    main()
+    compare()

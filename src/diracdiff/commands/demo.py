@@ -13,6 +13,7 @@ from diracdiff.checkpoints.places import BUILTIN, bundled_models
 from diracdiff.commands.command import command
 
 
+@command
 def demo(cfg: DictConfig) -> None:
     """Serve the page until a signal ends it."""
     from diracdiff.commands.build import load_restorer
@@ -38,7 +39,5 @@ def demo(cfg: DictConfig) -> None:
         os._exit(int(end.code or 0))
 
 
-main = command(demo)
-
 if __name__ == "__main__":
-    main()
+    demo()

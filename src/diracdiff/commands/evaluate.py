@@ -8,6 +8,7 @@ from diracdiff.commands.command import command
 from diracdiff.utils.errors import say
 
 
+@command
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.checkpoints import Checkpoint
@@ -47,7 +48,5 @@ def evaluate(cfg: DictConfig) -> None:
     say(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
 
 
-main = command(evaluate)
-
 if __name__ == "__main__":
-    main()
+    evaluate()

@@ -9,15 +9,7 @@ from diracdiff.commands.command import command
 from diracdiff.utils.errors import say
 
 
-def _check_values(cfg: DictConfig) -> None:
-    if cfg.about is not None and not Path(cfg.about).is_file():
-        raise ValueError(f"about={cfg.about} does not exist: name a Markdown file, or leave it out")
-    if cfg.push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", str(cfg.push)):
-        raise ValueError(f"push must be owner/name, got {cfg.push}")
-    if cfg.license is not None and not re.fullmatch(r"[\w.+-]+", str(cfg.license)):
-        raise ValueError(f"license={cfg.license!r}: must be one word. Give the Hub's name of a licence, such as mit.")
-
-
+@command
 def export(cfg: DictConfig) -> None:
     """Write a model as safetensors, JSON and a card, load it again, and upload it with `push`."""
     from diracdiff.checkpoints import Checkpoint
@@ -26,11 +18,13 @@ def export(cfg: DictConfig) -> None:
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_not_input
 
-    _check_values(cfg)
+    for key, allowed in (("push", r"[\w.-]+/[\w.-]+"), ("license", r"[\w.+-]+")):
+        if cfg[key] is not None and not re.fullmatch(allowed, str(cfg[key])):
+            raise ValueError(f"{key}={cfg[key]}: must be {'owner/name' if key == 'push' else 'one word, such as mit'}.")
     folder, checkpoint = Path(cfg.output), Checkpoint.read(cfg.checkpoint)
     check_not_input("output", folder / WEIGHTS, "checkpoint", weights_file(cfg.checkpoint))
     about = ""
-    if cfg.about:
+    if cfg.about is not None:
         check_not_input("output", folder / CARD, "about", cfg.about)
         about = Path(cfg.about).read_text(errors="replace")
     load(cfg.checkpoint, trusted_modules=cfg.trusted_modules)
@@ -43,7 +37,5 @@ def export(cfg: DictConfig) -> None:
         say(f"uploaded: {upload(folder, cfg.push, cfg.private)}; use it as checkpoint={name}")
 
 
-main = command(export)
-
 if __name__ == "__main__":
-    main()
+    export()

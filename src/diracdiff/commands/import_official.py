@@ -10,6 +10,7 @@ from diracdiff.utils.errors import say
 GIVEN = ("operator", "severity", "sigma_min", "sigma_max")
 
 
+@command
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
     from diracdiff.checkpoints.official import read
@@ -26,14 +27,14 @@ def import_official(cfg: DictConfig) -> None:
     given = plain(cfg)
     imported = read(cfg.checkpoint, {key: given[key] for key in GIVEN}, cfg.ema)
     imported.restorer.save(output)
-    for line in imported.summary:
+    for line in (
+        *imported.summary,
+        f"written: {output}",
+        "its stopping times are unknown; find them with",
+        f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt",
+    ):
         say(line)
-    say(f"written: {output}")
-    say("its stopping times are unknown; find them with")
-    say(f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
 
-
-main = command(import_official)
 
 if __name__ == "__main__":
-    main()
+    import_official()

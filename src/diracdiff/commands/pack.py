@@ -9,6 +9,7 @@ from diracdiff.commands.command import command
 from diracdiff.utils.errors import say
 
 
+@command
 def pack(cfg: DictConfig) -> None:
     """Write the images of a data set, cropped and shrunk, into a folder of Hugging Face `datasets`."""
     from diracdiff.commands.build import build
@@ -28,7 +29,5 @@ def pack(cfg: DictConfig) -> None:
     say(f"packed {packed} images: dataset=huggingface dataset.path={output} dataset.image_size={size}")
 
 
-main = command(pack)
-
 if __name__ == "__main__":
-    main()
+    pack()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from diracdiff.data.companions import Companions
 
 
+@command
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
     from diracdiff.apps import RestoreOptions, check_guide
@@ -90,7 +91,5 @@ def _companions(cfg: DictConfig) -> "Companions | None":
     raise ValueError(f"{kind}={value} does not exist: give an image, a folder with one for each input{words}")
 
 
-main = command(restore)
-
 if __name__ == "__main__":
-    main()
+    restore()

@@ -9,6 +9,7 @@ from diracdiff.utils.console import track
 from diracdiff.utils.errors import say
 
 
+@command
 def sample(cfg: DictConfig) -> None:
     """Draw images from the prior of a restorer that was trained with task=denoise."""
     from diracdiff.commands.build import load_restorer
@@ -31,7 +32,5 @@ def sample(cfg: DictConfig) -> None:
     say(f"generated {len(names)} image{'s' * (len(names) > 1)} into {cfg.output}")
 
 
-main = command(sample)
-
 if __name__ == "__main__":
-    main()
+    sample()

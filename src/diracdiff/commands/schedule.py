@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig
 from diracdiff.commands.command import command
 
 
+@command
 def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's sampler, greedily; write them as a table and a plot."""
     import torch
@@ -27,12 +28,10 @@ def schedule(cfg: DictConfig) -> None:
 
     for key, least in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1)):
         check_count(cfg[key], key, least)
-    if cfg.budget > cfg.candidates - 2:
-        raise ValueError(f"budget must be at most candidates - 2 = {cfg.candidates - 2}, got {cfg.budget}")
-    output = Path(cfg.output)
+    output, picture = Path(cfg.output), Path(cfg.output).with_suffix(".png")
     if output.suffix != ".csv" or output.is_dir():
         raise ValueError(f"output must be a CSV file, got {output}: give output=table.csv")
-    check_output(output.parent, [output, output.with_suffix(".png")], cfg.overwrite)
+    check_output(output.parent, [output, picture], cfg.overwrite)
     dissimilarity, device = build(cfg.dissimilarity), pick_device("auto")
     if cfg.checkpoint is None:
         name, what, ends = cfg.task.name, "severity", cfg.task.get("severity")
@@ -63,15 +62,13 @@ def schedule(cfg: DictConfig) -> None:
     rows = zip(table.times, table.values, strict=True)
     write_rows(output, [{"t": f"{t:.8g}", "value": f"{value:.8g}"} for t, value in rows])
     by = f"by {dissimilarity.name} of {cfg.images} images"
-    draw_schedule(output.with_suffix(".png"), table, line, f"{name}: {what} {by}", what)
+    draw_schedule(picture, table, line, f"{name}: {what} {by}", what)
     if found < cfg.budget:
         warn(f"placed {found} of {cfg.budget}: with any more the largest distance would grow")
     say(f"{name}: {found} of {cfg.candidates} candidates {by}")
     say(f"largest distance between neighbours: {ends.largest:.4g} before, {last.largest:.4g} after")
-    say(f"written: {output} {output.with_suffix('.png')}; {use}{output}")
+    say(f"written: {output} {picture}; {use}{output}")
 
-
-main = command(schedule)
 
 if __name__ == "__main__":
-    main()
+    schedule()

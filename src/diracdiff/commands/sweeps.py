@@ -18,34 +18,29 @@ SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
 
 
 class RunsTable(Callback):
-    """Writes `runs.csv` into a sweep's folder after every job, and prints where it is at the end."""
+    """Writes `runs.csv` into a sweep's folder after every job, and prints its path at the end."""
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Tell the folder of the sweep to processes that the job starts."""
         if config.hydra.mode == RunMode.MULTIRUN:
             os.environ[SWEEP_DIR] = str(config.hydra.sweep.dir)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Write the table."""
-        if config.hydra.mode == RunMode.MULTIRUN and is_first_process() and (rows := rows_of(config.hydra.sweep.dir)):
-            write_rows(Path(config.hydra.sweep.dir) / "runs.csv", rows)
+        folder = Path(config.hydra.sweep.dir)
+        if config.hydra.mode == RunMode.MULTIRUN and is_first_process() and (rows := rows_of(folder)):
+            write_rows(folder / "runs.csv", rows)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Forget the folder, and print where the table is."""
         os.environ.pop(SWEEP_DIR, None)
-        table = Path(config.hydra.sweep.dir) / "runs.csv"
-        if table.exists():
+        if (table := Path(config.hydra.sweep.dir) / "runs.csv").exists():
             say(f"written: {table}")
 
 
-def rows_of(folder: str | Path) -> list[dict[str, Any]]:
+def rows_of(folder: Path) -> list[dict[str, Any]]:
     """Return a row for each finished run of a sweep: its folder, the overrides that vary, and its stopping points."""
     rows: list[dict[str, Any]] = []
-    for path in sorted(Path(folder).glob("*/summary.json"), key=lambda path: (len(path.parent.name), path)):
-        words = OmegaConf.load(path.parent / ".hydra" / "overrides.yaml")
-        row: dict[str, Any] = {"run": path.parent.name} | dict(
-            str(word).lstrip("+").partition("=")[::2] for word in words
-        )
+    for path in sorted(folder.glob("*/summary.json"), key=lambda path: (len(path.parent.name), path)):
+        words = [str(word).lstrip("+") for word in OmegaConf.load(path.parent / ".hydra" / "overrides.yaml")]
+        row: dict[str, Any] = {"run": path.parent.name} | dict(word.partition("=")[::2] for word in words)
         for stop, entry in json.loads(path.read_text()).items():
             if isinstance(entry, dict) and "t" in entry and stop not in ("measurement", "one_shot"):
                 row |= {f"{stop}/{key}": value for key, value in entry.items() if isinstance(value, int | float)}

@@ -13,8 +13,9 @@ from diracdiff.training.names import AUTO, BEST, LAST
 from diracdiff.utils.errors import say
 
 
+@command
 def train(cfg: DictConfig) -> float | list[float] | None:
-    """Train as configured; everything goes to `cfg.run_dir`. Returns what `optimized_metric` names."""
+    """Train as configured; everything goes to `cfg.run_dir`. Return the value of `optimized_metric`."""
     import pytorch_lightning as pl
     import torch
     from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -30,19 +31,15 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     from diracdiff.utils.files import write_atomically
 
     run_dir = Path(cfg.run_dir)
-    resumes = cfg.checkpoint == AUTO or (cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve())
-    if not resumes and (run_dir / LAST).exists():
-        raise ValueError(f"hydra.run.dir={run_dir}: holds a training run. Resume it with checkpoint=auto, or move it.")
-    _check_folder()
-    _name(cfg)
+    _check_folder(cfg, run_dir)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    restorer = build_restorer(cfg)
-    data = build_data(cfg)
+    restorer, data = build_restorer(cfg), build_data(cfg)
     data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
     module, found = build_module(cfg, restorer), find(cfg.checkpoint and str(cfg.checkpoint), run_dir)
     optimized = check_objective(cfg.optimized_metric, module.metrics)
+    _name_wandb(cfg)
     trainer = build_trainer(cfg)
     path, logged = None, 0
     if found is not None:
@@ -64,8 +61,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
     if not (run_dir / BEST).exists():
         raise ValueError(
-            f"nothing left to train: checkpoint={cfg.checkpoint} is at the end of its training; "
-            f"raise trainer.max_epochs (now {cfg.trainer.max_epochs})"
+            f"trainer.max_epochs={cfg.trainer.max_epochs}: is reached by checkpoint={cfg.checkpoint}. Raise it."
         )
     best = load(run_dir / BEST, trusted_modules=foreign_modules(to_recipe(restorer)))
     tested = module.to_test(best)
@@ -75,8 +71,11 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     return objective(optimized, best)
 
 
-def _check_folder() -> None:
-    """Refuse processes from outside that each make a folder, whose name is the time."""
+def _check_folder(cfg: DictConfig, run_dir: Path) -> None:
+    """Refuse the folder of another run, and processes from outside that each make a folder, whose name is the time."""
+    resumes = cfg.checkpoint == AUTO or (cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve())
+    if not resumes and (run_dir / LAST).exists():
+        raise ValueError(f"hydra.run.dir={run_dir}: holds a training run. Resume it with checkpoint=auto, or move it.")
     processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     config = HydraConfig.get()
     given = any(word.startswith("hydra.run.dir=") for word in config.overrides.hydra)
@@ -84,7 +83,7 @@ def _check_folder() -> None:
         raise ValueError("hydra.run.dir: must be given where torchrun or srun starts processes. Add hydra.run.dir=….")
 
 
-def _name(cfg: DictConfig) -> None:
+def _name_wandb(cfg: DictConfig) -> None:
     """Let the runs of a sweep form a group on Weights & Biases, each with its name."""
     config = HydraConfig.get()
     if config.mode == RunMode.MULTIRUN and "wandb" in (cfg.logger or {}):
@@ -92,7 +91,5 @@ def _name(cfg: DictConfig) -> None:
         cfg.logger.wandb.name = cfg.logger.wandb.name or f"{config.job.num} {config.job.override_dirname}"[:96]
 
 
-main = command(train)
-
 if __name__ == "__main__":
-    main()
+    train()

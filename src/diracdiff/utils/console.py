@@ -1,4 +1,4 @@
-"""Progress bars."""
+"""Progress bars, which disappear at their end and are not shown where there is no terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def bar() -> "Progress":
-    """Return a progress bar that disappears at its end, and is not shown where there is no terminal."""
+    """Return a progress bar."""
     from rich.progress import Progress
 
     return Progress(transient=True, disable=not sys.stdout.isatty())

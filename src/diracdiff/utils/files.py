@@ -26,7 +26,7 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool, key: st
     """Refuse an output folder that cannot be written, and targets in it that exist unless they may be replaced.
 
     Raises:
-        ValueError: naming what is in the way.
+        ValueError: naming the file or folder that is in the way.
     """
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     if not existing.is_dir():
@@ -43,11 +43,7 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool, key: st
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
-    """Refuse to write what is read, which overwrite=true does not allow either; a hard link is the same file.
-
-    Raises:
-        ValueError: naming both.
-    """
+    """Raise ValueError where a file that is read would be written; a hard link is the same file."""
     if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
         raise ValueError(f"{name}={output} would replace the input {key}={source}: give another {name}")
 
@@ -66,36 +62,17 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _not_written(path, error) from error
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the names in a folder be on the disk, where its file system can do that."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _not_written(path: Path, error: OSError) -> ValueError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
-    return ValueError(f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}")
+            raise
 
 
 @contextmanager
@@ -103,22 +80,26 @@ def together(folder: Path) -> Iterator[Path]:
     """Yield a folder to write files into, which replace those in `folder` when all of them are written.
 
     Raises:
-        ValueError: if one cannot be written, as on a full disk; what was there stays unchanged.
+        ValueError: if one cannot be written, as on a full disk; the files in `folder` stay unchanged.
     """
-    made = not folder.exists()
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as staging:
             yield Path(staging)
             for path in Path(staging).iterdir():
                 os.replace(path, folder / path.name)
-    except BaseException as error:
-        if made and folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError):
-            raise _not_written(folder, cause) from error
-        raise
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}"
+        ) from error
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -161,7 +142,7 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
         return os.open(name, flags | os.O_NOFOLLOW, 0o666)
 
     line = (json.dumps(row) + "\n").encode()
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab+", buffering=0, opener=opener) as file:
             if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":  # left by a killed process
@@ -169,8 +150,6 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
             if (written := file.write(line)) < len(line):
                 file.truncate(file.tell() - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        raise _not_written(path, error) from error
 
 
 def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool) -> list[dict[str, Any]]:
@@ -205,7 +184,7 @@ def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool) -> li
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write rows with the same keys, at least one, as CSV; text that looks like a formula is escaped."""
     rows = list(rows)
-    write_atomically(path, _lines(list(rows[0]), [dict(zip(rows[0], rows[0], strict=True)), *rows]))
+    write_atomically(path, _lines(list(rows[0]), [{key: key for key in rows[0]}, *rows]))
 
 
 def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -226,23 +205,23 @@ def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
         write_rows(path, [{key: row.get(key, "") for key in columns} for row in [*before, *rows]])
         return
     size = path.stat().st_size
-    try:
-        with open(path, "ab") as appended:
-            appended.write(_lines(columns, rows))
-    except OSError as error:
-        os.truncate(path, size)
-        raise _not_written(path, error) from error
+    with _writing(path):
+        try:
+            with open(path, "ab") as appended:
+                appended.write(_lines(columns, rows))
+        except OSError:
+            os.truncate(path, size)
+            raise
 
 
 def _lines(columns: list[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Return lines of CSV that end in a line feed; cells with line breaks are quoted."""
-    text = io.StringIO(newline="")
-    writer, lines = csv.DictWriter(text, columns), []
+    """Return lines of CSV that end in a line feed; cells with any line break are quoted."""
+    lines = []
     for row in rows:
-        writer.writerow({key: for_csv(value) for key, value in row.items()})
-        lines.append(text.getvalue().removesuffix("\r\n"))
-        text.seek(0), text.truncate()
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, columns).writerow({key: for_csv(value) for key, value in row.items()})
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def read_rows(

@@ -12,12 +12,7 @@ T = TypeVar("T")
 
 
 class Ranks(NamedTuple):
-    """This process among those of a command.
-
-    Attributes:
-        rank: its number, from 0.
-        world: number of processes.
-    """
+    """The number of this process, from 0, and the number of processes."""
 
     rank: int = 0
     world: int = 1
