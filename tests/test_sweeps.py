@@ -26,15 +26,20 @@ def test_a_job_that_fails_ends_no_other_and_the_sweep_with_its_error(tmp_path, f
     assert errors[0].startswith("warning: job 0 failed: sampler") and errors[-1].startswith("error: sampler")
 
 
-def test_a_sweep_writes_a_table_over_its_runs(tmp_path, folder):
-    assert run_here(tmp_path, "train", "-m", *folder, *SHORT, "optimizer.lr=0.001,0.0001") == 0
+def test_a_sweep_has_a_folder_and_a_wandb_run_for_each_job_and_a_table(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    swept = [word for word in SHORT if not word.startswith("task=")]
+    assert run_here(tmp_path, "train", "-m", *folder, *swept, "logger=wandb", "task=deblur,inpaint") == 0
     sweep = sweep_of(tmp_path)
     rows = read_rows(sweep / "runs.csv")
-    assert [(row["run"], row["optimizer.lr"]) for row in rows] == [("0_inpaint", "0.001"), ("1_inpaint", "0.0001")]
+    assert [(row["run"], row["task"]) for row in rows] == [("0_deblur", "deblur"), ("1_inpaint", "inpaint")]
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0_deblur", "1_inpaint"]
     for row in rows:
-        summary = json.loads((sweep / row["run"] / "summary.json").read_text())
+        job = sweep / row["run"]
+        summary = json.loads((job / "summary.json").read_text())
         assert float(row["do/psnr"]) == summary["do"]["psnr"] and float(row["swd/t"]) == summary["swd"]["t"]
-        assert "task" not in row
+        assert load(job / "best.ckpt").name == row["task"] and "sampler.steps" not in row
+        assert len(list(job.glob("wandb/offline-run-*/run-*.wandb"))) == 1
 
 
 def test_optuna_searches(tmp_path, folder):
