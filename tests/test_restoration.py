@@ -232,7 +232,7 @@ def test_kernels_are_read_from_pictures_and_text(kernels_model, tmp_path, call):
         ("checkpoint=kernels.ckpt", "kernel: a model of task=deblur_kernel needs one"),
         ("checkpoint=kernels.ckpt kernel=disc:20", "is too large for an image"),
         ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma must be"),
-        ("checkpoint=kernels.ckpt kernel=disc:1 format=bmp", "format must be one of"),
+        ("checkpoint=kernels.ckpt kernel=disc:1 format=bmp", "format=bmp: must be one of"),
         ("checkpoint=kernels.ckpt degrade=true samples=2", "samples=2: would all be the same"),
     ],
 )

@@ -33,7 +33,7 @@ def restore(cfg: DictConfig) -> None:
     if cfg.format == "jpg" and cfg.depth == 16:
         raise ValueError("depth=16 is more than a JPEG holds: give format=png or tiff")
     if cfg.sigma not in (None, "auto") and (type(cfg.sigma) not in (int, float) or not 0 < cfg.sigma <= 1):
-        raise ValueError(f"sigma={cfg.sigma}: must be null (the model's), auto or a number above 0 and at most 1.")
+        raise ValueError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {cfg.sigma}")
     source, output, form = Path(cfg.input), Path(cfg.output), Form(cfg.format, depths[cfg.depth])
     companions = _companions(cfg)
     with joined() as ranks:
