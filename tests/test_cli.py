@@ -336,7 +336,6 @@ MISTAKES = [
     ("train", ["walk.measurement_sigma=0.1"], "walk.measurement_sigma=0.1: must be above 0 and at most 0.05"),
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
     ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
-    ("import_official", [MODEL, "output=x.ckpt", "ema=no"], "ema=no: must be auto, true or false"),
     ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
     ("sample", [MODEL, "images=0"], "images=0"),
     ("schedule", ["output=t.csv", "budget=2000"], "budget"),

@@ -1,14 +1,11 @@
 """Exported models: safetensors, JSON and a card; the same restorer from a folder, a bundled model and the Hub."""
 
 import resource
-import shutil
-import subprocess
-import sys
-from types import SimpleNamespace
+import signal
 
 import pytest
 import torch
-from conftest import clean_environment, refused, run_here
+from conftest import refused, run_here
 from PIL import Image
 from test_checkpoints import restorer
 
@@ -72,7 +69,7 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
     options = ["input=photo.png", "target=t:0", "device=cpu"]
     assert run_here(tmp_path, "restore", "checkpoint=out", *options) == 0
     monkeypatch.setattr(places, "BUNDLED", tmp_path / "bundled")
-    with pytest.raises(ValueError, match=r"builtin:deblur: this installation has no bundled models.*make models"):
+    with pytest.raises(ValueError, match=r"builtin:deblur is not a bundled model. .*make models"):
         load("builtin:deblur")
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=bundled/deblur") == 0
     assert "use it as checkpoint=builtin:deblur\n" in capsys.readouterr().out
@@ -80,7 +77,7 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
     assert "checkpoint=builtin:deblur input=" in card and str(tmp_path) not in card
     assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", "output=again", *options) == 0
     assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
-    with pytest.raises(ValueError, match="builtin:blur is not a bundled model: use builtin:deblur"):
+    with pytest.raises(ValueError, match=r"builtin:blur is not a bundled model. Use builtin:deblur"):
         load("builtin:blur")
 
 
@@ -109,9 +106,7 @@ def test_a_damaged_folder_is_refused(tmp_path, how):
     [
         (["half=yes"], "half"),
         (["about=none.md"], "about=none.md"),
-        (["push=name"], "push"),
         (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
-        (["license=mit x"], "license"),
         (["output=out"], "exists: give another output, or overwrite=true"),
     ],
 )
@@ -137,27 +132,19 @@ def test_the_files_that_are_read_are_not_replaced(exported, tmp_path, capsys):
     assert content(exported) == before
 
 
-def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model(exported, tmp_path):
-    before = content(exported)
+def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model(exported, tmp_path, capsys):
+    before, limit = content(exported), resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for output in ("out", "new"):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "diracdiff",
-                "export",
-                "checkpoint=model.ckpt",
-                f"output={output}",
-                "overwrite=true",
-            ],
-            cwd=tmp_path,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
-        )
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
-        refused((done.returncode, lines), r"cannot be written \(File too large\), what was there is as before")
+        capsys.readouterr()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
+        try:
+            status = run_here(tmp_path, "export", "checkpoint=model.ckpt", f"output={output}", "overwrite=true")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        lines = capsys.readouterr().err.splitlines()
+        refused((status, lines), r"cannot be written \(File too large\), what was there is as before")
+    signal.signal(signal.SIGXFSZ, handler)
     assert content(exported) == before and not (tmp_path / "new").exists()
 
 
@@ -171,36 +158,18 @@ def test_the_card_has_the_recipe_escaped_the_license_and_more_text():
     lines = text.splitlines()
     assert r"# a # Title &lt;script> [x]\(y) _b_ \`c\` \\x1b[31m" in lines
     assert r'- trained on: `{"_target_": "diracdiff.data.ImageFolder", "root": "x?\n- [x](y)"}`' in lines
-    assert r"diracdiff restore 'checkpoint=a b\n```' input=PHOTOGRAPHS output=restored" in lines
-    assert sum(line.startswith("```") for line in lines) == 2
+    assert r"    diracdiff restore 'checkpoint=a b\n```' input=PHOTOGRAPHS output=restored" in lines
 
 
-def test_the_hub(exported, tmp_path, monkeypatch):
-    """Against a local folder in the place of the Hub: what is uploaded, and what is downloaded again."""
+def test_the_hub(exported, monkeypatch):
     import huggingface_hub
 
-    hub = tmp_path / "hub"
-
-    class Api:
-        def create_repo(self, repository, private, exist_ok):
-            assert private and exist_ok
-            (hub / repository).mkdir(parents=True)
-
-        def upload_folder(self, repo_id, folder_path, allow_patterns):
-            for name in allow_patterns:
-                shutil.copy(folder_path / name, hub / repo_id / name)
-            return SimpleNamespace(repo_url=f"hub/{repo_id}")
-
     def download(repository, allow_patterns):
-        if not (hub / repository).is_dir():
+        if repository != "me/deblur":
             raise OSError("no such repository")
-        return str(hub / repository)
+        return str(exported)
 
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=pushed", "push=me/deblur") == 0
-    assert {path.name for path in (hub / "me/deblur").iterdir()} == {places.WEIGHTS, places.CONFIG, places.CARD}
-    assert "checkpoint=hf:me/deblur" in (hub / "me/deblur" / places.CARD).read_text()
     y = torch.rand(1, 3, 16, 16)
     assert torch.equal(load("hf:me/deblur").restore(y, "t=0"), load(exported).restore(y, "t=0"))
     with pytest.raises(ValueError, match=r"hf:me/none cannot be downloaded \(no such repository\)"):

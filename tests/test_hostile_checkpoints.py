@@ -51,45 +51,40 @@ def plain(tmp_path):
     return changed
 
 
-def test_mutated_checkpoints_load_or_are_refused(tmp_path):
-    """Counts of `tests/hostile.py`; DIRACDIFF_FUZZ=2000 for many."""
-    command = [sys.executable, str(Path(__file__).with_name("hostile.py")), COUNT, str(tmp_path)]
-    done = subprocess.run(command, env=clean_environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    """Results of `tests/hostile.py`, which runs in a separate process; DIRACDIFF_FUZZ=2000 for many mutations."""
+    command = [sys.executable, str(Path(__file__).with_name("hostile.py")), COUNT, str(tmp_path_factory.mktemp("fuzz"))]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert sum(found["counts"].values()) == int(COUNT)
-    assert not found["wrong"] and not found["executed"]
-    assert found["megabytes"] < 300
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_mutated_checkpoints_load_or_are_refused(fuzzed):
+    assert sum(fuzzed["counts"].values()) == int(COUNT)
+    assert not fuzzed["wrong"] and not fuzzed["executed"]
+    assert fuzzed["megabytes"] < 300
+
+
+def test_restoration_needs_neither_lightning_nor_hydra_nor_wandb(fuzzed):
+    assert fuzzed["modules"] == []
 
 
 # classes
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "os.system",
-        "subprocess.Popen",
-        "diracdiff.train.os.system",
-        "diracdiff.absent.Thing",
-        "diracdiff.restorer.load",
-        "diracdiff.restorer.Path",
-        "diracdiff.baselines.Regression",
-        "diracdiff.data.ImageFolder",
-        "diracdifference.losses.X",
-        3,
-    ],
-)
-def test_classes_outside_the_registry_are_refused(plain, tmp_path, target):
-    part = {"_target_": target, "checkpoint": str(tmp_path / "second.ckpt"), "args": ["touch", str(tmp_path / "PWNED")]}
-    with pytest.raises(ValueError, match="may not build: refused"):
-        from_recipe(part)
-    path = plain(lambda header: header["recipe"].update(name=part))
-    with pytest.raises(ValueError, match=r"^checkpoint=.*changed.ckpt: the recipe names .* may not build: refused"):
-        load(path)
+def test_classes_outside_the_registry_are_refused(plain, tmp_path):
+    targets = ["os.system", "subprocess.Popen", "diracdiff.absent.Thing", "diracdiff.restorer.load", 3]
+    targets += ["diracdiff.restorer.Path", "diracdiff.baselines.Regression", "diracdiff.data.ImageFolder"]
+    arguments = {"checkpoint": str(tmp_path / "second.ckpt"), "args": ["touch", str(tmp_path / "PWNED")]}
+    for target in [*targets, "diracdiff.train.os.system", "diracdifference.losses.X"]:
+        with pytest.raises(ValueError, match="may not build: refused"):
+            from_recipe({"_target_": target, **arguments})
+    path = plain(lambda header: header["recipe"].update(name={"_target_": "os.system", **arguments}))
     write_exported(Checkpoint.read(path), tmp_path / "exported", "card")
-    with pytest.raises(ValueError, match="may not build: refused"):
-        load(tmp_path / "exported")
+    for place in (path, tmp_path / "exported"):
+        with pytest.raises(ValueError, match=rf"^checkpoint={place}: the recipe names .* may not build: refused"):
+            load(place)
     assert not (tmp_path / "PWNED").exists()
 
 
@@ -121,12 +116,12 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
     ("place", "change", "message"),
     [
         ("network", {"channels": 2**30}, r"NCSNpp.channels must lie in \[1, 4096\], got 1073741824"),
-        ("network", {"channels": 4096, "multipliers": [64] * 10, "blocks": 64}, "its weights do not fit its recipe"),
+        ("network", {"channels": 4096, "multipliers": [64] * 10, "blocks": 2}, "its weights do not fit its recipe"),
         ("network", {"multipliers": [1] * 11}, "NCSNpp.multipliers has 11 values: at most 10 are allowed"),
         ("network", {"channels": "8"}, "NCSNpp.channels is of another type: '8'"),
         ("network", {"channels": True}, "NCSNpp.channels is of another type: 'True'"),
         ("network", {"dropout": float("nan")}, "NCSNpp.dropout must be finite"),
-        ("network", {"path": "x"}, "NCSNpp has no argument 'path'"),
+        ("network", {"path": "x"}, "NCSNpp: got an unexpected keyword argument 'path'"),
         ("severity", {"values": [0.3] * 10_001}, "TabulatedSeverity.values has 10001 values"),
         ("severity", {"values": [[0.3]] * 3}, "TabulatedSeverity.values holds a list: only numbers and text"),
         ("degradation", {"image_size": 10**9}, r"GaussianBlur.image_size must lie in \[1, 8192\]"),
@@ -155,7 +150,7 @@ def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
             load(tmp_path / "a.ckpt")
 
 
-@pytest.mark.parametrize("key", ["recipe", "training", "dataset", "curve", "calibrations", "stopping", "version"])
+@pytest.mark.parametrize("key", ["recipe", "curve", "calibrations", "version"])
 def test_containers_inside_themselves_are_refused(plain, key):
     value = nested(60, 2)
     with pytest.raises(ValueError, match=r"damaged|unknown version"):

@@ -11,13 +11,9 @@ import torch.nn.functional as F
 from conftest import run_here
 
 from diracdiff.checkpoints import official
-from diracdiff.checkpoints.official.settings import build_process, complete, find_look_ahead
 from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.models import NCSNpp
 from diracdiff.restorer import load
-
-GIVEN = dict.fromkeys(("operator", "severity", "sigma_min", "sigma_max"))
-NOISE = {"sigma_min": 0.01, "sigma_max": 0.05}
 
 TINY = {
     "image_size": 32,
@@ -207,10 +203,10 @@ def test_names_and_shapes_are_theirs(name, parameters):
 # files
 
 
-def released(weights=None, hyper=BLUR, **more) -> dict:
+def released(weights=None, settings=BLUR, **more) -> dict:
     weights = random_weights() if weights is None else weights
     state = {f"denoiser_fn.{key}": value for key, value in weights.items()}
-    return {"epoch": 3, "state_dict": state | {"lpips.x": torch.zeros(1)}, "hyper_parameters": hyper} | more
+    return {"epoch": 3, "state_dict": state | {"lpips.x": torch.zeros(1)}, "hyper_parameters": settings} | more
 
 
 @pytest.fixture
@@ -219,134 +215,95 @@ def read(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(official.ARCHITECTURES, "tiny", TINY)
 
-    def read(content, ema="auto", **given):
+    def read(content):
         torch.save(content, "theirs.ckpt")
-        return official.read("theirs.ckpt", GIVEN | given, ema)
+        return official.read("theirs.ckpt")
 
     return read
 
 
 def test_the_command_writes_a_checkpoint_that_restores(read, tmp_path, capsys):
     weights = random_weights()
-    imported = read(released(weights, BLUR | {"loss_type": "weighted_mse_x_loss"})).restorer
+    imported = read(released(weights, BLUR | {"loss_type": "weighted_mse_x_loss"}))
     torch.full((2**20,), torch.nan)  # what uninitialised memory may hold
-    assert run_here(tmp_path, "import_official", "checkpoint=theirs.ckpt", "output=ours.ckpt") == 0
+    command = ["import_official", "checkpoint=theirs.ckpt", "output=ours.ckpt"]
+    assert run_here(tmp_path, *command) == 0
     printed, restorer = capsys.readouterr().out, load("ours.ckpt")
-    for part in ("tiny", "weights as saved", "deblur", "published_blur", "0.01 to 0.05", "split=val"):
-        assert part in printed
+    assert "deblur at 32 px" in printed and "split=val" in printed
     y, t = torch.rand(2, 3, 32, 32), torch.tensor([0.2, 0.9])
     expected = y + edm_forward(weights, y, 0.01 * 5**t)
     assert torch.allclose(restorer.denoiser(restorer.process, y, t), expected, atol=1e-5 * expected.abs().max().item())
     assert torch.equal(imported.restore(y, "t=0.9"), restorer.restore(y, "t=0.9"))
-    assert restorer.process.degradation.image_size == 32 and restorer.name == "deblur"
     assert restorer.process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.1010, abs=1e-3)
     assert from_recipe(restorer.training["loss"]).look_ahead == 1.0
     assert not any(restorer.stops.values())
-    assert run_here(tmp_path, "import_official", "checkpoint=theirs.ckpt", "output=ours.ckpt") == 2
+    assert run_here(tmp_path, *command) == 2
     assert "ours.ckpt exists" in capsys.readouterr().err
 
 
-def test_averaged_weights_are_preferred():
+@pytest.mark.parametrize("container", [tuple, list])
+def test_averaged_weights_are_preferred(container):
     trained, average = random_weights(0), random_weights(1)
     average["map_noise.freqs"] = trained["map_noise.freqs"]
-    listed = [value for key, value in average.items() if not key.endswith(("freqs", "resample_filter"))]
-    for values in (tuple(listed), listed):
-        file = released(trained, optimizer_states=[{"opt": {}, "ema": values, "decay": 0.9999}])
-        for ema, expected, text in (
-            ("auto", average, "averaged weights ("),
-            (True, average, "averaged weights ("),
-            (False, trained, "weights as saved, not their average"),
-        ):
-            weights, which = official.network_weights(file, ema)
-            assert which.startswith(text) and weights.keys() == expected.keys()
-            assert all(torch.equal(weights[key], value) for key, value in expected.items())
-    with pytest.raises(ValueError, match=r"do not fit the network: .* use ema=false"):
-        official.network_weights(released(trained, optimizer_states=[{"ema": listed[1:]}]))
-    with pytest.raises(ValueError, match="ema=true: the file holds no averaged weights"):
-        official.network_weights(released(), True)
-
-
-# settings
+    values = container(value for key, value in average.items() if not key.endswith(("freqs", "resample_filter")))
+    weights = official.network_weights(released(trained, optimizer_states=[{"opt": {}, "ema": values}]))
+    assert weights.keys() == average.keys() and all(torch.equal(weights[key], average[key]) for key in average)
+    with pytest.raises(ValueError, match="averaged weights of the file do not fit"):
+        official.network_weights(released(trained, optimizer_states=[{"ema": values[1:]}]))
+    saved = official.network_weights(released(trained))
+    assert all(torch.equal(saved[key], trained[key]) for key in trained)
 
 
 @pytest.mark.parametrize(
-    ("name", "operator", "severity"),
+    ("name", "task", "severity"),
     [
-        ("gaussian_blur", "deblur", "published_blur"),
+        ("gaussian_blur", "deblur", [0.3, 3.0]),
         ("inpainting_gaussian", "inpaint", [0.1, 50]),
         ("inpainting_gaussian_imagenet", "inpaint", [0.1, 30]),
     ],
 )
-def test_published_experiments_are_known(name, operator, severity):
-    for file in (f"configs/experiments/{name}.yaml", Path(name)):
-        values = complete({"experiment_config_file": file}, GIVEN)
-        assert values == {"operator": operator, "severity": severity} | NOISE
-    degradation = build_process(values, 256).degradation
-    assert degradation.image_size == 256
-    if operator == "inpaint":
-        assert degradation(torch.ones(1, 1, 256, 256), 1.0)[0, 0, 128, 128] == 0
+def test_published_experiments_are_known(read, name, task, severity):
+    settings = argparse.Namespace(**BLUR | {"experiment_config_file": Path(f"configs/experiments/{name}.yaml")})
+    restorer = read(released(settings=settings))
+    process = restorer.process
+    assert restorer.name == task and restorer.sampler.steps == (50 if task == "deblur" else 100)
+    assert process.degradation.severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx(severity)
+    assert process.noise(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.01, 0.05])
+    if task == "inpaint":
+        assert process.degradation(torch.ones(1, 1, 32, 32), 1.0)[0, 0, 16, 16] == 0
 
 
-def test_missing_settings_are_given(read):
-    missing = {"model_arch": "tiny", "experiment_config_file": "mine.yaml", "residual_prediction": False}
-    given = {"operator": "inpaint", "severity": [0.1, 20], "sigma_min": 0.02, "sigma_max": 0.02}
-    for i, key in enumerate(given):
-        with pytest.raises(ValueError, match=rf"\(mine.yaml\) is not a published one: give {key}="):
-            read(released(hyper=missing), **dict(list(given.items())[:i]))
-    restorer = read(released(hyper=missing | {"model_conditioning": "time"}), **given).restorer
-    assert restorer.name == "inpaint" and not restorer.denoiser.residual
-    assert restorer.denoiser.conditioning == "time"
-    assert restorer.process.degradation.severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.1, 20])
-    assert restorer.process.noise(torch.tensor(0.3)).item() == pytest.approx(0.02)
-
-
-def test_look_ahead_is_read_or_unknown():
+def test_conditioning_residual_and_look_ahead_are_read(read):
+    denoiser = read(released(settings=BLUR | {"model_conditioning": "time", "residual_prediction": False})).denoiser
+    assert denoiser.conditioning == "time" and not denoiser.residual
     for kind, expected in (("weighted_mse_loss", 0.0), ("weighted_mse_x_loss", 1.0), ("weighted_inc_recon_loss", 0.02)):
-        assert find_look_ahead({"loss_type": kind, "dt": 0.02}) == expected
-    assert find_look_ahead({"loss_type": "lpips_loss", "dt": 0.02}) is None
-    assert find_look_ahead({}) is None
-
-
-def test_namespaces_and_paths_are_read_and_other_objects_are_not(read):
-    path = {"experiment_config_file": Path("configs/experiments/gaussian_blur.yaml")}
-    assert read(released(hyper=argparse.Namespace(**BLUR | path))).restorer.name == "deblur"
-    with pytest.raises(ValueError, match=r"pickled objects .* refused"):
-        read(released(extra=subprocess.Popen))
-
-
-TINY_ONLY = {"model_arch": "tiny"}
+        assert official.find_look_ahead({"loss_type": kind, "dt": 0.02}) == expected
+    assert official.find_look_ahead({"loss_type": "lpips_loss", "dt": 0.02}) == 0
 
 
 @pytest.mark.parametrize(
-    ("content", "given", "message"),
+    ("content", "message"),
     [
-        ([1, 2], {}, "is of another kind"),
-        ({"state_dict": {"model.x": torch.zeros(1)}, "hyper_parameters": BLUR}, {}, "denoiser_fn."),
-        (BLUR | {"model_arch": "huge"}, {}, "model_arch is 'huge', must be one of .*base"),
-        (BLUR | {"model_conditioning": "class"}, {}, "'class'.*noise.*time"),
-        (BLUR, {"operator": "inpaint"}, "operator=inpaint contradicts the file, where it is deblur"),
-        (BLUR, {"sigma_max": 0.1}, "sigma_max=0.1 contradicts .* 0.05"),
-        (TINY_ONLY, {"operator": "jpeg", "severity": [1, 2]} | NOISE, "operator is 'jpeg', must be one of"),
-        (TINY_ONLY, {"operator": "deblur", "severity": [2, 1]} | NOISE, "start=2"),
-        (TINY_ONLY, {"operator": "deblur", "severity": 3} | NOISE, "severity must be .* 3"),
+        ([1, 2], "is of another kind"),
+        (released(extra=subprocess.Popen), r"pickled objects .* refused"),
+        ({"state_dict": {"model.x": torch.zeros(1)}, "hyper_parameters": BLUR}, "denoiser_fn."),
+        (released(settings=BLUR | {"model_arch": "huge"}), "model_arch is 'huge', must be one of .*base"),
+        (released(settings=BLUR | {"model_conditioning": "class"}), "'class'.*noise.*time"),
+        (released(settings=BLUR | {"experiment_config_file": "mine.yaml"}), "'mine', must be one of .*gaussian_blur"),
     ],
 )
-def test_mistakes(read, content, given, message):
+def test_mistakes(read, content, message):
     with pytest.raises(ValueError, match=message):
-        read(content if isinstance(content, list) or "state_dict" in content else released(hyper=content), **given)
+        read(content)
 
 
-def test_another_network_is_refused_by_name():
-    network = NCSNpp(**TINY["network"])
-
-    def problem(change):
-        weights = random_weights()
-        change(weights)
-        with pytest.raises(ValueError) as caught:
-            official.translate(weights, network, 32)
-        return str(caught.value)
-
-    box, unexpected = torch.full((1, 1, 2, 2), 0.25), "unexpected names, shapes or filters: "
-    assert "lacks enc.16x16_down.conv0.bias" in problem(lambda w: w.pop("enc.16x16_down.conv0.bias"))
-    for name in ("enc.4x4_x.weight", "map_layer1.bias", "dec.16x16_up.skip.resample_filter"):
-        assert unexpected + name in problem(lambda w, name=name: w.update({name: box}))
+@pytest.mark.parametrize(
+    "name", ["enc.16x16_down.conv0.bias", "enc.4x4_x.weight", "map_layer1.bias", "dec.16x16_up.skip.resample_filter"]
+)
+def test_another_network_is_refused_by_name(name):
+    weights = random_weights()
+    weights[name] = torch.full((1, 1, 2, 2), 0.25)
+    if name.startswith("enc.16"):
+        del weights[name]
+    with pytest.raises(ValueError, match=f"differs in {name}"):
+        official.translate(weights, NCSNpp(**TINY["network"]), 32)

@@ -30,15 +30,15 @@ DENOISER = "denoiser."
 DEEPEST, MOST_VALUES, LARGEST_INTEGER = 24, 1_000_000, 2**63
 """Limits of a header: nesting, number of values, size of integers."""
 
-ENTRIES: Mapping[str, Any] = {
-    "recipe": dict[str, Any],
-    "dataset": dict[str, Any] | None,
-    "training": dict[str, Any],
-    "stopping": dict[str, dict[str, Any] | None],
-    "curve": list[dict[str, float | str | None]],
-    "calibrations": list[dict[str, Any]],
+ENTRIES: Mapping[str, tuple[str, Any]] = {
+    "recipe": ("recipe", dict[str, Any]),
+    "dataset": ("dataset", dict[str, Any] | None),
+    "training": ("training", dict[str, Any]),
+    "stopping": ("stops", dict[str, dict[str, Any] | None]),
+    "curve": ("curve", list[dict[str, float | str | None]]),
+    "calibrations": ("calibrations", list[dict[str, Any]]),
 }
-"""Entries of a header and their types, apart from its version and the weights of an increment."""
+"""Entries of a header: the attribute of `Checkpoint` and the type; version and incremental network apart."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Checkpoint:
         """Read a file or an exported model of this version. No code in it runs, and no other file is opened.
 
         Args:
-            path: of a file or a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.checkpoints.places`.
+            path: a file, a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.checkpoints.places`.
 
         Raises:
             Damaged: if it is not as it was written.
@@ -89,8 +89,8 @@ class Checkpoint:
         weights = checkpoint.weights | (checkpoint.increment or {})
         if wrong := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
             raise ValueError(
-                f"checkpoint={path} holds weights that are not finite ({wrong}): the training run that wrote it "
-                "diverged; give an earlier one"
+                f"checkpoint={path} holds weights that are not finite ({wrong}): the training run diverged. "
+                "Give an earlier one."
             )
         return checkpoint
 
@@ -99,8 +99,8 @@ class Checkpoint:
         """Return the checkpoint in a file's content.
 
         Args:
-            content: of the file, with a dictionary under `KIND`.
-            name: of the file, for messages.
+            content: content of the file, with a dictionary under `KIND`.
+            name: name of the file, for messages.
 
         Raises:
             Damaged: if an entry is missing or of another type.
@@ -113,31 +113,24 @@ class Checkpoint:
                 f"checkpoint={name} was written by {other}, and this is {VERSION}: install that version, or train again"
             )
         increment = header.get("increment")
-        wrong = [key for key in ENTRIES if key not in header or not _is_bounded(header[key])]
-        wrong = wrong or [key for key, kind in ENTRIES.items() if not fits(header[key], kind)]
-        wrong = wrong or ["curve"] * (not all(map(_is_row, header["curve"])))
-        wrong += [key for key, table in (("state_dict", state), ("increment", increment or {})) if not _is_named(table)]
-        if wrong:
+        valid = {
+            key: _is_bounded(value := header.get(key, ...)) and fits(value, kind) for key, (_, kind) in ENTRIES.items()
+        }
+        valid["curve"] = valid["curve"] and all(map(_is_row, header["curve"]))
+        valid |= {"state_dict": _is_named(state), "increment": increment is None or _is_named(increment)}
+        if wrong := [key for key, right in valid.items() if not right]:
             raise Damaged(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
         weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
         if not are_plain(weights) or not are_plain(increment or {}):
             raise Damaged(f"checkpoint={name} is damaged: its weights are not plain tensors")
         rest = {key: value for key, value in content.items() if key not in (KIND, "state_dict")}
-        entries = {key: header[key] for key in ENTRIES if key != "stopping"}
-        return cls(weights=weights, stops=header["stopping"], increment=increment, rest=rest, **entries)
+        entries = {attribute: header[key] for key, (attribute, _) in ENTRIES.items()}
+        return cls(weights=weights, increment=increment, rest=rest, **entries)
 
     def header(self) -> dict[str, Any]:
         """Return the entries under KIND."""
-        return {
-            "version": VERSION,
-            "recipe": self.recipe,
-            "dataset": self.dataset,
-            "training": self.training,
-            "stopping": self.stops,
-            "curve": self.curve,
-            "increment": self.increment,
-            "calibrations": self.calibrations,
-        }
+        entries = {key: getattr(self, attribute) for key, (attribute, _) in ENTRIES.items()}
+        return {"version": VERSION, **entries, "increment": self.increment}
 
     def write(self, path: str | Path) -> None:
         """Write a file, whole or not at all."""

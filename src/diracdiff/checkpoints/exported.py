@@ -1,19 +1,17 @@
 """Exported models: weights as safetensors, all else as JSON, and a card; no code in them runs.
 
-The files are named as the Hub's libraries name them. The JSON file holds the SHA-256 of the weights. The card shows
-text of the checkpoint, which somebody else may have written, escaped.
+The files have the names that the Hub's libraries use. The JSON file holds the SHA-256 of the weights. The card escapes
+the text of the checkpoint, which somebody else may have written.
 """
 
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
 
 from diracdiff.checkpoints.checkpoint import DENOISER, KIND, Checkpoint
 from diracdiff.checkpoints.places import CARD, CONFIG, WEIGHTS
@@ -23,6 +21,25 @@ from diracdiff.utils.files import check_output, together, write_atomically, writ
 
 INCREMENT = "increment."
 """Prefix of the weights of the sampler's incremental network; that of the denoiser is `denoiser.`"""
+
+MODEL_CARD = """---
+library_name: diracdiff
+pipeline_tag: image-to-image
+tags: [image-restoration, diracdiff]
+license: {license}
+---
+
+# {title}
+
+A restorer of [diracdiff](https://arxiv.org/abs/2303.14353). It reverses a gradual degradation, and stops early for the
+highest PSNR or later for the best perceptual quality.
+
+    diracdiff restore {checkpoint} input=PHOTOGRAPHS output=restored
+
+{facts}
+
+{about}
+"""
 
 
 def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool = False, overwrite: bool = False) -> int:
@@ -42,7 +59,9 @@ def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool =
         ValueError: if a file exists, or cannot be written.
     """
     check_output(folder, [folder / name for name in (WEIGHTS, CONFIG, CARD)], overwrite)
-    stored = _named(checkpoint.weights, DENOISER) | _named(checkpoint.increment or {}, INCREMENT)
+    stored = {f"{DENOISER}{name}": weight for name, weight in checkpoint.weights.items()}
+    stored |= {f"{INCREMENT}{name}": weight for name, weight in (checkpoint.increment or {}).items()}
+    stored = {name: weight.detach().cpu().contiguous() for name, weight in stored.items()}
     if half:
         stored = {name: weight.half() if weight.is_floating_point() else weight for name, weight in stored.items()}
     if not all(weight.isfinite().all() for weight in stored.values()):
@@ -54,10 +73,6 @@ def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool =
         write_json(staging / CONFIG, {KIND: header, "sha256": hashlib.sha256(data).hexdigest()})
         write_atomically(staging / CARD, card.encode())
     return len(data)
-
-
-def _named(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": weight.detach().cpu().contiguous() for name, weight in weights.items()}
 
 
 def read_exported(folder: Path) -> dict[str, Any]:
@@ -91,36 +106,22 @@ def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, ab
 
     Args:
         checkpoint: the model.
-        name: its name in commands: a path, or `hf:owner/name`.
+        name: its name in commands, such as `hf:owner/name`.
         license: the Hub's name of the license of its weights.
         about: Markdown that is added.
     """
     recipe, rows = checkpoint.recipe, {(row["t"], row["output"]): row for row in checkpoint.curve}
-    points = {target: (stop["t"], stop["output"]) for target, stop in checkpoint.stops.items() if stop}
-    lines = [
-        "---",
-        "library_name: diracdiff",
-        "pipeline_tag: image-to-image",
-        "tags: [image-restoration, diracdiff]",
-        *([f"license: {license}"] if license else []),
-        "---",
-        "",
-        f"# {for_markdown(recipe.get('name', 'restoration'))}",
-        "",
-        "A restorer of [diracdiff](https://arxiv.org/abs/2303.14353). It reverses a gradual degradation, and stops "
-        "early for the highest PSNR or later for the best perceptual quality.",
-        "",
-        "```",
-        f"diracdiff restore {for_terminal(shlex.quote(f'checkpoint={name}'))} input=PHOTOGRAPHS output=restored",
-        "```",
-        "",
-        *(f"- {part}: {_code(recipe['process'][part])}" for part in ("degradation", "noise")),
-        f"- network: {_code(recipe['denoiser']['network'])}",
-        f"- trained on: {_code(checkpoint.dataset)}",
-        *(f"- stopping time for {for_markdown(target)}: {_code(rows.get(point))}" for target, point in points.items()),
-        *(["", about.strip()] if about.strip() else []),
-    ]
-    return "\n".join(lines) + "\n"
+    facts = {"degradation": recipe["process"]["degradation"], "noise": recipe["process"]["noise"]}
+    facts |= {"network": recipe["denoiser"]["network"], "trained on": checkpoint.dataset}
+    stops = {target: stop for target, stop in checkpoint.stops.items() if stop}
+    facts |= {f"stopping time for {target}": rows.get((s["t"], s["output"])) for target, s in stops.items()}
+    return MODEL_CARD.format(
+        license=license or "unknown",
+        title=for_markdown(recipe.get("name", "restoration")),
+        checkpoint=for_terminal(shlex.quote(f"checkpoint={name}")),
+        facts="\n".join(f"- {for_markdown(part)}: {_code(content)}" for part, content in facts.items()),
+        about=about.strip(),
+    )
 
 
 def _code(content: Any) -> str:

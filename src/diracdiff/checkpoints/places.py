@@ -16,17 +16,20 @@ def located(name: str | Path) -> Path:
     """Return the file or folder of a checkpoint.
 
     Args:
-        name: its path, `builtin:deblur` or `hf:owner/name`, whose weights and configuration are downloaded.
+        name: its path, `builtin:deblur` or `hf:owner/name`, which is downloaded.
 
     Raises:
         ValueError: if there is no such bundled model, or it cannot be downloaded.
     """
     text = str(name)
-    if text.startswith(BUILTIN):
-        return _bundled(text)
     if text.startswith(HUB):
         return _downloaded(text)
-    return Path(text).expanduser()
+    if not text.startswith(BUILTIN):
+        return Path(text).expanduser()
+    if text not in (models := bundled_models()):
+        remedy = f"Use {', '.join(models)}." if models else "This installation has none: in a clone, run `make models`."
+        raise ValueError(f"checkpoint={name} is not a bundled model. {remedy}")
+    return BUNDLED / text.removeprefix(BUILTIN)
 
 
 def weights_file(name: str | Path) -> Path:
@@ -35,67 +38,20 @@ def weights_file(name: str | Path) -> Path:
     return place / WEIGHTS if place.is_dir() else place
 
 
-def public_name(folder: Path) -> str:
-    """Return the name of an exported model in commands: its folder, or its name as a bundled model."""
-    return BUILTIN + folder.name if folder.resolve().parent == BUNDLED else str(folder)
-
-
 def bundled_models() -> list[str]:
     """Return the names of the bundled models."""
     return sorted(BUILTIN + path.parent.name for path in BUNDLED.glob(f"*/{WEIGHTS}"))
 
 
-def _bundled(name: str) -> Path:
-    models = bundled_models()
-    if name in models:
-        return BUNDLED / name.removeprefix(BUILTIN)
-    if models:
-        raise ValueError(f"checkpoint={name} is not a bundled model: use {', '.join(models)}")
-    raise ValueError(f"checkpoint={name}: this installation has no bundled models. In a clone, run `make models`.")
-
-
 def _downloaded(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name.removeprefix(HUB), allow_patterns=[WEIGHTS, CONFIG]))
     except ImportError as error:
         raise ValueError(f"checkpoint={name} needs huggingface_hub: pip install 'diracdiff[hub]'") from error
-    try:
-        return Path(snapshot_download(name.removeprefix(HUB), allow_patterns=[WEIGHTS, CONFIG]))
     except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"checkpoint={name} cannot be downloaded ({_reason(error)}): check the name, or connect once"
+            f"checkpoint={name} cannot be downloaded ({reason}): check the name and the network"
         ) from error
-
-
-def upload(folder: Path, repository: str, private: bool = True) -> str:
-    """Upload an exported model to the Hub, and create its repository if there is none.
-
-    Args:
-        folder: a folder that `diracdiff export` wrote.
-        repository: owner/name.
-        private: hide a repository that is created from others.
-
-    Returns:
-        The address of the repository.
-
-    Raises:
-        ValueError: if it cannot be uploaded; the folder stays.
-    """
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise ValueError("push= needs huggingface_hub: pip install 'diracdiff[hub]'") from error
-    api = HfApi()
-    try:
-        api.create_repo(repository, private=private, exist_ok=True)
-        done = api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[WEIGHTS, CONFIG, CARD])
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"push={repository} cannot be uploaded ({_reason(error)}): log in with `hf auth login` and try again; the "
-            f"model is in {folder}"
-        ) from error
-    return str(done.repo_url)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

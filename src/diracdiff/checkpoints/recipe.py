@@ -1,9 +1,8 @@
 """Recipes: plain dictionaries that describe objects.
 
-Every class of this package keeps its constructor's arguments as attributes of the same names, so the recipe of an
-object and of its parts is read off the object itself. A checkpoint carries the recipe of its restorer, from which
-`diracdiff.checkpoints.registry` builds it. Classes of this package are named by their subpackage, so that files inside
-it may move.
+Every class keeps its constructor's arguments as attributes of the same names, so a recipe is read off the object.
+`diracdiff.checkpoints.registry` builds the object again. Classes of this package are named by their subpackage, so
+that files inside it may move.
 """
 
 import importlib
@@ -66,24 +65,18 @@ def foreign_modules(recipe: Any) -> set[str]:
 
 
 def construct(cls: type, arguments: Any) -> Any:
-    """Call a constructor with arguments that were read from a file.
-
-    Args:
-        cls: a class; arguments of those of this package are compared with their annotations.
-        arguments: by name.
+    """Call a constructor with arguments, by name, that were read from a file.
 
     Raises:
-        ValueError: if an argument is unknown, missing or of another type, or the constructor refuses it.
+        ValueError: if an argument is unknown, missing, not of its annotated type (classes of this package only), or
+            refused by the constructor.
     """
     if not isinstance(arguments, Mapping):
         raise ValueError(f"{cls.__name__} is of another type: {str(arguments)[:60]!r}")
-    parameters = inspect.signature(cls).parameters
-    required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
-    if arguments.keys() - parameters or required - arguments.keys():
-        wrong = min(map(repr, arguments.keys() - parameters or required - arguments.keys()))
-        raise ValueError(
-            f"{cls.__name__} {'has no' if arguments.keys() - parameters else 'needs the'} argument {wrong}"
-        )
+    try:
+        inspect.signature(cls).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{cls.__name__}: {str(error)[:200]}") from error
     hints = get_type_hints(cls.__init__) if cls.__module__.startswith(f"{PACKAGE}.") else {}  # type: ignore[misc]
     for name, value in arguments.items():
         if not fits(value, hints.get(name, Any)):
@@ -95,12 +88,7 @@ def construct(cls: type, arguments: Any) -> Any:
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Return True if a value is of the type that an annotation names. Integers fit `float`; booleans fit `bool` alone.
-
-    Args:
-        value: a plain value, or an object.
-        annotation: of the kinds that constructors of recipes use.
-    """
+    """Return True if a value is of the annotated type. Integers fit `float`; booleans fit `bool` alone."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return True

@@ -1,11 +1,10 @@
 """The classes that a checkpoint may build, and the limits of their arguments.
 
 A recipe is data. It names classes of `PARTS` alone, whose constructors take numbers, text and each other, and open no
-file. Every argument is compared with the constructor's annotation and with `BOUNDS` before the constructor is called.
-Networks are built on PyTorch's meta device, without memory: `diracdiff.checkpoints.weights.load_weights` compares them
-with the tensors of the file, which then take the place of their parameters.
+file. Arguments are compared with annotations and `BOUNDS` before a constructor is called. Networks are built on
+PyTorch's meta device, without memory, until `load_weights` has compared their shapes with the file's tensors.
 
-A class of a user's own is built only if the user, not the file, names its module in `trusted_modules`.
+A custom class is built only if the user, not the file, names its module in `trusted_modules`.
 """
 
 import importlib
@@ -27,10 +26,8 @@ from diracdiff.process import StochasticDegradation
 
 def _exported(package: ModuleType, base: type) -> tuple[type, ...]:
     """Return the concrete subclasses of a class that a subpackage lists in `__all__`."""
-    exported = [getattr(package, name) for name in package.__all__]
-    return tuple(
-        cls for cls in exported if inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
-    )
+    classes = filter(inspect.isclass, (getattr(package, name) for name in package.__all__))
+    return tuple(cls for cls in classes if issubclass(cls, base) and not inspect.isabstract(cls))
 
 
 PARTS: Mapping[str, tuple[type, ...]] = {
@@ -95,22 +92,17 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping
     """
     if not isinstance(recipe, dict):
         raise ValueError(f"the recipe describes no object: {str(recipe)[:60]!r}")
-    trusted = list(trusted_modules)
-    registry = registry_of(parts)
+    trusted, registry = list(trusted_modules), registry_of(parts)
     cls = _class(recipe.get(TARGET), trusted, registry)
     known = cls in registry.values()
-    arguments = {}
-    for name, value in recipe.items():
-        if name == TARGET:
-            continue
+    arguments = {name: value for name, value in recipe.items() if name != TARGET}
+    for name, value in arguments.items():
         if isinstance(value, dict):
-            arguments[name] = from_recipe(value, trusted, parts)
-            part = type(arguments[name])
-            if known and part in registry.values() and part not in parts.get(name, ()):
-                raise ValueError(f"{cls.__name__}.{name} cannot be a {part.__name__}")
+            part = arguments[name] = from_recipe(value, trusted, parts)
+            if known and type(part) in registry.values() and type(part) not in parts.get(name, ()):
+                raise ValueError(f"{cls.__name__}.{name} cannot be a {type(part).__name__}")
         else:
             _check_plain(f"{cls.__name__}.{name}", value, BOUNDS.get(name) if known else None, LONGEST.get(name))
-            arguments[name] = value
     with torch.device("meta") if cls in parts["network"] else nullcontext():
         return construct(cls, arguments)
 
@@ -119,17 +111,14 @@ def _class(target: Any, trusted_modules: Sequence[str], registry: Mapping[str, t
     if isinstance(target, str) and target in registry:
         return registry[target]
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
-    closed = module.split(".")[0] in CLOSED
+    closed = module.split(".")[0] in CLOSED or not all(map(str.isidentifier, module.split(".")))
     if closed or module not in trusted_modules:
-        offered = not closed and all(map(str.isidentifier, module.split(".")))
-        remedy = f"; if you know that module, add trusted_modules=[{module}]" if offered else ""
+        remedy = "" if closed else f"; if you know that module, add trusted_modules=[{module}]"
         raise ValueError(f"the recipe names {str(target)[:100]!r}, which a checkpoint may not build: refused{remedy}")
     try:
         cls = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise ValueError(
-            f"the recipe needs the module {module}: run from its folder, or put it on PYTHONPATH"
-        ) from error
+        raise ValueError(f"the recipe needs the module {module}: put its folder on PYTHONPATH") from error
     if not inspect.isclass(cls) or cls.__module__ != module:
         raise ValueError(f"the recipe names {target!r}, which is not a class that {module} defines: refused")
     return cls

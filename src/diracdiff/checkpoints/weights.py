@@ -4,7 +4,7 @@ import hashlib
 import pickletools
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Damaged(ValueError):
     """A file of weights is not whole, or not as it was written."""
 
 
-def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: bool = False) -> Any:
+def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None = None, mmap: bool = False) -> Any:
     """Read a file of weights and plain containers without running any code that it holds.
 
     Sizes and checksums of all parts are checked first, so that a file takes memory in proportion to its size.
@@ -35,28 +35,23 @@ def read_weights(path: str | Path, wanted: str, safe: Sequence[Any] = (), mmap: 
     Args:
         path: the file.
         wanted: the kind of file to give instead, for messages.
-        safe: further classes that the file may hold, which must only store their arguments; see
-            `torch.serialization.safe_globals`.
-        mmap: leave tensors in the file until they are used, for files of which a part is wanted.
+        safe: further classes that the file may hold, {name: class}, which must only store their arguments.
+        mmap: leave tensors in the file until they are used.
 
     Raises:
         Damaged: if the file is not an archive of PyTorch, ends too early, or does not agree with its checksums.
         ValueError: if there is no such file, it cannot be opened, or it holds a pickle.
     """
-    path = Path(path)
+    path, safe = Path(path), safe or {}
     if not path.is_file():
-        raise ValueError(
-            f"checkpoint={path} does not exist: give the path of a .ckpt file, such as runs/latest/best.ckpt"
-        )
+        raise ValueError(f"checkpoint={path} does not exist: give a .ckpt file, such as runs/latest/best.ckpt")
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise ValueError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
-    try:
-        foreign = _named_classes(path) - {_name(item) for item in safe}
+        foreign = _named_classes(path) - safe.keys()
         if not foreign:
-            with torch.serialization.safe_globals(list(safe)):
+            with torch.serialization.safe_globals([(cls, name) for name, cls in safe.items()]):
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except PermissionError as error:
+        raise ValueError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
     except Exception as error:  # of three parsers of untrusted bytes, whatever they raise
         raise Damaged(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
     raise ValueError(
@@ -89,10 +84,6 @@ def _named_classes(path: Path) -> set[str]:
     return {name for name in found if not HARMLESS.fullmatch(name)}
 
 
-def _name(item: Any) -> str:
-    return str(item[1]) if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}"
-
-
 def write_weights(path: str | Path, content: Any) -> None:
     """Write weights and plain containers with a checksum per part, whole or not at all.
 
@@ -112,33 +103,30 @@ def are_plain(tensors: Mapping[str, Any]) -> bool:
 
     A tensor with strides of 0, or many tensors of one storage, would need more memory than the file when copied.
     """
-    if not all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors.values()):
+    values = tensors.values()
+    if not all(type(tensor) in (Tensor, nn.Parameter) for tensor in values):
         return False
-    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized for t in tensors.values()):
+    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized for t in values):
         return False
-    stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
-    return bool(sum(tensor.nbytes for tensor in tensors.values()) <= sum(stored.values()))
+    storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in values)}
+    return bool(sum(tensor.nbytes for tensor in values) <= sum(storages.values()))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Load the weights of a checkpoint into a module, and freeze it.
+    """Load the weights of a checkpoint into a module, which may be on PyTorch's meta device, and freeze it.
 
-    The module may be on PyTorch's meta device: names and shapes are compared before anything is allocated, and then
-    the checkpoint's tensors take the place of the module's, in the channels-last layout.
+    Names and shapes are compared before anything is allocated. Then the tensors, channels last, replace the module's.
 
     Raises:
         ValueError: if they do not fit.
     """
     expected = module.state_dict()
-    if _shapes(expected) != _shapes(weights):
+    shapes = [{k: (w.shape, w.is_floating_point()) for k, w in state.items()} for state in (expected, weights)]
+    if shapes[0] != shapes[1]:
         raise ValueError(f"checkpoint={path}: its weights do not fit its recipe")
     module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
     module.to(memory_format=torch.channels_last)
     module.eval().requires_grad_(False)
-
-
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
-    return {name: (weight.shape, weight.is_floating_point()) for name, weight in weights.items()}
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
