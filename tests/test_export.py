@@ -105,7 +105,7 @@ def test_a_damaged_folder_is_refused(tmp_path, how):
     ("overrides", "message"),
     [
         (["half=yes"], "half"),
-        (["about=none.md"], "about=none.md"),
+        (["about=none.md"], "none.md"),
         (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
         (["output=out"], "exists: give another output, or overwrite=true"),
     ],

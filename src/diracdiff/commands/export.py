@@ -19,8 +19,6 @@ def export(cfg: DictConfig) -> None:
 
     folder, about = Path(cfg.output), ""
     if cfg.about:
-        if not Path(cfg.about).is_file():
-            raise ValueError(f"about={cfg.about}: does not exist. Name a Markdown file, or leave it out.")
         check_not_input("output", folder / CARD, "about", cfg.about)
         about = Path(cfg.about).read_text(errors="replace")
     checkpoint = Checkpoint.read(cfg.checkpoint)
