@@ -220,8 +220,9 @@ def test_shipped_table_is_the_published_one():
     [
         ("t,std\n0,1\n0.5,2\n", "increase from 0 to 1"),
         ("t,std\n0,1\n0.5,3\n1,2\n", "must not decrease"),
-        ("t,std\n0,1\n0.5\n1,2\n", "severity table"),
-        ("t,std\n0,one\n1,2\n", "severity table"),
+        ("t,std\n0,1\n0.5,nan\n1,2\n", "must be finite"),
+        ("t,std\n0,1\n0.5\n1,2\n", "is not a table"),
+        ("t,std\n0,one\n1,2\n", "is not a table"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, rows, rule):

@@ -1,4 +1,4 @@
-"""Holes of any shape, every image's own: the degradation, trainings of it, and masks of the user's."""
+"""Inpainting with per-image masks: the degradation, its training, and masks from files."""
 
 import json
 
@@ -45,13 +45,13 @@ def cross(size=SIZE):
 
 def test_holes_that_are_given_are_hidden_wholly_and_alone():
     hidden, x = cross(), torch.rand(2, 3, SIZE, SIZE)
-    found = degradation().bind(degradation().holes(hidden))
+    found = degradation().bind(degradation().signed_distance(hidden))
     assert torch.equal(found(x, 0.0), x)
     assert torch.equal(found(x, 1.0), x * ~hidden.unsqueeze(1))
 
 
 def test_a_hole_grows_from_its_inside():
-    found, one = degradation().bind(degradation().holes(cross())), torch.ones(2, 1, SIZE, SIZE)
+    found, one = degradation().bind(degradation().signed_distance(cross())), torch.ones(2, 1, SIZE, SIZE)
     masks = torch.stack([found(one, t) for t in torch.linspace(0, 1, 11)])
     assert (masks.diff(dim=0) <= 0).all()
     half = 1 - masks[5, 0, 0]
@@ -73,7 +73,7 @@ def test_drawn_holes_are_of_many_sizes():
 
 def test_binding_changes_the_bound_copy_alone():
     process, x = StochasticDegradation(degradation(), GeometricNoise()), torch.rand(1, 3, SIZE, SIZE)
-    outside, masks = process.mean(x, 1.0), degradation().holes(cross())
+    outside, masks = process.mean(x, 1.0), degradation().signed_distance(cross())
     first, second = process.bind(masks[:1]), process.bind(masks[1:])
     assert first.degradation.is_bound and not process.degradation.is_bound
     assert not torch.equal(first.mean(x, 1.0), second.mean(x, 1.0))
@@ -83,10 +83,10 @@ def test_binding_changes_the_bound_copy_alone():
 
 def test_holes_that_do_not_fit_are_refused():
     found = degradation()
-    with pytest.raises(ValueError, match="must hide some pixels and not all, hole 1 has 100%"):
-        found.holes(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
+    with pytest.raises(ValueError, match="must hide some pixels and not all, mask 1 hides 100%"):
+        found.signed_distance(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
     with pytest.raises(ValueError, match="operators of 2 images do not fit"):
-        found.bind(found.holes(cross()))(torch.rand(3, 3, SIZE, SIZE), 1.0)
+        found.bind(found.signed_distance(cross()))(torch.rand(3, 3, SIZE, SIZE), 1.0)
 
 
 # restorers
@@ -94,7 +94,7 @@ def test_holes_that_do_not_fit_are_refused():
 
 def test_a_batch_is_restored_as_its_images_are():
     made, hidden, y = restorer(), cross(), torch.rand(2, 3, SIZE, SIZE)
-    masks = made.process.degradation.holes(hidden)
+    masks = made.process.degradation.signed_distance(hidden)
     together = made.bind(masks).restore(y, "t=0", names=["a", "b"])
     for i, name in enumerate("ab"):
         alone = made.bind(masks[i : i + 1]).restore(y[i : i + 1], "t=0", names=[name])[0]

@@ -1,4 +1,4 @@
-"""Blur by any kernel, every image's own: the degradation, trainings of it, and kernels of the user's."""
+"""Blur by per-image kernels: the degradation, its training, and kernels from files and text."""
 
 import math
 
@@ -11,8 +11,8 @@ from scipy.ndimage import convolve
 
 from diracdiff.data import Photos
 from diracdiff.degradations import KernelBlur, LinearSeverity
-from diracdiff.degradations.kernel_blur import extended, placed
-from diracdiff.degradations.kernels import told
+from diracdiff.degradations.kernel_blur import make_periodic, pad_kernels
+from diracdiff.degradations.kernels import parse_kernel
 from diracdiff.models import OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
@@ -49,7 +49,7 @@ def test_at_the_end_it_is_the_convolution_with_the_kernel():
 def test_drawn_kernels_are_met_but_for_frequencies_that_are_their_own(size):
     x = torch.rand(8, 3, *size, dtype=torch.float64)
     found = bound(8, x)
-    exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(placed(found.params, *size))).real
+    exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(pad_kernels(found.params, *size))).real
     gap = torch.fft.fft2(found(x, 1.0) - exact).abs()
     rows, columns = (torch.arange(n) * 2 % n == 0 for n in size)
     of_their_own = rows.unsqueeze(1) & columns
@@ -102,7 +102,7 @@ def test_drawn_kernels_are_kernels_of_many_kinds():
 
 def test_borders_of_photographs_are_made_periodic():
     y = torch.rand(2, 3, 20, 30)
-    padded, margin = extended(y, torch.zeros(2, 1, 5, 7))
+    padded, margin = make_periodic(y, torch.zeros(2, 1, 5, 7))
     assert margin == 7 and padded.shape == (2, 3, 34, 44)
     assert torch.equal(padded[..., 7:-7, 7:-7], y)
     jump = (padded[..., 0] - padded[..., -1]).abs()[..., 7:-7]
@@ -119,7 +119,7 @@ def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photograph
     assert mse[1] < 0.6 * mse[0]
 
 
-# kernels in words
+# kernels from text
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photograph
     ],
 )
 def test_a_kernel_in_words_has_its_spread(words, rows, columns):
-    kernel = told(words)
+    kernel = parse_kernel(words)
     height, width = kernel.shape
     assert height % 2 and width % 2 and kernel.min() >= 0 and kernel.sum() == pytest.approx(1)
     assert torch.allclose(kernel, kernel.flip(0, 1), atol=1e-6)
@@ -143,7 +143,7 @@ def test_a_kernel_in_words_has_its_spread(words, rows, columns):
 
 
 def test_a_line_rises_counterclockwise():
-    kernel = told("line:9:45")
+    kernel = parse_kernel("line:9:45")
     upper, lower = kernel[:6], kernel[7:]
     assert upper[:, 7:].sum() + lower[:, :6].sum() > 10 * (upper[:, :6].sum() + lower[:, 7:].sum())
 
@@ -154,8 +154,8 @@ def test_a_line_rises_counterclockwise():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, folder):
     cwd = tmp_path_factory.mktemp("kernels")
-    asked = ["task=deblur_kernel", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run"]
-    assert run_here(cwd, "train", *asked) == 0
+    options = ["task=deblur_kernel", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run"]
+    assert run_here(cwd, "train", *options) == 0
     return cwd / "run" / "best.ckpt"
 
 
@@ -179,46 +179,51 @@ def colours(path):
 
 
 def test_photographs_are_restored_with_their_kernels(trained, pictures, image_folder, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t:1", "device=cpu"]
-    assert call(*asked, "kernel=kernels")[0] == 0
-    for name in ("00", "01"):
-        clean = colours(image_folder / f"{name}.png")
-        blurred, restored = (colours(pictures / folder / f"{name}.png") for folder in ("photos", "restored"))
-        assert np.square(restored - clean).mean() < 0.8 * np.square(blurred - clean).mean()
-    assert call(*asked, "kernel=kernels/01.png", "output=one")[0] == 0
-    (first, second), (one, two) = (
-        [colours(pictures / folder / f"{name}.png") for name in ("00", "01")] for folder in ("restored", "one")
-    )
-    assert abs(one - first).max() > 2 and abs(two - second).max() <= 1
-
-
-def test_a_kernel_in_words_is_that_of_a_picture(trained, pictures, call):
-    kernel = (65535 * told("line:5:20") / told("line:5:20").max()).round().numpy().astype(np.uint16)
+    """From a folder, a file or text; a larger kernel of another photograph changes nothing."""
+    kernel = (65535 * parse_kernel("line:5:20") / parse_kernel("line:5:20").max()).round().numpy().astype(np.uint16)
     Image.fromarray(kernel).save(pictures / "line.png")
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t:1", "device=cpu"]
-    assert call(*asked, "kernel=line.png")[0] == 0 and call(*asked, "kernel=line:5:20", "output=words")[0] == 0
-    for name in ("00", "01"):
-        picture, words = (colours(pictures / folder / f"{name}.png") for folder in ("restored", "words"))
-        assert abs(picture - words).max() <= 1
-    refused(call(*asked, "kernel=line:5", "output=no"), "kernel: a kernel in words is gaussian:2.5 .*, got line:5")
-    refused(call(*asked, "kernel=absent.png", "output=no"), "kernel=absent.png does not exist: give .* or gaussian:2.5")
-    status, lines = call(*asked, "kernel=disc:30", "output=no")
-    assert status == 2 and "kernel disc:30, 65x65 pixels, is too large for" in lines[0]
+    options = ["restore", f"checkpoint={trained}", "target=t:1", "device=cpu"]
+    runs = {
+        "both": "kernel=kernels",
+        "one": "kernel=kernels/01.png",
+        "file": "kernel=line.png",
+        "text": "kernel=line:5:20",
+    }
+    for output, kernels in runs.items():
+        assert call(*options, "input=photos", kernels, f"output={output}")[0] == 0
+    wide = np.zeros((15, 15), dtype=np.uint8)
+    wide[7] = 255
+    Image.fromarray(wide).save(pictures / "kernels" / "01.png")
+    assert call(*options, "input=photos", "kernel=kernels", "output=wide")[0] == 0
+    results = {
+        output: [colours(pictures / output / f"{name}.png") for name in ("00", "01")] for output in (*runs, "wide")
+    }
+    for name, restored in zip(("00", "01"), results["both"], strict=True):
+        clean, blurred = colours(image_folder / f"{name}.png"), colours(pictures / "photos" / f"{name}.png")
+        assert np.square(restored - clean).mean() < 0.8 * np.square(blurred - clean).mean()
+    assert abs(results["one"][0] - results["both"][0]).max() > 2
+    assert abs(results["one"][1] - results["both"][1]).max() <= 1
+    assert max(abs(a - b).max() for a, b in zip(results["file"], results["text"], strict=True)) <= 1
+    assert (results["wide"][0] == results["both"][0]).all()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        ("line:5", "kernel=line:5: must be gaussian:STD"),
+        ("absent.png", "absent.png: must be .* or an existing file or folder"),
+        ("gaussian:1_0", "must be"),
+        ("disc:201", "at most 200 pixels"),
+    ],
+)
+def test_bad_kernels_are_refused(trained, pictures, call, kernel, message):
+    refused(call("restore", f"checkpoint={trained}", "input=photos", f"kernel={kernel}", "device=cpu"), message)
 
 
 def test_clean_images_get_kernels_by_their_names(trained, pictures, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
-    assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
+    options = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:1", "device=cpu"]
+    assert call(*options) == (0, []) and call(*options, "batch_size=1", "output=alone") == (0, [])
     for name in ("00", "01"):
         measured, alone = (colours(pictures / folder / f"{name}_measurement.png") for folder in ("restored", "alone"))
         assert (measured == alone).all()
         assert np.abs(measured - colours(pictures / "photos" / f"{name}.png")).max() > 20
-
-
-def test_a_photograph_is_restored_alike_beside_one_with_a_larger_kernel(trained, pictures, call):
-    kernel = np.zeros((15, 15), dtype=np.uint8)
-    kernel[7] = 255
-    Image.fromarray(kernel).save(pictures / "kernels" / "01.png")
-    asked = ["restore", f"checkpoint={trained}", "kernel=kernels", "target=t:1", "device=cpu"]
-    assert call(*asked, "input=photos")[0] == 0 and call(*asked, "input=photos/00.png", "output=alone")[0] == 0
-    assert (colours(pictures / "restored" / "00.png") == colours(pictures / "alone" / "00.png")).all()

@@ -84,7 +84,6 @@ def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> 
             "train",
             f"task={task}",
             f"seed={seed}",
-            "model.interpolate=false",
             *length,
             *measured,
             *overrides,

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from diracdiff.data.images import load_image
-from diracdiff.degradations.kernels import told
+from diracdiff.degradations.kernels import parse_kernel
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.utils.files import read_lines, write_rows
 from diracdiff.utils.pixels import from_pixels, to_pixels
@@ -28,7 +28,7 @@ def main() -> None:
     """Blur, restore with every width, and measure."""
     source, count, width = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    generator, clean, kernel = torch.Generator().manual_seed(0), {}, told(f"gaussian:{width}")
+    generator, clean, kernel = torch.Generator().manual_seed(0), {}, parse_kernel(f"gaussian:{width}")
     (FOLDER / "blurred").mkdir(parents=True, exist_ok=True)
     for i, path in enumerate(files[:: max(1, len(files) // count)][:count]):
         x, margin = from_pixels(load_image(path)).unsqueeze(1), len(kernel) // 2

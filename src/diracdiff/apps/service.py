@@ -21,8 +21,8 @@ from torch import Tensor
 
 from diracdiff.data.image_io import DecodedImage
 from diracdiff.degradations import FreeformInpainting, KernelBlur
-from diracdiff.degradations.kernel_blur import extended
-from diracdiff.degradations.kernels import WORDS
+from diracdiff.degradations.kernel_blur import make_periodic
+from diracdiff.degradations.kernels import FORMATS
 from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_residuals, is_hidden, standardise
 from diracdiff.evaluation.uncertainty import Interval
 from diracdiff.restorer import Restorer
@@ -183,7 +183,7 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
     masks = [image.mask for image in images if image.mask is not None]
     kernels = [image.kernel for image in images if image.kernel is not None]
     if masks and isinstance(degradation, FreeformInpainting):
-        params: Tensor | None = degradation.holes(torch.stack(masks).to(restorer.device))
+        params: Tensor | None = degradation.signed_distance(torch.stack(masks).to(restorer.device))
     elif kernels:
         params = torch.stack(kernels).unsqueeze(1).to(pixels)
     else:
@@ -193,7 +193,7 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
     if options.degrade:
         y = restorer.measure(pixels, noises).y
     elif kernels and params is not None:
-        y, margin = extended(pixels, params)
+        y, margin = make_periodic(pixels, params)
     elif masks:
         noise = ImageNoise([image_seed(restorer.seed, name) for name in noises], pixels.device)
         sigma = restorer.process.sigma_of_measurement(pixels, restorer.sampler.start)
@@ -213,8 +213,8 @@ def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
     if given and given != needed:
         raise ValueError(f"{given}: a model of task={task} takes none. Use a model of task={GUIDES[given][1]}.")
     if needed and not given and not degrade:
-        words = f", or {WORDS}" if needed == "kernel" else ""
-        raise ValueError(f"{needed}: a model of task={task} needs one. Give a file, or a folder of files{words}.")
+        text = f", or {FORMATS}" if needed == "kernel" else ""
+        raise ValueError(f"{needed}: a model of task={task} needs one. Give a file, or a folder of files{text}.")
 
 
 def cropped(images: Tensor, margin: int) -> Tensor:

@@ -122,7 +122,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     made("model", execute, network, model.compile, model.checkpoint_activations)
     preconditioning = model.preconditioning
     if preconditioning == "operator":
-        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.interpolate)
+        preconditioning = made("model", OperatorPreconditioning, model.spectrum)
     denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:

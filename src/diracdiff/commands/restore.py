@@ -74,7 +74,7 @@ def _companions(cfg: DictConfig) -> "Companions | None":
     """Return masks from `mask`, or kernels from `kernel`, a file, a folder or text; None without either."""
     from diracdiff.commands.build import made
     from diracdiff.data.companions import Companions
-    from diracdiff.degradations.kernels import WORDS, in_words, told
+    from diracdiff.degradations.kernels import parse_kernel
 
     if cfg.mask is not None and cfg.kernel is not None:
         raise ValueError("mask and kernel belong to different models: give one of both")
@@ -85,10 +85,9 @@ def _companions(cfg: DictConfig) -> "Companions | None":
     path = Path(value).expanduser()
     if path.exists():
         return Companions(kind, path)
-    if kind == "kernel" and in_words(value):
-        return Companions(kind, path, made("kernel", told, value))
-    words = f", or {WORDS}" if kind == "kernel" else ""
-    raise ValueError(f"{kind}={value} does not exist: give an image, a folder with one for each input{words}")
+    if kind == "kernel":
+        return Companions(kind, path, made("kernel", parse_kernel, value))
+    raise ValueError(f"{kind}={value} does not exist: give an image, or a folder with one for each input")
 
 
 if __name__ == "__main__":

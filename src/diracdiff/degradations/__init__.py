@@ -1,10 +1,9 @@
 """Deterministic degradation processes A_t: identity at t = 0, the measurement's operator at t = 1."""
 
-from diracdiff.degradations.base import Degradation, PerImageDegradation
+from diracdiff.degradations.base import Degradation, Identity, PerImageDegradation
 from diracdiff.degradations.blur import GaussianBlur
 from diracdiff.degradations.fourier import FourierUndersampling
 from diracdiff.degradations.freeform import FreeformInpainting
-from diracdiff.degradations.identity import Identity
 from diracdiff.degradations.inpainting import BoxInpainting, GaussianInpainting
 from diracdiff.degradations.kernel_blur import KernelBlur
 from diracdiff.degradations.motion_blur import MotionBlur

@@ -10,21 +10,20 @@ the image that is restored. Factors and fractions (`in_pixels = False`) do not s
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.svd import SVD
+from diracdiff.degradations.severity import LinearSeverity, Severity
+from diracdiff.degradations.svd import SVD, Mask
 from diracdiff.utils.shapes import as_time
 from diracdiff.utils.validate import COMPUTED_IN, check_count, check_images
 
 REFERENCE_SIZE = 256
 TOLERANCE = 1e-6
 """Tolerance of times, in which rounding must not decide."""
-
-Severity = Callable[[Tensor], Tensor]
 
 
 class Degradation(ABC):
@@ -50,35 +49,11 @@ class Degradation(ABC):
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE):
         check_count(image_size, "image_size")
-        ends = severity(torch.tensor([0.0, 1.0]))
-        low, high = self.limits
+        ends, (low, high) = severity(torch.tensor([0.0, 1.0])), self.limits
         if not ((ends >= low) & (ends <= high) & ends.isfinite()).all():
             rule = f"severity of {type(self).__name__} must lie in [{low:g}, {high:g}]"
             raise ValueError(f"{rule}, got {ends.tolist()} at t = 0 and t = 1")
         self.severity, self.image_size = severity, image_size
-
-    @property
-    def is_bound(self) -> bool:
-        """The operator of every image is fixed; False for per-image operators without their parameters."""
-        return True
-
-    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor | None:
-        """Draw the parameters of per-image operators for images like `like`, (B, C, H, W), with one seed per image.
-
-        Returns:
-            (B, …), or None where all images have the same operator.
-        """
-        return None
-
-    def bind(self, params: Tensor | None) -> Self:
-        """Return this degradation with the per-image parameters `params`, (B, …); itself for None.
-
-        Raises:
-            ValueError: if all images have the same operator and params are given.
-        """
-        if params is not None:
-            raise ValueError(f"params: {type(self).__name__} has no per-image parameters. Leave them out.")
-        return self
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Return A_t(x), (B, C, H, W), in the precision of x even under autocast.
@@ -95,24 +70,19 @@ class Degradation(ABC):
         with torch.autocast(x.device.type, enabled=False):
             degraded = self.apply(x, self._size(x, t))
         if degraded.shape != x.shape:
-            raise ValueError(
-                f"{type(self).__name__}.apply must keep the shape of x, {tuple(x.shape)}, got {tuple(degraded.shape)}:"
-                " image and measurement live on one grid of pixels"
-            )
+            shapes = f"{tuple(x.shape)}, got {tuple(degraded.shape)}"
+            raise ValueError(f"{type(self).__name__}.apply must keep the shape of x, {shapes}")
         return degraded
 
     def svd(self, x: Tensor, t: float | Tensor) -> SVD | None:
-        """Return the singular value decomposition of A_t on images like x, (B, C, H, W), t () or (B,).
-
-        None where there is none in closed form.
-        """
+        """Return the decomposition of A_t on images like x, (B, C, H, W), t () or (B,); None without a closed form."""
         return self.decompose(x, self._size(x, t)) if self.linear else None
 
     def diagonal(self, x: Tensor, t: float | Tensor) -> SVD | None:
         """Return A_t on images like x, (B, C, H, W), in a basis that is the same for every t, () or (B,).
 
-        White noise in pixels is white noise in the basis, except for the pixels at the border. None where there is no
-        such basis in closed form.
+        White noise in pixels is white noise in the basis, except for the pixels at the border. None without a closed
+        form.
         """
         return self.diagonalise(x, self._size(x, t)) if self.linear else None
 
@@ -121,17 +91,39 @@ class Degradation(ABC):
             raise ValueError(f"t={t}: must lie in [0, 1].")
         return self.severity(as_time(t, x)) * (self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0)
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD | None:
-        """Return the decomposition for the parameter `size`, see `apply`."""
-        return None
-
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD | None:
-        """Return the diagonal form for the parameter `size`, see `apply`."""
-        return None
-
     @abstractmethod
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         """Degrade x, (B, C, H, W), with the parameter `size`, () or (B,), in pixels of x where `in_pixels`."""
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD | None:
+        """Return `svd` for the parameter `size`, see `apply`."""
+        return None
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD | None:
+        """Return `diagonal` for the parameter `size`, see `apply`."""
+        return None
+
+    @property
+    def is_bound(self) -> bool:
+        """The operator of every image is fixed; False for per-image operators without their parameters."""
+        return True
+
+    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor | None:
+        """Draw the parameters, (B, …), of per-image operators for images like `like`, (B, C, H, W), one seed each.
+
+        None where all images have the same operator.
+        """
+        return None
+
+    def bind(self, params: Tensor | None) -> Self:
+        """Return this degradation with the per-image parameters `params`, (B, …); itself for None.
+
+        Raises:
+            ValueError: if all images have the same operator and params are given.
+        """
+        if params is not None:
+            raise ValueError(f"params: {type(self).__name__} has no per-image parameters. Leave them out.")
+        return self
 
 
 class PerImageDegradation(Degradation):
@@ -169,3 +161,25 @@ class PerImageDegradation(Degradation):
         if len(params) not in (1, len(x)):
             raise ValueError(f"operators of {len(params)} images do not fit images of {tuple(x.shape)}")
         return params
+
+
+class Identity(Degradation):
+    """A_t(x) = x for every t: the process is a variance-exploding diffusion (Song et al. 2021).
+
+    Args:
+        severity: not used; 0 at all times by default.
+        image_size: side in pixels of the training images; not used.
+    """
+
+    in_pixels = False
+
+    def __init__(self, severity: Severity | None = None, image_size: int = REFERENCE_SIZE):
+        super().__init__(LinearSeverity(0, 0) if severity is None else severity, image_size)
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        return x
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return Mask(torch.ones(*size.shape, 1, 1, 1, dtype=x.dtype, device=x.device))
+
+    diagonalise = decompose

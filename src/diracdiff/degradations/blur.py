@@ -1,13 +1,12 @@
 """Gaussian blur whose width grows with t (paper, Section 4: 61x61 kernel, std 0.3 to 3 px, reflection)."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
-from diracdiff.degradations.svd import SVD, Eigenbasis, Separable, both_sides
+from diracdiff.degradations.svd import SVD, Separable, both_sides, factors
 
 SUPPORT = 61
 
@@ -21,31 +20,30 @@ class GaussianBlur(Degradation):
     below 1e-30 at 64 px.
     """
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = self._per_direction(blur_matrix, x, size)
-        return both_sides(rows, x, columns)
-
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Separable(*self._per_direction(blur_matrix, x, size))
-
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        rows, columns = self._per_direction(blur_response, x, size)
-        vertical, horizontal = (cosine_basis(n, x) for n in x.shape[-2:])
-        height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
-        values = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3)
-        return Eigenbasis(values, vertical, horizontal, (height, width))
-
-    def _per_direction(
-        self, make: Callable[[Tensor, int, int], Tensor], x: Tensor, size: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        height, width = x.shape[-2:]
-        rows = make(size.to(x.dtype), height, self.radius)
-        return rows, rows if width == height else make(size.to(x.dtype), width, self.radius)
-
     @property
     def radius(self) -> int:
         """Half the support, in pixels: 30 at 256 px."""
         return max(1, round((SUPPORT // 2) * self.image_size / REFERENCE_SIZE))
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        return both_sides(*self._matrices(x, size), x)
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        rows, columns = map(factors, self._matrices(x, size))
+        return Separable(rows, columns)
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        bases = (cosine_basis(n, x) for n in x.shape[-2:])
+        responses = (blur_response(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
+        rows, columns = ((s, *basis, *basis) for s, basis in zip(responses, bases, strict=True))
+        height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
+        return Separable(rows, columns, (height, width))
+
+    def _matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the matrices of the two directions."""
+        height, width = x.shape[-2:]
+        rows = blur_matrix(size.to(x.dtype), height, self.radius)
+        return rows, rows if width == height else blur_matrix(size.to(x.dtype), width, self.radius)
 
 
 def blur_matrix(std: Tensor, n: int, radius: int) -> Tensor:
@@ -74,11 +72,10 @@ def cosine_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
     Orthonormal except for the pixels at the ends, (n, n) each; device and precision are those of `like`.
     """
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(like.device.type, enabled=False):
-        k = torch.arange(n, device=like.device)
-        ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(like.dtype)
-        basis = _cosines(k, n, ends) * (2 / max(1, n - 1) * ends).sqrt()
-        return basis, basis.mT * ends
+    k = torch.arange(n, device=like.device)
+    ends = torch.where((n > 1) & ((k == 0) | (k == n - 1)), 0.5, 1.0).to(like.dtype)
+    basis = _cosines(k, n, ends) * (2 / max(1, n - 1) * ends).sqrt()
+    return basis, basis.mT * ends
 
 
 def _kernel(std: Tensor, n: int, radius: int) -> tuple[Tensor, Tensor]:

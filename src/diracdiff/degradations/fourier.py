@@ -12,8 +12,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
-from diracdiff.degradations.svd import SVD, Eigenbasis, Separable
+from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
+from diracdiff.degradations.severity import Severity
+from diracdiff.degradations.svd import SVD, Separable, factors
 
 
 class FourierUndersampling(Degradation):
@@ -42,22 +43,20 @@ class FourierUndersampling(Degradation):
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
         missing = 1 - self.mask(size.to(x.dtype), x.shape[-2])
         lost: Tensor = torch.fft.rfft(x, dim=-2) * missing.unsqueeze(-2).unsqueeze(-1)
-        kept: Tensor = x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
-        return kept
+        return x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
         height, width = x.shape[-2:]
         one = torch.eye(height, dtype=x.dtype, device=x.device).expand(*size.shape, 1, height, height)
         rows = self.apply(one if size.ndim else one.unsqueeze(0), size).reshape(*size.shape, height, height)
-        return Separable(rows, torch.eye(width, dtype=x.dtype, device=x.device))
+        return Separable(factors(rows), factors(torch.eye(width, dtype=x.dtype, device=x.device)))
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        height, width = x.shape[-2:]
-        frequency, basis = fourier_basis(height, x)
-        values = self.mask(size.to(x.dtype), height)[..., frequency]
-        one = torch.eye(width, dtype=x.dtype, device=x.device)
-        frequencies = (2 * frequency.to(x.dtype), None)
-        return Eigenbasis(values.unsqueeze(-1).unsqueeze(-3), (basis, basis.mT), (one, one), frequencies)
+        frequency, basis = fourier_basis(x.shape[-2], x)
+        values, one = self.mask(size.to(x.dtype), x.shape[-2])[..., frequency], x.new_ones(1)
+        pixels = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+        rows, columns = (values, basis, basis.mT, basis, basis.mT), (one, pixels, pixels, pixels, pixels)
+        return Separable(rows, columns, (2 * frequency.to(x.dtype), None))
 
     def mask(self, severity: Tensor, n: int) -> Tensor:
         """Return weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1)."""

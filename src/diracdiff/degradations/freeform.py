@@ -15,14 +15,14 @@ from diracdiff.degradations.base import PerImageDegradation
 from diracdiff.degradations.inpainting import Masking
 
 STROKES, BRUSH = (1, 5), (0.03, 0.2)
-"""Least and most lines of a mask that is drawn with a brush, and the brush's width as a fraction of `image_size`."""
+"""Least and most strokes of a random mask, and the width of its brush as a fraction of `image_size`."""
 
 BLOBS, BLOB = 0.25, (0.15, 0.4)
 """Fraction of the masks that are one blob instead, and its diameter, likewise."""
 
 
 class FreeformInpainting(PerImageDegradation, Masking):
-    """Multiplication with a per-image mask in [0, 1].
+    """Multiplication with a per-image mask in [0, 1]; the parameters are phi, (B, 1, H, W).
 
     Args:
         severity: fraction of its depth that a mask has grown to, in [0, 1].
@@ -33,11 +33,10 @@ class FreeformInpainting(PerImageDegradation, Masking):
     limits = (0.0, 1.0)
 
     def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor:
-        """Return phi, (B, 1, H, W), of masks drawn with a brush, or blobs, one per seed."""
         height, width = like.shape[-2:]
-        return torch.stack([_drawn(seed, height, width, self.image_size) for seed in seeds]).to(like)
+        return torch.stack([_random_mask(seed, height, width, self.image_size) for seed in seeds]).to(like)
 
-    def holes(self, hidden: Tensor) -> Tensor:
+    def signed_distance(self, hidden: Tensor) -> Tensor:
         """Return phi, (B, 1, H, W) float32, of given masks, bool (B, H, W), True in pixels that are hidden at s = 1.
 
         Raises:
@@ -47,7 +46,7 @@ class FreeformInpainting(PerImageDegradation, Masking):
 
         for i, fraction in enumerate(hidden.flatten(1).float().mean(1).tolist()):
             if not 0 < fraction < 1:
-                raise ValueError(f"a hole must hide some pixels and not all, hole {i} has {fraction:.0%} of them")
+                raise ValueError(f"a mask must hide some pixels and not all, mask {i} hides {fraction:.0%} of them")
         within, without = (
             torch.stack([torch.from_numpy(distance_transform_edt(each)).float() for each in side.cpu().numpy()])
             for side in (hidden, ~hidden)
@@ -58,13 +57,13 @@ class FreeformInpainting(PerImageDegradation, Masking):
         """See `Masking.masks`; raises ValueError if bound masks do not fit."""
         depth = self.params_for(x)
         if depth.shape[-2:] != x.shape[-2:]:
-            raise ValueError(f"holes of {tuple(depth.shape)} do not fit images of {tuple(x.shape)}")
+            raise ValueError(f"masks of {tuple(depth.shape)} do not fit images of {tuple(x.shape)}")
         deepest = depth.flatten(1).amax(1).clamp(min=0).reshape(-1, 1, 1, 1) + 0.5
         severity = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
         return (0.5 + deepest * (1 - severity) - depth).clamp(0, 1)
 
 
-def _drawn(seed: int, height: int, width: int, size: int) -> Tensor:
+def _random_mask(seed: int, height: int, width: int, size: int) -> Tensor:
     """Return phi of a random mask, (1, H, W), float32, with a brush for images of side `size`."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -72,18 +71,18 @@ def _drawn(seed: int, height: int, width: int, size: int) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=generator)
 
     blob = uniform(0, 1).item() < BLOBS
-    lines = 1 if blob else int(uniform(STROKES[0], STROKES[1] + 1).item())
+    strokes = 1 if blob else int(uniform(STROKES[0], STROKES[1] + 1).item())
     low, high = BLOB if blob else BRUSH
     brush = size * (low * (high / low) ** uniform(0, 1))
-    points = uniform(0, 1, lines + 1, 2) * torch.tensor([height, width])
+    points = uniform(0, 1, strokes + 1, 2) * torch.tensor([height, width])
     if blob:
         points[1] = points[0]
     grid = torch.stack(torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij"))
-    distance = torch.stack([_from_line(grid, start, end) for start, end in pairwise(points)]).amin(0)
+    distance = torch.stack([_distance_from_line(grid, start, end) for start, end in pairwise(points)]).amin(0)
     return (brush / 2 - distance).unsqueeze(0)
 
 
-def _from_line(grid: Tensor, start: Tensor, end: Tensor) -> Tensor:
+def _distance_from_line(grid: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Return the distance of points, (2, H, W), from the line between two points, (2,) each."""
     along, offset = (end - start)[:, None, None], grid - start[:, None, None]
     fraction = ((offset * along).sum(0) / along.square().sum().clamp(min=1e-9)).clamp(0, 1)

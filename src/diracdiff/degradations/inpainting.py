@@ -8,7 +8,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
+from diracdiff.degradations.severity import Severity
 from diracdiff.degradations.svd import SVD, Mask
 from diracdiff.utils.validate import check_between
 
@@ -29,25 +30,24 @@ class Masking(Degradation):
         """Return masks of images like x, (B, C, H, W), for the parameter `size`, see `apply`: they broadcast over x."""
 
 
-class Inpainting(Masking):
+class CentredMasking(Masking):
     """Multiplication with a mask in the centre, which lies `centre` pixels from pixel n // 2."""
 
     centre = -0.5
 
     def masks(self, x: Tensor, size: Tensor) -> Tensor:
         rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
-        size = size.to(x.dtype).reshape(*size.shape, 1, 1)
-        return self.mask(rows.unsqueeze(-1), columns, size).unsqueeze(-3)
+        return self.mask(rows.unsqueeze(-1), columns, size.to(x.dtype).reshape(*size.shape, 1, 1)).unsqueeze(-3)
 
     @abstractmethod
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
-        """Return values in [0, 1] at the distances (row, column) from the centre, (H, 1) and (W,), in pixels.
+        """Return values in [0, 1], (H, W) or (B, H, W), for `size`, (1, 1) or (B, 1, 1), in pixels.
 
-        `size` has shape (1, 1) or (B, 1, 1), and the mask (H, W) or (B, H, W).
+        The distances (row, column) from the centre are in pixels, (H, 1) and (W,).
         """
 
 
-class GaussianInpainting(Inpainting):
+class GaussianInpainting(CentredMasking):
     """m = (1 - g(u; s) / g(0; s))^4 with an isotropic Gaussian density g of standard deviation s.
 
     The severity is s in pixels at 256 px (paper, Section 4: 0.1 to 50 px for faces, to 30 px for ImageNet).
@@ -68,14 +68,12 @@ class GaussianInpainting(Inpainting):
         return (-torch.expm1(-(row**2 + column**2) / (2 * size.clamp(min=1e-3) ** 2))) ** 4
 
 
-class BoxInpainting(Inpainting):
+class BoxInpainting(CentredMasking):
     """A centred box is masked; its side is the severity, in pixels at 256 px (paper, Definition 3.1).
 
     A rim one pixel wide, in which the mask is the fraction of the pixel outside the box, makes it continuous in t.
     """
 
     def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
-        def covered(distance: Tensor) -> Tensor:
-            return (size / 2 - distance.abs() + 0.5).clamp(0, 1)
-
-        return 1 - covered(row) * covered(column)
+        rows, columns = ((size / 2 - distance.abs() + 0.5).clamp(0, 1) for distance in (row, column))
+        return 1 - rows * columns

@@ -3,7 +3,7 @@
 Images are periodic here, so that A_t multiplies their discrete Fourier transform with K^s, its magnitude to the power s
 and its phase times s. The phase of the four self-conjugate frequencies is left out, since a part of it would make
 images complex. As |K| <= 1 for non-negative weights that sum to 1, there is the transition A_t = K^(t - s) A_s, which
-amplifies nothing. For the borders of photographs see `extended`.
+amplifies nothing. For the borders of photographs see `make_periodic`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diracdiff.degradations.base import PerImageDegradation
-from diracdiff.degradations.kernels import drawn
+from diracdiff.degradations.kernels import random_kernel
 from diracdiff.degradations.svd import SVD
 
 LEAST = 1e-12
@@ -22,6 +22,8 @@ LEAST = 1e-12
 
 class KernelBlur(PerImageDegradation):
     """Convolution of periodic images with a per-image kernel: a Gaussian, a disc, a path of the camera.
+
+    The parameters are kernels, (B, 1, h, w), with odd sides, that sum to 1; random ones are 25 x 25.
 
     Args:
         severity: power of the kernel, in [0, 1].
@@ -32,24 +34,21 @@ class KernelBlur(PerImageDegradation):
     limits = (0.0, 1.0)
 
     def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor:
-        """Return kernels, (B, 1, 25, 25), one per seed."""
-        return torch.stack([drawn(seed) for seed in seeds]).unsqueeze(1).to(like)
+        return torch.stack([random_kernel(seed) for seed in seeds]).unsqueeze(1).to(like)
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return self.decompose(x, size).of(x)
+        return self.decompose(x, size).operator(x)
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        return self.decompose(x, size)
-
-    def decompose(self, x: Tensor, size: Tensor) -> "Waves":
-        height, width = x.shape[-2:]
-        transform = torch.fft.fft2(placed(self.params_for(x).double(), height, width))
+    def decompose(self, x: Tensor, size: Tensor) -> "HartleyBasis":
+        transform = torch.fft.fft2(pad_kernels(self.params_for(x).double(), *x.shape[-2:]))
         power = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
         magnitude, phase = (part.to(x.dtype) for part in _polar(transform))
-        return Waves(magnitude**power, phase * power)
+        return HartleyBasis(magnitude**power, phase * power)
+
+    diagonalise = decompose
 
 
-class Waves(SVD):
+class HartleyBasis(SVD):
     """U S V^T with Hartley's waves as V and the same waves, each with its phase shifted, as U.
 
     Args:
@@ -59,32 +58,30 @@ class Waves(SVD):
 
     def __init__(self, values: Tensor, phases: Tensor):
         self.values, self.phases = values, phases
-        self.frequencies = (_half_cycles(values, -2), _half_cycles(values, -1))
+        rows, columns = (torch.arange(n, dtype=values.dtype, device=values.device) for n in values.shape[-2:])
+        self.frequencies = 2 * torch.minimum(rows, len(rows) - rows), 2 * torch.minimum(columns, len(columns) - columns)
 
-    def v(self, coefficients: Tensor) -> Tensor:
-        transform = torch.fft.fft2(coefficients, norm="ortho")
-        waves: Tensor = transform.real - transform.imag
-        return waves
+    def v(self, x: Tensor) -> Tensor:
+        transform = torch.fft.fft2(x, norm="ortho")
+        return transform.real - transform.imag
 
-    def vt(self, image: Tensor) -> Tensor:
-        return self.v(image)
+    vt = v
 
-    def u(self, coefficients: Tensor) -> Tensor:
-        return self._shifted(torch.fft.fft2(self.v(coefficients)), 1)
+    def u(self, x: Tensor) -> Tensor:
+        return self._shifted(torch.fft.fft2(self.v(x)), 1)
 
-    def ut(self, image: Tensor) -> Tensor:
-        return self.v(self._shifted(torch.fft.fft2(image), -1))
+    def ut(self, x: Tensor) -> Tensor:
+        return self.v(self._shifted(torch.fft.fft2(x), -1))
 
-    def of(self, image: Tensor) -> Tensor:
+    def operator(self, x: Tensor) -> Tensor:
         """Return A x, (B, C, H, W), with fewer changes of basis than U S V^T x."""
-        return self._shifted(torch.fft.fft2(image) * self.values, 1)
+        return self._shifted(torch.fft.fft2(x) * self.values, 1)
 
     def _shifted(self, transform: Tensor, sign: int) -> Tensor:
-        image: Tensor = torch.fft.ifft2(transform * torch.exp(sign * 1j * self.phases)).real
-        return image
+        return torch.fft.ifft2(transform * torch.exp(sign * 1j * self.phases)).real
 
 
-def placed(kernels: Tensor, height: int, width: int) -> Tensor:
+def pad_kernels(kernels: Tensor, height: int, width: int) -> Tensor:
     """Put kernels, (B, 1, h, w) with odd sides, around the first pixel of periodic images: (B, 1, H, W)."""
     rows, columns = kernels.shape[-2:]
     at = (torch.arange(rows, device=kernels.device) - rows // 2).remainder(height).unsqueeze(1) * width
@@ -93,7 +90,7 @@ def placed(kernels: Tensor, height: int, width: int) -> Tensor:
     return flat.reshape(*kernels.shape[:-2], height, width)
 
 
-def extended(y: Tensor, kernels: Tensor) -> tuple[Tensor, int]:
+def make_periodic(y: Tensor, kernels: Tensor) -> tuple[Tensor, int]:
     """Make blurred photographs, (B, C, H, W), periodic: reflect them at their borders, and blend opposite ends.
 
     Returns:
@@ -123,9 +120,3 @@ def _sign(n: int, like: Tensor) -> Tensor:
     """Return 1 for frequencies, -1 for their opposites, 0 for self-conjugate ones, (n,)."""
     k = torch.arange(n, device=like.device)
     return ((n - 2 * k).sign() * (k > 0)).to(like.dtype)
-
-
-def _half_cycles(values: Tensor, axis: int) -> Tensor:
-    n = values.shape[axis]
-    k = torch.arange(n, dtype=values.dtype, device=values.device)
-    return 2 * torch.minimum(k, n - k)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
+from diracdiff.degradations.severity import Severity
 
 POINTS_PER_PIXEL = 4
 
@@ -42,8 +43,7 @@ class MotionBlur(Degradation):
         planes = x.flatten(0, 1)
         kernels = kernel.expand(len(x), *kernel.shape[-2:]).repeat_interleave(x.shape[1], 0)
         blurred = F.conv2d(planes.unsqueeze(0), kernels.unsqueeze(1), groups=len(planes))
-        images: Tensor = blurred.squeeze(0).unflatten(0, x.shape[:2])
-        return images
+        return blurred.squeeze(0).unflatten(0, x.shape[:2])
 
     def kernel(self, length: Tensor) -> Tensor:
         """Return kernels of odd sides, (h, w) or (B, h, w), for paths of lengths () or (B,) up to that of t = 1."""

@@ -42,27 +42,22 @@ class Operator:
             return self.svd.v(self.svd.values * self.svd.ut(y))
         with torch.enable_grad():
             x = torch.zeros_like(y, requires_grad=True)
-            (adjoint,) = torch.autograd.grad(self(x), x, y)
-        return adjoint
+            return torch.autograd.grad(self(x), x, y)[0]
 
     def prox(self, z: Tensor, y: Tensor, weight: float | Tensor) -> Tensor:
         """Return argmin_x ||A x - y||^2 + weight ||x - z||^2, (B, C, H, W), for a positive weight, () or (B,)."""
-        weight = self._per_image(weight)
+        weight = per_image(as_time(weight, self.like), self.like)
         if self.svd is not None:
             s = self.svd.values
             return self.svd.v((s * self.svd.ut(y) + weight * self.svd.vt(z)) / (s**2 + weight))
-        residual = self.adjoint(y - self(z))
-        return z + _conjugate_gradients(lambda x: self.adjoint(self(x)) + weight * x, residual)
+        return z + _conjugate_gradients(lambda x: self.adjoint(self(x)) + weight * x, self.adjoint(y - self(z)))
 
     def whiten(self, residual: Tensor, signal: float | Tensor, noise: float | Tensor) -> Tensor:
         """Return (signal A A^T + noise)^-1 residual, (B, C, H, W), for variances >= 0, noise > 0, () or (B,)."""
-        signal, noise = self._per_image(signal), self._per_image(noise)
+        signal, noise = (per_image(as_time(variance, self.like), self.like) for variance in (signal, noise))
         if self.svd is not None:
             return self.svd.u(self.svd.ut(residual) / (signal * self.svd.values**2 + noise))
         return _conjugate_gradients(lambda r: signal * self(self.adjoint(r)) + noise * r, residual)
-
-    def _per_image(self, value: float | Tensor) -> Tensor:
-        return per_image(as_time(value, self.like), self.like)
 
 
 def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:

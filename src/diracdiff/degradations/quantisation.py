@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.base import REFERENCE_SIZE, Degradation, Severity
+from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
+from diracdiff.degradations.severity import Severity
 from diracdiff.utils.validate import check_count
 
 SMALLEST = 1e-6

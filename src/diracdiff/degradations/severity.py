@@ -2,13 +2,15 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+Severity = Callable[[Tensor], Tensor]
 
 
 class LinearSeverity:
@@ -29,26 +31,19 @@ class LinearSeverity:
 
 
 class TabulatedSeverity:
-    """Linear interpolation of a table, as a greedy schedule makes it (paper, Algorithm 2).
+    """Linear interpolation of a table, such as a greedy schedule (paper, Algorithm 2).
 
     Args:
         times: increasing times, from 0 to 1.
         values: the parameter at those times; must not decrease, since severity grows with t.
-
     """
 
     def __init__(self, times: Sequence[float], values: Sequence[float]):
-        times, values = [float(t) for t in times], [float(v) for v in values]
-        if len(times) != len(values) or len(times) < 2:
-            raise ValueError(f"a table needs two or more rows, got {len(times)} times, {len(values)} values")
-        if not all(map(math.isfinite, times + values)):
-            raise ValueError("a table must hold finite numbers only")
-        if times[0] != 0 or times[-1] != 1 or any(b <= a for a, b in pairwise(times)):
-            raise ValueError(f"times must increase from 0 to 1, got {times[0]} … {times[-1]}")
-        for time, (low, high) in zip(times[1:], pairwise(values), strict=True):
-            if high < low:
-                raise ValueError(f"severity must not decrease with t, got {low} then {high} at t = {time}")
-        self.times, self.values = times, values
+        self.times, self.values = check_times(times), [float(v) for v in values]
+        if len(self.times) != len(self.values):
+            raise ValueError(f"a table needs as many values as times, got {len(values)} for {len(times)}")
+        if not all(map(math.isfinite, self.values)) or any(b < a for a, b in pairwise(self.values)):
+            raise ValueError("values must be finite, and must not decrease with t")
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "TabulatedSeverity":
@@ -62,17 +57,43 @@ class TabulatedSeverity:
             ValueError: if there is no such table or it is not one.
         """
         shipped = resources.files("diracdiff.degradations") / "tables" / f"{path}.csv"
-        source = shipped if shipped.is_file() else Path(path)
-        if not source.is_file():
-            raise ValueError(f"no severity table {path!r}: give a CSV file or a shipped name (published_blur)")
-        try:
-            rows = list(csv.reader(source.read_text(encoding="utf-8").splitlines()))[1:]
-            return cls([float(row[0]) for row in rows], [float(row[1]) for row in rows])
-        except (OSError, ValueError, IndexError, csv.Error) as error:
-            raise ValueError(f"{path} is not a severity table (header line, then t,value): {error}") from error
+        with resources.as_file(shipped) as file:
+            times, values = read_columns(file if file.is_file() else path, "t,value")
+        return cls(times, values)
 
     def __call__(self, t: Tensor) -> Tensor:
         times, values = (torch.tensor(v, dtype=t.dtype, device=t.device) for v in (self.times, self.values))
         right = torch.searchsorted(times, t.detach().contiguous()).clamp(1, len(self.times) - 1)
         weight = (t - times[right - 1]) / (times[right] - times[right - 1])
         return values[right - 1] + weight * (values[right] - values[right - 1])
+
+
+def check_times(times: Sequence[float]) -> list[float]:
+    """Return times as numbers.
+
+    Raises:
+        ValueError: unless they increase from 0 to 1.
+    """
+    found = [float(t) for t in times]
+    if len(found) < 2 or found[0] != 0 or found[-1] != 1 or not all(a < b for a, b in pairwise(found)):
+        raise ValueError(f"times must increase from 0 to 1, got {found[:1]} … {found[-1:]}")
+    return found
+
+
+def read_columns(path: str | Path, columns: str) -> tuple[list[float], list[float]]:
+    """Read the first two columns of a CSV file with one header line.
+
+    Args:
+        path: of the file.
+        columns: their names, for messages.
+
+    Raises:
+        ValueError: if there is no such file, or it does not hold numbers.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path} does not exist: give a table, a CSV file with the columns {columns}")
+    try:
+        rows = list(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()))[1:]
+        return [float(row[0]) for row in rows], [float(row[1]) for row in rows]
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise ValueError(f"{path} is not a table (header line, then {columns}): {error}") from error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import Degradation
-from diracdiff.degradations.svd import SVD, Eigenbasis, Separable, both_sides
+from diracdiff.degradations.svd import SVD, Separable, both_sides, factors
 
 ROLL_OFF = 0.5
 
@@ -28,23 +28,19 @@ class SuperResolution(Degradation):
     limits = (1.0, math.inf)
 
     def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = self.matrices(x, size)
-        return both_sides(rows, x, columns)
+        rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
+        return both_sides(rows, columns, x)
 
     def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Separable(*self.matrices(x, size))
+        rows, columns = (factors(low_pass_matrix(size.to(x.dtype), n)) for n in x.shape[-2:])
+        return Separable(rows, columns)
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        rows, columns = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
-        vertical, horizontal = ((basis.mT, basis) for basis in (dct_matrix(n, x) for n in x.shape[-2:]))
+        responses = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
+        bases = (dct_matrix(n, x) for n in x.shape[-2:])
+        rows, columns = ((s, dct.mT, dct, dct.mT, dct) for s, dct in zip(responses, bases, strict=True))
         height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
-        values = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).unsqueeze(-3)
-        return Eigenbasis(values, vertical, horizontal, (height, width))
-
-    def matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matrices of the two directions, (H, H) and (W, W), or with a batch of factors."""
-        rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
-        return rows, columns
+        return Separable(rows, columns, (height, width))
 
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:

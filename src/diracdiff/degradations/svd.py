@@ -1,13 +1,16 @@
 """Decompositions A = U S V^T of operators that keep the shape of the image.
 
 U and V are changes of basis of an image, S multiplies every coefficient with its singular value. They are orthonormal
-except in an `Eigenbasis`, where U = V and V^T stands for the inverse.
+except in the bases of `Degradation.diagonal`, where U = V and V^T stands for the inverse.
 """
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+
+Factors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""The decomposition of one direction: S, (n,) or (B, n), then U, U^T, V and V^T, (n, n) or (B, n, n) each."""
 
 
 class SVD(ABC):
@@ -22,20 +25,20 @@ class SVD(ABC):
     frequencies: tuple[Tensor | None, Tensor | None] = (None, None)
 
     @abstractmethod
-    def u(self, coefficients: Tensor) -> Tensor:
-        """Return U c: an image, (B, C, H, W)."""
+    def u(self, x: Tensor) -> Tensor:
+        """Return U x, an image, (B, C, H, W), for coefficients x."""
 
     @abstractmethod
-    def ut(self, image: Tensor) -> Tensor:
-        """Return U^T y: coefficients, (B, C, H, W)."""
+    def ut(self, x: Tensor) -> Tensor:
+        """Return U^T x, coefficients, (B, C, H, W), for an image x."""
 
     @abstractmethod
-    def v(self, coefficients: Tensor) -> Tensor:
-        """Return V c: an image, (B, C, H, W)."""
+    def v(self, x: Tensor) -> Tensor:
+        """Return V x, an image, (B, C, H, W), for coefficients x."""
 
     @abstractmethod
-    def vt(self, image: Tensor) -> Tensor:
-        """Return V^T x: coefficients, (B, C, H, W)."""
+    def vt(self, x: Tensor) -> Tensor:
+        """Return V^T x, coefficients, (B, C, H, W), for an image x."""
 
 
 class Mask(SVD):
@@ -44,66 +47,41 @@ class Mask(SVD):
     def __init__(self, values: Tensor):
         self.values = values
 
-    def u(self, coefficients: Tensor) -> Tensor:
-        return coefficients
+    def u(self, x: Tensor) -> Tensor:
+        return x
 
-    def ut(self, image: Tensor) -> Tensor:
-        return image
-
-    v, vt = u, ut
+    ut = v = vt = u
 
 
 class Separable(SVD):
-    """x -> R x C^T with R, (H, H) or (B, H, H), and C, (W, W) or (B, W, W)."""
-
-    def __init__(self, rows: Tensor, columns: Tensor):
-        (self._u_rows, s_rows, self._vt_rows), (self._u_columns, s_columns, self._vt_columns) = (
-            tuple(part.to(matrix.dtype) for part in torch.linalg.svd(matrix.double())) for matrix in (rows, columns)
-        )
-        self.values = (s_rows.unsqueeze(-1) * s_columns.unsqueeze(-2)).unsqueeze(-3)
-
-    def u(self, coefficients: Tensor) -> Tensor:
-        return both_sides(self._u_rows, coefficients, self._u_columns)
-
-    def ut(self, image: Tensor) -> Tensor:
-        return both_sides(self._u_rows.mT, image, self._u_columns.mT)
-
-    def v(self, coefficients: Tensor) -> Tensor:
-        return both_sides(self._vt_rows.mT, coefficients, self._vt_columns.mT)
-
-    def vt(self, image: Tensor) -> Tensor:
-        return both_sides(self._vt_rows, image, self._vt_columns)
-
-
-class Eigenbasis(SVD):
-    """A = T S T^-1 with a matrix T per direction, which does not depend on t and need not be orthonormal.
-
-    Args:
-        values: S, broadcasts over (B, C, H, W).
-        rows: T of the vertical direction and its inverse, (H, H) each.
-        columns: T of the horizontal direction and its inverse, (W, W) each.
-        frequencies: see `SVD`.
-    """
+    """x -> R x C^T, with the decompositions of R, (H, H) or (B, H, H), and of C, (W, W) or (B, W, W)."""
 
     def __init__(
-        self,
-        values: Tensor,
-        rows: tuple[Tensor, Tensor],
-        columns: tuple[Tensor, Tensor],
-        frequencies: tuple[Tensor | None, Tensor | None],
+        self, rows: Factors, columns: Factors, frequencies: tuple[Tensor | None, Tensor | None] = (None, None)
     ):
-        self.values, self.frequencies = values, frequencies
-        (self._rows, self._rows_inverse), (self._columns, self._columns_inverse) = rows, columns
+        self.values = (rows[0].unsqueeze(-1) * columns[0].unsqueeze(-2)).unsqueeze(-3)
+        self.frequencies = frequencies
+        self._u, self._ut, self._v, self._vt = zip(rows[1:], columns[1:], strict=True)
 
-    def u(self, coefficients: Tensor) -> Tensor:
-        return both_sides(self._rows, coefficients, self._columns)
+    def u(self, x: Tensor) -> Tensor:
+        return both_sides(*self._u, x)
 
-    def ut(self, image: Tensor) -> Tensor:
-        return both_sides(self._rows_inverse, image, self._columns_inverse)
+    def ut(self, x: Tensor) -> Tensor:
+        return both_sides(*self._ut, x)
 
-    v, vt = u, ut
+    def v(self, x: Tensor) -> Tensor:
+        return both_sides(*self._v, x)
+
+    def vt(self, x: Tensor) -> Tensor:
+        return both_sides(*self._vt, x)
 
 
-def both_sides(rows: Tensor, image: Tensor, columns: Tensor) -> Tensor:
+def factors(matrix: Tensor) -> Factors:
+    """Return the singular value decomposition of a matrix, (n, n) or (B, n, n), computed in double precision."""
+    u, s, vt = (part.to(matrix.dtype) for part in torch.linalg.svd(matrix.double()))
+    return s, u, u.mT, vt.mT, vt
+
+
+def both_sides(rows: Tensor, columns: Tensor, image: Tensor) -> Tensor:
     """Return R x C^T for images, (B, C, H, W), and matrices per direction, with or without a batch."""
     return rows.unsqueeze(-3) @ image @ columns.unsqueeze(-3).mT

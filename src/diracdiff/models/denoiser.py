@@ -1,19 +1,17 @@
 """From a network to the posterior mean x_hat(y_t, t), or x_hat(y_t, y_1, t)."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from diracdiff.models.network import Network
-from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, MeasurementTerms, OperatorPreconditioning
+from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, OperatorPreconditioning, Terms
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.shapes import as_time, on_multiples, per_image
-from diracdiff.utils.validate import check_images
-
-CONDITIONING = ("sigma", "log_sigma", "time")
-PRECONDITIONING = ("none", "edm", "flow")
+from diracdiff.utils.validate import check_images, check_option
 
 
 def full_precision(images: Tensor) -> torch.autocast:
@@ -60,15 +58,11 @@ class Denoiser(nn.Module):
         preconditioning: str | OperatorPreconditioning = "none",
     ):
         super().__init__()
-        if conditioning not in CONDITIONING:
-            raise ValueError(f"conditioning must be one of {CONDITIONING}, got {conditioning!r}")
-        if not isinstance(preconditioning, OperatorPreconditioning) and preconditioning not in PRECONDITIONING:
-            raise ValueError(f"preconditioning must be one of {PRECONDITIONING}, got {preconditioning!r}")
+        check_option(("sigma", "log_sigma", "time"), conditioning=conditioning)
+        if not isinstance(preconditioning, OperatorPreconditioning):
+            check_option(("none", "edm", "flow"), preconditioning=preconditioning)
         if not isinstance(network, Network):
-            raise ValueError(
-                f"{type(network).__name__} must have image_channels, multiple and conditions, see "
-                "diracdiff.models.Network"
-            )
+            raise ValueError(f"network: {type(network).__name__} must have the attributes of diracdiff.models.Network.")
         self.network: Network = network
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
@@ -76,9 +70,7 @@ class Denoiser(nn.Module):
         if self.incremental and self.given_measurement:
             raise ValueError("an incremental reconstruction network cannot be given the measurement: use images=1")
         if preconditioning == "flow" and (self.incremental or self.given_measurement):
-            raise ValueError(
-                "preconditioning flow is for a network of y_t alone: use walk=paper and task.predict=clean"
-            )
+            raise ValueError("preconditioning=flow: needs a network of y_t alone. Use walk=paper task.predict=clean.")
         self.to(memory_format=torch.channels_last)
 
     def forward(
@@ -87,7 +79,7 @@ class Denoiser(nn.Module):
         y: Tensor,
         t: Tensor,
         s: Tensor | None = None,
-        measurement: Tensor | MeasurementTerms | None = None,
+        measurement: Tensor | Terms | None = None,
     ) -> Tensor:
         """Return x_hat, (B, C, H, W); with an incremental network and s < t, A_s(x).
 
@@ -105,8 +97,7 @@ class Denoiser(nn.Module):
         if s is not None and not self.incremental:
             raise ValueError("this network predicts the clean image only: s must be None")
         if (measurement is not None) != self.given_measurement:
-            rule = "needs the measurement" if self.given_measurement else "is not given the measurement"
-            raise ValueError(f"this network {rule}")
+            raise ValueError(f"this network {'needs' if self.given_measurement else 'is not given'} the measurement")
         weights = next(self.parameters(), None)
         device = None if weights is None else weights.device
         dtypes = None if weights is None or torch.is_autocast_enabled(weights.device.type) else (weights.dtype,)
@@ -121,8 +112,8 @@ class Denoiser(nn.Module):
                 images, linear = self.preconditioning(process, y, t, measurement)
             output = self._predict(images, level)
             with full_precision(y):
-                return linear.x_hat(output.to(y.dtype))
-        assert not isinstance(measurement, MeasurementTerms)
+                return linear.x_hat(output)
+        assert not isinstance(measurement, Terms)
         if self.preconditioning == "flow":
             return y + per_image(t * DATA_STD, y) * self._predict((y - DATA_MEAN) / DATA_STD, level)
         return self._clean(y, sigma, level, measurement)
@@ -144,12 +135,10 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: if the network depends on more than the noise level.
         """
-        if self.conditioning == "time" or self.preconditioning == "flow" or self.incremental:
-            raise ValueError("a network that is told the time has no x_hat for a noise level alone")
-        if self.given_measurement or isinstance(self.preconditioning, OperatorPreconditioning):
-            raise ValueError(
-                "a network that knows the measurement or its operator has no x_hat for a noise level alone"
-            )
+        if self.conditioning == "time" or self.incremental or self.given_measurement:
+            raise ValueError("a network of the time or the measurement has no x_hat for a noise level alone")
+        if self.preconditioning not in ("none", "edm"):
+            raise ValueError("a flow or a network of the operator has no x_hat for a noise level alone")
         sigma = as_time(sigma, y).to(y.dtype).expand(len(y))
         return self._clean(y, sigma, self._level(sigma))
 
@@ -164,15 +153,12 @@ class Denoiser(nn.Module):
             images = centred / per_image(total, y)
             if measurement is not None:
                 images = torch.cat([images, (measurement - DATA_MEAN) / DATA_STD], 1)
-            output = self._predict(images, level)
-            return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * output
+            return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * self._predict(images, level)
         output = self._predict(y if measurement is None else torch.cat([y, measurement], 1), level)
         return y + output if self.residual else output
 
     def _predict(self, images: Tensor, level: Tensor) -> Tensor:
-        multiple = self.network.multiple
-        if self.autocast is None:
-            return on_multiples(lambda padded: self.network(padded, level), images, multiple)
-        with torch.autocast(images.device.type, self.autocast):
-            output = on_multiples(lambda padded: self.network(padded, level), images, multiple)
+        """Return F, in the precision of the images."""
+        with nullcontext() if self.autocast is None else torch.autocast(images.device.type, self.autocast):
+            output = on_multiples(lambda padded: self.network(padded, level), images, self.network.multiple)
         return output.to(images.dtype)

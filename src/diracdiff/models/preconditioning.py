@@ -6,130 +6,24 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import SVD
-from diracdiff.models.interpolation import smoothed
 from diracdiff.process import StochasticDegradation
 
 DATA_MEAN, DATA_STD = 0.5, 0.25
 """Mean m and standard deviation S of pixels that preconditioning assumes, in the [0, 1] range."""
 
 
-class OperatorPreconditioning:
-    """x_hat = x_skip + c_out F(c_in (y - A_t m)) with scales for every coefficient of a basis in which A_t is diagonal.
-
-    With the coefficient's eigenvalue s_i of A_t: x_skip is the linear estimate of x of least mean square error, and
-    c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) its remaining variance, if pixels have mean m and standard deviation S;
-    c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2). A masked region thus arrives at unit scale however dark the mask is. For A_t
-    the identity these are the scales of Karras et al. 2022 (Table 1).
-
-    A network that is conditioned on the measurement y_1 has the estimate from both: the precision is
-    1 / S^2 + s_1^2 / sigma_y^2 + (s_t - a s_1)^2 / v, see `StochasticDegradation.conditional_noise`.
-
-    In a basis of frequencies the variance of natural images falls with about the third power of the frequency. With
-    `exponent` 3 the linear estimate is Wiener's filter and c_out falls as the images' spectrum does: an untrained
-    network is a good linear restorer. c_in keeps the white S, with which the network sees an image rather than its
-    whitened edges.
-
-    With `interpolate`, masked pixels are a Gaussian process on a quadtree, see `diracdiff.models.interpolation`: x_skip
-    and c_out are its mean and standard deviation, so that an untrained network fills masked regions smoothly. The
-    network sees x_skip and, if it is conditioned on the measurement, c_out as a second image, both in units of S.
-
-    Args:
-        exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
-            degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask for example, are white.
-        interpolate: interpolate masked pixels from those around them; bases of frequencies have the spectrum instead.
-
-    Raises:
-        ValueError: if the exponent is negative.
-    """
-
-    def __init__(self, exponent: float = 0.0, interpolate: bool = False):
-        if not exponent >= 0:
-            raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
-        self.exponent, self.interpolate = float(exponent), bool(interpolate)
-
-    def check(self, process: StochasticDegradation) -> None:
-        """Raise ValueError if A_t has no diagonal form in a basis that is the same for every t."""
-        if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
-            raise ValueError(
-                f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
-                "does not have: use preconditioning none or edm, as method=paper does"
-            )
-
-    def __call__(
-        self,
-        process: StochasticDegradation,
-        y: Tensor,
-        t: Tensor,
-        measurement: "Tensor | MeasurementTerms | None" = None,
-    ) -> tuple[Tensor, "LinearEstimate"]:
-        """Return the network's input, (B, C, H, W) or (B, 2 C, H, W), and the linear estimate for its output.
-
-        Args:
-            process: the degradation process of y.
-            y: y_t, (B, C, H, W).
-            t: times, (B,).
-            measurement: y_1, (B, C, H, W), or its `measurement_terms`, for a network that is conditioned on it.
-        """
-        basis = diagonal_form(process, y, t)
-        prior, mean = self._prior(process, basis, y)
-        variance = process.sigma(t, y) ** 2
-        s = basis.values
-        rest = basis.ut(y) - s * mean
-        given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
-        if given is None:
-            precision, estimate = s**2 / variance, s * rest / variance
-        else:
-            share, free = process.conditional_noise(t, y)
-            remainder = s - share * given.values
-            precision, estimate = remainder**2 / free, remainder * (rest - share * given.rest) / free
-        if self.interpolate and basis.frequencies == (None, None):
-            if given is not None:
-                precision, estimate = given.precision + precision, given.estimate + estimate
-            mean, left = smoothed((estimate * prior).expand_as(y), (precision * prior).expand_as(y))
-            seen = [mean / DATA_STD] if given is None else [mean / DATA_STD, left.sqrt()]
-            return torch.cat(seen, 1), LinearEstimate(basis, mean, 1 / (left * prior))
-        images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
-        if given is None:
-            total = 1 / prior + precision
-            return images, LinearEstimate(basis, estimate / total, total)
-        total = 1 / prior + given.precision + precision
-        return torch.cat([images, given.images], 1), LinearEstimate(basis, (given.estimate + estimate) / total, total)
-
-    def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> "MeasurementTerms":
-        """Return the terms of a measurement y_1, (B, C, H, W), that are the same at every time."""
-        basis = diagonal_form(process, measurement, measurement.new_ones(len(measurement)))
-        _, mean = self._prior(process, basis, measurement)
-        variance = process.sigma_of_measurement(measurement) ** 2
-        s = basis.values
-        rest = basis.ut(measurement) - s * mean
-        images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
-        return MeasurementTerms(s, rest, images, s**2 / variance, s * rest / variance)
-
-    def _prior(self, process: StochasticDegradation, basis: SVD, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images' spectrum, (H, W), and the coefficients of m, (1, 1, H, W)."""
-        mean = basis.vt(torch.full((1, 1, *y.shape[-2:]), DATA_MEAN, dtype=y.dtype, device=y.device))
-        return spectrum(basis, y.detach(), self.exponent, process.degradation.image_size), mean
-
-
-def diagonal_form(process: StochasticDegradation, y: Tensor, t: Tensor) -> SVD:
-    """Return the diagonal form of A_t, see `Degradation.diagonal`."""
-    basis = process.degradation.diagonal(y, t)
-    assert basis is not None
-    return basis
-
-
-class MeasurementTerms(NamedTuple):
-    """The terms of a measurement, in coefficients of the basis.
+class Terms(NamedTuple):
+    """The terms of a degraded image y in a basis in which A is diagonal.
 
     Attributes:
-        values: s_1.
-        rest: of y_1 - A_1 m, (B, C, H, W).
-        images: the network's second image, (B, C, H, W).
-        precision: s_1^2 / sigma_y^2.
-        estimate: s_1 rest / sigma_y^2.
+        basis: the diagonal form of A, with eigenvalues s.
+        rest: coefficients of y - A m, (B, C, H, W).
+        images: the network's input, rest at unit scale, (B, C, H, W).
+        precision: s^2 / sigma^2.
+        estimate: s rest / sigma^2.
     """
 
-    values: Tensor
+    basis: SVD
     rest: Tensor
     images: Tensor
     precision: Tensor
@@ -152,6 +46,87 @@ class LinearEstimate(NamedTuple):
     def x_hat(self, output: Tensor) -> Tensor:
         """Return m + x_skip + c_out F, (B, C, H, W), for the network's output F."""
         return DATA_MEAN + self.basis.v(self.estimate + self.basis.vt(output) / self.precision.sqrt())
+
+
+class OperatorPreconditioning:
+    """x_hat = x_skip + c_out F(c_in (y - A_t m)) with scales for every coefficient of a basis in which A_t is diagonal.
+
+    With the coefficient's eigenvalue s_i of A_t: x_skip is the linear estimate of x of least mean square error, and
+    c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) its remaining variance, if pixels have mean m and standard deviation S;
+    c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2). A masked region thus arrives at unit scale however dark the mask is. For A_t
+    the identity these are the scales of Karras et al. 2022 (Table 1).
+
+    A network that is conditioned on the measurement y_1 has the estimate from both: the precision is
+    1 / S^2 + s_1^2 / sigma_y^2 + (s_t - a s_1)^2 / v, see `StochasticDegradation.conditional_noise`.
+
+    In a basis of frequencies the variance of natural images falls with about the third power of the frequency. With
+    `exponent` 3 the linear estimate is Wiener's filter and c_out falls as the images' spectrum does: an untrained
+    network is a good linear restorer. c_in keeps the white S, with which the network sees an image rather than its
+    whitened edges.
+
+    Args:
+        exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
+            degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask for example, are white.
+        interpolate: not used; in checkpoints of earlier versions. Those of masks are refused, see `check`.
+
+    Raises:
+        ValueError: if the exponent is negative.
+    """
+
+    def __init__(self, exponent: float = 0.0, interpolate: bool = False):
+        if not exponent >= 0:
+            raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
+        self.exponent, self.interpolate = float(exponent), interpolate
+
+    def check(self, process: StochasticDegradation) -> None:
+        """Raise ValueError if A_t has no diagonal form in a basis that is the same for every t."""
+        basis = process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0)
+        if basis is None:
+            raise ValueError(
+                f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
+                "does not have: use preconditioning none or edm, as method=paper does"
+            )
+        if self.interpolate and basis.frequencies == (None, None):
+            raise ValueError("interpolate=true: is no longer supported for masks. Train the model again.")
+
+    def __call__(
+        self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | Terms | None = None
+    ) -> tuple[Tensor, LinearEstimate]:
+        """Return the network's input, (B, C, H, W) or (B, 2 C, H, W), and the linear estimate for its output.
+
+        Args:
+            process: the degradation process of y.
+            y: y_t, (B, C, H, W).
+            t: times, (B,).
+            measurement: y_1, (B, C, H, W), or its `measurement_terms`, for a network that is conditioned on it.
+        """
+        terms = _terms(process, y, t, process.sigma(t, y) ** 2)
+        basis = terms.basis
+        prior = spectrum(basis, y.detach(), self.exponent, process.degradation.image_size)
+        if measurement is None:
+            total = 1 / prior + terms.precision
+            return terms.images, LinearEstimate(basis, terms.estimate / total, total)
+        given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
+        weight, free = process.conditional_noise(t, y)
+        s = basis.values - weight * given.basis.values
+        total = 1 / prior + given.precision + s**2 / free
+        estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
+        return torch.cat([terms.images, given.images], 1), LinearEstimate(basis, estimate / total, total)
+
+    def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> Terms:
+        """Return the terms of a measurement y_1, (B, C, H, W), which are the same at every time."""
+        one, variance = measurement.new_ones(len(measurement)), process.sigma_of_measurement(measurement) ** 2
+        return _terms(process, measurement, one, variance)
+
+
+def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tensor) -> Terms:
+    """Return the terms of y with noise of a variance that broadcasts over it."""
+    basis = process.degradation.diagonal(y, t)
+    assert basis is not None
+    s = basis.values
+    rest = basis.ut(y) - s * basis.vt(y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN))
+    images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
+    return Terms(basis, rest, images, s**2 / variance, s * rest / variance)
 
 
 def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:

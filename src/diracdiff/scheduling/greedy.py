@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from diracdiff.degradations import TabulatedSeverity
-from diracdiff.degradations.base import Severity
+from diracdiff.degradations.severity import Severity
 
 
 @dataclass(frozen=True)
