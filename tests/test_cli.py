@@ -330,7 +330,7 @@ MISTAKES = [
     ("train", ["checkpoint=absent.ckpt"], "absent.ckpt does not exist"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
-    ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9 is not available"),
+    ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9: is not available"),
     ("restore", [MODEL, "input={images}", "output={images}"], "would replace the input"),
     ("evaluate", [MODEL, "times=some"], "times=some: must be test or val, and all or stops"),
     ("train", ["walk.measurement_sigma=0.1"], "walk.measurement_sigma=0.1: must be above 0 and at most 0.05"),
@@ -362,7 +362,7 @@ def test_a_truncated_image_is_named(call, tmp_path, image_folder):
     photos.mkdir()
     for path in image_folder.iterdir():
         (photos / path.name).write_bytes(path.read_bytes()[: None if path.name in ("00.png", "01.png") else 400])
-    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "loader.num_workers=1"]
+    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "loader.num_workers=0"]
     refused(
         call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: it cannot be decoded"
     )
