@@ -337,7 +337,6 @@ MISTAKES = [
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
     ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
     ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
-    ("sample", [MODEL, "images=0"], "images=0"),
     ("schedule", ["output=t.csv", "budget=2000"], "budget"),
 ]
 

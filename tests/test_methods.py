@@ -272,14 +272,11 @@ def test_loss_weights_of_edm_make_the_untrained_loss_even(process):
 
 def test_denoise_trains_and_generates(tmp_path, folder, run, call):
     assert call("train", "task=denoise", *folder, *SMALL, *BRIEF, "lpips=null") == (0, [])
-    asked = ["checkpoint=runs/latest/best.ckpt", "sampler.steps=6"]
-    assert call("sample", *asked, "images=3", "output=three") == (0, [])
-    assert call("sample", *asked, "images=2", "output=two", "batch_size=1") == (0, [])
-    pictures = [np.asarray(Image.open(tmp_path / f"three/{i:05d}.png"), dtype=int) for i in range(3)]
-    assert pictures[0].shape == (32, 32, 3) and abs(pictures[0] - pictures[1]).mean() > 1
-    assert abs(pictures[1] - np.asarray(Image.open(tmp_path / "two/00001.png"), dtype=int)).max() <= 1
-    refused(call("sample", *asked, "images=0"), "images=0: must be an integer of at least 1")
-    refused(call("sample", f"checkpoint={run[1]}/best.ckpt"), "sigma_1 of at least 2.5 .* got 0.05", "task=denoise")
+    images = (restorer := load("runs/latest/best.ckpt")).generate(["a", "b", "c"])
+    assert images.shape == (3, 3, 32, 32) and (images[0] - images[1]).abs().mean() > 1 / 255
+    assert torch.allclose(restorer.generate(["b"])[0], images[1], atol=1 / 255)
+    with pytest.raises(ValueError, match=r"sigma_1 of at least 2\.5 .* got 0\.05.*task=denoise"):
+        load(run[1] / "best.ckpt").generate(["a"])
 
 
 # a user's own operator
