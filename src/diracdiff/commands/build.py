@@ -23,11 +23,7 @@ PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
-    """Build the object that a node with `_target_` describes; None stays None.
-
-    Raises:
-        ValueError: if the object refuses its arguments; the message begins with the node's key.
-    """
+    """Build the object that a node with `_target_` describes; an error begins with the node's key. None stays None."""
     try:
         return None if node is None else instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
@@ -83,33 +79,21 @@ def pick_device(name: str) -> str:
 
 
 def build_process(cfg: DictConfig) -> StochasticDegradation:
-    """Build the degradation process of the task, the schedule and the image size.
-
-    Raises:
-        ValueError: if the schedule's severity does not begin and end where the task's does.
-    """
-    severity = build(cfg.schedule.severity)
+    """Build the degradation process of the task, the schedule and the image size."""
+    severity, noise = build(cfg.schedule.severity), build(cfg.schedule.noise)
     degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
-    ends = cfg.task.get("severity")
-    if severity is not None and ends is not None:
+    if severity is not None and (ends := cfg.task.get("severity")) is not None:
         found = severity(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
         if not np.allclose(found, list(ends), rtol=1e-6):
-            raise ValueError(
-                f"task.severity={list(ends)}: has no effect, since the schedule's table runs from {found[0]:g} to "
-                f"{found[1]:g}. Add schedule=linear, or remove it."
-            )
+            rule = f"has no effect, since the schedule's table runs from {found[0]:g} to {found[1]:g}"
+            raise ValueError(f"task.severity={list(ends)}: {rule}. Add schedule=linear, or remove it.")
     sigma = cfg.walk.measurement_sigma if "walk" in cfg else None
-    noise = build(cfg.schedule.noise)
     process: StochasticDegradation = made("walk", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
     return process
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
-    """Build the untrained restorer.
-
-    Raises:
-        ValueError: if its parts do not fit together, or the network cannot take images of the data set's size.
-    """
+    """Build the untrained restorer."""
     if "_target_" not in cfg.sampler:
         raise ValueError("sampler=checkpoint: needs a checkpoint to read. Choose sampler=ode, euler or heun.")
     model, conditioned, increment = cfg.model, cfg.walk.given_measurement, cfg.task.predict == "increment"
@@ -144,15 +128,7 @@ def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
 
 
 def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
-    """Load the restorer of `cfg.checkpoint` with the command's device, sampler, output, seed and precision.
-
-    Args:
-        cfg: configuration.
-        checkpoint: another checkpoint.
-
-    Raises:
-        ValueError: if a setting does not fit, or it is a flow, which begins where a regression network ends.
-    """
+    """Load the restorer of a checkpoint with the command's device, sampler, output, seed, precision and tiles."""
     device = pick_device(cfg.device) if "device" in cfg else "cpu"
     restorer = load(checkpoint or cfg.checkpoint, device, cfg.trusted_modules)
     if restorer.denoiser.preconditioning == "flow":
@@ -170,15 +146,9 @@ def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
         check_option(tuple(PRECISIONS), precision=cfg.precision)
         restorer.denoiser.autocast = PRECISIONS[cfg.precision]
     if "tile" in cfg:
-        restorer.tiles = _tiles(cfg)
+        check_count(cfg.overlap, "overlap", 0)
+        restorer.tiles = Tiles(overlap=cfg.overlap) if cfg.tile == "auto" else Tiles(side=None)
+        if cfg.tile not in ("auto", None):
+            check_count(cfg.tile, "tile")
+            restorer.tiles = Tiles(cfg.tile, cfg.overlap, cfg.tile**2)
     return restorer
-
-
-def _tiles(cfg: DictConfig) -> Tiles:
-    check_count(cfg.overlap, "overlap", 0)
-    if cfg.tile is None:
-        return Tiles(side=None)
-    if cfg.tile == "auto":
-        return Tiles(overlap=cfg.overlap)
-    check_count(cfg.tile, "tile")
-    return Tiles(cfg.tile, cfg.overlap, cfg.tile**2)

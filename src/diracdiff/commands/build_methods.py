@@ -15,11 +15,7 @@ from diracdiff.restorer import Restorer
 
 
 def build_contenders(cfg: DictConfig, restorer: Restorer) -> list[Contender]:
-    """Build the methods of a comparison in the order of the table, Dirac, `restorer`, last.
-
-    Raises:
-        ValueError: if a method lacks a network, or a network was trained for another problem.
-    """
+    """Build the methods of a comparison in the order of the table, Dirac, `restorer`, last."""
     prior = _build_prior(cfg, restorer)
     contenders: list[Contender] = []
     for name, node in (cfg.get("baseline") or {}).items():

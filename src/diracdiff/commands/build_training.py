@@ -30,11 +30,7 @@ DIVISION = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
 
 
 def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
-    """Build the Lightning module of a restorer, with the configured loss, optimiser and metrics.
-
-    Raises:
-        ValueError: if a flow lacks its regression network, or it was trained on images of another size.
-    """
+    """Build the Lightning module of a restorer, with the configured loss, optimiser and metrics."""
     arguments: dict[str, Any] = {
         "loss": build(cfg.loss),
         "optimization": build(cfg.optimizer),
@@ -66,9 +62,6 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
         cfg: configuration.
         restorer: restorer to measure, whose image size and division of the data set are kept.
         splits: splits that are measured.
-
-    Raises:
-        ValueError: if the loader refuses its arguments, or the data set is not the restorer's.
     """
     if restorer is not None:
         _keep_size(cfg, restorer.image_size)
@@ -137,11 +130,7 @@ def _training_images(node: DictConfig, division: dict[str, Any]) -> dict[str, An
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
-    """Build the trainer with its loggers and callbacks.
-
-    Raises:
-        ValueError: if the run would end before its first validation, which finds the stopping times.
-    """
+    """Build the trainer with its loggers and callbacks."""
     check_count(cfg.trainer.accumulate_grad_batches, "trainer.accumulate_grad_batches")
     epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
     if isinstance(epochs, int) and isinstance(every, int) and 0 <= epochs < every:

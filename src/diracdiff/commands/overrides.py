@@ -44,11 +44,7 @@ def _unknown(key: str, name: str, defaults: DictConfig) -> str:
 
 
 def check_values(cfg: DictConfig, name: str) -> None:
-    """Refuse added keys that nothing reads, and values of another type than their default, such as overwrite=no.
-
-    Raises:
-        ValueError: naming the key and the rule.
-    """
+    """Refuse added keys that nothing reads, and values of another type than their default, such as overwrite=no."""
     config = HydraConfig.get()
     groups = [word for word in config.overrides.task if word.lstrip("+").partition("=")[0] in config.runtime.choices]
     defaults = hydra.compose(name, groups)
