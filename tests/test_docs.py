@@ -63,14 +63,9 @@ def test_public_names_are_in_the_page_of_python(site):
         assert re.search(rf'id="diracdiff\.[\w.]*{name}"', text), name
 
 
-def test_links_between_pages_lead_somewhere(site):
-    for page in site.rglob("*.html"):
-        for link in re.findall(r'<a[^>]* class="reference internal"[^>]* href="([^"#]+)', page.read_text()):
-            assert (page.parent / link).is_file(), f"{page.name}: {link}"
-
-
 def test_the_notebook_runs(tmp_path, monkeypatch, without_weights, capsys):
     cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     for number, smaller in (
         ("crops_per_epoch=2048", "crops_per_epoch=16"),
@@ -87,8 +82,3 @@ def test_the_notebook_runs(tmp_path, monkeypatch, without_weights, capsys):
     exec(compile(code, "docs/notebook.ipynb", "exec"), names)
     assert re.search(r"stops at t = [\d.]+: [\d.]+ dB become [\d.]+ dB", capsys.readouterr().out)
     assert names["states"][0].t == 1 and (tmp_path / "restorer.ckpt").exists()
-
-
-def test_the_notebook_is_empty_of_results():
-    for cell in json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]:
-        assert not cell.get("outputs") and cell.get("execution_count") is None

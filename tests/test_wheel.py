@@ -1,4 +1,4 @@
-"""The wheel is complete: installed beside the dependencies alone, the console command trains in an empty folder."""
+"""The wheel is complete and pinned: with the dependencies alone, the console command trains in an empty folder."""
 
 import contextlib
 import re
@@ -15,6 +15,7 @@ from conftest import ROOT, SMALL, clean_environment
 import diracdiff
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,22 @@ def test_the_installed_command_trains_in_an_empty_folder(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert {"best.ckpt", "config.yaml", "samples.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
     assert re.search(r"diracdiff restore checkpoint=\S+best.ckpt", done.stdout)
+
+
+def names(requirements):
+    return {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in requirements if line.strip()}
+
+
+def test_every_dependency_is_pinned_and_no_address_is_named():
+    wanted = names(PROJECT["dependencies"]) | set.union(*map(names, PROJECT["optional-dependencies"].values()))
+    assert wanted <= names(CONSTRAINTS)
+    assert all("==" in line for line in CONSTRAINTS if line.strip())
+    assert "://" not in "".join(CONSTRAINTS)
+
+
+def test_the_repository_holds_no_large_files_weights_or_checkpoints():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in listed:
+        if (ROOT / name).exists():
+            assert (ROOT / name).stat().st_size < 1_000_000, name
+            assert not name.endswith((".ckpt", ".pth", ".pt", ".safetensors")), name

@@ -38,8 +38,7 @@ def explained(error: Exception, name: str) -> str:
 
 
 def _unknown(key: str, name: str, defaults: DictConfig) -> str:
-    known = [full for full, _ in leaves(_plain(defaults))]
-    similar = difflib.get_close_matches(key, [*known, *_plain(defaults)], 1, 0.4)
+    similar = difflib.get_close_matches(key, [*dict(leaves(defaults)), *map(str, defaults)], 1, 0.4)
     return f"{key}: {name} has no such key. {f'Did you mean {similar[0]}?' if similar else 'Remove it.'}"
 
 
@@ -50,8 +49,8 @@ def check_values(cfg: DictConfig, name: str) -> None:
     defaults = hydra.compose(name, groups)
     for key in cfg.keys() - defaults.keys():
         raise ValueError(_unknown(str(key), name, defaults))
-    known = dict(leaves(_plain(defaults)))
-    for key, value in leaves(_plain(cfg)):
+    known = dict(leaves(defaults))
+    for key, value in leaves(cfg):
         if value == "???":
             raise ValueError(f"{key}: must be given. Add {key}=….")
         if not (isinstance(value, str) and "${" in value) and (rule := _rule(key, value, known)):
@@ -79,16 +78,11 @@ def _rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
     return ""
 
 
-def leaves(config: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the full name and the value of every key of nested dictionaries, except for Hydra's `_target_` and such."""
+    config = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else config
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{above}{name}.")
         elif not str(name).startswith("_"):
             yield f"{above}{name}", value
-
-
-def _plain(cfg: DictConfig) -> dict[Any, Any]:
-    content = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(content, dict)
-    return content
