@@ -239,7 +239,7 @@ def test_an_unknown_method_is_named(arguments, call):
         ("tune_for=fid", r"tune_for must be psnr, lpips or both"),
         ("tune_for=lpips", r"tune_for=lpips needs LPIPS"),
         ("include=[nowhere]", r"include=nowhere holds no comparison.json"),
-        ("dataset.image_size=48", r"dataset.image_size=48: the checkpoint has 32"),
+        ("dataset.image_size=48", r"dataset.image_size=48: the checkpoint was trained with 32"),
         ("checkpoint=nowhere.ckpt", r"nowhere.ckpt does not exist"),
     ],
 )

@@ -64,28 +64,31 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
         splits: splits that are measured.
     """
     if restorer is not None:
-        _keep_size(cfg, restorer.image_size)
-        _keep_division(cfg, restorer, splits)
+        _keep(cfg.dataset, {"image_size": restorer.image_size})
+        _keep_division(cfg.dataset, restorer, splits)
     data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **(cfg.loader or {}))
     return data
 
 
-def _keep_size(cfg: DictConfig, size: int) -> None:
-    if given("dataset.image_size") and cfg.dataset.image_size != size:
-        raise ValueError(f"dataset.image_size={cfg.dataset.image_size}: the checkpoint has {size}. Remove it.")
-    cfg.dataset.image_size = size
+def _keep(node: DictConfig, values: dict[str, Any]) -> None:
+    """Give a data set the values of a checkpoint; refuse another one on the command line."""
+    for key, value in values.items():
+        if given(f"dataset.{key}") and node[key] != value:
+            raise ValueError(f"dataset.{key}={node[key]}: the checkpoint was trained with {value}. Remove it.")
+    with open_dict(node):
+        node.update(values)
 
 
-def _keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
+def _keep_division(node: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
     """Divide a data set that a restorer was trained on as in its training, so that no training image is measured.
 
     It is known by its folder, or by the names and sizes of its training images.
     """
-    node, recipe = cfg.dataset, restorer.dataset or {}
+    recipe = restorer.dataset or {}
     targets = node.get("_target_"), recipe.get("_target_")
     division = {key: recipe.get(key, default) for key, default in DIVISION.items()}
     if targets == (HUGGING_FACE, HUGGING_FACE) and node.path == recipe.get("path"):
-        _set(node, division)
+        _keep(node, division)
         return
     if not set(targets) <= set(DIVIDED) or OmegaConf.is_missing(node, "root") or node.root is None:
         return
@@ -104,18 +107,7 @@ def _keep_division(cfg: DictConfig, restorer: Restorer, splits: Sequence[str]) -
     wanted = {key: value for key, value in division.items() if key in node or value != DIVISION[key]}
     if not given("dataset.crop") and targets[0] == targets[1]:
         wanted |= {key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not given(f"dataset.{key}")}
-    _set(node, wanted)
-
-
-def _set(node: DictConfig, wanted: dict[str, Any]) -> None:
-    for key, value in wanted.items():
-        if given(f"dataset.{key}") and node[key] != value:
-            raise ValueError(
-                f"dataset.{key}={node[key]}: the checkpoint was trained with {value}, and other values measure images"
-                " that it was trained on. Remove it."
-            )
-    with open_dict(node):
-        node.update(wanted)
+    _keep(node, wanted)
 
 
 def _training_images(node: DictConfig, division: dict[str, Any]) -> dict[str, Any] | None:
