@@ -255,7 +255,7 @@ def test_mistakes_are_refused_in_one_line(schedule, tmp_path, without_weights):
     refused(schedule("output=table.csv", "dissimilarity.net=resnet"), "dissimilarity.*net must be one of", "resnet")
     missing = ("are missing and cannot be downloaded", "copy vgg16-397923af.pth into .*/checkpoints")
     refused(schedule("output=table.csv", "dissimilarity.net=vgg"), *missing)
-    refused(schedule(*good, "budget=39"), "budget must be at most candidates - 2 = 38, got 39")
+    refused(schedule(*good, "budget=39"), r"budget must lie in \[1, candidates - 2\], got 39 of 40")
     refused(schedule(*good, "budget=0"), "budget=0: must be an integer of at least 1")
     refused(schedule(*good, "candidates=2"), "candidates=2: must be an integer of at least 3")
     refused(schedule(*good, "images=9", "dataset.crops_per_epoch=8"), "images=9 is more than the 8 training images")
