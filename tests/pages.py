@@ -7,7 +7,7 @@ from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
 from diracdiff.evaluation import Evaluation, StoppingPoint
 from diracdiff.evaluation.tables import summary_of
-from diracdiff.metrics import LPIPS, PSNR, SSIM, SWD, Missing, Reference
+from diracdiff.metrics import PSNR, SSIM, SWD, Reference
 from diracdiff.metrics.metric import ImageMetric
 from diracdiff.report import Origin
 from diracdiff.report.trajectory import evaluation_page
@@ -26,7 +26,7 @@ def walked(size=32, steps=TIMES, names=NAMES, metrics=None):
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(len(names), 3, size, size, generator=generator)
     right = (torch.arange(size) >= size // 2).float()
-    metrics = [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze"), SWD()] if metrics is None else metrics
+    metrics = [PSNR(), SSIM(), SWD()] if metrics is None else metrics
     evaluation = Evaluation(metrics)
 
     def states():

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 import torch
 from conftest import BRIEF, SMALL, TORCH_HOME, needs_lpips, refused, run_here
+from pages import Lower
 from test_checkpoints import restorer
 
 from diracdiff.comparison.checks import check_same_images, check_same_problem, file_digests
@@ -23,7 +24,7 @@ from diracdiff.comparison.table import Table
 from diracdiff.comparison.tuning import best, grid
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.evaluation import Result
-from diracdiff.metrics import LPIPS, PSNR, Missing
+from diracdiff.metrics import PSNR
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 
@@ -313,10 +314,7 @@ def test_a_setting_that_diverges_is_not_chosen(order):
     fine = {"": {"psnr": 20.0, "lpips_squeeze": 0.3, "calls": 2}}
     tried = [({"a": 1}, broken), ({"a": 2}, fine)][::order]
 
-    class Cost(Missing):
-        higher_is_better = False
-
-    for metric in (PSNR(), Cost(LPIPS, "lpips_squeeze")):
+    for metric in (PSNR(), Lower()):
         assert best(tried, metric).setting == {"a": 2}
 
 

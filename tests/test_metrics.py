@@ -1,9 +1,7 @@
 """Metrics of single images and of sets, the features they compare, and the sets that an evaluation keeps."""
 
 import hashlib
-import math
 import os
-import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -14,13 +12,11 @@ from skimage.metrics import structural_similarity
 from torch.nn import functional as F
 
 import diracdiff.metrics.features
-import diracdiff.metrics.fid
 from diracdiff.evaluation import Evaluation
-from diracdiff.metrics import FID, KID, LPIPS, PSNR, SSIM, SWD, Missing, Reference, in_order
-from diracdiff.metrics.feature_sets import Moments, Sample
+from diracdiff.evaluation.records import Sample
+from diracdiff.metrics import FID, KID, LPIPS, PSNR, SSIM, SWD, Reference, in_order
 from diracdiff.metrics.features import Extractor
-from diracdiff.metrics.fid import fid, fid_of_moments, kid
-from diracdiff.metrics.metric import ImageMetric
+from diracdiff.metrics.fid import fid, kid
 from diracdiff.metrics.swd import DIRECTIONS, PATCH, PATCHES, laplacian_pyramid, swd
 from diracdiff.samplers import State
 
@@ -67,15 +63,9 @@ def test_the_smallest_images_of_lpips_are_known(torch_home):
 
 
 def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys):
-    metric = LPIPS.if_available("vgg")
-    assert LPIPS.if_available(None) is None
-    lines = capsys.readouterr().err.splitlines()
-    assert isinstance(metric, Missing) and not isinstance(metric, ImageMetric)
-    assert (metric.name, metric.target, metric.higher_is_better) == ("lpips_vgg", None, None)
-    assert len(lines) == 1 and "vgg16-397923af.pth" in lines[0] and "no t_PO" in lines[0]
-    evaluation, image = Evaluation([PSNR(), metric]), torch.rand(1, 3, 16, 16)
-    evaluation.add(["a"], [0], [State(1.0, image, image, 1, True)], Reference(image))
-    assert "psnr" in evaluation.finish()[0] and "lpips_vgg" not in evaluation.curve[0]
+    assert LPIPS.if_available("vgg") is None and LPIPS.if_available(None) is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "vgg16-397923af.pth" in line and "no t_PO" in line
 
 
 def test_metrics_are_of_full_precision_under_autocast():
@@ -366,18 +356,23 @@ def test_without_weights_there_is_no_other_number(without_weights):
     assert f"{os.environ['TORCH_HOME']}/hub/checkpoints" in message
 
 
-def test_bad_weights_are_refused(tmp_path):
-    damaged = tmp_path / "damaged.pth"
-    with pytest.raises(ValueError, match="does not exist"):
-        Extractor("inception", damaged)
-    damaged.write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="not the published weights-inception"):
-        Extractor("inception", damaged)
-    with pytest.raises(ValueError, match="does not hold the weights of squeezenet"):
-        Extractor("squeezenet", damaged)
-    torch.save({"weight": torch.zeros(1)}, damaged)
-    with pytest.raises(ValueError, match="does not hold the weights of squeezenet") as error:
-        Extractor("squeezenet", damaged)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("inception", b"no weights", "is not the published file"),
+        ("squeezenet", b"no weights", "does not hold the weights of squeezenet"),
+        ("squeezenet", {"weight": torch.zeros(1)}, "does not hold the weights of squeezenet"),
+    ],
+)
+def test_bad_weights_are_refused(name, content, message, tmp_path, monkeypatch):
+    """A damaged file in torch hub's folder."""
+    files = {"inception": "weights-inception-2015-12-05-6726825d.pth", "squeezenet": "squeezenet1_1-b8a52dc0.pth"}
+    path = tmp_path / "hub/checkpoints" / files[name]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=message) as error:
+        Extractor(name)
     assert "\n" not in str(error.value)
 
 
@@ -389,91 +384,55 @@ def test_inception_reads_its_file(monkeypatch, tmp_path):
         patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
         patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
         weights = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
-    torch.save(weights, tmp_path / "weights.pth")
-    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
+    path = tmp_path / "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(weights, path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(diracdiff.metrics.features, "INCEPTION_SHA256", digest)
-    inception = Extractor("inception", tmp_path / "weights.pth")
-    names = [metric("inception", tmp_path / "weights.pth").name for metric in (FID, KID)]
-    assert names == ["fid_inception", "kid_inception"]
-    features = inception.features(torch.rand(2, 3, 32, 32))
-    assert features.shape == (2, 2048) and features.isfinite().all() and features.std() > 0
+    inception = FID("inception")
+    features = inception.extractor.features(torch.rand(2, 3, 32, 32))
+    assert inception.name == "fid_inception" and features.shape == (2, 2048)
+    assert features.isfinite().all() and features.std() > 0
 
 
 # sets
 
 
-def normal(n, d, seed=0):
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * torch.linspace(1, 0.1, d)
-
-
-def moments_of(features, sizes):
-    found, start = Moments(), 0
-    for size in sizes:
-        part = slice(start, start + size)
-        found.add([f"{i:05d}" for i in range(*part.indices(len(features)))], features[part])
-        start += size
-    return found
-
-
-@pytest.mark.parametrize("n", [10, 16, 17, 300])
-def test_fid_of_what_is_kept_is_fid(n):
-    """Bit for bit where features are kept, and else up to rounding."""
-    real, fake = normal(n, 16), normal(n, 16, seed=1) + 0.3
-    expected = fid(real, fake)
-    sizes = [7] * (n // 7) + [n % 7]
-    found = fid_of_moments(moments_of(real, sizes), moments_of(fake, sizes))
-    assert found == expected if n <= 16 else found == pytest.approx(expected, rel=1e-6)
-    names, parts = [f"{i:05d}" for i in range(n)], [Moments(), Moments(), Moments()]
-    for rank, part in enumerate(parts[:2]):
-        part.add(names[rank::2], fake[rank::2])
-    merged = fid_of_moments(moments_of(real, sizes), Moments.merged(parts))
-    assert merged == expected if n <= 16 else merged == pytest.approx(expected, rel=1e-6)
-    fake[n // 2, 3] = math.nan
-    assert math.isnan(fid_of_moments(moments_of(real, sizes), moments_of(fake, sizes)))
-
-
-def test_one_image_has_no_fid():
-    with pytest.raises(ValueError, match="at least 2 images"):
-        fid_of_moments(moments_of(normal(1, 16), [1]), moments_of(normal(1, 16), [1]))
-
-
 def test_a_sample_follows_from_the_names():
-    features = normal(50, 4)
-    names = [f"image{i}" for i in range(50)]
-    whole, reverse, parts = Sample(20), Sample(20), [Sample(20), Sample(20), Sample(20)]
-    whole.add(names, features)
-    for i in reversed(range(50)):
-        reverse.add([names[i]], features[i : i + 1])
-    for rank, part in enumerate(parts[:2]):
-        part.add(names[rank::2], features[rank::2])
-    merged = Sample.merged(parts)
-    assert len(whole) == 20 and whole.names() == reverse.names() == merged.names()
-    assert torch.equal(whole.features(), reverse.features()) and torch.equal(whole.features(), merged.features())
-    assert not set(whole.names()) <= set(names[:25])
+    features = np.random.default_rng(0).normal(size=(50, 4))
+    images = {f"image{i}": features[i] for i in range(50)}
+    samples = [Sample(20) for _ in range(4)]
+    whole, reverse, *parts = samples
+    whole.add(images)
+    for name in reversed(images):
+        reverse.add({name: images[name]})
+    for rank, part in enumerate(parts):
+        part.add(dict(list(images.items())[rank::2]))
+    parts[0].add(parts[1].features)
+    assert len(whole.features) == 20 and not set(whole.features) <= set(list(images)[:25])
+    assert torch.equal(whole.stacked(), reverse.stacked()) and torch.equal(whole.stacked(), parts[0].stacked())
     some = Sample(50)
-    some.add(names, features)
-    assert torch.equal(some.features(), features[[int(name.removeprefix("image")) for name in sorted(names)]])
+    some.add(images)
+    assert np.array_equal(some.stacked(), [images[name] for name in sorted(images)])
 
 
-def test_what_an_evaluation_keeps_does_not_grow_with_its_images():
-    """Features of 40 and of 400 images in 8 numbers, with a limit of 20; records take 8 bytes a value."""
-
-    class Few:
+@pytest.mark.parametrize("limit", [20, 100])
+def test_an_evaluation_compares_a_sample_of_its_images(limit):
+    class Means:
         def features(self, images):
-            return images.flatten(1)[:, :8].contiguous()
+            return images.mean((2, 3))
 
-    def kept(n):
-        metrics = [object.__new__(FID), object.__new__(KID)]
-        for metric, name in zip(metrics, ("fid", "kid"), strict=True):
-            metric.extractor, metric.name, metric.limit = Few(), name, 20
-        evaluation = Evaluation([PSNR(), *metrics], gallery_size=2)
-        for i in range(0, n, 10):
-            x = torch.rand(10, 3, 4, 4)
-            names = [f"{j:04d}" for j in range(i, i + 10)]
-            evaluation.add(names, range(10), [State(1.0, x, x + 0.1, 1, True)], Reference(x))
-        return len(pickle.dumps(evaluation._sets._sets)), len(pickle.dumps(evaluation.records)) / n, evaluation.finish()
-
-    (few, _, _), (many, per_image, curve) = kept(40), kept(400)
-    assert abs(many - few) < 0.02 * few
-    assert per_image < 2 * (8 + 8 + 8 + 16)
-    assert all(row["n"] == 400 and row["fid"] >= 0 for row in curve)
+    metrics = [object.__new__(FID), object.__new__(KID)]
+    for metric in metrics:
+        metric.extractor, metric.name, metric.limit = Means(), metric.title, limit
+    evaluation = Evaluation([PSNR(), *metrics], gallery_size=2)
+    x, names = torch.rand(60, 3, 4, 4), [f"{i:04d}" for i in range(60)]
+    for i in range(0, 60, 10):
+        part = x[i : i + 10]
+        evaluation.add(names[i : i + 10], range(10), [State(1.0, part, part + 0.1, 1, True)], Reference(part))
+    kept = [int(name) for name in evaluation._sets._sets[0]["clean"].features]
+    (row,) = [row for row in evaluation.finish() if row["output"] == "mean"]
+    assert row["n"] == 60 and len(kept) == min(limit, 60)
+    clean, restored = (Means().features(images[sorted(kept)]) for images in (x, x + 0.1))
+    assert (row["FID"], row["KID"]) == (fid(clean, restored), kid(clean, restored))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_here
+from pages import Lower
 
 from diracdiff.evaluation import (
     Evaluation,
@@ -20,7 +21,7 @@ from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.statistics import FEWEST
 from diracdiff.evaluation.stopping import row_at
 from diracdiff.evaluation.tables import brackets, cautions
-from diracdiff.metrics import FID, KID, LPIPS, PSNR, SSIM, SWD, Missing, Reference
+from diracdiff.metrics import FID, KID, PSNR, SSIM, SWD, Consistency, Reference
 from diracdiff.metrics.swd import LEAST_SPREAD, swd
 from diracdiff.samplers import State
 
@@ -39,13 +40,7 @@ def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
     return rows
 
 
-class Measured(Missing):
-    """LPIPS whose values are given, without its network."""
-
-    higher_is_better, target, abbreviation = False, "lpips", "PO"
-
-
-MEASURED = [PSNR(), SSIM(), Measured(LPIPS, "lpips_squeeze")]
+MEASURED = [PSNR(), SSIM(), Lower()]
 
 
 def test_stopping_points_are_the_best_of_the_curve():
@@ -72,12 +67,12 @@ def test_a_value_that_is_not_a_number_is_never_the_best():
     stops = find_stopping_points(curve([math.nan, 22, 21, 19], [math.nan, 0.4, 0.3, 0.35]), MEASURED)
     assert stops["psnr"].t == 0.75 and stops["lpips"].t == 0.5
     with pytest.raises(ValueError, match="has no direction"):
-        Missing(LPIPS, "lpips_vgg").best([{"lpips_vgg": 1.0}])
+        Consistency().best([{"consistency": 1.0}])
 
 
 def test_without_lpips_there_is_no_perceptual_stop():
     rows = curve([20, 22, 21, 19])
-    stops = find_stopping_points(rows, [PSNR(), SSIM(), Missing(LPIPS, "lpips_squeeze")])
+    stops = find_stopping_points(rows, [PSNR(), SSIM()])
     assert stops == {"psnr": P(0.75, "mean"), "lpips": None, "swd": None, "fid": None}
     summary = key_rows(rows, stops)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
@@ -159,7 +154,10 @@ def test_a_target_has_a_stopping_point(target, expected):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("fid", r"target=fid needs best FID, .* give target=t:T, or measure it with .* split=val fid=… tuned=…"),
+        (
+            "fid",
+            r"target=fid: .* the best FID. Give target=t:T, or measure .* fid=squeezenet tuned=…",
+        ),
         ("ssim", r"target must be psnr, lpips, swd, fid, .* got 'ssim'"),
         ("lpips,psnr>=29", r"got 'lpips,psnr>=29'"),
         ("t:1.5", r"with T in \[0, 1\], got 't:1.5'"),

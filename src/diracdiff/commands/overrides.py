@@ -17,7 +17,7 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] /
 PATHS = (
     *("checkpoint", "dataset.root", "input", "kernel", "mask", "output", "run_dir", "tuned"),
     *("about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
-    *("dncnn", "fid_weights", "flow", "guided_diffusion", "prior", "regression"),
+    *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
 """Keys whose value is the path of a file or folder."""
 

@@ -84,8 +84,7 @@ def comparison_page(
         judged = [each | {"higher": None} for each in columns if each["name"] in paired[0]]
         tables.append(page.table("Paired differences", judged, [_difference(row) for row in paired], PAIRED_NOTE))
     summary = f"Every method restores the same measurements: {title}, seed {seed}. Seconds and memory: {machine}."
-    notes = [*page.missing_notes(table.metrics), note]
-    return page.render("comparison", title.partition(",")[0], summary, tables, data, notes, origin, table.conditions)
+    return page.render("comparison", title.partition(",")[0], summary, tables, data, [note], origin, table.conditions)
 
 
 def curve_points(run: Run) -> list[Row]:

@@ -14,8 +14,7 @@ from diracdiff import __version__
 from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Batch, Measurements
-from diracdiff.evaluation import measured
-from diracdiff.evaluation.records import means, rows_of
+from diracdiff.evaluation import mean
 from diracdiff.evaluation.results import Result
 from diracdiff.metrics import Metric, Reference, Row
 from diracdiff.metrics.metric import SetMetric, image_metrics, set_metrics
@@ -50,7 +49,8 @@ class Run:
     def means(self) -> dict[str, Row]:
         """Return {stop: {column: mean over the images}}, in the order of the trajectory."""
         stops = dict.fromkeys(row["stop"] for row in self.rows)
-        return {stop: means(self.of(stop), ("name", "stop")) for stop in stops}
+        columns = [column for column in self.rows[0] if column not in ("name", "stop")]
+        return {stop: {column: mean([row[column] for row in self.of(stop)]) for column in columns} for stop in stops}
 
     def score(self, metric: SetMetric, stop: str, seed: int) -> float:
         """Compute a metric of the set of images of a stopping time."""
@@ -137,8 +137,13 @@ class Runner:
         if gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
         result: Result
-        for result, values in measured(restore(batch), reference, image_metrics(self.metrics)):
-            rows += rows_of(batch.names, values, stop=result.stop, calls=result.nfe, seconds=result.seconds)
+        for result in restore(batch):
+            same = {"stop": result.stop, "calls": result.nfe, "seconds": result.seconds}
+            values = {metric.name: metric(result.images, reference).tolist() for metric in image_metrics(self.metrics)}
+            rows += [
+                {"name": name} | same | {metric: column[i] for metric, column in values.items()}
+                for i, name in enumerate(batch.names)
+            ]
             if few:
                 images[result.stop] = to_pixels(result.images[:few]).cpu()
             if result.stop in stops:

@@ -2,7 +2,7 @@
 
 from diracdiff.evaluation.evaluation import Evaluation, Gallery
 from diracdiff.evaluation.records import Records
-from diracdiff.evaluation.results import Result, measured, results
+from diracdiff.evaluation.results import Result, results
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stopping import (
     TARGETS,
@@ -29,7 +29,6 @@ __all__ = [
     "interval",
     "key_rows",
     "mean",
-    "measured",
     "on_grid",
     "results",
     "stopping_point_for",

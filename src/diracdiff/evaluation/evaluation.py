@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.evaluation.records import FeatureSets, Key, Records
-from diracdiff.evaluation.results import measured, results
+from diracdiff.evaluation.results import results
 from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.metrics.metric import Metric, Reference, Row, image_metrics, set_metrics
 from diracdiff.samplers import State
@@ -38,7 +38,7 @@ class Evaluation:
         only: Collection[StoppingPoint] | None = None,
     ):
         self.metrics, self.gallery_size, self.only = list(metrics), gallery_size, only
-        self.records = Records()
+        self.records = Records([metric.name for metric in image_metrics(metrics)])
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
         self.shown: list[str] = []
@@ -60,12 +60,10 @@ class Evaluation:
             if reference.measurement is not None:
                 self.gallery["measurement"] = self._thumbnails(reference.measurement)
         self._sets.add("clean", names, clean)
-        wanted = (
-            result
-            for result in results(states, clean)
-            if self.only is None or StoppingPoint(result.t, result.output) in self.only
-        )
-        for result, values in measured(wanted, reference, self.metrics):
+        for result in results(states, clean):
+            if self.only is not None and StoppingPoint(result.t, result.output) not in self.only:
+                continue
+            values = {metric.name: metric(result.images, reference) for metric in image_metrics(self.metrics)}
             self.records.add(names, seeds, result, values)
             self._sets.add((result.t, result.output), names, result.images)
             if collect:
@@ -78,7 +76,7 @@ class Evaluation:
             seed: seed of metrics that draw subsets.
         """
         self.records = self.records.gathered()
-        self.curve = self.records.curve(self._sets.scores(seed)) if len(self.records) else []
+        self.curve = self.records.curve(self._sets.scores(seed))
         return self.curve
 
     def check_size(self, side: int) -> None:

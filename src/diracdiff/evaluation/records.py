@@ -2,126 +2,124 @@
 
 from __future__ import annotations
 
-from array import array
+import hashlib
+import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean
 from diracdiff.metrics.metric import FeatureNetwork, Row, SetMetric
 
-KEYS = ("t", "nfe", "output")
 Key = tuple[float, str] | str
 """A set of images: (t, output), or "clean"."""
 
-
-def rows_of(names: Sequence[str], values: dict[str, Tensor], **same: Any) -> list[Row]:
-    """Return a row per image: its name, the columns common to the batch, and its values of {metric: (B,)}."""
-    columns = {metric: value.tolist() for metric, value in values.items()}
-    return [{"name": name} | same | {m: column[i] for m, column in columns.items()} for i, name in enumerate(names)]
-
-
-def means(rows: Sequence[Row], leave_out: Sequence[str]) -> Row:
-    """Return the mean of every column over rows of the same columns, except those left out."""
-    return {key: mean([row[key] for row in rows]) for key in rows[0] if key not in leave_out}
+Point = tuple[float, int, str]
+"""Stopping time, NFE and output."""
 
 
 class Records:
-    """Metrics of single images: one row per image, time and output, held as columns, 8 bytes a value."""
+    """Metrics of single images: a row per image, time and output.
 
-    def __init__(self) -> None:
-        self._columns: dict[tuple[float, int, str], _Columns] = {}
+    Args:
+        metrics: names of the metrics.
+    """
 
-    def __len__(self) -> int:
-        return sum(len(columns.names) for columns in self._columns.values())
+    def __init__(self, metrics: Sequence[str]):
+        self.metrics = list(metrics)
+        self._points: dict[Point, dict[str, tuple[float, ...]]] = {}
 
     def add(self, names: Sequence[str], seeds: Sequence[int], result: Result, values: dict[str, Tensor]) -> None:
-        """Append the metrics {metric: (B,)} of a batch."""
-        columns = self._columns.setdefault((result.t, result.nfe, result.output), _Columns())
-        seconds = [result.seconds] * len(names)
-        columns.extend(names, seeds, {name: value.tolist() for name, value in values.items()} | {"seconds": seconds})
+        """Append the metrics {metric: (B,)} of a batch; of equal names the last one counts."""
+        columns = [seeds, *(values[metric].tolist() for metric in self.metrics), [result.seconds] * len(names)]
+        rows = self._points.setdefault((result.t, result.nfe, result.output), {})
+        rows |= zip(names, zip(*columns, strict=True), strict=True)
 
     def gathered(self) -> Records:
         """Return the rows of all processes, each image once, sorted: the same for any number of processes."""
-        parts, whole = gather_from_all(self._columns), Records()
-        for key in {key: None for part in parts for key in part}:
-            joined = _Columns()
-            for part in parts:
-                if key in part:
-                    joined.extend(part[key].names, part[key].seeds, part[key].values)
-            whole._columns[key] = joined.sorted()
+        whole, found = Records(self.metrics), defaultdict[Point, dict[str, tuple[float, ...]]](dict)
+        for part in gather_from_all(self._points):
+            for point, rows in part.items():
+                found[point] |= rows
+        whole._points = {point: dict(sorted(rows.items())) for point, rows in sorted(found.items(), key=_place)}
         return whole
 
     @property
     def rows(self) -> Iterator[Row]:
         """The rows by image, t falling: name, seed, t, nfe, output, the metrics, and seconds."""
-        keys = [key for key, _ in self._by_time()]
-        places = [{name: i for i, name in enumerate(self._columns[key].names)} for key in keys]
-        for name in sorted(set().union(*places)):
-            for key, place in zip(keys, places, strict=True):
-                if name in place:
-                    yield self._columns[key].row(place[name], key)
+        for name in sorted(set().union(*self._points.values())):
+            yield from (self._row(point, name) for point, rows in self._points.items() if name in rows)
 
     def at(self, t: float, output: str) -> list[Row]:
         """Return the rows of one time and output."""
-        found = [(key, columns) for key, columns in self._columns.items() if key[0] == t and key[2] == output]
-        return [columns.row(i, key) for key, columns in found for i in range(len(columns.names))]
+        points = [point for point in self._points if (point[0], point[2]) == (t, output)]
+        return [self._row(point, name) for point in points for name in self._points[point]]
 
     def of(self, names: Sequence[str]) -> dict[Key, list[Row]]:
         """Return the rows of a few images, {(t, output): rows}, t falling."""
         return {
-            (key[0], key[2]): [columns.row(i, key) for i, name in enumerate(columns.names) if name in names]
-            for key, columns in self._by_time()
+            (point[0], point[2]): [self._row(point, name) for name in rows if name in names]
+            for point, rows in self._points.items()
         }
 
-    def curve(self, sets: dict[Key, dict[str, float]] | None = None) -> list[Row]:
+    def curve(self, sets: Mapping[Key, dict[str, float]]) -> list[Row]:
         """Return means over the images: a row per time and output with t, nfe, output, n and the metrics, t falling.
 
         Args:
             sets: metrics of whole sets of images to add, {(t, output): {metric: value}}.
         """
-        return [
-            dict(zip(KEYS, key, strict=True))
-            | {"n": len(columns.names)}
-            | {name: mean(values) for name, values in columns.values.items()}
-            | (sets or {}).get((key[0], key[2]), {})
-            for key, columns in self._by_time()
-        ]
+        curve = []
+        for (t, nfe, output), rows in self._points.items():
+            _, *columns = zip(*rows.values(), strict=True)
+            means = {name: mean(column) for name, column in zip([*self.metrics, "seconds"], columns, strict=True)}
+            curve.append({"t": t, "nfe": nfe, "output": output, "n": len(rows)} | means | sets.get((t, output), {}))
+        return curve
 
-    def _by_time(self) -> list[tuple[tuple[float, int, str], _Columns]]:
-        return sorted(self._columns.items(), key=lambda item: (-item[0][0], item[0][2]))
+    def _row(self, point: Point, name: str) -> Row:
+        seed, *values = self._points[point][name]
+        where = dict(zip(("name", "seed", "t", "nfe", "output"), (name, seed, *point), strict=True))
+        return where | dict(zip([*self.metrics, "seconds"], values, strict=True))
 
 
-class _Columns:
-    """The rows of one time and output."""
+def _place(item: tuple[Point, Any]) -> tuple[float, str]:
+    """Return the place of a point in tables: t falling, outputs in the order of their names."""
+    return -item[0][0], item[0][2]
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.seeds: array[int] = array("q")
-        self.values: dict[str, array[float]] = {}
 
-    def extend(self, names: Sequence[str], seeds: Iterable[int], values: Mapping[str, Iterable[float]]) -> None:
-        self.names.extend(names)
-        self.seeds.extend(seeds)
-        for name, column in values.items():
-            self.values.setdefault(name, array("d")).extend(column)
+class Sample:
+    """Features of at most a number of images; which images follows from their names alone.
 
-    def sorted(self) -> _Columns:
-        """Return the rows by the names of the images, each once: the last one counts."""
-        places = {name: i for i, name in enumerate(self.names)}
-        order = [places[name] for name in sorted(places)]
-        whole = _Columns()
-        values = {name: [column[i] for i in order] for name, column in self.values.items()}
-        whole.extend([self.names[i] for i in order], [self.seeds[i] for i in order], values)
-        return whole
+    Args:
+        limit: largest number of images.
 
-    def row(self, i: int, key: tuple[float, int, str]) -> Row:
-        values = {name: column[i] for name, column in self.values.items()}
-        return {"name": self.names[i], "seed": self.seeds[i]} | dict(zip(KEYS, key, strict=True)) | values
+    Attributes:
+        features: those of the images by their names.
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.features: dict[str, NDArray[Any]] = {}
+        self._ranks: list[tuple[int, str]] = []  # a heap: first the image that is left out next
+
+    def add(self, features: Mapping[str, NDArray[Any]]) -> None:
+        """Add the features of images by their names; of equal names the last one counts."""
+        for name, values in features.items():
+            if name not in self.features:
+                heapq.heappush(self._ranks, (-int.from_bytes(hashlib.sha256(name.encode()).digest()), name))
+            self.features[name] = values
+            if len(self.features) > self.limit:
+                del self.features[heapq.heappop(self._ranks)[1]]
+
+    def stacked(self) -> Tensor:
+        """Return the features, (N, …), in the order of the names."""
+        return torch.from_numpy(np.stack([self.features[name] for name in sorted(self.features)]))
 
 
 class FeatureSets:
@@ -133,17 +131,16 @@ class FeatureSets:
 
     def __init__(self, metrics: Sequence[SetMetric] = ()):
         self.metrics = list(metrics)
-        self._sets: list[dict[Key, Any]] = [{} for _ in self.metrics]
+        self._sets: list[dict[Key, Sample]] = [{} for _ in self.metrics]
 
     def add(self, key: Key, names: Sequence[str], images: Tensor) -> None:
         """Add images, (B, C, H, W), to the set `key`."""
-        features: dict[FeatureNetwork, Tensor] = {}
+        found: dict[FeatureNetwork, dict[str, NDArray[Any]]] = {}
         for metric, sets in zip(self.metrics, self._sets, strict=True):
-            if metric.extractor not in features:
-                features[metric.extractor] = metric.extractor.features(images)
-            if key not in sets:
-                sets[key] = metric.empty_set()
-            sets[key].add(names, features[metric.extractor])
+            if metric.extractor not in found:
+                features = metric.extractor.features(images).numpy()
+                found[metric.extractor] = {name: features[i].copy() for i, name in enumerate(names)}
+            sets.setdefault(key, Sample(metric.limit)).add(found[metric.extractor])
 
     def scores(self, seed: int = 0) -> dict[Key, dict[str, float]]:
         """Return {(t, output): {metric: value}} over the images of all processes.
@@ -151,17 +148,16 @@ class FeatureSets:
         Raises:
             ValueError: if there are fewer than two images.
         """
-        found: dict[Key, dict[str, float]] = defaultdict(dict)
+        scores: dict[Key, dict[str, float]] = defaultdict(dict)
         for metric, sets in zip(self.metrics, self._sets, strict=True):
-            parts = gather_from_all(sets)
-            keys = {key: None for part in parts for key in part}
-            merge = type(metric.empty_set()).merged
-            clean = merge([part["clean"] for part in parts if "clean" in part]) if keys else None
-            for key in keys:
+            whole: dict[Key, Sample] = {}
+            for part in gather_from_all(sets):
+                for key, sample in part.items():
+                    whole.setdefault(key, Sample(metric.limit)).add(sample.features)
+            for key, sample in whole.items():
                 if key != "clean":
-                    restored = merge([part[key] for part in parts if key in part])
-                    found[key][metric.name] = metric.score_sets(clean, restored, seed)
-        return found
+                    scores[key][metric.name] = metric.score(whole["clean"].stacked(), sample.stacked(), seed)
+        return scores
 
 
 def gather_from_all(part: Any) -> list[Any]:

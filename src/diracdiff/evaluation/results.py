@@ -1,15 +1,14 @@
-"""From the states of a trajectory to results at every stopping time, and their metrics."""
+"""From the states of a trajectory to results at every stopping time."""
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diracdiff.evaluation.stopping import StoppingPoint
-from diracdiff.metrics.metric import Metric, Reference, image_metrics
 from diracdiff.samplers import State
 from diracdiff.samplers.increment import TOLERANCE
 
@@ -65,14 +64,6 @@ def image_at(stop: StoppingPoint, states: Iterable[State]) -> tuple[Tensor, int]
             images = state.image(stop.output)
     assert images is not None
     return images, nfe
-
-
-def measured(
-    results: Iterable[Result], reference: Reference, metrics: Sequence[Metric]
-) -> Iterator[tuple[Result, dict[str, Tensor]]]:
-    """Yield each result with {metric: (B,)}, the values of every metric of single images."""
-    for result in results:
-        yield result, {metric.name: metric(result.images, reference) for metric in image_metrics(metrics)}
 
 
 def clock(images: Tensor) -> float:

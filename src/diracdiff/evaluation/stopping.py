@@ -90,7 +90,7 @@ def key_rows(
     }
     for target, metric in TARGETS.items():
         if stops.get(target) or metric.abbreviation:
-            points[metric.stop_key()] = stops.get(target)
+            points[metric.stop_name().lower()] = stops.get(target)
     points |= {"target": extra} if extra else {}
     return {key: row_at(curve, point) if point else None for key, point in points.items()}
 
@@ -118,10 +118,9 @@ def stopping_point_for(
         raise ValueError(f"{TARGET_RULE}, got {target!r}")
     stop = stops.get(target)
     if stop is None:
-        metric = TARGETS[target]
         raise ValueError(
-            f"target={target} needs {metric.stop_title()}, which this checkpoint does not know: give target=t:T, or "
-            f"measure it with {MEASURE} {metric.how_to_measure}tuned=…"
+            f"target={target}: this checkpoint does not know the best {TARGETS[target].title}. Give target=t:T, or "
+            f"measure it with {MEASURE} {'fid=squeezenet ' if target == 'fid' else ''}tuned=…"
         )
     return stop
 

@@ -19,7 +19,7 @@ INTERVALS = f"In brackets: 95 % bootstrap confidence intervals (BCa) over the im
 NAMES = {
     "measurement": "measurement",
     "one_shot": "one-shot",
-    **{metric.stop_key(): metric.stop_title() for metric in TARGETS.values()},
+    **{m.stop_name().lower(): f"{m.stop_name()} (best {m.title})" for m in TARGETS.values()},
     "target": "target",
 }
 """The rows of a table by the keys of a summary."""
@@ -33,7 +33,7 @@ def summary_of(
 ) -> Summary:
     """Summarise a finished evaluation at the measurement, one-shot, DO, PO and other stopping points.
 
-    Every entry has t, output, nfe, seconds per image, the means of the metrics (None if missing) and, as "interval",
+    Every entry has t, output, nfe, seconds per image, the means of the metrics and, as "interval",
     the 95 % bootstrap confidence intervals of metrics of single images, each None for too few images. An unknown point
     has the entry None. n is the number of images.
 
@@ -48,7 +48,7 @@ def summary_of(
 
     def entry(row: Row) -> Row:
         values = {key: row[key] for key in ("t", "output", "nfe", "seconds")}
-        values |= {metric.name: row.get(metric.name) for metric in evaluation.metrics}
+        values |= {metric.name: row[metric.name] for metric in evaluation.metrics}
         images = evaluation.records.at(row["t"], row["output"])
         return values | {"interval": {key: interval([image[key] for image in images], seed) for key in of_images}}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from diracdiff.metrics.fid import FID, KID
 from diracdiff.metrics.fidelity import PSNR, SSIM, Consistency
 from diracdiff.metrics.lpips import LPIPS
-from diracdiff.metrics.metric import FeatureNetwork, ImageMetric, Metric, Missing, Reference, Row, SetMetric
+from diracdiff.metrics.metric import FeatureNetwork, ImageMetric, Metric, Reference, Row, SetMetric
 from diracdiff.metrics.swd import SWD
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Consistency",
     "ImageMetric",
     "Metric",
-    "Missing",
     "Reference",
     "Row",
     "SetMetric",
@@ -36,7 +35,7 @@ METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, Consisten
 def in_order(metrics: Iterable[Metric]) -> list[Metric]:
     """Return metrics in the order of METRICS, custom ones last; metrics with equal feature networks share one."""
     places = {metric: place for place, metric in enumerate(METRICS)}
-    found = sorted(metrics, key=lambda metric: places.get(getattr(metric, "metric", type(metric)), len(places)))
+    found = sorted(metrics, key=lambda metric: places.get(type(metric), len(places)))
     networks: dict[FeatureNetwork, FeatureNetwork] = {}
     for metric in found:
         if isinstance(metric, SetMetric):

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,33 +19,29 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 SQUEEZENET_SIDE = 17
 
 
+@dataclass(frozen=True)
 class Extractor:
     """The network whose features FID and KID compare.
 
     "inception" is torch-fidelity's Inception, 2048 features of images resized to 299 px: the FID and KID of the
     literature. Its file must be the published one, by SHA-256. "squeezenet" is the trunk of torchvision's
     SqueezeNet 1.1, its 512 last features averaged over the image, which keeps its size: a file of 5 MB and fast on
-    a CPU, but its values compare only among themselves, at one image size. Names of columns contain the network.
+    a CPU, but its values compare only among themselves, at one image size.
 
     Args:
         name: "inception" or "squeezenet".
-        weights: its file of weights, or None for the one in torch hub's folder, downloaded if it is missing.
 
     Raises:
         ValueError: if the network is unknown, or its weights are missing and cannot be downloaded.
     """
 
-    def __init__(self, name: str, weights: str | Path | None = None):
-        if name not in FEATURES:
-            raise ValueError(f"fid must be one of {sorted(FEATURES)} or null, got {name!r}")
-        self.name, self.weights = name, weights
-        self._network = _load(name, _weights_file(name, weights))
+    name: str
+    network: nn.Module = field(init=False, repr=False, compare=False)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Extractor) and (self.name, self.weights) == (other.name, other.weights)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.weights))
+    def __post_init__(self) -> None:
+        if self.name not in FEATURES:
+            raise ValueError(f"fid must be one of {sorted(FEATURES)} or null, got {self.name!r}")
+        object.__setattr__(self, "network", _load(self.name, _weights_file(self.name)))
 
     def features(self, images: Tensor) -> Tensor:
         """Return features of images in [0, 1], (B, 3, H, W), rounded to 8 bits as in a PNG: (B, D) on the CPU.
@@ -64,7 +61,7 @@ class Extractor:
         pixels = to_pixels(images)
         full_precision = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), full_precision:
-            (features,) = self._network.to(images.device)(pixels)
+            (features,) = self.network.to(images.device)(pixels)
         marked: Tensor = features.masked_fill(broken.unsqueeze(1), math.nan).cpu()
         return marked
 
@@ -109,28 +106,25 @@ def _load(name: str, path: Path) -> nn.Module:
         raise ValueError(f"{path} does not hold the weights of {name}: replace it with the published file") from error
 
 
-def _weights_file(name: str, weights: str | Path | None) -> Path:
+def _weights_file(name: str) -> Path:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
     from torchvision.models import SqueezeNet1_1_Weights
 
     url = URL_INCEPTION_V3 if name == "inception" else SqueezeNet1_1_Weights.IMAGENET1K_V1.url
-    file = url.rsplit("/", 1)[-1]
-    if weights is not None and not Path(weights).is_file():
-        raise ValueError(f"weights={weights} of fid={name} does not exist: give the path of {file}")
     try:
-        path = Path(weights) if weights is not None else fetched(url)
+        path = fetched(url)
     except (OSError, RuntimeError) as error:
         other = "" if name == "squeezenet" else ", or take fid=squeezenet, which has its own name and another scale"
         raise ValueError(
-            f"fid={name} needs {file}, which is missing and cannot be downloaded ({first_line(error)}): connect once, "
-            f"or copy it into {checkpoints()}{other}"
+            f"fid={name} needs {url.rsplit('/', 1)[-1]}, which is missing and cannot be downloaded "
+            f"({first_line(error)}): connect once, or copy it into {checkpoints()}{other}"
         ) from error
     if name == "inception":
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         if digest != INCEPTION_SHA256:
             raise ValueError(
-                f"{path} is not the published {file}: its SHA-256 is {digest[:8]}..., not {INCEPTION_SHA256[:8]}...; "
+                f"{path} is not the published file: its SHA-256 is {digest[:8]}..., not {INCEPTION_SHA256[:8]}...; "
                 "other weights would give other numbers under the same name"
             )
     return path

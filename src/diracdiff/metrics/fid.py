@@ -8,12 +8,10 @@ torch-fidelity's, in double precision.
 """
 
 import math
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor
 
-from diracdiff.metrics.feature_sets import Moments
 from diracdiff.metrics.features import FEATURES, Extractor
 from diracdiff.metrics.metric import SetMetric
 
@@ -26,43 +24,31 @@ class NetworkDistance(SetMetric):
 
     Args:
         network: "inception" or "squeezenet", see `Extractor`.
-        weights: its file of weights, see `Extractor`.
     """
 
     higher_is_better, digits = False, 2
-    how_to_measure = "fid=… "
 
-    def __init__(self, network: str, weights: str | Path | None = None):
-        self.extractor = Extractor(network, weights)
+    def __init__(self, network: str):
+        self.extractor = Extractor(network)
         self.name = f"{self.title.lower()}_{network}"
 
     @classmethod
-    def if_requested(cls, network: str | None, weights: str | Path | None = None) -> Self | None:
-        """Return the metric, or None for no network.
-
-        Raises:
-            ValueError: see `Extractor`.
-        """
-        return None if network is None else cls(network, weights)
+    def if_requested(cls, network: str | None) -> Self | None:
+        """Return the metric, or None for no network; see `Extractor` for errors."""
+        return None if network is None else cls(network)
 
 
 class FID(NetworkDistance):
-    """Fréchet distance of the features of two sets of images, see `fid`."""
+    """Fréchet distance of the features of two sets of images, see `fid`; of more than 10,000, of a sample."""
 
-    title, target, depends_on = "FID", "fid", "the network of FID"
+    title, target, depends_on, limit = "FID", "fid", "the network of FID", 10_000
 
-    def __init__(self, network: str, weights: str | Path | None = None):
-        super().__init__(network, weights)
+    def __init__(self, network: str):
+        super().__init__(network)
         self.fewest = FEATURES[network]  # the covariance of fewer images is singular
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return fid(clean, restored)
-
-    def empty_set(self) -> Moments:
-        return Moments()
-
-    def score_sets(self, clean: Moments, restored: Moments, seed: int) -> float:
-        return fid_of_moments(clean, restored)
 
 
 class KID(NetworkDistance):
@@ -83,37 +69,13 @@ def fid(real: Tensor, fake: Tensor) -> float:
     Raises:
         ValueError: if a set has fewer than two images.
     """
-    from torch_fidelity.metric_fid import fid_features_to_statistics
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     real, fake = _checked(real, fake)
     if real.isnan().any() or fake.isnan().any():
         return math.nan
-    return _frechet(*(fid_features_to_statistics(features) for features in (real, fake)))
-
-
-def fid_of_moments(real: Moments, fake: Moments) -> float:
-    """Return the Fréchet distance of two sets by their moments; bit for bit that of `fid` while features are kept.
-
-    Raises:
-        ValueError: if a set has fewer than two images.
-    """
-    features = real.features(), fake.features()
-    if features[0] is not None and features[1] is not None:
-        return fid(features[0], features[1])
-    _check_counts(real.count, fake.count)
-    (mean, scatter), (other_mean, other_scatter) = real.condense(), fake.condense()
-    if mean.isnan().any() or other_mean.isnan().any():
-        return math.nan
-    return _frechet(
-        {"mu": mean.numpy(), "sigma": (scatter / (real.count - 1)).numpy()},
-        {"mu": other_mean.numpy(), "sigma": (other_scatter / (fake.count - 1)).numpy()},
-    )
-
-
-def _frechet(real: Any, fake: Any) -> float:
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
-
-    distance: float = fid_statistics_to_metric(real, fake, verbose=False)[KEY_METRIC_FID]
+    statistics = (fid_features_to_statistics(features) for features in (real, fake))
+    distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
     return max(0.0, distance)
 
 
@@ -139,12 +101,8 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
 
 
 def _checked(real: Tensor, fake: Tensor) -> list[Tensor]:
-    _check_counts(len(real), len(fake))
+    if min(len(real), len(fake)) < 2:
+        raise ValueError(f"FID and KID need at least 2 images in each set, got {len(real)} and {len(fake)}")
     if real.shape[1:] != fake.shape[1:] or real.ndim != 2:
         raise ValueError(f"features must be (N, D) and (M, D), got {tuple(real.shape)} and {tuple(fake.shape)}")
     return [features.double() for features in (real, fake)]
-
-
-def _check_counts(real: int, fake: int) -> None:
-    if min(real, fake) < 2:
-        raise ValueError(f"FID and KID need at least 2 images in each set, got {real} and {fake}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from diracdiff.metrics.metric import ImageMetric, Metric, Missing, Reference
+from diracdiff.metrics.metric import ImageMetric, Reference
 from diracdiff.utils.downloads import checkpoints, fetched, first_line
 from diracdiff.utils.errors import warn
 
@@ -40,20 +40,15 @@ class LPIPS(ImageMetric):
         self.backbone, self.name, self.smallest = backbone, f"lpips_{backbone}", BACKBONES[backbone][2]
 
     @classmethod
-    def if_available(cls, backbone: str | None) -> Metric | None:
-        """Return the metric; None for no backbone; `Missing`, with a warning, if its weights are missing.
-
-        Raises:
-            ValueError: if the backbone is unknown.
-        """
-        if backbone is None:
-            return None
-        check_backbone(backbone)
+    def if_available(cls, backbone: str | None) -> Self | None:
+        """Return the metric; None for no backbone, and, with a warning, if the weights are missing."""
         try:
-            return cls(backbone)
+            return None if backbone is None else cls(backbone)
         except ValueError as error:
+            if backbone not in BACKBONES:
+                raise
             warn(f"LPIPS is left out: {error}. Without LPIPS there is no t_PO.")
-            return Missing(LPIPS, f"lpips_{backbone}")
+            return None
 
     @property
     def label(self) -> str:
@@ -77,12 +72,6 @@ def features(network: Any, images: Tensor) -> list[Tensor]:
     return [normalize_tensor(layer) for layer in network.net(network.scaling_layer(2 * images - 1))]
 
 
-def check_backbone(backbone: str) -> None:
-    """Raise ValueError for an unknown backbone."""
-    if backbone not in BACKBONES:
-        raise ValueError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
-
-
 def load_lpips(backbone: str) -> Any:
     """Return the LPIPS network with a backbone of BACKBONES, frozen, for images in [-1, 1].
 
@@ -95,7 +84,8 @@ def load_lpips(backbone: str) -> Any:
     from lpips import LPIPS as Network
     from torchvision.models import get_weight
 
-    check_backbone(backbone)
+    if backbone not in BACKBONES:
+        raise ValueError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
     model, file, _ = BACKBONES[backbone]
     try:
         path = fetched(get_weight(f"{model}_Weights.IMAGENET1K_V1").url)

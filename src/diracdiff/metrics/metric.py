@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from diracdiff.metrics.feature_sets import Sample
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.validate import check_images
 
@@ -47,51 +46,31 @@ class Metric(ABC):
 
     Attributes:
         name: column in every table, with the backbone or network that the values depend on.
+        title: name in tables and on axes.
+        higher_is_better: direction; None where neither end is best, and nothing can be chosen by the metric.
+        unit: unit on axes; empty if there is none.
+        digits: decimal places in tables.
+        target: name of the target that stops where this metric is best, or None.
+        abbreviation: the paper's abbreviation of that stopping point, "DO" or "PO"; it has a row in every table.
+        depends_on: component that the values depend on: values of different backbones do not compare.
     """
 
-    title: str
-    """Name in tables and on axes."""
-
-    higher_is_better: bool | None = None
-    """Direction; None where neither end is best, and nothing can be chosen by the metric."""
-
-    unit: str = ""
-    """Unit on axes; empty if there is none."""
-
-    digits: int = 4
-    """Decimal places in tables."""
-
-    target: str | None = None
-    """Name of the target that stops where this metric is best, or None."""
-
-    abbreviation: str = ""
-    """The paper's abbreviation of that stopping point, "DO" or "PO"; it has a row in every table, found or not."""
-
-    depends_on: str = ""
-    """Component that the values depend on, such as a backbone: values of different components do not compare."""
-
-    how_to_measure: str = ""
-    """Option of the evaluate command that switches the metric on."""
-
     name: str
+    title: str
+    higher_is_better: bool | None = None
+    unit: str = ""
+    digits: int = 4
+    target: str | None = None
+    abbreviation: str = ""
+    depends_on: str = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Metric:
         return self  # keeps its network out of checkpoints and averaged copies of a module
 
     @classmethod
-    def stop_title(cls) -> str:
-        """Title of its stopping point in tables: "DO (best PSNR)"."""
-        return f"{cls.abbreviation} (best {cls.title})" if cls.abbreviation else f"best {cls.title}"
-
-    @classmethod
     def stop_name(cls) -> str:
-        """Name of its stopping point in plots: "DO", "PO", "SWD"."""
+        """Name of its stopping point: "DO", "PO", "SWD"; in lower case its key in summaries."""
         return cls.abbreviation or cls.title
-
-    @classmethod
-    def stop_key(cls) -> str:
-        """Key of its stopping point in summaries: "do", "po", "fid"."""
-        return cls.abbreviation.lower() or str(cls.target)
 
     @property
     def label(self) -> str:
@@ -117,10 +96,13 @@ class Metric(ABC):
 
 
 class ImageMetric(Metric):
-    """A metric of single images."""
+    """A metric of single images.
+
+    Attributes:
+        smallest: smallest side of images that can be compared, in pixels.
+    """
 
     smallest: int = 1
-    """Smallest side of images that can be compared, in pixels."""
 
     def check_size(self, side: int) -> None:
         """Refuse images of fewer pixels a side than `smallest`.
@@ -167,27 +149,17 @@ class SetMetric(Metric):
 
     Attributes:
         extractor: computes the features that are compared; metrics with equal extractors share their features.
+        fewest: number of images below which tables warn of the value.
+        limit: number of images whose features are kept; of a larger set a sample of this size is compared.
     """
 
     extractor: FeatureNetwork
-
     fewest: int = 1
-    """Number of images below which tables warn of the value."""
-
     limit: int = 1000
-    """Number of images whose features are kept: of a larger set a sample of this size is compared, see `Sample`."""
 
     @abstractmethod
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         """Compare the features of two sets of images, (N, …) and (M, …); `seed` is for random subsets."""
-
-    def empty_set(self) -> Any:
-        """Return an empty container for the features of a set of images, a `FeatureSet`."""
-        return Sample(self.limit)
-
-    def score_sets(self, clean: Any, restored: Any, seed: int) -> float:
-        """Compare two containers that `empty_set` made, see `score`."""
-        return self.score(clean.features(), restored.features(), seed)
 
 
 def image_metrics(metrics: Sequence[Metric]) -> list[ImageMetric]:
@@ -198,16 +170,3 @@ def image_metrics(metrics: Sequence[Metric]) -> list[ImageMetric]:
 def set_metrics(metrics: Sequence[Metric]) -> list[SetMetric]:
     """Return the metrics of sets of images, in order."""
     return [metric for metric in metrics if isinstance(metric, SetMetric)]
-
-
-class Missing(Metric):
-    """A requested metric that cannot be measured: its column stays empty, and nothing is chosen by it.
-
-    Args:
-        metric: class of the metric.
-        name: column.
-    """
-
-    def __init__(self, metric: type[Metric], name: str):
-        self.metric, self.name = metric, name
-        self.title, self.digits = metric.title, metric.digits

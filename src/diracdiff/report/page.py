@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from diracdiff.metrics import Consistency, Metric, Missing, Row
+from diracdiff.metrics import Consistency, Metric, Row
 from diracdiff.report.origin import Origin
 
 LARGEST = 10_000_000
@@ -49,12 +49,6 @@ def table(title: str, columns: Sequence[Row], rows: Sequence[Row], note: str = T
         values = [row[name] for row in rows if row.get(name) is not None and math.isfinite(row[name])]
         best[name] = (max if higher else min)(values, default=None)
     return {"title": title, "columns": columns, "rows": rows, "note": note, "best": best}
-
-
-def missing_notes(metrics: Sequence[Metric]) -> list[str]:
-    """Return a sentence for each requested metric that could not be measured."""
-    missing = [metric.title for metric in metrics if isinstance(metric, Missing)]
-    return [f"{title} was not measured, because its weights are missing." for title in missing]
 
 
 def render(

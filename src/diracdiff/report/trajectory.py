@@ -10,7 +10,7 @@ from diracdiff.evaluation.stopping import TARGETS, row_at
 from diracdiff.evaluation.tables import NAMES, Summary, stop_keys
 from diracdiff.metrics import Row
 from diracdiff.report.origin import Origin
-from diracdiff.report.page import column, metric_column, missing_notes, render, table
+from diracdiff.report.page import column, metric_column, render, table
 from diracdiff.report.pictures import encode_pictures, values_of
 from diracdiff.restorer import Restorer
 
@@ -86,8 +86,7 @@ def evaluation_page(
     shown = [column("t", "t", 2), column("nfe", "NFE"), column("seconds", "s / image", 3), *columns]
     text = f"{images}, {summary['steps']} steps, seed {summary['seed']}. {stops_from}"
     tables = [table("Stopping times", shown, rows)]
-    notes = [*missing_notes(metrics), note]
-    return render(kind, restorer.name, text, tables, data, notes, origin, to_recipe(restorer))
+    return render(kind, restorer.name, text, tables, data, [note], origin, to_recipe(restorer))
 
 
 def _buttons(curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], summary: Summary) -> list[Row]:

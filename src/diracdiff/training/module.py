@@ -225,7 +225,7 @@ class RestorerModule(pl.LightningModule):
             best = metric.best(curve)
             self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
             if (stop := stops.get(metric.target or "")) is not None:
-                self.log(f"val/t_{metric.stop_key()}", stop.t)
+                self.log(f"val/t_{metric.stop_name().lower()}", stop.t)
 
     def on_test_epoch_end(self) -> None:
         """Gather the records of all processes."""

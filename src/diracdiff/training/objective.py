@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from diracdiff.metrics import Metric, Missing
+from diracdiff.metrics import Metric
 from diracdiff.restorer import Restorer
 
 PREFIX = "val/"
@@ -20,8 +20,8 @@ def check_objective(requested: Any, metrics: Sequence[Metric]) -> list[Metric]:
     found = []
     for name in [requested] if isinstance(requested, str) else requested or []:
         metric = targets.get(str(name).removeprefix(PREFIX))
-        if metric is None or isinstance(metric, Missing) or not str(name).startswith(PREFIX):
-            names = ", ".join(PREFIX + str(name) for name, metric in targets.items() if not isinstance(metric, Missing))
+        if metric is None or not str(name).startswith(PREFIX):
+            names = ", ".join(PREFIX + str(name) for name in targets)
             raise ValueError(f"optimized_metric={name}: is not measured in validation. Use {names} or null.")
         found.append(metric)
     return found
