@@ -152,8 +152,7 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
     exif[0x0112] = 6
     Image.fromarray(pixels).save(photos / "sub" / "turned.jpg", exif=exif)
     asked = [f"checkpoint={latest}/best.ckpt", f"input='{photos}'", f"output='{out}'", "target=t:1"]
-    status, (warning,) = call("restore", *asked)
-    assert status == 0 and "turned.jpg: its centre is not hidden as task=inpaint expects" in warning
+    assert call("restore", *asked) == (0, [])
     results = {path.relative_to(out).as_posix(): Image.open(path) for path in out.rglob("*.png")}
     assert set(results) == {"a.png.png", "a.jpg.png", "grey.png", "rgba.png", "sixteen.png", "sub/turned.png"}
     assert {image.size for name, image in results.items() if "turned" not in name} == {(50, 37)}

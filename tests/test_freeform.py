@@ -156,8 +156,6 @@ def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
     assert call(*asked, "mask=masks", "output=again") == (0, [])
     for name in ("00", "01"):  # what was in the hole does not matter
         assert (pixels(pictures / "again" / f"{name}.png") == pixels(pictures / "restored" / f"{name}.png")).all()
-    row = json.loads((pictures / "again" / "restored.jsonl").read_text().splitlines()[0])
-    assert row["hidden"] is True
 
 
 def test_one_mask_may_be_of_all_images(trained, pictures, call):

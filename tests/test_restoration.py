@@ -273,13 +273,6 @@ def test_the_noise_is_the_model_s_given_or_estimated_and_follows_from_the_path(b
     assert (flat != deep).any() and (flat == pixels(tmp_path / "one" / "x_measurement.png")).all()
 
 
-def test_an_intact_photograph_for_an_inpainting_model_is_named_once(run, image_folder, tmp_path, call):
-    options = [f"checkpoint={run[1]}/best.ckpt", "target=t:1", f"input={image_folder}"]
-    status, (line,) = call("restore", *options, "output=out")
-    assert status == 0 and "Add degrade=true if it is clean (named once: see hidden in out/restored.jsonl)" in line
-    assert {row["hidden"] for row in read_log(tmp_path / "out")} == {False}
-
-
 def test_skip_keeps_only_results_of_this_model_these_settings_and_this_source(blur, tmp_path, call):
     photos, out = tmp_path / "photos", tmp_path / "out"
     for i, name in enumerate(("a.png", "b.png", "c.png")):

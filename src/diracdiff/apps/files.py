@@ -23,7 +23,6 @@ from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
 from diracdiff.data.inputs import IN_FORM, LOG, TABLE, Form, Input, batches, read_log
-from diracdiff.evaluation.data_consistency import RULE
 from diracdiff.evaluation.plots import heat_map
 from diracdiff.evaluation.uncertainty import PICTURES, Spread
 from diracdiff.restorer import Restorer
@@ -75,7 +74,6 @@ class FileRestoration:
         self.failed: dict[Path, str] = {}
         self.defect: Exception | None = None
         self._before = {row["result"]: row for row in read_log(output)}
-        self._warned_of_hidden = False
         model = [to_recipe(restorer.process), to_recipe(restorer.denoiser), fingerprint(restorer.denoiser.state_dict())]
         increment = getattr(restorer.sampler.increment, "denoiser", None)
         sampling = [to_recipe(restorer.sampler), fingerprint(increment.state_dict()) if increment else None]
@@ -176,10 +174,6 @@ class FileRestoration:
         if not samples.isfinite().all():
             raise ValueError("its result is not a number at every pixel, and not written")
         test = batch.test(index, restored.x_hat[index])
-        if test["hidden"] is False and not self._warned_of_hidden:
-            self._warned_of_hidden = True
-            remedy = f"Add degrade=true if it is clean (named once: see hidden in {self.log})."
-            warn(f"{image.path}: its centre is not hidden as task={self.restorer.name} expects. {remedy}", True)
         pictures, uncertainty = {"restored": samples[0], "measurement": batch.measurement(index)}, None
         if self.options.interval:
             spread = Spread(samples.unsqueeze(1))
@@ -209,7 +203,6 @@ class FileRestoration:
                 "nfe": restored.nfe,
                 "seconds": restored.seconds,
                 **test,
-                "rule": RULE,
                 "lossy": image.info.lossy and not self.options.degrade,
                 "uncertainty": uncertainty,
             }

@@ -23,7 +23,7 @@ from diracdiff.data.image_io import DecodedImage
 from diracdiff.degradations import FreeformInpainting, KernelBlur
 from diracdiff.degradations.kernel_blur import make_periodic
 from diracdiff.degradations.kernels import FORMATS
-from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_residuals, is_hidden, standardise
+from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_residuals, standardise
 from diracdiff.evaluation.uncertainty import Interval
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
@@ -139,9 +139,8 @@ class Batch:
         """Test whether x_hat, (3, H', W') as sampled, explains a measurement.
 
         Returns:
-            `ResidualTest.row`, and: `sigma`, the noise level that is tested with; `sigma_from`, "model", "given" or
-            "estimated"; `sigma_estimated`, None for a small image; `hidden`, False if the pixels that the model's mask
-            hides are no noise, and None where that cannot be decided.
+            See `evaluate_residuals`, and: `sigma`, the noise level that is tested with; `sigma_from`, "model", "given"
+            or "estimated"; `sigma_estimated`, None for a small image; `clipped`, the fraction of clipped values.
         """
         restorer, image, y = self.restorer, self.images[index], self.measurement(index)
         start, step = restorer.sampler.start, 0.0 if self.options.degrade else image.step
@@ -160,9 +159,8 @@ class Batch:
         mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
         z = standardise(y, mean, sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
-        hidden = None if self.options.degrade else is_hidden(y, process, start)
-        noise = {"sigma": sigma, "sigma_from": source, "sigma_estimated": estimated, "hidden": hidden}
-        return evaluate_residuals(z, clipped).row() | noise
+        noise = {"sigma": sigma, "sigma_from": source, "sigma_estimated": estimated, "clipped": clipped}
+        return evaluate_residuals(z) | noise
 
     def restore(self) -> Restored:
         """Sample restorations of all images."""
