@@ -60,13 +60,13 @@ def test_the_summary_is_of_test_images_at_validation_s_times(run):
     summary, restorer = json.loads((latest / "summary.json").read_text()), load(latest / "best.ckpt")
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
-    assert {k: summary["do"][k] for k in ("t", "output")} == restorer.stops["psnr"].plain()
+    assert {k: summary["do"][k] for k in ("t", "output")} == vars(restorer.stops["psnr"])
     metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
-    assert {k: summary["swd"][k] for k in ("t", "output")} == restorer.stops["swd"].plain()
+    assert {k: summary["swd"][k] for k in ("t", "output")} == vars(restorer.stops["swd"])
     assert set(summary["do"]["interval"].values()) == {None}  # three images are too few for an interval
     if HAS_LPIPS:
-        assert {k: summary["po"][k] for k in ("t", "output")} == restorer.stops["lpips"].plain()
+        assert {k: summary["po"][k] for k in ("t", "output")} == vars(restorer.stops["lpips"])
 
 
 def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, without_weights, capsys):

@@ -1,7 +1,8 @@
-"""Intervals from several samples of one measurement: do they hold what they say?"""
+"""Intervals from several samples of one measurement, their calibration and their coverage."""
 
 import csv
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,14 +11,24 @@ from conftest import refused, renamed_copies, run_here
 from PIL import Image
 
 from diracdiff.checkpoints import Checkpoint
-from diracdiff.evaluation.uncertainty import LEVELS, Calibration, Interval, Sampling, Spread, Tally, raw_factor
+from diracdiff.checkpoints.recipe import construct
+from diracdiff.evaluation.uncertainty import (
+    LEVELS,
+    Interval,
+    Spread,
+    Tally,
+    calibrated,
+    choose_interval,
+    coverage,
+    raw_factor,
+)
 from diracdiff.restorer import load
 
-SAMPLING = Sampling(8, {"t": 0.0, "output": "mean"}, {})
+SAMPLES = {"samples": 8, "stop": {"t": 0.0, "output": "mean"}, "sampler": {}}
 
 
 def drawn(images, scale=1.0, samples=8, seed=0):
-    """Images and samples of one law, the samples with `scale` times its standard deviation, which differs by image."""
+    """Images and samples of one distribution, whose standard deviation differs by image; that of samples is scaled."""
     generator = torch.Generator().manual_seed(seed)
     std = 0.01 + 0.03 * torch.rand(images, 1, 1, 1, generator=generator)
     centre = torch.full((images, 3, 8, 8), 0.5)
@@ -32,7 +43,7 @@ def tally(images, **how):
     return counted
 
 
-def test_raw_intervals_of_exact_samples_hold_what_they_say():
+def test_raw_intervals_of_exact_samples_hold_their_level():
     counted = tally(200)
     for level in LEVELS:
         assert counted.covered(raw_factor(level, 8)) == pytest.approx(level, abs=0.01)
@@ -40,9 +51,8 @@ def test_raw_intervals_of_exact_samples_hold_what_they_say():
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
-def test_calibration_mends_spreads_that_are_wrong(scale):
-    calibration, other = Calibration.of(SAMPLING, tally(400, scale=scale)), tally(400, scale=scale, seed=1)
-    for row in calibration.coverage(other):
+def test_calibration_corrects_spreads_that_are_wrong(scale):
+    for row in coverage(calibrated(SAMPLES, tally(400, scale=scale)), tally(400, scale=scale, seed=1)):
         assert row["pixels_calibrated"] == pytest.approx(row["level"], abs=0.015)
         assert row["images_calibrated"] == pytest.approx(row["level"], abs=0.05)
         exact = row["factor_raw"] * math.sqrt((1 / scale**2 + 1 / 8) / (1 + 1 / 8))
@@ -50,47 +60,44 @@ def test_calibration_mends_spreads_that_are_wrong(scale):
         assert (abs(row["pixels_raw"] - row["level"]) > 0.04) == (scale != 1)
 
 
-def test_the_image_to_come_counts_as_missed():
+def test_the_next_image_counts_as_missed():
     """Conformal risk control: the least factor with (misses + 1) / (n + 1) at most 1 - level, counted by hand."""
     spread, x = drawn(19)
     counted = Tally()
     counted.add(spread, x)
-    calibration = Calibration.of(SAMPLING, counted, [0.9])
+    (interval,) = calibrated(SAMPLES, counted, [0.9])
     needed = spread.needed(x).flatten(1)
 
     def risk(factor):
         return ((needed > factor).float().mean(1).sum() + 1) / 20
 
-    assert risk(calibration.factors[0.9]) <= 0.1 < risk(calibration.factors[0.9] / 1.012)
+    assert risk(interval.factor) <= 0.1 < risk(interval.factor / 1.012)
     errors = sorted(counted.errors)
-    assert calibration.errors[0.9] == (errors[0], errors[18])  # 90 % of 20 places lie between the 1st and the 19th
+    assert interval.errors == (errors[0], errors[18])  # 90 % of 20 places lie between the 1st and the 19th
+    assert construct(Interval, asdict(interval)) == interval
 
 
-def test_levels_that_the_images_are_too_few_for_are_said_to_be():
-    calibration = Calibration.of(SAMPLING, tally(10))
-    assert math.isfinite(calibration.factors[0.8]) and calibration.errors[0.8][0] > 0
-    assert calibration.factors[0.95] == math.inf and calibration.errors[0.95] == (0.0, math.inf)
-    with pytest.raises(ValueError, match=r"level=0\.95: needs more images than the 10"):
-        Interval.of([calibration], SAMPLING, 0.95)
-    with pytest.raises(ValueError, match=r"one that was calibrated, \[0.8, 0.9, 0.95\], got 0.7"):
-        Interval.of([calibration], SAMPLING, 0.7)
-    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
-        Interval.of([], SAMPLING, 1)
+def test_levels_that_need_more_images_are_refused():
+    low, _, high = intervals = calibrated(SAMPLES, tally(10))
+    assert math.isfinite(low.factor) and low.errors[0] > 0
+    assert high.factor == math.inf and high.errors == (0.0, math.inf)
+    for level, message in (
+        (0.95, r"level=0\.95: needs more images than the 10"),
+        (0.7, r"one that was calibrated, \[0.8, 0.9, 0.95\], got 0.7"),
+        (1, "between 0 and 1, got 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            choose_interval(intervals, SAMPLES, level)
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         Spread(torch.rand(1, 1, 3, 4, 4))
 
 
-def test_a_calibration_holds_for_its_walk_alone():
-    calibration = Calibration.of(SAMPLING, tally(30))
-    assert Interval.of([calibration], SAMPLING, 0.9).images == 30
-    for other in (
-        Sampling(4, SAMPLING.stop, {}),
-        Sampling(8, {"t": 0.5, "output": "mean"}, {}),
-        Sampling(8, SAMPLING.stop, {"steps": 1}),
-    ):
-        raw = Interval.of([calibration], other, 0.9)
-        assert raw.images == 0 and raw.factor == raw_factor(0.9, other.samples) and "not calibrated" in str(raw)
-    assert Calibration.from_plain(calibration.plain()) == calibration
+def test_a_calibration_holds_for_its_samples_alone():
+    intervals = calibrated(SAMPLES, tally(30))
+    assert choose_interval(intervals, SAMPLES, 0.9).images == 30
+    for other in ({"samples": 4}, {"stop": {"t": 0.5, "output": "mean"}}, {"sampler": {"steps": 1}}):
+        raw = choose_interval(intervals, SAMPLES | other, 0.9)
+        assert raw.images == 0 and raw.factor == raw_factor(0.9, other.get("samples", 8))
 
 
 def test_bounds_as_files_hold_what_they_hold_as_numbers():
@@ -112,9 +119,11 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
     assert call("calibrate", f"checkpoint={best}", *folder, *walk) == (0, [])
     found = rows(tmp_path / "calibration/coverage.csv")
     assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
-    (kept,) = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
-    assert kept["images"] == 3 and kept["sampling"]["samples"] == 3 and not Checkpoint.read(best).calibrations
+    kept = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
+    assert [(each["images"], each["samples"]["samples"]) for each in kept] == [(3, 3)] * 3
+    assert not Checkpoint.read(best).calibrations
     refused(call("calibrate", f"checkpoint={best}", *folder, *walk), "calibrated.ckpt exists", "overwrite=true")
+    refused(call("calibrate", f"checkpoint={best}", "samples=1"), "samples=1: must be an integer of at least 2")
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
     assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
@@ -144,14 +153,3 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
     (row,) = rows(tmp_path / "o/uncertainty.csv")
     assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("samples=1", "samples=1: must be an integer of at least 2"),
-        ("overwrite=no", "overwrite=no: must be true or false"),
-    ],
-)
-def test_mistakes(run, call, asked, said):
-    refused(call("calibrate", f"checkpoint={run[1]}/best.ckpt", asked), said)

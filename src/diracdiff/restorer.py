@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,8 +17,8 @@ from diracdiff.checkpoints.registry import PARTS, from_recipe
 from diracdiff.checkpoints.weights import load_weights
 from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
 from diracdiff.evaluation.results import image_at
-from diracdiff.evaluation.stopping import StoppingPoint, StoppingPoints, no_stopping_points, stopping_point_for
-from diracdiff.evaluation.uncertainty import Calibration
+from diracdiff.evaluation.stopping import TARGETS, StoppingPoint, StoppingPoints, stopping_point_for
+from diracdiff.evaluation.uncertainty import Interval
 from diracdiff.metrics.metric import Reference, Row
 from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.models.tiled import Tiles
@@ -55,7 +56,7 @@ class Restorer:
         curve: the last validation's trade-off curve, see `Records.curve`.
         dataset: recipe of the data set that it was trained on, or None where unknown.
         training: recipes of loss and optimiser, and other settings of the training run.
-        calibrations: of intervals, see `diracdiff calibrate`.
+        calibrations: calibrated intervals, see `diracdiff calibrate`.
         tiles: tiling of large images.
 
     Raises:
@@ -78,11 +79,11 @@ class Restorer:
         self.process, self.denoiser = process, denoiser
         self.sampler = sampler if sampler is not None else ReverseSampler()
         self.seed, self.name, self.take = seed, name, take
-        self.stops: StoppingPoints = no_stopping_points()
+        self.stops: StoppingPoints = dict.fromkeys(TARGETS)
         self.curve: list[Row] = []
         self.dataset: dict[str, Any] | None = None
         self.training: dict[str, Any] = {}
-        self.calibrations: list[Calibration] = []
+        self.calibrations: list[Interval] = []
         self.tiles = Tiles()
 
     @property
@@ -232,12 +233,12 @@ class Restorer:
         return Checkpoint(
             to_recipe(self),
             self.denoiser.state_dict(),
-            {target: stop.plain() if stop is not None else None for target, stop in self.stops.items()},
+            {target: asdict(stop) if stop else None for target, stop in self.stops.items()},
             self.curve,
             self.dataset,
             self.training,
             carried,
-            [calibration.plain() for calibration in self.calibrations],
+            [asdict(interval) for interval in self.calibrations],
         )
 
     @classmethod
@@ -260,9 +261,9 @@ class Restorer:
         """
         stops = checkpoint.stops.items()
         known = {target: None if plain is None else construct(StoppingPoint, plain) for target, plain in stops}
-        self.stops, self.curve = no_stopping_points() | known, checkpoint.curve
+        self.stops, self.curve = dict.fromkeys(TARGETS) | known, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
-        self.calibrations = [Calibration.from_plain(plain) for plain in checkpoint.calibrations]
+        self.calibrations = [construct(Interval, plain) for plain in checkpoint.calibrations]
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint that `load` reads."""

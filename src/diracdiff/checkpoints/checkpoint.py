@@ -53,7 +53,7 @@ class Checkpoint:
         dataset: recipe of the data set that it was trained on, or None where that is not known.
         training: recipes of loss and optimiser, and the other settings that the weights depend on.
         increment: weights of the incremental reconstruction network that the sampler uses, or None.
-        calibrations: of intervals, see `diracdiff.evaluation.Calibration`.
+        calibrations: calibrated intervals, see `diracdiff.evaluation.Interval`.
         rest: the state that Lightning resumes training from; empty if there is none.
     """
 

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,7 +19,7 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.commands.build import load_restorer
     from diracdiff.commands.build_training import build_data
     from diracdiff.evaluation.tables import print_table
-    from diracdiff.evaluation.uncertainty import Calibration, Sampling, Spread, Tally
+    from diracdiff.evaluation.uncertainty import Spread, Tally, calibrated, coverage, describe_samples
     from diracdiff.utils.console import track
     from diracdiff.utils.files import check_not_input, check_output, write_rows
     from diracdiff.utils.validate import check_count
@@ -30,7 +30,7 @@ def calibrate(cfg: DictConfig) -> None:
     check_not_input("output", path, "checkpoint", cfg.checkpoint)
     check_output(folder, [path, table], cfg.overwrite)
     restorer = load_restorer(cfg)
-    sampling = Sampling.of(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
+    samples = describe_samples(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
     data = build_data(cfg, restorer, ["val", "test"])
     tallies = []
     for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader())):
@@ -40,11 +40,11 @@ def calibrate(cfg: DictConfig) -> None:
             bound = restorer.bind_images(names, x)
             y = bound.measure(x, [f"measurement/{name}" for name in names]).y
             tallies[-1].add(Spread(bound.sample(y, cfg.samples, cfg.target, names=names).images), x)
-    calibration = Calibration.of(sampling, tallies[0])
-    others = [c for c in restorer.calibrations if c.sampling != sampling]
-    plain = [c.plain() for c in (*others, calibration)]
+    intervals = calibrated(samples, tallies[0])
+    others = [interval for interval in restorer.calibrations if interval.samples != samples]
+    plain = [asdict(interval) for interval in (*others, *intervals)]
     replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stopping points
-    rows = calibration.coverage(tallies[1])
+    rows = coverage(intervals, tallies[1])
     write_rows(table, rows)
     title = f"{restorer.name}: coverage of intervals of {cfg.samples} samples on {rows[0]['images']} test images"
     header = ["to hold", "pixels, raw", "pixels, calibrated", "images' errors, calibrated"]
@@ -53,7 +53,7 @@ def calibrate(cfg: DictConfig) -> None:
     for row, line in zip(rows, cells, strict=True):
         if row["factor_calibrated"] == math.inf:
             line[2:] = ["too few images", "–"]
-    print_table(header, cells, title, f"calibrated on {calibration.images} validation images")
+    print_table(header, cells, title, f"calibrated on {intervals[0].images} validation images")
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     given = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
     given += [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]

@@ -19,7 +19,7 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.apps.files import FileRestoration
     from diracdiff.commands.build import load_restorer
     from diracdiff.data.inputs import EXISTING, SUFFIXES, Form, plan
-    from diracdiff.evaluation.uncertainty import Interval, Sampling
+    from diracdiff.evaluation.uncertainty import choose_interval, describe_samples
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.validate import check_count, check_option
 
@@ -46,8 +46,8 @@ def restore(cfg: DictConfig) -> None:
                 " step; find stopping times of this sampler with diracdiff evaluate split=val tuned=…"
             )
         if cfg.samples > 1:
-            sampling = Sampling.of(restorer.sampler, cfg.samples, stop)
-            interval = Interval.of(restorer.calibrations, sampling, cfg.level)
+            samples = describe_samples(restorer.sampler, cfg.samples, stop)
+            interval = choose_interval(restorer.calibrations, samples, cfg.level)
         options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma)
         job = FileRestoration(restorer, options, output, form, companions, single=not source.is_dir())
         images, skipped = plan(source, output, job.extras, cfg.existing, form)

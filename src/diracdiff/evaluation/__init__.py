@@ -13,13 +13,13 @@ from diracdiff.evaluation.stopping import (
     on_grid,
     stopping_point_for,
 )
-from diracdiff.evaluation.uncertainty import Calibration, Spread
+from diracdiff.evaluation.uncertainty import Interval, Spread
 
 __all__ = [
     "TARGETS",
-    "Calibration",
     "Evaluation",
     "Gallery",
+    "Interval",
     "Records",
     "Result",
     "Spread",

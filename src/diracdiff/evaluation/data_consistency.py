@@ -83,7 +83,7 @@ def evaluate_residuals(z: Tensor) -> dict[str, Any]:
     power, scores = max(chi_square / n, 1e-300), []
     for rows, columns in LAGS:
         pairs = z[..., : z.shape[-2] - rows, : z.shape[-1] - columns] * z[..., rows:, columns:]
-        scores.append(math.sqrt(pairs.numel()) * pairs.mean().item() / power if pairs.numel() else 0.0)
+        scores.append(math.sqrt(pairs.numel()) * (pairs.mean().item() / power) if pairs.numel() else 0.0)
     together = torch.tensor(sum(scores) / math.sqrt(len(LAGS)), dtype=torch.float64)
     p_structure = torch.special.ndtr(-together).item()
     return {

@@ -8,8 +8,7 @@ x_hat or of the iterate, both on validation images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from diracdiff.metrics import METRICS
 from diracdiff.metrics.metric import Metric, Row
@@ -27,18 +26,9 @@ class StoppingPoint:
     t: float
     output: str = "mean"
 
-    def plain(self) -> dict[str, Any]:
-        """Return a dictionary for checkpoints."""
-        return asdict(self)
-
 
 StoppingPoints = dict[str, StoppingPoint | None]
 """The stopping point of each target; None where its metric was not measured."""
-
-
-def no_stopping_points() -> StoppingPoints:
-    """Return the stopping points of a restorer that was never validated."""
-    return dict.fromkeys(TARGETS)
 
 
 def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> StoppingPoints:
@@ -48,7 +38,7 @@ def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> Sto
         curve: rows of `Records.curve`.
         metrics: metrics that were measured.
     """
-    rows, points = sorted(curve, key=lambda row: float(row["nfe"])), no_stopping_points()
+    rows, points = sorted(curve, key=lambda row: float(row["nfe"])), StoppingPoints.fromkeys(TARGETS)
     for metric in metrics:
         if metric.target:
             best = metric.best(rows)

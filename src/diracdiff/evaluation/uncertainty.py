@@ -10,16 +10,14 @@ the samples' variance is calibrated in the same way (split conformal prediction)
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diracdiff.checkpoints import to_recipe
-from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.statistics import mean
 from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.samplers import ReverseSampler
@@ -75,136 +73,36 @@ class Spread:
         return ((clean - self.mean) ** 2).flatten(1).mean(1) / self.variance
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """The samples that a calibration is valid for.
-
-    Attributes:
-        samples: number of samples of each measurement.
-        stop: stopping point, in plain containers.
-        sampler: recipe of the sampler.
-    """
-
-    samples: int
-    stop: dict[str, Any]
-    sampler: dict[str, Any]
-
-    @classmethod
-    def of(cls, sampler: ReverseSampler, samples: int, stop: StoppingPoint) -> Sampling:
-        """Describe samples of a sampler that ends at a stopping point."""
-        return cls(samples, asdict(stop), to_recipe(sampler))
-
-
 class Tally:
     """Counts of pixels and images that intervals hold, image by image.
 
     Attributes:
         errors: `Spread.error` of every image.
+        within: fraction of every image's pixels that each of FACTORS holds, (N, len(FACTORS)).
     """
 
     def __init__(self) -> None:
         self.errors: list[float] = []
-        self._within: list[Tensor] = []
+        self.within = torch.zeros(0, len(FACTORS), dtype=torch.float64)
 
     def add(self, spread: Spread, clean: Tensor) -> None:
         """Count a batch with known clean images, (B, C, H, W)."""
         self.errors += spread.error(clean).tolist()
         needed = spread.needed(clean).flatten(1).cpu().sort(1).values
         counts = torch.searchsorted(needed, FACTORS.expand(len(needed), -1).contiguous(), right=True)
-        self._within.append(counts.double() / needed.shape[1])
-
-    def missed(self) -> Tensor:
-        """Return the fraction of every image's pixels that each of FACTORS misses, (N, len(FACTORS))."""
-        return 1 - torch.cat(self._within)
+        self.within = torch.cat([self.within, counts.double() / needed.shape[1]])
 
     def covered(self, factor: float) -> float:
         """Return the fraction of the pixels within intervals of a factor, the mean over images."""
         if math.isinf(factor):
             return 1.0
         index = int(torch.searchsorted(FACTORS, torch.tensor(factor), right=True)) - 1
-        return mean(torch.cat(self._within)[:, index].tolist()) if index >= 0 else 0.0
-
-    def images_within(self, bounds: tuple[float, float]) -> float:
-        """Return the fraction of the images whose error is within bounds."""
-        return mean([float(bounds[0] <= error <= bounds[1]) for error in self.errors])
+        return mean(self.within[:, index].tolist()) if index >= 0 else 0.0
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Factors and bounds that turn a spread into intervals.
-
-    Attributes:
-        sampling: the samples it is valid for.
-        images: number of images it was found on.
-        factors: {level: factor} of pixels; infinite for a level that needs more images.
-        errors: {level: bounds} of an image's mean square error in units of the samples' variance; (0, inf) for a level
-            that needs more images.
-    """
-
-    sampling: Sampling
-    images: int
-    factors: dict[float, float]
-    errors: dict[float, tuple[float, float]]
-
-    @classmethod
-    def of(cls, sampling: Sampling, tally: Tally, levels: Sequence[float] = LEVELS) -> Calibration:
-        """Calibrate on images that were not used for training.
-
-        Args:
-            sampling: the samples that were counted.
-            tally: counts of these images.
-            levels: fractions to hold, in (0, 1).
-        """
-        n, missed, errors = len(tally.errors), tally.missed(), sorted(tally.errors)
-        factors, bounds = {}, {}
-        for level in levels:
-            # The next image counts as if it missed everything.
-            holds = (missed.sum(0) + 1) / (n + 1) <= 1 - level + ROUNDING
-            factors[level] = FACTORS[int(holds.int().argmax())].item() if holds.any() else math.inf
-            low = math.floor((n + 1) * (1 - level) / 2 + ROUNDING)
-            bounds[level] = (errors[low - 1] if low else 0.0, errors[n - low] if low else math.inf)
-        return cls(sampling, n, factors, bounds)
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain containers for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
-        """Return the calibration of plain containers.
-
-        Raises:
-            ValueError: if an entry is missing or of another type.
-        """
-        tables = {name: _by_level(plain.get(name)) for name in ("factors", "errors")}
-        sampling = construct(Sampling, plain.get("sampling"))
-        calibration: Calibration = construct(cls, {**plain, **tables, "sampling": sampling})
-        return calibration
-
-    def coverage(self, tally: Tally) -> list[dict[str, Any]]:
-        """Return a row per level with the fractions that intervals hold on other images with the same sampling."""
-        samples = self.sampling.samples
-        return [
-            {
-                "level": level,
-                "pixels_raw": tally.covered(raw_factor(level, samples)),
-                "pixels_calibrated": tally.covered(factor),
-                "images_calibrated": tally.images_within(self.errors[level]),
-                "factor_raw": raw_factor(level, samples),
-                "factor_calibrated": factor,
-                "samples": samples,
-                "calibration_images": self.images,
-                "images": len(tally.errors),
-            }
-            for level, factor in self.factors.items()
-        ]
-
-
-def _by_level(table: Any) -> Any:
-    """Return a table with numbers as keys, which JSON turns into text."""
-    if not isinstance(table, dict):
-        return table
-    return {float(key) if re.fullmatch(r"0?\.\d+", str(key)) else key: value for key, value in table.items()}
+def describe_samples(sampler: ReverseSampler, samples: int, stop: StoppingPoint) -> dict[str, Any]:
+    """Describe the samples that a calibration is valid for, in plain containers."""
+    return {"samples": samples, "stop": asdict(stop), "sampler": to_recipe(sampler)}
 
 
 @dataclass(frozen=True)
@@ -213,33 +111,17 @@ class Interval:
 
     Attributes:
         level: fraction of the pixels to hold.
-        factor: half of an interval's length in standard deviations.
+        factor: half of an interval's length in standard deviations; infinite for a level that needs more images.
         errors: bounds of an image's mean square error in units of the samples' variance; None if unknown.
         images: number of images it was calibrated on; 0 for Student's factor.
+        samples: the samples it was calibrated for, see `describe_samples`.
     """
 
     level: float
     factor: float
     errors: tuple[float, float] | None = None
     images: int = 0
-
-    @classmethod
-    def of(cls, calibrations: Sequence[Calibration], sampling: Sampling, level: float) -> Interval:
-        """Return calibrated intervals if there are any for this sampling, or else raw ones.
-
-        Raises:
-            ValueError: if the level is not in (0, 1), was not calibrated, or needs more images.
-        """
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie between 0 and 1, got {level}")
-        found = next((c for c in calibrations if c.sampling == sampling), None)
-        if found is None:
-            return cls(level, raw_factor(level, sampling.samples))
-        if level not in found.factors:
-            raise ValueError(f"level must be one that was calibrated, {list(found.factors)}, got {level}")
-        if math.isinf(found.factors[level]):
-            raise ValueError(f"level={level}: needs more images than the {found.images} that were calibrated on.")
-        return cls(level, found.factors[level], found.errors[level], found.images)
+    samples: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         kind = f"calibrated on {self.images} images" if self.images else "not calibrated, see diracdiff calibrate"
@@ -258,6 +140,60 @@ class Interval:
         low, high = (_psnr(spread.variance[i].item() * e) for e in self.errors[::-1]) if self.errors else (None, None)
         same = {"level": self.level, "calibrated_on": self.images, "factor": self.factor}
         return {"samples": spread.count, "std": spread.std[i].mean().item(), **same, "psnr_low": low, "psnr_high": high}
+
+
+def calibrated(samples: dict[str, Any], tally: Tally, levels: Sequence[float] = LEVELS) -> list[Interval]:
+    """Return intervals that are calibrated on images that were not used for training.
+
+    Args:
+        samples: the samples that were counted, see `describe_samples`.
+        tally: counts of these images.
+        levels: fractions to hold, in (0, 1).
+    """
+    n, missed, errors = len(tally.errors), 1 - tally.within, sorted(tally.errors)
+    intervals = []
+    for level in levels:
+        # The next image counts as if it missed everything.
+        holds = (missed.sum(0) + 1) / (n + 1) <= 1 - level + ROUNDING
+        factor = FACTORS[int(holds.int().argmax())].item() if holds.any() else math.inf
+        low = math.floor((n + 1) * (1 - level) / 2 + ROUNDING)
+        bounds = (errors[low - 1], errors[n - low]) if low else (0.0, math.inf)
+        intervals.append(Interval(level, factor, bounds, n, samples))
+    return intervals
+
+
+def coverage(intervals: Sequence[Interval], tally: Tally) -> list[dict[str, Any]]:
+    """Return a row per calibrated level with the fractions that intervals hold on other images."""
+    rows = []
+    for interval in intervals:
+        low, high = interval.errors or (0.0, math.inf)
+        count = interval.samples["samples"]
+        raw = raw_factor(interval.level, count)
+        row = {"level": interval.level, "pixels_raw": tally.covered(raw)}
+        row |= {"pixels_calibrated": tally.covered(interval.factor)}
+        row |= {"images_calibrated": mean([float(low <= error <= high) for error in tally.errors])}
+        row |= {"factor_raw": raw, "factor_calibrated": interval.factor, "samples": count}
+        rows.append(row | {"calibration_images": interval.images, "images": len(tally.errors)})
+    return rows
+
+
+def choose_interval(intervals: Sequence[Interval], samples: dict[str, Any], level: float) -> Interval:
+    """Return the calibrated interval of a level if there are any for these samples, or else the raw one.
+
+    Raises:
+        ValueError: if the level is not in (0, 1), was not calibrated, or needs more images.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    levels = {interval.level: interval for interval in intervals if interval.samples == samples}
+    if not levels:
+        return Interval(level, raw_factor(level, samples["samples"]))
+    if level not in levels:
+        raise ValueError(f"level must be one that was calibrated, {list(levels)}, got {level}")
+    found = levels[level]
+    if math.isinf(found.factor):
+        raise ValueError(f"level={level}: needs more images than the {found.images} that were calibrated on.")
+    return found
 
 
 def raw_factor(level: float, samples: int) -> float:
