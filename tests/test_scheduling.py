@@ -165,10 +165,6 @@ def test_bad_arguments_are_refused(without_weights):
     images = torch.rand(1, 3, 8, 8)
     with pytest.raises(ValueError, match=r"1 - SSIM needs images of at least 11 pixels a side, got .*image_size"):
         distance_of(images, SSIM())(0, 1)
-    with pytest.raises(ValueError, match=r"candidates be at least 2, got .* and 1"):
-        distance_of(images, MSE(), candidates=1)
-    with pytest.raises(ValueError, match="images must have shape"):
-        Distance.of_degradation(GaussianBlur(LinearSeverity(0, 1)), images[0], MSE(), 9)
     with pytest.raises(
         ValueError,
         match=r"weights of LPIPS' backbone 'vgg' are missing and cannot be downloaded .*copy vgg16-397923af.pth",
@@ -252,7 +248,7 @@ def test_mistakes_are_refused_in_one_line(schedule, tmp_path, without_weights):
     (tmp_path / "folder.csv").mkdir()
     good = [*TINY, "output=table.csv"]
     refused(schedule(*good, "dissimilarity=psnr"), "psnr")
-    refused(schedule("output=table.csv", "dissimilarity.net=resnet"), "dissimilarity.*net must be one of", "resnet")
+    refused(schedule("output=table.csv", "dissimilarity.net=resnet"), "dissimilarity.*must be one of", "resnet")
     missing = ("are missing and cannot be downloaded", "copy vgg16-397923af.pth into .*/checkpoints")
     refused(schedule("output=table.csv", "dissimilarity.net=vgg"), *missing)
     refused(schedule(*good, "budget=39"), r"budget must lie in \[1, candidates - 2\], got 39 of 40")

@@ -15,7 +15,7 @@ from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.checkpoints.registry import PARTS, from_recipe
 from diracdiff.checkpoints.weights import load_weights
-from diracdiff.evaluation.measurement import ROUNDING, Measured, check_hides, check_measurement, measure
+from diracdiff.evaluation.measurement import ROUNDING, Measured, check_measurement, measure
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.stopping import TARGETS, StoppingPoint, StoppingPoints, stopping_point_for
 from diracdiff.evaluation.uncertainty import Interval
@@ -26,6 +26,9 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
 from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import check_count, check_images, check_names, check_range
+
+LEAST_SIGMA_TO_GENERATE = 2.5
+"""Ten standard deviations of a pixel: a measurement with more noise contains almost nothing of its image."""
 
 
 class Samples(NamedTuple):
@@ -202,7 +205,11 @@ class Restorer:
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
-        check_hides(sigma.item())
+        if sigma < LEAST_SIGMA_TO_GENERATE:
+            raise ValueError(
+                f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
+                f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
+            )
         return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.take))[0]
 
     def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint) -> tuple[Tensor, int]:

@@ -12,10 +12,11 @@ from torch import Tensor
 from diracdiff.comparison.contenders import Contender, Dirac
 from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.page import comparison_page, curve_points
-from diracdiff.comparison.plots import draw_images, draw_plane
+from diracdiff.comparison.plots import draw_plane
 from diracdiff.comparison.runs import Run, Runner
 from diracdiff.comparison.table import Table, conditions_of, settings_text
 from diracdiff.comparison.tuning import Choice, tune
+from diracdiff.evaluation.plots import images_figure, save_figure
 from diracdiff.metrics import Metric, Row
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
@@ -134,7 +135,7 @@ class Comparison:
         with together(self.folder) as folder:
             names = [*self.table.write(folder, self.title, self.seed, machine), "tuning.csv", "images.png", NAME]
             write_rows(folder / "tuning.csv", self.log)
-            draw_images(folder / "images.png", self.pictures)
+            save_figure(images_figure(self.pictures), folder / "images.png")
             if len(axes) > 1:
                 points = {row["method"]: row for row in self.table.rows if not row["method"].startswith("measurement")}
                 lines = {name: curve_points(run) for name, run in self.curves.items()}

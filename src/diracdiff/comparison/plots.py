@@ -1,27 +1,10 @@
-"""Plots of a comparison: restored images side by side, and the perception-distortion plane."""
+"""The perception-distortion plane of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from diracdiff.evaluation.plots import DISTORTION, INK, MUTED, save_figure
+from diracdiff.evaluation.plots import DISTORTION, MUTED, save_figure
 from diracdiff.metrics import Metric, Row
-
-
-def draw_images(path: Path, columns: Mapping[str, Tensor]) -> None:
-    """Draw {name: uint8 images (N, C, H, W)}, a row per image and a column per name."""
-    from matplotlib.figure import Figure
-
-    count = len(next(iter(columns.values())))
-    figure = Figure(figsize=(1.45 * len(columns), 1.45 * count + 0.25), layout="constrained")
-    axes = figure.subplots(count, len(columns), squeeze=False)
-    for j, (name, images) in enumerate(columns.items()):
-        axes[0, j].set_title(name, fontsize=8, color=INK, parse_math=False)
-        for i in range(count):
-            axes[i, j].imshow(images[i].permute(1, 2, 0).numpy(), interpolation="nearest")
-            axes[i, j].axis("off")
-    save_figure(figure, path)
 
 
 def draw_plane(

@@ -31,12 +31,7 @@ class Evaluation:
         shown: names of the images in the gallery.
     """
 
-    def __init__(
-        self,
-        metrics: Sequence[Metric],
-        gallery_size: int = 6,
-        only: Collection[StoppingPoint] | None = None,
-    ):
+    def __init__(self, metrics: Sequence[Metric], gallery_size: int = 6, only: Collection[StoppingPoint] | None = None):
         self.metrics, self.gallery_size, self.only = list(metrics), gallery_size, only
         self.records = Records([metric.name for metric in image_metrics(metrics)])
         self.curve: list[Row] = []

@@ -21,53 +21,30 @@ RINGING, TYPICAL_RINGING = 0.5, 0.06
 Super-resolution and undersampled Fourier transforms of photographs reach 0.37 and 0.042.
 """
 
-LEAST_SIGMA_TO_GENERATE = 2.5
-"""Ten standard deviations of a pixel: a measurement with more noise contains almost nothing of its image."""
+RARE = 1e-9
+"""Probability that noise alone exceeds a bound of `check_measurement`."""
 
 
 def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0) -> None:
     """Refuse measurements at t, (B, C, H, W), that leave [0, 1] by more than their noise and ringing explain.
 
+    The bound of single values follows from the tail exp(-k^2 / 2) of the normal distribution. The mean square of an
+    image's distances from [0, 1] is largest for zeros and ones; it is sub-gamma like a chi-square variable (Boucheron
+    et al. 2013, Theorem 2.3).
+
     Raises:
         ValueError: if any value or, in root mean square, the values of any image do.
     """
-    sigma = process.sigma(t, y).max().item()
-    largest, typical = noise_limits(sigma, y[0].numel(), len(y))
-    beyond = (y - y.clamp(0, 1)).abs().flatten(1)
-    root_mean_square = beyond.square().mean(1).sqrt().max()
-    if not (beyond.max() <= RINGING + largest and root_mean_square <= TYPICAL_RINGING + typical):
-        low, high = (end.item() for end in y.aminmax())
-        raise out_of_range("measurement", low, high, f" up to noise of sigma {sigma:.3g}")
-
-
-def noise_limits(sigma: float, pixels: int, images: int, rare: float = 1e-9) -> tuple[float, float]:
-    """Return bounds that values in [0, 1] with white noise exceed with a probability of at most 2 `rare`.
-
-    Args:
-        sigma: standard deviation of the noise, above 0.
-        pixels: number of values of an image.
-        images: number of images.
-        rare: probability that one of the bounds is exceeded.
-
-    Returns:
-        The largest distance of a value from [0, 1], by the tail exp(-k^2 / 2) of the normal distribution; and the
-        largest root mean square of these distances over an image. The mean square is largest for images of zeros and
-        ones, and sub-gamma like a chi-square variable (Boucheron et al. 2013, Theorem 2.3).
-    """
-    t, range_ = math.log(images / rare), 1 / sigma
+    sigma, pixels, rare = process.sigma(t, y).max().item(), y[0].numel(), math.log(len(y) / RARE)
+    range_ = 1 / sigma
     density, tail = math.exp(-(range_**2) / 2) / math.sqrt(2 * math.pi), math.erfc(range_ / math.sqrt(2)) / 2
     mean = 0.5 + (1 + range_**2) * tail - range_ * density  # noise of one sign, and of the other beyond the far end
-    square = mean + 2 * math.sqrt(t / pixels) + 2 * t / pixels
-    return sigma * math.sqrt(2 * (math.log(pixels) + t)), sigma * math.sqrt(square)
-
-
-def check_hides(sigma: float) -> None:
-    """Raise ValueError unless noise of this standard deviation hides images, so that they can be generated from it."""
-    if sigma < LEAST_SIGMA_TO_GENERATE:
-        raise ValueError(
-            f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
-            f"units of the [0, 1] range, got {sigma:.3g}: train with task=denoise"
-        )
+    largest = RINGING + sigma * math.sqrt(2 * (math.log(pixels) + rare))
+    typical = TYPICAL_RINGING + sigma * math.sqrt(mean + 2 * math.sqrt(rare / pixels) + 2 * rare / pixels)
+    beyond = (y - y.clamp(0, 1)).abs().flatten(1)
+    if not (beyond.max() <= largest and beyond.square().mean(1).sqrt().max() <= typical):
+        low, high = (end.item() for end in y.aminmax())
+        raise out_of_range("measurement", low, high, f" up to noise of sigma {sigma:.3g}")
 
 
 @dataclass(frozen=True)

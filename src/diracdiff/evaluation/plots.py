@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from diracdiff.degradations import LinearSeverity, TabulatedSeverity
 from diracdiff.evaluation.evaluation import Gallery
-from diracdiff.evaluation.stopping import TARGETS, StoppingPoint
+from diracdiff.evaluation.stopping import TARGETS, StoppingPoint, last_before
 from diracdiff.metrics.metric import Metric, Row
-from diracdiff.samplers import OUTPUTS
-from diracdiff.samplers.increment import TOLERANCE
 from diracdiff.utils.image_files import write_image
 
 if TYPE_CHECKING:
@@ -28,6 +24,7 @@ INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
 HEAT_MAP_TOP = 0.1
 """Standard deviation at the top of maps of uncertainty, in units of the [0, 1] range."""
 STYLES = {"mean": ("-", "denoised image"), "iterate": (":", "iterate")}
+DPI = 110
 
 
 def heat_map(std: Tensor) -> NDArray[np.uint8]:
@@ -38,55 +35,46 @@ def heat_map(std: Tensor) -> NDArray[np.uint8]:
     return np.asarray((colours * 255).round(), dtype=np.uint8)
 
 
-def by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
-    """Return the images of an output by time, t falling."""
-    keys = [key for key in gallery if isinstance(key, tuple) and key[1] == output]
-    return {key[0]: gallery[key] for key in keys}
+def images_figure(columns: Mapping[str, Tensor]) -> Figure:
+    """Draw {title: uint8 images (N, C, H, W)}, a row per image and a column per title."""
+    from matplotlib.figure import Figure
+
+    count, _, height, width = next(iter(columns.values())).shape
+    side = max(width, 150) / DPI
+    figure = Figure(figsize=(side * len(columns), side * height / width * count + 0.25), layout="constrained")
+    axes = figure.subplots(count, len(columns), squeeze=False)
+    for j, (title, images) in enumerate(columns.items()):
+        axes[0, j].set_title(title, fontsize=8, color=INK, parse_math=False)
+        for i in range(count):
+            axes[i, j].imshow(images[i].expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes[i, j].axis("off")
+    return figure
 
 
-def trajectory_grid(gallery: Gallery, columns: int = 8) -> Tensor:
-    """Return the images of a gallery in rows, with titles, uint8 (3, H, W): clean, measurement, x_hat as t falls."""
-    means, iterates = (by_time(gallery, output) for output in OUTPUTS)
+def trajectory_figure(gallery: Gallery, columns: int = 8) -> Figure:
+    """Draw the images of a gallery: clean, measurement, and x_hat as t falls."""
+    means, iterates = _by_time(gallery, "mean"), _by_time(gallery, "iterate")
     times, start = list(means), max(iterates)
     chosen = [times[i] for i in np.unique(np.linspace(0, len(times) - 1, columns).round().astype(int))]
-    return _grid(
-        {"clean": gallery["clean"], f"y {start:.2f}": iterates[start]} | {f"t {t:.2f}": means[t] for t in chosen}
-    )
+    first = {"clean": gallery["clean"], f"y {start:.2f}": iterates[start]}
+    return images_figure(first | {f"t {t:.2f}": means[t] for t in chosen})
 
 
-def stopping_grid(gallery: Gallery, stops: Mapping[str, StoppingPoint | None]) -> Tensor:
-    """Return clean, measurement, one-shot, known stopping points and the last iterate like `trajectory_grid`."""
-    images = {output: by_time(gallery, output) for output in OUTPUTS}
+def stopping_figure(gallery: Gallery, stops: Mapping[str, StoppingPoint | None]) -> Figure:
+    """Draw the images of a gallery: clean, measurement, one-shot, known stopping points and the last iterate."""
+    images = {output: _by_time(gallery, output) for output in STYLES}
     start, end = max(images["iterate"]), min(images["iterate"])
     columns = {"clean": gallery["clean"], "y": images["iterate"][start], "one-shot": images["mean"][start]}
     for target, metric in TARGETS.items():
         if stop := stops.get(target):
-            times = images[stop.output]
-            t = min((t for t in times if t >= stop.t - TOLERANCE), default=max(times))
-            columns[f"{metric.stop_name()} {stop.t:.2f}"] = times[t]
-    return _grid(columns | ({f"y {end:.2f}": images["iterate"][end]} if end < start else {}))
+            found = images[stop.output]
+            columns[f"{metric.stop_name()} {stop.t:.2f}"] = found[last_before(found, stop.t)]
+    return images_figure(columns | ({f"y {end:.2f}": images["iterate"][end]} if end < start else {}))
 
 
-def _grid(columns: Mapping[str, Tensor]) -> Tensor:
-    """Join columns of images, {title: uint8 (N, 3, H, W)}, under their titles; enlarge images below 128 px."""
-    factor = -(-128 // next(iter(columns.values())).shape[-1])
-    columns = {
-        title: image.repeat_interleave(factor, 2).repeat_interleave(factor, 3) for title, image in columns.items()
-    }
-    width = next(iter(columns.values())).shape[-1]
-    size = max(6, min(16, width // 5))
-    labelled = []
-    for title, images in columns.items():
-        strip = Image.new("RGB", (width, round(1.5 * size)), "white")
-        ImageDraw.Draw(strip).text((width / 2, 0.75 * size), title, "black", ImageFont.load_default(size), anchor="mm")
-        label = torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1)
-        labelled.append(torch.cat([label, *images.expand(-1, 3, -1, -1)], dim=1))
-    return torch.cat(labelled, dim=2)
-
-
-def write_grid(path: str | Path, grid: Tensor) -> None:
-    """Write a grid of images, (3, H, W), as PNG."""
-    write_image(Path(path), grid.permute(1, 2, 0).numpy())
+def _by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
+    """Return the images of an output by time, t falling."""
+    return {key[0]: images for key, images in gallery.items() if isinstance(key, tuple) and key[1] == output}
 
 
 def tradeoff_figure(
@@ -164,11 +152,16 @@ def draw_schedule(
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG."""
+def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
+    """Return a figure as uint8 (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(110)
+    figure.set_dpi(DPI)
     canvas.draw()
-    write_image(Path(path), np.asarray(canvas.buffer_rgba())[..., :3])
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG."""
+    write_image(Path(path), figure_pixels(figure))

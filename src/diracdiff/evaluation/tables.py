@@ -7,7 +7,7 @@ from typing import Any
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.statistics import FEWEST, Interval, interval
 from diracdiff.evaluation.stopping import TARGETS, StoppingPoint, key_rows
-from diracdiff.metrics.metric import ImageMetric, Metric, Row, set_metrics
+from diracdiff.metrics.metric import Metric, Row, image_metrics, set_metrics
 from diracdiff.utils.escaping import for_latex, for_markdown, for_terminal
 from diracdiff.utils.files import write_atomically
 
@@ -26,16 +26,12 @@ NAMES = {
 
 
 def summary_of(
-    evaluation: Evaluation,
-    stops: Mapping[str, StoppingPoint | None],
-    extra: StoppingPoint | None = None,
-    **same: Any,
+    evaluation: Evaluation, stops: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None, **same: Any
 ) -> Summary:
     """Summarise a finished evaluation at the measurement, one-shot, DO, PO and other stopping points.
 
-    Every entry has t, output, nfe, seconds per image, the means of the metrics and, as "interval",
-    the 95 % bootstrap confidence intervals of metrics of single images, each None for too few images. An unknown point
-    has the entry None. n is the number of images.
+    Every entry has t, output, nfe, seconds per image, the means of the metrics and, as "interval", the 95 % bootstrap
+    confidence intervals of metrics of single images, each None for too few images. An unknown point has the entry None.
 
     Args:
         evaluation: finished evaluation.
@@ -44,35 +40,28 @@ def summary_of(
         same: seed, steps, task: values common to all entries.
     """
     seed = int(same.get("seed", 0))
-    of_images = [metric.name for metric in evaluation.metrics if isinstance(metric, ImageMetric)]
+    columns = ["t", "output", "nfe", "seconds", *(metric.name for metric in evaluation.metrics)]
 
     def entry(row: Row) -> Row:
-        values = {key: row[key] for key in ("t", "output", "nfe", "seconds")}
-        values |= {metric.name: row[metric.name] for metric in evaluation.metrics}
         images = evaluation.records.at(row["t"], row["output"])
-        return values | {"interval": {key: interval([image[key] for image in images], seed) for key in of_images}}
+        names = [metric.name for metric in image_metrics(evaluation.metrics)]
+        intervals = {name: interval([image[name] for image in images], seed) for name in names}
+        return {column: row[column] for column in columns} | {"interval": intervals}
 
     rows = key_rows(evaluation.curve, stops, extra)
     return {key: row and entry(row) for key, row in rows.items()} | {"n": evaluation.curve[0]["n"]} | same
 
 
-def table_rows(summary: Summary, metrics: Sequence[Metric], intervals: bool = False) -> list[list[str]]:
-    """Return a summary as text: name, t, output, NFE, seconds and the metrics, a row per stopping point."""
-    rows = []
+def summary_table(summary: Summary, metrics: Sequence[Metric], intervals: bool = False) -> list[list[str]]:
+    """Return a summary as text: a header, and a row per stopping point."""
+    table = [["stop at", "t", "output", "NFE", "s/image", *(metric.name for metric in metrics)]]
     for key in stop_keys(summary):
         row = summary[key] or {}
+        ends = row.get("interval", {}) if intervals else {}
         cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
-        values = [cell(row.get(metric.name), metric.digits) for metric in metrics]
-        if intervals:
-            ends = row.get("interval", {})
-            values = [v + brackets(ends, m.name, m.digits) for v, m in zip(values, metrics, strict=True)]
-        rows.append([NAMES[key], *cells, cell(row.get("seconds"), 3), *values])
-    return rows
-
-
-def table_header(metrics: Sequence[Metric]) -> list[str]:
-    """Return the header of `table_rows`."""
-    return ["stop at", "t", "output", "NFE", "s/image", *(metric.name for metric in metrics)]
+        values = [cell(row.get(m.name), m.digits) + brackets(ends, m.name, m.digits) for m in metrics]
+        table.append([NAMES[key], *cells, cell(row.get("seconds"), 3), *values])
+    return table
 
 
 def stop_keys(summary: Summary) -> list[str]:
@@ -85,8 +74,8 @@ def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], titl
     settings = f"n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps"
     distance = "consistency: distance from the measurement, in its noise level."
     note = " ".join([f"{title}; {settings}. {INTERVALS} {distance}", *cautions(metrics, summary["n"])])
-    rows = table_rows(summary, metrics, intervals=True)
-    write_markdown_and_latex(folder / "table", table_header(metrics), rows, note)
+    header, *rows = summary_table(summary, metrics, intervals=True)
+    write_markdown_and_latex(folder / "table", header, rows, note)
 
 
 def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]], note: str) -> None:
@@ -102,12 +91,12 @@ def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]
 
 def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> None:
     """Print a summary as a table."""
-    directions = []
+    caption = ["NFE: network evaluations per image"]
     for text, better in (("higher", True), ("lower", False)):
         if names := ", ".join(metric.title for metric in metrics if metric.higher_is_better is better):
-            directions.append(f"{names} {text} is better")
-    caption = "; ".join(["NFE: network evaluations per image", *directions, *cautions(metrics, summary["n"])])
-    print_table(table_header(metrics), table_rows(summary, metrics), title, caption)
+            caption.append(f"{names} {text} is better")
+    header, *rows = summary_table(summary, metrics)
+    print_table(header, rows, title, "; ".join([*caption, *cautions(metrics, summary["n"])]))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:
@@ -128,9 +117,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
 def cautions(metrics: Sequence[Metric], n: int) -> list[str]:
     """Return a sentence for each metric of sets whose value for n images does not compare with values of other sets."""
-    few = [metric for metric in set_metrics(metrics) if n < metric.fewest]
     return [
-        f"{m.name} of {n} images compares only with values of the same images: use {m.fewest} or more." for m in few
+        f"{metric.name} of {n} images compares only with values of the same images: use {metric.fewest} or more."
+        for metric in set_metrics(metrics)
+        if n < metric.fewest
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diracdiff.evaluation.evaluation import Evaluation
-from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
+from diracdiff.evaluation.plots import save_figure, stopping_figure, tradeoff_figure
 from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.evaluation.tables import print_summary, summary_of, write_tables
 from diracdiff.metrics.metric import image_metrics
@@ -51,7 +51,7 @@ def report(
         write_json(written / "evaluation.json", summary)
         write_tables(written, summary, metrics, title)
         save_figure(tradeoff_figure(curve, stops, metrics, title), written / "tradeoff.png")
-        write_grid(written / "samples.png", stopping_grid(evaluation.gallery, stops))
+        save_figure(stopping_figure(evaluation.gallery, stops), written / "samples.png")
         stops_from = "Stopping times were found on validation images."
         page = evaluation_page("evaluation", evaluation, stops, summary, restorer, images, stops_from, origin)
         write_atomically(written / NAME, page)

@@ -1,7 +1,7 @@
 """Distances between versions of images: severities of a degradation, or times of a trajectory.
 
-A dissimilarity M(a, b) of images in [0, 1] has two parts: features of one image, which are expensive, and a comparison
-of features. So every version of an image is reduced to features once.
+A dissimilarity M(a, b) of images in [0, 1] compares features of the two images. Features are expensive, so those of a
+version are computed once.
 """
 
 import functools
@@ -24,30 +24,19 @@ KEPT = 8
 
 
 class Dissimilarity(ABC):
-    """M(a, b) >= 0, zero for equal images. By default the squared Euclidean distance of the features."""
+    """M(a, b) >= 0, zero for equal images. By default the squared Euclidean distance of the features.
+
+    Attributes:
+        name: name in titles and tables.
+        smallest: smallest side of images, in pixels.
+    """
 
     name: str
-    """Name in titles and tables."""
-
     smallest: int = 1
-    """Smallest side of images, in pixels."""
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return features of images in [0, 1], (B, C, H, W), with the batch first.
-
-        Raises:
-            ValueError: if the images are too small.
-        """
-        if min(x.shape[-2:]) < self.smallest:
-            raise ValueError(
-                f"{self.name} needs images of at least {self.smallest} pixels a side, got {tuple(x.shape)}: "
-                "use a larger dataset.image_size or another dissimilarity"
-            )
-        return self.extract(x)
 
     @abstractmethod
-    def extract(self, x: Tensor) -> Tensor:
-        """Return features of images that are large enough; see `features`."""
+    def features(self, x: Tensor) -> Tensor:
+        """Return features of images in [0, 1], (B, C, H, W), with the batch first."""
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Return M of the images with features a and b, (B,)."""
@@ -60,7 +49,7 @@ class MSE(Dissimilarity):
 
     name = "MSE"
 
-    def extract(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
         scale: float = x[0].numel() ** 0.5
         return x.flatten(1) / scale
 
@@ -68,10 +57,9 @@ class MSE(Dissimilarity):
 class SSIM(Dissimilarity):
     """1 - SSIM, see `diracdiff.metrics.SSIM`."""
 
-    name = "1 - SSIM"
-    smallest = WINDOW
+    name, smallest = "1 - SSIM", WINDOW
 
-    def extract(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
         return x
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
@@ -92,12 +80,10 @@ class LPIPS(Dissimilarity):
     """
 
     def __init__(self, net: str = "squeeze"):
-        if net not in BACKBONES:
-            raise ValueError(f"net must be one of {sorted(BACKBONES)}, got {net!r}")
-        self.net, self.name, self.smallest = net, f"LPIPS ({net})", BACKBONES[net][2]
         self._network = load_lpips(net)
+        self.name, self.smallest = f"LPIPS ({net})", BACKBONES[net][2]
 
-    def extract(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
         network = self._network.to(x.device)
         x = network.scaling_layer(2 * x - 1).contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         layers = []
@@ -115,15 +101,11 @@ class Distance:
     Args:
         version: returns a batch of images in a version, (B, C, H, W), from the numbers of the version and the batch.
         batches: number of batches.
-        candidates: number N of versions.
         dissimilarity: M.
     """
 
-    def __init__(
-        self, version: Callable[[int, int], Tensor], batches: int, candidates: int, dissimilarity: Dissimilarity
-    ):
-        self.version, self.batches, self.candidates = version, batches, candidates
-        self.dissimilarity = dissimilarity
+    def __init__(self, version: Callable[[int, int], Tensor], batches: int, dissimilarity: Dissimilarity):
+        self.version, self.batches, self.dissimilarity = version, batches, dissimilarity
         self._features = functools.lru_cache(KEPT * batches)(self._extract)
 
     @classmethod
@@ -135,35 +117,34 @@ class Distance:
         candidates: int,
         batch_size: int = 8,
     ) -> Self:
-        """Compare A_t(x) at t = i / (N - 1), for clean images in [0, 1], (n, C, H, W).
-
-        Raises:
-            ValueError: if there are no images, or fewer than two candidates.
-        """
-        if images.ndim != 4 or not len(images) or candidates < 2:
-            raise ValueError(
-                f"images must have shape (n, C, H, W) with n > 0, and candidates be at least 2, got "
-                f"{tuple(images.shape)} and {candidates}"
-            )
+        """Compare A_t(x) at t = i / (N - 1), for clean images in [0, 1], (n, C, H, W), and N of at least 2."""
         parts = images.split(batch_size)
-        return cls(
-            lambda i, batch: degradation(parts[batch], i / (candidates - 1)), len(parts), candidates, dissimilarity
-        )
+
+        def version(i: int, batch: int) -> Tensor:
+            return degradation(parts[batch], i / (candidates - 1))
+
+        return cls(version, len(parts), dissimilarity)
 
     @classmethod
     def of_trajectory(cls, states: Tensor, dissimilarity: Dissimilarity, batch_size: int = 8) -> Self:
         """Compare iterates y_t at t = i / (N - 1), (N, n, C, H, W)."""
         batches = -(-states.shape[1] // batch_size)
-        return cls(lambda i, batch: states[i].split(batch_size)[batch], batches, len(states), dissimilarity)
+        return cls(lambda i, batch: states[i].split(batch_size)[batch], batches, dissimilarity)
 
     @torch.no_grad()
     def __call__(self, i: int, j: int) -> float:
-        """Return the distance of candidates i and j."""
+        """Return the distance of candidates i and j; raise ValueError if images are too small for M."""
         features = ((self._features(i, batch), self._features(j, batch)) for batch in range(self.batches))
         return torch.cat([self.dissimilarity.between(a, b) for a, b in features]).double().mean().item()
 
     def _extract(self, candidate: int, batch: int) -> Tensor:
-        return self.dissimilarity.features(self.version(candidate, batch).clamp(0, 1))
+        x, least = self.version(candidate, batch).clamp(0, 1), self.dissimilarity.smallest
+        if min(x.shape[-2:]) < least:
+            raise ValueError(
+                f"{self.dissimilarity.name} needs images of at least {least} pixels a side, got {tuple(x.shape)}: "
+                "use a larger dataset.image_size or another dissimilarity"
+            )
+        return self.dissimilarity.features(x)
 
 
 @torch.no_grad()

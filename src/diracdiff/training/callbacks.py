@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from diracdiff.evaluation import Evaluation
-from diracdiff.evaluation.plots import TRADEOFF_CSV, tradeoff_figure, trajectory_grid
+from diracdiff.evaluation.plots import TRADEOFF_CSV, figure_pixels, tradeoff_figure, trajectory_figure
 from diracdiff.evaluation.stopping import key_rows
 from diracdiff.metrics import Metric
 from diracdiff.training.loggers import PatientWandbLogger
@@ -36,7 +36,7 @@ class TradeoffLog(Callback):
             if isinstance(logger, PatientWandbLogger):
                 logger.attempt(_send_to_wandb, logger, evaluation, position)
             elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("val/walk", trajectory_grid(evaluation.gallery), position["step"])
+                logger.experiment.add_figure("val/walk", trajectory_figure(evaluation.gallery), position["step"])
                 figure = tradeoff_figure(evaluation.curve, {}, evaluation.metrics)
                 logger.experiment.add_figure("curves", figure, position["step"])
 
@@ -73,5 +73,5 @@ def _send_to_wandb(logger: PatientWandbLogger, evaluation: Evaluation, position:
     rows = [[*position.values(), *row.values()] for row in curve]
     logged["curves/table"] = wandb.Table(columns=[*position, *curve[0]], data=rows)
     caption = "rows: images; columns: clean, measurement, then x_hat as t falls from 1"
-    logged["val/walk"] = wandb.Image(trajectory_grid(evaluation.gallery).permute(1, 2, 0).numpy(), caption=caption)
+    logged["val/walk"] = wandb.Image(figure_pixels(trajectory_figure(evaluation.gallery)), caption=caption)
     logger.experiment.log(logged)

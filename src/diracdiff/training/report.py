@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from diracdiff.evaluation import Evaluation
-from diracdiff.evaluation.plots import save_figure, stopping_grid, tradeoff_figure, write_grid
+from diracdiff.evaluation.plots import save_figure, stopping_figure, tradeoff_figure
 from diracdiff.evaluation.tables import print_summary, summary_of
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
@@ -38,7 +38,7 @@ def report(
     write_json(run_dir / "summary.json", summary)
     title = f"{restorer.name}: trade-off on {restorer.curve[0]['n']} validation images"
     save_figure(tradeoff_figure(restorer.curve, restorer.stops, tested.metrics, title), run_dir / "tradeoff.png")
-    write_grid(run_dir / "samples.png", stopping_grid(tested.gallery, restorer.stops))
+    save_figure(stopping_figure(tested.gallery, restorer.stops), run_dir / "samples.png")
     images = f"{summary['n']} test images"
     stops_from = f"Stopping times were found on {restorer.curve[0]['n']} validation images."
     page = evaluation_page("training", tested, restorer.stops, summary, restorer, images, stops_from, origin)
