@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import OUTPUTS, ReverseSampler
 from diracdiff.utils.validate import check_count, check_option
 
+T = TypeVar("T")
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
 
@@ -31,7 +33,7 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
         raise ValueError(keyed(found[1] if found else "config", error.__cause__ or error)) from error
 
 
-def made(key: str, make: Any, *arguments: Any, **named: Any) -> Any:
+def made(key: str, make: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Call `make`; a ValueError or TypeError of its arguments is reported under a key of the configuration."""
     try:
         return make(*arguments, **named)
@@ -55,9 +57,7 @@ def given(key: str) -> bool:
 
 def plain(node: DictConfig) -> dict[str, Any]:
     """Return a node in plain containers, every reference resolved."""
-    container = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
 
 def origin(cfg: DictConfig) -> Origin:
@@ -88,8 +88,7 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
             rule = f"has no effect, since the schedule's table runs from {found[0]:g} to {found[1]:g}"
             raise ValueError(f"task.severity={list(ends)}: {rule}. Add schedule=linear, or remove it.")
     sigma = cfg.walk.measurement_sigma if "walk" in cfg else None
-    process: StochasticDegradation = made("walk", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
-    return process
+    return made("walk", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
@@ -112,19 +111,16 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     if size % multiple:
         raise ValueError(f"dataset.image_size={size}: must be a multiple of {multiple} for this model.")
     named = {"seed": cfg.seed, "name": cfg.task.name, "take": cfg.take}
-    restorer: Restorer = made("config", Restorer, process, denoiser, build(cfg.sampler), **named)
-    return restorer
+    return made("config", Restorer, process, denoiser, build(cfg.sampler), **named)
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
     """Build the sampler that `cfg` describes: a whole one, or the current one with the parts that are not null."""
     if "_target_" in cfg:
-        whole: ReverseSampler = build(cfg)
-        return whole
+        return cast(ReverseSampler, build(cfg))
     parts = {str(key): node for key, node in cfg.items() if node is not None}
     parts = {key: build(node) if isinstance(node, DictConfig) else node for key, node in parts.items()}
-    changed: ReverseSampler = made("sampler", current.replace, **parts)
-    return changed
+    return made("sampler", current.replace, **parts)
 
 
 def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:

@@ -1,7 +1,7 @@
 """Build the methods of a comparison."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig
 
@@ -58,7 +58,7 @@ def _build_prior(cfg: DictConfig, restorer: Restorer) -> Prior | None:
 
 def _build_method(node: DictConfig, restorer: Restorer, setting: dict[str, Any]) -> Baseline:
     """Build a method with some of its arguments changed, its networks on the device of a restorer."""
-    method: Baseline = build(node.method, **setting)
+    method = cast(Baseline, build(node.method, **setting))
     for network in _networks(method):
         network.to(restorer.device)
     return method

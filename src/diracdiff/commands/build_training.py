@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -38,13 +38,10 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
         "times": tuple(cfg.task.times),
         "share_at_end": cfg.task.share_at_end,
     }
-    module: RestorerModule
     if "regression" in cfg:
         regression = Regression(cfg.regression, cfg.trusted_modules).restorer
-        module = made("regression", FlowModule, restorer, regression, **arguments)
-    else:
-        module = made("task.times", RestorerModule, restorer, **arguments)
-    return module
+        return made("regression", FlowModule, restorer, regression, **arguments)
+    return made("task.times", RestorerModule, restorer, **arguments)
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
@@ -66,8 +63,7 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
     if restorer is not None:
         _keep(cfg.dataset, {"image_size": restorer.image_size})
         _keep_division(cfg.dataset, restorer, splits)
-    data: ImageDataModule = made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **(cfg.loader or {}))
-    return data
+    return made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **(cfg.loader or {}))
 
 
 def _keep(node: DictConfig, values: dict[str, Any]) -> None:
@@ -115,10 +111,9 @@ def _training_images(node: DictConfig, division: dict[str, Any]) -> dict[str, An
     copy = node.copy()
     copy.update({key: value for key, value in division.items() if key in node})
     try:
-        fingerprint: dict[str, Any] | None = build(copy).split("train").fingerprint()
+        return cast(dict[str, Any], build(copy).split("train").fingerprint())
     except ValueError:
         return None
-    return fingerprint
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
@@ -151,11 +146,9 @@ def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
     if cfg.trainer.precision == "auto":
         gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
         arguments["precision"] = "bf16-mixed" if gpu else "32-true"
-    trainer: pl.Trainer = build(
-        cfg.trainer,
-        inference_mode=False,  # guidance needs gradients in validation; samplers switch them off themselves
-        use_distributed_sampler=False,  # the data module shards the data
-        enable_progress_bar=cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
-        **arguments,
-    )
-    return trainer
+    arguments |= {
+        "inference_mode": False,  # guidance needs gradients in validation; samplers switch them off themselves
+        "use_distributed_sampler": False,  # the data module shards the data
+        "enable_progress_bar": cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
+    }
+    return cast(pl.Trainer, build(cfg.trainer, **arguments))
