@@ -98,15 +98,8 @@ def test_scales_are_computed_in_full_precision_under_autocast():
     assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
     assert torch.equal(denoiser.network.given, given)
     assert 0 < (mixed - plain).abs().max() < 0.02
-
-
-def test_a_denoiser_in_bfloat16_gives_float32():
-    process, denoiser, y_1, y = conditional()
-    plain = denoiser(process, y, torch.tensor(0.5), measurement=y_1)
     denoiser.autocast = torch.bfloat16
-    mixed = denoiser(process, y, torch.tensor(0.5), measurement=y_1)
-    assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
-    assert 0 < (mixed - plain).abs().max() < 0.02
+    assert torch.equal(denoiser(process, y, t, measurement=y_1), mixed)
 
 
 @pytest.mark.parametrize("t", [torch.tensor(0.7), torch.tensor([1.0, 0.2])])

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import operator
 import re
 
 import pytest
@@ -20,16 +21,10 @@ BOUND = re.compile(r"^(>=|>|<=|<) (-?[\d.]+)$|^(-?[\d.]+) … (-?[\d.]+)$")
 
 
 def within(value, limits):
-    """Whether a number is in the range that brackets state: parts of a unit are no range."""
-    for part in re.split(r", (?![^\[]*\])", limits):
-        bound = BOUND.match(part)
-        if bound and bound[1]:
-            edge = float(bound[2])
-            if not {">=": value >= edge, ">": value > edge, "<=": value <= edge, "<": value < edge}[bound[1]]:
-                return False
-        elif bound and not float(bound[3]) <= value <= float(bound[4]):
-            return False
-    return True
+    """Return True if a number is in the range that brackets state: other parts, such as units, are no range."""
+    compared = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+    bounds = [bound for part in re.split(r", (?![^\[]*\])", limits) if (bound := BOUND.match(part))]
+    return all(compared[b[1]](value, float(b[2])) if b[1] else float(b[3]) <= value <= float(b[4]) for b in bounds)
 
 
 def test_every_key_is_explained_and_states_a_range_that_holds_its_value():
