@@ -310,7 +310,7 @@ MISTAKES = [
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
     ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
     ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
-    ("schedule", ["output=t.csv", "budget=2000"], "budget"),
+    ("schedule", ["output=t.csv", "dissimilarity=mse", "budget=2000"], "budget must lie in"),
 ]
 
 

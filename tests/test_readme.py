@@ -3,7 +3,6 @@
 import re
 import shlex
 
-import pytest
 import torch
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
@@ -38,35 +37,38 @@ def test_choices_that_the_readme_names_exist():
 
 
 def commands():
-    """Every command of the package in the documentation: (file, name, overrides)."""
+    """Yield every command of the package in the documentation: (file, name, overrides)."""
     pages = [path for path in (ROOT / "docs").rglob("*.md") if "_generated" not in path.parts]
     for path in [ROOT / "README.md", *pages, *(ROOT / "experiments").glob("**/*.md")]:
-        text = path.read_text().replace("\\\n", " ")
-        for line in re.findall(r"python -m diracdiff (\w+ [^`\n]*)", text):
+        for line in re.findall(r"python -m diracdiff (\w+ [^`\n]*)", path.read_text().replace("\\\n", " ")):
             name, *overrides = shlex.split(line.split("    #")[0].split("|")[0])
-            if "--config-dir" in overrides:  # with choices that its page makes: tests/test_tutorials.py
+            if "--config-dir" not in overrides:  # with options of its page: tests/test_tutorials.py
+                yield path.relative_to(ROOT), name, overrides
+
+
+def test_the_keys_of_every_command_exist():
+    """Placeholders are replaced, sweeps take their first value, and commands with the same options are one."""
+    found = {}
+    for path, name, overrides in commands():
+        options, values = [], {}
+        for key, equals, value in (override.partition("=") for override in overrides):
+            if not equals or (key, value) in (("task", "…"), ("dataset", "…")):
                 continue
-            yield pytest.param(name, overrides, id=f"{path.relative_to(ROOT)}: {line[:60]}")
-
-
-@pytest.mark.parametrize(("name", "overrides"), list(commands()))
-def test_the_keys_of_every_command_exist(name, overrides):
-    """Values that the reader has to fill in are stood in for, and of a sweep the first value is taken."""
-    given = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or (key, value) in (("task", "…"), ("dataset", "…")):
-            continue
-        choices = value.split(",") if "-m" in overrides and "[" not in value else [value]
-        if key == "target" and "=" in value:  # the command line quotes it
-            choices = [f"'{value}'"]
-        keys = [key]
-        if "{" in key:  # the shell's braces
-            before, inner, after = re.fullmatch(r"(.*)\{(.*)\}(.*)", key).groups()
-            keys = [before + part + after for part in inner.split(",")]
-        given += [f"{each}={choices[0].replace('…', 'x').split('|')[0]}" for each in keys]
+            value = value.split(",")[0] if "-m" in overrides and "[" not in value else value
+            before, inner, after = re.fullmatch(r"([^{]*)(?:\{(.*)\})?([^}]*)", key).groups()  # the shell's braces
+            for part in (inner or "").split(","):
+                word = f"{before}{part}{after}={value.replace('…', 'x').split('|')[0]}"
+                if (ROOT / "conf" / key).is_dir():
+                    options.append(word)
+                else:
+                    values[word.partition("=")[0]] = word
+        found.setdefault((name, *options), {}).update({key: (path, word) for key, word in values.items()})
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        compose(name, given)
+        for (name, *options), values in found.items():
+            try:
+                compose(name, [*options, *(word for _, word in values.values())])
+            except Exception as error:
+                raise AssertionError(f"{name} {options} {values}") from error
 
 
 METHOD, PARTS = (ROOT / "docs" / "method.md").read_text(), ("increment", "grid", "guidance", "step")
