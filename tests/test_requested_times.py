@@ -1,4 +1,4 @@
-"""Times that nobody asked for are neither walked to nor measured, and what is measured is the same, bit for bit."""
+"""Times that are not requested are neither sampled nor measured, and the others have the same values, bit for bit."""
 
 import json
 
@@ -9,38 +9,35 @@ from conftest import needs_lpips
 from diracdiff.evaluation import StoppingPoint as P
 from diracdiff.evaluation import on_grid
 from diracdiff.metrics import LPIPS, Reference
+from diracdiff.models import NCSNpp
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
 
 
 def test_stops_are_those_of_the_grid():
-    times = [1.0, 0.75, 0.5, 0.25, 0.0]
-    stops = [
-        P(1.0),
-        P(0.6),
-        P(0.5),
-        P(0.5, "iterate"),
-        P(0.7),
-        P(0.0, "iterate"),
-    ]
+    stops = [P(1.0), P(0.6), P(0.5), P(0.5, "iterate"), P(0.7), P(0.0, "iterate")]
     found = [P(1.0), P(0.75), P(0.5), P(0.5, "iterate"), P(0.0, "iterate")]
-    assert on_grid(stops, times) == found
+    assert on_grid(stops, [1.0, 0.75, 0.5, 0.25, 0.0]) == found
     assert on_grid([P(1.0)], [0.6, 0.3]) == [P(0.6)]
 
 
-def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, call, monkeypatch):
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls of the network."""
+    calls, forward = [], NCSNpp.forward
+    monkeypatch.setattr(NCSNpp, "forward", lambda self, *given: calls.append(1) or forward(self, *given))
+    return calls
+
+
+def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, call, calls):
     data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
     found = [f"checkpoint={paper}", *data, "sampler.steps=6", "split=val", "tuned=tuned.ckpt", "output=found"]
     assert call("evaluate", *found) == (0, [])
-    asked = ["checkpoint=tuned.ckpt", *data, "target=t:0.6"]
-    calls = []
-    forward = type(load(paper).denoiser.network).forward
-    monkeypatch.setattr(
-        "diracdiff.models.NCSNpp.forward", lambda self, *given: calls.append(1) or forward(self, *given)
-    )
-    assert call("evaluate", *asked, "output=all") == (0, [])
+    requested = ["checkpoint=tuned.ckpt", *data, "target=t:0.6"]
+    calls.clear()
+    assert call("evaluate", *requested, "output=all") == (0, [])
     of_all = len(calls)
-    assert call("evaluate", *asked, "output=few", "times=stops") == (0, [])
+    assert call("evaluate", *requested, "output=few", "times=stops") == (0, [])
     whole, few = (
         {(r["name"], r["t"], r["output"]): {k: v for k, v in r.items() if k != "seconds"} for r in rows}
         for rows in (read_rows(tmp_path / name / "images.csv") for name in ("all", "few"))
@@ -55,16 +52,11 @@ def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, c
     assert {p.name for p in (tmp_path / "all").iterdir()} == {p.name for p in (tmp_path / "few").iterdir()}
 
 
-def test_walks_end_at_the_last_stop(paper, folder, call, monkeypatch):
+def test_sampling_ends_at_the_last_stop(paper, folder, call, calls):
     data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null", "sampler.steps=6"]
     restorer = load(paper)
     restorer.stops |= dict.fromkeys(restorer.stops, P(1.0))
     restorer.save("early.ckpt")
-    calls = []
-    forward = type(restorer.denoiser.network).forward
-    monkeypatch.setattr(
-        "diracdiff.models.NCSNpp.forward", lambda self, *given: calls.append(1) or forward(self, *given)
-    )
     assert call("evaluate", "checkpoint=early.ckpt", *data, "times=stops") == (0, [])
     assert len(calls) == 1
 
