@@ -12,7 +12,7 @@ COMMANDS = {
     "demo": "a page to try a model on your photographs, on this machine alone",
     "calibrate": "find intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",
-    "export": "write a model as safetensors and JSON, with a card, and upload it",
+    "export": "write a model as safetensors and JSON, with a card",
     "import_official": "turn weights that the authors released into a checkpoint",
     "pack": "write a data set into files that load many times as fast",
     "schedule": "find how a task's severity should grow with time",
