@@ -1,4 +1,4 @@
-"""A walk that is given its measurement, preconditioning by the operator, and exact steps."""
+"""Sampling conditioned on the measurement, preconditioning by the operator, and exact steps."""
 
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ def process_of(name, measurement_sigma=None, size=8):
 
 
 def pair(process, x, t, count):
-    """y_1 and y_t of one walk."""
+    """y_1 and y_t of one trajectory."""
     z, z_1 = torch.randn(2, count, *x.shape[1:], dtype=x.dtype)
     x = x.expand(count, -1, -1, -1)
     return process.measure(x, z_1), process.sample_joint(x, t, z, z_1)
@@ -50,17 +50,17 @@ def test_the_diagonal_form_is_the_degradation(name, shape):
 
 
 @pytest.mark.parametrize("name", ["motion_blur", "quantisation"])
-def test_other_operators_have_none_and_say_so(name):
+def test_other_operators_have_no_diagonal_form(name):
     assert DEGRADATIONS[name](32).diagonal(torch.rand(1, 3, 32, 32), 0.5) is None
     with pytest.raises(ValueError, match=r"diagonal form, which .* use preconditioning none or edm"):
         OperatorPreconditioning().check(process_of(name))
 
 
-# noise of the walk
+# noise
 
 
 @pytest.mark.parametrize("sigma", WIDE)
-def test_a_pair_has_the_joint_law_of_the_walk(sigma):
+def test_a_pair_has_the_joint_distribution_of_sampling(sigma):
     """Independent increments: Cov(y_t, y_1 + missing noise) = sigma_t^2 given x, and only y_1's part is y_1's."""
     process, x = process_of("inpainting", sigma), torch.full((1, 1, 8, 8), 0.3, dtype=torch.float64)
     of_measurement = 0.05 if sigma is None else sigma
@@ -89,7 +89,7 @@ def test_a_measurement_has_its_own_noise():
             process_of("blur", bad)
 
 
-def test_training_pairs_are_those_of_the_walk():
+def test_training_pairs_are_those_of_sampling():
     process, x = process_of("inpainting", 0.02), torch.full((64, 3, 8, 8), 0.5)
     batch = training_batch(process, x, seed=1, measured=True)
     share, free = process.conditional_noise(batch.t, x)
@@ -140,7 +140,7 @@ def test_an_untrained_network_is_the_exact_denoiser_of_white_images(name, sigma,
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("name", DIAGONAL)
-def test_what_a_network_gets_and_has_to_give_has_unit_scale(name, given):
+def test_inputs_and_targets_of_a_network_have_unit_scale(name, given):
     process = process_of(name, 0.02, 16)
     x = 0.5 + torch.randn(256, 1, 16, 16) / 4
     for t in (0.0, 0.5, 1.0):
@@ -155,7 +155,7 @@ def test_what_a_network_gets_and_has_to_give_has_unit_scale(name, given):
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("name", ["blur", "super_resolution", "fourier"])
-def test_what_is_left_of_images_with_a_spectrum_has_unit_scale(name, given):
+def test_targets_for_images_with_a_spectrum_have_unit_scale(name, given):
     process, like = process_of(name, 0.02, 16), torch.empty(512, 1, 16, 16)
     basis = process.degradation.diagonal(like, 1.0)
     variance = spectrum(basis, like, 3.0, 16)
@@ -241,14 +241,16 @@ def test_a_network_gets_the_measurement_if_it_takes_it():
 # exact steps
 
 
-class Known:
-    """A denoiser that knows the image."""
+class Stream:
+    """The noise of many images at once."""
 
-    def __init__(self, x):
-        self.x = x
+    device = torch.device("cpu")
 
-    def __call__(self, y, t):
-        return self.x.expand_as(y)
+    def __init__(self, count):
+        self.generators = range(count)
+
+    def normal(self, shape, dtype=torch.float32):
+        return torch.randn(len(self.generators), *shape, dtype=dtype)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -258,19 +260,9 @@ def test_steps_are_exact_where_the_image_is_known(step, eta):
     y = process.measure(x, torch.randn(3000, 1, 8, 8))
     for steps in (1, 2, 5):
         sampler = ReverseSampler(steps, step, stochasticity=eta)
-        last = sampler.run(process, Known(x), y, ImageNoise(range(3000)), output="iterate")
+        last = sampler.run(process, lambda y, t: x.expand_as(y), y, Stream(3000), output="iterate")
         assert (last - process.mean(x, 0.0)).std().item() == pytest.approx(0.01, rel=0.01)
         assert (last - process.mean(x, 0.0)).mean().abs() < 1e-4
-
-
-class OneStream:
-    """The noise of many images at once."""
-
-    device, generators = torch.device("cpu"), range(4000)
-
-    @staticmethod
-    def normal(shape, dtype=torch.float32):
-        return torch.randn(4000, *shape, dtype=dtype)
 
 
 def marginal_error(step, steps, eta):
@@ -280,7 +272,7 @@ def marginal_error(step, steps, eta):
     oracle, x = GaussianFieldOracle(process, 0.04 * torch.eye(64)), 0.5 + 0.2 * torch.randn(4000, 1, 8, 8)
     y = process.measure(x, torch.randn_like(x))
     worst = 0.0
-    for state in ReverseSampler(steps, step, stochasticity=eta).states(process, oracle, y, OneStream()):
+    for state in ReverseSampler(steps, step, stochasticity=eta).states(process, oracle, y, Stream(4000)):
         mask = process.mean(torch.ones(1, 1, 8, 8), state.t)[0, 0]
         expected = (mask**2 * 0.04 + process.noise(torch.tensor(state.t)) ** 2).sqrt()
         worst = max(worst, (state.y.std(0)[0] / expected - 1).mean().abs().item())
@@ -290,7 +282,6 @@ def marginal_error(step, steps, eta):
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_marginals_match_the_forward_process(eta):
     errors = [marginal_error(Exponential(), steps, eta) for steps in (30, 60, 120)]
-    print(f"relative std error, eta {eta}: {errors}")
     for coarse, fine in pairwise(errors):
         assert 1.6 < coarse / fine < 2.6
     assert marginal_error(Multistep(), 60, eta) < 0.006
@@ -303,14 +294,8 @@ def test_order_of_convergence_against_the_closed_form_ode(kind, order, variable)
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 60), 8), GeometricNoise(0.02, 0.3))
     oracle = GaussianFieldOracle(process, 0.04 * torch.eye(64))
     y = process.measure(0.5 + 0.2 * torch.randn(4, 1, 8, 8), torch.randn(4, 1, 8, 8)).double()
-    mask, noise = (
-        {t: f(t) for t in (0.0, 1.0)}
-        for f in (
-            lambda t: process.mean(torch.ones(1, 1, 8, 8).double(), t),
-            lambda t: process.noise(torch.tensor(t).double()),
-        )
-    )
-    spread = {t: (mask[t] ** 2 * 0.04 + noise[t] ** 2).sqrt() for t in (0.0, 1.0)}
+    mask = {t: process.mean(torch.ones(1, 1, 8, 8).double(), t) for t in (0.0, 1.0)}
+    spread = {t: (mask[t] ** 2 * 0.04 + process.noise(torch.tensor(t).double()) ** 2).sqrt() for t in (0.0, 1.0)}
     exact = 0.5 * mask[0.0] + (y - 0.5 * mask[1.0]) * spread[0.0] / spread[1.0]
     errors = []
     for steps in (40, 80, 160, 320):
@@ -318,7 +303,6 @@ def test_order_of_convergence_against_the_closed_form_ode(kind, order, variable)
         sampler = ReverseSampler(steps, step, stochasticity=0.0)
         last = sampler.run(process, oracle, y, ImageNoise(range(4)), output="iterate")
         errors.append((last - exact).square().mean().sqrt().item())
-    print(f"{kind} in {variable}: errors {errors}")
     for coarse, fine in pairwise(errors[1:]):
         assert 2**order * 0.75 < coarse / fine < 2**order * 1.4
 
@@ -357,21 +341,19 @@ def calibration(of, denoiser, count=64, **sampler):
 
 @pytest.mark.parametrize("problem", ["blur", "soft", "box"])
 @pytest.mark.parametrize(("sigma_max", "eta"), [(0.05, 1.0), (0.5, 1.0), (0.5, 0.0)])
-def test_a_walk_that_is_given_its_measurement_samples_the_posterior(problem, sigma_max, eta):
+def test_sampling_conditioned_on_the_measurement_samples_the_posterior(problem, sigma_max, eta):
     of = bench(problem, sigma_max)
-    found = calibration(of, of.conditional, steps=200, step=Multistep(), stochasticity=eta)
+    found = calibration(of, of.conditional, steps=100, step=Multistep(), stochasticity=eta)
     assert found.bias < 0.15 and 0.95 < found.std < 1.05
     few = calibration(of, of.conditional, steps=20, step=Multistep(), stochasticity=eta)
     assert few.bias < 0.15 and 0.9 < few.std < 1.1
-    print(f"{problem}, sigma_max {sigma_max}, eta {eta}: 200 steps {found}, 20 steps {few}")
 
 
 @pytest.mark.parametrize("problem", ["blur", "soft", "box"])
-def test_one_that_is_not_given_it_does_not(problem):
-    of = bench(problem, 0.05)
-    assert calibration(of, of.oracle, steps=200, step=Multistep()).std < 0.9
-    with_extra = bench(problem, 0.5)
-    blind = calibration(with_extra, with_extra.oracle, steps=200, step=Multistep())
+def test_sampling_without_the_measurement_does_not(problem):
+    of, with_extra = bench(problem, 0.05), bench(problem, 0.5)
+    assert calibration(of, of.oracle, steps=100, step=Multistep()).std < 0.9
+    blind = calibration(with_extra, with_extra.oracle, steps=100, step=Multistep())
     assert not (blind.bias < 0.15 and 0.95 < blind.std < 1.05)
 
 
@@ -388,8 +370,8 @@ def test_the_oracle_of_both_is_the_regression_on_both():
     assert correlation.abs().max() < 6 / len(x) ** 0.5
 
 
-def test_the_end_of_the_walk_s_beginning_is_the_regression():
-    """At t = 1 nothing is told but the measurement, however much noise the walk begins with."""
+def test_x_hat_at_the_start_is_the_regression():
+    """At t = 1 only the measurement is known, however much noise sampling starts with."""
     for sigma_max in (0.05, 0.5):
         of = bench("blur", sigma_max)
         first = next(ReverseSampler(5).states(of.process, of.conditional, of.measurements(2), ImageNoise([0, 1])))
