@@ -1,6 +1,5 @@
 """Parts of the method as a user chooses them: samplers, targets, operators, generation."""
 
-import csv
 import json
 import math
 import re
@@ -24,6 +23,7 @@ from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
 from diracdiff.scheduling import MSE, Distance, greedy
+from diracdiff.utils.files import read_rows
 
 OPERATOR = """
 import torch
@@ -41,11 +41,6 @@ class Shrinking(Fade):
     def apply(self, x, size):
         return x[..., ::2, ::2]
 """
-
-
-def rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 # samplers
@@ -85,7 +80,7 @@ def test_every_part_of_the_sampler_can_be_chosen(paper, overrides, calls):
 def test_times_are_placed_where_the_trajectory_changes_most(paper, folder, tmp_path, call):
     asked = [f"checkpoint={paper}", *folder, "images=2", "dissimilarity=mse", "budget=5", "candidates=20"]
     assert call("schedule", *asked, "output=times.csv") == (0, [])
-    times = [float(row["value"]) for row in rows(tmp_path / "times.csv")]
+    times = [float(row["value"]) for row in read_rows(tmp_path / "times.csv")]
     assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
     grid = ["sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv", "sampler.steps=6"]
     assert restorer_with(paper, *grid).sampler.times() == pytest.approx(times[::-1])
@@ -126,9 +121,9 @@ def test_an_evaluation_writes_tables_and_pictures(evaluated):
     assert "| target | 0.50 |" in table[-3] and f"| {psnr:.2f} [" in table[-3]
     tex = (out / "table.tex").read_text()
     assert tex.count(r"\\") == 7 and "s/image" in tex and not re.search(r"(?<!\\)_", tex.split("\n", 1)[1])
-    per_image = [row for row in rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "mean"]
+    per_image = [row for row in read_rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "mean"]
     assert len(per_image) == 3 and np.mean([float(r["psnr"]) for r in per_image]) == pytest.approx(psnr)
-    seconds = [float(row["seconds"]) for row in rows(out / "curve.csv") if row["output"] == "mean"]
+    seconds = [float(row["seconds"]) for row in read_rows(out / "curve.csv") if row["output"] == "mean"]
     assert seconds == sorted(seconds) and seconds[0] > 0 and summary["measurement"]["seconds"] == 0
 
 
@@ -154,23 +149,19 @@ def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, paper, t
     out = evaluated("split=val", "tuned=tuned.ckpt", "sampler.steps=8", "sampler.stochasticity=1")
     tuned = load(tmp_path / "tuned.ckpt")
     assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
-    best = max(rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
+    best = max(read_rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
     assert tuned.stops["psnr"] == StoppingPoint(float(best["t"]), best["output"])
     assert tuned.stops["lpips"] is None
     networks = load(paper).denoiser.parameters(), tuned.denoiser.parameters()
     assert all(torch.equal(a, b) for a, b in zip(*networks, strict=True))
 
 
-def test_the_interval_is_that_of_the_bootstrap():
+def test_the_interval_is_bias_corrected_and_follows_from_the_seed():
     values = np.random.default_rng(0).normal(30, 2, 400).tolist()
-    low, high = interval(values)
     half = 1.96 * np.std(values) / np.sqrt(400)
-    assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.03)
+    assert interval(values) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.03)
     assert interval([1.0] * 8) == (1.0, 1.0)
     assert all(math.isnan(end) for end in interval([1.0] * 7 + [math.nan]))
-
-
-def test_interval_is_bias_corrected_and_follows_from_the_seed():
     values = np.random.default_rng(1).exponential(1.0, 30).tolist()
     low, high = interval(values)
     assert np.mean(values) - low < high - np.mean(values)  # of a skewed sample, which percentiles would miss

@@ -1,6 +1,5 @@
 """Intervals from several samples of one measurement, their calibration and their coverage."""
 
-import csv
 import math
 from dataclasses import asdict
 
@@ -23,6 +22,7 @@ from diracdiff.evaluation.uncertainty import (
     raw_factor,
 )
 from diracdiff.restorer import load
+from diracdiff.utils.files import read_rows
 
 SAMPLES = {"samples": 8, "stop": {"t": 0.0, "output": "mean"}, "sampler": {}}
 
@@ -108,16 +108,11 @@ def test_bounds_as_files_hold_what_they_hold_as_numbers():
     assert (255 * pictures["low"]).sub((255 * pictures["low"]).round()).abs().max() < 1e-3
 
 
-def rows(path):
-    with open(path) as file:
-        return list(csv.DictReader(file))
-
-
 def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder):
     best = run[1] / "best.ckpt"
     walk = ["sampler.stochasticity=1", "samples=3", "target=t:0.25"]
     assert call("calibrate", f"checkpoint={best}", *folder, *walk) == (0, [])
-    found = rows(tmp_path / "calibration/coverage.csv")
+    found = read_rows(tmp_path / "calibration/coverage.csv")
     assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
     kept = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
     assert [(each["images"], each["samples"]["samples"]) for each in kept] == [(3, 3)] * 3
@@ -131,11 +126,10 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
     refused(call("restore", *asked), "level=0.9: needs more images than the 3")
     assert not (tmp_path / "restored").exists()
     assert call("restore", *asked[:-1], "target=t:0.5", "output=raw") == (0, [])
-    (raw,) = rows(tmp_path / "raw/uncertainty.csv")
+    (raw,) = read_rows(tmp_path / "raw/uncertainty.csv")
     assert raw["calibrated_on"] == "0" and raw["psnr_low"] == ""
-    low, mean, high = (
-        np.asarray(Image.open(tmp_path / f"raw/05_{name}.png"), dtype=int) for name in ("low", "mean", "high")
-    )
+    pictures = (Image.open(tmp_path / f"raw/05_{name}.png") for name in ("low", "mean", "high"))
+    low, mean, high = (np.asarray(picture, dtype=int) for picture in pictures)
     assert (low <= mean).all() and (mean <= high).all() and (high - low).mean() > 1
 
 
@@ -147,9 +141,9 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *walk, "output=c") == 0
     printed = capsys.readouterr().out
     assert "images' errors, calibrated" in printed
-    assert "output=restored samples=2 target=t:0.5 sampler.stochasticity=1" in printed
+    assert "samples=2 target=t:0.5 sampler.stochasticity=1" in printed
     asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
     assert run_here(tmp_path, "restore", *asked, *walk) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
-    (row,) = rows(tmp_path / "o/uncertainty.csv")
+    (row,) = read_rows(tmp_path / "o/uncertainty.csv")
     assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])
