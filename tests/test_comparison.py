@@ -214,7 +214,7 @@ def test_a_missing_network_is_named(networks, folder, call):
     base = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], *FEW, "lpips=null", "tune_for=psnr"]
     refused(
         call("compare", *base, "baseline=[regression]"),
-        "regression network needs its checkpoint.*experiment=regression",
+        "regression=null.*experiment=regression",
     )
     assert not Path("comparison").exists()
 

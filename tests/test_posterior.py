@@ -403,7 +403,7 @@ def test_missing_noise_is_added_and_the_measurement_stays():
     assert (first.y - cleaner).std().item() == pytest.approx(0.05, rel=0.02)
     with pytest.raises(ValueError, match=r"sigma=0.03 is more noise than this model knows .* 0.02"):
         next(sampler.replace(sigma=0.03).states(process, Given(), cleaner, ImageNoise(range(400))))
-    with pytest.raises(ValueError, match=r"start=0.5 must be 1 for a network that is given the measurement"):
+    with pytest.raises(ValueError, match=r"start=0.5: must be 1 for a network that is conditioned on the measurement"):
         next(sampler.replace(start=0.5).states(process, Given(), cleaner, ImageNoise(range(400))))
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.base import Baseline, Counted
 from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
 from diracdiff.degradations.super_resolution import dct_matrix
@@ -56,7 +56,7 @@ class ADMMTV(Baseline):
         misfit = (operator(x) - y).square().flatten(1).sum(1) / 2
         return misfit + self.weight * self._size(gradient(x)).flatten(1).sum(1)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         coupling = self.weight / self.threshold
         solve = _Cosine(y)
         x = u = _filled(y, operator, solve)
@@ -149,12 +149,10 @@ class PnPADMM(Baseline):
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
         super().check(operator, prior)
-        network = self.denoiser if self.denoiser is not None else prior
-        if self.level is None and network is not None:
-            _only_level(network)
+        if self.level is None and self.denoiser is None and prior is not None:
+            _only_level(prior)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        assert prior is not None
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         level = _only_level(prior) if self.level is None else self.level
         z = operator.adjoint(y)
         u = torch.zeros_like(z)
@@ -167,8 +165,6 @@ class PnPADMM(Baseline):
 
 def _only_level(denoiser: Prior) -> float:
     if denoiser.sigma_min != denoiser.sigma_max:
-        raise ValueError(
-            f"PnPADMM needs a level, since its denoiser knows more than one, from {denoiser.sigma_min:g} to "
-            f"{denoiser.sigma_max:g}: give level=0.1"
-        )
+        levels = f"from {denoiser.sigma_min:g} to {denoiser.sigma_max:g}"
+        raise ValueError(f"PnPADMM needs a level, since its denoiser knows more than one, {levels}: give level=0.1")
     return denoiser.sigma_min

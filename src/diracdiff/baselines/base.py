@@ -21,6 +21,24 @@ class Restored(NamedTuple):
     calls: int
 
 
+class Counted:
+    """The network of a method, or None, which counts its calls."""
+
+    sigma_min: float
+    sigma_max: float
+
+    def __init__(self, network: Prior | Denoiser | None):
+        self.network, self.calls = network, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        assert self.network is not None
+        self.calls += 1
+        return self.network(*arguments)
+
+
 class Baseline(ABC):
     """A method that restores measurements y = A(x) + sigma z.
 
@@ -63,16 +81,15 @@ class Baseline(ABC):
         """
         self.check(operator, prior)
         level = per_image(as_time(sigma, measurement), measurement)
-        if not (level > 0).all():
-            raise ValueError(f"sigma must be positive, in units of the [0, 1] image range, got {sigma}")
         seeds = range(len(measurement)) if seeds is None else seeds
+        if not (level > 0).all():
+            raise ValueError(f"sigma={sigma}: must be positive, in units of the [0, 1] image range.")
         if len(seeds) != len(measurement):
-            raise ValueError(f"seeds must be one per image, {len(measurement)}, got {len(seeds)}")
+            raise ValueError(f"seeds: must be one per image, {len(measurement)}, got {len(seeds)}.")
         noise = ImageNoise(seeds, measurement.device)
-        network = self.denoiser if self.denoiser is not None else prior
-        counted = Counted(network) if network is not None else None
+        counted = Counted(self.denoiser if self.denoiser is not None else prior)
         images = self.restore(measurement.clone(), operator, level, counted, noise)
-        return Restored(images, self.extra_nfe + (counted.calls if counted is not None else 0))
+        return Restored(images, self.extra_nfe + counted.calls)
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
         """Raise ValueError if the method cannot work with this operator or without a prior."""
@@ -80,34 +97,16 @@ class Baseline(ABC):
         if self.needs_linear and not operator.linear:
             raise ValueError(f"{name} needs a linear degradation, and {operator.name} is not: leave {name} out")
         if self.needs_svd and operator.svd is None:
-            raise ValueError(
-                f"{name} needs a singular value decomposition in closed form, and {operator.name} has none: "
-                f"leave {name} out"
-            )
+            raise ValueError(f"{name} needs a closed-form SVD, and {operator.name} has none: leave {name} out")
         if self.needs_prior and self.denoiser is None and prior is None:
             raise ValueError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
 
     @abstractmethod
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        """Return restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off."""
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+        """Return restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off.
 
-
-class Counted:
-    """A network that counts its calls."""
-
-    sigma_min: float
-    sigma_max: float
-
-    def __init__(self, prior: Prior | Denoiser):
-        self.prior, self.calls = prior, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.prior, name)
-
-    def __call__(self, *arguments: Any, **named: Any) -> Tensor:
-        self.calls += 1
-        output: Tensor = self.prior(*arguments, **named)
-        return output
+        `prior` is the method's `denoiser`, or else the common prior.
+        """
 
 
 class Measurement(Baseline):
@@ -115,5 +114,5 @@ class Measurement(Baseline):
 
     needs_linear = False
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         return y

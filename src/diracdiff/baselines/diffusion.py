@@ -9,9 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diracdiff.baselines.base import Baseline
+from diracdiff.baselines.base import Baseline, Counted
 from diracdiff.baselines.levels import DDPMLevels, Levels
-from diracdiff.baselines.prior import Prior
 from diracdiff.degradations import Operator
 from diracdiff.samplers import ImageNoise
 from diracdiff.utils.validate import check_between, check_count, check_option, check_positive
@@ -31,11 +30,10 @@ class DiffusionBaseline(Baseline):
         check_count(steps, "steps", 2)
         self.steps, self.levels = steps, levels if levels is not None else DDPMLevels()
 
-    def begin(self, y: Tensor, prior: Prior | None, noise: ImageNoise) -> tuple[Prior, list[float], Tensor]:
-        """Return the prior, the levels, and x at the highest one: noise around grey."""
-        assert prior is not None
+    def begin(self, y: Tensor, prior: Counted, noise: ImageNoise) -> tuple[list[float], Tensor]:
+        """Return the levels, and x at the highest one: noise around grey."""
         levels = self.levels(self.steps, prior)
-        return prior, levels, 0.5 + levels[0] * noise.normal(y.shape[1:], y.dtype)
+        return levels, 0.5 + levels[0] * noise.normal(y.shape[1:], y.dtype)
 
 
 class DDRM(DiffusionBaseline):
@@ -68,8 +66,8 @@ class DDRM(DiffusionBaseline):
         check_between(0, 1, eta=eta, eta_b=eta_b)
         self.eta, self.eta_b = float(eta), float(eta_b)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        assert prior is not None and operator.svd is not None
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+        assert operator.svd is not None
         svd, levels = operator.svd, self.levels(self.steps, prior)
         s, w = svd.values, svd.ut(y)
         keep = (1 - self.eta**2) ** 0.5
@@ -117,8 +115,8 @@ class DiffPIR(DiffusionBaseline):
         check_between(0, 1, zeta=zeta)
         self.weight, self.zeta = float(weight), float(zeta)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        prior, levels, x = self.begin(y, prior, noise)
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+        levels, x = self.begin(y, prior, noise)
         variance = (sigma**2).expand(len(y), 1, 1, 1).flatten()
         for level, following in zip(levels, [*levels[1:], None], strict=True):
             x_hat = prior(x, y.new_tensor(level))
@@ -179,8 +177,8 @@ class DPS(DiffusionBaseline):
         check_positive(spread=spread)
         self.zeta, self.guidance, self.spread = float(zeta), guidance, float(spread)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        prior, levels, x = self.begin(y, prior, noise)
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+        levels, x = self.begin(y, prior, noise)
         for level, following in pairwise([*levels, 0.0]):
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
@@ -241,8 +239,8 @@ class PiGDM(DiffusionBaseline):
         check_option(("score", "adaptive"), weight=weight)
         self.eta, self.spread, self.weight = float(eta), float(spread), weight
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        prior, levels, x = self.begin(y, prior, noise)
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+        levels, x = self.begin(y, prior, noise)
         variance = (sigma**2).expand(len(y), 1, 1, 1).flatten()
         for level, following in pairwise([*levels, 0.0]):
             spread = level**2 * self.spread**2 / (level**2 + self.spread**2)

@@ -41,7 +41,7 @@ class DDPMLevels:
         if not start > 0:
             raise ValueError(f"start={start}: must be positive, in units of the [0, 1] image range.")
         if not 0 < beta_min <= beta_max < 1:
-            raise ValueError(f"betas must satisfy 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}")
+            raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must satisfy 0 < beta_min <= beta_max < 1.")
         check_count(training_steps, "training_steps", 2)
         self.start, self.beta_min, self.beta_max = float(start), float(beta_min), float(beta_max)
         self.training_steps = training_steps
@@ -54,8 +54,7 @@ class DDPMLevels:
         if len(trained) < 2:
             raise ValueError(f"start must leave two training levels or more above {low:g}, got {self.start:g}")
         index = np.linspace(len(trained) - 1, 0, steps)
-        levels = np.exp(np.interp(index, np.arange(len(trained)), np.log(trained)))
-        return [float(level) for level in levels.clip(low, high)]
+        return np.exp(np.interp(index, np.arange(len(trained)), np.log(trained))).clip(low, high).tolist()
 
 
 class KarrasLevels:
@@ -81,5 +80,4 @@ class KarrasLevels:
         if not low < high:
             raise ValueError(f"start must exceed the lowest level, {low:g}, got {self.start:g}")
         roots = np.linspace(high ** (1 / self.rho), low ** (1 / self.rho), steps)
-        levels: list[float] = (roots**self.rho).clip(low, high).tolist()
-        return levels
+        return (roots**self.rho).clip(low, high).tolist()

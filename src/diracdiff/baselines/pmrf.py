@@ -1,13 +1,13 @@
 """Trained networks that restore directly: regression, and PMRF, posterior-mean rectified flow (Ohayon et al. 2025)."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from diracdiff.baselines.base import Baseline, Counted
-from diracdiff.baselines.prior import Prior
 from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.degradations import Operator
 from diracdiff.process import StochasticDegradation
@@ -34,16 +34,12 @@ class Regression(Baseline):
 
     def __init__(self, checkpoint: str | Path | None, trusted_modules: Iterable[str] = ()):
         if checkpoint is None:
-            raise ValueError(
-                "the regression network needs its checkpoint: train one with experiment=regression task=… and give "
-                "regression=runs/…/best.ckpt"
-            )
+            raise ValueError("regression=null: must be a checkpoint. Train one with experiment=regression task=….")
         self.checkpoint = str(checkpoint)
         self.restorer = load(checkpoint, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        assert isinstance(prior, Counted)
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         return prior(self.process_for(operator), y, operator.t)
 
     def process_for(self, operator: Operator) -> StochasticDegradation:
@@ -67,8 +63,7 @@ class PosteriorMeanFlow:
     def mean(self, process: StochasticDegradation, measurement: Tensor) -> Tensor:
         """Return f(y), (B, C, H, W), for measurements y of a process at t = 1."""
         one = torch.ones((), dtype=measurement.dtype, device=measurement.device)
-        mean: Tensor = self.regression.to(measurement.device).denoiser(process, measurement, one)
-        return mean
+        return self.regression.to(measurement.device).denoiser(process, measurement, one)
 
     def moved(self, noisy: Tensor, x: Tensor, mean: Tensor, t: float | Tensor) -> Tensor:
         """Return Z_t, (B, C, H, W), for noisy = x + s t z, clean images x, their f(y), and t, () or (B,)."""
@@ -108,25 +103,19 @@ class PMRF(Baseline):
         trusted_modules = list(trusted_modules)
         self.regression = Regression(regression, trusted_modules)
         if flow is None:
-            raise ValueError(
-                "PMRF needs the checkpoint of its flow: train one with task=pmrf regression=… and give "
-                "flow=runs/…/best.ckpt, or leave pmrf out of baseline"
-            )
+            raise ValueError("flow=null: must be a checkpoint. Train one with task=pmrf regression=…, or drop pmrf.")
         self.flow, self.steps = str(flow), steps
         self.restorer = load(flow, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
         if self.denoiser.preconditioning != "flow":
-            raise ValueError(f"flow={flow} is not a flow: give a checkpoint that was trained with task=pmrf")
+            raise ValueError(f"flow={flow}: is not a flow. Give a checkpoint that was trained with task=pmrf.")
         self.begin = PosteriorMeanFlow(self.regression.restorer)
         if self.restorer.training.get(REGRESSION) != self.begin.fingerprint:
-            raise ValueError(
-                f"flow={flow} was trained from another network than regression={regression}: give both of one training"
-            )
+            raise ValueError(f"flow={flow}: was trained from another network than regression={regression}.")
         self.sampler = self.restorer.sampler.replace(steps=steps)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Prior | None, noise: ImageNoise) -> Tensor:
-        assert isinstance(prior, Counted)
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         mean = self.begin.mean(self.regression.process_for(operator), y)
-        process, network = self.restorer.process, prior
+        process = self.restorer.process
         begin = process.measure(mean, noise.normal(y.shape[1:], y.dtype))
-        return self.sampler.run(process, lambda z, t: network(process, z, t), begin, noise)
+        return self.sampler.run(process, partial(prior, process), begin, noise)

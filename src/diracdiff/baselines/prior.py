@@ -19,7 +19,7 @@ class Prior(Protocol):
     sigma_min: float
     sigma_max: float
 
-    def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+    def __call__(self, y: Tensor, sigma: float | Tensor, /) -> Tensor:
         """Return x_hat, (B, C, H, W), for y (B, C, H, W) with noise sigma, () or (B,)."""
         ...
 
@@ -35,8 +35,6 @@ class NetworkPrior:
     """
 
     def __init__(self, denoiser: Denoiser, sigma_min: float, sigma_max: float, restorer: Restorer | None = None):
-        if not 0 < sigma_min <= sigma_max:
-            raise ValueError(f"a prior must have 0 < sigma_min <= sigma_max, got {sigma_min} and {sigma_max}")
         self.denoiser, self.restorer = denoiser.eval(), restorer
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
 
@@ -65,11 +63,11 @@ def load_prior(
         raise ValueError(f"{key} must be given: train one with {task} and give {key}=runs/…/best.ckpt")
     restorer = load(checkpoint, device, trusted_modules)
     if not isinstance(restorer.process.degradation, Identity):
-        raise ValueError(
-            f"{key}={checkpoint} undoes {type(restorer.process.degradation).__name__}, so it is not a denoiser of "
-            "white noise: give a checkpoint that was trained with task=prior"
-        )
+        name = type(restorer.process.degradation).__name__
+        raise ValueError(f"{key}={checkpoint}: is trained for {name}, must be a denoiser. Train one with task=prior.")
     if restorer.denoiser.conditioning == "time" or restorer.denoiser.incremental:
-        raise ValueError(f"{key}={checkpoint} is not told the noise level: train it with model.conditioning=log_sigma")
+        raise ValueError(
+            f"{key}={checkpoint}: must depend on the noise level. Train with model.conditioning=log_sigma."
+        )
     sigma_min, sigma_max = restorer.process.noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
     return NetworkPrior(restorer.denoiser, sigma_min, sigma_max, restorer)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.process import StochasticDegradation
-from diracdiff.samplers.noise import ImageNoise
+from diracdiff.samplers import ImageNoise
 from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import out_of_range
 

@@ -35,5 +35,4 @@ class DnCNN(nn.Module):
         h = F.relu(self.first(y.flatten(0, 1).unsqueeze(1)))
         for convolution, norm in zip(self.middle, self.norms, strict=True):
             h = F.relu(norm(convolution(h)))
-        difference: Tensor = self.last(h).reshape(y.shape)
-        return difference
+        return self.last(h).reshape(y.shape)

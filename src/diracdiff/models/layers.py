@@ -1,7 +1,6 @@
 """Building blocks of NCSN++ (Song et al. 2021, Appendix H; Karras et al. 2022, Appendix F.2, Table 7)."""
 
 import math
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,33 +8,28 @@ from torch import Tensor, nn
 
 SKIP_SCALE = 1 / math.sqrt(2)
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
-
 
 def conv(inputs: int, outputs: int, size: int = 3, padding: int | None = None, gain: float = 1.0) -> nn.Conv2d:
     """Convolution with Xavier-uniform weights times `gain` and zero bias; keeps H and W unless padded otherwise."""
     layer = nn.Conv2d(inputs, outputs, size, padding=size // 2 if padding is None else padding)
-    return _initialise(layer, gain)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    layer.weight.data.mul_(gain)
+    return layer
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
     """Fully connected layer with Xavier-uniform weights and zero bias."""
-    return _initialise(nn.Linear(inputs, outputs), 1.0)
-
-
-def _initialise(layer: Layer, gain: float) -> Layer:
+    layer = nn.Linear(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    with torch.no_grad():
-        layer.weight.mul_(gain)
+    nn.init.zeros_(layer.bias)
     return layer
 
 
 def group_norm(channels: int, local: bool = False) -> nn.Module:
     """Group normalisation with as many groups as divide the channels, at most 32 and of at least 4 channels.
 
-    Its statistics are of the whole image; a local network has what it learns besides, a scale and a shift.
+    Its statistics are of the whole image; a local network has the scale and the shift only.
     """
     if local:
         return ScaleShift(channels)
@@ -101,8 +95,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (part.flatten(2).mT for part in self.qkv(self.norm(x)).chunk(3, dim=1))
         attended = F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
-        images: Tensor = (x + self.out(attended)) * SKIP_SCALE
-        return images
+        return (x + self.out(attended)) * SKIP_SCALE
 
 
 class ResidualBlock(nn.Module):
@@ -135,5 +128,4 @@ class ResidualBlock(nn.Module):
         h = h + self.embed(embedding)[:, :, None, None]
         h = self.conv_out(self.dropout(F.silu(self.norm_out(h))))
         x = (self.skip(self.resample(x)) + h) * SKIP_SCALE
-        attended: Tensor = self.attention(x)
-        return attended
+        return self.attention(x)

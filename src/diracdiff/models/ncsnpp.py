@@ -5,7 +5,7 @@ some levels and a residual input pyramid: the downsampled image is added to the 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualB
 from diracdiff.utils.validate import check_count
 
 MOST_BLOCKS = 64
-"""Of a resolution: a mistyped number must not fill the memory."""
+"""Largest number of blocks of a resolution: a mistyped number must not fill the memory."""
 
 
 class Level(nn.Module):
@@ -70,13 +70,13 @@ class NCSNpp(nn.Module):
         for name, value in counts.items():
             check_count(value, name)
         if blocks > MOST_BLOCKS:
-            raise ValueError(f"blocks must be at most {MOST_BLOCKS}, got {blocks}")
+            raise ValueError(f"blocks={blocks}: must be at most {MOST_BLOCKS}.")
         if channels % 4 or not multipliers or min(multipliers) < 1:
-            raise ValueError(f"channels must be a multiple of 4, got {channels}; multipliers {list(multipliers)}")
+            raise ValueError(f"channels={channels} must be a multiple of 4, multipliers={list(multipliers)} positive.")
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+            raise ValueError(f"dropout={dropout}: must lie in [0, 1).")
         if any(level not in range(len(multipliers)) for level in attention_levels):
-            raise ValueError(f"attention_levels must lie in 0 … {len(multipliers) - 1}, got {list(attention_levels)}")
+            raise ValueError(f"attention_levels={list(attention_levels)}: must lie in 0 … {len(multipliers) - 1}.")
         if local and attention_levels:
             raise ValueError(f"local=true allows no attention: set attention_levels=[] (now {list(attention_levels)})")
         self.channels, self.multipliers, self.blocks = channels, list(multipliers), blocks
@@ -93,9 +93,7 @@ class NCSNpp(nn.Module):
             nn.SiLU(),
         )
 
-        def block(inputs: int, outputs: int, **options: Any) -> ResidualBlock:
-            return ResidualBlock(inputs, outputs, width, dropout=dropout, local=local, **options)
-
+        block = partial(ResidualBlock, embedding=width, dropout=dropout, local=local)
         pixels = image_channels * patch**2
         self.stem = conv(pixels * images, channels)
         self.encoder = nn.ModuleList()
@@ -130,18 +128,14 @@ class NCSNpp(nn.Module):
     @property
     def multiple(self) -> int:
         """Height and width must be multiples of this."""
-        multiple: int = self.patch * 2 ** (len(self.multipliers) - 1)
-        return multiple
+        return int(self.patch * 2 ** (len(self.multipliers) - 1))
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """Predict.
+        """Predict (B, C, H, W).
 
         Args:
             y: (B, images C, H, W), H and W multiples of `multiple`.
             level: noise levels, (B,); with several conditions, (B, conditions).
-
-        Returns:
-            (B, C, H, W).
 
         Raises:
             ValueError: if the shape does not fit.
@@ -177,7 +171,5 @@ class NCSNpp(nn.Module):
 
     def _through(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if self.checkpoint_activations and torch.is_grad_enabled():
-            checkpointed: Tensor = checkpoint(block, x, embedding, use_reentrant=False)
-            return checkpointed
-        plain: Tensor = block(x, embedding)
-        return plain
+            return checkpoint(block, x, embedding, use_reentrant=False)
+        return block(x, embedding)

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @runtime_checkable
@@ -42,16 +42,14 @@ def execute(network: Any, compiled: bool = False, checkpoint_activations: bool =
             gradient: less memory, a third more operations.
 
     Raises:
-        ValueError: if an option is neither true nor false, or the network lacks it.
+        ValueError: if an option is neither true nor false, or the network has no blocks to checkpoint.
     """
     for name, value in (("compile", compiled), ("checkpoint_activations", checkpoint_activations)):
         if not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false, got {value}")
+            raise ValueError(f"{name}={value}: must be true or false.")
     if checkpoint_activations:
         if not hasattr(network, "checkpoint_activations"):
-            raise ValueError(f"{type(network).__name__} has no blocks to checkpoint: use checkpoint_activations=false")
+            raise ValueError(f"checkpoint_activations=true: {type(network).__name__} has no blocks. Use false.")
         network.checkpoint_activations = True
     if compiled:
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"{type(network).__name__} is no nn.Module and cannot be compiled: use compile=false")
         network.compile()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -72,20 +74,16 @@ class Tiled(nn.Module):
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
         """Return (B, C, H, W) for images and levels that the network takes."""
-        whole: Tensor | None = None
+        network: Callable[..., Tensor] = self.network
+        if torch.is_grad_enabled() and y.requires_grad:
+            network = partial(checkpoint, self.network, use_reentrant=False)
+        whole = y.new_zeros(0)
         for rows, row_weights in self._parts(y.shape[-2], y):
             for columns, column_weights in self._parts(y.shape[-1], y):
-                part = self._call(y[..., rows, columns], level)
-                whole = part.new_zeros(*part.shape[:2], *y.shape[-2:]) if whole is None else whole
+                part = network(y[..., rows, columns], level)
+                whole = whole if whole.numel() else part.new_zeros(*part.shape[:2], *y.shape[-2:])
                 whole[..., rows, columns] += row_weights.unsqueeze(-1).to(part) * column_weights.to(part) * part
-        assert whole is not None
         return whole
-
-    def _call(self, y: Tensor, level: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and y.requires_grad:
-            part: Tensor = checkpoint(self.network, y, level, use_reentrant=False)
-            return part
-        return self.network(y, level)
 
     def _parts(self, length: int, like: Tensor) -> list[tuple[slice, Tensor]]:
         """Return parts of an axis, and weights of their pixels, which sum to 1 at every pixel of it."""

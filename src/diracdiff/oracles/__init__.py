@@ -1,8 +1,13 @@
-"""What is known in closed form: denoisers that are exactly right, Gaussian images, and a bench for samplers."""
+"""Problems with solutions in closed form: exact denoisers, Gaussian images, and a bench for samplers."""
 
 from diracdiff.oracles.bench import Calibration, GaussianBench, LateNoise
-from diracdiff.oracles.gaussian_prior import GaussianPrior
-from diracdiff.oracles.oracles import ConditionalFieldOracle, FiniteDataOracle, GaussianFieldOracle, GaussianOracle
+from diracdiff.oracles.oracles import (
+    ConditionalFieldOracle,
+    FiniteDataOracle,
+    GaussianFieldOracle,
+    GaussianOracle,
+    GaussianPrior,
+)
 
 __all__ = [
     "Calibration",

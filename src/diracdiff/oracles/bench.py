@@ -1,4 +1,4 @@
-"""How far the samples of a method are from an exact posterior: x and the measurement are Gaussian."""
+"""The distance of a method's samples from an exact posterior, where x and the measurement are Gaussian."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from diracdiff.degradations import Operator
 from diracdiff.noise import ConstantNoise, GeometricNoise
-from diracdiff.oracles.gaussian_prior import GaussianPrior
-from diracdiff.oracles.oracles import ConditionalFieldOracle, GaussianFieldOracle
+from diracdiff.oracles.oracles import ConditionalFieldOracle, GaussianFieldOracle, GaussianPrior
 from diracdiff.process import StochasticDegradation
 
 
@@ -73,46 +72,42 @@ class GaussianBench:
         length: float = 5.0,
         seed: int = 0,
     ):
-        place = torch.arange(side, dtype=torch.float64)
-        matrix = std * torch.exp(-(place - place.unsqueeze(-1)).abs() / length)
-        self.process, self.prior = process, GaussianPrior(matrix)
+        position = torch.arange(side, dtype=torch.float64)
+        matrix = std * torch.exp(-(position - position.unsqueeze(-1)).abs() / length)
         covariance = torch.kron(matrix, matrix)
-        self.oracle, self.conditional = (
-            kind(process, covariance) for kind in (GaussianFieldOracle, ConditionalFieldOracle)
-        )
-        generator = torch.Generator().manual_seed(seed)
-        z_x, z_y = torch.randn(2, 1, channels, side, side, generator=generator)
+        self.process, self.prior = process, GaussianPrior(matrix)
+        self.oracle = GaussianFieldOracle(process, covariance)
+        self.conditional = ConditionalFieldOracle(process, covariance)
+        z_x, z_y = torch.randn(2, 1, channels, side, side, generator=torch.Generator().manual_seed(seed))
         self.x = self.prior.sample(z_x)
         self.y = process.measure(self.x, z_y)
         self.sigma = process.sigma_of_measurement(self.y).squeeze()
-        of_measurement = self.oracle
-        if process.measurement_sigma is not None:
-            measured = StochasticDegradation(process.degradation, ConstantNoise(process.measurement_sigma))
-            of_measurement = GaussianFieldOracle(measured, covariance)
-        self.mean = of_measurement(self.y, torch.tensor(1.0))
-        self.covariance = of_measurement.posterior_covariance(self.y, 1.0)
+        noise = process.noise if process.measurement_sigma is None else ConstantNoise(process.measurement_sigma)
+        exact = GaussianFieldOracle(StochasticDegradation(process.degradation, noise), covariance)
+        self.mean = exact(self.y, torch.tensor(1.0))
+        self.covariance = exact.posterior_covariance(self.y, 1.0)
 
     def measurements(self, count: int) -> Tensor:
-        """y, `count` times, (count, C, H, W)."""
+        """Return y, `count` times, (count, C, H, W)."""
         return self.y.repeat(count, 1, 1, 1)
 
     def operator(self, count: int) -> Operator:
-        """A_1 on `measurements(count)`."""
+        """Return A_1 on `measurements(count)`."""
         return Operator(self.process.degradation, self.measurements(count))
 
     def posterior(self, noise: Tensor) -> Tensor:
-        """Posterior samples from standard normal noise, (B, C, H, W)."""
-        root: Tensor = torch.linalg.cholesky(self.covariance).to(noise)
+        """Return posterior samples from standard normal noise, (B, C, H, W)."""
+        root = torch.linalg.cholesky(self.covariance).to(noise)
         return self.mean + (noise.flatten(2) @ root.mT).reshape(noise.shape)
 
     def walk(self, times: list[float], stochasticity: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The law of the iterate that the reverse process with look-ahead ends with, given y_1, without sampling.
+        """Return the distribution of the last iterate of Eq. 7 with look-ahead, given y_1, without sampling.
 
         Every step is affine here: y_0 - A_0 mean is normal about F (y_1 - A_1 mean) with a covariance P.
 
         Args:
-            times: of the walk, from 1 to 0.
-            stochasticity: that of the walk, in [0, 1].
+            times: of the iterates, from 1 to 0.
+            stochasticity: eta, in [0, 1].
 
         Returns:
             F and P, (n, n), n pixels of a channel, in double precision.
@@ -122,19 +117,19 @@ class GaussianBench:
         gains = (self.oracle.gain(self.y, t) for t in times)
         for (t, s), ((gain, operator), (_, following)) in zip(pairwise(times), pairwise(gains), strict=True):
             before, after = (self.process.sigma(u, one).double() ** 2 for u in (t, s))
-            share = (1 + stochasticity**2) / 2 * (before - after) / before
-            step = one + (following - operator) @ gain + share * (operator @ gain - one)
+            weight = (1 + stochasticity**2) / 2 * (before - after) / before
+            step = one + (following - operator) @ gain + weight * (operator @ gain - one)
             factor, spread = step @ factor, step @ spread @ step.mT + stochasticity**2 * (before - after) * one
         return factor, spread
 
     def marginal(self, t: float) -> Tensor:
-        """The covariance of the pixels of a channel of y_t, (n, n), in double precision."""
+        """Return the covariance of the pixels of a channel of y_t, (n, n), in double precision."""
         _, operator = self.oracle.gain(self.y, t)
         noise = self.process.sigma(t, self.y).double().squeeze() ** 2
         return operator @ self.oracle.covariance @ operator.mT + noise * torch.eye(len(operator), dtype=torch.float64)
 
     def calibration(self, samples: Tensor) -> Calibration:
-        """Of samples (B, C, H, W), B at least 2."""
+        """Compare samples, (B, C, H, W), B at least 2, with the posterior."""
         samples, variance = samples.double(), self.covariance.diagonal().reshape(self.y.shape[-2:])
         spread = samples.var(0)
         floor = (spread / variance).mean() / len(samples)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.process import StochasticDegradation
-from diracdiff.utils.shapes import as_time
+from diracdiff.utils.shapes import as_time, per_image
 
 
 class FiniteDataOracle:
@@ -112,19 +112,18 @@ class ConditionalFieldOracle(GaussianFieldOracle):
     def condition_on(
         self, process: StochasticDegradation, measurement: Tensor | None = None
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return E[x | y_t, y_1] of (y, t) for this measurement, (B, C, H, W), of the oracle's own process."""
+        """Return E[x | y_t, y_1] of (y, t) for this measurement, (B, C, H, W), of the oracle's process."""
         assert measurement is not None
         return partial(self.posterior_mean, measurement)
 
     def posterior_mean(self, measurement: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """Return posterior means, (B, C, H, W), given y, like the measurement, at a time t, (), and the measurement."""
         of_y, of_measurement, precision = self.gains(y, t)
-        first, operator = (self.matrix(y, u)[1] for u in (1.0, t))
         rest, rest_1 = (
-            image.double().flatten(2) - self.mean * matrix.sum(1)
-            for image, matrix in ((y, operator), (measurement, first))
+            image.double().flatten(2) - self.mean * self.matrix(y, u)[1].sum(1)
+            for image, u in ((y, t), (measurement, 1.0))
         )
-        estimate: Tensor = torch.linalg.solve(precision, (rest @ of_y + rest_1 @ of_measurement).mT).mT
+        estimate = torch.linalg.solve(precision, (rest @ of_y + rest_1 @ of_measurement).mT).mT
         return (self.mean + estimate).reshape(y.shape).to(y.dtype)
 
     def gains(self, like: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,3 +136,35 @@ class ConditionalFieldOracle(GaussianFieldOracle):
         remainder = operator - share * first
         precision = torch.linalg.inv(self.covariance) + first.mT @ first / variance + remainder.mT @ remainder / free
         return remainder / free, first / variance - share / free * remainder, precision
+
+
+class GaussianPrior:
+    """The exact denoiser of x ~ N(mean, C), where C is the map x -> R x R^T with a symmetric matrix R per direction.
+
+    C has eigenvalues s_i s_j, and E[x | y] = mean + C (C + sigma^2)^-1 (y - mean).
+
+    Args:
+        matrix: R, (n, n), symmetric and positive definite; the images are n x n.
+        mean: of a pixel.
+    """
+
+    sigma_min, sigma_max = 1e-4, 100.0
+
+    def __init__(self, matrix: Tensor, mean: float = 0.5):
+        self.matrix, self.mean = matrix, mean
+        values, basis = torch.linalg.eigh(matrix.double())
+        if not (values > 0).all():
+            raise ValueError(f"matrix must be positive definite, its least eigenvalue is {values.min().item():.3g}")
+        self.basis, self.variances = basis, values.unsqueeze(-1) * values
+
+    def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return x_hat, (B, C, n, n)."""
+        basis, variances = self.basis.to(y), self.variances.to(y)
+        sigma = per_image(as_time(sigma, y), y)
+        coefficients = basis.mT @ (y - self.mean) @ basis
+        return self.mean + basis @ (variances / (variances + sigma**2) * coefficients) @ basis.mT
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return images from standard normal noise, (B, C, n, n)."""
+        basis, variances = self.basis.to(noise), self.variances.to(noise)
+        return self.mean + basis @ (variances.sqrt() * noise) @ basis.mT

@@ -1,4 +1,4 @@
-"""The reverse process: one loop over time that yields its states, and the choices it is made of."""
+"""The reverse process: one loop over time that yields its states, and its parts."""
 
 from diracdiff.samplers.grid import AdaptiveGrid, PowerGrid, UniformGrid
 from diracdiff.samplers.guidance import Guidance
@@ -11,8 +11,7 @@ from diracdiff.samplers.increment import (
     SmallLookAhead,
     SmallLookBack,
 )
-from diracdiff.samplers.noise import ImageNoise
-from diracdiff.samplers.reverse_process import OUTPUTS, Prediction, ReverseProcess, State
+from diracdiff.samplers.reverse_process import OUTPUTS, ImageNoise, Prediction, ReverseProcess, State
 from diracdiff.samplers.sampler import ReverseSampler
 from diracdiff.samplers.solvers import Euler, Exponential, Heun, Multistep, Solver
 

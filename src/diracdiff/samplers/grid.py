@@ -4,9 +4,9 @@ N steps from `start` visit the times start * grid(1 - k / N), k = 0 … N. Where
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
+from diracdiff.degradations.severity import check_times, read_columns
 from diracdiff.utils.validate import check_positive
 
 
@@ -40,26 +40,16 @@ class AdaptiveGrid:
     """
 
     def __init__(self, times: Sequence[float]):
-        self.times = [float(t) for t in times]
-        if len(self.times) < 2 or self.times[0] != 0 or self.times[-1] != 1:
-            raise ValueError(f"the times of a grid must run from 0 to 1, got {self.times[:1]} … {self.times[-1:]}")
-        if any(b <= a for a, b in pairwise(self.times)):
-            raise ValueError("the times of a grid must increase")
+        self.times = check_times(times)
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "AdaptiveGrid":
-        """Read a table with a header line and the times in its last column.
+        """Read a table with a header line and the times in its second column, as `diracdiff schedule` writes it.
 
         Raises:
             ValueError: if there is no such table or it is not one.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"no table of times {path}: make one with `diracdiff schedule checkpoint=…`")
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()[1:]
-            return cls([float(line.rsplit(",", 1)[-1]) for line in lines])
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} is not a table of times (header line, then u,t): {error}") from error
+        return cls(read_columns(path, "u,t")[1])
 
     def __call__(self, u: float) -> float:
         last = len(self.times) - 1

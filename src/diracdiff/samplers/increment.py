@@ -1,8 +1,7 @@
 """Estimates of the incremental reconstruction R = A_s(x) - A_t(x), s < t (paper, Section 3.3 and supplement).
 
-An estimate is called with the process, x_hat and A_t(x_hat), (B, C, H, W) each, the times t and s, and the iterate
-y_t; it returns R, (B, C, H, W). If x_hat is the clean image, look-ahead is exact, and the error of every other estimate
-falls with the square of the step t - s. Where looking back would leave [0, 1], at the first step, estimates look ahead.
+If x_hat is the clean image, look-ahead is exact, and the error of every other estimate falls with the square of the
+step dt = t - s. Where looking back would leave [0, 1], at the first step, estimates look ahead.
 """
 
 from abc import ABC, abstractmethod
@@ -24,33 +23,43 @@ class Increment(ABC):
     def __call__(
         self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
     ) -> Tensor:
-        """Return R, (B, C, H, W); `degraded` is A_t(x_hat)."""
+        """Return R, (B, C, H, W), for x_hat, `degraded`, which is A_t(x_hat), and the iterate y, like R each."""
 
     def check(self, smallest: float) -> None:  # noqa: B027
         """Raise ValueError if the estimate does not suit a sampler whose smallest step is this."""
 
 
-class LookAhead(Increment):
+class FiniteDifference(Increment):
+    """scale [A_a(x_hat) - A_b(x_hat)], where a or b is t."""
+
+    @abstractmethod
+    def difference(self, t: float, s: float) -> tuple[float, float, float]:
+        """Return a, b and the scale."""
+
+    def __call__(
+        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
+    ) -> Tensor:
+        *times, scale = self.difference(t, s)
+        earlier, later = (degraded if time == t else process.mean(x_hat, time) for time in times)
+        return scale * (earlier - later)
+
+
+class LookAhead(FiniteDifference):
     """A_s(x_hat) - A_t(x_hat) (Eq. 13)."""
 
-    def __call__(
-        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
-    ) -> Tensor:
-        return process.mean(x_hat, s) - degraded
+    def difference(self, t: float, s: float) -> tuple[float, float, float]:
+        return s, t, 1.0
 
 
-class LookBack(Increment):
-    """A_t(x_hat) - A_{t+dt}(x_hat), dt = t - s (Eq. 34)."""
+class LookBack(FiniteDifference):
+    """A_t(x_hat) - A_{t+dt}(x_hat) (Eq. 34)."""
 
-    def __call__(
-        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
-    ) -> Tensor:
-        if 2 * t - s > 1 + TOLERANCE:
-            return process.mean(x_hat, s) - degraded
-        return degraded - process.mean(x_hat, min(1.0, 2 * t - s))
+    def difference(self, t: float, s: float) -> tuple[float, float, float]:
+        later = 2 * t - s
+        return (s, t, 1.0) if later > 1 + TOLERANCE else (t, min(1.0, later), 1.0)
 
 
-class SmallLookAhead(Increment):
+class SmallLookAhead(FiniteDifference):
     """(dt / delta) [A_{t-delta}(x_hat) - A_t(x_hat)] (Eq. 32).
 
     Args:
@@ -59,7 +68,7 @@ class SmallLookAhead(Increment):
 
     def __init__(self, delta: float):
         if not 0 < delta <= 1:
-            raise ValueError(f"delta must lie in (0, 1], got {delta}")
+            raise ValueError(f"delta={delta}: must lie in (0, 1].")
         self.delta = float(delta)
 
     def check(self, smallest: float) -> None:
@@ -69,21 +78,16 @@ class SmallLookAhead(Increment):
                 "lower it or take fewer steps"
             )
 
-    def __call__(
-        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
-    ) -> Tensor:
-        return (t - s) / self.delta * (process.mean(x_hat, max(0.0, t - self.delta)) - degraded)
+    def difference(self, t: float, s: float) -> tuple[float, float, float]:
+        return max(0.0, t - self.delta), t, (t - s) / self.delta
 
 
 class SmallLookBack(SmallLookAhead):
     """(dt / delta) [A_t(x_hat) - A_{t+delta}(x_hat)] (Eq. 36); `delta` as in `SmallLookAhead`."""
 
-    def __call__(
-        self, process: StochasticDegradation, x_hat: Tensor, degraded: Tensor, t: float, s: float, y: Tensor
-    ) -> Tensor:
-        if t + self.delta > 1 + TOLERANCE:
-            return super().__call__(process, x_hat, degraded, t, s, y)
-        return (t - s) / self.delta * (degraded - process.mean(x_hat, min(1.0, t + self.delta)))
+    def difference(self, t: float, s: float) -> tuple[float, float, float]:
+        later = t + self.delta
+        return super().difference(t, s) if later > 1 + TOLERANCE else (t, min(1.0, later), (t - s) / self.delta)
 
 
 class ExactLookBack(Increment):
@@ -94,8 +98,7 @@ class ExactLookBack(Increment):
     ) -> Tensor:
         # One time per image: in float32, forward mode turns tangents of shape () into float64.
         time = x_hat.new_full((len(x_hat),), t)
-        derivative: Tensor = torch.func.jvp(lambda u: process.mean(x_hat, u), (time,), (torch.ones_like(time),))[1]
-        return (s - t) * derivative
+        return (s - t) * torch.func.jvp(lambda u: process.mean(x_hat, u), (time,), (torch.ones_like(time),))[1]
 
 
 class NetworkIncrement(Increment):

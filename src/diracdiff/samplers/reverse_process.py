@@ -1,8 +1,8 @@
-"""The reverse process of one batch: its states, and the operations that solvers are made of."""
+"""The reverse process of one batch: its noise, its states, and the operations that solvers are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import Increment
-from diracdiff.samplers.noise import ImageNoise
 
 OUTPUTS = ("mean", "iterate")
 """Outputs of a state: the denoised image x_hat, or the iterate y."""
@@ -71,10 +70,32 @@ class State:
         return self.x_hat if output == "mean" else self.y
 
 
+class ImageNoise:
+    """A stream of standard normal noise per image.
+
+    What an image receives depends on its seed alone, so a result does not depend on the batch size, the order
+    of the images or the number of devices. Streams on the CPU and on a GPU differ.
+
+    Args:
+        seeds: one seed per image.
+        device: where the noise is drawn.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.generators = [torch.Generator(self.device).manual_seed(int(seed)) for seed in seeds]
+
+    def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the next noise of every image, (B, *shape), for the shape of one image."""
+        draws = [torch.randn(*shape, generator=g, device=self.device, dtype=dtype) for g in self.generators]
+        return torch.stack(draws)
+
+
+@dataclass
 class ReverseProcess:
     """The reverse process from one batch of measurements.
 
-    Args:
+    Attributes:
         process: the degradation process that made the measurement.
         predictor: x_hat of (y, t).
         measurement: y at `start`, (B, C, H, W).
@@ -84,32 +105,23 @@ class ReverseProcess:
         stochasticity: eta in [0, 1].
         start: time of the measurement.
         noise_scale: factor of the noise that steps add.
-
-    Attributes:
         nfe: network calls per image so far.
-        latest: the result of the last network call, or None before the first one.
-        earlier: time and x_hat of the call before, or None.
+        latest: time and result of the last network call, or None before the first one.
+        earlier: those of the call before, or None.
     """
 
-    def __init__(
-        self,
-        process: StochasticDegradation,
-        predictor: Predictor,
-        measurement: Tensor,
-        noise: ImageNoise,
-        increment: Increment,
-        guidance: Guidance | None,
-        stochasticity: float,
-        start: float,
-        noise_scale: float = 1.0,
-    ):
-        self.process, self.predictor, self.measurement, self.noise = process, predictor, measurement, noise
-        self.increment, self.guidance = increment, guidance
-        self.stochasticity, self.start, self.noise_scale = stochasticity, start, noise_scale
-        self.nfe = 0
-        self.latest: Prediction | None = None
-        self.earlier: tuple[float, Tensor] | None = None
-        self._called_at = start
+    process: StochasticDegradation
+    predictor: Predictor
+    measurement: Tensor
+    noise: ImageNoise
+    increment: Increment
+    guidance: Guidance | None
+    stochasticity: float
+    start: float
+    noise_scale: float = 1.0
+    nfe: int = 0
+    latest: tuple[float, Prediction] | None = None
+    earlier: tuple[float, Prediction] | None = None
 
     def predict(self, y: Tensor, t: float) -> Prediction:
         """Call the network on y_t, (B, C, H, W). Keeps a graph only while guidance needs one."""
@@ -117,31 +129,30 @@ class ReverseProcess:
             y = y.detach().requires_grad_(self.guidance is not None)
             x_hat = self.predictor(y, torch.tensor(t, dtype=y.dtype, device=y.device)).to(y.dtype)
             term = self.guidance(self.process, y, x_hat, self.measurement, self.start) if self.guidance else None
-        self.nfe += 1
-        self.earlier = None if self.latest is None else (self._called_at, self.latest.x_hat)
-        self._called_at = t
-        self.latest = Prediction(x_hat.detach(), term)
-        return self.latest
-
-    @torch.no_grad()
-    def drift(self, y: Tensor, prediction: Prediction, t: float, s: float, at: float | None = None) -> Tensor:
-        """Return the change of y from t to s without its noise, (B, C, H, W).
-
-        It is R + (1 + eta^2) / 2 (sigma_t^2 - sigma_s^2) score, with the score at time `at`, t or s; t by default.
-        """
-        weight = (1 + self.stochasticity**2) / 2 * self.variance_decrement(y, t, s)
-        return self.change(y, prediction, t, s, weight, at)
+        prediction = Prediction(x_hat.detach(), term)
+        self.nfe, self.earlier, self.latest = self.nfe + 1, self.latest, (t, prediction)
+        return prediction
 
     @torch.no_grad()
     def change(
-        self, y: Tensor, prediction: Prediction, t: float, s: float, weight: Tensor, at: float | None = None
+        self,
+        y: Tensor,
+        prediction: Prediction,
+        t: float,
+        s: float,
+        weight: Tensor | None = None,
+        at: float | None = None,
     ) -> Tensor:
-        """Return R + weight score, (B, C, H, W); the weight is a variance, the other arguments are those of `drift`."""
-        at = t if at is None else at
-        x_hat = prediction.x_hat
+        """Return R + weight score, the change of y from t to s without its noise, (B, C, H, W).
+
+        The weight is a variance, (1 + eta^2) / 2 (sigma_t^2 - sigma_s^2) by default; `at`, t or s, is the time of the
+        score, t by default.
+        """
+        if weight is None:
+            weight = (1 + self.stochasticity**2) / 2 * self.variance_decrement(y, t, s)
+        at, x_hat = t if at is None else at, prediction.x_hat
         degraded = self.process.mean(x_hat, t)
-        variance = self.process.sigma(at, y) ** 2
-        score = ((degraded if at == t else self.process.mean(x_hat, at)) - y) / variance
+        score = ((degraded if at == t else self.process.mean(x_hat, at)) - y) / self.process.sigma(at, y) ** 2
         if prediction.guidance is not None:
             score = score + prediction.guidance
         return self.increment(self.process, x_hat, degraded, t, s, y) + weight * score
@@ -150,16 +161,7 @@ class ReverseProcess:
         """Add noise of standard deviation noise_scale eta sigma to y; sigma broadcasts over y, (B, C, H, W)."""
         if self.stochasticity == 0:
             return y
-        z = self.noise.normal(y.shape[1:], y.dtype)
-        return y + self.noise_scale * self.stochasticity * sigma * z
-
-    @torch.no_grad()
-    def restart(self, x_hat: Tensor, t: float, given_measurement: bool) -> Tensor:
-        """Return y_t of x_hat with fresh noise, (B, C, H, W), conditioned on the measurement if it is given."""
-        z = self.noise.normal(x_hat.shape[1:], x_hat.dtype)
-        if given_measurement:
-            return self.process.sample_given_measurement(x_hat, t, z, self.measurement)
-        return self.process.sample(x_hat, t, z)
+        return y + self.noise_scale * self.stochasticity * sigma * self.noise.normal(y.shape[1:], y.dtype)
 
     def variance_decrement(self, y: Tensor, t: float, s: float) -> Tensor:
         """Return sigma_t^2 - sigma_s^2, shaped to broadcast over y."""

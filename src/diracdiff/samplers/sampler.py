@@ -1,7 +1,6 @@
 """The reverse process (paper, Algorithm 1): the one loop over time, as a generator of states."""
 
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Self
@@ -14,10 +13,10 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.grid import UniformGrid
 from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import TOLERANCE, Increment, LookAhead
-from diracdiff.samplers.noise import ImageNoise
 from diracdiff.samplers.reverse_process import (
     OUTPUTS,
     Conditional,
+    ImageNoise,
     Predictor,
     ReverseProcess,
     State,
@@ -54,7 +53,7 @@ class ReverseSampler:
         sigma: standard deviation of the measurement's noise in units of the [0, 1] range, from 0 (no noise) to 100;
             None: the process's.
         grid: placement of the times, see `diracdiff.samplers.grid`.
-        noise_scale: factor of the noise of the SDE's steps, at least 0.
+        noise_scale: factor of the noise of the SDE's steps, in [0, 100].
         renoise: t_0 in (0, start), or None.
 
     Raises:
@@ -78,24 +77,19 @@ class ReverseSampler:
         if steps > MOST_STEPS:
             raise ValueError(f"steps={steps}: must be at most {MOST_STEPS}.")
         check_between(0, 1, stochasticity=stochasticity)
+        check_between(0, 100, noise_scale=noise_scale)
         if not 0 < start <= 1:
             raise ValueError(f"start={start}: must lie in (0, 1].")
         if sigma is not None and not 0 <= sigma <= LARGEST:
             raise ValueError(f"sigma={sigma}: must be from 0 to {LARGEST:g}, in units of the [0, 1] image range.")
-        if not 0 <= noise_scale < math.inf:
-            raise ValueError(f"noise_scale={noise_scale}: must be a finite number of at least 0.")
         if renoise is not None and not (0 < renoise < start and steps > 1):
             raise ValueError(f"renoise={renoise}: must be null, or in (0, start={start:g}) with 2 or more steps.")
-        self.steps = steps
+        self.steps, self.guidance = steps, guidance
         self.step = step if step is not None else Euler()
         self.increment = increment if increment is not None else LookAhead()
-        self.guidance = guidance
-        self.stochasticity = float(stochasticity)
-        self.start = float(start)
-        self.sigma = None if sigma is None else float(sigma)
         self.grid = grid if grid is not None else UniformGrid()
-        self.noise_scale = float(noise_scale)
-        self.renoise = None if renoise is None else float(renoise)
+        self.stochasticity, self.start, self.noise_scale = float(stochasticity), float(start), float(noise_scale)
+        self.sigma, self.renoise = (None if value is None else float(value) for value in (sigma, renoise))
         self.step.check(self.increment, self.stochasticity)
         self.increment.check(min(t - s for t, s in pairwise(self.times())))
 
@@ -159,12 +153,16 @@ class ReverseSampler:
         times = self.times(stop)
         for t, s in zip(times, [*times[1:], None], strict=True):
             if reverse.latest is not None and (t == 0 or (s is None and output == "iterate")):
-                yield State(t, y, reverse.latest.x_hat, reverse.nfe, fresh=False)
+                yield State(t, y, reverse.latest[1].x_hat, reverse.nfe, fresh=False)
                 return
             prediction = reverse.predict(y, t)
             yield State(t, y, prediction.x_hat, reverse.nfe, fresh=True)
             if s is not None and self.renoise is not None and t == self.start:
-                y = reverse.restart(prediction.x_hat, s, takes_measurement(denoiser))
+                z = noise.normal(y.shape[1:], y.dtype)
+                if takes_measurement(denoiser):
+                    y = process.sample_given_measurement(prediction.x_hat, s, z, measurement)
+                else:
+                    y = process.sample(prediction.x_hat, s, z)
             elif s is not None:
                 y = self.step(reverse, y, prediction, t, s)
 
@@ -192,28 +190,25 @@ class ReverseSampler:
         """Return the measurement for the denoiser, and y with the noise of the process at `start`."""
         given = takes_measurement(denoiser)
         if given and self.start != 1:
-            raise ValueError(
-                f"start={self.start:g} must be 1 for a network that is given the measurement, because it was trained "
-                "with measurements at t = 1"
-            )
+            raise ValueError(f"start={self.start:g}: must be 1 for a network that is conditioned on the measurement.")
         if self.sigma is None and process.measurement_sigma is None:
             return measurement, measurement
-        known = process.sigma(self.start, measurement)
-        expected = process.sigma_of_measurement(measurement, self.start)
-        limit = expected if given else known
-        sigma = expected if self.sigma is None else torch.full_like(expected, self.sigma)
-        if self.sigma is not None and self.sigma > limit.max() * (1 + 1e-6):
+        sigma_start = process.sigma(self.start, measurement)
+        sigma_y = process.sigma_of_measurement(measurement, self.start)
+        limit = (sigma_y if given else sigma_start).max().item()
+        if self.sigma is not None and self.sigma > limit * (1 + 1e-6):
             raise ValueError(
                 f"sigma={self.sigma} is more noise than this model knows at t = {self.start:g}, "
-                f"{limit.max().item():.4g} in units of the [0, 1] range: give a smaller sigma, or a later start"
+                f"{limit:.4g} in units of the [0, 1] range: give a smaller sigma, or a later start"
             )
+        sigma = sigma_y if self.sigma is None else torch.full_like(sigma_y, self.sigma)
 
-        def noisier(y: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        def add_missing(y: Tensor, before: Tensor, after: Tensor) -> Tensor:
             missing = (after**2 - before**2).clamp(min=0).sqrt()
             return y + missing * noise.normal(y.shape[1:], y.dtype)
 
         if not given:
-            return measurement, noisier(measurement, sigma, known)
+            return measurement, add_missing(measurement, sigma, sigma_start)
         if self.sigma is not None:
-            measurement = noisier(measurement, sigma, expected)
-        return measurement, noisier(measurement, expected, known)
+            measurement = add_missing(measurement, sigma, sigma_y)
+        return measurement, add_missing(measurement, sigma_y, sigma_start)

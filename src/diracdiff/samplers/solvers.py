@@ -10,8 +10,7 @@ from torch import Tensor
 
 from diracdiff.samplers.increment import Increment, LookAhead
 from diracdiff.samplers.reverse_process import Prediction, ReverseProcess
-
-VARIABLES = ("time", "log_sigma")
+from diracdiff.utils.validate import check_option
 
 
 class Solver(ABC):
@@ -22,15 +21,7 @@ class Solver(ABC):
 
     @abstractmethod
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        """Return y_s, (B, C, H, W).
-
-        Args:
-            reverse: the process, the network, and the noise of every image.
-            y: y_t, (B, C, H, W).
-            prediction: the network's output for y_t.
-            t: time of y.
-            s: the next time, less than t.
-        """
+        """Return y_s, (B, C, H, W), for y = y_t and the network's output for it, s < t."""
 
 
 class Euler(Solver):
@@ -41,7 +32,7 @@ class Euler(Solver):
     """
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        return reverse.diffuse(y + reverse.drift(y, prediction, t, s), reverse.variance_decrement(y, t, s).sqrt())
+        return reverse.diffuse(y + reverse.change(y, prediction, t, s), reverse.variance_decrement(y, t, s).sqrt())
 
 
 class Exponential(Solver):
@@ -77,9 +68,9 @@ class Heun(Solver):
             )
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        change = reverse.drift(y, prediction, t, s)
+        change = reverse.change(y, prediction, t, s)
         corrected = reverse.predict(y + change, s)
-        return y + (change + reverse.drift(y + change, corrected, t, s, at=s)) / 2
+        return y + (change + reverse.change(y + change, corrected, t, s, at=s)) / 2
 
 
 class Multistep(Exponential):
@@ -93,13 +84,12 @@ class Multistep(Exponential):
     """
 
     def __init__(self, variable: str = "time"):
-        if variable not in VARIABLES:
-            raise ValueError(f"variable must be one of {VARIABLES}, got {variable!r}")
+        check_option(("time", "log_sigma"), variable=variable)
         self.variable = variable
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
         if reverse.earlier is not None:
-            earlier, x_hat = reverse.earlier
+            earlier, (x_hat, _) = reverse.earlier
             here, there, before = (self._variable(reverse, y, time) for time in (t, s, earlier))
             weight = (there - here) / (here - before) / 2
             prediction = prediction._replace(x_hat=prediction.x_hat + weight * (prediction.x_hat - x_hat))
