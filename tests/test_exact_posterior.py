@@ -102,7 +102,7 @@ def test_posterior_samples_are_calibrated_and_others_are_not(benches, problem):
     "method",
     [
         pytest.param(PiGDM(), id="PiGDM"),
-        pytest.param(DPS(guidance="posterior", steps=1000), id="DPS_posterior"),
+        pytest.param(DPS(guidance="posterior", steps=300), id="DPS_posterior"),
         pytest.param(DiffPIR(weight=2.0, zeta=0.5), id="DiffPIR_2_0.5"),
     ],
 )

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diracdiff.degradations import Degradation, GaussianBlur, Identity, LinearSeverity
+from diracdiff.degradations import Degradation, GaussianBlur, LinearSeverity
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.noise import ConstantNoise, GeometricNoise, LinearNoise, LogLogisticNoise
 from diracdiff.process import StochasticDegradation
@@ -36,6 +36,7 @@ def test_log_logistic_noise_has_its_quantiles():
         lambda: ConstantNoise(12.75),
         lambda: LinearNoise(0),
         lambda: LogLogisticNoise(2.55, 40),
+        lambda: StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0)), GeometricNoise(0.5, 12.75)),
     ],
 )
 def test_bad_noise_is_refused_and_its_unit_named(bad):
@@ -43,16 +44,10 @@ def test_bad_noise_is_refused_and_its_unit_named(bad):
         bad()
 
 
-def test_noise_that_hides_images_is_for_the_identity_alone():
-    StochasticDegradation(Identity(), GeometricNoise(0.005, 20.0))
-    with pytest.raises(ValueError, match=r"noise: sigma at t = 1 must be at most 1 .*, got 12.75. Divide a level on 0"):
-        StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0)), GeometricNoise(0.5, 12.75))
-
-
 def test_moments(process):
-    x, count = torch.rand(1, 3, 32, 32), 4000
+    x, count = torch.rand(1, 1, 12, 12), 4000
     for t in (0.0, 0.4, 1.0):
-        y = process.sample(x.expand(count, -1, -1, -1), t, torch.randn(count, 3, 32, 32))
+        y = process.sample(x.expand(count, -1, -1, -1), t, torch.randn(count, 1, 12, 12))
         sigma = process.noise(torch.tensor(t)).item()
         assert (y.mean(0) - process.mean(x, t)[0]).abs().max() < 6 * sigma / math.sqrt(count)
         assert y.var(0).mean().item() == pytest.approx(sigma**2, rel=1e-2)
@@ -113,11 +108,6 @@ def test_a_nonlinear_degradation_is_compared_after_it_acts():
     x, x_hat = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     loss = IncrementalReconstructionLoss(0.0)(process, x_hat, x, torch.rand(2))
     assert loss.item() == pytest.approx(((x_hat**2 - x**2) ** 2).mean().item())
-
-
-def test_look_ahead_outside_zero_to_one_is_refused():
-    with pytest.raises(ValueError, match="must lie"):
-        IncrementalReconstructionLoss(1.5)
 
 
 @pytest.mark.parametrize("what", ["degradation", "loss"])

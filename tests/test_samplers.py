@@ -8,7 +8,7 @@ import torch
 from conftest import DEGRADATIONS
 
 from diracdiff.degradations import GaussianInpainting, LinearSeverity
-from diracdiff.noise import ConstantNoise, GeometricNoise
+from diracdiff.noise import GeometricNoise
 from diracdiff.oracles import FiniteDataOracle, GaussianOracle
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import (
@@ -58,7 +58,7 @@ def test_grid_and_calls(process):
     assert [s.calls("iterate") for s in states] == [0, 1, 2, 3, 4]
 
 
-def test_a_walk_to_an_iterate_makes_no_call_that_it_does_not_need(process):
+def test_an_iterate_takes_no_call_at_its_end(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
     last = walk(process, x, steps=4, stop=0.5, output="iterate", denoiser=denoiser)[-1]
@@ -96,34 +96,42 @@ def test_finite_data_oracle_recovers_the_image(process):
     assert (last.y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
 
 
-def marginal_error(steps, stochasticity, t_checked=(0.75, 0.5, 0.25, 0.0), samples=6000):
-    """Relative error of the iterates' standard deviation against the forward process, where the mask varies."""
-    torch.manual_seed(steps)
+def marginal_error(steps, stochasticity):
+    """Largest relative errors of the iterates' standard deviation and mean against the forward process.
+
+    Every step is affine in each pixel, so the variance of an iterate is a sum of squared responses to unit impulses:
+    image 0 of the batch is the mean, image 1 has an impulse in y_1, and image i in the noise of step i - 2.
+    """
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 60), 16), GeometricNoise(0.02, 0.3))
-    oracle = GaussianOracle(process, mean=0.5, std=0.2)
-    x = 0.5 + 0.2 * torch.randn(samples, 1, 16, 16)
-    y = process.measure(x, torch.randn_like(x))
+    oracle, one = GaussianOracle(process, mean=0.5, std=0.2), torch.ones(1, 1, 16, 16, dtype=torch.float64)
 
-    class OneStream:
-        device, generators = torch.device("cpu"), range(samples)
-        normal = staticmethod(lambda shape, dtype: torch.randn(samples, *shape, dtype=dtype))
+    class Impulses:
+        device, generators, places = torch.device("cpu"), range(steps + 2), iter(range(2, steps + 2))
 
+        def normal(self, shape, dtype):
+            z = torch.zeros(steps + 2, *shape, dtype=dtype)
+            z[next(self.places)] = 1
+            return z
+
+    def forward(t):
+        mask = process.mean(one, t)
+        return mask * 0.5, (mask**2 * 0.2**2 + process.sigma(t, one) ** 2).sqrt()
+
+    mean, std = forward(1.0)
+    y = mean.repeat(steps + 2, 1, 1, 1)
+    y[1] += std[0]
     worst_std, worst_mean = 0.0, 0.0
-    sampler = ReverseSampler(steps, stochasticity=stochasticity)
-    for state in sampler.states(process, oracle, y, OneStream()):
-        if min(abs(state.t - t) for t in t_checked) > 1e-6:
-            continue
-        mask = process.mean(torch.ones(1, 1, 16, 16), state.t)[0, 0]
-        std = (mask**2 * 0.2**2 + process.noise(torch.tensor(state.t)) ** 2).sqrt()
-        worst_std = max(worst_std, (state.y.std(0)[0] / std - 1).mean().abs().item())
-        worst_mean = max(worst_mean, ((state.y.mean(0)[0] - 0.5 * mask) / std).mean().abs().item())
+    for state in ReverseSampler(steps, stochasticity=stochasticity).states(process, oracle, y, Impulses()):
+        mean, std = forward(state.t)
+        found = (state.y[1:] - state.y[0]).square().sum(0).sqrt()
+        worst_std = max(worst_std, (found / std - 1).mean().abs().item())
+        worst_mean = max(worst_mean, ((state.y[0] - mean) / std).mean().abs().item())
     return worst_std, worst_mean
 
 
 @pytest.mark.parametrize("stochasticity", [0.5, 1.0])
 def test_marginals_match_the_forward_process_to_first_order(stochasticity):
     errors = {steps: marginal_error(steps, stochasticity) for steps in (20, 40, 80, 160)}
-    print("relative std error, mean error [std]:", errors)
     stds = [std for std, _ in errors.values()]
     assert stds[-1] < 0.01 and max(mean for _, mean in errors.values()) < 0.01
     for coarse, fine in pairwise(stds):
@@ -186,14 +194,6 @@ def test_guidance_works_inside_no_grad_and_leaves_no_graph(process):
         states = walk(process, x, steps=3, guidance=Guidance("std", 0.5))
     assert not any(s.y.requires_grad or s.x_hat.requires_grad for s in states[1:])
     assert torch.is_grad_enabled()
-
-
-def test_constant_noise_only_undoes_the_degradation():
-    process = StochasticDegradation(DEGRADATIONS["box"](32), ConstantNoise(0.05))
-    x = torch.rand(2, 3, 32, 32)
-    states = walk(process, x, steps=4)
-    difference = states[-1].y - states[0].y
-    assert torch.allclose(difference, x - process.mean(x, 1.0), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -272,10 +272,9 @@ def test_increments_have_their_published_form(process):
     for name, value in expected.items():
         estimate = INCREMENTS[name](2 * delta)(process, x, a(t), t, s, x)
         assert torch.allclose(estimate, value, atol=1e-5), name
-    first = LookBack()(process, x, a(1.0), 1.0, 0.9, x)
-    assert torch.allclose(first, a(0.9) - a(1.0), atol=1e-5)
-    first = SmallLookBack(delta)(process, x, a(1.0), 1.0, 0.9, x)
-    assert torch.allclose(first, 2.5 * (a(1.0 - delta) - a(1.0)), atol=1e-5)
+    for name, value in {"look_back": a(0.9) - a(1.0), "small_look_back": 2.5 * (a(1.0 - delta) - a(1.0))}.items():
+        first = INCREMENTS[name](2 * delta)(process, x, a(1.0), 1.0, 0.9, x)
+        assert torch.allclose(first, value, atol=1e-5), name
 
 
 def ode_error(steps, **options):
@@ -317,7 +316,6 @@ ORDERS = [
 def test_order_of_convergence_on_the_ode(options, order):
     errors = [ode_error(steps, **options) for steps in (24, 48, 96)]
     observed = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
-    print("errors", errors, "order", observed)
     assert errors[-1] < (0.03 if order == 1 else 1e-3)
     assert abs(observed[-1] - order) < 0.3
 

@@ -19,10 +19,8 @@ def check_level(name: str, value: Any, most: float, least: float = 0.0) -> float
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and least <= value <= most):
         rule = f"from {least:g} to {most:g}" if least else f"above 0 and at most {most:g}"
-        raise ValueError(
-            f"{name}={value}: must be {rule}, in units of the [0, 1] image range. Divide a level on [-1, 1] by 2 and "
-            "one on 0 … 255 by 255."
-        )
+        remedy = "Divide a level on [-1, 1] by 2 and one on 0 … 255 by 255."
+        raise ValueError(f"{name}={value}: must be {rule}, in units of the [0, 1] image range. {remedy}")
     return float(value)
 
 
@@ -60,17 +58,14 @@ class LogLogisticNoise:
         self.sigma_min = check_level("sigma_min", sigma_min, LARGEST_AT_END)
         self.sigma_max = check_level("sigma_max", sigma_max, LARGEST, self.sigma_min)
         if self.sigma_max == self.sigma_min:
-            raise ValueError(
-                f"sigma_max={sigma_max}: must be greater than sigma_min. Use constant noise for one level."
-            )
+            raise ValueError(f"sigma_max={sigma_max}: must exceed sigma_min. Use constant noise for one level.")
         self.median = check_level("median", median, LARGEST)
         check_between(1e-6, LARGEST, scale=scale)
         self.scale = float(scale)
 
     def __call__(self, t: Tensor) -> Tensor:
-        start, end = (
-            1 / (1 + (sigma / self.median) ** (-1 / self.scale)) for sigma in (self.sigma_min, self.sigma_max)
-        )
+        ends = (self.sigma_min, self.sigma_max)
+        start, end = (1 / (1 + (sigma / self.median) ** (-1 / self.scale)) for sigma in ends)
         return self.median * torch.exp(self.scale * torch.logit(start + t * (end - start)))
 
 

@@ -36,10 +36,8 @@ class StochasticDegradation:
         self.measurement_sigma: float | None = None
         largest = self._largest()
         if largest > 1 and not isinstance(degradation, Identity):
-            raise ValueError(
-                f"noise: sigma at t = 1 must be at most 1 in units of the [0, 1] image range, got {largest:.4g}. "
-                "Divide a level on 0 … 255 by 255, or use Identity to generate images from noise alone."
-            )
+            rule = f"sigma at t = 1 must be at most 1 in units of the [0, 1] image range, got {largest:.4g}"
+            raise ValueError(f"noise: {rule}. Divide a level on 0 … 255 by 255, or use Identity.")
         if measurement_sigma is not None:
             self.measurement_sigma = check_level("measurement_sigma", measurement_sigma, largest * (1 + 1e-6))
 

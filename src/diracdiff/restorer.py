@@ -25,7 +25,7 @@ from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSampler
 from diracdiff.utils.seeds import image_seed
-from diracdiff.utils.validate import check_count, check_images, check_names, check_range
+from diracdiff.utils.validate import check_count, check_images, check_names, check_option, check_range
 
 LEAST_SIGMA_TO_GENERATE = 2.5
 """Ten standard deviations of a pixel: a measurement with more noise contains almost nothing of its image."""
@@ -75,8 +75,7 @@ class Restorer:
         name: str = "restoration",
         take: str = "mean",
     ):
-        if take not in OUTPUTS:
-            raise ValueError(f"take must be one of {OUTPUTS}, got {take!r}")
+        check_option(OUTPUTS, take=take)
         if isinstance(denoiser.preconditioning, OperatorPreconditioning):
             denoiser.preconditioning.check(process)
         self.process, self.denoiser = process, denoiser
@@ -110,11 +109,10 @@ class Restorer:
         Raises:
             TypeError: if it has no such attribute.
         """
+        if unknown := changes.keys() - vars(self):
+            raise TypeError(f"a restorer has no attribute {min(unknown)!r}")
         changed = copy.copy(self)
-        for name, value in changes.items():
-            if name not in vars(self):
-                raise TypeError(f"a restorer has no attribute {name!r}")
-            setattr(changed, name, value)
+        vars(changed).update(changes)
         return changed
 
     def bind(self, params: Tensor | None) -> Self:
@@ -214,8 +212,7 @@ class Restorer:
 
     def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint) -> tuple[Tensor, int]:
         training = self.denoiser.training
-        denoiser, sampler = self.tiles.applied(self.denoiser, self.sampler, measurement)
-        self.denoiser.eval()
+        denoiser, sampler = self.tiles.applied(self.denoiser.eval(), self.sampler, measurement)
         try:
             states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.output)
             images, nfe = image_at(stop, states)
@@ -308,7 +305,5 @@ def network_increment(checkpoint: str | Path) -> NetworkIncrement:
     """
     denoiser = load(checkpoint).denoiser
     if not denoiser.incremental:
-        raise ValueError(
-            f"checkpoint={checkpoint} predicts clean images only: give one that was trained with task.predict=increment"
-        )
+        raise ValueError(f"checkpoint={checkpoint}: predicts clean images. Give one of task.predict=increment.")
     return NetworkIncrement(denoiser)
