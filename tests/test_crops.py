@@ -124,7 +124,7 @@ def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
 
 def test_mistakes_in_crops_are_refused(photos):
     for options, part in (
-        ({"crop": "center"}, "dataset.crop must be resize or random"),
+        ({"crop": "center"}, "dataset.crop=center: must be one of resize, random"),
         ({"crop": "random", "max_scale": 0.5}, "dataset.max_scale=0.5"),
         ({"crop": "random", "max_scale": True}, "dataset.max_scale=True"),
         ({"crop": "random", "crops_per_epoch": 0}, "dataset.crops_per_epoch"),

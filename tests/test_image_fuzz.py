@@ -14,7 +14,7 @@ from diracdiff.data.images import load_square
 from diracdiff.data.inputs import plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of metadata
-CASES = int(os.environ.get("FUZZ_CASES", 150))
+CASES = int(os.environ.get("FUZZ_CASES", 50))
 SETTINGS = settings(
     max_examples=CASES,
     derandomize=True,

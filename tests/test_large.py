@@ -142,7 +142,7 @@ def test_a_local_network_is_trained_and_restores_in_tiles(folder, tmp_path, call
 
 def test_batches_are_of_one_size_and_bounded_by_pixels():
     def image(name, *size):
-        return Input(Path(name), Path(name), ImageInfo(size, 8, 3, False, "png", False, 1), {})
+        return Input(Path(name), Path(name), ImageInfo(size, 8, 3, False, "png", False), {})
 
     many = [image(f"{i}", 256, 256) for i in range(10)] + [image(f"large{i}", 1500, 1000) for i in range(3)]
     found = batches([*many, image("huge", 5000, 4000)], 8)

@@ -13,7 +13,6 @@ from PIL import Image
 from test_data import refused as refused_call
 
 from diracdiff.data import CelebAHQ, ImageFolder
-from diracdiff.data.splits import identical
 from diracdiff.utils.seeds import image_seed
 
 SPLITS = ("train", "val", "test")
@@ -28,12 +27,6 @@ def write(root, *names, start=0, size=12):
         pixels[0, 0] = number % 256, number // 256, len(name)
         Image.fromarray(pixels).save(path)
     return root
-
-
-def copy(root, name, *others):
-    for other in others:
-        (root / other).parent.mkdir(parents=True, exist_ok=True)
-        (root / other).write_bytes((root / name).read_bytes())
 
 
 def splits(root, *arguments, **options):
@@ -80,55 +73,11 @@ def test_two_folders_for_one_split_are_refused(tmp_path):
             ImageFolder(tmp_path, 8).split(split)
 
 
-def test_identical_images_are_in_one_split(tmp_path):
-    names = [f"{i:02}.png" for i in range(30)]
-    write(tmp_path, *names)
-    before = splits(tmp_path, 0.2, 0.2)
-    for i in range(12):
-        copy(tmp_path, names[i], f"x/{i}.png", f"y{i}.png")
-    found = splits(tmp_path, 0.2, 0.2)
-    split_of = {name: split for split, names in found.items() for name in names}
-    assert len(split_of) == 54
-    for i in range(12):
-        assert split_of[names[i]] == split_of[f"x/{i}.png"] == split_of[f"y{i}.png"]
-    assert {split: set(names) & {f"{i:02}.png" for i in range(30)} for split, names in found.items()} == {
-        split: set(names) for split, names in before.items()
-    }
-
-
 def test_the_hash_rule_is_written_down(tmp_path):
     """No new version of anything may divide a data set differently."""
     write(tmp_path, *(f"{i:02}.png" for i in range(20)))
     assert list(CelebAHQ(tmp_path, 8, seed=0).split("val").names) == ["05.png", "15.png"]
     assert list(CelebAHQ(tmp_path, 8, seed=1).split("test").names) == ["01.png", "12.png"]
-
-
-def test_copies_of_held_out_images_are_left_out_of_training(tmp_path, capsys):
-    write(tmp_path, *(f"train/{i}.png" for i in range(6)), *(f"val/{i}.png" for i in range(3)), "test/0.png")
-    copy(tmp_path, "val/0.png", "train/a.png", "train/b.png")
-    copy(tmp_path, "test/0.png", "train/c.png", "val/d.png")
-    found = splits(tmp_path)
-    assert found["train"] == [f"train/{i}.png" for i in range(6)]
-    assert found["val"] == [f"val/{i}.png" for i in range(3)] and found["test"] == ["test/0.png"]
-    assert capsys.readouterr().err.splitlines() == [
-        f"warning: dataset.root={tmp_path}: 3 of 9 train images are copies of test and val images: left out",
-        f"warning: dataset.root={tmp_path}: 1 of 4 val images are copies of test images: left out",
-    ]
-
-
-def test_identical_files_are_found_among_files_that_cannot_be_read(tmp_path):
-    for i in range(50):
-        (tmp_path / f"{i}.png").write_bytes(bytes(i))
-    (tmp_path / "copy.png").write_bytes(bytes(7))
-    (tmp_path / "other.png").write_bytes(b"1234567")
-    (tmp_path / "large.png").write_bytes(bytes(20_000))
-    (tmp_path / "end.png").write_bytes(bytes(19_999) + b"1")
-    (tmp_path / "absent.png").symlink_to("nowhere")
-    (tmp_path / "loop.png").symlink_to("loop.png")
-    os.mkfifo(tmp_path / "fifo.png")
-    names = sorted(path.name for path in tmp_path.iterdir())
-    groups = identical(tmp_path, names)
-    assert [[names[i] for i in group] for group in groups] == [["7.png", "copy.png"]]
 
 
 # paths

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from diracdiff.apps.guard import MAX_UPLOAD, Guard, Session
 from diracdiff.apps.service import Batch, RestoreOptions, SourceImage, check_guide, prepare
-from diracdiff.data.image_io import Limits, read_image, write_image
+from diracdiff.data.image_io import read_image, write_image
 from diracdiff.evaluation.results import Result, results
 from diracdiff.metrics import PSNR
 from diracdiff.restorer import Restorer
@@ -27,7 +27,7 @@ from diracdiff.samplers import ImageNoise
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.seeds import image_seed
 
-LIMITS = Limits(max_pixels=60_000_000, max_bytes=MAX_UPLOAD)
+MAX_PIXELS = 60_000_000
 """Of a photograph, before it is decoded."""
 
 SIDES = (64, 1024)
@@ -93,7 +93,7 @@ def restore(
     """
     check_guide(restorer, None, degrade)
     try:
-        source = SourceImage.of(read_image(path, LIMITS), path.name)
+        source = SourceImage.of(read_image(path, max_pixels=MAX_PIXELS, max_bytes=MAX_UPLOAD), path.name)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), path.name)) from None
     height, width = source.pixels.shape[-2:]

@@ -1,6 +1,5 @@
 """Clean images to train and evaluate on."""
 
-from diracdiff.data.files import list_images
 from diracdiff.data.folders import FFHQ, CelebAHQ, ImageFolder, ImageNet
 from diracdiff.data.huggingface import HuggingFace
 from diracdiff.data.images import center_crop_resize, load_image
@@ -16,6 +15,5 @@ __all__ = [
     "Photos",
     "ShardSampler",
     "center_crop_resize",
-    "list_images",
     "load_image",
 ]

@@ -17,16 +17,13 @@ from torch import Tensor
 
 from diracdiff.data.datasets import ImageDataset, Item
 from diracdiff.data.files import fingerprint
-from diracdiff.data.image_io import MAX_PIXELS, read_info, read_rgb8
-from diracdiff.data.images import center_crop_resize, check_side, limits
+from diracdiff.data.image_io import read_info, read_rgb8
+from diracdiff.data.images import center_crop_resize, check_side
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
 from diracdiff.utils.pixels import from_pixels
 
-MEMORY = 256 * 2**20
-"""Bytes of decoded photographs that a process keeps."""
-
 TOGETHER = 8
-"""Photographs that a process keeps in any case, and that consecutive training crops come from."""
+"""Photographs that a process keeps in memory, and that consecutive training crops come from."""
 
 VISIT = 32
 """Crops of a photograph before another one takes its place."""
@@ -36,17 +33,17 @@ GRIDS = ((math.inf, 4, 3), (1.0, 2, 2))
 
 
 class Photographs:
-    """Photographs in files, decoded when they are needed. The last ones used stay in memory.
+    """Photographs in files, decoded when they are needed. The last TOGETHER used stay in memory.
 
     Args:
         root: their folder.
         names: names of the files below it.
         size: smallest shorter side.
-        max_pixels: largest width times height.
+        titles: their names in the names of crops; None: `names`.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], size: int, max_pixels: int = MAX_PIXELS):
-        self.root, self.names, self.size, self.max_pixels = root, names, size, max_pixels
+    def __init__(self, root: Path, names: Sequence[str], size: int, titles: Sequence[str] | None = None):
+        self.root, self.names, self.size, self.titles = root, names, size, names if titles is None else titles
         self._decoded: OrderedDict[int, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
@@ -56,23 +53,24 @@ class Photographs:
         """Return a photograph, uint8 (3, H, W). Raises ImageError if it is too small or cannot be read."""
         if index not in self._decoded:
             path = self.root / self.names[index]
-            pixels = read_rgb8(path, limits(self.max_pixels))
+            pixels = read_rgb8(path)
             check_side(path, pixels.shape[1], pixels.shape[0], self.size)
             self._decoded[index] = torch.tensor(pixels).permute(2, 0, 1)
-            while len(self._decoded) > TOGETHER and sum(photo.nbytes for photo in self._decoded.values()) > MEMORY:
+            if len(self._decoded) > TOGETHER:
                 self._decoded.popitem(last=False)
         self._decoded.move_to_end(index)
         return self._decoded[index]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_decoded": OrderedDict()}
-
     def shape(self, index: int) -> tuple[int, int]:
         """Return width and height, read from the file's header. Raises ImageError as `__getitem__` does."""
         path = self.root / self.names[index]
-        width, height = read_info(path, limits(self.max_pixels)).size
+        width, height = read_info(path).size
         check_side(path, width, height, self.size)
         return width, height
+
+    def crop_name(self, index: int, left: int, top: int, side: int) -> str:
+        """Return the name of a crop."""
+        return f"{self.titles[index]}-{left:04}-{top:04}-{side:04}"
 
 
 class RandomCrops(ImageDataset):
@@ -80,7 +78,6 @@ class RandomCrops(ImageDataset):
 
     Args:
         photographs: the photographs.
-        titles: their names in the names of crops.
         crops_per_epoch: number of crops that an epoch draws.
         seed: seed of the crops.
         max_scale: largest side over the side of the result.
@@ -93,7 +90,6 @@ class RandomCrops(ImageDataset):
     def __init__(
         self,
         photographs: Photographs,
-        titles: Sequence[str],
         crops_per_epoch: int,
         seed: int = 0,
         max_scale: float = math.inf,
@@ -102,9 +98,13 @@ class RandomCrops(ImageDataset):
         clustered: bool = True,
         skip: bool = False,
     ):
-        self.photographs, self.titles, self.crops_per_epoch, self.seed = photographs, titles, crops_per_epoch, seed
-        self.max_scale, self.flip, self.recolour, self.clustered = max_scale, flip, recolour, clustered
-        self.failed = set() if skip else None
+        self.photographs, self.crops_per_epoch, self.seed, self.max_scale = (
+            photographs,
+            crops_per_epoch,
+            seed,
+            max_scale,
+        )
+        self.flip, self.recolour, self.clustered, self.failed = flip, recolour, clustered, set() if skip else None
 
     def __len__(self) -> int:
         return self.crops_per_epoch
@@ -132,7 +132,7 @@ class RandomCrops(ImageDataset):
             powers = torch.tensor([4 ** (rng.random() - 0.5) for _ in range(3)])
             x = x[rng.sample(range(3), 3)].div(255) ** powers[:, None, None]
             x = x.mul(255).round().to(torch.uint8)
-        name = _crop_name(self.titles[number], left, top, side)
+        name = self.photographs.crop_name(number, left, top, side)
         return {"x": from_pixels(x.contiguous()), "name": name, "index": index}
 
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
@@ -158,7 +158,6 @@ class FixedCrops(ImageDataset):
 
     Args:
         photographs: the photographs.
-        titles: their names in the names of crops.
         max_scale: largest side over the side of the result.
         grids: (shorter side over the crop's, columns, rows) of each grid.
         skip: leave out photographs that cannot be read.
@@ -167,13 +166,11 @@ class FixedCrops(ImageDataset):
     def __init__(
         self,
         photographs: Photographs,
-        titles: Sequence[str],
         max_scale: float = math.inf,
         grids: Sequence[tuple[float, int, int]] = GRIDS,
         skip: bool = False,
     ):
-        self.photographs, self.titles = photographs, titles
-        self.failed = set() if skip else None
+        self.photographs, self.failed = photographs, set() if skip else None
         shapes = dict(self.replacing(photographs.shape, number, len(photographs)) for number in range(len(photographs)))
         self.crops = [
             (number, *box)
@@ -190,8 +187,7 @@ class FixedCrops(ImageDataset):
 
     def __getitem__(self, index: int) -> Item:
         index, x = self.replacing(self._pixels, range(len(self))[index], len(self))
-        number, left, top, side = self.crops[index]
-        return {"x": from_pixels(x), "name": _crop_name(self.titles[number], left, top, side), "index": index}
+        return {"x": from_pixels(x), "name": self.photographs.crop_name(*self.crops[index]), "index": index}
 
     def _pixels(self, index: int) -> Tensor:
         number, left, top, side = self.crops[index]
@@ -214,7 +210,3 @@ def _grid_boxes(
 
 def _permuted(items: list[Any], generator: torch.Generator) -> list[Any]:
     return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
-
-
-def _crop_name(title: str, left: int, top: int, side: int) -> str:
-    return f"{title}-{left:04}-{top:04}-{side:04}"

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from diracdiff.data.image_io import ImageError
 from diracdiff.data.sampler import Key, augmentation, epoch_and_index
@@ -89,19 +89,11 @@ class StillImages(ImageDataset):
         """Return an image before mirroring, uint8 (3, S, S). Raises ImageError."""
 
     def __getitem__(self, key: Key) -> Item:
-        batch = self.__getitems__([key])
-        return {"x": batch["x"][0], "name": batch["name"][0], "index": int(batch["index"][0])}
-
-    def __getitems__(self, keys: Sequence[Key]) -> Item:
-        """Return a batch, collated: one conversion to [0, 1] for all images."""
-        images, indices = [], []
-        for epoch, index in map(epoch_and_index, keys):
-            index, x = self.replacing(self.pixels, index, len(self))
-            mirror = self.flip_seed is not None and augmentation(self.flip_seed, epoch, index).random() < 0.5
-            images.append(x.flip(-1) if mirror else x)
-            indices.append(index)
-        names = [self.names[index] for index in indices]
-        return {"x": from_pixels(torch.stack(images)), "name": names, "index": torch.tensor(indices)}
+        epoch, index = epoch_and_index(key)
+        index, x = self.replacing(self.pixels, index, len(self))
+        if self.flip_seed is not None and augmentation(self.flip_seed, epoch, index).random() < 0.5:
+            x = x.flip(-1)
+        return {"x": from_pixels(x), "name": self.names[index], "index": index}
 
 
 class Splits(Protocol):
@@ -110,11 +102,6 @@ class Splits(Protocol):
     def split(self, name: str) -> ImageDataset:
         """Return the images of train, val or test."""
         ...
-
-
-def batch_of(items: list[Item] | Item) -> Item:
-    """Collate items to a batch, unless a data set has done so."""
-    return items if isinstance(items, dict) else default_collate(items)
 
 
 def worker_options(count: int) -> dict[str, Any]:
@@ -127,15 +114,3 @@ def worker_options(count: int) -> dict[str, Any]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["diracdiff.data"])
     return {"num_workers": count, "multiprocessing_context": context}
-
-
-def check_split(name: str) -> None:
-    """Raise ValueError unless `name` is one of SPLITS."""
-    if name not in SPLITS:
-        raise ValueError(f"the split must be train, val or test, got {name!r}: use one of these")
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(choices)}, got {value!r}: try {name}={choices[0]}")

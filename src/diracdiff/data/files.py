@@ -11,11 +11,11 @@ from hydra.utils import to_absolute_path
 from diracdiff.data.image_io import EXTENSIONS
 
 
-def list_files(root: Path, within: str = "", failed: dict[Path, Exception] | None = None) -> list[str]:
-    """List the files below `root/within` at any depth, sorted, as paths relative to `root` with '/'.
+def image_names(root: Path, within: str = "", failed: dict[Path, Exception] | None = None) -> list[str]:
+    """List the images below `root/within` at any depth, sorted, as paths relative to `root` with '/'.
 
-    Links are followed, after the folders that are not links, and each folder is visited once. Hidden files and folders
-    are left out.
+    Images are known by their suffixes, see EXTENSIONS. Hidden files and folders are left out. Links are followed, after
+    the folders that are not links, and each folder is visited once.
 
     Args:
         root: a folder.
@@ -23,58 +23,36 @@ def list_files(root: Path, within: str = "", failed: dict[Path, Exception] | Non
         failed: receives {folder: error} of folders that cannot be listed; None: they are errors.
 
     Raises:
-        ValueError: if a folder cannot be listed.
+        ValueError: if there are no images, or a folder is missing or cannot be listed.
     """
-    names: list[str] = []
-    folders, links, seen = [within], list[str](), set[str]()
-    whole = os.path.join(os.path.realpath(root / within), "")
-    while folders or links:
-        linked = not folders
-        relative = links.pop(links.index(min(links))) if linked else folders.pop()
-        real = os.path.realpath(root / relative)
-        if real in seen or (linked and whole.startswith(os.path.join(real, ""))):
-            continue
-        seen.add(real)
-        try:
-            entries = list(os.scandir(root / relative))
-        except OSError as error:
-            refusal = ValueError(f"{root / relative} cannot be listed ({error.strerror}): check its permissions")
-            if failed is None:
-                raise refusal from error
-            failed[root / relative] = refusal
-            continue
-        for entry in entries:
-            path = f"{relative}/{entry.name}" if relative else entry.name
-            if entry.name.startswith("."):
+
+    def refuse(error: OSError) -> None:
+        folder = Path(error.filename)
+        refusal = ValueError(f"{folder} cannot be listed ({error.strerror}): check its permissions")
+        if failed is None:
+            raise refusal from error
+        failed[folder] = refusal
+
+    check_root(root / within)
+    base, names, links = os.path.join(root, ""), list[str](), [os.path.join(root, within)]
+    seen = set(map(str, Path(os.path.realpath(links[0])).parents))  # links to these are not followed
+    while links:
+        links.sort(reverse=True)
+        for folder, folders, files in os.walk(links.pop(), onerror=refuse):
+            if (real := os.path.realpath(folder)) in seen:
+                folders.clear()
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif entry.is_symlink() and os.path.isdir(entry.path):
-                links.append(path)
-            else:
-                names.append(path)
-    return sorted(names)
-
-
-def image_names(root: Path, within: str = "") -> list[str]:
-    """List the images below `root/within`, by the suffixes in EXTENSIONS, as `list_files` does.
-
-    Raises:
-        ValueError: if there are none, or a folder is missing or cannot be listed.
-    """
-    folder = check_root(root / within)
-    names = [name for name in list_files(root, within) if name.lower().endswith(EXTENSIONS)]
-    if not names:
+            seen.add(real)
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            links += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
+            images = [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+            names += [os.path.join(folder, name)[len(base) :] for name in images]
+    if not names and not failed:
+        suffixes = " ".join(EXTENSIONS)
         raise ValueError(
-            f"{folder} holds no images: put files ending in {' '.join(EXTENSIONS)} there, or name another folder"
+            f"{root / within} holds no images: put files ending in {suffixes} there, or name another folder"
         )
-    return names
-
-
-def list_images(root: str | Path) -> list[Path]:
-    """Return the paths that `image_names` lists."""
-    root = check_root(root)
-    return [root / name for name in image_names(root)]
+    return sorted(names)
 
 
 def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Folders of images: any folder, CelebA-HQ, FFHQ and ImageNet, each with its own rule for splitting.
+"""Folders of images: any folder, CelebA-HQ, FFHQ and ImageNet, each with a rule for splitting.
 
 Images are named by their path relative to the root, with '/'. They are cropped to the central square and shrunk to
 `image_size` pixels. Training images are mirrored at random.
@@ -12,15 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops
-from diracdiff.data.datasets import ImageDataset, StillImages, check_choice, check_split
+from diracdiff.data.datasets import SPLITS, ImageDataset, StillImages
 from diracdiff.data.files import check_root, fingerprint, image_names
-from diracdiff.data.image_io import MAX_PIXELS
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, split_names
-from diracdiff.utils.validate import check_count
-
-MAX_SCALE = 1000
-ON_ERROR = ("error", "skip")
+from diracdiff.utils.validate import check_between, check_count, check_option
 
 
 class Folder:
@@ -30,37 +26,33 @@ class Folder:
         root: folder of images.
         image_size: side in pixels.
         on_error: "error" ends the command at an image that cannot be read, "skip" names it and takes the next one.
-        max_pixels: an image of more is refused before it is decoded.
 
     Raises:
         ValueError: if an argument breaks its rule.
     """
 
-    def __init__(
-        self, root: str | Path | None, image_size: int = 256, on_error: str = "error", max_pixels: int = MAX_PIXELS
-    ):
+    def __init__(self, root: str | Path | None, image_size: int = 256, on_error: str = "error"):
         if root is None or str(root) in ("", "???"):
             raise ValueError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
         check_count(image_size, "dataset.image_size")
-        check_choice("dataset.on_error", on_error, ON_ERROR)
-        check_count(max_pixels, "dataset.max_pixels")
-        self.root, self.image_size, self.on_error, self.max_pixels = str(root), image_size, on_error, max_pixels
+        check_option(("error", "skip"), **{"dataset.on_error": on_error})
+        self.root, self.image_size, self.on_error = str(root), image_size, on_error
 
     def files(self, root: Path, names: list[str], split: str, flip_seed: int | None = 0) -> "ImageFiles":
         """Return the images `names` below the root, mirrored if they are for training."""
-        return ImageFiles(self, root, names, flip_seed if split == "train" else None)
+        flip_seed = flip_seed if split == "train" else None
+        return ImageFiles(root, names, self.image_size, flip_seed, self.on_error == "skip")
 
 
 class ImageFiles(StillImages):
-    """The images `names` below `root`, read one by one as `folder` says."""
+    """The images `names` below `root`, read one by one."""
 
-    def __init__(self, folder: Folder, root: Path, names: list[str], flip_seed: int | None):
-        self.root, self.names, self.flip_seed = root, names, flip_seed
-        self.image_size, self.max_pixels = folder.image_size, folder.max_pixels
-        self.failed = set() if folder.on_error == "skip" else None
+    def __init__(self, root: Path, names: list[str], image_size: int, flip_seed: int | None, skip: bool):
+        self.root, self.names, self.image_size, self.flip_seed = root, names, image_size, flip_seed
+        self.failed = set() if skip else None
 
     def pixels(self, index: int) -> Tensor:
-        return load_square(self.root / self.names[index], self.image_size, self.max_pixels)
+        return load_square(self.root / self.names[index], self.image_size)
 
     def fingerprint(self) -> dict[str, Any]:
         return fingerprint(self.root, self.names)
@@ -70,7 +62,7 @@ class ImageFolder(Folder):
     """Any tree of images, divided by folders at its top or by a hash; see `diracdiff.data.splits`.
 
     Args:
-        root, image_size, on_error, max_pixels: see `Folder`.
+        root, image_size, on_error: see `Folder`.
         val_fraction: fraction of the images for validation where no folder holds them, in (0, 1); at least one image.
         test_fraction: fraction for the test, likewise.
         seed: seed of the division, of random crops and of the mirroring.
@@ -90,39 +82,34 @@ class ImageFolder(Folder):
         seed: int = 0,
         flip: bool = True,
         on_error: str = "error",
-        max_pixels: int = MAX_PIXELS,
         crop: str = "resize",
         max_scale: float = 1.0,
         crops_per_epoch: int | None = None,
     ):
-        super().__init__(root, image_size, on_error, max_pixels)
+        super().__init__(root, image_size, on_error)
         check_count(seed, "dataset.seed", 0)
         check_fractions(val_fraction, test_fraction)
-        check_choice("dataset.crop", crop, ("resize", "random"))
-        if isinstance(max_scale, bool) or not isinstance(max_scale, int | float) or not 1 <= max_scale <= MAX_SCALE:
-            raise ValueError(f"dataset.max_scale={max_scale}: must be a number from 1 to {MAX_SCALE}. Try 2.")
+        check_option(("resize", "random"), **{"dataset.crop": crop})
+        check_between(1, 1000, **{"dataset.max_scale": max_scale})
         if crops_per_epoch is not None:
             check_count(crops_per_epoch, "dataset.crops_per_epoch")
         if crop != "random" and (max_scale != 1 or crops_per_epoch is not None):
             raise ValueError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.crop, self.max_scale, self.crops_per_epoch = crop, max_scale, crops_per_epoch
-        self._divided: dict[str, list[str]] = {}
 
     def split(self, name: str) -> ImageDataset:
         """Return the split train, val or test. Raises ValueError if it has no images."""
-        check_split(name)
+        check_option(SPLITS, split=name)
         root = check_root(self.root)
-        if name not in self._divided:
-            self._divided |= split_names(root, name, self.val_fraction, self.test_fraction, self.seed)
-        names = self._divided[name]
+        names = split_names(root, name, {"val": self.val_fraction, "test": self.test_fraction}, self.seed)
         if self.crop == "resize":
             return self.files(root, names, name, self.seed if self.flip else None)
-        photographs, skip = Photographs(root, names, self.image_size, self.max_pixels), self.on_error == "skip"
+        photographs, skip = Photographs(root, names, self.image_size), self.on_error == "skip"
         if name != "train":
-            return FixedCrops(photographs, names, self.max_scale, skip=skip)
+            return FixedCrops(photographs, self.max_scale, skip=skip)
         count = VISIT * len(names) if self.crops_per_epoch is None else self.crops_per_epoch
-        return RandomCrops(photographs, names, count, self.seed, self.max_scale, self.flip, skip=skip)
+        return RandomCrops(photographs, count, self.seed, self.max_scale, self.flip, skip=skip)
 
 
 class CelebAHQ(ImageFolder):
@@ -132,22 +119,21 @@ class CelebAHQ(ImageFolder):
 class FFHQ(Folder):
     """FFHQ: folders 00000 to 00069 of a thousand faces each. 00000 tests, 00001 validates, the rest train.
 
-    A split needs its own folders only, so 00000 suffices to test on.
+    A split needs only its folders, so 00000 suffices to test on.
     """
 
     def split(self, name: str) -> ImageFiles:
         """Return the split train, val or test. Raises ValueError when its folders are missing."""
-        check_split(name)
-        root = check_root(self.root)
+        check_option(SPLITS, split=name)
+        root, held_out = check_root(self.root), {"00000": "test", "00001": "val"}
         folders = sorted(p.name for p in root.iterdir() if p.is_dir() and re.fullmatch(r"\d{5}", p.name))
-        held_out = {"test": "00000", "val": "00001"}
-        wanted = [f for f in folders if f == held_out.get(name) or (name == "train" and f > "00001")]
-        if not wanted:
+        folders = [folder for folder in folders if held_out.get(folder, "train") == name]
+        if not folders:
             raise ValueError(
-                f"{root} lacks FFHQ's folder {held_out.get(name, '00002 to 00069')} for split={name}: dataset.root must"
-                " hold 00000 (test), 00001 (validation) and 00002 to 00069 (training)"
+                f"{root} lacks FFHQ's folders for split={name}: dataset.root must hold 00000 (test), 00001 (validation)"
+                " and 00002 to 00069 (training)"
             )
-        return self.files(root, [n for folder in wanted for n in image_names(root, folder)], name)
+        return self.files(root, [image for folder in folders for image in image_names(root, folder)], name)
 
 
 class ImageNet(Folder):
@@ -159,7 +145,7 @@ class ImageNet(Folder):
 
     def split(self, name: str) -> ImageFiles:
         """Return the split train, val or test. Raises ValueError for another layout than ImageNet's."""
-        check_split(name)
+        check_option(SPLITS, split=name)
         root = check_root(self.root)
         folder = root / ("train" if name == "train" else "val")
         names = image_names(root, folder.name) if folder.is_dir() else []

@@ -11,11 +11,11 @@ import torch
 from hydra.utils import to_absolute_path
 from torch import Tensor
 
-from diracdiff.data.datasets import StillImages, check_choice, check_split
-from diracdiff.data.image_io import MAX_PIXELS, ImageError
+from diracdiff.data.datasets import SPLITS, StillImages
+from diracdiff.data.image_io import ImageError
 from diracdiff.data.images import load_square
-from diracdiff.data.splits import check_fractions, counts_of, folders_of
-from diracdiff.utils.validate import check_count
+from diracdiff.data.splits import check_fractions, divide, folders_of
+from diracdiff.utils.validate import check_count, check_option
 
 PIXELS, NAME = "pixels", "name"
 """Columns of a packed data set: the bytes of uint8 (3, S, S), and the name of the image."""
@@ -35,7 +35,7 @@ class HuggingFace:
         test_fraction: fraction for the test, likewise.
         seed: seed of the division and of the mirroring.
         flip: mirror half of the training images.
-        on_error, max_pixels: see `diracdiff.data.folders.Folder`.
+        on_error: see `diracdiff.data.folders.Folder`.
 
     Raises:
         ValueError: if an argument breaks its rule.
@@ -51,41 +51,35 @@ class HuggingFace:
         seed: int = 0,
         flip: bool = True,
         on_error: str = "error",
-        max_pixels: int = MAX_PIXELS,
     ):
         if path is None or str(path) in ("", "???"):
             raise ValueError("dataset.path must be a folder, an address or a name on the Hub: set dataset.path=…")
         check_count(image_size, "dataset.image_size")
         check_fractions(val_fraction, test_fraction)
         check_count(seed, "dataset.seed", 0)
-        check_choice("dataset.on_error", on_error, ("error", "skip"))
-        check_count(max_pixels, "dataset.max_pixels")
-        self.path, self.image_size, self.column = str(path), image_size, column
+        check_option(("error", "skip"), **{"dataset.on_error": on_error})
+        self.path, self.image_size, self.column, self.on_error = str(path), image_size, column, on_error
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
-        self.on_error, self.max_pixels = on_error, max_pixels
         self._opened: dict[str, Any] = {}
 
     def split(self, name: str) -> "Rows":
         """Return the split train, val or test. Raises ValueError if it has no images."""
-        check_split(name)
+        check_option(SPLITS, split=name)
         self._opened = self._opened or open_dataset(self.path)
-        what = f"dataset.path={self.path}"
-        found = folders_of(self._opened, what)
+        key = f"dataset.path={self.path}"
+        found = folders_of(self._opened, key)
         if not found and len(self._opened) == 1:
             found = {"train": next(iter(self._opened))}
         source = found.get(name, found.get("train"))
         if source is None:
-            raise ValueError(f"{what}: it has the splits {', '.join(self._opened)} and none to train on")
-        rows = range(len(self._opened[source]))
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        missing = {split: fraction for split, fraction in fractions.items() if split not in found}
-        if source == found.get("train") and missing:
-            order, start = np.random.default_rng(self.seed).permutation(len(rows)), 0
-            for split, count in counts_of(len(rows), missing, what).items():
-                if split == name:
-                    rows = np.sort(order[start : start + count]).tolist()
-                start += count
-        return Rows(self, self._opened[source], source, rows, self.seed if self.flip and name == "train" else None)
+            raise ValueError(f"{key}: it has the splits {', '.join(self._opened)} and none to train on")
+        table = self._opened[source]
+        rows: Sequence[int] = range(len(table))
+        if source == found.get("train"):
+            order = np.random.default_rng(self.seed).permutation(len(table)).tolist()
+            fractions = {"val": self.val_fraction, "test": self.test_fraction}
+            rows = divide(order, set(found) - {"train"}, fractions, key)[name]
+        return Rows(self, table, source, rows, self.seed if self.flip and name == "train" else None)
 
 
 class Rows(StillImages):
@@ -100,7 +94,7 @@ class Rows(StillImages):
                 f"{', '.join(table.features)}. Name that of the images."
             )
         self.table, self.column, self.rows = table, columns[0], rows
-        self.image_size, self.max_pixels, self.flip_seed = dataset.image_size, dataset.max_pixels, flip_seed
+        self.image_size, self.flip_seed = dataset.image_size, flip_seed
         self.failed = set() if dataset.on_error == "skip" else None
         packed = self.column == PIXELS and NAME in table.features
         named = table.data.column(NAME).to_pylist() if packed else None
@@ -117,7 +111,7 @@ class Rows(StillImages):
 
                 with fsspec.open(source) as file:
                     source = file.read()
-            return load_square(source, side, self.max_pixels, name)
+            return load_square(source, side, name)
         stored = value.as_buffer()
         if len(stored) != 3 * side * side:
             packed = round((len(stored) / 3) ** 0.5)
@@ -138,21 +132,21 @@ def open_dataset(path: str) -> dict[str, Any]:
     datasets = import_datasets()
     import fsspec
 
-    place = path if "://" in path else os.path.expanduser(path)
-    if "://" not in path and os.path.exists(to_absolute_path(place)):
-        place = to_absolute_path(place)
+    local = to_absolute_path(os.path.expanduser(path))
+    if "://" not in path and os.path.exists(local):
+        path = local
     elif path.startswith((".", "/", "~")) and "*" not in path:
         raise ValueError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
     try:
-        system, folder = fsspec.core.url_to_fs(place)
+        system, folder = fsspec.core.url_to_fs(path)
         if any(system.exists(f"{folder}/{file}") for file in ("dataset_dict.json", "state.json")):
-            found = datasets.load_from_disk(place)
-        elif ".parquet" in place:
-            found = datasets.load_dataset("parquet", data_files=place)
-        elif "://" in place:
-            found = datasets.load_dataset("imagefolder", data_dir=place)
+            found = datasets.load_from_disk(path)
+        elif ".parquet" in path:
+            found = datasets.load_dataset("parquet", data_files=path)
+        elif "://" in path:
+            found = datasets.load_dataset("imagefolder", data_dir=path)
         else:
-            found = datasets.load_dataset(place)
+            found = datasets.load_dataset(path)
     except Exception as error:  # every builder, file system and hub raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"dataset.path={path}: datasets does not open it ({reason}). Check the name.") from error

@@ -8,31 +8,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diracdiff.data.image_io import MAX_PIXELS, ImageError, Limits, printable, read_rgb8
+from diracdiff.data.image_io import ImageError, printable, read_rgb8
 
 
-def load_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Read an image file as uint8 (3, H, W).
-
-    Raises:
-        ImageError: naming the file, if it is not a readable image or has more than `max_pixels` pixels.
-    """
-    return _to_tensor(read_rgb8(path, limits(max_pixels)))
+def load_image(path: str | Path) -> Tensor:
+    """Read an image file as uint8 (3, H, W). Raises ImageError, naming the file, if it is not a readable image."""
+    return _to_tensor(read_rgb8(path))
 
 
-def load_square(source: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS, name: str = "") -> Tensor:
+def load_square(source: str | Path | bytes, size: int, name: str = "") -> Tensor:
     """Read the central square of an image and shrink it to uint8 (3, size, size).
 
     Args:
         source: a path, or the bytes of a file.
         size: side of the result.
-        max_pixels: largest width times height.
         name: name of bytes in messages.
 
     Raises:
-        ImageError: naming the file, if it is not a readable image, is too large or has a side below `size`.
+        ImageError: naming the file, if it is not a readable image or has a side below `size`.
     """
-    return _square(read_rgb8(source, limits(max_pixels), name), size, name if isinstance(source, bytes) else source)
+    return _square(read_rgb8(source, name), size, name if isinstance(source, bytes) else source)
 
 
 def center_crop_resize(image: Tensor, size: int, name: str | Path = "the image") -> Tensor:
@@ -42,11 +37,6 @@ def center_crop_resize(image: Tensor, size: int, name: str | Path = "the image")
         ImageError: if the shorter side is below `size`; nothing is enlarged.
     """
     return _square(image.permute(1, 2, 0).numpy(), size, name)
-
-
-def limits(max_pixels: int) -> Limits:
-    """Return the limits of an image of a data set."""
-    return Limits(max_pixels=max_pixels, setting="dataset.max_pixels")
 
 
 def check_side(name: str | Path, width: int, height: int, size: int) -> None:

@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from diracdiff.data.files import list_files
-from diracdiff.data.image_io import EXTENSIONS, ImageInfo, read_info
-from diracdiff.utils.errors import say, warn
+from diracdiff.data.files import image_names
+from diracdiff.data.image_io import ImageInfo, read_info
+from diracdiff.utils.errors import say
 from diracdiff.utils.files import check_output, read_lines
 
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
@@ -80,7 +80,7 @@ def plan(
 ) -> tuple[list[Input], dict[Path, Exception]]:
     """Find an image, or all images below a folder, and name their results.
 
-    Results of earlier commands are left out of a folder.
+    Folders below the input that hold results, the output or one with a LOG, are left out.
 
     Args:
         source: an image or a folder.
@@ -97,16 +97,19 @@ def plan(
     """
     if not os.path.lexists(source):
         raise ValueError(f"input={source} does not exist: give an image, or a folder of images")
-    root, skipped = (source, dict[Path, Exception]()) if source.is_dir() else (source.parent, {})
+    if source.is_dir() and output.is_dir() and source.samefile(output):
+        raise ValueError(f"output={output} is the input folder. Give another folder.")
+    skipped = dict[Path, Exception]()
+    root = source if source.is_dir() else source.parent
     files = _images_below(source, output, skipped) if source.is_dir() else [source]
-    stems = Counter(file.relative_to(root).with_suffix("") for file in files)
+    stems = Counter(file.with_suffix("") for file in files)
     inputs: list[Input] = []
     owners: dict[Path, Path] = {}
     for file in files:
         relative = file.relative_to(root)
-        name = relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")
+        name = relative if stems[file.with_suffix("")] > 1 else relative.with_suffix("")
         try:
-            image = _named(file, relative, name, output, extras, form)
+            image = _named(file, relative, output / name, extras, form)
             if twice := next((target for target in image.targets.values() if target in owners), None):
                 raise ValueError(f"{file}: its result {twice} would replace that of {owners[twice]}. Rename one.")
         except ValueError as error:
@@ -114,23 +117,35 @@ def plan(
             continue
         owners |= dict.fromkeys(image.targets.values(), file)
         inputs.append(image)
-    if replaced := {_real(file) for file in files} & {_real(target) for target in owners}:
+    if replaced := {os.path.realpath(file) for file in files} & {os.path.realpath(target) for target in owners}:
         raise ValueError(f"output={output} would replace the input {min(replaced)}: give another folder")
     tables = [output / TABLE] if "uncertainty" in extras else []
     check_output(output, [*owners, *tables], existing != "error", "existing=overwrite")
-    if animated := sum(image.info.frames > 1 for image in inputs):
-        warn(f"input={source}: {animated} of {len(inputs)} files have several frames, of which the first is restored")
     return inputs, skipped
 
 
-def _named(file: Path, relative: Path, name: Path, output: Path, extras: Iterable[str], form: Form) -> Input:
+def _images_below(root: Path, output: Path, skipped: dict[Path, Exception]) -> list[Path]:
+    """Find the images below a folder that are in no folder of results."""
+    files = [root / name for name in image_names(root, failed=skipped)]
+    folders = {folder for file in files for folder in file.parents if folder.is_relative_to(root) and folder != root}
+    results = {folder for folder in folders if (folder / LOG).exists() or (output.exists() and folder.samefile(output))}
+    kept = [file for file in files if not results & set(file.parents)]
+    if len(kept) < len(files):
+        say(f"left out: {len(files) - len(kept)} results of earlier commands below {root}")
+    if files and not kept:
+        raise ValueError(f"input={root} holds results of earlier commands alone: give one of its folders")
+    return kept
+
+
+def _named(file: Path, relative: Path, stem: Path, extras: Iterable[str], form: Form) -> Input:
+    """Name the results of an image, which begin with `stem`."""
     info = read_info(file)
     if info.alpha and form.format == "jpg":
         raise ValueError(f"{file}: it is transparent, which a JPEG cannot be. Use format=png.")
     targets = {}
     for extra in ("restored", *extras):
         suffix = form.suffix(info) if extra in IN_FORM else ".png"
-        targets[extra] = output / name.with_name(f"{name.name}{'' if extra == 'restored' else f'_{extra}'}{suffix}")
+        targets[extra] = stem.with_name(f"{stem.name}{'' if extra == 'restored' else f'_{extra}'}{suffix}")
         if len(os.fsencode(targets[extra].name)) > MAX_NAME:
             raise ValueError(f"{file}: the name of its result has more than {MAX_NAME} bytes. Shorten its name.")
     return Input(file, relative, info, targets, form.bits_of(info))
@@ -142,13 +157,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: if the log cannot be read.
     """
-    return read_lines(folder / LOG, _is_log_row)
-
-
-def _is_log_row(row: dict[str, Any]) -> bool:
-    files = row.get("files") if isinstance(row.get("files"), list) else [None]
-    texts = [row.get("image"), row.get("path"), row.get("result"), *(files or [])]
-    return all(isinstance(text, str) and "\0" not in text for text in texts)
+    return read_lines(folder / LOG, lambda row: all(isinstance(row.get(k), str) for k in ("image", "path", "result")))
 
 
 def batches(inputs: Iterable[Input], size: int) -> list[list[Input]]:
@@ -159,31 +168,3 @@ def batches(inputs: Iterable[Input], size: int) -> list[list[Input]]:
         same, most = list(group), max(1, min(size, MAX_PIXELS // (width * height)))
         found += [same[i : i + most] for i in range(0, len(same), most)]
     return found
-
-
-def _images_below(root: Path, output: Path, skipped: dict[Path, Exception]) -> list[Path]:
-    """Find the images below a folder that are not results of earlier commands."""
-    files = [root / name for name in list_files(root, failed=skipped) if name.lower().endswith(EXTENSIONS)]
-    if not files and not skipped:
-        raise ValueError(f"input={root} holds no images: give a folder of files ending in {' '.join(EXTENSIONS)}")
-    whole, home = _real(root), _real(output)
-    folders = {folder for file in files for folder in file.parents if folder.is_relative_to(root)}
-    logged = {
-        _real(folder / name)
-        for folder in folders
-        for row in read_log(folder)
-        if Path(row["path"]).is_relative_to(whole)
-        for name in row["files"]
-    }
-    within = home != whole and home.is_relative_to(whole)
-    kept = [file for file in files if not (_real(file) in logged or (within and _real(file).is_relative_to(home)))]
-    if len(kept) < len(files):
-        say(f"left out: {len(files) - len(kept)} results of earlier commands below {root}")
-        if not kept:
-            raise ValueError(f"input={root} holds results of earlier commands alone: give single images")
-    return kept
-
-
-def _real(path: Path) -> Path:
-    """Return a path without symbolic links; one of a loop stays, where `Path.resolve` raises."""
-    return Path(os.path.realpath(path))

@@ -34,31 +34,25 @@ def pack(dataset: Splits, splits: Sequence[str], output: Path, num_workers: int 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     features = datasets.Features({PIXELS: datasets.Value("large_binary"), NAME: datasets.Value("string")})
+    options = {"features": features, "writer_batch_size": 100}
     try:
         output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".") as folder:
             for name in splits:
-                images = dataset.split(name)
-                if not isinstance(images, StillImages):
-                    raise ValueError(
-                        f"the {name} images are random crops, which differ in every epoch: they cannot be packed"
-                    )
-                parts[name] = datasets.Dataset.from_generator(
-                    _rows,
-                    features=features,
-                    cache_dir=temporary,
-                    gen_kwargs={"images": images, "num_workers": num_workers},
-                    fingerprint=name,
-                    writer_batch_size=100,
+                rows = {"images": dataset.split(name), "num_workers": num_workers}
+                if not isinstance(rows["images"], StillImages):
+                    raise ValueError(f"the {name} images are random crops, which cannot be packed")
+                part = datasets.Dataset.from_generator(
+                    _rows, gen_kwargs=rows, fingerprint=name, cache_dir=folder, **options
                 )
-            datasets.DatasetDict(parts).save_to_disk(f"{temporary}/packed")
-            os.rename(f"{temporary}/packed", output)
+                parts[name] = part
+            datasets.DatasetDict(parts).save_to_disk(f"{folder}/packed")
+            os.rename(f"{folder}/packed", output)
     except datasets.exceptions.DatasetGenerationError as error:
         raise error.__cause__ or error from None
     except OSError as error:
-        raise ValueError(
-            f"output={output} cannot be written ({error.strerror or error}): give another output"
-        ) from error
+        reason = error.strerror or error
+        raise ValueError(f"output={output} cannot be written ({reason}): give another output") from error
     return {name: len(part) for name, part in parts.items()}
 
 

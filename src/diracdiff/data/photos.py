@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops
-from diracdiff.data.datasets import ImageDataset, check_split
-from diracdiff.utils.validate import check_count
+from diracdiff.data.datasets import SPLITS, ImageDataset
+from diracdiff.utils.validate import check_count, check_option
 
 PHOTOS = {
     "train": (
@@ -52,35 +52,26 @@ class Photos:
         check_count(crops_per_epoch, "dataset.crops_per_epoch")
         if image_size > LARGEST_SIZE:
             raise ValueError(
-                f"dataset.image_size must be at most {LARGEST_SIZE} for the built-in photographs, got {image_size}:"
-                " use a smaller one or a folder of your own images"
+                f"dataset.image_size={image_size}: must be at most {LARGEST_SIZE} for the built-in photographs. Use a "
+                "smaller one or a folder of images."
             )
-        names = files.split(",") if isinstance(files, str) and files else []
-        if not isinstance(files, str) or any(not name or name != Path(name).name for name in names):
-            raise ValueError(
-                "dataset.files must be names of files with commas between them, such as astronaut.png,rocket.jpg, "
-                f"got {files}"
-            )
-        if held_out := sorted({*names} & {*PHOTOS["val"], *PHOTOS["test"]}):
-            raise ValueError(
-                f"dataset.files names {held_out[0]}, which is held out for validation or test: leave it out"
-            )
+        if held_out := {*str(files).split(",")} & {*PHOTOS["val"], *PHOTOS["test"]}:
+            raise ValueError(f"dataset.files={files}: {held_out.pop()} is held out for evaluation. Leave it out.")
         if not isinstance(recolour, bool):
-            raise ValueError(f"dataset.recolour must be true or false, got {recolour}")
+            raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
         self.image_size, self.crops_per_epoch, self.seed = image_size, crops_per_epoch, seed
-        self.files, self.recolour = files, recolour
+        self.files, self.recolour = str(files), recolour
 
     def split(self, name: str) -> ImageDataset:
         """Return the split train, val or test. Raises ValueError for any other name or a missing photograph."""
-        check_split(name)
+        check_option(SPLITS, split=name)
         package = importlib.util.find_spec("skimage")
         folder = (Path(package.origin).parent if package and package.origin else Path("skimage")) / "data"
         files = tuple(self.files.split(",")) if name == "train" and self.files else PHOTOS[name]
         for path in (folder / file for file in files):
             if not path.is_file():
                 raise ValueError(f"the photograph {path} is missing: reinstall scikit-image, which ships it")
-        photographs, titles = Photographs(folder, files, self.image_size), [Path(file).stem for file in files]
+        photographs = Photographs(folder, files, self.image_size, [Path(file).stem for file in files])
         if name != "train":
-            return FixedCrops(photographs, titles, grids=GRIDS)
-        count, seed = self.crops_per_epoch, self.seed
-        return RandomCrops(photographs, titles, count, seed, recolour=self.recolour, clustered=False)
+            return FixedCrops(photographs, grids=GRIDS)
+        return RandomCrops(photographs, self.crops_per_epoch, self.seed, recolour=self.recolour, clustered=False)

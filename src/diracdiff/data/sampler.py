@@ -46,10 +46,7 @@ class ShardSampler(Sampler[Key]):
         skip: int = 0,
         order: Callable[[int, torch.Generator], list[int]] | None = None,
     ):
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank must be in [0, world_size={world_size}), got {rank}")
-        self.length, self.seed, self.shuffle = length, seed, shuffle
-        self.rank, self.world_size = rank, world_size
+        self.length, self.seed, self.shuffle, self.rank, self.world_size = length, seed, shuffle, rank, world_size
         self.epoch, self.skip, self.order = epoch, skip, order
 
     def set_epoch(self, epoch: int) -> None:

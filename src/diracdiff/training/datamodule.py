@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from diracdiff.data.datasets import ImageDataset, Item, Splits, batch_of, worker_options
+from diracdiff.data.datasets import ImageDataset, Item, Splits, worker_options
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.utils.validate import check_count
 
@@ -123,7 +123,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(images, self.eval_batch_size, sampler)
 
     def _loader(self, images: Images, batch_size: int, sampler: ShardSampler, **options: Any) -> DataLoader[Item]:
-        options |= {"collate_fn": batch_of, **worker_options(self.num_workers)}
+        options |= worker_options(self.num_workers)
         options |= {"persistent_workers": self.num_workers > 0, "pin_memory": torch.cuda.is_available()}
         return DataLoader(images, batch_size, sampler=sampler, **options)
 

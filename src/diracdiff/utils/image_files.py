@@ -4,7 +4,6 @@ libvips, which encodes them, starts threads: a process that has read or written 
 imported on first use.
 """
 
-import io
 import logging
 import struct
 import zlib
@@ -13,13 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import write_atomically
 from diracdiff.utils.pixels import to_pixels
-from diracdiff.utils.tiff_tags import descriptive_tags, read_directory
 
 SUFFIXES = (".png", ".jpg", ".tif")
 """Suffixes of files, which select the format that an image is written in."""
@@ -32,9 +29,6 @@ JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 
 LONGEST_EXIF, PNG_HEADER = 65527, 33
 """Bytes of EXIF that a JPEG holds; bytes of a PNG's signature and first chunk."""
-
-STRIP_OFFSETS, HEADER = 273, 8
-"""Tag of a TIFF for the positions of its pixels; bytes of its header."""
 
 
 def write_image(
@@ -53,8 +47,8 @@ def write_image(
         pixels: uint8 or uint16, (H, W) or (H, W, 3).
         alpha: straight transparency, (H, W) of the same type; not for JPEG.
         icc: colour profile. Grey pixels with an RGB profile are written as RGB.
-        exif: EXIF payload, which begins with its byte order; a TIFF keeps its descriptive, EXIF and GPS tags. It is
-            left out, with a warning, where it is damaged or too long for a JPEG.
+        exif: EXIF payload, which begins with its byte order; not for TIFF. It is left out, with a warning, where it
+            is too long for a JPEG.
         quality: of a JPEG, whose colours are not subsampled.
 
     Raises:
@@ -82,7 +76,6 @@ def write_image(
         data = data[:2] + JFIF + segment + data[2:]
     else:
         data = bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
-        data = data if exif is None else _with_exif(data, exif)
     write_atomically(path, data)
 
 
@@ -127,21 +120,3 @@ def _image(pixels: NDArray[Any], alpha: NDArray[Any] | None, icc: bytes | None, 
     if space == (b"GRAY" if grey else b"RGB "):
         image.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
     return image
-
-
-def _with_exif(tiff: bytes, exif: bytes) -> bytes:
-    """Add the descriptive, EXIF and GPS tags of a payload to a TIFF of libvips.
-
-    Pillow writes the new directory between header and pixels, and counts the positions of pixels from its end.
-    """
-    try:
-        tags, stored, directory = ImageFileDirectory_v2(tiff[:HEADER]), read_directory(tiff), io.BytesIO()
-        tags.tagtype.update(stored.tagtype)
-        tags.update(stored)
-        tags[STRIP_OFFSETS] = tuple(offset - HEADER for offset in stored[STRIP_OFFSETS])
-        tags.update(descriptive_tags(exif))
-        tags.save(directory)
-    except Exception as error:  # Pillow raises errors of many kinds where tags are damaged
-        warn(f"written without its EXIF, which is damaged ({' '.join(str(error).split())[:100]})")
-        return tiff
-    return directory.getvalue() + tiff[HEADER:]
