@@ -3,7 +3,6 @@
 In a folder the file of `a/x.jpg`, a path relative to the input folder, is `a/x` with the suffix of any image format.
 """
 
-import functools
 import glob
 import hashlib
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ class Companions:
 
     def __init__(self, kind: Literal["mask", "kernel"], path: Path, kernel: Tensor | None = None):
         self.kind, self.path, self.kernel = kind, path, kernel
-        self._read_kernel = functools.cache(read_kernel)  # a kernel of all images is read, and warned of, once
+        self._kernels: dict[Path, tuple[Tensor, str]] = {}
 
     def file_of(self, image: Input) -> Path:
         """Return the file of an image. Raises ValueError if there is none, or there are several."""
@@ -69,7 +68,9 @@ class Companions:
             if self.kind == "mask":
                 decoded = read_image(name)
                 return as_mask(decoded, name, size), decoded.sha256
-            kernel, digest = self._read_kernel(name)
+            if name not in self._kernels:
+                self._kernels[name] = read_kernel(name)
+            kernel, digest = self._kernels[name]
         height, width = kernel.shape
         if 2 * width > size[0] or 2 * height > size[1]:
             limit = f"is too large for an image of {size[0]}x{size[1]}: at most half"
