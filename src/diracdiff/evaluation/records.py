@@ -112,7 +112,10 @@ class Sample:
         """Add the features of images by their names; of equal names the last one counts."""
         for name, values in features.items():
             if name not in self.features:
-                heapq.heappush(self._ranks, (-int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()), name))
+                heapq.heappush(
+                    self._ranks,
+                    (-int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()), name),
+                )
             self.features[name] = values
             if len(self.features) > self.limit:
                 del self.features[heapq.heappop(self._ranks)[1]]
