@@ -73,7 +73,7 @@ def test_a_restored_state_continues():
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
 
 
-def test_both_rates_rise_and_fall_together_and_a_new_one_takes_effect():
+def test_both_rates_rise_and_fall_together():
     module = network()
     optimization = Optimization(2e-3, warmup_steps=1, decay="cosine", muon_lr=0.01)
     built = optimization.build(module.parameters(), lambda: 4)
@@ -86,11 +86,9 @@ def test_both_rates_rise_and_fall_together_and_a_new_one_takes_effect():
         scheduler.step()
     assert [adam / muon for adam, muon in rates] == pytest.approx([0.2] * 4)
     assert [muon for _, muon in rates] == pytest.approx([0.005, 0.008536, 0.005, 0.001464], rel=1e-3)
-    assert Optimization(1e-3, muon_lr=0.01).override_lr(optimizer, scheduler) == 2e-3
-    assert optimizer.param_groups[1]["initial_lr"] == 0.01
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
-def test_a_rate_must_be_positive(rate):
-    with pytest.raises(ValueError, match=r"muon_lr=.*: must be positive"):
-        Optimization(muon_lr=rate)
+def test_a_rate_must_be_positive():
+    for rate in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"muon_lr=.*: must be positive"):
+            Optimization(muon_lr=rate)

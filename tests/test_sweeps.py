@@ -55,7 +55,7 @@ def test_optuna_searches(tmp_path, folder):
 
 def test_a_metric_is_named_as_it_is_logged_or_by_its_kind():
     from diracdiff.metrics import METRICS
-    from diracdiff.training.objective import check_objective, objective
+    from diracdiff.training.report import check_objective, objective
 
     psnr, swd = (next(kind for kind in METRICS if kind.__name__ == name)() for name in ("PSNR", "SWD"))
     assert check_objective(["val/psnr", "val/swd"], [psnr, swd]) == [psnr, swd]

@@ -9,7 +9,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.commands.command import command
-from diracdiff.training.names import AUTO, BEST, LAST
 from diracdiff.utils.errors import say
 
 
@@ -24,10 +23,9 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     from diracdiff.commands.build import build_restorer, origin, plain
     from diracdiff.commands.build_training import build_data, build_module, build_trainer
     from diracdiff.restorer import load
-    from diracdiff.training.objective import check_objective, objective
-    from diracdiff.training.report import report
+    from diracdiff.training.report import check_objective, objective, report
     from diracdiff.training.resume import check_same, find, trim_logs
-    from diracdiff.training.saving import point_latest
+    from diracdiff.training.saving import BEST, point_latest
     from diracdiff.utils.files import write_atomically
 
     run_dir = Path(cfg.run_dir)
@@ -67,14 +65,16 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     tested = module.to_test(best)
     trainer.test(tested, data, verbose=False)
     if trainer.is_global_zero:
-        report(best, tested.evaluation, run_dir, origin(cfg), trainer.loggers)
+        report(best, tested.evaluation, run_dir, origin(cfg))
     return objective(optimized, best)
 
 
 def _check_folder(cfg: DictConfig, run_dir: Path) -> None:
     """Refuse the folder of another run, and processes from outside that each make a folder, whose name is the time."""
-    resumes = cfg.checkpoint == AUTO or (cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve())
-    if not resumes and (run_dir / LAST).exists():
+    from diracdiff.training.saving import LAST
+
+    resumes = cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve()
+    if not resumes and cfg.checkpoint != "auto" and (run_dir / LAST).exists():
         raise ValueError(f"hydra.run.dir={run_dir}: holds a training run. Resume it with checkpoint=auto, or move it.")
     processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     config = HydraConfig.get()

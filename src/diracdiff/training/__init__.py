@@ -1,30 +1,20 @@
-"""The Lightning shell: module, data module, callbacks, average of the weights, loggers, optimisation.
+"""The Lightning shell: module, data module, callbacks, average of the weights, loggers, optimisation."""
 
-Lightning takes seconds to import, so names are imported from their files when they are first used.
-"""
+from diracdiff.training.callbacks import EMA, Progress, TradeoffLog
+from diracdiff.training.datamodule import ImageDataModule
+from diracdiff.training.loggers import MetricsFile, wandb_logger
+from diracdiff.training.module import RestorerModule
+from diracdiff.training.optimization import Optimization
+from diracdiff.training.saving import LastCheckpoint
 
-import importlib
-from typing import Any
-
-_HOMES = {
-    "EMA": "ema",
-    "ImageDataModule": "datamodule",
-    "LastCheckpoint": "saving",
-    "MetricsFile": "loggers",
-    "Optimization": "optimization",
-    "Progress": "progress",
-    "RestorerModule": "module",
-    "TradeoffLog": "callbacks",
-    "wandb_logger": "loggers",
-}
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = [
+    "EMA",
+    "ImageDataModule",
+    "LastCheckpoint",
+    "MetricsFile",
+    "Optimization",
+    "Progress",
+    "RestorerModule",
+    "TradeoffLog",
+    "wandb_logger",
+]

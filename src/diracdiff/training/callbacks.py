@@ -1,18 +1,77 @@
-"""Trade-off curves in files and on dashboards."""
+"""Callbacks: the average of the weights, lines about the run, and trade-off curves in files and on dashboards."""
 
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from diracdiff.evaluation import Evaluation
-from diracdiff.evaluation.plots import TRADEOFF_CSV, figure_pixels, tradeoff_figure, trajectory_figure
+from diracdiff.evaluation.plots import TRADEOFF_CSV, tradeoff_figure, trajectory_figure
 from diracdiff.evaluation.stopping import key_rows
-from diracdiff.metrics import Metric
-from diracdiff.training.loggers import PatientWandbLogger
+from diracdiff.utils.errors import say
 from diracdiff.utils.files import append_rows
+
+
+def average(averaged: Any, current: Any, num_averaged: Any, decay: float) -> None:
+    """Update averaged weights in place after `num_averaged` updates."""
+    n = int(num_averaged)
+    get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
+
+
+class EMA(WeightAveraging):
+    """Average the weights. Validation and `diracdiff.load` use the average.
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates. Buffers are copied, not averaged.
+    A checkpoint's `state_dict` holds the average, its `current_model_state` the weights to resume training with.
+
+    Args:
+        decay: per step, in [0, 1).
+
+    Raises:
+        ValueError: if the decay is out of range.
+    """
+
+    def __init__(self, decay: float = 0.999):
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay={decay}: must be in [0, 1). Try 0.995.")
+        super().__init__(use_buffers=False, multi_avg_fn=partial(average, decay=decay))
+        self.decay = decay
+
+
+class Progress(Callback):
+    """Print what is trained, the results of each validation and, without a progress bar, the step once a minute."""
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Print the network, the device, the data and the length."""
+        self.began = self.printed = time.monotonic()
+        self.first_step, restorer, data = trainer.global_step, pl_module.restorer, trainer.datamodule
+        count = sum(parameter.numel() for parameter in pl_module.parameters()) / 1e6
+        say(f"training {restorer.name} into {trainer.default_root_dir}: {count:.2f} M weights on {pl_module.device}")
+        resumed = f" from step {self.first_step} on" if self.first_step else ""
+        images = f"{len(data.split('train'))} images of {restorer.image_size} px"
+        say(f"{trainer.estimated_stepping_batches} steps{resumed}, {images}, {trainer.world_size} process(es)")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        """Print the step, first after 5 s, later once a minute."""
+        now, steps = time.monotonic(), trainer.global_step - self.first_step
+        if sys.stdout.isatty() or not steps or now - self.printed < min(60, max(5, (now - self.began) / 4)):
+            return
+        self.printed, total = now, trainer.estimated_stepping_batches
+        left = (total - trainer.global_step) * (now - self.began) / steps / 60
+        say(f"step {trainer.global_step} of {total}, about {left:.1f} min left")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Print the best value of each metric along the trade-off curve."""
+        curve, stops = pl_module.evaluation.curve, pl_module.restorer.stops
+        if curve and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            found = [(metric, stop) for metric in pl_module.metrics if (stop := stops.get(metric.target or ""))]
+            best = [f"{m.title} {m.best(curve)[m.name]:.{m.digits}f} at t = {stop.t:.2f}" for m, stop in found]
+            say(f"validation after step {trainer.global_step}: best {', '.join(best)}")
 
 
 class TradeoffLog(Callback):
@@ -26,52 +85,29 @@ class TradeoffLog(Callback):
         self.run_dir = Path(run_dir)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Log the curve of a validation."""
-        evaluation: Evaluation = pl_module.evaluation
+        """Log the curve of a validation, and images of its trajectories."""
+        evaluation, step = pl_module.evaluation, trainer.global_step
         if trainer.sanity_checking or not trainer.is_global_zero or not evaluation.curve:
             return
-        position = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        append_rows(self.run_dir / TRADEOFF_CSV, [position | row for row in evaluation.curve])
+        rows = [{"epoch": trainer.current_epoch, "step": step} | row for row in evaluation.curve]
+        append_rows(self.run_dir / TRADEOFF_CSV, rows)
         for logger in trainer.loggers:
-            if isinstance(logger, PatientWandbLogger):
-                logger.attempt(_send_to_wandb, logger, evaluation, position)
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/trajectory", [trajectory_figure(evaluation.gallery)], step)
+                logger.log_image("curves", [tradeoff_figure(evaluation.curve, {}, evaluation.metrics)], step)
+                logger.log_table("curves/table", list(rows[0]), [list(row.values()) for row in rows], step=step)
             elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure("val/walk", trajectory_figure(evaluation.gallery), position["step"])
-                figure = tradeoff_figure(evaluation.curve, {}, evaluation.metrics)
-                logger.experiment.add_figure("curves", figure, position["step"])
+                logger.experiment.add_figure("val/trajectory", trajectory_figure(evaluation.gallery), step)
+                logger.experiment.add_figure("curves", tradeoff_figure(evaluation.curve, {}, evaluation.metrics), step)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Send the test's value of each metric at each stopping time, such as `test/do/psnr`."""
-        if not trainer.is_global_zero or not pl_module.evaluation.curve:
+        curve, metrics = pl_module.evaluation.curve, pl_module.evaluation.metrics
+        if not trainer.is_global_zero or not curve:
             return
-        rows = key_rows(pl_module.evaluation.curve, pl_module.restorer.stops)
-        names = [metric.name for metric in _measured(pl_module.evaluation)]
-        values = {f"test/{key}/{name}": row[name] for key, row in rows.items() if row for name in names if name in row}
+        rows = {key: row for key, row in key_rows(curve, pl_module.restorer.stops).items() if row}
+        names = [metric.name for metric in metrics if metric.name in curve[0]]
+        values = {f"test/{key}/{name}": row[name] for key, row in rows.items() for name in names if name in row}
         for logger in trainer.loggers:
-            if isinstance(logger, PatientWandbLogger | TensorBoardLogger):
+            if isinstance(logger, WandbLogger | TensorBoardLogger):
                 logger.log_metrics(values, trainer.global_step)
-
-
-def _measured(evaluation: Evaluation) -> list[Metric]:
-    return [metric for metric in evaluation.metrics if metric.name in evaluation.curve[0]]
-
-
-def _send_to_wandb(logger: PatientWandbLogger, evaluation: Evaluation, position: dict[str, int]) -> None:
-    import wandb
-
-    curve = evaluation.curve
-    logged: dict[str, Any] = {"trainer/global_step": position["step"], "epoch": position["epoch"]}
-    lines = [[row for row in curve if row["output"] == output] for output in ("mean", "iterate")]
-    for metric in _measured(evaluation):
-        logged[f"curves/{metric.name}"] = wandb.plot.line_series(
-            xs=[[row["t"] for row in rows] for rows in lines],
-            ys=[[row[metric.name] for row in rows] for rows in lines],
-            keys=["x_hat", "iterate"],
-            title=f"{metric.title} against t",
-            xname="t",
-        )
-    rows = [[*position.values(), *row.values()] for row in curve]
-    logged["curves/table"] = wandb.Table(columns=[*position, *curve[0]], data=rows)
-    caption = "rows: images; columns: clean, measurement, then x_hat as t falls from 1"
-    logged["val/walk"] = wandb.Image(figure_pixels(trajectory_figure(evaluation.gallery)), caption=caption)
-    logger.experiment.log(logged)

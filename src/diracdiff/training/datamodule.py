@@ -19,7 +19,7 @@ STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "pre
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, for every data set.
+    """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, of a data set.
 
     The module shards the data itself: use Trainer(use_distributed_sampler=False). A resumed run continues at the batch
     that follows from its number of steps, so a length in `max_steps`, which Lightning cannot resume, is not supported.
@@ -50,15 +50,12 @@ class ImageDataModule(pl.LightningDataModule):
         super().__init__()
         self.dataset, self.batch_size, self.num_workers, self.seed = dataset, batch_size, num_workers, seed
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
-        self.limits = {"val": val_images, "test": test_images}
-        for name, count, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", self.eval_batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            *((f"{split}_images", limit, 1) for split, limit in self.limits.items() if limit is not None),
-        ):
-            check_count(count, name, least)
+        self.limits = {split: n for split, n in (("val", val_images), ("test", test_images)) if n is not None}
+        counts = {"batch_size": batch_size, "eval_batch_size": self.eval_batch_size}
+        for name, count in (counts | {f"{split}_images": n for split, n in self.limits.items()}).items():
+            check_count(count, name)
+        for name, count in (("num_workers", num_workers), ("seed", seed)):
+            check_count(count, name, 0)
         self._splits: dict[str, Images] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -70,8 +67,7 @@ class ImageDataModule(pl.LightningDataModule):
         """Return the data set train, val or test, with `val_images` or `test_images` applied."""
         if name not in self._splits:
             images: Images = self.dataset.split(name)
-            limit = self.limits.get(name)
-            if limit is not None and limit < len(images):
+            if (limit := self.limits.get(name, len(images))) < len(images):
                 images = Subset(images, [i * len(images) // limit for i in range(limit)])
             self._splits[name] = images
         return self._splits[name]
@@ -79,10 +75,13 @@ class ImageDataModule(pl.LightningDataModule):
     @cached_property
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """Fingerprints of the files of the training and the validation split, for data sets that have files."""
-        splits = ((name, self.split(name)) for name in ("train", "val"))
-        whole = ((name, images.dataset if isinstance(images, Subset) else images) for name, images in splits)
-        found = {name: images.fingerprint() for name, images in whole if isinstance(images, ImageDataset)}
-        return {name: fingerprint for name, fingerprint in found.items() if fingerprint is not None}
+        found = {}
+        for name in ("train", "val"):
+            images = self.split(name)
+            whole = images.dataset if isinstance(images, Subset) else images
+            if isinstance(whole, ImageDataset) and (fingerprint := whole.fingerprint()) is not None:
+                found[name] = fingerprint
+        return found
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Return shuffled batches, without an incomplete last one, from the batch that follows from the step.
@@ -119,8 +118,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _eval_loader(self, name: str) -> DataLoader[Item]:
         images, (rank, world_size) = self.split(name), self._rank()
-        sampler = ShardSampler(len(images), rank=rank, world_size=world_size)
-        return self._loader(images, self.eval_batch_size, sampler)
+        return self._loader(images, self.eval_batch_size, ShardSampler(len(images), rank=rank, world_size=world_size))
 
     def _loader(self, images: Images, batch_size: int, sampler: ShardSampler, **options: Any) -> DataLoader[Item]:
         options |= worker_options(self.num_workers)

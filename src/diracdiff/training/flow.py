@@ -19,9 +19,8 @@ class FlowModule(RestorerModule):
 
     Args:
         restorer: restorer of the flow; its process is the identity with noise s t.
-        regression: trained regression network of the measurements, which stays as it is.
-        arguments: see `RestorerModule`; with the weight 1 / sigma_t^2 the loss is ||v - (x - Z_1)||^2 for the
-            velocity v.
+        regression: trained regression network of the measurements; it is not changed.
+        arguments: see `RestorerModule`; the loss with weight 1 / sigma_t^2 is ||v - (x - Z_1)||^2 for the velocity v.
 
     Raises:
         ValueError: see `RestorerModule`; or if the regression network is for images of another size.
@@ -30,9 +29,7 @@ class FlowModule(RestorerModule):
     def __init__(self, restorer: Restorer, regression: Restorer, **arguments: Any):
         super().__init__(restorer, **arguments)
         if (size := regression.image_size) != restorer.image_size:
-            raise ValueError(
-                f"regression: it was trained on images of {size} px. Train with dataset.image_size={size}."
-            )
+            raise ValueError(f"regression: it was trained on images of {size} px. Set dataset.image_size={size}.")
         self.flow = PosteriorMeanFlow(regression)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from diracdiff.metrics import PSNR, SSIM, Metric
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import State
+from diracdiff.training.callbacks import EMA
 from diracdiff.training.datamodule import ImageDataModule
-from diracdiff.training.ema import EMA
 from diracdiff.training.optimization import Optimization
 from diracdiff.utils.errors import say, warn
 from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, step_seed
+from diracdiff.utils.validate import check_between
 
 MAX_SKIPPED_STEPS = 10
 """Consecutive steps with a gradient that is not finite, after which a run has diverged."""
@@ -60,11 +61,9 @@ class RestorerModule(pl.LightningModule):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
             raise ValueError(f"times={list(times)}: must be two numbers, 0 <= first <= last <= 1. Try [0, 1].")
-        if not 0 <= share_at_end <= 1:
-            raise ValueError(f"share_at_end={share_at_end}: must be in [0, 1].")
+        check_between(0, 1, share_at_end=share_at_end)
         self.restorer, self.denoiser = restorer, restorer.denoiser
-        self.loss = loss if loss is not None else IncrementalReconstructionLoss()
-        self.optimization = optimization if optimization is not None else Optimization()
+        self.loss, self.optimization = loss or IncrementalReconstructionLoss(), optimization or Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
         self.times, self.share_at_end = (float(times[0]), float(times[1])), float(share_at_end)
         self.only = None if only is None else frozenset(only)
@@ -75,12 +74,13 @@ class RestorerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and its schedule."""
-        fused = self.trainer.precision != "16-mixed"
-        parameters = self.denoiser.parameters()
-        return self.optimization.build(parameters, lambda: self.trainer.estimated_stepping_batches, fused)
+        trainer, parameters = self.trainer, self.denoiser.parameters()
+        return self.optimization.build(
+            parameters, lambda: trainer.estimated_stepping_batches, fused=trainer.precision != "16-mixed"
+        )
 
     def on_fit_start(self) -> None:
-        """Record data and settings for the checkpoint, and refuse images that are too small for a metric."""
+        """Record data and settings for the checkpoint; refuse images that are too small for a metric."""
         self.evaluation.check_size(self.restorer.image_size)
         data = getattr(self.trainer, "datamodule", None)
         try:
@@ -91,7 +91,7 @@ class RestorerModule(pl.LightningModule):
         self.restorer.training = self.settings(self.trainer, data)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
-        """Return further settings that change the weights, in plain containers."""
+        """Return the settings other than the restorer that change the weights, in plain containers."""
         return {
             "loss": to_recipe(self.loss),
             "optimization": to_recipe(self.optimization),
@@ -105,16 +105,18 @@ class RestorerModule(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Give a resumed run the configured learning rate, not the checkpoint's."""
-        (optimizer,), (config,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
-        before = self.optimization.override_lr(optimizer, config.scheduler)
-        if before is not None:
-            say(f"optimizer.lr is {self.optimization.lr:g} from step {self.trainer.global_step} on, {before:g} before")
+        """Give a resumed run the configured learning rate and length, not the checkpoint's."""
+        group, lr = self.trainer.optimizers[0].param_groups[0], self.optimization.lr
+        scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        if group["initial_lr"] != lr:
+            say(f"optimizer.lr is {lr:g} from step {self.trainer.global_step} on, {group['initial_lr']:g} before")
+        group["initial_lr"] = scheduler.base_lrs[0] = lr
+        group["lr"] = lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout from (seed, step, rank)."""
-        seed = self.restorer.seed
-        torch.manual_seed(step_seed(seed, DROPOUT, self.trainer.global_step, batch_idx, self.global_rank))
+        step, rank = self.trainer.global_step, self.global_rank
+        torch.manual_seed(step_seed(self.restorer.seed, DROPOUT, step, batch_idx, rank))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -159,35 +161,31 @@ class RestorerModule(pl.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of the gradient, and skip the step if it is not finite.
+        """Clip the norm of the gradient, skip the step if it is not finite, and log the step.
+
+        Lightning logs a step after its checkpoint is saved, and a killed run would lose the row.
 
         Raises:
-            ValueError: after ten such steps in a row.
+            ValueError: after ten steps in a row with a gradient that is not finite.
         """
-        limit = gradient_clip_val if gradient_clip_val else float("inf")
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), limit)
+        step = self.trainer.global_step
+        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or float("inf"))
         if self._logs:
-            self._log_step(norm, optimizer.param_groups[0]["lr"])
-        if torch.isfinite(norm):
-            self.skipped_steps = 0
-            return
-        optimizer.zero_grad(set_to_none=True)
-        step, self.skipped_steps = self.trainer.global_step, self.skipped_steps + 1
+            self.log("train/grad_norm", norm, logger=False)
+            self.log("train/lr", optimizer.param_groups[0]["lr"], logger=False)
+            values = {name: value.item() for name, value in self.trainer.callback_metrics.items() if "train/" in name}
+            for logger in self.loggers:
+                logger.log_metrics(values | {"epoch": self.current_epoch}, step)
+        self.skipped_steps = 0 if torch.isfinite(norm) else self.skipped_steps + 1
+        if self.skipped_steps:
+            optimizer.zero_grad(set_to_none=True)
         if self.skipped_steps == 1:
             warn(f"step {step} is skipped: the norm of the gradient is {norm.item()}")
         if self.skipped_steps >= MAX_SKIPPED_STEPS:
             raise ValueError(
                 f"training diverged: the norm of the gradient was {norm.item()} in {self.skipped_steps} consecutive "
-                f"steps, up to step {step}. Resume with a smaller optimizer.lr and optimizer.muon_lr."
+                f"steps, up to step {step}. Resume with a smaller optimizer.lr."
             )
-
-    def _log_step(self, norm: Tensor, lr: float) -> None:
-        """Log a step before its checkpoint is saved: Lightning logs after it, and a killed run would lose the row."""
-        self.log("train/grad_norm", norm, logger=False)
-        self.log("train/lr", lr, logger=False)
-        values = {name: value.item() for name, value in self.trainer.callback_metrics.items() if "train/" in name}
-        for logger in self.loggers:
-            logger.log_metrics(values | {"epoch": self.current_epoch}, self.trainer.global_step)
 
     # validation and test
 
@@ -207,7 +205,7 @@ class RestorerModule(pl.LightningModule):
     test_step = validation_step
 
     def states(self, measured: Measured) -> Iterator[State]:
-        """Return the states of the reverse process from measurements, as far as they are evaluated."""
+        """Return the states of the reverse process from measurements, up to the last one that is evaluated."""
         last = min(stop.t for stop in self.only) if self.only else 0.0
         output = "iterate" if self.only and StoppingPoint(last, "mean") not in self.only else "mean"
         return self.restorer.sampler.states(measured.process, self.denoiser, measured.y, measured.noise, last, output)

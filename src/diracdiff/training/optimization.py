@@ -8,6 +8,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from diracdiff.training.muon import Muon
+from diracdiff.utils.validate import check_count, check_option, check_positive
 
 
 class Optimization:
@@ -32,13 +33,9 @@ class Optimization:
         decay: str = "none",
         muon_lr: float | None = None,
     ):
-        for name, rate in (("lr", lr), ("muon_lr", muon_lr)):
-            if rate is not None and not 0 < rate < math.inf:
-                raise ValueError(f"{name}={rate}: must be positive.")
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps={warmup_steps}: must be at least 0.")
-        if decay not in ("none", "cosine"):
-            raise ValueError(f"decay={decay}: must be none or cosine.")
+        check_positive(lr=lr, **({} if muon_lr is None else {"muon_lr": muon_lr}))
+        check_count(warmup_steps, "warmup_steps", 0)
+        check_option(("none", "cosine"), decay=decay)
         self.muon_lr = None if muon_lr is None else float(muon_lr)
         self.lr, self.betas, self.warmup_steps, self.decay = float(lr), list(betas), int(warmup_steps), decay
 
@@ -50,7 +47,7 @@ class Optimization:
         Args:
             parameters: parameters to train.
             total_steps: returns the number of steps; called after the first step, since Lightning loads data for it.
-            fused: update all parameters in one pass; not possible with gradients that a scaler has scaled.
+            fused: update all parameters in one pass; not possible with scaled gradients.
 
         Raises:
             ValueError: after the first step, if the learning rate decays and the run has no end.
@@ -71,12 +68,3 @@ class Optimization:
             return min(1.0, (step + 1) / (self.warmup_steps + 1)) * 0.5 * (1 + math.cos(math.pi * done))
 
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
-
-    def override_lr(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> float | None:
-        """Give a restored optimiser this `lr` and these betas, and return its `lr` before, if that was another one."""
-        group, *convolutions = optimizer.param_groups
-        before: float = group["initial_lr"]
-        group["betas"], group["initial_lr"] = tuple(self.betas), self.lr
-        scheduler.base_lrs = [self.lr, *(other["initial_lr"] for other in convolutions)]
-        group["lr"] = self.lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
-        return None if before == self.lr else before

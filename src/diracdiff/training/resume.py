@@ -6,11 +6,11 @@ from typing import Any
 import pytorch_lightning as pl
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
-from diracdiff.checkpoints.weights import Damaged
 from diracdiff.evaluation.plots import TRADEOFF_CSV
 from diracdiff.training.datamodule import ImageDataModule
+from diracdiff.training.loggers import METRICS_CSV
 from diracdiff.training.module import RestorerModule
-from diracdiff.training.names import AUTO, LAST, METRICS_CSV, PREVIOUS
+from diracdiff.training.saving import LAST
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import read_rows, write_rows
 
@@ -19,7 +19,7 @@ MAY_DIFFER = ("dataset.root", "optimization.lr", "processes")
 
 
 def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """Return path and content of the checkpoint to resume from, or of `previous.ckpt` if a `last.ckpt` is damaged.
+    """Return path and content of the checkpoint to resume from.
 
     Args:
         requested: a path; "auto" for the last one in the run's folder, if there is any; None for a new run.
@@ -28,61 +28,45 @@ def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None
     Raises:
         ValueError: if it cannot be read, or holds weights alone.
     """
-    path = run_dir / LAST if requested == AUTO else Path(requested or "")
-    if requested is None or (requested == AUTO and not path.exists()):
+    path = run_dir / LAST if requested == "auto" else Path(requested or "")
+    if requested is None or (requested == "auto" and not path.exists()):
         return None
-    try:
-        found = Checkpoint.read(path)
-    except Damaged as error:
-        previous = path.with_name(PREVIOUS)
-        if path.name != LAST or not previous.exists():
-            raise
-        path, found = previous, Checkpoint.read(previous)
-        warn(f"{error}; resuming from {path}, step {found.rest.get('global_step')}")
-    if not found.resumable:
+    checkpoint = Checkpoint.read(path)
+    if not checkpoint.rest.get("optimizer_states"):
         raise ValueError(f"checkpoint={path}: holds weights but no training run. Give a last.ckpt.")
-    return path, found
+    return path, checkpoint
 
 
 def check_same(
     module: RestorerModule, data: ImageDataModule, trainer: pl.Trainer, checkpoint: Checkpoint, path: Path
 ) -> None:
-    """Refuse to resume from a checkpoint of another run.
+    """Refuse to resume from the checkpoint, at a path, of a run with another process, network, data set or training.
 
     The folder of the images, the learning rate and, with a warning, the number of processes may differ.
-
-    Args:
-        module: module to train.
-        data: data to train it on.
-        trainer: trainer to train it with.
-        checkpoint: content of the checkpoint.
-        path: its path, for messages.
 
     Raises:
         ValueError: naming the first setting that differs.
     """
-    now = to_recipe(module.restorer), to_recipe(data.dataset), module.settings(trainer, data)
-    before = checkpoint.recipe, checkpoint.dataset, checkpoint.training
-    ours, theirs = (
-        {key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"dataset": dataset, **settings}
-        for recipe, dataset, settings in (now, before)
+    before, now = (
+        _flat({key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"dataset": dataset, **training})
+        for recipe, dataset, training in (
+            (checkpoint.recipe, checkpoint.dataset, checkpoint.training),
+            (to_recipe(module.restorer), to_recipe(data.dataset), module.settings(trainer, data)),
+        )
     )
-    if (count := theirs.get("processes")) != trainer.world_size:
+    if (count := before.get("processes")) != trainer.world_size:
         warn(f"trained by {count} process(es) so far, now by {trainer.world_size}: each batch holds other images")
-    if (found := _difference(ours, theirs)) is not None:
-        raise ValueError(f"checkpoint={path}: was trained with another {found}. Give the command that made it.")
+    for name in now | before:
+        if before.get(name) != now.get(name) and name not in MAY_DIFFER:
+            values = f"{str(before.get(name))[:60]}, now {str(now.get(name))[:60]}"
+            raise ValueError(f"checkpoint={path}: was trained with another {name} ({values}). Give its command.")
 
 
-def _difference(ours: Any, theirs: Any, name: str = "") -> str | None:
-    """Return the name of the first value that differs in two recipes, and both values; None if they agree."""
-    if ours == theirs or name in MAY_DIFFER:
-        return None
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = dict.fromkeys([*ours, *theirs])
-        found = (_difference(ours.get(key), theirs.get(key), f"{name}.{key}".lstrip(".")) for key in keys)
-        return next(filter(None, found), None)
-    scalars = all(isinstance(value, bool | int | float | str | None) for value in (ours, theirs))
-    return name + (f" ({theirs}, now {ours})" if scalars else "")
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Return the values in nested dictionaries by their full names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
 
 
 def trim_logs(run_dir: Path, step: int) -> None:

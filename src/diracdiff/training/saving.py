@@ -1,48 +1,33 @@
 """Checkpoints of training: written whole or not at all, between two steps."""
 
 import os
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from lightning_fabric.plugins import CheckpointIO
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from diracdiff.checkpoints.weights import read_weights, write_weights
-from diracdiff.training.names import LAST, PREVIOUS
+
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-class CheckpointFiles(CheckpointIO):
+class CheckpointFiles(TorchCheckpointIO):
     """Write Lightning's checkpoints whole or not at all, and read them without running any code that they hold."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint. The `last.ckpt` that it replaces becomes `previous.ckpt`.
-
-        Raises:
-            ValueError: if it cannot be written, as on a full disk; existing files stay unchanged.
-        """
-        path = Path(path)
-        if path.name == LAST:
-            link = path.with_name(f".{PREVIOUS}.tmp")
-            with suppress(OSError):  # there is no last.ckpt, or the file system has no links
-                link.unlink(missing_ok=True)
-                os.link(path, link)
-                os.replace(link, path.with_name(PREVIOUS))
+        """Write a checkpoint; raises ValueError if that fails, as on a full disk."""
         write_weights(path, checkpoint)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint to the CPU without running any code that it holds."""
+        """Read a checkpoint to the CPU."""
         content: dict[str, Any] = read_weights(path, "one that diracdiff wrote")
         return content
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint."""
-        Path(path).unlink(missing_ok=True)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -53,22 +38,15 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         run_dir: the run's folder.
-        every_minutes: time between two files; None: not by time.
-        every_n_steps: steps between two files, instead of a time; None: not by steps.
-
-    Raises:
-        ValueError: if an interval is not positive.
+        every_minutes: time between two files; None or 0: not by time.
+        every_n_steps: steps between two files, instead of a time; None or 0: not by steps.
     """
 
     def __init__(self, run_dir: str | Path, every_minutes: float | None = 5.0, every_n_steps: int | None = None):
-        for name, value in (("every_minutes", every_minutes), ("every_n_steps", every_n_steps)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}={value}: must be positive, or null for never.")
-        by_time = timedelta(minutes=every_minutes) if every_minutes and not every_n_steps else None
         super().__init__(
             run_dir,
             filename=LAST.removesuffix(".ckpt"),
-            train_time_interval=by_time,
+            train_time_interval=timedelta(minutes=every_minutes) if every_minutes and not every_n_steps else None,
             every_n_train_steps=every_n_steps or 0,
             enable_version_counter=False,
         )
