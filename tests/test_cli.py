@@ -85,14 +85,6 @@ def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, wit
     )
 
 
-@needs_shared
-def test_real_faces_train_and_validate(tmp_path, call):
-    real = ["dataset=celebahq", f"dataset.root={SHARED}/data/celeba-128", "dataset.image_size=32", "lpips=null"]
-    brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.limit_train_batches=3"]
-    assert call("train", "task=inpaint", *real, *SMALL, *brief) == (0, [])
-    assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 3
-
-
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monkeypatch, capsys, signum, status):
     step = RestorerModule.training_step

@@ -18,7 +18,6 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.build import load_restorer
     from diracdiff.commands.build_training import build_data
-    from diracdiff.evaluation.tables import print_table
     from diracdiff.evaluation.uncertainty import Spread, Tally, calibrated, coverage, describe_samples
     from diracdiff.utils.console import track
     from diracdiff.utils.files import check_not_input, check_output, write_rows
@@ -46,14 +45,10 @@ def calibrate(cfg: DictConfig) -> None:
     replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stopping points
     rows = coverage(intervals, tallies[1])
     write_rows(table, rows)
-    title = f"{restorer.name}: coverage of intervals of {cfg.samples} samples on {rows[0]['images']} test images"
-    header = ["to hold", "pixels, raw", "pixels, calibrated", "images' errors, calibrated"]
-    columns = ("level", "pixels_raw", "pixels_calibrated", "images_calibrated")
-    cells = [[f"{100 * row[column]:.1f} %" for column in columns] for row in rows]
-    for row, line in zip(rows, cells, strict=True):
-        if row["factor_calibrated"] == math.inf:
-            line[2:] = ["too few images", "–"]
-    print_table(header, cells, title, f"calibrated on {intervals[0].images} validation images")
+    say(f"intervals of {cfg.samples} samples, of {intervals[0].images} validation images, on {rows[0]['images']} others")
+    for row in rows:
+        held = "too few images" if row["factor_calibrated"] == math.inf else f"{row['pixels_calibrated']:.1%}"
+        say(f"  to hold {row['level']:.0%} of the pixels: hold {held}, uncalibrated {row['pixels_raw']:.1%}")
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     given = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
     given += [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
