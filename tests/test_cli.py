@@ -13,14 +13,12 @@ import torch
 from conftest import (
     BRIEF,
     HAS_LPIPS,
-    SHARED,
     SMALL,
     STEPS_PER_EPOCH,
     begin,
     clean_environment,
     full_disk,
     needs_lpips,
-    needs_shared,
     refused,
     run_here,
 )

@@ -45,7 +45,9 @@ def calibrate(cfg: DictConfig) -> None:
     replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stopping points
     rows = coverage(intervals, tallies[1])
     write_rows(table, rows)
-    say(f"intervals of {cfg.samples} samples, of {intervals[0].images} validation images, on {rows[0]['images']} others")
+    say(
+        f"intervals of {cfg.samples} samples, of {intervals[0].images} validation images, on {rows[0]['images']} others"
+    )
     for row in rows:
         held = "too few images" if row["factor_calibrated"] == math.inf else f"{row['pixels_calibrated']:.1%}"
         say(f"  to hold {row['level']:.0%} of the pixels: hold {held}, uncalibrated {row['pixels_raw']:.1%}")
