@@ -46,7 +46,7 @@ def calibrate(cfg: DictConfig) -> None:
     rows = coverage(intervals, tallies[1])
     write_rows(table, rows)
     say(
-        f"intervals of {cfg.samples} samples, of {intervals[0].images} validation images, on {rows[0]['images']} others"
+        f"intervals of {cfg.samples} samples, calibrated on {intervals[0].images} images, of {rows[0]['images']} others"
     )
     for row in rows:
         held = "too few images" if row["factor_calibrated"] == math.inf else f"{row['pixels_calibrated']:.1%}"

@@ -11,15 +11,13 @@ A key of one full name means the same in all files, so one explanation is enough
 import argparse
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 
 from diracdiff.commands.overrides import CONF, leaves
 
@@ -31,7 +29,7 @@ FLAGS = """flags, before the keys
 
 
 class Key(NamedTuple):
-    """A key of a file: full name, value, and explanation, which may end with range and unit in brackets."""
+    """A key of a file: full name, value and explanation."""
 
     name: str
     value: Any
@@ -55,28 +53,29 @@ def read_page(path: Path, root: Path) -> Page:
     group = "" if path.parent == root else path.parent.relative_to(root).as_posix()
     package = next((line.split()[1] for line in head if line.startswith("@package")), group.replace("/", "."))
     above = "" if package in ("", "_global_") else f"{package}."
-    content = YAML().load(text) or CommentedMap()
+    texts, config = _comments(text), OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(config, dict)
+    values = {name: value for name, value in config.items() if name not in ("defaults", "hydra")}
     return Page(
         group,
         path.stem,
         about=" ".join(line for line in head if line and not line.startswith(("@package", "diracdiff "))),
         examples=[line for line in head if line.startswith("diracdiff ")],
-        keys=[key for name in content if name not in ("defaults", "hydra") for key in _keys(content, name, above)],
+        keys=[Key(f"{above}{name}", value, texts.get(name, "")) for name, value in leaves(values)],
     )
 
 
-def _keys(node: CommentedMap, name: str, above: str) -> Iterator[Key]:
-    value, full = node[name], f"{above}{name}"
-    if name.startswith("_"):
-        return
-    if isinstance(value, CommentedMap) and value and not value.fa.flow_style():
-        for inner in value:
-            yield from _keys(value, inner, f"{full}.")
-        return
-    found, column = node.ca.items.get(name), node.lc.key(name)[1]
-    lines = found[2].value.splitlines() if found and found[2] else []
-    kept = [line for i, line in enumerate(lines) if i == 0 or len(line) - len(line.lstrip()) > column]
-    yield Key(full, value, " ".join(line.strip().lstrip("# ") for line in kept).strip())
+def _comments(text: str) -> dict[str, str]:
+    """Return the comments after the keys of a YAML file; lines of comments below a key, and indented more, continue."""
+    texts: dict[str, str] = {}
+    names: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        if match := re.match(r"( *)([^\s#-][^:]*):(?: .*?)??(?:  # (.*))?$", line):
+            names = [*(name for name in names if name[0] < len(match[1])), (len(match[1]), match[2])]
+            texts[".".join(name for _, name in names)] = match[3] or ""
+        elif names and (match := re.match(r"( +)# (.*)", line)) and len(match[1]) > names[-1][0]:
+            texts[".".join(name for _, name in names)] += f" {match[2]}"
+    return texts
 
 
 def read_pages(*roots: Path) -> list[Page]:
@@ -103,8 +102,8 @@ def help_of(command: str, words: list[str]) -> str:
     parser.add_argument("--config-dir", "-cd", type=lambda folder: Path(folder).absolute(), action="append", default=[])
     flags, words = parser.parse_known_args(words)
     parsed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
-    overrides = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
-    overrides += [f"hydra.searchpath=['file://{folder}']" for folder in flags.config_dir]
+    overrides = [f"hydra.searchpath=['file://{folder}']" for folder in flags.config_dir]
+    overrides += [str(override.input_line) for override in parsed if not override.is_sweep_override()]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(command, overrides, return_hydra_config=True)
     config: Any = OmegaConf.to_container(composed, resolve=False)
