@@ -294,7 +294,7 @@ MISTAKES = [
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9: is not available"),
-    ("restore", [MODEL, "input={images}", "output={images}"], "would replace the input"),
+    ("restore", [MODEL, "input={images}", "output={images}"], "is the input folder"),
     ("evaluate", [MODEL, "times=some"], "times=some: must be test or val, and all or stops"),
     ("train", ["walk.measurement_sigma=0.1"], "walk.measurement_sigma=0.1: must be above 0 and at most 0.05"),
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),

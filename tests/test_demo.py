@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import torch
-from conftest import begin, command, refused
+from conftest import begin, refused
 from PIL import Image
 from test_restoration import blur_restorer
 
@@ -22,13 +22,11 @@ from diracdiff.utils.pixels import from_pixels, to_pixels
 
 pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
 
-from diracdiff.apps import guard
-from diracdiff.apps.demo import restore
+from diracdiff.apps.demo import restore, serve
+from diracdiff.apps.guard import trim
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 API = "/gradio_api"
-RESTORE, MOVE = 0, 1
-"""Numbers of the page's events."""
 
 
 def model():
@@ -46,102 +44,63 @@ def picture(seed=0, size=(48, 40)):
     return content.getvalue()
 
 
-class Demo:
-    """The command in a folder, which serves a model."""
-
-    def __init__(self, folder):
-        model().save(folder / "model.ckpt")
-        self.folder, self.temporary = folder, folder / "temporary"
-        self.temporary.mkdir()
-        words = ["-m", "diracdiff", "demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
-        self.process = begin(*words, cwd=folder, TMPDIR=str(self.temporary))
-        self.address = (self.process.stdout.readline().split() or [""])[0]
-        assert self.address.startswith("http://127.0.0.1:"), self.process.communicate()
-        self.port = int(self.address.rstrip("/").rpartition(":")[2])
-
-    def end(self, number):
-        """End the demo, and return its status and the files that it left."""
-        self.process.send_signal(number)
-        self.process.communicate(timeout=60)
-        return self.process.returncode, list(self.temporary.glob("diracdiff*"))
-
-
 class Client:
-    """A client that sends any request, with the cookie of one session."""
+    """A client that sends any request to a port."""
 
     def __init__(self, port):
-        self.port, self.cookie = port, ""
-        self.cookie = self.send("GET", "/")[1]["set-cookie"].split(";")[0]
+        self.port = int(port)
 
-    def send(self, method, path, headers=(), body=b"", length=None):
-        """Send a request, and return its status, headers and body."""
-        given = {"Host": f"127.0.0.1:{self.port}", "Cookie": self.cookie, "Content-Length": str(length or len(body))}
+    def send(self, method, path, headers=(), body=b""):
+        """Send a request, and return its status and the answer's body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        for key, value in (given | dict(headers)).items():
+        given = {"Host": f"127.0.0.1:{self.port}", "Content-Length": str(len(body))} | dict(headers)
+        for key, value in given.items():
             if value is not None:
                 connection.putheader(key, value)
         connection.endheaders(body)
-        answer = connection.getresponse()
-        read = b""
+        answer, read = connection.getresponse(), b""
         while chunk := answer.read1(1 << 16):
             read += chunk
             if b"close_stream" in read:
                 break
         connection.close()
-        return answer.status, {key.lower(): value for key, value in answer.getheaders()}, read
+        return answer.status, read
 
     def upload(self, name, content):
         head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        status, _, body = self.send("POST", f"{API}/upload", headers, head + content + b"\r\n--x--\r\n")
-        return json.loads(body)[0] if status == 200 else status
+        return json.loads(self.send("POST", f"{API}/upload", headers, head + content + b"\r\n--x--\r\n")[1])[0]
 
-    def event(self, number, data, page):
-        """Send an event, and return the status and the answer."""
-        sent = json.dumps({"data": data, "fn_index": number, "session_hash": page}).encode()
-        status, _, body = self.send("POST", f"{API}/queue/join", {"Content-Type": "application/json"}, sent)
-        return status, self.send("GET", f"{API}/queue/data?session_hash={page}")[2] if status == 200 else body
+    def join(self, path, longest=64, **meta):
+        """Let the page restore a file."""
+        sent = {"data": [{"path": path} | meta, True, longest], "fn_index": 0, "session_hash": "page"}
+        sent = json.dumps(sent).encode()
+        return self.send("POST", f"{API}/queue/join", {"Content-Type": "application/json"}, sent)[0]
 
-    def restore(self, path, page):
-        """Restore an upload, and return the paths of the pictures."""
-        body = self.event(RESTORE, [photograph(path), True, 64], page)[1]
-        message = next(json.loads(line[6:]) for line in body.decode().splitlines() if "process_completed" in line)
-        return [each["path"] for each in message["output"]["data"][2]]
+    def restore(self, path, **meta):
+        """Restore a file, and return the message at the end."""
+        assert self.join(path, **meta) == 200
+        lines = self.send("GET", f"{API}/queue/data?session_hash=page")[1].decode().splitlines()
+        return next(json.loads(line[6:]) for line in lines if "process_completed" in line)["output"]
 
     def download(self, path):
         return self.send("GET", f"{API}/file={quote(path, safe='/:=')}")
 
 
-def photograph(path):
-    """A file's description, as the page sends it."""
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    demo = Demo(tmp_path_factory.mktemp("demo"))
-    yield demo
-    status, left = demo.end(signal.SIGINT)
-    assert status == 130 and left == []
+    """The address of a page that this process serves."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        with serve(model(), folder) as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
-def alice(demo):
-    return Client(demo.port)
-
-
-@pytest.fixture(scope="module")
-def bob(demo):
-    """Another session, with an upload and a result."""
-    bob = Client(demo.port)
-    bob.content = picture(7)
-    bob.photo = bob.upload("image.png", bob.content)
-    bob.results = bob.restore(bob.photo, "bobspage")
-    return bob
-
-
-# the photograph
+def client(demo):
+    return Client(demo.rstrip("/").rpartition(":")[2])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -176,9 +135,6 @@ def test_photographs_are_bounded_before_they_are_decoded(tmp_path):
         restore(model(), tmp_path / "huge.png", False)
 
 
-# the page
-
-
 def test_a_photograph_is_restored_in_the_browser(demo, tmp_path):
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
@@ -190,7 +146,7 @@ def test_a_photograph_is_restored_in_the_browser(demo, tmp_path):
         page.set_default_timeout(120_000)  # a busy machine starts Chromium and networks slowly
         page.on("request", lambda request: requested.append(request.url))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.goto(demo.address)
+        page.goto(demo)
         page.get_by_role("button", name="Restore").click()
         page.get_by_text("Upload a photograph first.").wait_for()
         page.set_input_files("input[type=file]", str(tmp_path / "photo.png"))
@@ -206,105 +162,64 @@ def test_a_photograph_is_restored_in_the_browser(demo, tmp_path):
             download.value.save_as(tmp_path / "got.png")
             assert Image.open(tmp_path / "got.png").size == size
         assert faults == []
-        assert [url for url in requested if not url.startswith((demo.address, "data:", "blob:"))] == []
+        assert [url for url in requested if not url.startswith((demo, "data:", "blob:"))] == []
         browser.close()
 
 
-# requests
+def test_results_of_one_file_name_have_unguessable_paths(client):
+    photos = [client.upload("image.png", picture(seed)) for seed in (7, 8)]
+    results = [each["path"] for photo in photos for each in client.restore(photo)["data"][2]]
+    assert len({client.download(path)[1] for path in results}) == 4
+    assert all(len(Path(path).parent.name) == 32 for path in results)
 
 
-def test_sessions_with_the_same_file_name_get_their_own_results(alice, bob):
-    content = picture(8)
-    photo = alice.upload("image.png", content)
-    results = alice.restore(photo, "alicespage")
-    assert alice.download(photo)[2] == content and bob.download(bob.photo)[2] == bob.content
-    assert [alice.download(path)[0] for path in results] == [200, 200]
-    assert not {alice.download(path)[2] for path in results} & {bob.download(path)[2] for path in bob.results}
-    for path in [bob.photo, *bob.results]:
-        assert alice.download(path)[0] == 403 and bob.download(path)[0] == 200
-    assert len(Path(photo).parent.name) == 32 and Path(photo).parents[2].stat().st_mode & 0o777 == 0o700
+def test_paths_elsewhere_get_one_answer_whether_they_exist_or_not(client, demo, tmp_path):
+    (tmp_path / "secret.png").write_bytes(picture(7))
+    paths = [str(tmp_path / "secret.png"), "/etc/passwd", "pyproject.toml", "/dev/zero", demo, f"file://{tmp_path}"]
+    paths += [f"{path}x" for path in paths] + [f"{client.upload('a.png', picture())}/../../../secret.png"]
+    assert {client.download(path) for path in paths} == {(403, b'{"detail":"The demo does not answer this request."}')}
+    for path in (paths[0], paths[6]):
+        assert client.restore(path)["error"] == "This file is not available. Upload it again."
+        assert client.restore(path, meta={"_type": "gradio.FileData"})["error"] is None  # Gradio's refusal
 
 
-def test_paths_of_others_get_one_answer_whether_they_exist_or_not(demo, alice, bob):
-    secret, link = demo.folder / "secret.png", demo.folder / "link.png"
-    secret.write_bytes(picture(7))
-    link.symlink_to(secret)
-    existing = [bob.photo, *bob.results, str(secret), str(link), "/etc/passwd", str(demo.folder), "model.ckpt"]
-    existing += ["/dev/zero", demo.address, f"file://{secret}", "data:image/png;base64,iVBORw0KGgo="]
-    answers, downloads = set(), set()
-    for path in [*existing, *(f"{path}x" for path in existing)]:
-        for described in (photograph(path), {"path": path}, {"path": path, "url": f"{API}/file={path}"}):
-            answers.add(alice.event(RESTORE, [described, True, 64], "alicespage"))
-        status, _, body = alice.download(path)
-        downloads.add((status, body))
-    assert answers == downloads == {(403, b'{"detail":"This file is not available: upload it again."}')}
-
-
-def test_only_hosts_and_origins_of_this_server_are_answered(demo, alice):
-    port = demo.port
-    for host in (f"evil.example:{port}", "evil.example", "", f"127.0.0.1.evil:{port}", f"127.0.0.1:{port}@evil", None):
-        assert alice.send("GET", "/", {"Host": host})[0] in (400, 421), host
-    assert alice.send("GET", "/", {"Host": f"LOCALHOST:{port}"})[0] == 200
+def test_only_hosts_and_origins_of_this_server_are_answered(client):
+    port = client.port
+    for host in (f"evil.example:{port}", "evil.example", "", f"127.0.0.1.evil:{port}", None):
+        assert client.send("GET", "/", {"Host": host})[0] in (400, 421), host
+    assert client.send("GET", "/", {"Host": f"LOCALHOST:{port}"})[0] == 200
     for origin in ("http://evil.example", "null", f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}", ""):
-        assert alice.send("POST", f"{API}/upload", {"Origin": origin})[0] == 403, origin
-    headers = Client(port).send("GET", "/", {"Cookie": ""})[1]["set-cookie"]
-    assert "HttpOnly; SameSite=Strict; Path=/" in headers and len(headers.split(";")[0].split("=")[1]) >= 43
-    assert alice.send("POST", f"{API}/upload", {"Cookie": f"diracdiff-{port}={'A' * 43}"})[0] == 403
+        assert client.send("POST", f"{API}/upload", {"Origin": origin})[0] == 403, origin
 
 
-ROUTES = """GET /config, GET /monitoring, GET /login_check, GET /gradio_api/info, GET /gradio_api/openapi.json,
-    POST /gradio_api/call/on_restore, POST /gradio_api/run/on_restore, POST /gradio_api/component_server,
-    GET /gradio_api/proxy=http://127.0.0.1/, GET /gradio_api/file/etc/passwd, POST /gradio_api/cancel,
-    GET /static/../../../../etc/passwd, GET /assets/%2e%2e/%2e%2e/config, GET //etc/passwd, GET /gradio_api/runs,
-    GET /gradio_api/stream/bobspage/1/1/playlist-file, POST /gradio_api/process_recording, PUT /gradio_api/upload"""
-
-
-def test_other_routes_and_values_are_refused(alice):
-    for call in ROUTES.split(","):
-        status, _, body = alice.send(*call.split(), {"Content-Type": "application/json"}, b"{}")
-        assert status in (403, 404, 405) and b"root:" not in body, call
-    for data in ([["a"]], [{"path": None}], 3, [{"url": "http://127.0.0.1:9/"}], [{"layers": [{"path": "x"}]}]):
-        assert alice.event(RESTORE, data, "alicespage")[0] in (400, 403), data
-    for body in (b"", b"null", b"[" * 90_000, b"\xff"):
-        assert alice.send("POST", f"{API}/queue/join", {"Content-Type": "application/json"}, body)[0] == 400
-    assert b"Restore a photograph first." in alice.event(MOVE, [None, 0], "otherpage")[1]
-
-
-def test_uploads_are_bounded_before_they_are_received(demo):
-    client, began = Client(demo.port), time.monotonic()
-    assert client.send("POST", f"{API}/upload", length=41_000_000)[0] == 413 and time.monotonic() - began < 5
-    assert client.send("POST", f"{API}/queue/join", length=200_000)[0] == 413
+def test_uploads_and_stored_files_are_bounded(client, tmp_path):
+    assert client.send("POST", f"{API}/upload", {"Content-Length": "41000000"})[0] == 413
     chunked = {"Transfer-Encoding": "chunked", "Content-Length": None}
-    assert client.send("POST", f"{API}/upload", chunked, b"0\r\n\r\n")[0] == 411
-
-
-def test_the_files_of_a_session_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(guard, "MAX_STORED", 25)
-    session = guard.Session(tmp_path)
-    paths = [session.new_path("a.png") for _ in range(4)]
-    for path in paths:
+    assert client.send("POST", f"{API}/upload", chunked, b"0\r\n\r\n")[0] == 413
+    paths = [tmp_path / f"{i}" / "a.png" for i in range(4)]
+    for i, path in enumerate(paths):
+        path.parent.mkdir()
         path.write_bytes(bytes(10))
-        session.add(path)
+        time.sleep(0.01 * (i < 3))  # the order of their times
+    trim(tmp_path, 25)
     assert [path.exists() for path in paths] == [False, False, True, True]
-    assert list(session.files) == [str(path) for path in paths[2:]]
 
 
-# the end
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_temporary_files_are_removed_when_a_signal_ends_a_restoration(tmp_path, number):
-    demo = Demo(tmp_path)
-    client = Client(demo.port)
-    data = [photograph(client.upload("a.png", picture(5, (640, 480)))), True, 640]
-    event = json.dumps({"data": data, "fn_index": RESTORE, "session_hash": "page"}).encode()
-    assert client.send("POST", f"{API}/queue/join", {"Content-Type": "application/json"}, event)[0] == 200
+def test_a_signal_during_a_restoration_removes_temporary_files(tmp_path, client, call):
+    model().save(tmp_path / "model.ckpt")
+    (tmp_path / "temporary").mkdir()
+    words = ["-m", "diracdiff", "demo", "checkpoint=model.ckpt", "device=cpu", "browser=false"]
+    process = begin(*words, cwd=tmp_path, TMPDIR=str(tmp_path / "temporary"))
+    address = (process.stdout.readline().split() or [""])[0]
+    assert address.startswith("http://127.0.0.1:"), process.communicate()
+    served = Client(address.rstrip("/").rpartition(":")[2])
+    assert served.join(served.upload("a.png", picture(5, (640, 480))), 640) == 200
     time.sleep(0.5)  # the restoration runs
-    assert list(demo.temporary.rglob("*.png"))
-    assert demo.end(number) == (128 + number, [])
-
-
-def test_the_command_refuses_what_it_cannot_serve(call, demo):
+    (folder,) = (tmp_path / "temporary").glob("diracdiff*")
+    assert list(folder.rglob("*.png")) and folder.stat().st_mode & 0o777 == 0o700
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP and not folder.exists()
     refused(call("demo", "checkpoint=none.ckpt"), "none.ckpt does not exist")
-    done = command("demo", "checkpoint=model.ckpt", "browser=false", f"port={demo.port}", cwd=demo.folder)
-    assert done.returncode == 2 and done.stderr.startswith(f"error: port={demo.port}: cannot be served")
+    with pytest.raises(ValueError, match=f"port={client.port}: cannot be served"):
+        serve(model(), tmp_path, client.port).__enter__()

@@ -20,12 +20,10 @@ from diracdiff.samplers import AdaptiveGrid
 from diracdiff.utils.errors import say, warn
 from diracdiff.utils.escaping import for_csv, for_latex, for_markdown, for_terminal, from_csv
 from diracdiff.utils.files import (
-    append_line,
     append_rows,
     check_not_input,
     check_output,
     read_json,
-    read_lines,
     read_rows,
     together,
     write_json,
@@ -62,14 +60,10 @@ def test_a_full_disk_leaves_files_as_they_were(tmp_path):
         with pytest.raises(ValueError, match=message.format("a.csv")):
             for step in range(1000):
                 append_rows(tmp_path / "a.csv", [{"step": step}])
-        with pytest.raises(ValueError, match=message.format("a.jsonl")):
-            for step in range(1000):
-                append_line(tmp_path / "a.jsonl", {"step": step})
     assert torch.equal(read_weights(tmp_path / "a.ckpt", "another")["x"], torch.zeros(3))
-    for rows in (read_rows(tmp_path / "a.csv", {"step": int}), read_lines(tmp_path / "a.jsonl")):
-        values = [next(iter(row.values())) for row in rows]
-        assert values == list(range(len(values))) and 100 < len(values) < 1000
-    assert len(os.listdir(tmp_path)) == 3
+    values = [row["step"] for row in read_rows(tmp_path / "a.csv", {"step": int})]
+    assert values == list(range(len(values))) and 100 < len(values) < 1000
+    assert len(os.listdir(tmp_path)) == 2
 
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path):
@@ -101,19 +95,11 @@ def test_nothing_is_replaced_that_exists_or_is_read(tmp_path):
 
 
 def test_lines_of_several_writers_are_whole(tmp_path):
-    path = tmp_path / "log.jsonl"
+    path = tmp_path / "table.csv"
+    append_rows(path, [{"n": 0, "text": ""}])
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: append_line(path, {"n": number, "text": "x" * 5000}), range(200)))
-    assert sorted(row["n"] for row in read_lines(path)) == list(range(200))
-
-
-def test_damaged_lines_are_counted_and_ignored(tmp_path, capsys):
-    path = tmp_path / "log.jsonl"
-    assert read_lines(path) == []
-    path.write_bytes(b'{"n": 1}\n[1]\n\xff\n{"n": 2\n')
-    append_line(path, {"n": 3})
-    assert read_lines(path) == [{"n": 1}, {"n": 3}]
-    assert "3 damaged lines" in capsys.readouterr().err
+        list(pool.map(lambda number: append_rows(path, [{"n": number, "text": "x" * 5000}]), range(1, 200)))
+    assert sorted(row["n"] for row in read_rows(path, {"n": int})) == list(range(200))
 
 
 # CSV

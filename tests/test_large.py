@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from diracdiff.data.image_io import ImageInfo
-from diracdiff.data.inputs import LOG, MAX_PIXELS, Input, batches
+from diracdiff.data.inputs import MAX_PIXELS, TABLE, Input, batches
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.tiled import Tiled, Tiles, spans
@@ -172,7 +172,7 @@ def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, c
     assert {line.split("/")[-1].split(":")[0] for line in lines[:2]} == {"1.png", "3.png"}
     assert all(line.startswith("warning: ") and line.endswith(". Skipped.") for line in lines[:2])
     assert lines[2].startswith("error: 2 of 5 images not restored") and "existing=skip" in lines[2]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", LOG}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", TABLE}
 
 
 def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folder, tmp_path, call, monkeypatch):

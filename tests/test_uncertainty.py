@@ -126,7 +126,7 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
     refused(call("restore", *asked), "level=0.9: needs more images than the 3")
     assert not (tmp_path / "restored").exists()
     assert call("restore", *asked[:-1], "target=t:0.5", "output=raw") == (0, [])
-    (raw,) = read_rows(tmp_path / "raw/uncertainty.csv")
+    (raw,) = read_rows(tmp_path / "raw/restored.csv")
     assert raw["calibrated_on"] == "0" and raw["psnr_low"] == ""
     pictures = (Image.open(tmp_path / f"raw/05_{name}.png") for name in ("low", "mean", "high"))
     low, mean, high = (np.asarray(picture, dtype=int) for picture in pictures)
@@ -145,5 +145,5 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
     assert run_here(tmp_path, "restore", *asked, *walk) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
-    (row,) = read_rows(tmp_path / "o/uncertainty.csv")
+    (row,) = read_rows(tmp_path / "o/restored.csv")
     assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from diracdiff.data.images import load_image
 from diracdiff.degradations.kernels import parse_kernel
 from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.utils.files import read_lines, write_rows
+from diracdiff.utils.files import read_rows, write_rows
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from experiments.common import RUNS, run
 from experiments.models.kernels import SIGMA, psnr
@@ -43,11 +43,11 @@ def main() -> None:
         words = ["checkpoint=builtin:deblur_kernel", f"input={FOLDER / 'blurred'}", f"kernel=gaussian:{asked}"]
         run("restore", *words, f"output={output}", "existing=overwrite")
         gains = [psnr(from_pixels(load_image(output / name)), x) - before[name] for name, x in clean.items()]
-        said = read_lines(output / "restored.jsonl")
+        said = read_rows(output / "restored.csv", {"residual_over_sigma": float})
         low, high = interval(gains) or (math.nan, math.nan)
         row = {"width": asked, "gain": mean(gains), "low": low, "high": high}
         row["residual_over_sigma"] = mean([line["residual_over_sigma"] for line in said])
-        rows.append(row | {"consistent": sum(line["consistent"] for line in said), "images": len(said)})
+        rows.append(row | {"consistent": sum(line["consistent"] == "True" for line in said), "images": len(said)})
         print(rows[-1], flush=True)
     write_rows(FOLDER / "results.csv", rows)
 

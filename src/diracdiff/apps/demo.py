@@ -1,9 +1,9 @@
 """The demo's page: upload a photograph, restore it, and choose the stopping time with a slider.
 
-The page requests nothing from other machines. Gradio does not process the values of events (`preprocess=False`),
-because that would decode images without limits: the handlers check the values.
+Gradio does not decode the photograph (`preprocess=False`), because it has no limits: the handlers check the values.
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from torch import Tensor
 from torch.nn import functional as F
 
-from diracdiff.apps.guard import MAX_UPLOAD, Guard, Session
+from diracdiff.apps.guard import MAX_UPLOAD, Guard, inside
 from diracdiff.apps.service import Batch, RestoreOptions, SourceImage, check_guide, prepare
 from diracdiff.data.image_io import read_image, write_image
 from diracdiff.evaluation.results import Result, results
@@ -29,9 +29,8 @@ from diracdiff.utils.seeds import image_seed
 
 MAX_PIXELS = 60_000_000
 """Of a photograph, before it is decoded."""
-
 SIDES = (64, 1024)
-"""Longest side in pixels to which photographs are shrunk."""
+"""Smallest and largest value of the longest side to which photographs are shrunk, in pixels."""
 
 QUEUE, PAGES = 8, 16
 """Events that wait while one restoration runs, and open pages whose results are kept in memory."""
@@ -58,8 +57,8 @@ class Trajectory:
     def describe(self, place: int) -> str:
         """Describe a frame, in sentences."""
         frame, batch, image = self.frames[place], self.batch, self.batch.images[0]
-        x_hat, name = from_pixels(frame.images).to(batch.y.device), "Denoised image"
-        text = f"{name if frame.output == 'mean' else 'Iterate'} at t = {frame.t:.2f}, NFE {frame.nfe}."
+        x_hat, name = from_pixels(frame.images).to(batch.y.device), {"mean": "Denoised image", "iterate": "Iterate"}
+        text = f"{name[frame.output]} at t = {frame.t:.2f}, NFE {frame.nfe}."
         if batch.options.degrade:
             reference = batch.restorer.reference(image.pixels.unsqueeze(0).to(x_hat), batch.y)
             after, before = (PSNR()(images, reference).item() for images in (x_hat, batch.y))
@@ -116,8 +115,8 @@ def restore(
     return Trajectory(batch, frames, place)
 
 
-def build(restorer: Restorer) -> gr.Blocks:
-    """Build the page of a model, which is in evaluation mode; the page shows what its handlers raise."""
+def build(restorer: Restorer, folder: Path) -> gr.Blocks:
+    """Build the page of a model in evaluation mode, with files in `folder`; the page shows what its events raise."""
     page: gr.Blocks
     with gr.Blocks(title="diracdiff", analytics_enabled=False) as page:
         gr.Markdown("# diracdiff\nRestore a photograph, and choose between an accurate and a sharp result.")
@@ -136,39 +135,34 @@ def build(restorer: Restorer) -> gr.Blocks:
                     comparison = gr.DownloadButton("Save comparison", interactive=False)
         state = gr.State()
 
-        def on_restore(
-            photo: Any,
-            clean: Any,
-            longest: Any,
-            request: gr.Request,
-            progress: gr.Progress = gr.Progress(),  # noqa: B008
-        ) -> tuple[Any, ...]:
+        def on_restore(photo: Any, clean: Any, longest: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
             with _errors_on_page():
                 if not photo:
                     raise ValueError("Upload a photograph first.")
+                if not inside(folder, photo["path"]):
+                    raise ValueError("This file is not available. Upload it again.")
                 side = int(min(max(longest, SIDES[0]), SIDES[1]))
                 restored = restore(restorer, Path(photo["path"]), bool(clean), side, progress)
             last = len(restored.frames) - 1
             moved = gr.Slider(maximum=max(last, 1), value=restored.place, interactive=last > 0)
-            return restored, moved, *on_move(restored, restored.place, request)
+            return restored, moved, *on_move(restored, restored.place)
 
-        def on_move(restored: Trajectory | None, place: Any, request: gr.Request) -> tuple[Any, ...]:
+        def on_move(restored: Trajectory | None, place: Any) -> tuple[Any, ...]:
             with _errors_on_page():
                 if restored is None:
                     raise ValueError("Restore a photograph first.")
-                place, session = min(max(int(place), 0), len(restored.frames) - 1), request.state.session
+                place = min(max(int(place), 0), len(restored.frames) - 1)
                 name, t = Path(restored.batch.images[0].name).stem, restored.frames[place].t
                 before, after = to_pixels(restored.batch.measurement(0)).cpu(), restored.picture(place)
-                both = _write(session, f"{name}_comparison.png", torch.cat([before, after], 2))
-                shown = _write(session, f"{name}_degraded.png", before), _write(session, f"{name}_t{t:.2f}.png", after)
+                both = _write(folder, f"{name}_comparison.png", torch.cat([before, after], 2))
+                shown = _write(folder, f"{name}_degraded.png", before), _write(folder, f"{name}_t{t:.2f}.png", after)
                 button = gr.update(value=shown[1], interactive=True), gr.update(value=both, interactive=True)
                 return shown, restored.describe(place), *button
 
         outputs = [pair, text, result, comparison]
         go.click(on_restore, [photo, clean, longest], [state, slider, *outputs], preprocess=False)
-        slider.input(
-            on_move, [state, slider], outputs, preprocess=False, show_progress="hidden", trigger_mode="always_last"
-        )
+        quick: Any = {"preprocess": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+        slider.input(on_move, [state, slider], outputs, **quick)
     page.queue(default_concurrency_limit=1, max_size=QUEUE)
     return page
 
@@ -186,21 +180,14 @@ def serve(restorer: Restorer, folder: Path, port: int | None = None, browser: bo
     Raises:
         ValueError: if no port is free.
     """
-    page = build(restorer)
-    fixed: dict[str, Any] = {"server_name": "127.0.0.1", "share": False, "quiet": True, "prevent_thread_lock": True}
-    fixed |= {"footer_links": [], "run_history": False, "enable_monitoring": False, "ssr_mode": False, "pwa": False}
-    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    kwargs = {"middleware": [Middleware(Guard, folder=folder)], "openapi_url": None}
+    page = build(restorer, folder)
+    options: dict[str, Any] = {"share": False, "quiet": True, "prevent_thread_lock": True, "footer_links": []}
+    options |= {"run_history": False, "enable_monitoring": False, "ssr_mode": False, "pwa": False}
+    options |= {"theme": gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])}
+    options |= {"app_kwargs": {"middleware": [Middleware(Guard, folder=folder)], "openapi_url": None}}
+    options |= {"state_session_capacity": PAGES, "max_file_size": MAX_UPLOAD, "inbrowser": browser}
     try:
-        _, address, _ = page.launch(
-            server_port=port,
-            inbrowser=browser,
-            theme=theme,
-            app_kwargs=kwargs,
-            state_session_capacity=PAGES,
-            max_file_size=MAX_UPLOAD,
-            **fixed,
-        )
+        _, address, _ = page.launch(server_name="127.0.0.1", server_port=port, **options)
     except OSError as error:
         raise ValueError(f"port={port}: cannot be served ({error}). Choose another port, or null.") from None
     try:
@@ -218,8 +205,8 @@ def _errors_on_page() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def _write(session: Session, name: str, pixels: Tensor) -> str:
-    """Write uint8 pixels, (3, H, W), as a file of the session."""
-    path = session.new_path(name)
+def _write(folder: Path, name: str, pixels: Tensor) -> str:
+    """Write uint8 pixels, (3, H, W), to a file with an unguessable path."""
+    path = folder / secrets.token_hex(16) / name
     write_image(path, np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
-    return session.add(path)
+    return str(path)

@@ -1,12 +1,6 @@
-"""Restoration of files. Each is isolated: one that fails is named and skipped, and the others are restored.
-
-Each restored file has a line in the log of the output folder, `restored.jsonl`, with its model, settings and source.
-"""
+"""Restoration of files. Each is isolated: one that fails is named and skipped, and the others are restored."""
 
 import errno
-import hashlib
-import json
-import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,43 +12,45 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.apps.service import Batch, Restored, RestoreOptions, SourceImage, prepare
-from diracdiff.checkpoints import to_recipe
-from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
-from diracdiff.data.inputs import IN_FORM, LOG, TABLE, Form, Input, batches, read_log
+from diracdiff.data.inputs import IN_FORM, TABLE, Input, batches
 from diracdiff.evaluation.plots import heat_map
 from diracdiff.evaluation.uncertainty import PICTURES, Spread
 from diracdiff.restorer import Restorer
 from diracdiff.utils.console import bar
 from diracdiff.utils.errors import is_out_of_memory, warn
-from diracdiff.utils.files import append_line, write_rows
+from diracdiff.utils.files import append_rows, read_rows, write_atomically, write_rows
 from diracdiff.utils.ranks import Ranks
+
+COLUMNS = (
+    *("image", "result", "checkpoint", "target", "t", "nfe", "seconds"),
+    *("consistent", "residual_over_sigma", "chi_square", "p_larger", "p_structure"),
+    *("sigma", "sigma_from", "sigma_estimated", "clipped", "lossy"),
+    *("samples", "std", "level", "calibrated_on", "factor", "psnr_low", "psnr_high"),
+)
+"""Columns of the table of results; those of the last line need several samples."""
 
 
 class _Loaded(NamedTuple):
-    """An image file that was read, and the hash of its mask or kernel."""
-
     image: Input
     decoded: DecodedImage
     source: SourceImage
-    companion: str | None
 
 
 class FileRestoration:
-    """Restores files with one setting, and logs each.
+    """Restores files with one setting, and writes a row for each into the table of the output folder.
 
     Args:
         restorer: restores.
         options: of the restoration.
         output: folder of the results.
-        form: format and depth of the results.
+        checkpoint: name of the model, for the table.
         companions: masks or kernels of the images.
         single: one file is restored, whose failure ends the command.
 
     Attributes:
-        settings: everything that a result depends on, except its source, in plain containers.
-        rows: lines that were added to the log.
+        rows: of the restored images.
         failed: {file: the reason why it is not restored}.
         defect: the first exception that is not a user's mistake.
     """
@@ -64,69 +60,26 @@ class FileRestoration:
         restorer: Restorer,
         options: RestoreOptions,
         output: Path,
-        form: Form,
+        checkpoint: str = "",
         companions: Companions | None = None,
         single: bool = False,
     ):
         self.restorer, self.options, self.companions, self.single = restorer, options, companions, single
-        self.output, self.log = output, output / LOG
+        self.output, self.table, self.checkpoint = output, output / TABLE, checkpoint
         self.rows: list[dict[str, Any]] = []
         self.failed: dict[Path, str] = {}
         self.defect: Exception | None = None
-        self._before = {row["result"]: row for row in read_log(output)}
-        model = [to_recipe(restorer.process), to_recipe(restorer.denoiser), fingerprint(restorer.denoiser.state_dict())]
-        increment = getattr(restorer.sampler.increment, "denoiser", None)
-        sampling = [to_recipe(restorer.sampler), fingerprint(increment.state_dict()) if increment else None]
-        sampling += [str(restorer.stop_for(options.target)), str(restorer.tiles), str(restorer.denoiser.autocast)]
-        self.settings = _rounded(
-            {
-                "model": f"{restorer.name}-{_digest(model)}",
-                "sampling": _digest(sampling),
-                "target": options.target,
-                "samples": options.samples,
-                "level": options.interval.level if options.interval else None,
-                "degrade": options.degrade,
-                "sigma": options.sigma,
-                "seed": restorer.seed,
-                "format": form.format,
-                "depth": form.bits,
-            }
-        )
 
     @property
     def extras(self) -> list[str]:
         """Names of the further results of an image, next to "restored"."""
         return [*["measurement"] * self.options.degrade, *(PICTURES if self.options.interval else [])]
 
-    def missing(self, images: Sequence[Input]) -> tuple[list[Input], dict[Path, Exception]]:
-        """Find the images without results of these settings and this source.
-
-        Returns:
-            The images, and {file: the error for which it is skipped}: it has another result, which is kept.
-
-        Raises:
-            ValueError: if a result has other settings, another model for example.
-        """
-        found, skipped = [], dict[Path, Exception]()
-        for image in images:
-            made = [target for target in image.targets.values() if os.path.lexists(target)]
-            row = self._before.get(self._name(image.targets["restored"]), {})
-            settings = row["settings"] if isinstance(row.get("settings"), dict) else {}
-            differing = [key for key, value in self.settings.items() if settings.get(key) != value]
-            if made and settings and differing:
-                named = ", ".join(f"{key}={settings.get(key)}" for key in differing)
-                remedy = "Use existing=overwrite, or another output."
-                raise ValueError(f"existing=skip: {made[0]} is of another restoration ({named}). {remedy}")
-            if made and not settings:
-                skipped[image.path] = ValueError(f"{made[0]} exists, and {self.log} does not name its model. Remove it")
-            elif made and row.get("sha256") != _sha256(image.path):
-                skipped[image.path] = ValueError(f"it has changed since {made[0]} was made. Use existing=overwrite")
-            elif len(made) < len(image.targets):
-                found.append(image)
-        return found, skipped
-
-    def run(self, images: Iterable[Input], batch_size: int, ranks: Ranks) -> list[dict[str, Any]]:
-        """Restore this process's part of the images; returns the lines of all processes in the log."""
+    def run(self, images: Sequence[Input], batch_size: int, ranks: Ranks) -> list[dict[str, Any]]:
+        """Restore this process's part of the images; returns the rows of all processes."""
+        if ranks.rank == 0 and images:
+            self._begin_table(images)
+        ranks.wait()  # no process takes a result of another for an earlier one
         mine = ranks.share(batches(images, batch_size))
         with bar() as progress:
             task = progress.add_task("restoring", total=sum(map(len, mine)))
@@ -135,8 +88,6 @@ class FileRestoration:
                 progress.advance(task, len(batch))
         parts = ranks.gathered((self.rows, self.failed))
         self.failed = {path: reason for _, failed in parts for path, reason in failed.items()}
-        if self.options.interval and ranks.rank == 0:
-            self._write_table()
         return [row for rows, _ in parts for row in rows]
 
     def restore(self, images: Iterable[Input]) -> None:
@@ -147,19 +98,17 @@ class FileRestoration:
                 group.append(self._load(image))
         try:
             self._restore(group)
-        except Exception as error:
-            if len(group) == 1:
-                self.skip(group[0].image.path, error)
-            for loaded in group if len(group) > 1 else ():
+        except Exception:
+            for loaded in group:
                 with self._isolated(loaded.image.path):
                     self._restore([loaded])
 
     def _load(self, image: Input) -> _Loaded:
-        decoded, guide, digest = read_image(image.path, bits=image.bits), {}, None
+        decoded, guide = read_image(image.path, bits=image.bits), {}
         if self.companions:
             height, width = decoded.pixels.shape[:2]
-            guide[self.companions.kind], digest = self.companions.read(image, (width, height))
-        return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide), digest)
+            guide[self.companions.kind] = self.companions.read(image, (width, height))
+        return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide))
 
     def _restore(self, group: Sequence[_Loaded]) -> None:
         batch = prepare(self.restorer, [loaded.source for loaded in group], self.options)
@@ -169,67 +118,59 @@ class FileRestoration:
                 self._finish(loaded, batch, restored, index)
 
     def _finish(self, loaded: _Loaded, batch: Batch, restored: Restored, index: int) -> None:
-        """Test a result, write it and its pictures, and log it."""
-        image, original, samples = loaded.image, loaded.decoded, restored.samples[:, index]
+        """Test a result, and write it last, after its other pictures and its row: a result that exists is complete."""
+        image, samples, row = loaded.image, restored.samples[:, index], dict[str, Any]()
         if not samples.isfinite().all():
             raise ValueError("its result is not a number at every pixel, and not written")
         test = batch.test(index, restored.x_hat[index])
-        pictures, uncertainty = {"restored": samples[0], "measurement": batch.measurement(index)}, None
+        if self.options.degrade:
+            self._write("measurement", batch.measurement(index), loaded)
         if self.options.interval:
             spread = Spread(samples.unsqueeze(1))
-            pictures |= self.options.interval.pictures(spread, 0)
-            uncertainty = self.options.interval.row(spread, 0)
+            for key, picture in self.options.interval.pictures(spread, 0).items():
+                self._write(key, picture, loaded)
             write_image(image.targets["uncertainty"], heat_map(spread.std[0].mean(0).cpu()))
-        for key, picture in pictures.items():
-            if key not in image.targets:
-                continue
-            pixels = self._pixels(key, picture, loaded)
-            kept: dict[str, Any] = {}
-            if key in IN_FORM:
-                alpha = None if original.alpha is None else convert_depth(original.alpha, 8 * pixels.itemsize)
-                kept = {"alpha": alpha, "icc": original.icc, "exif": original.exif}
-            write_image(image.targets[key], pixels, **kept)
-        row = _rounded(
-            {
-                "image": str(image.path),
-                "path": str(image.path.absolute()),
-                "relative": image.relative.as_posix(),
-                "sha256": original.sha256,
-                "companion": loaded.companion,
-                "settings": self.settings,
-                "result": self._name(image.targets["restored"]),
-                "files": [self._name(path) for path in image.targets.values()],
-                "t": min(self.restorer.stop_for(self.options.target).t, self.restorer.sampler.start),
-                "nfe": restored.nfe,
-                "seconds": restored.seconds,
-                **test,
-                "lossy": image.info.lossy and not self.options.degrade,
-                "uncertainty": uncertainty,
-            }
-        )
-        append_line(self.log, row)
+            row = self.options.interval.row(spread, 0)
+        row |= test | {
+            "image": str(image.path),
+            "result": self._name(image),
+            "checkpoint": self.checkpoint,
+            "target": self.options.target,
+            "t": min(self.restorer.stop_for(self.options.target).t, self.restorer.sampler.start),
+            "nfe": restored.nfe,
+            "seconds": restored.seconds,
+            "lossy": image.info.lossy and not self.options.degrade,
+        }
+        row = {key: float(f"{v:.6g}") if isinstance(v := row.get(key), float) else v for key in COLUMNS}
+        append_rows(self.table, [row])
+        self._write("restored", samples[0], loaded)
         self.rows.append(row)
 
-    def _pixels(self, key: str, picture: Tensor, loaded: _Loaded) -> NDArray[Any]:
-        """Return a picture, (3, H, W) in [0, 1], as pixels of its file: grey where the original is."""
-        top, kind = (65535, np.uint16) if loaded.image.bits == 16 else (255, np.uint8)
+    def _write(self, key: str, picture: Tensor, loaded: _Loaded) -> None:
+        """Write a picture, (3, H, W) in [0, 1], as one of the results: grey where the original is."""
+        original, (top, kind) = loaded.decoded, (65535, np.uint16) if loaded.image.bits == 16 else (255, np.uint8)
         colours = picture.detach().float()
-        if loaded.decoded.grey and not (key == "measurement" and self.options.degrade):
-            colours = colours.mean(0, keepdim=True).expand(loaded.decoded.info.channels, -1, -1)
-        pixels = colours.clamp(0, 1).mul(top).round().permute(1, 2, 0).cpu().numpy().astype(kind)
-        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+        if original.grey and not (key == "measurement" and self.options.degrade):
+            colours = colours.mean(0, keepdim=True).expand(original.info.channels, -1, -1)
+        pixels: NDArray[Any] = colours.clamp(0, 1).mul(top).round().permute(1, 2, 0).cpu().numpy().astype(kind)
+        kept: dict[str, Any] = {}
+        if key in IN_FORM:
+            alpha = None if original.alpha is None else convert_depth(original.alpha, 8 * pixels.itemsize)
+            kept = {"alpha": alpha, "icc": original.icc, "exif": original.exif}
+        write_image(loaded.image.targets[key], pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **kept)
 
-    def _write_table(self) -> None:
-        """Write `uncertainty.csv`: a row for each image of the log that has one."""
-        rows = {row["path"]: row for row in read_log(self.output)}
-        found = [rows[path] for path in sorted(rows) if isinstance(rows[path].get("uncertainty"), dict)]
-        columns = list(found[-1]["uncertainty"]) if found else []
-        table = [{"image": row["image"], **{key: row["uncertainty"].get(key) for key in columns}} for row in found]
-        if table:
-            write_rows(self.output / TABLE, table)
+    def _begin_table(self, images: Sequence[Input]) -> None:
+        """Write the table's header, or remove the rows of images that are restored again."""
+        names, linked = {self._name(image) for image in images}, self.table.is_symlink()
+        rows = read_rows(self.table, {"result": str}, unfinished=True) if self.table.exists() and not linked else []
+        kept = [row for row in rows if row["result"] not in names]
+        if kept and len(kept) < len(rows):
+            write_rows(self.table, kept)
+        elif not kept:
+            write_atomically(self.table, (",".join(COLUMNS) + "\n").encode())
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.output).as_posix()
+    def _name(self, image: Input) -> str:
+        return image.targets["restored"].relative_to(self.output).as_posix()
 
     @contextmanager
     def _isolated(self, path: Path) -> Iterator[None]:
@@ -262,19 +203,3 @@ class FileRestoration:
                 f"{count} of {count + restored} images not restored, see the warnings above. Once they are fixed, the "
                 "same command with existing=skip restores what is missing."
             )
-
-
-def _rounded(value: Any) -> Any:
-    """Round the numbers in plain containers to six digits."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    return {key: _rounded(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,12 +1,8 @@
 """Restore decoded images: the service of the command `restore` and of the demo.
 
-    image = SourceImage.of(read_image(path), "a/x.png", mask=mask)
-    batch = prepare(restorer, [image], RestoreOptions(target="lpips", samples=4))
-    restored = batch.restore()
-    restored.samples[0, 0], batch.measurement(0), batch.test(0, restored.x_hat[0])["consistent"]
-
-Another reader of the reverse process samples from `batch.y` with `batch.restorer`, passes its images through
-`batch.finish`, and tests one with `batch.test`.
+batch = prepare(restorer, [SourceImage.of(read_image(path), "x.png")], RestoreOptions(target="lpips", samples=4))
+restored = batch.restore()
+restored.samples[0, 0], batch.test(0, restored.x_hat[0])["consistent"]
 """
 
 from __future__ import annotations
@@ -30,13 +26,11 @@ from diracdiff.samplers import ImageNoise
 from diracdiff.utils.seeds import image_seed
 
 Guide = Literal["mask", "kernel"]
-"""A per-image input of a model."""
-
 GUIDES: dict[Guide, tuple[type, str]] = {
     "mask": (FreeformInpainting, "inpaint_freeform"),
     "kernel": (KernelBlur, "deblur_kernel"),
 }
-"""{per-image input: (degradation that takes it, task that trains for it)}."""
+"""{per-image input of a model: (degradation that takes it, task that trains for it)}."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +103,8 @@ class Batch:
     Attributes:
         restorer: bound to the operators of the images.
         options: of the restoration.
-        images: as they were given.
-        y: measurements as the sampler takes them, (B, 3, H', W'), with a margin of `margin` pixels on each side.
+        images: the given images.
+        y: measurements for the sampler, (B, 3, H', W'), with a margin of `margin` pixels on each side.
         params: parameters of per-image operators, (B, …), or None.
     """
 
@@ -131,8 +125,7 @@ class Batch:
         if self.options.degrade or self.images[0].mask is None:
             return images
         masks = torch.stack([image.mask for image in self.images if image.mask is not None]).unsqueeze(1)
-        pixels = torch.stack([image.pixels for image in self.images])
-        return torch.where(masks.to(images.device), images, pixels.to(images))
+        return torch.where(masks.to(images.device), images, torch.stack([i.pixels for i in self.images]).to(images))
 
     @torch.no_grad()
     def test(self, index: int, x_hat: Tensor) -> dict[str, Any]:
@@ -149,10 +142,9 @@ class Batch:
         process = restorer.process.bind(None if self.params is None else self.params[index : index + 1])
         estimated = estimate_sigma(y, step)
         requested = self.options.sigma
-        given = restorer.sampler.sigma if requested in (None, "auto") else float(requested or 0)
         if requested == "auto" and estimated is not None:
             sigma, source = max(estimated, 1e-6), "estimated"
-        elif given:
+        elif given := restorer.sampler.sigma if requested in (None, "auto") else float(requested or 0):
             sigma, source = given, "given"
         else:
             sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item(), "model"
@@ -201,11 +193,7 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
 
 
 def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
-    """Refuse a mask or kernel that a model does not take, and a model that needs one without.
-
-    Raises:
-        ValueError: naming the remedy.
-    """
+    """Raise ValueError for a mask or kernel that a model does not take, and for a model that lacks one."""
     degradation, task = restorer.process.degradation, restorer.name
     needed = next((key for key, (taken_by, _) in GUIDES.items() if isinstance(degradation, taken_by)), None)
     if given and given != needed:

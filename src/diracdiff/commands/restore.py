@@ -1,5 +1,6 @@
 """Restore images: `python -m diracdiff restore checkpoint=runs/latest/best.ckpt input=photos/ output=restored`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,7 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.apps import RestoreOptions, check_guide
     from diracdiff.apps.files import FileRestoration
     from diracdiff.commands.build import load_restorer
-    from diracdiff.data.inputs import EXISTING, SUFFIXES, Form, plan
+    from diracdiff.data.inputs import EXISTING, SUFFIXES, plan
     from diracdiff.evaluation.uncertainty import choose_interval, describe_samples
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.validate import check_count, check_option
@@ -27,15 +28,9 @@ def restore(cfg: DictConfig) -> None:
         check_count(cfg[key], key)
     check_option(EXISTING, existing=cfg.existing)
     check_option(("auto", *SUFFIXES), format=cfg.format)
-    depths = {"auto": None, 8: 8, 16: 16}
-    if isinstance(cfg.depth, bool) or cfg.depth not in depths:
-        raise ValueError(f"depth must be one of auto, 8, 16, in bits of a value, got {cfg.depth}")
-    if cfg.format == "jpg" and cfg.depth == 16:
-        raise ValueError("depth=16 is more than a JPEG holds: give format=png or tiff")
     if cfg.sigma not in (None, "auto") and (type(cfg.sigma) not in (int, float) or not 0 < cfg.sigma <= 1):
         raise ValueError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {cfg.sigma}")
-    source, output, form = Path(cfg.input), Path(cfg.output), Form(cfg.format, depths[cfg.depth])
-    companions = _companions(cfg)
+    source, output, companions = Path(cfg.input), Path(cfg.output), _companions(cfg)
     with joined() as ranks:
         restorer = load_restorer(cfg)
         check_guide(restorer, companions.kind if companions else None, cfg.degrade)
@@ -49,12 +44,10 @@ def restore(cfg: DictConfig) -> None:
             samples = describe_samples(restorer.sampler, cfg.samples, stop)
             interval = choose_interval(restorer.calibrations, samples, cfg.level)
         options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma)
-        job = FileRestoration(restorer, options, output, form, companions, single=not source.is_dir())
-        images, skipped = plan(source, output, job.extras, cfg.existing, form)
+        job = FileRestoration(restorer, options, output, str(cfg.checkpoint), companions, single=not source.is_dir())
+        images, skipped = plan(source, output, job.extras, cfg.existing, cfg.format)
         if cfg.existing == "skip":
-            images, kept = job.missing(images)
-            skipped |= kept
-        ranks.wait()  # until no process may take the results of another for those of an earlier command
+            images = [image for image in images if not os.path.lexists(image.targets["restored"])]
         for path, error in ranks.share(list(skipped.items())):
             job.skip(path, error)
         rows = job.run(images, cfg.batch_size, ranks)

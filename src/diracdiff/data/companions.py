@@ -4,7 +4,6 @@ In a folder the file of `a/x.jpg`, a path relative to the input folder, is `a/x`
 """
 
 import glob
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +32,7 @@ class Companions:
 
     def __init__(self, kind: Literal["mask", "kernel"], path: Path, kernel: Tensor | None = None):
         self.kind, self.path, self.kernel = kind, path, kernel
-        self._kernels: dict[Path, tuple[Tensor, str]] = {}
+        self._kernels: dict[Path, Tensor] = {}
 
     def file_of(self, image: Input) -> Path:
         """Return the file of an image. Raises ValueError if there is none, or there are several."""
@@ -47,7 +46,7 @@ class Companions:
             raise ValueError(f"{image.path}: {self.kind}={self.path} has {count} for it. Give {name}.png.")
         return found[0]
 
-    def read(self, image: Input, size: Sequence[int]) -> tuple[Tensor, str]:
+    def read(self, image: Input, size: Sequence[int]) -> Tensor:
         """Read the mask or kernel of an image.
 
         Args:
@@ -55,27 +54,25 @@ class Companions:
             size: its width and height in pixels.
 
         Returns:
-            A mask, bool (H, W), True in the region to fill, or a kernel, float32 (h, w), that sums to 1; and the
-            SHA-256 of its file, or of the kernel's text.
+            A mask, bool (H, W), True in the region to fill, or a kernel, float32 (h, w), that sums to 1.
 
         Raises:
             ValueError: naming the file, if there is not one, it cannot be read, or it does not fit.
         """
         if self.kernel is not None:
-            name, kernel, digest = self.path, self.kernel, hashlib.sha256(str(self.path).encode()).hexdigest()
+            name, kernel = self.path, self.kernel
         else:
             name = self.file_of(image)
             if self.kind == "mask":
-                decoded = read_image(name)
-                return as_mask(decoded, name, size), decoded.sha256
+                return as_mask(read_image(name), name, size)
             if name not in self._kernels:
                 self._kernels[name] = read_kernel(name)
-            kernel, digest = self._kernels[name]
+            kernel = self._kernels[name]
         height, width = kernel.shape
         if 2 * width > size[0] or 2 * height > size[1]:
             limit = f"is too large for an image of {size[0]}x{size[1]}: at most half"
             raise ValueError(f"kernel {name}, {width}x{height} pixels, {limit}")
-        return kernel, digest
+        return kernel
 
 
 def as_mask(decoded: DecodedImage, name: Path, size: Sequence[int]) -> Tensor:
@@ -103,11 +100,8 @@ def as_mask(decoded: DecodedImage, name: Path, size: Sequence[int]) -> Tensor:
     return torch.from_numpy(marked)
 
 
-def read_kernel(name: Path) -> tuple[Tensor, str]:
+def read_kernel(name: Path) -> Tensor:
     """Read a kernel, (h, w) float32, that sums to 1: brighter where more light came from, nothing if transparent.
-
-    Returns:
-        The kernel and the SHA-256 of its file.
 
     Raises:
         ValueError: naming the file, if it cannot be read, its sides are not odd, or it is black.
@@ -127,7 +121,7 @@ def read_kernel(name: Path) -> tuple[Tensor, str]:
     offset = max(abs((rows * kernel.sum(1)).sum().item()), abs((columns * kernel.sum(0)).sum().item()))
     if offset > OFF_CENTRE:
         warn(f"kernel {name}: its centre of mass is {offset:.1f} pixels off its middle, which shifts results")
-    return kernel, decoded.sha256
+    return kernel
 
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:

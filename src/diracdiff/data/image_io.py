@@ -5,7 +5,6 @@ the loader of that format runs; sizes are checked before pixels are decoded. `do
 libvips starts threads: a process that has read an image must not be forked.
 """
 
-import hashlib
 import io
 import os
 import stat
@@ -87,7 +86,6 @@ class DecodedImage:
         icc: colour profile that fits the pixels, RGB or grey; that of sRGB after a conversion from CMYK.
         exif: EXIF payload, which begins with its byte order; its orientation is 1. None for TIFF.
         info: properties of the file.
-        sha256: of the file's bytes.
     """
 
     pixels: NDArray[Any]
@@ -96,7 +94,6 @@ class DecodedImage:
     icc: bytes | None
     exif: bytes | None
     info: ImageInfo
-    sha256: str
 
 
 class ImageError(ValueError):
@@ -138,8 +135,7 @@ def read_image(
     icc, exif = (bytes(_field(image, name, b"")) for name in ("icc-profile-data", "exif-data"))
     fits = icc[16:20] == (b"GRAY" if info.channels == 1 else b"RGB ")
     exif = _upright(exif.removeprefix(b"Exif\0\0"))
-    digest = hashlib.sha256(data).hexdigest()
-    return DecodedImage(pixels, grey, alpha, icc if fits else None, exif or None, info, digest)
+    return DecodedImage(pixels, grey, alpha, icc if fits else None, exif or None, info)
 
 
 def read_rgb8(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:

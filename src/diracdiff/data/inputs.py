@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from diracdiff.data.files import image_names
 from diracdiff.data.image_io import ImageInfo, read_info
 from diracdiff.utils.errors import say
-from diracdiff.utils.files import check_output, read_lines
+from diracdiff.utils.files import check_output
 
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
 """{format of results: suffix of their names}."""
@@ -25,11 +24,8 @@ MAX_PIXELS = 2**21
 IN_FORM = ("restored", "mean")
 """Results that take the requested format; the others are PNG."""
 
-LOG = "restored.jsonl"
-"""The file of an output folder with a line for every restored image."""
-
-TABLE = "uncertainty.csv"
-"""The file of an output folder with a row for every image of several samples."""
+TABLE = "restored.csv"
+"""The file of an output folder with a row for every restored image."""
 
 MAX_NAME = 255
 """Bytes of a file name."""
@@ -44,7 +40,7 @@ class Input:
         relative: path relative to the input folder, or the file's name; noise, masks and kernels follow from it.
         info: its header.
         targets: {name of a result, "restored" for example: its file}.
-        bits: of a value of the results, 8 or 16.
+        bits: of a value of the results, 8 or 16: as many as the file has, and 8 in a JPEG.
     """
 
     path: Path
@@ -54,40 +50,19 @@ class Input:
     bits: int = 8
 
 
-@dataclass(frozen=True)
-class Form:
-    """Format and depth of results.
-
-    Attributes:
-        format: "png", "jpg", "tiff", or "auto": TIFF for a TIFF and PNG for the rest.
-        bits: 8 or 16 of a value; None: as many as the file has, and 8 in a JPEG.
-    """
-
-    format: str = "auto"
-    bits: int | None = None
-
-    def suffix(self, info: ImageInfo) -> str:
-        """Return the suffix of a result."""
-        return SUFFIXES[("tiff" if info.format == "tiff" else "png") if self.format == "auto" else self.format]
-
-    def bits_of(self, info: ImageInfo) -> int:
-        """Return the bits of a value of a result."""
-        return self.bits or (8 if self.format == "jpg" else info.bits)
-
-
 def plan(
-    source: Path, output: Path, extras: Iterable[str], existing: str, form: Form = Form()
+    source: Path, output: Path, extras: Iterable[str], existing: str, format: str = "auto"
 ) -> tuple[list[Input], dict[Path, Exception]]:
     """Find an image, or all images below a folder, and name their results.
 
-    Folders below the input that hold results, the output or one with a LOG, are left out.
+    Folders below the input that hold results, the output or one with a TABLE, are left out.
 
     Args:
         source: an image or a folder.
         output: a folder.
         extras: names of further results, next to "restored".
         existing: one of EXISTING.
-        form: format and depth of results.
+        format: of results, a key of SUFFIXES or "auto": TIFF for a TIFF and PNG for the rest.
 
     Returns:
         The images, and {file: the error for which it is skipped}.
@@ -109,7 +84,7 @@ def plan(
         relative = file.relative_to(root)
         name = relative if stems[file.with_suffix("")] > 1 else relative.with_suffix("")
         try:
-            image = _named(file, relative, output / name, extras, form)
+            image = _named(file, relative, output / name, extras, format)
             if twice := next((target for target in image.targets.values() if target in owners), None):
                 raise ValueError(f"{file}: its result {twice} would replace that of {owners[twice]}. Rename one.")
         except ValueError as error:
@@ -119,8 +94,7 @@ def plan(
         inputs.append(image)
     if replaced := {os.path.realpath(file) for file in files} & {os.path.realpath(target) for target in owners}:
         raise ValueError(f"output={output} would replace the input {min(replaced)}: give another folder")
-    tables = [output / TABLE] if "uncertainty" in extras else []
-    check_output(output, [*owners, *tables], existing != "error", "existing=overwrite")
+    check_output(output, owners, existing != "error", "existing=overwrite")
     return inputs, skipped
 
 
@@ -128,7 +102,9 @@ def _images_below(root: Path, output: Path, skipped: dict[Path, Exception]) -> l
     """Find the images below a folder that are in no folder of results."""
     files = [root / name for name in image_names(root, failed=skipped)]
     folders = {folder for file in files for folder in file.parents if folder.is_relative_to(root) and folder != root}
-    results = {folder for folder in folders if (folder / LOG).exists() or (output.exists() and folder.samefile(output))}
+    results = {
+        folder for folder in folders if (folder / TABLE).exists() or (output.exists() and folder.samefile(output))
+    }
     kept = [file for file in files if not results & set(file.parents)]
     if len(kept) < len(files):
         say(f"left out: {len(files) - len(kept)} results of earlier commands below {root}")
@@ -137,27 +113,19 @@ def _images_below(root: Path, output: Path, skipped: dict[Path, Exception]) -> l
     return kept
 
 
-def _named(file: Path, relative: Path, stem: Path, extras: Iterable[str], form: Form) -> Input:
+def _named(file: Path, relative: Path, stem: Path, extras: Iterable[str], format: str) -> Input:
     """Name the results of an image, which begin with `stem`."""
     info = read_info(file)
-    if info.alpha and form.format == "jpg":
+    if info.alpha and format == "jpg":
         raise ValueError(f"{file}: it is transparent, which a JPEG cannot be. Use format=png.")
+    chosen = SUFFIXES[("tiff" if info.format == "tiff" else "png") if format == "auto" else format]
     targets = {}
     for extra in ("restored", *extras):
-        suffix = form.suffix(info) if extra in IN_FORM else ".png"
+        suffix = chosen if extra in IN_FORM else ".png"
         targets[extra] = stem.with_name(f"{stem.name}{'' if extra == 'restored' else f'_{extra}'}{suffix}")
         if len(os.fsencode(targets[extra].name)) > MAX_NAME:
             raise ValueError(f"{file}: the name of its result has more than {MAX_NAME} bytes. Shorten its name.")
-    return Input(file, relative, info, targets, form.bits_of(info))
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of an output folder's log; a later line of a result replaces earlier ones.
-
-    Raises:
-        ValueError: if the log cannot be read.
-    """
-    return read_lines(folder / LOG, lambda row: all(isinstance(row.get(k), str) for k in ("image", "path", "result")))
+    return Input(file, relative, info, targets, 8 if format == "jpg" else info.bits)
 
 
 def batches(inputs: Iterable[Input], size: int) -> list[list[Input]]:

@@ -7,12 +7,11 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from diracdiff.utils.errors import warn
 from diracdiff.utils.escaping import for_csv, for_terminal, from_csv
 
 CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -129,53 +128,6 @@ def read_json(path: str | Path, remedy: str = "Move it away, or restore a copy."
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise _not_read(path, error, remedy) from error
-
-
-def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append an object as a line of JSON in one call of the system, so that processes do not mix their lines.
-
-    Raises:
-        ValueError: if it cannot be written, or the file is a symbolic link; the file stays unchanged.
-    """
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
-
-    line = (json.dumps(row) + "\n").encode()
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab+", buffering=0, opener=opener) as file:
-            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":  # left by a killed process
-                line = b"\n" + line
-            if (written := file.write(line)) < len(line):
-                file.truncate(file.tell() - written)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def read_lines(path: Path, valid: Callable[[dict[str, Any]], bool] = bool) -> list[dict[str, Any]]:
-    """Return the objects of a file with one a line, none if there is no file; a warning counts damaged lines.
-
-    Args:
-        path: of the file.
-        valid: returns True for an object of the expected form.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    rows, damaged = [], 0
-    try:
-        lines = path.read_bytes().splitlines() if path.exists() else []
-    except OSError as error:
-        raise _not_read(path, error, "Move it away.") from error
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            if isinstance(row := json.loads(line), dict) and valid(row):
-                rows.append(row)
-                continue
-        damaged += 1
-    if damaged:
-        warn(f"{path}: {damaged} damaged lines are ignored")
-    return rows
 
 
 # CSV
