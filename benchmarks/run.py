@@ -34,7 +34,6 @@ from diracdiff.commands.build import build, build_restorer
 from diracdiff.commands.build_training import build_data, build_metrics
 from diracdiff.evaluation.measurement import training_batch
 from diracdiff.metrics import ImageMetric
-from diracdiff.models import execute
 from diracdiff.samplers import Euler, Exponential, Multistep
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -97,7 +96,10 @@ class Suite:
             yield from passes(network, size, batch, self.device, once, f"batch {batch}")
         for variant in self.variants:
             changed = copy.deepcopy(network)
-            execute(changed, variant == "compiled", variant == "checkpointed")
+            if variant == "compiled":
+                changed.compile()
+            elif variant == "checkpointed":
+                changed.checkpoint_activations = True
             yield from passes(changed, size, self.batch, self.device, once, f"batch {self.batch}, {variant}")
 
     def _training(self) -> Iterator[Case]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import DEGRADATIONS
 
-from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, KarrasLevels, PiGDM
+from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, PiGDM
 from diracdiff.degradations import Operator
 from diracdiff.degradations.svd import Mask
 from diracdiff.oracles import GaussianPrior
@@ -20,7 +20,6 @@ METHODS = {
     "DPS_posterior": lambda **k: DPS(**{"steps": 7, "guidance": "posterior"} | k),
     "DiffPIR": lambda **k: DiffPIR(**{"steps": 8} | k),
     "PiGDM": lambda **k: PiGDM(**{"steps": 9} | k),
-    "PiGDM_adaptive": lambda **k: PiGDM(**{"steps": 9, "weight": "adaptive", "eta": 0.5} | k),
 }
 OPERATORS = ("blur", "inpainting", "box")
 
@@ -58,7 +57,7 @@ def measurement(degradation, t=1.0, sigma=0.05, count=3):
     return y, prior
 
 
-@pytest.mark.parametrize("levels", [DDPMLevels(), DDPMLevels(start=1.0), KarrasLevels(), KarrasLevels(start=1.0)])
+@pytest.mark.parametrize("levels", [DDPMLevels(), DDPMLevels(start=1.0)])
 @pytest.mark.parametrize("limits", [(0.001, 40.0), (0.03, 5.0)])
 @pytest.mark.parametrize("steps", [2, 20, 1000])
 def test_levels_fall_between_the_limits_of_the_prior(levels, limits, steps):
@@ -79,12 +78,6 @@ def test_all_levels_of_the_training_are_those_of_the_chain():
         values.append(math.sqrt((1 - abar) / abar) / 2)
     assert DDPMLevels()(1000, prior) == pytest.approx(values[::-1], rel=1e-9)
     assert DDPMLevels()(2, prior) == pytest.approx([values[-1], values[0]], rel=1e-9)
-
-
-def test_levels_of_karras():
-    values = KarrasLevels(start=40.0, stop=1e-3, rho=7.0)(3, Spy(None, 1e-4, 100.0))
-    middle = ((40 ** (1 / 7) + 1e-3 ** (1 / 7)) / 2) ** 7
-    assert values == pytest.approx([40.0, middle, 1e-3])
 
 
 def test_dps_is_the_published_chain_on_minus_one_to_one():
@@ -248,11 +241,8 @@ def test_a_prior_is_needed(method):
         lambda: DDRM(eta=1.1),
         lambda: DPS(guidance="mean"),
         lambda: DiffPIR(weight=0),
-        lambda: PiGDM(weight="mean"),
         lambda: DDPMLevels(beta_min=0.5, beta_max=0.1),
         lambda: DDPMLevels(start=0.005)(5, Spy(None)),
-        lambda: KarrasLevels(stop=50.0),
-        lambda: KarrasLevels(start=0.009)(5, Spy(None)),
     ],
 )
 def test_arguments_are_checked(build):

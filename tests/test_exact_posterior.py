@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from diracdiff.baselines import DDRM, DPS, DiffPIR, KarrasLevels, PiGDM
+from diracdiff.baselines import DDRM, DPS, DDPMLevels, DiffPIR, PiGDM
 from diracdiff.degradations import (
     BoxInpainting,
     GaussianBlur,
@@ -113,8 +113,8 @@ def test_methods_sample_the_posterior(benches, problem, method):
 @pytest.mark.parametrize(
     "method",
     [
-        PiGDM(steps=600, spread=0.2, levels=KarrasLevels()),
-        DPS(steps=600, guidance="posterior", spread=0.2, levels=KarrasLevels()),
+        PiGDM(steps=600, spread=0.2, levels=DDPMLevels(40.0)),
+        DPS(steps=600, guidance="posterior", spread=0.2, levels=DDPMLevels(40.0)),
     ],
     ids=["PiGDM", "DPS_posterior"],
 )

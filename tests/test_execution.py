@@ -13,7 +13,7 @@ from test_training import make, trainer
 
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.evaluation.measurement import training_batch
-from diracdiff.models import Denoiser, DnCNN, NCSNpp, OperatorPreconditioning, execute
+from diracdiff.models import Denoiser, DnCNN, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.seeds import DEGRADATION, step_seed
@@ -31,7 +31,7 @@ def gradients(network, y, level):
 def test_checkpointed_activations_save_fewer_tensors_and_give_the_same_gradient():
     plain, y, level = NCSNpp(**DEEP), torch.rand(2, 3, 32, 32), torch.tensor([0.01, 0.05])
     other = copy.deepcopy(plain)
-    execute(other, checkpoint_activations=True)
+    other.checkpoint_activations = True
     saved = []
     for network in (plain, other):
         tensors = []
@@ -62,7 +62,7 @@ def test_a_compiled_network_agrees_up_to_rounding(monkeypatch):
             p.add_(0.05 * torch.randn_like(p))
         y, level, names = torch.rand(2, 3, 8, 8), torch.tensor([0.01, 0.05]), list(network.state_dict())
         plain = network(y, level)
-        execute(network, compiled=True)
+        network.compile()
         assert torch.allclose(network(y, level), plain, atol=1e-5) and list(network.state_dict()) == names
 
 

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from diracdiff.baselines import DDRM, DPS, DiffPIR, KarrasLevels, PiGDM
+from diracdiff.baselines import DDRM, DPS, DiffPIR, PiGDM
 from diracdiff.degradations import (
     BoxInpainting,
     GaussianBlur,
@@ -38,7 +38,6 @@ METHODS = {
     "PiGDM, 200 steps": PiGDM(steps=200),
     "PiGDM, ODE": PiGDM(eta=0.0),
     "PiGDM, spread 0.2": PiGDM(spread=0.2),
-    "PiGDM, adaptive weight": PiGDM(weight="adaptive"),
     "DPS, norm, zeta 0.3": DPS(zeta=0.3),
     "DPS, norm, zeta 0.1": DPS(zeta=0.1),
     "DPS, norm, zeta 0.02": DPS(zeta=0.02),
@@ -53,7 +52,6 @@ METHODS = {
     "DDRM, 20 steps, eta 0.85": DDRM(),
     "DDRM, 20 steps, eta 0": DDRM(eta=0.0),
     "DDRM, 20 steps, eta 1": DDRM(eta=1.0),
-    "DDRM, 20 steps, Karras levels": DDRM(levels=KarrasLevels()),
     "DDRM, 50 steps, eta 0.85": DDRM(steps=50),
     "DDRM, 200 steps, eta 0.85": DDRM(steps=200),
     "DDRM, 200 steps, eta 1": DDRM(steps=200, eta=1.0),

@@ -4,7 +4,7 @@ from diracdiff.baselines.admm import ADMMTV, PnPADMM
 from diracdiff.baselines.base import Baseline, Measurement, Restored
 from diracdiff.baselines.deepinv_prior import DiffUNetPrior
 from diracdiff.baselines.diffusion import DDRM, DPS, DiffPIR, PiGDM
-from diracdiff.baselines.levels import DDPMLevels, KarrasLevels, Levels
+from diracdiff.baselines.levels import DDPMLevels
 from diracdiff.baselines.pmrf import PMRF, PosteriorMeanFlow, Regression
 from diracdiff.baselines.prior import NetworkPrior, Prior, load_prior
 
@@ -17,8 +17,6 @@ __all__ = [
     "DDPMLevels",
     "DiffPIR",
     "DiffUNetPrior",
-    "KarrasLevels",
-    "Levels",
     "Measurement",
     "NetworkPrior",
     "PiGDM",

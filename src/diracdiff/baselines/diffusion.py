@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.baselines.base import Baseline, Counted
-from diracdiff.baselines.levels import DDPMLevels, Levels
+from diracdiff.baselines.levels import DDPMLevels
 from diracdiff.degradations import Operator
 from diracdiff.samplers import ImageNoise
 from diracdiff.utils.validate import check_between, check_count, check_option, check_positive
@@ -26,7 +26,7 @@ class DiffusionBaseline(Baseline):
 
     needs_prior = True
 
-    def __init__(self, steps: int, levels: Levels | None):
+    def __init__(self, steps: int, levels: DDPMLevels | None):
         check_count(steps, "steps", 2)
         self.steps, self.levels = steps, levels if levels is not None else DDPMLevels()
 
@@ -61,7 +61,7 @@ class DDRM(DiffusionBaseline):
 
     needs_svd = True
 
-    def __init__(self, steps: int = 20, eta: float = 0.85, eta_b: float = 1.0, levels: Levels | None = None):
+    def __init__(self, steps: int = 20, eta: float = 0.85, eta_b: float = 1.0, levels: DDPMLevels | None = None):
         super().__init__(steps, levels)
         check_between(0, 1, eta=eta, eta_b=eta_b)
         self.eta, self.eta_b = float(eta), float(eta_b)
@@ -109,7 +109,7 @@ class DiffPIR(DiffusionBaseline):
         levels: see `DiffusionBaseline`.
     """
 
-    def __init__(self, steps: int = 100, weight: float = 1.0, zeta: float = 0.1, levels: Levels | None = None):
+    def __init__(self, steps: int = 100, weight: float = 1.0, zeta: float = 0.1, levels: DDPMLevels | None = None):
         super().__init__(steps, levels)
         check_positive(weight=weight)
         check_between(0, 1, zeta=zeta)
@@ -168,7 +168,7 @@ class DPS(DiffusionBaseline):
         zeta: float | None = None,
         guidance: str = "norm",
         spread: float = 0.1,
-        levels: Levels | None = None,
+        levels: DDPMLevels | None = None,
     ):
         super().__init__(steps, levels)
         check_option(("norm", "posterior"), guidance=guidance)
@@ -213,15 +213,14 @@ class PiGDM(DiffusionBaseline):
     x <- x_hat + c_2 (x - x_hat) / sigma + c_1 z + w g,
     c_1 = eta sigma' sqrt(1 - (sigma' / sigma)^2), c_2 = sqrt(sigma'^2 - c_1^2).
 
-    Weight "score": w = min(sigma (sigma - c_2), r^2), the first of which is the same step with the guided score in
-    place of the prior's. J may be much larger than the r^2 / sigma^2 of the assumption, up to 1: with much noise, long
-    steps with that weight would diverge. Weight "adaptive": w = r^2 always.
+    w = min(sigma (sigma - c_2), r^2), the first of which is this step with the guided score in place of the prior's. J
+    may be much larger than the r^2 / sigma^2 of the assumption, up to 1: with much noise, long steps with that weight
+    would diverge.
 
     Args:
         steps: see `DiffusionBaseline`.
         eta: fraction of fresh noise, in [0, 1]: 0 is the ODE, 1 the SDE.
         spread: standard deviation of the data in units of the [0, 1] range; positive. 0.5 is the paper's 1 on [-1, 1].
-        weight: "score" or "adaptive".
         levels: see `DiffusionBaseline`.
     """
 
@@ -231,13 +230,12 @@ class PiGDM(DiffusionBaseline):
         eta: float = 1.0,
         spread: float = 0.5,
         weight: str = "score",
-        levels: Levels | None = None,
+        levels: DDPMLevels | None = None,
     ):
         super().__init__(steps, levels)
         check_between(0, 1, eta=eta)
         check_positive(spread=spread)
-        check_option(("score", "adaptive"), weight=weight)
-        self.eta, self.spread, self.weight = float(eta), float(spread), weight
+        self.eta, self.spread = float(eta), float(spread)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         levels, x = self.begin(y, prior, noise)
@@ -254,8 +252,7 @@ class PiGDM(DiffusionBaseline):
             x, x_hat = x.detach(), x_hat.detach()
             fresh = self.eta * following * (1 - (following / level) ** 2) ** 0.5
             old = (following**2 - fresh**2) ** 0.5
-            weight = min(level * (level - old), spread) if self.weight == "score" else spread
-            x = x_hat + old / level * (x - x_hat) + weight * score
+            x = x_hat + old / level * (x - x_hat) + min(level * (level - old), spread) * score
             if fresh > 0:
                 x = x + fresh * noise.normal(y.shape[1:], y.dtype)
         return x

@@ -6,20 +6,11 @@ sigma^2 = (1 - abar) / abar / 4, and sqrt(abar) = 1 / sqrt(1 + 4 sigma^2).
 """
 
 import math
-from typing import Protocol
 
 import numpy as np
 
 from diracdiff.baselines.prior import Prior
-from diracdiff.utils.validate import check_count, check_positive
-
-
-class Levels(Protocol):
-    """Decreasing noise levels."""
-
-    def __call__(self, steps: int, prior: Prior) -> list[float]:
-        """Return `steps` levels in [prior.sigma_min, prior.sigma_max]."""
-        ...
+from diracdiff.utils.validate import check_count
 
 
 class DDPMLevels:
@@ -55,29 +46,3 @@ class DDPMLevels:
             raise ValueError(f"start must leave two training levels or more above {low:g}, got {self.start:g}")
         index = np.linspace(len(trained) - 1, 0, steps)
         return np.exp(np.interp(index, np.arange(len(trained)), np.log(trained))).clip(low, high).tolist()
-
-
-class KarrasLevels:
-    """sigma_i = (a^(1/rho) + i / (steps - 1) (b^(1/rho) - a^(1/rho)))^rho from a down to b (Karras et al. 2022, Eq. 5).
-
-    a = min(start, prior.sigma_max), b = max(stop, prior.sigma_min). The defaults are the paper's 80 and 0.002 on
-    [-1, 1].
-
-    Args:
-        start: the highest level, in units of the [0, 1] range; positive.
-        stop: the lowest; positive.
-        rho: density of levels where there is little noise; positive.
-    """
-
-    def __init__(self, start: float = 40.0, stop: float = 1e-3, rho: float = 7.0):
-        check_positive(start=start, stop=stop, rho=rho)
-        if not stop < start:
-            raise ValueError(f"stop={stop}: must be less than start={start}.")
-        self.start, self.stop, self.rho = float(start), float(stop), float(rho)
-
-    def __call__(self, steps: int, prior: Prior) -> list[float]:
-        high, low = min(self.start, prior.sigma_max), max(self.stop, prior.sigma_min)
-        if not low < high:
-            raise ValueError(f"start must exceed the lowest level, {low:g}, got {self.start:g}")
-        roots = np.linspace(high ** (1 / self.rho), low ** (1 / self.rho), steps)
-        return (roots**self.rho).clip(low, high).tolist()

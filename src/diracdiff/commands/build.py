@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.models import Denoiser, OperatorPreconditioning, execute
+from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.report import Origin
@@ -102,7 +102,12 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     process = build_process(cfg)
     inputs = ({"conditions": 2} if increment else {}) | ({"images": 2} if conditioned else {})
     network = build(model.network, **inputs)
-    made("model", execute, network, model.compile, model.checkpoint_activations)
+    if model.compile:
+        network.compile()
+    if model.checkpoint_activations:
+        if not hasattr(network, "checkpoint_activations"):
+            raise ValueError(f"model.checkpoint_activations=true: {type(network).__name__} has no blocks. Use false.")
+        network.checkpoint_activations = True
     preconditioning = model.preconditioning
     if preconditioning == "operator":
         preconditioning = made("model", OperatorPreconditioning, model.spectrum)
@@ -136,8 +141,8 @@ def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
         sampler, take = build_sampler(cfg.sampler, restorer.sampler), cfg.take or restorer.take
         check_option(OUTPUTS, take=take)
         restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=take)
-    if "compile" in cfg:
-        made("network", execute, restorer.denoiser.network, cfg.compile)
+    if cfg.get("compile"):
+        restorer.denoiser.get_submodule("network").compile()
     if "precision" in cfg:
         check_option(tuple(PRECISIONS), precision=cfg.precision)
         restorer.denoiser.autocast = PRECISIONS[cfg.precision]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
-from diracdiff.degradations.svd import SVD, Separable, both_sides, factors
+from diracdiff.degradations.svd import SVD, Separable, both_sides, factors, in_cosines
 
 SUPPORT = 61
 
@@ -33,11 +33,8 @@ class GaussianBlur(Degradation):
         return Separable(rows, columns)
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        bases = (cosine_basis(n, x) for n in x.shape[-2:])
         responses = (blur_response(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
-        rows, columns = ((s, *basis, *basis) for s, basis in zip(responses, bases, strict=True))
-        height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
-        return Separable(rows, columns, (height, width))
+        return in_cosines(x, responses, (cosine_basis(n, x) for n in x.shape[-2:]))
 
     def _matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """Return the matrices of the two directions."""

@@ -30,24 +30,7 @@ class Masking(Degradation):
         """Return masks of images like x, (B, C, H, W), for the parameter `size`, see `apply`: they broadcast over x."""
 
 
-class CentredMasking(Masking):
-    """Multiplication with a mask in the centre, which lies `centre` pixels from pixel n // 2."""
-
-    centre = -0.5
-
-    def masks(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + self.centre) for n in x.shape[-2:])
-        return self.mask(rows.unsqueeze(-1), columns, size.to(x.dtype).reshape(*size.shape, 1, 1)).unsqueeze(-3)
-
-    @abstractmethod
-    def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
-        """Return values in [0, 1], (H, W) or (B, H, W), for `size`, (1, 1) or (B, 1, 1), in pixels.
-
-        The distances (row, column) from the centre are in pixels, (H, 1) and (W,).
-        """
-
-
-class GaussianInpainting(CentredMasking):
+class GaussianInpainting(Masking):
     """m = (1 - g(u; s) / g(0; s))^4 with an isotropic Gaussian density g of standard deviation s.
 
     The severity is s in pixels at 256 px (paper, Section 4: 0.1 to 50 px for faces, to 30 px for ImageNet).
@@ -64,16 +47,25 @@ class GaussianInpainting(CentredMasking):
         check_between(-1, 1, centre=centre)
         self.centre = float(centre)
 
-    def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
-        return (-torch.expm1(-(row**2 + column**2) / (2 * size.clamp(min=1e-3) ** 2))) ** 4
+    def masks(self, x: Tensor, size: Tensor) -> Tensor:
+        rows, columns = _from_centre(x, self.centre)
+        size = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
+        return (-torch.expm1(-(rows**2 + columns**2) / (2 * size.clamp(min=1e-3) ** 2))) ** 4
 
 
-class BoxInpainting(CentredMasking):
+class BoxInpainting(Masking):
     """A centred box is masked; its side is the severity, in pixels at 256 px (paper, Definition 3.1).
 
     A rim one pixel wide, in which the mask is the fraction of the pixel outside the box, makes it continuous in t.
     """
 
-    def mask(self, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
-        rows, columns = ((size / 2 - distance.abs() + 0.5).clamp(0, 1) for distance in (row, column))
+    def masks(self, x: Tensor, size: Tensor) -> Tensor:
+        size = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
+        rows, columns = ((size / 2 - distance.abs() + 0.5).clamp(0, 1) for distance in _from_centre(x, -0.5))
         return 1 - rows * columns
+
+
+def _from_centre(x: Tensor, centre: float) -> tuple[Tensor, Tensor]:
+    """Return the distances of pixels from the centre, (H, 1) and (W,), which is `centre` pixels from pixel n // 2."""
+    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + centre) for n in x.shape[-2:])
+    return rows.unsqueeze(-1), columns

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import Degradation
-from diracdiff.degradations.svd import SVD, Separable, both_sides, factors
+from diracdiff.degradations.svd import SVD, Separable, both_sides, factors, in_cosines
 
 ROLL_OFF = 0.5
 
@@ -37,10 +37,7 @@ class SuperResolution(Degradation):
 
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
         responses = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
-        bases = (dct_matrix(n, x) for n in x.shape[-2:])
-        rows, columns = ((s, dct.mT, dct, dct.mT, dct) for s, dct in zip(responses, bases, strict=True))
-        height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
-        return Separable(rows, columns, (height, width))
+        return in_cosines(x, responses, ((dct.mT, dct) for dct in (dct_matrix(n, x) for n in x.shape[-2:])))
 
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:

@@ -5,6 +5,7 @@ except in the bases of `Degradation.diagonal`, where U = V and V^T stands for th
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -80,6 +81,13 @@ def factors(matrix: Tensor) -> Factors:
     """Return the singular value decomposition of a matrix, (n, n) or (B, n, n), computed in double precision."""
     u, s, vt = (part.to(matrix.dtype) for part in torch.linalg.svd(matrix.double()))
     return s, u, u.mT, vt.mT, vt
+
+
+def in_cosines(x: Tensor, responses: Iterable[Tensor], bases: Iterable[tuple[Tensor, Tensor]]) -> Separable:
+    """Return the operator with a response, (n,) or (B, n), and a basis of cosines and its inverse per direction."""
+    rows, columns = ((s, *basis, *basis) for s, basis in zip(responses, bases, strict=True))
+    height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
+    return Separable(rows, columns, (height, width))
 
 
 def both_sides(rows: Tensor, columns: Tensor, image: Tensor) -> Tensor:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from diracdiff.models.network import Network
 from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, OperatorPreconditioning, Terms
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.shapes import as_time, on_multiples, per_image
@@ -17,6 +17,33 @@ from diracdiff.utils.validate import check_images, check_option
 def full_precision(images: Tensor) -> torch.autocast:
     """Return a context without autocast: a change of basis in bfloat16 would add noise."""
     return torch.autocast(images.device.type, enabled=False)
+
+
+@runtime_checkable
+class Network(Protocol):
+    """F(y, level): an image-shaped prediction from degraded images and their noise level.
+
+    A network may have an attribute `images`: 2 if it is conditioned on the measurement, concatenated along channels.
+    """
+
+    @property
+    def image_channels(self) -> int:
+        """C."""
+        ...
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+        ...
+
+    @property
+    def conditions(self) -> int:
+        """Number of conditioning values: 1, the level, or 2 for an incremental reconstruction network."""
+        ...
+
+    def __call__(self, y: Tensor, level: Tensor) -> Tensor:
+        """Return (B, C, H, W) for images y (B, C, H, W) and levels (B,), or (B, conditions)."""
+        ...
 
 
 class Denoiser(nn.Module):

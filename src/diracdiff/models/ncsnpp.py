@@ -46,7 +46,8 @@ class NCSNpp(nn.Module):
             surroundings alone and tiles change little. Needs lower learning rates.
 
     Attributes:
-        checkpoint_activations: see `execute`.
+        checkpoint_activations: keep only the inputs of blocks during training and recompute the rest for the gradient:
+            less memory, a third more operations, the same result.
     """
 
     checkpoint_activations = False

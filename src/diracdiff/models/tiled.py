@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from diracdiff.models.denoiser import Denoiser
-from diracdiff.models.network import Network
+from diracdiff.models.denoiser import Denoiser, Network
 from diracdiff.samplers import NetworkIncrement, ReverseSampler
 
 TILE, OVERLAP, WHOLE = 512, 128, 2**20
