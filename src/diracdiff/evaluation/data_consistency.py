@@ -21,23 +21,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LAGS = ((0, 1), (1, 0), (1, 1))
-"""Rows and columns between the values whose residuals are correlated."""
-
-LEVEL = 0.025
-"""Fraction of true images that are called inconsistent, by both tests together."""
-
-FAR = -8.0
-"""Standard deviations below which the tail of the normal distribution is approximated by exp(-z^2 / 2)."""
+LAGS = ((0, 1), (1, 0), (1, 1))  # rows and columns between values whose residuals are correlated
+LEVEL = 0.025  # fraction of true images that are called inconsistent, by both tests together
+FAR = -8.0  # below it the tail of the normal distribution is approximated by exp(-z^2 / 2)
+MEDIAN = 0.6744897501960817  # of the absolute value of a standard normal variable
+LEAST_COEFFICIENTS = 64  # for an estimate of the noise level: a standard error of 15 %, 1.17 / sqrt(n)
 
 HIGH_PASS = tuple(n / (4 * math.sqrt(2)) for n in (1 + 3**0.5, -3 - 3**0.5, 3 - 3**0.5, 3**0.5 - 1))
 """Daubechies' wavelet with two vanishing moments: orthonormal, and zero on planes."""
-
-MEDIAN = 0.6744897501960817
-"""Median of the absolute value of a standard normal variable."""
-
-LEAST_COEFFICIENTS = 64
-"""Fewest coefficients for an estimate of the noise level: a standard error of 15 %, and 1.17 / sqrt(n) in general."""
 
 
 def standardise(y: Tensor, mean: Tensor, sigma: float, step: float = 0.0, seed: int = 0) -> Tensor:

@@ -33,7 +33,7 @@ class Evaluation:
 
     def __init__(self, metrics: Sequence[Metric], gallery_size: int = 6, only: Collection[StoppingPoint] | None = None):
         self.metrics, self.gallery_size, self.only = list(metrics), gallery_size, only
-        self.records = Records([metric.name for metric in image_metrics(metrics)])
+        self.records = Records()
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
         self.shown: list[str] = []
@@ -65,23 +65,10 @@ class Evaluation:
                 self.gallery[result.t, result.output] = self._thumbnails(result.images)
 
     def finish(self, seed: int = 0) -> list[Row]:
-        """Gather the records of all processes and return the trade-off curve over all images.
-
-        Args:
-            seed: seed of metrics that draw subsets.
-        """
+        """Gather all processes and return the trade-off curve; `seed` is that of metrics that draw subsets."""
         self.records = self.records.gathered()
         self.curve = self.records.curve(self._sets.scores(seed))
         return self.curve
-
-    def check_size(self, side: int) -> None:
-        """Refuse images of this side before any work.
-
-        Raises:
-            ValueError: if they are too small for one of the metrics.
-        """
-        for metric in image_metrics(self.metrics):
-            metric.check_size(side)
 
     def _thumbnails(self, images: Tensor) -> Tensor:
         return to_pixels(images[: self.gallery_size]).cpu()

@@ -12,17 +12,14 @@ from diracdiff.samplers import ImageNoise
 from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import out_of_range
 
-ROUNDING = 0.01
-"""Margin by which clean images may leave [0, 1]."""
+ROUNDING = 0.01  # margin by which clean images may leave [0, 1]
+RARE = 1e-9  # probability that noise alone exceeds a bound of `check_measurement`
 
 RINGING, TYPICAL_RINGING = 0.5, 0.06
 """Margins by which operators may move a value out of [0, 1], and all values of an image in root mean square.
 
 Super-resolution and undersampled Fourier transforms of photographs reach 0.37 and 0.042.
 """
-
-RARE = 1e-9
-"""Probability that noise alone exceeds a bound of `check_measurement`."""
 
 
 def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0) -> None:

@@ -21,53 +21,40 @@ from diracdiff.metrics.metric import FeatureNetwork, Row, SetMetric
 Key = tuple[float, str] | str
 """A set of images: (t, output), or "clean"."""
 
-Point = tuple[float, int, str]
-"""Stopping time, NFE and output."""
-
 
 class Records:
-    """Metrics of single images: a row per image, time and output.
+    """Metrics of single images: a row per image, time and output."""
 
-    Args:
-        metrics: names of the metrics.
-    """
-
-    def __init__(self, metrics: Sequence[str]):
-        self.metrics = list(metrics)
-        self._points: dict[Point, dict[str, tuple[float, ...]]] = {}
+    def __init__(self) -> None:
+        self._points: dict[tuple[float, str], dict[str, Row]] = {}  # by (-t, output) and name
 
     def add(self, names: Sequence[str], seeds: Sequence[int], result: Result, values: dict[str, Tensor]) -> None:
         """Append the metrics {metric: (B,)} of a batch; of equal names the last one counts."""
-        columns = [seeds, *(values[metric].tolist() for metric in self.metrics), [result.seconds] * len(names)]
-        rows = self._points.setdefault((result.t, result.nfe, result.output), {})
-        rows |= zip(names, zip(*columns, strict=True), strict=True)
+        rows = self._points.setdefault((-result.t, result.output), {})
+        where = {"t": result.t, "nfe": result.nfe, "output": result.output}
+        columns = {metric: value.tolist() for metric, value in values.items()}
+        for i, (name, seed) in enumerate(zip(names, seeds, strict=True)):
+            figures = {metric: column[i] for metric, column in columns.items()}
+            rows[name] = {"name": name, "seed": seed} | where | figures | {"seconds": result.seconds}
 
     def gathered(self) -> Records:
         """Return the rows of all processes, each image once, sorted: the same for any number of processes."""
-        whole, found = Records(self.metrics), defaultdict[Point, dict[str, tuple[float, ...]]](dict)
+        whole, points = Records(), defaultdict[tuple[float, str], dict[str, Row]](dict)
         for part in gather_from_all(self._points):
             for point, rows in part.items():
-                found[point] |= rows
-        whole._points = {point: dict(sorted(rows.items())) for point, rows in sorted(found.items(), key=_place)}
+                points[point] |= rows
+        whole._points = {point: dict(sorted(rows.items())) for point, rows in sorted(points.items())}
         return whole
 
     @property
     def rows(self) -> Iterator[Row]:
         """The rows by image, t falling: name, seed, t, nfe, output, the metrics, and seconds."""
         for name in sorted(set().union(*self._points.values())):
-            yield from (self._row(point, name) for point, rows in self._points.items() if name in rows)
+            yield from (rows[name] for rows in self._points.values() if name in rows)
 
     def at(self, t: float, output: str) -> list[Row]:
         """Return the rows of one time and output."""
-        points = [point for point in self._points if (point[0], point[2]) == (t, output)]
-        return [self._row(point, name) for point in points for name in self._points[point]]
-
-    def of(self, names: Sequence[str]) -> dict[Key, list[Row]]:
-        """Return the rows of a few images, {(t, output): rows}, t falling."""
-        return {
-            (point[0], point[2]): [self._row(point, name) for name in rows if name in names]
-            for point, rows in self._points.items()
-        }
+        return list(self._points.get((-t, output), {}).values())
 
     def curve(self, sets: Mapping[Key, dict[str, float]]) -> list[Row]:
         """Return means over the images: a row per time and output with t, nfe, output, n and the metrics, t falling.
@@ -76,21 +63,13 @@ class Records:
             sets: metrics of whole sets of images to add, {(t, output): {metric: value}}.
         """
         curve = []
-        for (t, nfe, output), rows in self._points.items():
-            _, *columns = zip(*rows.values(), strict=True)
-            means = {name: mean(column) for name, column in zip([*self.metrics, "seconds"], columns, strict=True)}
-            curve.append({"t": t, "nfe": nfe, "output": output, "n": len(rows)} | means | sets.get((t, output), {}))
+        for rows in self._points.values():
+            first = next(iter(rows.values()))
+            row = {key: first[key] for key in ("t", "nfe", "output")} | {"n": len(rows)}
+            columns = [column for column in first if column not in ("name", "seed", *row)]
+            row |= {column: mean([each[column] for each in rows.values()]) for column in columns}
+            curve.append(row | sets.get((row["t"], row["output"]), {}))
         return curve
-
-    def _row(self, point: Point, name: str) -> Row:
-        seed, *values = self._points[point][name]
-        where = dict(zip(("name", "seed", "t", "nfe", "output"), (name, seed, *point), strict=True))
-        return where | dict(zip([*self.metrics, "seconds"], values, strict=True))
-
-
-def _place(item: tuple[Point, Any]) -> tuple[float, str]:
-    """Return the place of a point in tables: t falling, outputs in the order of their names."""
-    return -item[0][0], item[0][2]
 
 
 class Sample:

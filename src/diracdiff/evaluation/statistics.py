@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 RESAMPLES = 2000
-
+BATCH = 2**17  # values that are resampled at a time, which bounds the memory and changes no number
 FEWEST = 8
 """Least number of images for an interval or a conclusion.
 
@@ -15,9 +15,6 @@ Nominal 95 % intervals of 2, 4, 6 and 8 values cover the mean with a probability
 """
 
 Interval = tuple[float, float]
-
-BATCH = 2**17
-"""Values that are resampled at a time, which bounds the memory and changes no number."""
 
 
 def mean(values: Sequence[float]) -> float:

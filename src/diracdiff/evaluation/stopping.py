@@ -7,6 +7,7 @@ x_hat or of the iterate, both on validation images.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers.increment import TOLERANCE
 
 TARGETS = {str(metric.target): metric for metric in METRICS if metric.target}
-TARGET_RULE = f"target must be {', '.join(TARGETS)}, nfe:N or t:T"
+TARGET_RULE = f"target must be {', '.join(TARGETS)}, nfe:N with N of at least 1, or t:T with T in [0, 1]"
+NUMBER = re.compile(r"\d*\.?\d+(e-?\d+)?")
 MEASURE = "python -m diracdiff evaluate split=val"
 
 
@@ -100,10 +102,10 @@ def stopping_point_for(
         ValueError: if the target is unknown or has no stopping point.
     """
     kind, _, value = str(target).replace("=", ":").partition(":")
-    if kind == "t" and value:
-        return StoppingPoint(_time(target, value), output)
-    if kind == "nfe" and value:
-        return _within_nfe(target, value, curve)
+    if kind == "t" and NUMBER.fullmatch(value) and float(value) <= 1:
+        return StoppingPoint(float(value), output)
+    if kind == "nfe" and value.isdecimal() and int(value) >= 1:
+        return _within_nfe(int(value), curve)
     if target not in TARGETS:
         raise ValueError(f"{TARGET_RULE}, got {target!r}")
     stop = stops.get(target)
@@ -115,23 +117,11 @@ def stopping_point_for(
     return stop
 
 
-def _time(target: str, value: str) -> float:
-    try:
-        t = float(value)
-    except ValueError:
-        t = -1.0
-    if not 0 <= t <= 1:
-        raise ValueError(f"{TARGET_RULE} with T in [0, 1], got {target!r}")
-    return t
-
-
-def _within_nfe(target: str, value: str, curve: Sequence[Row]) -> StoppingPoint:
-    if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"{TARGET_RULE} with N an integer of at least 1, got {target!r}")
+def _within_nfe(nfe: int, curve: Sequence[Row]) -> StoppingPoint:
     means = [row for row in curve if row["output"] == "mean"]
     if not means:
-        raise ValueError(f"target={target} needs a validation's curve, which this checkpoint lacks: use target=t:T")
-    if reached := [row["t"] for row in means if row["nfe"] <= int(value)]:
+        raise ValueError(f"target=nfe:{nfe}: needs a validation's curve, which this checkpoint lacks. Use target=t:T.")
+    if reached := [row["t"] for row in means if row["nfe"] <= nfe]:
         return StoppingPoint(min(reached))
     least = min(row["nfe"] for row in means)
-    raise ValueError(f"target={target}: the first x_hat of this sampler takes {least} NFE: use nfe:{least}")
+    raise ValueError(f"target=nfe:{nfe}: the first x_hat of this sampler takes {least} NFE. Use nfe:{least}.")

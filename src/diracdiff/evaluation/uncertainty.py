@@ -1,10 +1,9 @@
 """Uncertainty of a restoration: intervals from several samples of one measurement, and their calibration.
 
-The samples' standard deviation is a map of what the measurement leaves open. An interval of a pixel reaches `factor`
-standard deviations to either side of the samples' mean. The raw factor is Student's, right for exact samples of a
-Gaussian posterior. The calibrated one is the least that held the required fraction of pixels on validation images, by
-conformal risk control (Angelopoulos et al. 2022). For the error of a whole image, the ratio of its mean square error to
-the samples' variance is calibrated in the same way (split conformal prediction).
+An interval of a pixel reaches `factor` standard deviations of the samples to either side of their mean. The raw factor
+is Student's, right for exact samples of a Gaussian posterior. The calibrated one is the least that held the required
+fraction of pixels on validation images, by conformal risk control (Angelopoulos et al. 2022). The ratio of an image's
+mean square error to the samples' variance is calibrated in the same way (split conformal prediction).
 """
 
 from __future__ import annotations
@@ -48,15 +47,10 @@ class Spread:
         mean: mean of the samples, (B, C, H, W); nearer to the image than one sample.
         std: standard deviation, (B, C, H, W), at least LEAST_STD.
         variance: mean variance of an image, (B,).
-
-    Raises:
-        ValueError: if there is only one sample.
     """
 
     def __init__(self, samples: Tensor):
         self.count = len(samples)
-        if self.count < 2:
-            raise ValueError(f"a spread needs at least 2 samples, got {self.count}")
         self.mean, self.std = samples.mean(0), samples.std(0).clamp(min=LEAST_STD)
         self.variance = (self.std**2).flatten(1).mean(1)
 
@@ -166,12 +160,11 @@ def coverage(intervals: Sequence[Interval], tally: Tally) -> list[dict[str, Any]
     """Return a row per calibrated level with the fractions that intervals hold on other images."""
     rows = []
     for interval in intervals:
-        low, high = interval.errors or (0.0, math.inf)
-        count = interval.samples["samples"]
+        (low, high), count = interval.errors or (0.0, math.inf), interval.samples["samples"]
         raw = raw_factor(interval.level, count)
         row = {"level": interval.level, "pixels_raw": tally.covered(raw)}
-        row |= {"pixels_calibrated": tally.covered(interval.factor)}
-        row |= {"images_calibrated": mean([float(low <= error <= high) for error in tally.errors])}
+        row["pixels_calibrated"] = tally.covered(interval.factor)
+        row["images_calibrated"] = mean([float(low <= error <= high) for error in tally.errors])
         row |= {"factor_raw": raw, "factor_calibrated": interval.factor, "samples": count}
         rows.append(row | {"calibration_images": interval.images, "images": len(tally.errors)})
     return rows
@@ -184,16 +177,15 @@ def choose_interval(intervals: Sequence[Interval], samples: dict[str, Any], leve
         ValueError: if the level is not in (0, 1), was not calibrated, or needs more images.
     """
     if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
+        raise ValueError(f"level={level}: must lie between 0 and 1.")
     levels = {interval.level: interval for interval in intervals if interval.samples == samples}
     if not levels:
         return Interval(level, raw_factor(level, samples["samples"]))
     if level not in levels:
-        raise ValueError(f"level must be one that was calibrated, {list(levels)}, got {level}")
-    found = levels[level]
-    if math.isinf(found.factor):
-        raise ValueError(f"level={level}: needs more images than the {found.images} that were calibrated on.")
-    return found
+        raise ValueError(f"level={level}: must be one that was calibrated, {list(levels)}.")
+    if math.isinf(levels[level].factor):
+        raise ValueError(f"level={level}: needs more images than the {levels[level].images} that were calibrated on.")
+    return levels[level]
 
 
 def raw_factor(level: float, samples: int) -> float:

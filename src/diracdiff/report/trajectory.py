@@ -54,7 +54,8 @@ def evaluation_page(
         evaluation.gallery, [[(t, output) for output in TRAJECTORIES] for t in times if t not in kept]
     )
     names = evaluation.shown
-    figures = {key: values_of(rows, names) for key, rows in evaluation.records.of(names).items()}
+    keys = [(row["t"], row["output"]) for row in curve]
+    figures = {key: values_of(evaluation.records.at(*key), names) for key in keys}
 
     def entry(row: Row) -> Row:
         key = row["t"], row["output"]

@@ -13,6 +13,7 @@ from diracdiff.evaluation import Evaluation, StoppingPoint, find_stopping_points
 from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import PSNR, SSIM, Metric
+from diracdiff.metrics.metric import image_metrics
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import State
@@ -81,7 +82,8 @@ class RestorerModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Record data and settings for the checkpoint; refuse images that are too small for a metric."""
-        self.evaluation.check_size(self.restorer.image_size)
+        for metric in image_metrics(self.metrics):
+            metric.check_size(self.restorer.image_size)
         data = getattr(self.trainer, "datamodule", None)
         try:
             self.restorer.dataset = to_recipe(getattr(data, "dataset", None))
