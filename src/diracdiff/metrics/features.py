@@ -12,11 +12,10 @@ from diracdiff.utils.downloads import checkpoints, fetched, first_line
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.validate import check_images
 
-FEATURES = {"inception": 2048, "squeezenet": 512}
-"""Number of features of each network."""
-
+FEATURES = {"inception": 2048, "squeezenet": 512}  # number of features of each network
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SQUEEZENET_SIDE = 17
+NORMALISATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and standard deviation of SqueezeNet's input
 
 
 @dataclass(frozen=True)
@@ -61,43 +60,25 @@ class Extractor:
         pixels = to_pixels(images)
         full_precision = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), full_precision:
-            (features,) = self.network.to(images.device)(pixels)
-        marked: Tensor = features.masked_fill(broken.unsqueeze(1), math.nan).cpu()
-        return marked
-
-
-class SqueezeNet(nn.Module):
-    """Trunk of torchvision's SqueezeNet 1.1, averaged over the image: uint8 (B, 3, H, W) to one tensor (B, 512).
-
-    Args:
-        path: file of torchvision's weights.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, path: Path):
-        from torchvision.models import squeezenet1_1
-
-        super().__init__()
-        network = squeezenet1_1()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.trunk = network.features
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1))
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor]:
-        """Return the features of 8-bit images."""
-        return (self.trunk((from_pixels(pixels) - self.mean) / self.std).mean((2, 3)),)
+            network = self.network.to(images.device)
+            if self.name == "squeezenet":
+                mean, std = (torch.tensor(values, device=images.device).reshape(3, 1, 1) for values in NORMALISATION)
+                features: Tensor = network((from_pixels(pixels) - mean) / std).mean((2, 3))
+            else:
+                (features,) = network(pixels)
+        return features.masked_fill(broken.unsqueeze(1), math.nan).cpu()
 
 
 def _load(name: str, path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torchvision.models import squeezenet1_1
 
     try:
         with torch.random.fork_rng(devices=[]):  # constructors draw initial weights
             if name == "squeezenet":
-                network: nn.Module = SqueezeNet(path)
+                whole = squeezenet1_1()
+                whole.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+                network: nn.Module = whole.features
             else:
                 layer = [str(FEATURES[name])]
                 network = FeatureExtractorInceptionV3("inception-v3-compat", layer, str(path), verbose=False)

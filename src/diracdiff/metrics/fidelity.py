@@ -4,8 +4,7 @@ from torch import Tensor
 
 from diracdiff.metrics.metric import ImageMetric, Reference
 
-WINDOW = 11
-"""Side of SSIM's window in pixels."""
+WINDOW = 11  # side of SSIM's window in pixels
 
 
 class PSNR(ImageMetric):

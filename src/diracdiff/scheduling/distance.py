@@ -19,8 +19,7 @@ from diracdiff.metrics.lpips import BACKBONES, load_lpips
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import LookAhead, UniformGrid
 
-KEPT = 8
-"""Versions whose features are kept; bisection compares three at a time."""
+KEPT = 8  # versions whose features are kept; bisection compares three at a time
 
 
 class Dissimilarity(ABC):

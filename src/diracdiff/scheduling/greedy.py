@@ -4,15 +4,14 @@ Given a distance d between N ordered candidates, start from the two ends. Once p
 farthest apart and insert the candidate between them that minimises max(d(left, s), d(s, right)). Candidates may be
 severities of a degradation, or times of a trajectory.
 
-Almost all of the cost is d. Where d grows with separation, d(left, s) - d(s, right) grows with s and changes its sign
-next to the best s, so bisection finds it in log2(right - left) trials. m points among N candidates take about
-m log2(N / m) trials: fewer than N for the paper's 100 among 1000.
+Where d grows with separation, d(left, s) - d(s, right) grows with s and changes its sign next to the best s, so
+bisection finds it in log2(right - left) trials. m points among N candidates take about m log2(N / m) trials.
 """
 
 import functools
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -20,14 +19,8 @@ from diracdiff.degradations import TabulatedSeverity
 from diracdiff.degradations.severity import Severity
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Chosen candidates.
-
-    Attributes:
-        chosen: numbers of the candidates, increasing, both ends included.
-        largest: the largest distance between neighbours.
-    """
+class Placement(NamedTuple):
+    """Numbers of the chosen candidates, increasing, both ends included, and the largest distance of neighbours."""
 
     chosen: tuple[int, ...]
     largest: float
