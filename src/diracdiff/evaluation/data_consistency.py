@@ -1,11 +1,10 @@
 """Data-consistency test: does a restored image explain its measurement?
 
-Under the truth, the residuals of y_1 = A_1(x) + sigma z, divided by sigma, are white noise: their squared norm has a
-chi-square distribution with n degrees of freedom, n the number of values. A posterior sample has the same joint
-distribution with its measurement as the truth. A posterior mean also explains some of the noise: its residual is
-smaller, and neighbours are slightly opposed (Wahba 1983, J. R. Stat. Soc. B 45, 133). So evidence against an image is a
-residual that is larger than the noise (discrepancy principle, Morozov 1966), or one whose neighbours agree, which is
-unexplained structure. Both tests are one-sided.
+Under the truth, the residuals of y_1 = A_1(x) + sigma z, divided by sigma, are white noise: the squared norm of their n
+values has a chi-square distribution with n degrees of freedom. A posterior sample has the same joint distribution with
+its measurement as the truth. A posterior mean has a smaller residual, with slightly opposed neighbours (Wahba 1983, J.
+R. Stat. Soc. B 45, 133). So evidence against an image is a residual that is larger than the noise (discrepancy
+principle, Morozov 1966), or one whose neighbours agree, which is unexplained structure. Both tests are one-sided.
 
 Files are quantised and clipped. Rounding to steps of d adds a variance of d^2 / 12 (Sheppard's correction). Of a
 clipped value only a bound is known: its residual is drawn from the part of the normal distribution beyond that bound,

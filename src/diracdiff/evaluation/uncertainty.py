@@ -21,18 +21,10 @@ from diracdiff.evaluation.statistics import mean
 from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.samplers import ReverseSampler
 
-LEVELS = (0.8, 0.9, 0.95)
-"""Fractions of the pixels, and of the images, that intervals should hold."""
-
-FACTORS = torch.logspace(-2, 4, 1201)
-"""Factors to choose from, 1.2 % apart."""
-
-LEAST_STD = 1 / 510
-"""Least standard deviation that is distinguished: half a grey level."""
-
-PICTURES = ("uncertainty", "mean", "low", "high")
-"""Images that are written in addition to one sample."""
-
+LEVELS = (0.8, 0.9, 0.95)  # fractions of the pixels, and of the images, that intervals should hold
+FACTORS = torch.logspace(-2, 4, 1201)  # factors to choose from, 1.2 % apart
+LEAST_STD = 1 / 510  # least standard deviation that is distinguished: half a grey level
+PICTURES = ("uncertainty", "mean", "low", "high")  # images that are written in addition to one sample
 ROUNDING = 1e-9
 
 
@@ -54,24 +46,12 @@ class Spread:
         self.mean, self.std = samples.mean(0), samples.std(0).clamp(min=LEAST_STD)
         self.variance = (self.std**2).flatten(1).mean(1)
 
-    def interval(self, factor: float) -> tuple[Tensor, Tensor]:
-        """Return lower and upper bounds of every pixel, (B, C, H, W) each, in [0, 1]."""
-        return (self.mean - factor * self.std).clamp(0, 1), (self.mean + factor * self.std).clamp(0, 1)
-
-    def needed(self, clean: Tensor) -> Tensor:
-        """Return the factor that every pixel of the clean images needs, (B, C, H, W)."""
-        return (clean - self.mean).abs() / self.std
-
-    def error(self, clean: Tensor) -> Tensor:
-        """Return the mean square error of the samples' mean in units of their variance, (B,)."""
-        return ((clean - self.mean) ** 2).flatten(1).mean(1) / self.variance
-
 
 class Tally:
     """Counts of pixels and images that intervals hold, image by image.
 
     Attributes:
-        errors: `Spread.error` of every image.
+        errors: mean square error of the samples' mean in units of their variance, of every image.
         within: fraction of every image's pixels that each of FACTORS holds, (N, len(FACTORS)).
     """
 
@@ -81,8 +61,8 @@ class Tally:
 
     def add(self, spread: Spread, clean: Tensor) -> None:
         """Count a batch with known clean images, (B, C, H, W)."""
-        self.errors += spread.error(clean).tolist()
-        needed = spread.needed(clean).flatten(1).cpu().sort(1).values
+        self.errors += (((clean - spread.mean) ** 2).flatten(1).mean(1) / spread.variance).tolist()
+        needed = ((clean - spread.mean).abs() / spread.std).flatten(1).cpu().sort(1).values
         counts = torch.searchsorted(needed, FACTORS.expand(len(needed), -1).contiguous(), right=True)
         self.within = torch.cat([self.within, counts.double() / needed.shape[1]])
 
@@ -126,8 +106,9 @@ class Interval:
 
         Bounds are rounded outwards to 8 bits, so that files hold as much as the numbers do.
         """
-        low, high = (bound[i] for bound in spread.interval(self.factor))
-        return {"mean": spread.mean[i], "low": (255 * low).floor() / 255, "high": (255 * high).ceil() / 255}
+        mean, reach = spread.mean[i], self.factor * spread.std[i]
+        low, high = (mean - reach).clamp(0, 1), (mean + reach).clamp(0, 1)
+        return {"mean": mean, "low": (255 * low).floor() / 255, "high": (255 * high).ceil() / 255}
 
     def row(self, spread: Spread, i: int) -> dict[str, Any]:
         """Return a table's row of the i-th image of a batch; PSNR is that of the samples' mean, in dB."""

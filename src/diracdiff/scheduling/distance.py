@@ -109,18 +109,13 @@ class Distance:
 
     @classmethod
     def of_degradation(
-        cls,
-        degradation: Degradation,
-        images: Tensor,
-        dissimilarity: Dissimilarity,
-        candidates: int,
-        batch_size: int = 8,
+        cls, degradation: Degradation, images: Tensor, dissimilarity: Dissimilarity, count: int, batch_size: int = 8
     ) -> Self:
-        """Compare A_t(x) at t = i / (N - 1), for clean images in [0, 1], (n, C, H, W), and N of at least 2."""
+        """Compare A_t(x) at t = i / (N - 1), for clean images in [0, 1], (n, C, H, W), and a count N of at least 2."""
         parts = images.split(batch_size)
 
         def version(i: int, batch: int) -> Tensor:
-            return degradation(parts[batch], i / (candidates - 1))
+            return degradation(parts[batch], i / (count - 1))
 
         return cls(version, len(parts), dissimilarity)
 
