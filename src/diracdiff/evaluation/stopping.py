@@ -76,10 +76,7 @@ def key_rows(
         stops: stopping points of the targets.
         extra: a further point, the row "target".
     """
-    points: dict[str, StoppingPoint | None] = {
-        "measurement": StoppingPoint(1.0, "iterate"),
-        "one_shot": StoppingPoint(1.0, "mean"),
-    }
+    points = StoppingPoints(measurement=StoppingPoint(1.0, "iterate"), one_shot=StoppingPoint(1.0, "mean"))
     for target, metric in TARGETS.items():
         if stops.get(target) or metric.abbreviation:
             points[metric.stop_name().lower()] = stops.get(target)
