@@ -22,7 +22,6 @@ from diracdiff.models.denoiser import DATA_MEAN, DATA_STD
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
-from diracdiff.scheduling import MSE, Distance, greedy
 from diracdiff.utils.files import read_rows
 
 OPERATOR = """
@@ -84,15 +83,6 @@ def test_times_are_placed_where_the_trajectory_changes_most(paper, folder, tmp_p
     assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
     grid = ["sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv", "sampler.steps=6"]
     assert restorer_with(paper, *grid).sampler.times() == pytest.approx(times[::-1])
-
-
-def test_greedy_times_even_out_a_trajectory():
-    # A scalar trajectory u^3 changes most near 1: the greedy times are dense there and its changes nearly equal.
-    u = torch.linspace(0, 1, 400)
-    states = (u**3).reshape(400, 1, 1, 1, 1).expand(400, 2, 3, 16, 16)
-    *_, last = greedy(Distance.of_trajectory(states, MSE()), 400, 7)
-    changes = (u[list(last.chosen)] ** 3).diff()
-    assert len(last.chosen) == 9 and changes.max() / changes.min() < 1.1
 
 
 # reports

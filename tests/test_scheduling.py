@@ -155,6 +155,14 @@ def test_a_schedule_evens_out_the_distances():
     assert last.largest < max(distance(i, j) for i, j in itertools.pairwise(linear)) / 3 < first.largest
 
 
+def test_greedy_times_even_out_a_trajectory():
+    """u^3 changes most near 1, where the greedy times are dense."""
+    u = torch.linspace(0, 1, 400)
+    *_, last = greedy(Distance.of_trajectory((u**3).reshape(400, 1, 1, 1, 1), MSE()), 400, 7)
+    changes = (u[list(last.chosen)] ** 3).diff()
+    assert len(last.chosen) == 9 and changes.max() / changes.min() < 1.1
+
+
 def test_the_table_goes_through_the_chosen_severities():
     severity = tabulate([0, 1, 4, 10], 11, LinearSeverity(1.0, 3.0))
     assert severity.times == pytest.approx([0, 1 / 3, 2 / 3, 1])
