@@ -35,8 +35,8 @@ from diracdiff.degradations import (
 )
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
-from diracdiff.utils.image_files import save_image
-from diracdiff.utils.pixels import from_pixels
+from diracdiff.utils.image_files import write_image
+from diracdiff.utils.pixels import from_pixels, to_pixels
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -140,7 +140,8 @@ def measured_folder(tmp_path_factory, image_folder):
     generator = torch.Generator().manual_seed(0)
     for path in sorted(image_folder.iterdir()):
         x = from_pixels(load_image(path)[None])
-        save_image(folder / path.name, process.measure(x, torch.randn(x.shape, generator=generator))[0])
+        measured = process.measure(x, torch.randn(x.shape, generator=generator))[0]
+        write_image(folder / path.name, to_pixels(measured.permute(1, 2, 0)).numpy())
     return folder
 
 

@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import write_atomically
-from diracdiff.utils.pixels import to_pixels
 
 SUFFIXES = (".png", ".jpg", ".tif")
 """Suffixes of files, which select the format that an image is written in."""
@@ -77,11 +75,6 @@ def write_image(
     else:
         data = bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
     write_atomically(path, data)
-
-
-def save_image(path: str | Path, image: Tensor, grey: bool = False) -> None:
-    """Write an image in [0, 1], (3, H, W), as PNG; a grey one as the mean of its channels."""
-    write_image(Path(path), to_pixels(image.mean(0) if grey else image.permute(1, 2, 0)).cpu().numpy())
 
 
 def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
