@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from diracdiff.utils.downloads import checkpoints, fetched, first_line
+from diracdiff.utils.downloads import fetched
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.validate import check_images
 
@@ -92,14 +92,7 @@ def _weights_file(name: str) -> Path:
     from torchvision.models import SqueezeNet1_1_Weights
 
     url = URL_INCEPTION_V3 if name == "inception" else SqueezeNet1_1_Weights.IMAGENET1K_V1.url
-    try:
-        path = fetched(url)
-    except (OSError, RuntimeError) as error:
-        other = "" if name == "squeezenet" else ", or take fid=squeezenet, which has its own name and another scale"
-        raise ValueError(
-            f"fid={name} needs {url.rsplit('/', 1)[-1]}, which is missing and cannot be downloaded "
-            f"({first_line(error)}): connect once, or copy it into {checkpoints()}{other}"
-        ) from error
+    path = fetched(url, f"fid={name}")
     if name == "inception":
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()

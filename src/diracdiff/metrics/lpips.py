@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from diracdiff.metrics.metric import ImageMetric, Reference
-from diracdiff.utils.downloads import checkpoints, fetched, first_line
+from diracdiff.utils.downloads import fetched
 from diracdiff.utils.errors import warn
 
 BACKBONES = {
-    "squeeze": ("SqueezeNet1_1", "squeezenet1_1-b8a52dc0.pth", 17),
-    "alex": ("AlexNet", "alexnet-owt-7be5be79.pth", 31),
-    "vgg": ("VGG16", "vgg16-397923af.pth", 16),
+    "squeeze": ("SqueezeNet1_1", 17),
+    "alex": ("AlexNet", 31),
+    "vgg": ("VGG16", 16),
 }
-"""Each backbone's network in torchvision, file of weights, and smallest side of its images in pixels."""
+"""Each backbone's network in torchvision, and smallest side of its images in pixels."""
 
 
 class LPIPS(ImageMetric):
@@ -37,7 +37,7 @@ class LPIPS(ImageMetric):
 
     def __init__(self, backbone: str = "squeeze"):
         self._network = load_lpips(backbone)
-        self.backbone, self.name, self.smallest = backbone, f"lpips_{backbone}", BACKBONES[backbone][2]
+        self.backbone, self.name, self.smallest = backbone, f"lpips_{backbone}", BACKBONES[backbone][1]
 
     @classmethod
     def if_available(cls, backbone: str | None) -> Self | None:
@@ -86,14 +86,8 @@ def load_lpips(backbone: str) -> Any:
 
     if backbone not in BACKBONES:
         raise ValueError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
-    model, file, _ = BACKBONES[backbone]
-    try:
-        path = fetched(get_weight(f"{model}_Weights.IMAGENET1K_V1").url)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"the weights of LPIPS' backbone {backbone!r} are missing and cannot be downloaded ({first_line(error)}). "
-            f"Connect once, or copy {file} into {checkpoints()}"
-        ) from error
+    url = get_weight(f"{BACKBONES[backbone][0]}_Weights.IMAGENET1K_V1").url
+    path = fetched(url, f"LPIPS' backbone {backbone!r}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
         network = Network(net=backbone, pnet_rand=True, verbose=False)
@@ -103,6 +97,6 @@ def load_lpips(backbone: str) -> Any:
         network.net.load_state_dict({name: weights[trunk] for name, trunk in names.items()})
     except Exception as error:  # a parser of untrusted bytes may raise anything
         raise ValueError(
-            f"{path} does not hold the weights of LPIPS' backbone {backbone!r}: replace it with torchvision's {file}"
+            f"{path} does not hold the weights of LPIPS' backbone {backbone!r}: replace it with torchvision's"
         ) from error
     return network.eval().requires_grad_(False)

@@ -80,7 +80,7 @@ class LPIPS(Dissimilarity):
 
     def __init__(self, net: str = "squeeze"):
         self._network = load_lpips(net)
-        self.name, self.smallest = f"LPIPS ({net})", BACKBONES[net][2]
+        self.name, self.smallest = f"LPIPS ({net})", BACKBONES[net][1]
 
     def features(self, x: Tensor) -> Tensor:
         network = self._network.to(x.device)
