@@ -252,6 +252,7 @@ MISTAKES = [
     # keys and their grammar
     ("train", ["task=debl"], "task/debl", "deblur"),
     ("train", ["tusk=deblur"], "tusk: train has no such key. Did you mean task"),
+    ("train", ["--help", "tusk=deblur"], "tusk"),
     ("train", ["sampler.stepz=3"], "sampler.stepz", "Did you mean sampler.steps"),
     ("train", ["logger=null"], "logger|group"),
     ("train", ["loader=null"], "loader=null: must hold keys"),

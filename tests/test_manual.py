@@ -6,7 +6,7 @@ import operator
 import re
 
 import pytest
-from conftest import ROOT, refused, run_here
+from conftest import ROOT, run_here
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -77,10 +77,6 @@ def test_help_follows_the_command_line_and_folders_of_the_user_s(tmp_path, capsy
     assert re.search(r"task.degradation.density=0.5 +of the fog \[0 … 1\]", chosen)
     assert re.search(r"sampler=heun +or checkpoint, euler, fast, ode", chosen) and "seed=0 " in chosen
     assert "  metrics=[psnr] " in chosen and "metrics.swd" not in chosen
-
-
-def test_help_with_a_mistake_says_so(call):
-    refused(call("train", "tusk=deblur", "--help"), "tusk")
 
 
 def test_an_explanation_may_go_on_in_the_next_line(tmp_path):

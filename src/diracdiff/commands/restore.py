@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -36,10 +36,8 @@ def restore(cfg: DictConfig) -> None:
         check_guide(restorer, companions.kind if companions else None, cfg.degrade)
         stop, start, interval = restorer.stop_for(cfg.target), restorer.sampler.start, None
         if stop.t > start:
-            warn(
-                f"the stopping time, t = {stop.t:.2f}, lies before sampler.start={start:g}: sampling ended at its first"
-                " step; find stopping times of this sampler with diracdiff evaluate split=val tuned=…"
-            )
+            remedy = "Find those of this sampler with diracdiff evaluate split=val tuned=…."
+            warn(f"the stopping time, t = {stop.t:.2f}, lies before sampler.start={start:g}: one step. {remedy}")
         if cfg.samples > 1:
             samples = describe_samples(restorer.sampler, cfg.samples, stop)
             interval = choose_interval(restorer.calibrations, samples, cfg.level)
@@ -52,12 +50,11 @@ def restore(cfg: DictConfig) -> None:
             job.skip(path, error)
         rows = job.run(images, cfg.batch_size, ranks)
         if ranks.rank == 0:
-            consistent = sum(row["consistent"] for row in rows)
-            images_text = f"{len(rows)} image{'s' * (len(rows) != 1)}"
-            say(f"restored {images_text} at t = {min(stop.t, start):.2f} into {output}")
-            say(f"consistent with your measurement: {consistent} of {len(rows)}")
-            if options.interval:
-                say(f"uncertainty: {options.interval}")
+            count = f"{len(rows)} image{'s' * (len(rows) != 1)}"
+            say(f"restored {count} at t = {min(stop.t, start):.2f} into {output}")
+            say(f"consistent with your measurement: {sum(row['consistent'] for row in rows)} of {len(rows)}")
+            if interval:
+                say(f"uncertainty: {interval}")
         ranks.wait()
     if ranks.rank == 0 or job.defect:
         job.check(len(rows))
@@ -73,14 +70,12 @@ def _companions(cfg: DictConfig) -> "Companions | None":
         raise ValueError("mask and kernel belong to different models: give one of both")
     if cfg.mask is None and cfg.kernel is None:
         return None
-    kind: Literal["mask", "kernel"] = "mask" if cfg.kernel is None else "kernel"
-    value = cfg[kind]
-    path = Path(value).expanduser()
+    path = Path(cfg.mask or cfg.kernel).expanduser()
     if path.exists():
-        return Companions(kind, path)
-    if kind == "kernel":
-        return Companions(kind, path, made("kernel", parse_kernel, value))
-    raise ValueError(f"{kind}={value} does not exist: give an image, or a folder with one for each input")
+        return Companions("mask" if cfg.mask else "kernel", path)
+    if cfg.kernel:
+        return Companions("kernel", path, made("kernel", parse_kernel, cfg.kernel))
+    raise ValueError(f"mask={cfg.mask} does not exist: give an image, or a folder with one for each input")
 
 
 if __name__ == "__main__":
