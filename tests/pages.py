@@ -59,7 +59,7 @@ class Lower(ImageMetric):
 def comparison():
     """The report of a comparison of four methods on three images, two with pictures of one grey level, as bytes."""
     methods = ["measurement", EVIL, "dirac_do", "dirac_po"]
-    table = Table({"sigma": 0.05}, [PSNR(), SSIM(), Lower()])
+    table = Table([PSNR(), SSIM(), Lower()], {"sigma": 0.05})
     for i, method in enumerate(methods):
         stop = "mean t=0.25" if method == "dirac_do" else ""
         values = {"ssim": 0.5 + 0.1 * i, "lpips_squeeze": 0.4 - 0.1 * i}

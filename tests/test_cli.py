@@ -209,7 +209,7 @@ def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path)
     mine.mkdir()
     (mine / "notes.txt").write_text("precious")
     (mine / COMPARED[0]).write_text("precious")
-    refused(call("compare", *asked), f"mine/{COMPARED[0]} exists, without the measurements of a comparison", "output")
+    refused(call("compare", *asked), f"mine/{COMPARED[0]} exists: give another output")
     assert {path.name: path.read_text() for path in mine.iterdir()} == dict.fromkeys(
         ["notes.txt", COMPARED[0]], "precious"
     )

@@ -88,11 +88,10 @@ def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
     tables.append(_table(f"{first} {end}", data, "measurement,regression,pmrf", *others))
     others = [f"prior={checkpoint('prior')}", f"regression={checkpoint(f'regression {task}')}"]
     others += [f"flow={checkpoint(f'pmrf {task}')}", *SHORTER]
-    others += [f"include=[{','.join(map(str, tables))}]"]
     rows = json.loads((_table(f"{first} {task}", data, BASELINES, *others) / "comparison.json").read_text())["rows"]
-    apart = _table(f"{APART} {task}", data, "measurement")
-    for row in json.loads((apart / "comparison.json").read_text())["rows"]:
-        rows.append(row | {"method": f"{row['method']} ({apart.name})"})
+    for folder in [*tables, _table(f"{APART} {task}", data, "measurement")]:
+        for row in json.loads((folder / "comparison.json").read_text())["rows"]:
+            rows.append(row | {"method": f"{row['method']} ({folder.name})"})
     return [row for row in rows if not row["method"].startswith("measurement (")]
 
 

@@ -16,7 +16,6 @@ def compare(cfg: DictConfig) -> None:
     from diracdiff.commands.build import load_restorer, origin
     from diracdiff.commands.build_methods import build_contenders
     from diracdiff.commands.build_training import build_data, build_metrics
-    from diracdiff.utils.console import bar
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.validate import check_count
 
@@ -26,7 +25,7 @@ def compare(cfg: DictConfig) -> None:
     with joined() as ranks:
         restorer = load_restorer(cfg)
         device, metrics = str(restorer.device), build_metrics(cfg)
-        targets, include = comparison.pick_targets(cfg.tune_for, metrics), [Path(other) for other in cfg.include]
+        targets = comparison.pick_targets(cfg.tune_for, metrics)
         contenders = build_contenders(cfg, restorer)
         size = restorer.image_size
         like = torch.zeros(1, restorer.denoiser.network.image_channels, size, size, device=device)
@@ -38,16 +37,10 @@ def compare(cfg: DictConfig) -> None:
             comparison.freeze(folder / f"measurements_{split}.pt", loader, restorer.process, cfg.seed)
             for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader()))
         )
-        with bar() as progress:
-            task = progress.add_task("")
-
-            def show(description: str, done: int, total: int) -> None:
-                progress.update(task, description=description, completed=done, total=total)
-
-            settings = (restorer.process, metrics, cfg.batch_size, device, cfg.picture_rows, show, ranks)
-            runner = comparison.Runner(folder / "parts", *settings)
-            comparing = comparison.Comparison(folder, restorer.name, runner, val, test, cfg.seed, origin(cfg))
-            comparing.run(contenders, targets, cfg.trials, include)
+        settings = (restorer.process, metrics, cfg.batch_size, device, cfg.picture_rows, ranks)
+        runner = comparison.Runner(folder / "parts", *settings)
+        comparing = comparison.Comparison(folder, restorer.name, runner, val, test, cfg.seed, origin(cfg))
+        comparing.run(contenders, targets, cfg.trials)
 
 
 if __name__ == "__main__":

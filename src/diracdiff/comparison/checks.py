@@ -13,10 +13,7 @@ from diracdiff.models import DnCNN
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import warn
 
-IRRELEVANT = {
-    *("flip", "image_size", "crops_per_epoch", "crop", "max_scale"),
-    *("on_error", "max_pixels", "verify"),
-}
+IRRELEVANT = {"flip", "image_size", "crops_per_epoch", "crop", "max_scale", "on_error", "max_pixels", "verify"}
 """Arguments of a data set that do not change which images it trains on."""
 
 

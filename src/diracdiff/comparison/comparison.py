@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from diracdiff.comparison.contenders import Contender, Dirac
 from diracdiff.comparison.measurements import Measurements
-from diracdiff.comparison.page import comparison_page, curve_points
-from diracdiff.comparison.plots import draw_plane
+from diracdiff.comparison.page import comparison_page, curve_points, draw_plane
 from diracdiff.comparison.runs import Run, Runner
-from diracdiff.comparison.table import Table, conditions_of, settings_text
+from diracdiff.comparison.table import Table, settings_text
 from diracdiff.comparison.tuning import Choice, tune
 from diracdiff.evaluation.plots import images_figure, save_figure
 from diracdiff.metrics import Metric, Row
@@ -33,11 +32,8 @@ WRITTEN = (
 
 def check_folder(folder: Path) -> None:
     """Raise ValueError for a folder that cannot be written, or that has such files without being a comparison's."""
-    check_output(folder, [], overwrite=True)
-    if not any(folder.glob("measurements_*.pt")):
-        for path in (folder / name for name in WRITTEN):
-            if os.path.lexists(path):
-                raise ValueError(f"{path} exists, without the measurements of a comparison: give another output")
+    resumes = any(folder.glob("measurements_*.pt"))
+    check_output(folder, [folder / name for name in WRITTEN], resumes, "move it away")
 
 
 def pick_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
@@ -51,10 +47,11 @@ def pick_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[
     return [found[name] for name in names]
 
 
+@dataclass
 class Comparison:
     """A comparison of methods.
 
-    Args:
+    Attributes:
         folder: for tables and pictures.
         task: what is restored, for the title.
         runner: runs the methods; it saves finished batches, so that an interrupted comparison resumes.
@@ -64,46 +61,34 @@ class Comparison:
         origin: of the results, for the report.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        task: str,
-        runner: Runner,
-        val: Measurements,
-        test: Measurements,
-        seed: int,
-        origin: Origin | None = None,
-    ):
-        self.folder, self.runner, self.val, self.test = folder, runner, val, test
-        self.seed, self.origin = seed, origin
-        self.title = f"{task}, {len(test)} test images, sigma {test.sigma:.3g}"
-        self.table = Table(conditions_of(test, runner.metrics), runner.metrics)
+    folder: Path
+    task: str
+    runner: Runner
+    val: Measurements
+    test: Measurements
+    seed: int
+    origin: Origin | None = None
+
+    def __post_init__(self) -> None:
+        test, first = self.test, slice(self.runner.pictures)
+        self.title = f"{self.task}, {len(test)} test images, sigma {test.sigma:.3g}"
+        conditions = {"measurements": test.digest, "n": len(test), "sigma": test.sigma, "operator": test.operator}
+        self.table = Table(self.runner.metrics, conditions)
         self.log: list[Row] = []
         self.curves: dict[str, Run] = {}
-        first = slice(runner.pictures)
         self.pictures: dict[str, Tensor] = {"clean": test.clean[first], "measurement": to_pixels(test.y[first])}
 
-    def run(
-        self, contenders: Sequence[Contender], targets: Sequence[Metric], trials: int, include: Sequence[Path] = ()
-    ) -> None:
+    def run(self, contenders: Sequence[Contender], targets: Sequence[Metric], trials: int) -> None:
         """Tune every contender on `val`, run it on `test`, and write and print the table.
 
         Args:
             contenders: in the order of the table.
             targets: metrics that methods are tuned for; Dirac is tuned for both PSNR and LPIPS.
             trials: settings per method, at most.
-            include: folders of other comparisons, whose rows join the table.
-
-        Raises:
-            ValueError: if the rows of another comparison do not belong in the table.
         """
-        for other in include:
-            self.table.read(other)  # refused before anything is run
         for contender in contenders:
             self._add(contender, targets, trials)
         if self.runner.ranks.rank == 0:
-            for other in include:
-                self.table.include(other)
             self._write()
 
     def _add(self, contender: Contender, targets: Sequence[Metric], trials: int) -> None:

@@ -1,4 +1,4 @@
-"""Contenders: methods that give one result for a measurement, and Dirac, which gives one per stopping time."""
+"""Contenders: methods with one result for a measurement, and Dirac, with one per stopping time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,18 +66,6 @@ class Measurements:
             x = from_pixels(self.clean[part].to(device))
             yield Batch(x, self.y[part].to(device, copy=True), self.names[part], self.seeds[part])
 
-    def save(self, path: Path) -> None:
-        """Write the measurements to a file."""
-        write_weights(path, vars(self))
-
-    @classmethod
-    def load(cls, path: Path) -> "Measurements":
-        """Read what `save` wrote; raise ValueError for a damaged file or one of another kind."""
-        content = read_weights(path, "measurements that diracdiff compare wrote")
-        if not isinstance(content, dict) or set(content) != {field.name for field in fields(cls)}:
-            raise ValueError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
-        return cls(**content)
-
 
 def freeze(path: Path, batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:
     """Return the measurements in a file, which is written first if it does not exist.
@@ -89,7 +77,7 @@ def freeze(path: Path, batches: Iterable[dict[str, Any]], process: StochasticDeg
         seed: of the run.
 
     Raises:
-        ValueError: if the file holds measurements of another problem.
+        ValueError: if the file is damaged, or holds other content or measurements of another problem.
     """
     clean, y, names, seeds = [], [], [], []
     for batch in batches:
@@ -102,10 +90,12 @@ def freeze(path: Path, batches: Iterable[dict[str, Any]], process: StochasticDeg
     recipe = operator_recipe(process.degradation)
     fresh = Measurements(torch.cat(clean), torch.cat(y), names, seeds, process.sigma_y, recipe)
     if not path.exists():
-        fresh.save(path)
+        write_weights(path, vars(fresh))
         return fresh
-    saved = Measurements.load(path)
-    if saved.problem != fresh.problem:
+    content = read_weights(path, "measurements that diracdiff compare wrote")
+    if not isinstance(content, dict) or set(content) != set(vars(fresh)):
+        raise ValueError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
+    if (saved := Measurements(**content)).problem != fresh.problem:
         raise ValueError(
             f"{path} holds measurements of other images, another seed, degradation or noise: give another output"
         )

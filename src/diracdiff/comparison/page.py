@@ -1,21 +1,23 @@
-"""The report of a comparison: its tables, the plane of two metrics, and what every method makes of the same images."""
+"""The report of a comparison, and the perception-distortion plane."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table, settings_text
-from diracdiff.metrics import Row
+from diracdiff.evaluation.plots import DISTORTION, MUTED, save_figure
+from diracdiff.metrics import Metric, Row
 from diracdiff.report import Origin, page
 from diracdiff.report.pictures import encode_pictures, values_of
 from diracdiff.report.trajectory import SMALL
 
-COLUMNS = (("n", "images", 0), ("calls", "NFE", 0), ("seconds", "s / image", 3), ("memory", "MiB", 0))
-NOTE = f"{page.TABLE_NOTE} MiB: peak memory of the GPU. A heading sorts the rows."
+COLUMNS = (("n", "images", 0), ("calls", "NFE", 0), ("seconds", "s / image", 3))
+NOTE = f"{page.TABLE_NOTE} A heading sorts the rows."
 PAIRED_NOTE = "Mean of the differences image by image and its 95 % bootstrap confidence interval (BCa)."
 
 
@@ -35,7 +37,7 @@ def comparison_page(
         table: with all rows.
         title: of the table.
         curves: {name: run of Dirac}, shown over the stopping time.
-        pictures: {"clean", "measurement" or a row's method: uint8 images (N, C, H, W)}; rows may lack them.
+        pictures: {"clean", "measurement" and the rows' methods: uint8 images (N, C, H, W)}.
         names: of all images, those of the pictures first.
         seed: of the comparison.
         machine: where seconds were measured.
@@ -48,34 +50,20 @@ def comparison_page(
     encoded, note = encode_pictures(sets, [[(name, stop) for name in curves] for stop in stops])
     shown = list(names[: len(pictures["clean"])])
     rows = {row["method"]: {"row": row} for row in table.rows if row["method"] != "measurement"}
-    entries = [
-        {"name": name, "pictures": encoded.get(name), "values": values_of(table.images.get(name, []), shown)}
-        | rows.get(name, {})
-        for name in dict.fromkeys(["clean", "measurement", *pictures, *rows])
-    ]
-    trajectories = [
-        {
-            "name": name,
-            "points": [
-                {
-                    "row": point,
-                    "pictures": encoded.get((name, point["stop"])),
-                    "values": values_of(run.of(point["stop"]), shown),
-                }
-                for point in points[name]
-            ],
-        }
-        for name, run in curves.items()
-    ]
-    known = [metric for metric in table.metrics if any(row.get(metric.name) is not None for row in table.rows)]
-    columns = [page.metric_column(metric) for metric in known]
-    with_pictures = [(i, entry["name"]) for i, entry in enumerate(entries) if entry["pictures"]]
+    columns = [page.metric_column(metric) for metric in table.metrics]
+
+    def entry(key: Any, row: Row, images: Sequence[Row]) -> Row:
+        return row | {"pictures": encoded.get(key), "values": values_of(images, shown)}
+
     data = {
         "images": shown,
         "metrics": columns,
-        "entries": entries,
-        "trajectories": trajectories,
-        "stops": [{"name": name, "title": "", "show": f"e{i}"} for i, name in with_pictures[1:]],
+        "entries": [entry(name, {"name": name} | rows.get(name, {}), table.images.get(name, [])) for name in pictures],
+        "trajectories": [
+            {"name": name, "points": [entry((name, p["stop"]), {"row": p}, run.of(p["stop"])) for p in points[name]]}
+            for name, run in curves.items()
+        ],
+        "stops": [{"name": name, "title": "", "show": f"e{i}"} for i, name in enumerate(pictures) if i],
         "pixelated": pictures["clean"].shape[-1] <= SMALL,
     }
     lines = [{"title": row["method"], "detail": settings_text(row)} | row for row in table.rows]
@@ -83,8 +71,36 @@ def comparison_page(
     if paired := table.paired(seed):
         judged = [each | {"higher": None} for each in columns if each["name"] in paired[0]]
         tables.append(page.table("Paired differences", judged, [_difference(row) for row in paired], PAIRED_NOTE))
-    summary = f"Every method restores the same measurements: {title}, seed {seed}. Seconds and memory: {machine}."
+    summary = f"Every method restores the same measurements: {title}, seed {seed}. Seconds: {machine}."
     return page.render("comparison", title.partition(",")[0], summary, tables, data, [note], origin, table.conditions)
+
+
+def draw_plane(
+    path: Path,
+    points: Mapping[str, Row],
+    curves: Mapping[str, Sequence[Row]],
+    distortion: Metric,
+    perception: Metric,
+) -> None:
+    """Draw the means of two metrics: {method: means} as points, {name: means of x_hat by falling t} as curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 5.0), layout="constrained")
+    axis = figure.subplots()
+    for (name, rows), style in zip(curves.items(), ("-", "--"), strict=False):
+        across, up = ([row[metric.name] for row in rows] for metric in (distortion, perception))
+        axis.plot(across, up, style, color=DISTORTION, label=name, marker=".")
+    for i, (name, row) in enumerate(points.items()):
+        ours = name.startswith("dirac")
+        marker, colour = ("D", DISTORTION) if ours else ("oXphd"[i // 10 % 5], f"C{i}")
+        axis.plot(row[distortion.name], row[perception.name], marker, color=colour, label=name)
+    axis.set_xlabel(distortion.label)
+    axis.set_ylabel(perception.label)
+    axis.grid(color=MUTED, alpha=0.2)
+    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    save_figure(figure, path)
 
 
 def curve_points(run: Run) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ from diracdiff.evaluation.results import Result
 from diracdiff.metrics import Metric, Reference, Row
 from diracdiff.metrics.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.process import StochasticDegradation
+from diracdiff.utils.console import track
 from diracdiff.utils.pixels import to_pixels
 from diracdiff.utils.ranks import Ranks
-
-PART = "a part that diracdiff compare wrote"
 
 
 @dataclass
@@ -32,15 +31,12 @@ class Run:
     Attributes:
         rows: one per image and stopping time: name, stop, calls, seconds and the metrics.
         images: {stop: uint8 (N, C, H, W)} of the first images.
-        features: {metric of sets: {stop: features}} of the stopping times of the table, and of the clean images under
-            "clean".
-        memory: peak of a GPU's memory in MiB, or None.
+        features: {metric of sets: {stop of the table, or "clean": features}}.
     """
 
     rows: list[Row]
     images: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    memory: float | None = None
 
     def of(self, stop: str) -> list[Row]:
         """Return the rows of one stopping time, in the order of the images."""
@@ -69,7 +65,6 @@ class Runner:
         batch_size: measurements at a time.
         device: that runs them.
         pictures: number of images, the first ones, whose restorations are kept.
-        progress: called before a batch with a description, the number of finished batches and of all.
         ranks: processes that share the batches and the folder.
     """
 
@@ -79,81 +74,61 @@ class Runner:
     batch_size: int
     device: str = "cpu"
     pictures: int = 4
-    progress: Callable[[str, int, int], None] | None = None
     ranks: Ranks = field(default_factory=Ranks)
 
     def run(
-        self,
-        contender: Contender,
-        setting: Setting,
-        measurements: Measurements,
-        description: str,
-        stops: Collection[str] = (),
+        self, contender: Contender, setting: Setting, given: Measurements, description: str, stops: Collection[str] = ()
     ) -> Run:
         """Restore and measure all measurements; batches that were saved by an equal run are read.
 
         Args:
             contender: that restores them.
             setting: of the contender.
-            measurements: of a split.
-            description: of the run, for progress.
+            given: measurements of a split.
+            description: of the run, for its progress bar.
             stops: stopping times of the table, for metrics of sets; without any no pictures are kept.
         """
-        batches = list(measurements.batches(self.batch_size, self.device))
+        batches = list(given.batches(self.batch_size, self.device))
         names = [metric.name for metric in self.metrics]
-        identity = [__version__, contender.identity, setting, measurements.digest, names, self.batch_size]
+        identity = [__version__, contender.identity, setting, given.digest, names, self.batch_size]
         identity += [sorted(stops), self.pictures if stops else 0]
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         paths = [self.folder / contender.name / key / f"{i:05d}.pt" for i in range(len(batches))]
         restore = None
-        for i in self.ranks.share(range(len(batches))):
-            if self.progress is not None:
-                self.progress(description, i, len(batches))
-            if paths[i].exists():
-                continue
-            restore = contender.prepare(setting) if restore is None else restore
+        for i in track([i for i in self.ranks.share(range(len(batches))) if not paths[i].exists()], description):
+            restore = restore or contender.prepare(setting)
             few = max(self.pictures - i * self.batch_size, 0) if stops else 0
-            given = batches[i].y.clone()
-            part = self._part(restore, batches[i], stops, few)
-            if not torch.equal(given, batches[i].y):
-                raise RuntimeError(f"{contender.name} changed the measurements that it was given")
-            write_weights(paths[i], part)
+            write_weights(paths[i], self._part(restore, batches[i], stops, few))
         self.ranks.wait()
-        parts = [read_weights(path, PART) for path in paths]
+        parts = [read_weights(path, "a part that diracdiff compare wrote") for path in paths]
         return Run(
             [row for part in parts for row in part["rows"]],
             _concatenate([part["images"] for part in parts]),
             {name: _concatenate([part["features"][name] for part in parts]) for name in parts[0]["features"]},
-            max((part["memory"] for part in parts if part["memory"] is not None), default=None),
         )
 
-    def _part(self, restore: Callable[[Batch], Any], batch: Batch, stops: Collection[str], few: int) -> dict[str, Any]:
+    def _part(
+        self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, stops: Collection[str], few: int
+    ) -> dict[str, Any]:
         """Restore and measure a batch, and keep pictures of its first few images."""
         rows: list[Row] = []
         images: dict[str, Tensor] = {}
         kept: dict[str, Tensor] = {"clean": batch.x} if stops else {}
         reference = Reference(batch.x, batch.y, self.process.bind_images(batch.seeds, batch.x))
-        gpu = self.device.startswith("cuda")
-        if gpu:
-            torch.cuda.reset_peak_memory_stats(self.device)
-        result: Result
-        for result in restore(batch):
+        for result in restore(batch._replace(y=batch.y.clone())):
             same = {"stop": result.stop, "calls": result.nfe, "seconds": result.seconds}
             values = {metric.name: metric(result.images, reference).tolist() for metric in image_metrics(self.metrics)}
-            rows += [
-                {"name": name} | same | {metric: column[i] for metric, column in values.items()}
-                for i, name in enumerate(batch.names)
-            ]
+            for i, name in enumerate(batch.names):
+                rows.append({"name": name} | same | {metric: column[i] for metric, column in values.items()})
             if few:
                 images[result.stop] = to_pixels(result.images[:few]).cpu()
             if result.stop in stops:
                 kept[result.stop] = result.images
-        memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if gpu else None
         features = {
             metric.name: {stop: metric.extractor.features(images) for stop, images in kept.items()}
             for metric in set_metrics(self.metrics)
         }
-        return {"rows": rows, "features": features, "memory": memory, "images": images}
+        return {"rows": rows, "features": features, "images": images}
 
 
 def _concatenate(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

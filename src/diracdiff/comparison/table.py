@@ -1,53 +1,34 @@
-"""The table: rows of the same measurements only, with intervals, and paired differences from Dirac."""
+"""The table: methods on the same measurements, with intervals, and paired differences from Dirac."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diracdiff.comparison.measurements import Measurements
 from diracdiff.comparison.runs import Run
 from diracdiff.evaluation import interval, mean
 from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
-from diracdiff.metrics import METRICS, Metric, Row
+from diracdiff.metrics import Metric, Row
 from diracdiff.metrics.metric import image_metrics, set_metrics
-from diracdiff.utils.files import read_json, read_rows, write_json, write_rows
+from diracdiff.utils.files import write_json, write_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
-REMEDY = "Leave this comparison out of include, or run it again."
-CONDITIONS = {
-    "measurements": "the measurements y",
-    "n": "the number of images",
-    "sigma": "the noise level, in units of the [0, 1] range",
-    "operator": "the degradation",
-    **{metric.title.lower(): metric.depends_on for metric in METRICS if metric.depends_on},
-}
-"""Properties that all rows of a table share, with their meaning."""
-
-
-def conditions_of(measurements: Measurements, metrics: Sequence[Metric]) -> dict[str, Any]:
-    """Return the conditions of rows on these measurements with these metrics."""
-    names = {metric.title.lower(): metric.name for metric in metrics if metric.higher_is_better is not None}
-    conditions = {"measurements": measurements.digest, "n": len(measurements), "sigma": measurements.sigma}
-    conditions["operator"] = measurements.operator
-    return conditions | {key: names.get(key) for key in CONDITIONS if key not in conditions}
 
 
 class Table:
-    """Rows that may be compared.
+    """Rows of methods.
 
     Args:
-        conditions: {key of CONDITIONS: value} of all rows.
         metrics: of single images and of sets, in the order of the columns.
+        conditions: of all rows, in plain containers.
 
     Attributes:
-        rows: method, for, setting, stop, n, calls, seconds, memory and the means of the metrics, with "interval".
+        rows: method, for, setting, stop, n, calls, seconds and the means of the metrics, with "interval".
         images: {method: its rows per image}.
     """
 
-    def __init__(self, conditions: dict[str, Any], metrics: Sequence[Metric] = ()):
-        self.conditions, self.metrics = conditions, list(metrics)
+    def __init__(self, metrics: Sequence[Metric] = (), conditions: dict[str, Any] | None = None):
+        self.metrics, self.conditions = list(metrics), conditions or {}
         self.rows: list[Row] = []
         self.images: dict[str, list[Row]] = {}
 
@@ -59,7 +40,7 @@ class Table:
             target: metric that the setting was tuned for, or None.
             setting: of the run.
             stop: stopping time, "" for methods without one.
-            run: restorations of the measurements.
+            run: restorations.
             seed: of the bootstrap.
         """
         images = self.images[method] = run.of(stop)
@@ -69,51 +50,8 @@ class Table:
         row |= {metric.name: run.score(metric, stop, seed) for metric in set_metrics(self.metrics)}
         row |= {column: mean([image[column] for image in images]) for column in ("calls", "seconds")}
         intervals = {column: interval([image[column] for image in images], seed) for column in columns}
-        self.rows.append(row | {"memory": run.memory, "interval": intervals})
+        self.rows.append(row | {"interval": intervals})
         return self.rows[-1]
-
-    def read(self, folder: Path) -> list[Row]:
-        """Read the rows of another comparison; raise ValueError if they are damaged or of other conditions."""
-        path = folder / "comparison.json"
-        if not path.is_file():
-            raise ValueError(f"include={folder} holds no comparison.json: give the output folder of a comparison")
-        other = read_json(path, REMEDY)
-        try:
-            conditions, rows = dict(other["conditions"]), [self._parse(row) for row in other["rows"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: is damaged ({type(error).__name__}: {error}). {REMEDY}") from error
-        for key, meaning in CONDITIONS.items():
-            if self.conditions.get(key) != conditions.get(key):
-                theirs, ours = (json.dumps(each.get(key))[:80] for each in (conditions, self.conditions))
-                raise ValueError(
-                    f"{folder} does not belong in this table: {meaning} differs, {theirs} instead of {ours}; compare "
-                    "both on the same measurements"
-                )
-        return rows
-
-    def _parse(self, row: Row) -> Row:
-        """Return a row of another comparison with numbers in the columns of this one."""
-        measured = ["calls", "seconds", *(metric.name for metric in image_metrics(self.metrics))]
-        optional = ["memory", *(metric.name for metric in set_metrics(self.metrics))]
-        parsed = dict(row) | {name: str(row[name]) for name in ("method", "stop")}
-        parsed |= {"for": row["for"], "setting": dict(row["setting"]), "n": int(row["n"])}
-        parsed |= {name: float(row[name]) for name in measured}
-        parsed |= {name: None if row.get(name) is None else float(row[name]) for name in optional}
-        ends = {name: ends and (float(ends[0]), float(ends[1])) for name, ends in dict(row["interval"]).items()}
-        return parsed | {"interval": ends}
-
-    def include(self, folder: Path) -> None:
-        """Append the rows of another comparison, see `read`; raise ValueError if its rows per image do not match."""
-        columns = ["calls", "seconds", *(metric.name for metric in image_metrics(self.metrics))]
-        types = {"method": str, "name": str, "stop": str} | dict.fromkeys(columns, float)
-        images = read_rows(folder / "images.csv", types, REMEDY)
-        for row in self.read(folder):
-            name = row["method"] if row["method"] not in self.images else f"{row['method']} ({folder.name})"
-            self.rows.append(row | {"method": name})
-            self.images[name] = [image for image in images if image["method"] == row["method"]]
-            known = [image["name"] for image in next(iter(self.images.values()))]
-            if [image["name"] for image in self.images[name]] != known:
-                raise ValueError(f"{folder}/images.csv: lacks rows of {row['method']!r} or has others. {REMEDY}")
 
     def paired(self, seed: int) -> list[Row]:
         """Return the differences of every row from Dirac's, mean over the images with 95 % intervals."""
@@ -138,7 +76,7 @@ class Table:
         write_rows(folder / "images.csv", images)
         note = (
             f"{title}; seed {seed}; {machine}. {INTERVALS} consistency: distance from the measurement, in its noise "
-            "level. calls: NFE per image. seconds: per image. memory: peak of the GPU, MiB."
+            "level. calls: NFE per image. seconds: per image."
         )
         write_markdown_and_latex(folder / "table", ["method", *self._columns()], self.text(intervals=True), note)
         names = ["comparison.json", "images.csv", "table.md", "table.tex"]
@@ -152,7 +90,7 @@ class Table:
 
     def text(self, intervals: bool = False) -> list[list[str]]:
         """Return the rows as text."""
-        places = {"n": 0, "calls": 0, "seconds": 3, "memory": 0} | {m.name: m.digits for m in self.metrics}
+        places = {"n": 0, "calls": 0, "seconds": 3} | {m.name: m.digits for m in self.metrics}
         lines = []
         for row in self.rows:
             ends = row["interval"] if intervals else {}
@@ -162,7 +100,7 @@ class Table:
 
     def print(self, title: str) -> None:
         """Print the rows."""
-        caption = "calls: NFE; seconds: per image; memory: peak of the GPU, MiB; consistency: in noise levels"
+        caption = "calls: NFE; seconds: per image; consistency: in noise levels"
         print_table(["method", *self._columns()], self.text(), title, caption)
 
     def _judged(self) -> list[Metric]:
@@ -172,7 +110,7 @@ class Table:
     def _columns(self) -> list[str]:
         judged = [metric.name for metric in self.metrics if metric.higher_is_better is not None]
         others = [metric.name for metric in self.metrics if metric.higher_is_better is None]
-        return [*judged, "n", *others, "calls", "seconds", "memory"]
+        return [*judged, "n", *others, "calls", "seconds"]
 
 
 def settings_text(row: Row) -> str:

@@ -41,7 +41,7 @@ class NetworkDistance(SetMetric):
 class FID(NetworkDistance):
     """Fréchet distance of the features of two sets of images, see `fid`; of more than 10,000, of a sample."""
 
-    title, target, depends_on, limit = "FID", "fid", "the network of FID", 10_000
+    title, target, limit = "FID", "fid", 10_000
 
     def __init__(self, network: str):
         super().__init__(network)
@@ -54,7 +54,7 @@ class FID(NetworkDistance):
 class KID(NetworkDistance):
     """Kernel distance of the features of two sets of images, see `kid`."""
 
-    title, depends_on, limit = "KID", "the network of KID", KID_SUBSET_SIZE
+    title, limit = "KID", KID_SUBSET_SIZE
     fewest = 50
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:

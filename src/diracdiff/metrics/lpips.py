@@ -33,7 +33,7 @@ class LPIPS(ImageMetric):
     """
 
     title, higher_is_better = "LPIPS", False
-    target, abbreviation, depends_on = "lpips", "PO", "the backbone of LPIPS"
+    target, abbreviation = "lpips", "PO"
 
     def __init__(self, backbone: str = "squeeze"):
         self._network = load_lpips(backbone)

@@ -52,7 +52,6 @@ class Metric(ABC):
         digits: decimal places in tables.
         target: name of the target that stops where this metric is best, or None.
         abbreviation: the paper's abbreviation of that stopping point, "DO" or "PO"; it has a row in every table.
-        depends_on: component that the values depend on: values of different backbones do not compare.
     """
 
     name: str
@@ -62,7 +61,6 @@ class Metric(ABC):
     digits: int = 4
     target: str | None = None
     abbreviation: str = ""
-    depends_on: str = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Metric:
         return self  # keeps its network out of checkpoints and averaged copies of a module
