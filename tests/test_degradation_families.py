@@ -100,14 +100,6 @@ def test_kernels_sum_to_one_and_have_the_moments_of_the_path(angle):
     assert (kernel * across**2).sum((1, 2)).max() < 0.3
 
 
-def test_horizontal_path_is_the_moving_average():
-    degradation, x = MotionBlur(LinearSeverity(0, 200)), images(1, 1, 5, 400)
-    kernel = degradation.kernel(torch.tensor(200.0, dtype=torch.float64))
-    assert kernel.shape == (1, 201)
-    assert torch.allclose(kernel[0, 2:-2], torch.full((197,), 1 / 200, dtype=torch.float64), rtol=2e-2)
-    assert torch.allclose(degradation(x, 1.0)[0, 0, 2, 200], x[0, 0, 2, 100:301].mean(), atol=1e-2)
-
-
 @pytest.mark.parametrize("shape", [(30, 24), (9, 40)])
 def test_motion_blur_equals_scipy_with_reflection(shape):
     """Of a short image, too, that is reflected several times."""

@@ -112,21 +112,17 @@ def test_precision_survives_autocast(degradation):
     assert inside.dtype == torch.float32 and torch.equal(inside, degradation(x, 0.7))
 
 
-def test_widths_scale_with_the_image_size():
-    small, large = (BoxInpainting(LinearSeverity(0, 128), size) for size in (32, 256))
-    hidden = [(d(torch.ones(1, 1, s, s), 1.0) == 0).float().mean() for d, s in ((small, 32), (large, 256))]
-    assert hidden[0] == hidden[1] == 0.25
-
-
-@pytest.mark.parametrize("size", [32, 256])
-def test_factors_and_shares_do_not_scale_with_the_image_size(size):
+def test_widths_scale_with_the_image_size_and_factors_do_not():
     class Fade(Degradation):
         in_pixels = False
 
         def apply(self, x, size):
             return x * size
 
-    assert Fade(LinearSeverity(1, 5), size)(torch.ones(1, 1, 2, 2), 0.5).unique().item() == 3
+    for size in (32, 256):
+        box = BoxInpainting(LinearSeverity(0, 128), size)(torch.ones(1, 1, size, size), 1.0)
+        assert (box == 0).float().mean() == 0.25
+        assert Fade(LinearSeverity(1, 5), size)(torch.ones(1, 1, 2, 2), 0.5).unique().item() == 3
 
 
 def test_an_operator_that_changes_the_shape_is_refused():
@@ -134,9 +130,8 @@ def test_an_operator_that_changes_the_shape_is_refused():
         def apply(self, x, size):
             return x[..., ::2, ::2]
 
-    with pytest.raises(ValueError, match=r"Halve.apply must keep .* x, \(1, 3, 8, 6\), got \(1, 3, 4, 3\)") as error:
+    with pytest.raises(ValueError, match=r"Halve.apply must keep .* x, \(1, 3, 8, 6\), got \(1, 3, 4, 3\)"):
         Halve(LinearSeverity(0, 1))(torch.rand(1, 3, 8, 6), 0.5)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("size", "std"), [(64, 0.6), (256, 2.5)])
@@ -157,8 +152,7 @@ def test_blur_keeps_constants_on_any_shape():
 def test_blur_support_is_61_pixels_at_256():
     x = torch.zeros(1, 1, 256, 256)
     x[..., 128, 128] = 1
-    columns = GaussianBlur(LinearSeverity(30, 30), 256)(x, 1.0)[0, 0, 128].nonzero()
-    assert len(columns) == 61
+    assert len(GaussianBlur(LinearSeverity(30, 30), 256)(x, 1.0)[0, 0, 128].nonzero()) == 61
 
 
 @pytest.mark.parametrize("family", [GaussianInpainting, BoxInpainting])

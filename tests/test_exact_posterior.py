@@ -127,8 +127,8 @@ def test_guidance_is_exact_for_white_images(method):
 
 
 def test_diffpir_as_published_trusts_noisy_data(benches):
-    """lambda = 1 takes sigma^2 for the variance of x given x_sigma, which is more than the data's own variance when
-    sigma is large: y counts for too much, its noise too, and the residual falls short. lambda = 2 meets the bounds.
+    """lambda = 1 takes sigma^2 for the variance of x given x_sigma, which is more than the data's when sigma is
+    large: y counts for too much, its noise too, and the residual falls short. lambda = 2 meets the bounds.
     """
     for problem in ("soft", "box"):
         found = measured(DiffPIR(), benches[problem])

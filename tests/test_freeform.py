@@ -43,14 +43,14 @@ def cross(size=SIZE):
 # the degradation
 
 
-def test_holes_that_are_given_are_hidden_wholly_and_alone():
+def test_given_masks_hide_their_pixels_at_the_end():
     hidden, x = cross(), torch.rand(2, 3, SIZE, SIZE)
     found = degradation().bind(degradation().signed_distance(hidden))
     assert torch.equal(found(x, 0.0), x)
     assert torch.equal(found(x, 1.0), x * ~hidden.unsqueeze(1))
 
 
-def test_a_hole_grows_from_its_inside():
+def test_a_mask_grows_from_its_inside():
     found, one = degradation().bind(degradation().signed_distance(cross())), torch.ones(2, 1, SIZE, SIZE)
     masks = torch.stack([found(one, t) for t in torch.linspace(0, 1, 11)])
     assert (masks.diff(dim=0) <= 0).all()
@@ -58,17 +58,14 @@ def test_a_hole_grows_from_its_inside():
     assert half[11:13, 11:13].min() > 0.9 and half[10, 4:9].max() == 0 < half[11, 4:9].min()
 
 
-def test_drawn_holes_follow_from_seeds_alone():
-    found, like = degradation(), torch.zeros(3, 3, SIZE, 40)
-    drawn = found.sample_params([5, 6, 7], like)
-    assert drawn.shape == (3, 1, SIZE, 40)
-    assert torch.equal(found.sample_params([6], like)[0], drawn[1]) and not torch.equal(drawn[0], drawn[1])
-
-
-def test_drawn_holes_are_of_many_sizes():
-    shares = (degradation(64).sample_params(range(400), torch.zeros(1, 3, 64, 64)) > 0).flatten(1).float().mean(1)
-    assert shares.min() > 0 and shares.max() < 0.6
-    assert (shares < 0.05).float().mean() > 0.1 and (shares > 0.2).float().mean() > 0.1
+def test_random_masks_follow_from_seeds_and_have_many_sizes():
+    found, like = degradation(64), torch.zeros(3, 3, 64, 64)
+    drawn = found.sample_params(range(400), like)
+    assert drawn.shape == (400, 1, 64, 64)
+    assert torch.equal(found.sample_params([6], like)[0], drawn[6]) and not torch.equal(drawn[0], drawn[1])
+    fractions = (drawn > 0).flatten(1).float().mean(1)
+    assert fractions.min() > 0 and fractions.max() < 0.6
+    assert (fractions < 0.05).float().mean() > 0.1 and (fractions > 0.2).float().mean() > 0.1
 
 
 def test_binding_changes_the_bound_copy_alone():
@@ -81,7 +78,7 @@ def test_binding_changes_the_bound_copy_alone():
     assert first.bind_images([0], x) is first and torch.equal(first.bind(masks[1:]).mean(x, 1.0), second.mean(x, 1.0))
 
 
-def test_holes_that_do_not_fit_are_refused():
+def test_masks_that_do_not_fit_are_refused():
     found = degradation()
     with pytest.raises(ValueError, match="must hide some pixels and not all, mask 1 hides 100%"):
         found.signed_distance(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
@@ -101,12 +98,12 @@ def test_a_batch_is_restored_as_its_images_are():
         assert torch.allclose(alone, together[i], atol=1e-5)
 
 
-def test_nothing_is_restored_whose_hole_is_not_known():
+def test_a_mask_must_be_bound():
     with pytest.raises(ValueError, match="not bound"):
         restorer().restore(torch.rand(1, 3, SIZE, SIZE), "t=0")
 
 
-def test_measurements_have_the_holes_of_their_names():
+def test_measurements_have_the_masks_of_their_names():
     made, x = restorer(), torch.rand(2, 3, SIZE, SIZE)
     y = made.measure(x, ["a", "b"]).y
     drawn = made.process.degradation.sample_params([image_seed(0, "a"), image_seed(0, "b")], x) > 0.5
@@ -119,9 +116,8 @@ def test_measurements_have_the_holes_of_their_names():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, folder):
     cwd = tmp_path_factory.mktemp("freeform")
-    assert (
-        run_here(cwd, "train", "task=inpaint_freeform", *folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run") == 0
-    )
+    options = [*folder, *SMALL, *BRIEF, "lpips=null", "hydra.run.dir=run"]
+    assert run_here(cwd, "train", "task=inpaint_freeform", *options) == 0
     return cwd / "run" / "best.ckpt"
 
 
@@ -154,7 +150,7 @@ def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
         painted[hidden] = [255, 0, 0]
         Image.fromarray(painted).save(pictures / "photos" / f"{name}.png")
     assert call(*asked, "mask=masks", "output=again") == (0, [])
-    for name in ("00", "01"):  # what was in the hole does not matter
+    for name in ("00", "01"):  # the content of the masked region does not matter
         assert (pixels(pictures / "again" / f"{name}.png") == pixels(pictures / "restored" / f"{name}.png")).all()
 
 
@@ -166,7 +162,7 @@ def test_one_mask_may_be_of_all_images(trained, pictures, call):
     assert spread[hidden].mean() > spread[~hidden].mean()
 
 
-def test_clean_images_get_holes_by_their_names(trained, pictures, call):
+def test_clean_images_get_masks_by_their_names(trained, pictures, call):
     asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
     assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
     first, second = (pixels(pictures / "restored" / f"{name}_measurement.png") for name in ("00", "01"))
@@ -176,7 +172,7 @@ def test_clean_images_get_holes_by_their_names(trained, pictures, call):
         assert (a == b).all()
 
 
-def test_evaluations_and_comparisons_know_every_hole(trained, folder, call, tmp_path):
+def test_evaluations_and_comparisons_bind_every_mask(trained, folder, call, tmp_path):
     checkpoint = f"checkpoint={trained}"
     few = ["loader.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
     assert call("evaluate", checkpoint, *folder, *few)[0] == 0
@@ -193,11 +189,11 @@ def test_evaluations_and_comparisons_know_every_hole(trained, folder, call, tmp_
     for row in read_rows(tmp_path / "compared" / "images.csv"):
         psnr.setdefault(row["method"], []).append(float(row["psnr"]))
     means = {method: sum(values) / len(values) for method, values in psnr.items()}
-    assert means["measurement"] == pytest.approx(measured, abs=1e-4)  # the same holes
-    assert means["admm_tv"] > means["measurement"] + 3  # which it knows
+    assert means["measurement"] == pytest.approx(measured, abs=1e-4)  # the same masks
+    assert means["admm_tv"] > means["measurement"] + 3
 
 
-def test_schedules_know_every_hole(call, trained, image_folder, tmp_path):
+def test_schedules_bind_every_mask(call, trained, image_folder, tmp_path):
     folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.val_fraction=0.125"]
     asked = ["dataset.test_fraction=0.125", "dissimilarity=mse", "images=2", "candidates=5", "budget=2"]
     assert call("schedule", f"checkpoint={trained}", *folder, *asked, "output=times.csv") == (0, [])

@@ -16,8 +16,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import load
 from diracdiff.samplers import Exponential, ImageNoise, ReverseSampler
 
-FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search=null"]
-PLAIN = ["lpips=null", "tune_for=psnr"]
+FEW = [*("tune_images=2", "test_images=3", "batch_size=2", "device=cpu"), "dirac.search=null", "tune_for=psnr"]
 
 
 class Velocity(torch.nn.Module):
@@ -127,7 +126,7 @@ def test_one_call_for_the_regression_and_one_a_step(trained):
 def test_it_has_its_row_in_a_comparison(trained, folder, call):
     networks = [f"checkpoint={trained['regression']}", *(f"{key}={path}" for key, path in trained.items())]
     methods = ["baseline=[regression,pmrf]", "baseline.pmrf.method.steps=4"]
-    assert call("compare", *networks, *folder[:2], *folder[3:], *FEW, *PLAIN, *methods)[0] == 0
+    assert call("compare", *networks, *folder[:2], *folder[3:], *FEW, "lpips=null", *methods)[0] == 0
     rows = {row["method"]: row for row in json.loads(Path("comparison/comparison.json").read_text())["rows"]}
     assert rows["regression"]["calls"] == 1 and rows["pmrf"]["calls"] == 5
     assert rows["pmrf"]["psnr"] != rows["regression"]["psnr"]

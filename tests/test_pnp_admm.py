@@ -66,31 +66,22 @@ class Shift:
         return y + self.shift
 
 
-def test_its_own_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
+def test_a_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
     y, operator = measured("blur", gaussian())
-    own, other = Shift(0.01, 0.1, 0.1), Shift(0.5, 0.01, 1.0)
-    method = PnPADMM(steps=7, level=None, denoiser=own)
+    single, wide = Shift(0.01, 0.1, 0.1), Shift(0.5, 0.01, 1.0)
+    method = PnPADMM(steps=7, level=None, denoiser=single)
     assert not method.needs_prior and PnPADMM().needs_prior
     restored = method(y, operator, SIGMA)
-    assert restored.calls == 7 and own.levels == [0.1] * 7
-    assert torch.equal(method(y, operator, SIGMA, other).images, restored.images) and other.levels == []
+    assert restored.calls == 7 and single.levels == [0.1] * 7
+    assert torch.equal(method(y, operator, SIGMA, wide).images, restored.images) and wide.levels == []
     given = PnPADMM(steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
     assert given.calls == 7 and torch.equal(given.images, restored.images)
-
-
-def test_the_level_is_the_one_asked_for():
-    y, operator = measured("blur", gaussian())
-    prior = Shift(0.0, 0.01, 1.0)
-    PnPADMM(steps=3, level=0.07)(y, operator, SIGMA, prior)
-    assert prior.levels == [0.07] * 3
-
-
-def test_what_it_refuses():
-    y, operator = measured("blur", gaussian())
+    PnPADMM(steps=3, level=0.07)(y, operator, SIGMA, wide)
+    assert wide.levels == [0.07] * 3
     with pytest.raises(ValueError, match="needs a prior"):
         PnPADMM()(y, operator, SIGMA)
     with pytest.raises(ValueError, match=r"knows more than one, from 0\.01 to 1: give level"):
-        PnPADMM(level=None)(y, operator, SIGMA, Shift(0, 0.01, 1.0))
+        PnPADMM(level=None)(y, operator, SIGMA, wide)
 
 
 # DnCNN

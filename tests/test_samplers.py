@@ -176,15 +176,18 @@ def test_guidance_lowers_the_residual_of_every_image(process, scaling):
         assert (after < before).all()
 
 
+@pytest.mark.parametrize("start", [1.0, 0.5])
 @pytest.mark.parametrize("scaling", ["std", "error"])
-def test_guidance_has_the_published_size(process, scaling):
+def test_guidance_has_the_published_size(process, scaling, start):
+    """With the operator and the noise of the measurement's time."""
     x = torch.rand(3, 3, 32, 32)
-    y = process.measure(x, torch.randn_like(x)).requires_grad_()
+    y = process.measure(x, torch.randn_like(x), start).requires_grad_()
     x_hat = y * torch.tensor([0.5, 0.7, 0.9]).reshape(3, 1, 1, 1)
-    norm2 = (y.detach() - process.mean(x_hat, 1.0)).square().flatten(1).sum(1)
+    norm2 = (y.detach() - process.mean(x_hat, start)).square().flatten(1).sum(1)
     (gradient,) = torch.autograd.grad(norm2.sum(), y, retain_graph=True)
-    eta = 0.3 / (2 * 0.05**2) if scaling == "std" else (0.3 / norm2.detach().sqrt()).reshape(3, 1, 1, 1)
-    term = Guidance(scaling, 0.3)(process, y, x_hat, y.detach())
+    sigma = process.noise(torch.tensor(start))
+    eta = 0.3 / (2 * sigma**2) if scaling == "std" else (0.3 / norm2.detach().sqrt()).reshape(3, 1, 1, 1)
+    term = Guidance(scaling, 0.3)(process, y, x_hat, y.detach(), start)
     assert torch.allclose(term, -eta * gradient, rtol=1e-4)
 
 
@@ -246,7 +249,7 @@ def increment_error(name, degradation, x, t, dt):
 @pytest.mark.parametrize("family", ["blur", "inpainting"])
 @pytest.mark.parametrize("name", INCREMENTS)
 def test_error_of_an_increment_falls_with_the_square_of_the_step(family, name):
-    degradation, x = DEGRADATIONS[family](256), torch.rand(1, 3, 48, 48, dtype=torch.float64)
+    degradation, x = DEGRADATIONS[family](256), torch.rand(1, 1, 48, 48, dtype=torch.float64)
     errors = [increment_error(name, degradation, x, 0.5, dt) for dt in (0.08, 0.04, 0.02, 0.01)]
     if name == "look_ahead":
         assert max(errors) < 1e-12
@@ -364,18 +367,6 @@ def test_a_milder_measurement_is_recovered_from_its_own_time(process):
     assert (states[-1].y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
 
 
-def test_guidance_takes_the_operator_of_the_start():
-    process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
-    x = torch.rand(2, 3, 32, 32)
-    y = process.measure(x, torch.randn_like(x), 0.5)
-    y_t = y.clone().requires_grad_()
-    x_hat = 0.9 * y_t
-    residual = (y - process.mean(x_hat, 0.5)).square().sum()
-    (gradient,) = torch.autograd.grad(residual, y_t, retain_graph=True)
-    term = Guidance("std", 0.3)(process, y_t, x_hat, y, 0.5)
-    assert torch.allclose(term, -0.3 / (2 * process.noise(torch.tensor(0.5)) ** 2) * gradient, rtol=1e-4)
-
-
 def test_noise_that_a_measurement_lacks_is_added():
     process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise(0.01, 0.05))
     x, noise = torch.rand(32, 3, 32, 32), ImageNoise(range(32))
@@ -404,22 +395,20 @@ def test_the_noise_of_the_steps_is_scaled_at_unchanged_drift(process, step):
 
 
 @pytest.mark.parametrize("stochasticity", [0.0, 1.0])
-def test_a_walk_is_begun_anew_from_the_image_of_its_first_call(process, stochasticity):
-    x = torch.rand(1, 3, 32, 32)
-    image, denoiser = torch.rand(1, 3, 32, 32), Constant(torch.rand(1, 3, 32, 32))
-    denoiser.image = image
+def test_sampling_restarts_from_the_image_of_its_first_call(process, stochasticity):
+    x, denoiser = torch.rand(1, 3, 32, 32), Constant(torch.rand(1, 3, 32, 32))
     first, second, *_ = states = walk(process, x, steps=5, denoiser=denoiser, renoise=0.6, stochasticity=stochasticity)
     assert [s.t for s in states] == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15, 0.0])
     assert denoiser.calls == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15])
     noise = ImageNoise([0])
     assert torch.equal(first.y, process.measure(x, noise.normal(x.shape[1:])))
-    assert torch.equal(second.y, process.sample(image, 0.6, noise.normal(x.shape[1:])))
+    assert torch.equal(second.y, process.sample(denoiser.image, 0.6, noise.normal(x.shape[1:])))
     assert ReverseSampler(5, stochasticity=0, renoise=0.6).adds_noise(process)
     assert [s.t for s in walk(process, x, steps=5, denoiser=denoiser, renoise=0.6, stop=0.7)] == [1.0]
 
 
-def test_a_walk_that_is_given_its_measurement_is_begun_anew_beside_it(process):
-    """What it is begun with has the joint law with y_1 that training has."""
+def test_a_restart_is_conditioned_on_the_measurement(process):
+    """The iterate has the joint distribution with y_1 of training."""
 
     class Given(Constant):
         given_measurement = True
