@@ -9,13 +9,13 @@ COMMANDS = {
     "train": "train a restorer and find its stopping times",
     "restore": "restore images that are degraded",
     "evaluate": "measure a restorer on a data set",
-    "demo": "a page to try a model on your photographs, on this machine alone",
+    "demo": "serve a page to try a model on photographs, on this machine only",
     "calibrate": "find intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",
     "export": "write a model as safetensors and JSON, with a card",
-    "import_official": "turn weights that the authors released into a checkpoint",
-    "pack": "write a data set into files that load many times as fast",
-    "schedule": "find how a task's severity should grow with time",
+    "import_official": "convert weights that the authors released to a checkpoint",
+    "pack": "write a data set, decoded, into files that load faster",
+    "schedule": "find how the severity of a task should grow with time",
 }
 
 
