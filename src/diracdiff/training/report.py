@@ -47,7 +47,7 @@ def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     best = f"{folder}/{BEST}"
     target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
     commands = {
-        "denoise": f"sample checkpoint={best} output=samples",
+        "denoise": f"evaluate checkpoint={best}",
         "prior": f"compare checkpoint=RESTORER prior={best}",
         "pmrf": f'compare checkpoint=RESTORER regression=REGRESSION flow={best} "baseline=[regression,pmrf]"',
     }
