@@ -135,13 +135,10 @@ def test_mistakes_in_crops_are_refused(photos):
             ImageFolder(photos, 16, **options)
 
 
-def test_the_commands_train_on_crops_resume_and_evaluate(photos, tmp_path, call):
+def test_the_commands_train_on_crops_and_evaluate(photos, tmp_path, call):
     words = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "lpips=null", "dataset.crop=random"]
     more = ["dataset.crops_per_epoch=8", "dataset.max_scale=1.5"]
-    one = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
-    run = ["task=inpaint", *words, *more, *SMALL, "hydra.run.dir=run"]
-    assert call("train", *run, *one) == (0, [])
-    assert call("train", *run, *BRIEF, "checkpoint=run/last.ckpt") == (0, [])
+    assert call("train", "task=inpaint", *words, *more, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
     assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
     assert "-0032," in (tmp_path / "out" / "images.csv").read_text()
     refused(call("pack", *[word for word in words if "lpips" not in word], "output=set"), "random crops")

@@ -29,14 +29,6 @@ from diracdiff.training import ImageDataModule, RestorerModule
 from diracdiff.utils.seeds import DEGRADATION, step_seed
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def write_images(folder, names, size=(12, 10)):
     rng = np.random.default_rng(0)
     for name in names:
@@ -402,14 +394,10 @@ class Spy(torch.nn.Module):
 class Recorder(RestorerModule):
     """Keeps the images, times and degraded images that the network is trained on."""
 
-    def __init__(self, process=None, sampler=None, times=(0.0, 1.0)):
-        process = process or Process()
+    def __init__(self):
         denoiser = Denoiser(Spy(), conditioning="time")
-        restorer = Restorer(process, denoiser, sampler or ReverseSampler(2))
-        super().__init__(restorer, metrics=[PSNR()], times=times)
-        self.seen = denoiser.network.seen
-        self.batches = []
-        self.evaluated = []
+        super().__init__(Restorer(Process(), denoiser, ReverseSampler(2)), metrics=[PSNR()])
+        self.seen, self.batches = denoiser.network.seen, []
 
     def training_step(self, batch, batch_idx):
         images = (batch["x"][:, :2, 0, 0] * 100).round().int().tolist()
@@ -419,53 +407,36 @@ class Recorder(RestorerModule):
         self.batches.append((self.current_epoch, self.global_step, batch_idx, images, t, y))
         return loss
 
-    def validation_step(self, batch, batch_idx):
-        self.evaluated += batch["name"]
-        super().validation_step(batch, batch_idx)
 
-    test_step = predict_step = validation_step
-
-
-def make_trainer(**options):
-    options = {"max_epochs": 3, "num_sanity_val_steps": 0, **options}
-    return pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options,
-    )
-
-
-def fit(num_workers=0, times=(0.0, 1.0), **options):
-    """The training batches of a run: 3 epochs of 3 batches of 4 images."""
+def fit(module, **options):
+    """The training batches of a run: 3 epochs."""
     torch.manual_seed(0)
-    recorder = Recorder(times=times)
-    make_trainer(**options).fit(recorder, ImageDataModule(Source(), batch_size=4, num_workers=num_workers))
+    recorder = Recorder()
+    quiet = {f"enable_{name}": False for name in ("checkpointing", "progress_bar", "model_summary")}
+    options |= {"max_epochs": 3, "num_sanity_val_steps": 0, "logger": False, "use_distributed_sampler": False}
+    pl.Trainer(accelerator="cpu", **quiet, **options).fit(recorder, module)
     return recorder.batches
 
 
-def assert_same_batches(ones, others):
-    assert [batch[:4] for batch in ones] == [batch[:4] for batch in others]
-    for one, other in zip(ones, others, strict=True):
-        assert torch.equal(one[4], other[4]) and torch.equal(one[5], other[5])
-
-
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_training_batches(accumulate):
-    batches = fit(accumulate_grad_batches=accumulate)
+def test_training_batches_follow_from_the_step(accumulate):
+    """Images of an epoch once each, with noise and times that differ, whatever the number of workers."""
+    batches = fit(ImageDataModule(Source(), batch_size=4), accumulate_grad_batches=accumulate)
     assert len(batches) == 9
-    for epoch in range(3):
-        images = [image for batch in batches[3 * epoch : 3 * epoch + 3] for image in batch[3]]
+    for at in range(0, 9, 3):
+        images = [image for batch in batches[at : at + 3] for image in batch[3]]
         assert len(images) == len({index for index, _ in images}) == 12
-        assert {e for _, e in images} == {epoch}
-    times = torch.cat([batch[4] for batch in batches])
-    assert times.min() >= 0 and times.max() < 1 and times.unique().numel() == 36
-    noise = torch.cat([batch[5] for batch in batches])
-    assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.15
-    assert_same_batches(batches, fit(num_workers=1, accumulate_grad_batches=accumulate))
+        assert {epoch for _, epoch in images} == {at // 3}
+    for epoch, step, number, images, t, y in batches:
+        x = torch.tensor([[index, epoch, 0] for index, _ in images]).float().view(4, 3, 1, 1).expand(4, 3, 2, 2) / 100
+        expected = training_batch(Process(), x, step_seed(0, DEGRADATION, step, number % accumulate, 0))
+        assert torch.equal(t, expected.t) and torch.equal(y, expected.y)
+    times, noise = (torch.cat([batch[i] for batch in batches]) for i in (4, 5))
+    assert times.unique().numel() == 36 and noise.unique().numel() == noise.numel()
+    if accumulate == 2:
+        loaded = fit(ImageDataModule(Source(), batch_size=4, num_workers=1), accumulate_grad_batches=2)
+        for one, other in zip(batches, loaded, strict=True):
+            assert one[:4] == other[:4] and torch.equal(one[4], other[4]) and torch.equal(one[5], other[5])
 
 
 @pytest.mark.parametrize("times", [(0.0, 1.0), (0.25, 0.5), (1.0, 1.0)])
@@ -492,15 +463,6 @@ def test_a_share_of_a_training_batch_is_at_the_last_time(share):
     assert torch.equal(shared.t[~at_end], plain.t[~at_end]) and (shared.s < shared.t).all()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_what_a_network_is_trained_on_follows_from_the_step(accumulate):
-    for epoch, step, number, images, t, y in fit(accumulate_grad_batches=accumulate):
-        x = torch.tensor([[index, epoch, 0] for index, _ in images]).float().view(4, 3, 1, 1).expand(4, 3, 2, 2) / 100
-        expected = training_batch(Process(), x, step_seed(0, DEGRADATION, step, number % accumulate, 0))
-        assert torch.equal(t, expected.t) and torch.equal(y, expected.y)
-
-
 def test_a_wrong_folder_is_reported_before_training(tmp_path):
-    module = ImageDataModule(ImageFolder(tmp_path / "none"))
     with refused(tmp_path / "none", "does not exist"):
-        make_trainer().fit(Recorder(), module)
+        fit(ImageDataModule(ImageFolder(tmp_path / "none")))

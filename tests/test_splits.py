@@ -3,15 +3,14 @@
 import csv
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from conftest import BRIEF, SMALL, clean_environment, refused, run_here
+from conftest import BRIEF, SMALL, refused, run_here
 from PIL import Image
 from test_data import refused as refused_call
 
+from diracdiff.checkpoints import Checkpoint
 from diracdiff.data import CelebAHQ, ImageFolder
 from diracdiff.utils.seeds import image_seed
 
@@ -123,21 +122,10 @@ def test_names_that_are_not_utf_8_are_trained_on(tmp_path, call):
     assert call("train", "task=inpaint", *words, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
 
 
-def test_a_relative_root_begins_where_the_command_was_started(tmp_path):
+def test_a_relative_root_begins_where_the_command_was_started(tmp_path, call):
     write(tmp_path / "photos", *(f"{i}.png" for i in range(10)), size=32)
     words = ["task=inpaint", "dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null"]
-    moved = [*SMALL, *BRIEF, "hydra.job.chdir=true", "hydra.run.dir=run", "loader.num_workers=1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "diracdiff", "train", *words, *moved],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    from diracdiff.checkpoints import Checkpoint
-
+    assert call("train", *words, *SMALL, *BRIEF, "hydra.job.chdir=true", "hydra.run.dir=run") == (0, [])
     assert Checkpoint.read(tmp_path / "run" / "last.ckpt").dataset["root"] == "photos"
 
 
@@ -170,13 +158,9 @@ def test_evaluation_uses_the_division_of_the_checkpoint(trained, tmp_path, call)
     words = ["dataset=folder", "dataset.root=photos", "metrics=[psnr]", "lpips=null"]
     shutil.copytree(cwd / "photos", tmp_path / "photos")  # the same images in another folder
     assert measured(call, cwd, *words) == list(data.split("test").names)
-    assert measured(call, cwd, *words[:1], f"dataset.root={cwd}/photos", *words[2:], "split=val") == list(
-        data.split("val").names
-    )
     for key, value in (("val_fraction", 0.5), ("test_fraction", 0.25), ("seed", 0)):
         line = f"dataset.{key}={value}: the checkpoint was trained with "
         refused(measured(call, cwd, *words, f"dataset.{key}={value}"), line)
-    assert len(measured(call, cwd, *words, "dataset.seed=3", "dataset.val_fraction=0.25")) == 3
     write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), start=500, size=33)
     other = ["dataset=folder", "dataset.root=others", "metrics=[psnr]", "lpips=null", "dataset.test_fraction=0.5"]
     assert len(measured(call, cwd, *other)) == 12

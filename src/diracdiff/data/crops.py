@@ -64,16 +64,26 @@ class Photographs:
     def shape(self, index: int) -> tuple[int, int]:
         """Return width and height, read from the file's header. Raises ImageError as `__getitem__` does."""
         path = self.root / self.names[index]
-        width, height = read_info(path).size
-        check_side(path, width, height, self.size)
-        return width, height
-
-    def crop_name(self, index: int, left: int, top: int, side: int) -> str:
-        """Return the name of a crop."""
-        return f"{self.titles[index]}-{left:04}-{top:04}-{side:04}"
+        size = read_info(path).size
+        check_side(path, *size, self.size)
+        return size
 
 
-class RandomCrops(ImageDataset):
+class Crops(ImageDataset):
+    """Crops of photographs."""
+
+    photographs: Photographs
+
+    def fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.photographs.root, self.photographs.names)
+
+    def item(self, x: Tensor, index: int, number: int, left: int, top: int, side: int) -> Item:
+        """Return the pixels `x`, uint8 (3, S, S), as item `index`: a crop of the photograph `number`."""
+        name = f"{self.photographs.titles[number]}-{left:04}-{top:04}-{side:04}"
+        return {"x": from_pixels(x.contiguous()), "name": name, "index": index}
+
+
+class RandomCrops(Crops):
     """Random crops of photographs. Key: index or (epoch, index).
 
     Args:
@@ -109,9 +119,6 @@ class RandomCrops(ImageDataset):
     def __len__(self) -> int:
         return self.crops_per_epoch
 
-    def fingerprint(self) -> dict[str, Any]:
-        return fingerprint(self.photographs.root, self.photographs.names)
-
     def __getitem__(self, key: Key) -> Item:
         epoch, index = epoch_and_index(key)
         if not 0 <= index < len(self):
@@ -132,8 +139,7 @@ class RandomCrops(ImageDataset):
             powers = torch.tensor([4 ** (rng.random() - 0.5) for _ in range(3)])
             x = x[rng.sample(range(3), 3)].div(255) ** powers[:, None, None]
             x = x.mul(255).round().to(torch.uint8)
-        name = self.photographs.crop_name(number, left, top, side)
-        return {"x": from_pixels(x.contiguous()), "name": name, "index": index}
+        return self.item(x, index, number, left, top, side)
 
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
         """Return the indices of an epoch in a random order, clustered by photograph unless `clustered` is False."""
@@ -143,17 +149,15 @@ class RandomCrops(ImageDataset):
         for index in range(len(self)):
             draw = augmentation(self.seed, epoch, index).random()
             crops.setdefault(int(draw * len(self.photographs)), []).append(index)
-        visits = _permuted(
-            [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)], generator
-        )
+        visits = [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)]
+        visits, order = _permuted(visits, generator), list[int]()
         blocks = -(-len(visits) // TOGETHER)
-        order: list[int] = []
         for first in range(blocks):
             order += _permuted([index for visit in visits[first::blocks] for index in visit], generator)
         return order
 
 
-class FixedCrops(ImageDataset):
+class FixedCrops(Crops):
     """Crops of a grid on each photograph, evenly spread from edge to edge.
 
     Args:
@@ -171,41 +175,30 @@ class FixedCrops(ImageDataset):
         skip: bool = False,
     ):
         self.photographs, self.failed = photographs, set() if skip else None
-        shapes = dict(self.replacing(photographs.shape, number, len(photographs)) for number in range(len(photographs)))
-        self.crops = [
-            (number, *box)
-            for number, (width, height) in shapes.items()
-            for box in _grid_boxes(width, height, photographs.size, max_scale, grids)
-        ]
+        numbers = range(len(photographs))
+        shapes = dict(self.replacing(photographs.shape, number, len(numbers)) for number in numbers)
         self.failed = set() if skip else None  # from now on, numbers of crops
+        self.crops: list[tuple[int, int, int, int]] = []
+        for number, (width, height) in shapes.items():
+            boxes = []
+            for divisor, columns, rows in grids:
+                side = max(photographs.size, int(min(min(height, width) / divisor, photographs.size * max_scale)))
+                tops = [(height - side) * row // (rows - 1) for row in range(rows)]
+                lefts = [(width - side) * column // (columns - 1) for column in range(columns)]
+                boxes += [(number, left, top, side) for top in tops for left in lefts]
+            self.crops += dict.fromkeys(boxes)
 
     def __len__(self) -> int:
         return len(self.crops)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return fingerprint(self.photographs.root, self.photographs.names)
-
     def __getitem__(self, index: int) -> Item:
         index, x = self.replacing(self._pixels, range(len(self))[index], len(self))
-        return {"x": from_pixels(x), "name": self.photographs.crop_name(*self.crops[index]), "index": index}
+        return self.item(x, index, *self.crops[index])
 
     def _pixels(self, index: int) -> Tensor:
         number, left, top, side = self.crops[index]
         crop = self.photographs[number][:, top : top + side, left : left + side]
         return center_crop_resize(crop, self.photographs.size)
-
-
-def _grid_boxes(
-    width: int, height: int, size: int, max_scale: float, grids: Sequence[tuple[float, int, int]]
-) -> list[tuple[int, int, int]]:
-    """Return the boxes (left, top, side) of all grids, without duplicates."""
-    boxes = []
-    for divisor, columns, rows in grids:
-        side = max(size, int(min(min(height, width) / divisor, size * max_scale)))
-        for row in range(rows):
-            for column in range(columns):
-                boxes.append(((width - side) * column // (columns - 1), (height - side) * row // (rows - 1), side))
-    return list(dict.fromkeys(boxes))
 
 
 def _permuted(items: list[Any], generator: torch.Generator) -> list[Any]:

@@ -5,6 +5,7 @@ Images are named by their path relative to the root, with '/'. They are cropped 
 """
 
 import re
+from abc import ABC, abstractmethod
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,31 +20,6 @@ from diracdiff.data.splits import check_fractions, split_names
 from diracdiff.utils.validate import check_between, check_count, check_option
 
 
-class Folder:
-    """Arguments that folders of images share.
-
-    Args:
-        root: folder of images.
-        image_size: side in pixels.
-        on_error: "error" ends the command at an image that cannot be read, "skip" names it and takes the next one.
-
-    Raises:
-        ValueError: if an argument breaks its rule.
-    """
-
-    def __init__(self, root: str | Path | None, image_size: int = 256, on_error: str = "error"):
-        if root is None or str(root) in ("", "???"):
-            raise ValueError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
-        check_count(image_size, "dataset.image_size")
-        check_option(("error", "skip"), **{"dataset.on_error": on_error})
-        self.root, self.image_size, self.on_error = str(root), image_size, on_error
-
-    def files(self, root: Path, names: list[str], split: str, flip_seed: int | None = 0) -> "ImageFiles":
-        """Return the images `names` below the root, mirrored if they are for training."""
-        flip_seed = flip_seed if split == "train" else None
-        return ImageFiles(root, names, self.image_size, flip_seed, self.on_error == "skip")
-
-
 class ImageFiles(StillImages):
     """The images `names` below `root`, read one by one."""
 
@@ -56,6 +32,39 @@ class ImageFiles(StillImages):
 
     def fingerprint(self) -> dict[str, Any]:
         return fingerprint(self.root, self.names)
+
+
+class Folder(ABC):
+    """A folder of images.
+
+    Args:
+        root: folder of images.
+        image_size: side in pixels.
+        on_error: "error" ends the command at an image that cannot be read, "skip" names it and takes the next one.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+    """
+
+    seed, flip = 0, True
+
+    def __init__(self, root: str | Path | None, image_size: int = 256, on_error: str = "error"):
+        if root is None or str(root) in ("", "???"):
+            raise ValueError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
+        check_count(image_size, "dataset.image_size")
+        check_option(("error", "skip"), **{"dataset.on_error": on_error})
+        self.root, self.image_size, self.on_error = str(root), image_size, on_error
+
+    def split(self, name: str) -> ImageDataset:
+        """Return the split train, val or test. Raises ValueError if the folder has no images for it."""
+        check_option(SPLITS, split=name)
+        root = check_root(self.root)
+        flip_seed = self.seed if self.flip and name == "train" else None
+        return ImageFiles(root, self.names(root, name), self.image_size, flip_seed, self.on_error == "skip")
+
+    @abstractmethod
+    def names(self, root: Path, split: str) -> list[str]:
+        """Return the names of the images of a split, relative to `root`. Raises ValueError if there are none."""
 
 
 class ImageFolder(Folder):
@@ -98,17 +107,18 @@ class ImageFolder(Folder):
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.crop, self.max_scale, self.crops_per_epoch = crop, max_scale, crops_per_epoch
 
+    def names(self, root: Path, split: str) -> list[str]:
+        return split_names(root, split, {"val": self.val_fraction, "test": self.test_fraction}, self.seed)
+
     def split(self, name: str) -> ImageDataset:
         """Return the split train, val or test. Raises ValueError if it has no images."""
-        check_option(SPLITS, split=name)
-        root = check_root(self.root)
-        names = split_names(root, name, {"val": self.val_fraction, "test": self.test_fraction}, self.seed)
-        if self.crop == "resize":
-            return self.files(root, names, name, self.seed if self.flip else None)
-        photographs, skip = Photographs(root, names, self.image_size), self.on_error == "skip"
+        images = super().split(name)
+        if self.crop == "resize" or not isinstance(images, ImageFiles):
+            return images
+        photographs, skip = Photographs(images.root, images.names, self.image_size), self.on_error == "skip"
         if name != "train":
             return FixedCrops(photographs, self.max_scale, skip=skip)
-        count = VISIT * len(names) if self.crops_per_epoch is None else self.crops_per_epoch
+        count = VISIT * len(images) if self.crops_per_epoch is None else self.crops_per_epoch
         return RandomCrops(photographs, count, self.seed, self.max_scale, self.flip, skip=skip)
 
 
@@ -122,18 +132,16 @@ class FFHQ(Folder):
     A split needs only its folders, so 00000 suffices to test on.
     """
 
-    def split(self, name: str) -> ImageFiles:
-        """Return the split train, val or test. Raises ValueError when its folders are missing."""
-        check_option(SPLITS, split=name)
-        root, held_out = check_root(self.root), {"00000": "test", "00001": "val"}
+    def names(self, root: Path, split: str) -> list[str]:
+        held_out = {"00000": "test", "00001": "val"}
         folders = sorted(p.name for p in root.iterdir() if p.is_dir() and re.fullmatch(r"\d{5}", p.name))
-        folders = [folder for folder in folders if held_out.get(folder, "train") == name]
+        folders = [folder for folder in folders if held_out.get(folder, "train") == split]
         if not folders:
             raise ValueError(
-                f"{root} lacks FFHQ's folders for split={name}: dataset.root must hold 00000 (test), 00001 (validation)"
-                " and 00002 to 00069 (training)"
+                f"{root} lacks FFHQ's folders for split={split}: dataset.root must hold 00000 (test), 00001"
+                " (validation) and 00002 to 00069 (training)"
             )
-        return self.files(root, [image for folder in folders for image in image_names(root, folder)], name)
+        return [image for folder in folders for image in image_names(root, folder)]
 
 
 class ImageNet(Folder):
@@ -143,22 +151,20 @@ class ImageNet(Folder):
     single image, as in a sample of ImageNet, validate and test by turns, so that no image does both.
     """
 
-    def split(self, name: str) -> ImageFiles:
-        """Return the split train, val or test. Raises ValueError for another layout than ImageNet's."""
-        check_option(SPLITS, split=name)
-        root = check_root(self.root)
-        folder = root / ("train" if name == "train" else "val")
+    def names(self, root: Path, split: str) -> list[str]:
+        folder = root / ("train" if split == "train" else "val")
         names = image_names(root, folder.name) if folder.is_dir() else []
-        if not names or any(n.count("/") < 2 for n in names):
+        if not names or any(name.count("/") < 2 for name in names):
             raise ValueError(
                 f"{folder} does not have ImageNet's layout: dataset.root must hold"
                 " train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, one folder per class"
             )
-        if name != "train":
-            classes = [list(files) for _, files in groupby(names, lambda file: file.split("/")[1])]
-            several, single = ([c for c in classes if (len(c) > 1) == more] for more in (True, False))
-            position, turn = (0, 0) if name == "val" else (-1, 1)
-            names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
-            if not names:
-                raise ValueError(f"{folder} holds one image only: add images for split={name}")
-        return self.files(root, names, name)
+        if split == "train":
+            return names
+        classes = [list(files) for _, files in groupby(names, lambda name: name.split("/")[1])]
+        several, single = ([c for c in classes if (len(c) > 1) == more] for more in (True, False))
+        position, turn = (0, 0) if split == "val" else (-1, 1)
+        names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
+        if not names:
+            raise ValueError(f"{folder} holds one image only: add images for split={split}")
+        return names

@@ -27,8 +27,8 @@ class HuggingFace:
     A split that the data set lacks is taken from the training rows, in a random order that follows from the seed.
 
     Args:
-        path: a folder of `save_to_disk`, Parquet files or images, a Parquet file or pattern, an address of these that
-            fsspec opens, or the name of a data set on the Hub.
+        path: a folder of `save_to_disk`, Parquet files or images, a Parquet file, pattern or address, or the name of a
+            data set on the Hub.
         image_size: side in pixels; that of the packing for a packed data set.
         column: column of the images; None: `pixels`, or the first column of images.
         val_fraction: fraction of the training rows for validation where there is no such split, in (0, 1).
@@ -60,26 +60,24 @@ class HuggingFace:
         check_option(("error", "skip"), **{"dataset.on_error": on_error})
         self.path, self.image_size, self.column, self.on_error = str(path), image_size, column, on_error
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
-        self._opened: dict[str, Any] = {}
+        self._tables: dict[str, Any] = {}
 
     def split(self, name: str) -> "Rows":
         """Return the split train, val or test. Raises ValueError if it has no images."""
         check_option(SPLITS, split=name)
-        self._opened = self._opened or open_dataset(self.path)
+        tables = self._tables = self._tables or open_dataset(self.path)
         key = f"dataset.path={self.path}"
-        found = folders_of(self._opened, key)
-        if not found and len(self._opened) == 1:
-            found = {"train": next(iter(self._opened))}
+        found = folders_of(tables, key)
+        if not found and len(tables) == 1:
+            found = {"train": next(iter(tables))}
         source = found.get(name, found.get("train"))
         if source is None:
-            raise ValueError(f"{key}: it has the splits {', '.join(self._opened)} and none to train on")
-        table = self._opened[source]
-        rows: Sequence[int] = range(len(table))
+            raise ValueError(f"{key}: it has the splits {', '.join(tables)} and none to train on")
+        rows: Sequence[int] = range(len(tables[source]))
         if source == found.get("train"):
-            order = np.random.default_rng(self.seed).permutation(len(table)).tolist()
-            fractions = {"val": self.val_fraction, "test": self.test_fraction}
-            rows = divide(order, set(found) - {"train"}, fractions, key)[name]
-        return Rows(self, table, source, rows, self.seed if self.flip and name == "train" else None)
+            order = np.random.default_rng(self.seed).permutation(len(rows)).tolist()
+            rows = divide(order, found.keys(), {"val": self.val_fraction, "test": self.test_fraction}, key)[name]
+        return Rows(self, tables[source], source, rows, self.seed if self.flip and name == "train" else None)
 
 
 class Rows(StillImages):
@@ -105,13 +103,7 @@ class Rows(StillImages):
         side, name = self.image_size, self.names[index]
         if self.column != PIXELS:
             content = value.as_py() or {}
-            source = content.get("bytes") or content.get("path") or b""
-            if isinstance(source, str) and "://" in source:
-                import fsspec
-
-                with fsspec.open(source) as file:
-                    source = file.read()
-            return load_square(source, side, name)
+            return load_square(content.get("bytes") or content.get("path") or b"", side, name)
         stored = value.as_buffer()
         if len(stored) != 3 * side * side:
             packed = round((len(stored) / 3) ** 0.5)
@@ -130,23 +122,18 @@ def open_dataset(path: str) -> dict[str, Any]:
         ValueError: if `datasets` is not installed, or does not open it.
     """
     datasets = import_datasets()
-    import fsspec
-
-    local = to_absolute_path(os.path.expanduser(path))
-    if "://" not in path and os.path.exists(local):
-        path = local
-    elif path.startswith((".", "/", "~")) and "*" not in path:
-        raise ValueError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
+    place = to_absolute_path(os.path.expanduser(path))
+    if not os.path.exists(place):
+        if path.startswith((".", "/", "~")) and "*" not in path:
+            raise ValueError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
+        place = os.path.expanduser(path)
     try:
-        system, folder = fsspec.core.url_to_fs(path)
-        if any(system.exists(f"{folder}/{file}") for file in ("dataset_dict.json", "state.json")):
-            found = datasets.load_from_disk(path)
-        elif ".parquet" in path:
-            found = datasets.load_dataset("parquet", data_files=path)
-        elif "://" in path:
-            found = datasets.load_dataset("imagefolder", data_dir=path)
+        if any(os.path.exists(os.path.join(place, file)) for file in ("dataset_dict.json", "state.json")):
+            found = datasets.load_from_disk(place)
+        elif ".parquet" in place:
+            found = datasets.load_dataset("parquet", data_files=place)
         else:
-            found = datasets.load_dataset(path)
+            found = datasets.load_dataset(place)
     except Exception as error:  # every builder, file system and hub raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"dataset.path={path}: datasets does not open it ({reason}). Check the name.") from error

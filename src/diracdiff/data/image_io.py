@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from diracdiff.utils.escaping import for_terminal
 from diracdiff.utils.image_files import convert_depth, libvips, write_image
 
 __all__ = ["DecodedImage", "ImageError", "convert_depth", "read_image", "read_info", "read_rgb8", "write_image"]
@@ -157,12 +158,6 @@ def read_rgb8(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:
         return pixels
 
 
-def printable(path: str | Path) -> str:
-    """Return a path as one line of text that can be printed."""
-    text = os.fspath(path)
-    return text if text.isprintable() else repr(text)
-
-
 @contextmanager
 def _reading(path: str | Path) -> Iterator[None]:
     """Name the file in errors, also in those of Pillow and libvips."""
@@ -170,13 +165,13 @@ def _reading(path: str | Path) -> Iterator[None]:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of damaged tags
             yield
     except MemoryError as error:
-        raise ImageError(f"{printable(path)}: it does not fit into memory. Shrink it.") from error
+        raise ImageError(f"{for_terminal(str(path))}: it does not fit into memory. Shrink it.") from error
     except ImageError as error:
-        raise ImageError(f"{printable(path)}: {error}") from error
+        raise ImageError(f"{for_terminal(str(path))}: {error}") from error
     except Exception as error:  # decoders raise what their parts raise
         lines = str(getattr(error, "detail", error)).strip().splitlines() or ["unknown error"]
         reason = f"it cannot be decoded ({' '.join(lines[-1].split())}). Replace or remove the file."
-        raise ImageError(f"{printable(path)}: {reason}") from error
+        raise ImageError(f"{for_terminal(str(path))}: {reason}") from error
 
 
 def _read(path: str | Path, max_bytes: int) -> bytes:
@@ -254,17 +249,12 @@ def _field(image: Any, name: str, default: Any = None) -> Any:
 
 def _decode(image: Any, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Decode upright colours, (H, W, 3), and alpha, (H, W)."""
-    pixels, orientation = np.atleast_3d(image.numpy()), _field(image, "orientation", 1)
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
+    if _field(image, "orientation", 1) != 1:
+        image = image.copy_memory().autorot()
+    pixels = np.atleast_3d(image.numpy())
     pixels = convert_depth(pixels, 8) if bits == 8 else pixels
-    transparent = pixels.shape[-1] in (2, 4)
-    colours = pixels[..., :-1] if transparent else pixels
-    alpha = np.ascontiguousarray(pixels[..., -1]) if transparent else None
+    alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[-1] in (2, 4) else None
+    colours = pixels if alpha is None else pixels[..., :-1]
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3))), alpha
 
 

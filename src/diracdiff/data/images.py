@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diracdiff.data.image_io import ImageError, printable, read_rgb8
+from diracdiff.data.image_io import ImageError, read_rgb8
+from diracdiff.utils.escaping import for_terminal
 
 
 def load_image(path: str | Path) -> Tensor:
@@ -43,7 +44,7 @@ def check_side(name: str | Path, width: int, height: int, size: int) -> None:
     """Raise ImageError, with `name`, for an image whose shorter side is below `size`."""
     if min(width, height) < size:
         raise ImageError(
-            f"{printable(name)}: {width}x{height} pixels, smaller than dataset.image_size={size}. "
+            f"{for_terminal(str(name))}: {width}x{height} pixels, smaller than dataset.image_size={size}. "
             "Use a smaller dataset.image_size or remove the file."
         )
 

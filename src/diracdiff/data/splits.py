@@ -30,10 +30,8 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise ValueError unless two fractions are in (0, 1) and leave images to train on."""
     check_positive(**{"dataset.val_fraction": val_fraction, "dataset.test_fraction": test_fraction})
     if val_fraction + test_fraction >= 1:
-        raise ValueError(
-            f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction} leave nothing to"
-            " train on: their sum must be below 1"
-        )
+        given = f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction}"
+        raise ValueError(f"{given}: their sum must be below 1, to leave images to train on.")
 
 
 def folders_of(names: Iterable[str], key: str) -> dict[str, str]:
@@ -79,8 +77,7 @@ def split_names(root: Path, split: str, fractions: dict[str, float], seed: int) 
     def digest(name: str) -> bytes:
         return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
 
-    found = set(folders) - {"train"}
-    return divide(sorted(names, key=digest), found, fractions, f"dataset.root={root}")[split]
+    return divide(sorted(names, key=digest), folders.keys(), fractions, f"dataset.root={root}")[split]
 
 
 def divide(ordered: Sequence[Image], found: Set[str], fractions: dict[str, float], key: str) -> dict[str, list[Image]]:
