@@ -110,7 +110,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
         network.checkpoint_activations = True
     preconditioning = model.preconditioning
     if preconditioning == "operator":
-        preconditioning = made("model", OperatorPreconditioning, model.spectrum)
+        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.interpolate)
     denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:

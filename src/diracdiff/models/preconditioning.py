@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import SVD
+from diracdiff.models.interpolation import smoothed
 from diracdiff.process import StochasticDegradation
 
 DATA_MEAN, DATA_STD = 0.5, 0.25
@@ -64,10 +65,14 @@ class OperatorPreconditioning:
     network is a good linear restorer. c_in keeps the white S, with which the network sees an image rather than its
     whitened edges.
 
+    With `interpolate`, masked pixels are a Gaussian process on a quadtree, see `diracdiff.models.interpolation`: x_skip
+    and c_out are its mean and standard deviation, so that an untrained network fills masked regions smoothly. The
+    network sees x_skip and, if it is conditioned on the measurement, c_out as a second image, both in units of S.
+
     Args:
         exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
             degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask for example, are white.
-        interpolate: not used; in checkpoints of earlier versions. Those of masks are refused, see `check`.
+        interpolate: interpolate masked pixels from those around them; bases of frequencies have the spectrum instead.
 
     Raises:
         ValueError: if the exponent is negative.
@@ -76,18 +81,15 @@ class OperatorPreconditioning:
     def __init__(self, exponent: float = 0.0, interpolate: bool = False):
         if not exponent >= 0:
             raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
-        self.exponent, self.interpolate = float(exponent), interpolate
+        self.exponent, self.interpolate = float(exponent), bool(interpolate)
 
     def check(self, process: StochasticDegradation) -> None:
         """Raise ValueError if A_t has no diagonal form in a basis that is the same for every t."""
-        basis = process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0)
-        if basis is None:
+        if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
             raise ValueError(
                 f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
                 "does not have: use preconditioning none or edm, as method=paper does"
             )
-        if self.interpolate and basis.frequencies == (None, None):
-            raise ValueError("interpolate=true: is no longer supported for masks. Train the model again.")
 
     def __call__(
         self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | Terms | None = None
@@ -104,14 +106,22 @@ class OperatorPreconditioning:
         basis = terms.basis
         prior = spectrum(basis, y.detach(), self.exponent, process.degradation.image_size)
         if measurement is None:
+            if self._interpolates(basis):
+                return _interpolated(basis, prior, terms.precision, terms.estimate, y, False)
             total = 1 / prior + terms.precision
             return terms.images, LinearEstimate(basis, terms.estimate / total, total)
         given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
         weight, free = process.conditional_noise(t, y)
         s = basis.values - weight * given.basis.values
-        total = 1 / prior + given.precision + s**2 / free
+        precision = s**2 / free
         estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
+        if self._interpolates(basis):
+            return _interpolated(basis, prior, given.precision + precision, estimate, y, True)
+        total = 1 / prior + given.precision + precision
         return torch.cat([terms.images, given.images], 1), LinearEstimate(basis, estimate / total, total)
+
+    def _interpolates(self, basis: SVD) -> bool:
+        return self.interpolate and basis.frequencies == (None, None)
 
     def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> Terms:
         """Return the terms of a measurement y_1, (B, C, H, W), which are the same at every time."""
@@ -127,6 +137,15 @@ def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tenso
     rest = basis.ut(y) - s * basis.vt(y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN))
     images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
     return Terms(basis, rest, images, s**2 / variance, s * rest / variance)
+
+
+def _interpolated(
+    basis: SVD, prior: Tensor, precision: Tensor, estimate: Tensor, like: Tensor, conditioned: bool
+) -> tuple[Tensor, LinearEstimate]:
+    """Return the network's input and the linear estimate with pixels that are a Gaussian process on a quadtree."""
+    mean, variance = smoothed((estimate * prior).expand_as(like), (precision * prior).expand_as(like))
+    images = [mean / DATA_STD, variance.sqrt()] if conditioned else [mean / DATA_STD]
+    return torch.cat(images, 1), LinearEstimate(basis, mean, 1 / (variance * prior))
 
 
 def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
