@@ -251,7 +251,7 @@ def test_denoise_trains_and_generates(tmp_path, folder, run, call):
         load(run[1] / "best.ckpt").generate(["a"])
 
 
-# a user's own operator
+# custom operators
 
 
 def test_a_custom_operator(tmp_path, folder, image_folder, call, monkeypatch, own_modules):

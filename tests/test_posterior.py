@@ -328,9 +328,9 @@ def bench(problem, sigma_max):
 
 
 def calibration(of, denoiser, count=64, **sampler):
-    walk = ReverseSampler(**sampler)
+    reverse = ReverseSampler(**sampler)
     return of.calibration(
-        walk.run(of.process, denoiser, of.measurements(count), ImageNoise(range(count)), output="iterate")
+        reverse.run(of.process, denoiser, of.measurements(count), ImageNoise(range(count)), output="iterate")
     )
 
 

@@ -108,19 +108,19 @@ def test_bounds_as_files_hold_what_they_hold_as_numbers():
 
 def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder):
     best = run[1] / "best.ckpt"
-    walk = ["sampler.stochasticity=1", "samples=3", "target=t:0.25"]
-    assert call("calibrate", f"checkpoint={best}", *folder, *walk) == (0, [])
+    sampling = ["sampler.stochasticity=1", "samples=3", "target=t:0.25"]
+    assert call("calibrate", f"checkpoint={best}", *folder, *sampling) == (0, [])
     found = read_rows(tmp_path / "calibration/coverage.csv")
     assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
     kept = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
     assert [(each["images"], each["samples"]["samples"]) for each in kept] == [(3, 3)] * 3
     assert not Checkpoint.read(best).calibrations
-    refused(call("calibrate", f"checkpoint={best}", *folder, *walk), "calibrated.ckpt exists", "overwrite=true")
+    refused(call("calibrate", f"checkpoint={best}", *folder, *sampling), "calibrated.ckpt exists", "overwrite=true")
     refused(call("calibrate", f"checkpoint={best}", "samples=1"), "samples=1: must be an integer of at least 2")
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
     assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
-    asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *walk]
+    asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *sampling]
     refused(call("restore", *asked), "level=0.9: needs more images than the 3")
     assert not (tmp_path / "restored").exists()
     assert call("restore", *asked[:-1], "target=t:0.5", "output=raw") == (0, [])
@@ -135,11 +135,11 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     """With enough images: here those of one folder serve for calibration, which 10 of them are enough for at 80 %."""
     fractions = [part.replace("0.125", "0.4") for part in folder]
     fractions[1] = f"dataset.root={renamed_copies(image_folder, tmp_path / 'others')}"
-    walk = ["sampler.stochasticity=1", "samples=2", "target=t:0.5"]
-    assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *walk, "output=c") == 0
+    sampling = ["sampler.stochasticity=1", "samples=2", "target=t:0.5"]
+    assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *sampling, "output=c") == 0
     assert "samples=2 target=t:0.5 sampler.stochasticity=1" in capsys.readouterr().out
     asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
-    assert run_here(tmp_path, "restore", *asked, *walk) == 0
+    assert run_here(tmp_path, "restore", *asked, *sampling) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
     (row,) = read_rows(tmp_path / "o/restored.csv")
     assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 TRADEOFF_CSV = "tradeoff.csv"
 INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
-HEAT_MAP_TOP = 0.1
-"""Standard deviation at the top of maps of uncertainty, in units of the [0, 1] range."""
+HEAT_MAP_TOP = 0.1  # standard deviation at the top of maps of uncertainty, in units of the [0, 1] range
 STYLES = {"mean": ("-", "denoised image"), "iterate": (":", "iterate")}
 DPI = 110
 

@@ -55,18 +55,13 @@ def summary_of(
 def summary_table(summary: Summary, metrics: Sequence[Metric], intervals: bool = False) -> list[list[str]]:
     """Return a summary as text: a header, and a row per stopping point."""
     table = [["stop at", "t", "output", "NFE", "s/image", *(metric.name for metric in metrics)]]
-    for key in stop_keys(summary):
+    for key in [key for key in NAMES if key in summary]:
         row = summary[key] or {}
         ends = row.get("interval", {}) if intervals else {}
         cells = [cell(row.get("t"), 2), OUTPUTS.get(row.get("output", ""), "–"), cell(row.get("nfe"), 0)]
         values = [cell(row.get(m.name), m.digits) + brackets(ends, m.name, m.digits) for m in metrics]
         table.append([NAMES[key], *cells, cell(row.get("seconds"), 3), *values])
     return table
-
-
-def stop_keys(summary: Summary) -> list[str]:
-    """Return the keys of a summary's stopping points, in the order of a table."""
-    return [key for key in NAMES if key in summary]
 
 
 def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], title: str) -> None:
@@ -91,12 +86,12 @@ def write_markdown_and_latex(path: Path, header: list[str], rows: list[list[str]
 
 def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> None:
     """Print a summary as a table."""
-    caption = ["NFE: network evaluations per image"]
+    caption = ["NFE: network evaluations per image."]
     for text, better in (("higher", True), ("lower", False)):
         if names := ", ".join(metric.title for metric in metrics if metric.higher_is_better is better):
-            caption.append(f"{names} {text} is better")
+            caption.append(f"{names}: {text} is better.")
     header, *rows = summary_table(summary, metrics)
-    print_table(header, rows, title, "; ".join([*caption, *cautions(metrics, summary["n"])]))
+    print_table(header, rows, title, " ".join([*caption, *cautions(metrics, summary["n"])]))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:

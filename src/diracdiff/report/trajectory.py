@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from diracdiff.checkpoints import to_recipe
 from diracdiff.evaluation import Evaluation, StoppingPoint
 from diracdiff.evaluation.stopping import TARGETS, row_at
-from diracdiff.evaluation.tables import NAMES, Summary, stop_keys
+from diracdiff.evaluation.tables import NAMES, Summary
 from diracdiff.metrics import Row
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import column, metric_column, render, table
@@ -82,7 +82,7 @@ def evaluation_page(
         "stops": buttons,
         "pixelated": evaluation.gallery["clean"].shape[-1] <= SMALL,
     }
-    known = [(NAMES[key], summary[key] or {}) for key in stop_keys(summary)]
+    known = [(name, summary[key] or {}) for key, name in NAMES.items() if key in summary]
     rows = [{"title": name, "detail": TRAJECTORIES.get(row.get("output", ""), "")} | row for name, row in known]
     shown = [column("t", "t", 2), column("nfe", "NFE"), column("seconds", "s / image", 3), *columns]
     text = f"{images}, {summary['steps']} steps, seed {summary['seed']}. {stops_from}"

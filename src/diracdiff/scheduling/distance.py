@@ -72,10 +72,7 @@ class LPIPS(Dissimilarity):
     length across channels and weights w_l >= 0. The features are sqrt(w_lc / pixels) f_lc of all layers.
 
     Args:
-        net: backbone "squeeze", "alex" or "vgg"; values of different backbones do not compare.
-
-    Raises:
-        ValueError: if the backbone is unknown, or its weights are missing and cannot be downloaded.
+        net: backbone "squeeze", "alex" or "vgg"; values of different backbones do not compare. See `load_lpips`.
     """
 
     def __init__(self, net: str = "squeeze"):
