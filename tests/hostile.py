@@ -1,11 +1,10 @@
-"""Mutate checkpoints and exported models, load each, and count what happens: `python tests/hostile.py COUNT FOLDER`.
+"""Mutate checkpoints, load each, and count what happens: `python tests/hostile.py COUNT FOLDER`.
 
 Runs in a separate process: its memory is limited, and an audit hook sees every file that Python opens and every
 process that it starts. The last line of the output is JSON.
 """
 
 import copy
-import hashlib
 import json
 import os
 import random
@@ -21,8 +20,6 @@ import torch
 from test_checkpoints import restorer
 
 from diracdiff.checkpoints.checkpoint import KIND
-from diracdiff.checkpoints.exported import write_exported
-from diracdiff.checkpoints.places import CONFIG, WEIGHTS
 from diracdiff.restorer import load
 
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.remove")
@@ -43,7 +40,7 @@ def nested(depth, wide=1):
 
 
 def hostile(folder):
-    """Values that no argument expects: (those of JSON, those of pickles alone)."""
+    """Values that no argument expects."""
     target, other = "_target_", str(folder / "other.ckpt")
     steep = {target: "diracdiff.degradations.LinearSeverity", "start": 0, "end": 1024}
     values = [None, True, -1, 0, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "8", "x" * 10**5]
@@ -60,7 +57,7 @@ def hostile(folder):
     ]
     tensors = [torch.zeros(3), torch.zeros(1).expand(10**9), torch.zeros(2).to_sparse(), torch.full((8,), torch.nan)]
     tensors += [torch.empty(10**12, device="meta"), torch.zeros(1, dtype=torch.complex64), torch.zeros(4).long()]
-    return values, [*tensors, nested(60, 2)]  # the last is small in a pickle, and 2^60 values when all are visited
+    return [*values, *tensors, nested(60, 2)]  # the last is small in a pickle, and 2^60 values when all are visited
 
 
 def places(value, depth=0):
@@ -109,47 +106,25 @@ def rezip(source, target, change, method=zipfile.ZIP_STORED, twice=False):
                 new.writestr(name.upper(), old.read(name))
 
 
-def a_file(folder, plain, rng, values):
-    """A mutated .ckpt: its containers, its pickle, or its bytes."""
-    path, how = folder / "case.ckpt", rng.randrange(10)
+def write_mutated(path, plain, rng, values):
+    """Write a mutated checkpoint: its containers, its pickle, or its bytes."""
+    how = rng.randrange(10)
     if how < 6:
         content = torch.load(plain, weights_only=True)
-        mutate(content if rng.random() < 0.3 else content[KIND], rng, [*values[0], *values[1]])
+        mutate(content if rng.random() < 0.3 else content[KIND], rng, values)
         torch.save(content, path)
     elif how < 9:
         rezip(plain, path, lambda name, data: corrupt(data, rng) if name.endswith("data.pkl") else data)
     else:
         path.write_bytes(corrupt(plain.read_bytes(), rng))
-    return path, {path}
-
-
-def a_folder(folder, exported, rng, values):
-    """A mutated exported model: its JSON as containers or text, or the header of its weights."""
-    path, how = folder / "case", rng.randrange(8)
-    path.mkdir(exist_ok=True)
-    data, content = (exported / WEIGHTS).read_bytes(), json.loads((exported / CONFIG).read_text())
-    if how < 4:
-        mutate(content if rng.random() < 0.2 else content[KIND], rng, values[0])
-    elif how > 5:
-        size = int.from_bytes(data[:8], "little")
-        header = json.dumps(mutate(json.loads(data[8 : 8 + size]), rng, values[0])).encode()
-        length = rng.choice((len(header), len(header), 2**62, 0)).to_bytes(8, "little")
-        data = corrupt(data, rng) if how == 6 else length + header + data[8 + size :]
-        content["sha256"] = hashlib.sha256(data).hexdigest()
-    text = json.dumps(content)
-    (path / WEIGHTS).write_bytes(data)
-    (path / CONFIG).write_text(text if how not in (4, 5) else corrupt(text.encode(), rng).decode(errors="replace"))
-    return path, {path / WEIGHTS, path / CONFIG}
 
 
 def main(count, folder):
     rng, values = random.Random(0), hostile(folder)
-    plain, exported, made = folder / "plain.ckpt", folder / "plain", restorer()
+    plain, path, made = folder / "plain.ckpt", folder / "case.ckpt", restorer()
     made.curve = [{"t": 1.0, "nfe": 1, "output": "mean", "n": 3, "psnr": 20.0}]
     made.save(plain)
-    write_exported(made.checkpoint(), exported, "card")
-    for path in (plain, exported):
-        load(path)
+    load(plain)
     events, counts, wrong, watching = [], Counter(), [], False
 
     def hook(event, arguments):
@@ -161,8 +136,7 @@ def main(count, folder):
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(-40, count):
-        make, source = ((a_file, plain), (a_folder, exported))[number % 3 == 2]
-        path, named = make(folder, source, rng, values)
+        write_mutated(path, plain, rng, values)
         events.clear()
         watching = number >= 0  # the first ones import what errors need
         try:
@@ -174,14 +148,14 @@ def main(count, folder):
                 wrong.append(f"{number}: message {str(error)[:300]!r}")
         except BaseException:
             outcome = "failed"
-            wrong.append(f"{number} {make.__name__}: {traceback.format_exc()[-1500:]}")
+            wrong.append(f"{number}: {traceback.format_exc()[-1500:]}")
         watching = False
-        counts[f"{make.__name__} {outcome}"] += number >= 0
-        others = [event for event in events if event[0] != "open" or Path(os.fsdecode(event[1][0])) not in named]
+        counts[outcome] += number >= 0
+        others = [event for event in events if event[0] != "open" or Path(os.fsdecode(event[1][0])) != path]
         wrong += [f"{number}: {event}" for event in others]
     megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     executed = (folder / "PWNED").exists()
-    load(exported).restore(torch.rand(1, 3, 19, 26), "t=0.5")
+    load(plain).restore(torch.rand(1, 3, 19, 26), "t=0.5")
     modules = sorted({name.split(".")[0] for name in sys.modules} & OUTER)
     found = {"counts": counts, "wrong": wrong, "executed": executed, "megabytes": megabytes, "modules": modules}
     print(json.dumps(found))

@@ -47,15 +47,10 @@ NOT_IMAGES = [
 
 
 @pytest.mark.parametrize(("given", "message"), NOT_IMAGES)
-@pytest.mark.parametrize("call", ["restore", "sample", "measure"])
-def test_what_is_no_batch_of_images_is_refused_by_a_restorer(restorer, call, given, message):
-    further, name = ((2,) if call == "sample" else ()), ("x" if call == "measure" else "measurement")
-    with pytest.raises(ValueError, match=f"^{name}: {message}"):
-        getattr(restorer, call)(given(), *further)
-
-
-def test_results_carry_no_gradient(restorer):
-    assert not restorer.restore(images().requires_grad_(), "t=0").requires_grad
+def test_arguments_other_than_a_batch_of_images_are_refused(restorer, given, message):
+    for call, name, further in (("restore", "measurement", ()), ("sample", "measurement", (2,)), ("measure", "x", ())):
+        with pytest.raises(ValueError, match=f"^{name}: {message}"):
+            getattr(restorer, call)(given(), *further)
 
 
 def test_names_that_do_not_fit_are_refused(restorer):
@@ -120,10 +115,9 @@ def test_no_measurement_of_a_photograph_is_refused_and_other_ranges_are(sigma):
 
 
 @pytest.mark.parametrize("sigma", [0.01, 1.0, 20.0])
-@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_noise_alone_is_never_refused(sigma, level):
-    """Zeros and ones are what noise leads out of the range the furthest."""
+def test_noise_alone_is_never_refused(sigma):
+    """Noise moves zeros and ones furthest out of the range."""
     process = StochasticDegradation(Identity(image_size=SIZE), GeometricNoise(0.005, sigma))
-    for _ in range(200):
+    for level in [0.0, 0.5, 1.0] * 200:
         x = torch.full((2, 3, SIZE, SIZE), level)
         assert not refused(process.measure(x, torch.randn_like(x)), process)

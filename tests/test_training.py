@@ -234,18 +234,3 @@ def test_lines_of_a_run(image_folder, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "3 steps, 20 images of 32 px, 1 process(es)"
     assert re.fullmatch(r"validation after step 3: best PSNR [\d.]+ at t = [\d.]+", lines[-1])
-
-
-def test_cosine_decay_ends_at_zero_and_needs_an_end():
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    built = Optimization(0.1, warmup_steps=4, decay="cosine").build([parameter], lambda: 20)
-    scheduler, rates = built["lr_scheduler"]["scheduler"], []
-    for _ in range(20):
-        rates.append(scheduler.get_last_lr()[0])
-        built["optimizer"].step()
-        scheduler.step()
-    assert rates[0] == pytest.approx(0.02) and max(rates) == pytest.approx(0.1, rel=0.15)
-    assert scheduler.get_last_lr()[0] == pytest.approx(0, abs=1e-9)
-    endless = Optimization(decay="cosine").build([parameter], lambda: float("inf"))["lr_scheduler"]["scheduler"]
-    with pytest.raises(ValueError, match=r"needs an end"):
-        endless.step()

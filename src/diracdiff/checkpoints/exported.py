@@ -43,17 +43,14 @@ highest PSNR or later for the best perceptual quality.
 
 
 def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool = False, overwrite: bool = False) -> int:
-    """Write a folder with a model, all files or none.
+    """Write a folder with a model, all files or none, without the state of training; return the bytes of its weights.
 
     Args:
-        checkpoint: the model; the state that training resumes from is left out.
+        checkpoint: the model.
         folder: the folder to write.
         card: the text of its card, Markdown.
-        half: keep weights in float16: half the bytes; they are read as float32 again.
+        half: store weights in float16; they are read as float32.
         overwrite: replace existing files.
-
-    Returns:
-        The size of the weights' file in bytes.
 
     Raises:
         ValueError: if a file exists, or cannot be written.
@@ -104,11 +101,7 @@ def read_exported(folder: Path) -> dict[str, Any]:
 def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, about: str = "") -> str:
     """Return the card of a model as Markdown with the Hub's header: its recipe, its quality, and how to use it.
 
-    Args:
-        checkpoint: the model.
-        name: its name in commands, such as `hf:owner/name`.
-        license: the Hub's name of the license of its weights.
-        about: Markdown that is added.
+    `name` is that of the model in commands, `license` the Hub's name of a license, `about` Markdown that is added.
     """
     recipe, rows = checkpoint.recipe, {(row["t"], row["output"]): row for row in checkpoint.curve}
     facts = {"degradation": recipe["process"]["degradation"], "noise": recipe["process"]["noise"]}

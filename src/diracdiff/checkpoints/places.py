@@ -13,10 +13,7 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 def located(name: str | Path) -> Path:
-    """Return the file or folder of a checkpoint.
-
-    Args:
-        name: its path, `builtin:deblur` or `hf:owner/name`, which is downloaded.
+    """Return the file or folder of a checkpoint: a path, `builtin:deblur`, or `hf:owner/name`, which is downloaded.
 
     Raises:
         ValueError: if there is no such bundled model, or it cannot be downloaded.

@@ -49,12 +49,11 @@ class Progress(Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Print the network, the device, the data and the length."""
         self.began = self.printed = time.monotonic()
-        self.first_step, restorer, data = trainer.global_step, pl_module.restorer, trainer.datamodule
+        self.first_step, restorer = trainer.global_step, pl_module.restorer
         count = sum(parameter.numel() for parameter in pl_module.parameters()) / 1e6
         say(f"training {restorer.name} into {trainer.default_root_dir}: {count:.2f} M weights on {pl_module.device}")
-        resumed = f" from step {self.first_step} on" if self.first_step else ""
-        images = f"{len(data.split('train'))} images of {restorer.image_size} px"
-        say(f"{trainer.estimated_stepping_batches} steps{resumed}, {images}, {trainer.world_size} process(es)")
+        images = f"{len(trainer.datamodule.split('train'))} images of {restorer.image_size} px"
+        say(f"{trainer.estimated_stepping_batches} steps, {images}, {trainer.world_size} process(es)")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Print the step, first after 5 s, later once a minute."""
@@ -75,11 +74,7 @@ class Progress(Callback):
 
 
 class TradeoffLog(Callback):
-    """Append the trade-off curve of each validation to `tradeoff.csv`; send curves, images and the test to dashboards.
-
-    Args:
-        run_dir: the run's folder.
-    """
+    """Append the trade-off curve of each validation to `tradeoff.csv` in a folder; send it and images to dashboards."""
 
     def __init__(self, run_dir: str | Path):
         self.run_dir = Path(run_dir)

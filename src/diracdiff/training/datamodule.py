@@ -15,8 +15,6 @@ from diracdiff.utils.validate import check_count
 Images = ImageDataset | Subset[Item]
 """A split, or a part of it."""
 
-STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-
 
 class ImageDataModule(pl.LightningDataModule):
     """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, of a data set.
@@ -25,12 +23,11 @@ class ImageDataModule(pl.LightningDataModule):
     that follows from its number of steps, so a length in `max_steps`, which Lightning cannot resume, is not supported.
 
     Args:
-        dataset: has `split(name)` for train, val and test, such as `Photos`; prediction uses test.
+        dataset: has `split(name)` for train, val and test, such as `Photos`.
         batch_size: training images per device and batch.
         eval_batch_size: images per device and batch of all else; None: `batch_size`.
         num_workers: loader processes per device.
-        val_images: largest number of validation images, evenly spread over the split; None: all.
-        test_images: the same for the test.
+        val_images, test_images: largest number of images, evenly spread over the split; None: all.
         seed: seed of the order of the training images.
 
     Raises:
@@ -60,7 +57,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
-        for name in STAGES.get(stage or "", ()):
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage or "", ()):
             self.split(name)
 
     def split(self, name: str) -> Images:
@@ -113,8 +110,6 @@ class ImageDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Item]:
         """Return batches of every test image once over all devices, in order."""
         return self._eval_loader("test")
-
-    predict_dataloader = test_dataloader
 
     def _eval_loader(self, name: str) -> DataLoader[Item]:
         images, (rank, world_size) = self.split(name), self._rank()

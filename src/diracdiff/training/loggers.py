@@ -16,11 +16,7 @@ METRICS_CSV, WANDB_ID = "metrics.csv", "wandb_id.txt"
 
 
 class MetricsFile(Logger):
-    """Append each row to `metrics.csv` at once, so that a killed run keeps all rows before its last checkpoint.
-
-    Args:
-        run_dir: the run's folder.
-    """
+    """Append each row to `metrics.csv` in a folder at once: a killed run keeps all rows before its last checkpoint."""
 
     def __init__(self, run_dir: str | Path):
         self.path = Path(run_dir) / METRICS_CSV

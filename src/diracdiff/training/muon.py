@@ -16,7 +16,7 @@ class Muon(torch.optim.Adam):
 
     The momentum of a weight is a matrix, outputs by inputs and pixels of the kernel. Its step is that matrix with
     singular values near 1, times lr sqrt(max(1, rows / columns)). Adam updates weights with fewer than 8 outputs,
-    biases, norms and embeddings. All states are in float32.
+    biases, norms and embeddings.
 
     Args:
         parameters: parameters to train.

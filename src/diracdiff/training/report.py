@@ -20,14 +20,7 @@ from diracdiff.utils.files import write_atomically, write_json
 
 
 def report(restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin) -> None:
-    """Write a summary, pictures and a page of a tested restorer; print the summary and what to do next.
-
-    Args:
-        restorer: restorer of `best.ckpt`.
-        tested: its test.
-        run_dir: the run's folder.
-        origin: command and configuration for the page.
-    """
+    """Write a summary, pictures and a page of `best.ckpt` and its test to the run's folder; print the next command."""
     same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stops, **same)
     write_json(run_dir / "summary.json", summary)
@@ -39,31 +32,18 @@ def report(restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin
     page = evaluation_page("training", tested, restorer.stops, summary, restorer, images, stops_from, origin)
     write_atomically(run_dir / NAME, page)
     print_summary(summary, tested.metrics, f"{restorer.name}: {summary['n']} test images")
-    _print_next_steps(restorer, run_dir)
-
-
-def _print_next_steps(restorer: Restorer, run_dir: Path) -> None:
     folder = os.path.relpath(run_dir)
-    best = f"{folder}/{BEST}"
-    target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
-    commands = {
-        "denoise": f"evaluate checkpoint={best}",
-        "prior": f"compare checkpoint=RESTORER prior={best}",
-        "pmrf": f'compare checkpoint=RESTORER regression=REGRESSION flow={best} "baseline=[regression,pmrf]"',
-    }
-    restore = f"restore checkpoint={best} input=FILE_OR_FOLDER output=restored target={target}"
-    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
     say(f"report, for a browser: {folder}/{NAME}")
     say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
-    say(f"next: {python} -m diracdiff {commands.get(restorer.name, restore)}")
+    if restorer.name not in ("denoise", "prior", "pmrf"):
+        python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+        target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
+        words = f"checkpoint={folder}/{BEST} input=FILE_OR_FOLDER output=restored target={target}"
+        say(f"next: {python} -m diracdiff restore {words}")
 
 
 def check_objective(requested: Any, metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics that `optimized_metric` names: `val/psnr`, a list, or none for null.
-
-    Raises:
-        ValueError: if one is not measured or has no best value.
-    """
+    """Return the metrics that `optimized_metric` names; raise ValueError if one is not measured in validation."""
     known = {metric.name: metric for metric in metrics if metric.higher_is_better is not None}
     targets = {metric.target: metric for metric in known.values() if metric.target} | known  # val/lpips: any backbone
     found = []

@@ -19,11 +19,7 @@ MAY_DIFFER = ("dataset.root", "optimization.lr", "processes")
 
 
 def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """Return path and content of the checkpoint to resume from.
-
-    Args:
-        requested: a path; "auto" for the last one in the run's folder, if there is any; None for a new run.
-        run_dir: the run's folder.
+    """Return path and content of the checkpoint to resume from: "auto" is `last.ckpt` in the run's folder if it exists.
 
     Raises:
         ValueError: if it cannot be read, or holds weights alone.
