@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""End-to-end runs of the commands, and mistakes on the command line."""
 
 import json
 import os
@@ -35,7 +35,7 @@ from diracdiff.utils.files import read_rows
 # training
 
 
-def test_a_training_leaves_what_it_promises(run):
+def test_a_training_run_writes_its_files(run):
     cwd, latest, printed = run
     names = {path.name for path in latest.iterdir()}
     expected = {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "tradeoff.csv", "summary.json"}
@@ -53,7 +53,7 @@ def test_a_training_leaves_what_it_promises(run):
     assert "best PSNR" in printed and "diracdiff restore checkpoint=" in printed
 
 
-def test_the_summary_is_of_test_images_at_validation_s_times(run):
+def test_the_summary_measures_test_images_at_the_stopping_times_of_validation(run):
     _, latest, _ = run
     summary, restorer = json.loads((latest / "summary.json").read_text()), load(latest / "best.ckpt")
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
@@ -92,16 +92,16 @@ def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monk
             os.kill(os.getpid(), signum)
         return step(module, batch, index)
 
-    asked = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run"]
+    options = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run"]
     monkeypatch.setattr(RestorerModule, "training_step", interrupted)
-    assert run_here(tmp_path, "train", *asked, "trainer.max_epochs=3") == status
+    assert run_here(tmp_path, "train", *options, "trainer.max_epochs=3") == status
     monkeypatch.setattr(RestorerModule, "training_step", step)
     printed, errors = capsys.readouterr()
     assert "interrupted" in printed + errors and "Traceback" not in errors
     last = tmp_path / "run" / "last.ckpt"
     begun = torch.load(last, weights_only=True)["global_step"]
     assert load(last) and begun == (STEPS_PER_EPOCH if signum == signal.SIGINT else STEPS_PER_EPOCH + 3)
-    assert run_here(tmp_path, "train", *asked, "trainer.max_epochs=3", "checkpoint=auto") == 0
+    assert run_here(tmp_path, "train", *options, "trainer.max_epochs=3", "checkpoint=auto") == 0
     steps = [int(row["step"]) for row in read_rows(tmp_path / "run" / "metrics.csv") if row["train/loss"]]
     assert steps == list(range(3 * STEPS_PER_EPOCH))
 
@@ -141,8 +141,8 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(photos / "sub" / "turned.jpg", exif=exif)
-    asked = [f"checkpoint={latest}/best.ckpt", f"input='{photos}'", f"output='{out}'", "target=t:1"]
-    assert call("restore", *asked) == (0, [])
+    options = [f"checkpoint={latest}/best.ckpt", f"input='{photos}'", f"output='{out}'", "target=t:1"]
+    assert call("restore", *options) == (0, [])
     results = {path.relative_to(out).as_posix(): Image.open(path) for path in out.rglob("*.png")}
     assert set(results) == {"a.png.png", "a.jpg.png", "grey.png", "rgba.png", "sixteen.png", "sub/turned.png"}
     assert {image.size for name, image in results.items() if "turned" not in name} == {(50, 37)}
@@ -152,30 +152,30 @@ def test_restore_takes_every_kind_of_image(run, tmp_path, call):
     assert abs(np.asarray(results["grey.png"]) - np.asarray(results["sixteen.png"]) / 257).max() <= 0.51
 
 
-def test_restoring_does_not_depend_on_company(run, tmp_path, call, image_folder):
+def test_a_result_does_not_depend_on_other_images(run, tmp_path, call, image_folder):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", "target=t:0"]
-    assert call("restore", *asked, f"input={image_folder}", "output=all")[0] == 0
-    assert call("restore", *asked, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
+    options = [f"checkpoint={latest}/best.ckpt", "target=t:0"]
+    assert call("restore", *options, f"input={image_folder}", "output=all")[0] == 0
+    assert call("restore", *options, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
     together, alone = (np.asarray(Image.open(tmp_path / f / "05.png"), dtype=int) for f in ("all", "one"))
     assert abs(together - alone).max() <= 1
 
 
 def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "output=out", "degrade=true"]
-    assert call("restore", *asked) == (0, [])
+    options = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "output=out", "degrade=true"]
+    assert call("restore", *options) == (0, [])
     measurement = np.asarray(Image.open(tmp_path / "out" / "05_measurement.png"))
     assert measurement[18:22, 18:22].mean() < 20 < measurement[:4].mean()
-    refused(call("restore", *asked), "05.*png exists", "existing=overwrite")
-    assert call("restore", *asked, "existing=overwrite") == (0, [])
+    refused(call("restore", *options), "05.*png exists", "existing=overwrite")
+    assert call("restore", *options, "existing=overwrite") == (0, [])
 
 
 @needs_lpips
 def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, folder, tmp_path, call, torch_home):
     _, latest, _ = run
-    asked = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
-    assert call("evaluate", *asked, "loader.eval_batch_size=1", "output=out")[0] == 0
+    options = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
+    assert call("evaluate", *options, "loader.eval_batch_size=1", "output=out")[0] == 0
     found, expected = (json.loads(p.read_text()) for p in (tmp_path / "out/evaluation.json", latest / "summary.json"))
     assert found["n"] == expected["n"] == 3
     for stop in ("measurement", "one_shot", "do", "po"):
@@ -189,7 +189,7 @@ def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, fold
     assert len({row["name"] for row in rows}) == 3 and len(rows) == 3 * (4 * 2 + 1)
 
 
-# what is there is not written over
+# existing files
 
 
 def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path):
@@ -203,18 +203,18 @@ def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path):
 def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path):
     from diracdiff.comparison.comparison import WRITTEN as COMPARED
 
-    asked = [f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], "baseline=[measurement]", "lpips=null"]
-    asked += ["tune_for=psnr", "dirac.search=null", "tune_images=2", "test_images=2", "device=cpu", "output=mine"]
+    options = [f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], "baseline=[measurement]", "lpips=null"]
+    options += ["tune_for=psnr", "dirac.search=null", "tune_images=2", "test_images=2", "device=cpu", "output=mine"]
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("precious")
     (mine / COMPARED[0]).write_text("precious")
-    refused(call("compare", *asked), f"mine/{COMPARED[0]} exists: give another output")
+    refused(call("compare", *options), f"mine/{COMPARED[0]} exists: give another output")
     assert {path.name: path.read_text() for path in mine.iterdir()} == dict.fromkeys(
         ["notes.txt", COMPARED[0]], "precious"
     )
     (mine / COMPARED[0]).unlink()
-    assert call("compare", *asked) == (0, [])
+    assert call("compare", *options) == (0, [])
     assert (mine / "notes.txt").read_text() == "precious"
     kept = {"notes.txt", "measurements_val.pt", "measurements_test.pt", "parts"}
     made = {path.name for path in mine.iterdir()} - kept
@@ -240,8 +240,8 @@ def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
 def test_a_folder_that_holds_a_run_is_refused_unless_the_run_resumes(call, run, folder, tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "last.ckpt").write_text("precious")
-    asked = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
-    refused(call("train", *asked, "hydra.run.dir=old"), "hydra.run.dir=.*old: holds a training run. Resume it with")
+    options = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
+    refused(call("train", *options, "hydra.run.dir=old"), "hydra.run.dir=.*old: holds a training run. Resume it with")
     assert (tmp_path / "old" / "last.ckpt").read_text() == "precious"
 
 
@@ -340,11 +340,13 @@ def test_a_full_disk_ends_a_training_run_with_one_line(call, folder):
 
 
 def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folder, tmp_path):
-    asked = [*folder, *SMALL, *BRIEF, "lpips=null"]
-    refused(call("train", "task=deblur", *asked, f"checkpoint={run[1]}/last.ckpt"), "was trained with another process")
+    options = [*folder, *SMALL, *BRIEF, "lpips=null"]
+    refused(
+        call("train", "task=deblur", *options, f"checkpoint={run[1]}/last.ckpt"), "was trained with another process"
+    )
     content = torch.load(run[1] / "last.ckpt", weights_only=True)
     torch.save({key: content[key] for key in ("state_dict", KIND)}, tmp_path / "weights.ckpt")
-    refused(call("train", "task=inpaint", *asked, f"checkpoint={tmp_path}/weights.ckpt"), "weights.ckpt")
+    refused(call("train", "task=inpaint", *options, f"checkpoint={tmp_path}/weights.ckpt"), "weights.ckpt")
 
 
 @pytest.mark.parametrize("name", ["it's, [1] {2}=b", "2024", "-m é 写真"])
@@ -352,8 +354,8 @@ def test_the_documented_form_of_a_path_takes_every_name(call, run, image_folder,
     (tmp_path / name).mkdir()
     (tmp_path / name / "05.png").write_bytes((image_folder / "05.png").read_bytes())
     quoted = "'" + name.replace("'", "\\'") + "'"
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={quoted}", f"output={quoted[:-1]}_out'", "target=t:1"]
-    assert call("restore", *asked)[0] == 0
+    options = [f"checkpoint={run[1]}/best.ckpt", f"input={quoted}", f"output={quoted[:-1]}_out'", "target=t:1"]
+    assert call("restore", *options)[0] == 0
     assert (tmp_path / f"{name}_out" / "05.png").is_file()
 
 

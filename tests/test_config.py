@@ -143,7 +143,7 @@ def test_a_comparison_has_every_method_by_default_that_needs_no_checkpoint_of_it
     assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - {"regression", "pmrf", "pnp_admm_dncnn"}
 
 
-def test_a_choice_of_the_user_beats_the_task_s(tmp_path):
+def test_the_command_line_overrides_the_task(tmp_path):
     cfg = composed(tmp_path, "task=deblur", "schedule=linear", "loss=clean_image", "schedule/noise=constant")
     process = build_process(cfg)
     assert process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.65)
@@ -151,7 +151,7 @@ def test_a_choice_of_the_user_beats_the_task_s(tmp_path):
     assert cfg.loss.look_ahead == 1.0
 
 
-def test_an_experiment_has_the_last_word(tmp_path):
+def test_an_experiment_overrides_other_options(tmp_path):
     """Whatever an experiment or a task sets is composed so, in whatever order the command names them."""
     for task in (["experiment=regression", "task=inpaint"], ["task=inpaint", "experiment=regression"]):
         assert composed(tmp_path, *task).task.times == [1.0, 1.0] and composed(tmp_path, *task).task.name == "inpaint"
@@ -216,14 +216,14 @@ def test_published_samplings(name, steps, target, increment, guidance, output):
         assert found == guidance
 
 
-def test_nothing_given_keeps_the_checkpoint_s_sampler():
+def test_the_sampler_of_the_checkpoint_is_the_default():
     current = ReverseSampler(7, increment=ExactLookBack(), guidance=Guidance("error", 9.0), start=0.9, sigma=0.01)
     assert to_recipe(build_sampler(compose("evaluate", ["checkpoint=x"]).sampler, current)) == to_recipe(current)
     whole = build_sampler(compose("evaluate", ["checkpoint=x", "sampler=heun"]).sampler, current)
     assert (type(whole.step), whole.steps, whole.guidance) == (Heun, 10, None)
 
 
-def test_the_sweep_of_wandb_names_what_there_is(tmp_path):
+def test_the_keys_of_the_wandb_sweep_exist(tmp_path):
     sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "wandb.yaml"), resolve=False)
     chosen = {
         key: values.get("value", values.get("min", values.get("values"))) for key, values in sweep["parameters"].items()

@@ -45,9 +45,9 @@ def test_checkpointed_activations_save_fewer_tensors_and_give_the_same_gradient(
 
 
 def test_images_are_restored_in_bfloat16(tmp_path, run, image_folder):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t:0.5"]
+    options = [f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}/05.png", "degrade=true", "target=t:0.5"]
     for precision in ("32-true", "bf16-mixed"):
-        assert run_here(tmp_path, "restore", *asked, f"precision={precision}", f"output={precision}") == 0
+        assert run_here(tmp_path, "restore", *options, f"precision={precision}", f"output={precision}") == 0
     files = [tmp_path / precision / "05.png" for precision in ("32-true", "bf16-mixed")]
     full, half = (torch.from_numpy(np.asarray(Image.open(file), dtype=np.float32)) for file in files)
     assert full.shape == half.shape and (full - half).abs().max() <= 8
