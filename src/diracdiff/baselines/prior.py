@@ -66,8 +66,6 @@ def load_prior(
         name = type(restorer.process.degradation).__name__
         raise ValueError(f"{key}={checkpoint}: is trained for {name}, must be a denoiser. Train one with task=prior.")
     if restorer.denoiser.conditioning == "time" or restorer.denoiser.incremental:
-        raise ValueError(
-            f"{key}={checkpoint}: must depend on the noise level. Train with model.conditioning=log_sigma."
-        )
+        raise ValueError(f"{key}={checkpoint}: must depend on the noise level. Use model.conditioning=log_sigma.")
     sigma_min, sigma_max = restorer.process.noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
     return NetworkPrior(restorer.denoiser, sigma_min, sigma_max, restorer)

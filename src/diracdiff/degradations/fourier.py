@@ -60,9 +60,7 @@ class FourierUndersampling(Degradation):
 
     def mask(self, severity: Tensor, n: int) -> Tensor:
         """Return weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1)."""
-        starts, lines = (
-            torch.tensor(column, dtype=severity.dtype, device=severity.device) for column in self._turns(n)
-        )
+        starts, lines = severity.new_tensor(self._turns(n))
         return 1 - ((severity.unsqueeze(-1) * n - starts) / lines).clamp(0, 1)
 
     def _turns(self, n: int) -> tuple[list[int], list[int]]:

@@ -23,23 +23,16 @@ def full_precision(images: Tensor) -> torch.autocast:
 class Network(Protocol):
     """F(y, level): an image-shaped prediction from degraded images and their noise level.
 
-    A network may have an attribute `images`: 2 if it is conditioned on the measurement, concatenated along channels.
+    Attributes:
+        image_channels: C.
+        multiple: height and width must be multiples of this.
+        conditions: number of conditioning values: 1, the level, or 2 for an incremental reconstruction network.
+        images: optional; 2 for a network that is conditioned on the measurement, concatenated along channels.
     """
 
-    @property
-    def image_channels(self) -> int:
-        """C."""
-        ...
-
-    @property
-    def multiple(self) -> int:
-        """Height and width must be multiples of this."""
-        ...
-
-    @property
-    def conditions(self) -> int:
-        """Number of conditioning values: 1, the level, or 2 for an incremental reconstruction network."""
-        ...
+    image_channels: int
+    multiple: int
+    conditions: int
 
     def __call__(self, y: Tensor, level: Tensor) -> Tensor:
         """Return (B, C, H, W) for images y (B, C, H, W) and levels (B,), or (B, conditions)."""

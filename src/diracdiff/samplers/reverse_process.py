@@ -93,21 +93,13 @@ class ImageNoise:
 
 @dataclass
 class ReverseProcess:
-    """The reverse process from one batch of measurements.
+    """The reverse process from one batch of measurements, with the settings of its sampler.
 
     Attributes:
-        process: the degradation process that made the measurement.
         predictor: x_hat of (y, t).
         measurement: y at `start`, (B, C, H, W).
-        noise: one stream per image.
-        increment: estimate of the incremental reconstruction.
-        guidance: measurement guidance, or None.
-        stochasticity: eta in [0, 1].
-        start: time of the measurement.
-        noise_scale: factor of the noise that steps add.
         nfe: network calls per image so far.
-        latest: time and result of the last network call, or None before the first one.
-        earlier: those of the call before, or None.
+        latest: time and result of the last network call, or None before the first one; `earlier`: of the call before.
     """
 
     process: StochasticDegradation
