@@ -16,10 +16,10 @@ from pages import Lower
 from test_checkpoints import restorer
 
 from diracdiff.comparison.checks import check_same_images, check_same_problem, file_digests
+from diracdiff.comparison.comparison import best, grid
 from diracdiff.comparison.contenders import Dirac
 from diracdiff.comparison.measurements import freeze
 from diracdiff.comparison.table import Table
-from diracdiff.comparison.tuning import best, grid
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.metrics import PSNR
 from diracdiff.noise import GeometricNoise

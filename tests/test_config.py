@@ -13,7 +13,7 @@ from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.registry import from_recipe
 from diracdiff.commands.build import build, build_process, build_restorer, build_sampler
 from diracdiff.commands.build_training import build_data, build_metrics, build_module, build_trainer
-from diracdiff.comparison.tuning import grid
+from diracdiff.comparison.comparison import grid
 from diracdiff.losses import MatchedLoss
 from diracdiff.metrics import METRICS
 from diracdiff.restorer import Restorer

@@ -66,8 +66,7 @@ class Method(Contender):
 
         def restore(batch: Batch) -> Iterator[Result]:
             seeds = [image_seed(self.seed, f"{self.name}/{name}") for name in batch.names]
-            began = clock(batch.y)
-            sigma = self.process.sigma_of_measurement(batch.y).item()
+            began, sigma = clock(batch.y), self.process.sigma_of_measurement(batch.y).item()
             operator = Operator(self.process.bind_images(batch.seeds, batch.x).degradation, batch.y)
             restored = method(batch.y, operator, sigma, self.prior, seeds)
             yield Result(restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))

@@ -50,7 +50,7 @@ class Measurements:
 
     @property
     def problem(self) -> str:
-        """Short SHA-256 of all that the measurements are made of."""
+        """Short SHA-256 of all that the measurements are made from."""
         described = repr((self.names, self.seeds, self.sigma, self.operator)).encode()
         return hashlib.sha256(described + self.clean.contiguous().numpy().tobytes()).hexdigest()[:16]
 

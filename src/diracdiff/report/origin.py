@@ -8,11 +8,6 @@ from importlib.metadata import version
 from diracdiff import __version__
 
 
-def now() -> str:
-    """Return date and time with the zone, to the minute."""
-    return datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
-
-
 def versions() -> dict[str, str]:
     """Return the versions of the packages that results may depend on, and the kind of machine."""
     packages = {name: version(name) for name in ("torch", "torchvision", "pytorch-lightning", "numpy")}
@@ -27,5 +22,5 @@ class Origin:
     command: str
     settings: str
     seed: int
-    date: str = field(default_factory=now)
+    date: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"))
     versions: dict[str, str] = field(default_factory=versions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -35,7 +35,9 @@ def encode_pictures(
     Returns:
         {key: data URIs, one per image}, and a sentence about what was left out.
     """
-    for exact, every, shrink in _forms(len(optional)):
+    most = len(optional).bit_length()
+    forms = [(True, 0, 0), *((False, i, 0) for i in range(most + 1)), *((False, most, i) for i in range(1, 16))]
+    for exact, every, shrink in ((exact, 2**i, 2**j) for exact, i, j in forms):
         dropped = {key for i, group in enumerate(optional, start=1) if i % every for key in group}
         pictures, left = dict[Any, list[str]](), budget
         for key in (key for key in sets if key not in dropped and left >= 0):
@@ -63,16 +65,3 @@ def values_of(rows: Sequence[Row], names: Sequence[str], digits: int = 6) -> lis
     by_name = {row["name"]: row for row in rows}
     found = [{key: v for key, v in by_name.get(name, {}).items() if isinstance(v, float)} for name in names]
     return [{key: float(f"{v:.{digits}g}") for key, v in row.items() if key != "t"} for row in found]
-
-
-def _forms(groups: int) -> Iterator[tuple[bool, int, int]]:
-    """Yield (whether exact, which of the groups is kept: stride, divisor of the sides)."""
-    yield True, 1, 1
-    yield False, 1, 1
-    every, shrink = 1, 1
-    while every <= groups:
-        every *= 2
-        yield False, every, 1
-    while True:
-        shrink *= 2
-        yield False, every, shrink

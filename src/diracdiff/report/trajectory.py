@@ -41,9 +41,9 @@ def evaluation_page(
         evaluation: curve and gallery.
         stops: stopping point of each target.
         summary: of the same evaluation and stopping points.
-        restorer: that was evaluated.
+        restorer: the evaluated model.
         images: "16 test images", for example.
-        stops_from: sentence about where stopping points come from.
+        stops_from: sentence about the source of the stopping points.
         origin: of the results.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
@@ -60,12 +60,7 @@ def evaluation_page(
     def entry(row: Row) -> Row:
         key = row["t"], row["output"]
         short = {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in row.items()}
-        return {
-            "name": row["output"],
-            "row": short,
-            "pictures": pictures.get(key),
-            "values": figures.get(key),
-        }
+        return {"row": short, "pictures": pictures.get(key), "values": figures.get(key)}
 
     columns = [metric_column(metric) for metric in metrics if metric.name in curve[0]]
     data = {
