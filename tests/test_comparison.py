@@ -88,7 +88,7 @@ def test_tables_and_pictures_are_written(compared):
     assert {row["method"]: row["psnr"] for row in content["rows"]} == pytest.approx(means)
     (paired,) = [row for row in content["paired"] if (row["method"], row["minus"]) == ("regression", "dirac_po")]
     assert paired["psnr"] == pytest.approx(means["regression"] - means["dirac_po"])
-    assert paired["psnr_low"] is None and " [–]" in (folder / "paired.md").read_text()
+    assert paired["interval"]["psnr"] is None and " [–]" in (folder / "paired.md").read_text()
 
 
 @needs_lpips

@@ -130,9 +130,7 @@ def build(restorer: Restorer, folder: Path) -> gr.Blocks:
                 pair = gr.ImageSlider(label="Degraded | restored", type="filepath", interactive=False, max_height=640)
                 slider = gr.Slider(0, 1, value=0, step=1, label="accurate ↔ sharp", interactive=False)
                 text = gr.Markdown("Upload a photograph, and press Restore.")
-                with gr.Row():
-                    result = gr.DownloadButton("Download", interactive=False)
-                    comparison = gr.DownloadButton("Save comparison", interactive=False)
+                result = gr.DownloadButton("Download", interactive=False)
         state = gr.State()
 
         def on_restore(photo: Any, clean: Any, longest: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
@@ -154,12 +152,10 @@ def build(restorer: Restorer, folder: Path) -> gr.Blocks:
                 place = min(max(int(place), 0), len(restored.frames) - 1)
                 name, t = Path(restored.batch.images[0].name).stem, restored.frames[place].t
                 before, after = to_pixels(restored.batch.measurement(0)).cpu(), restored.picture(place)
-                both = _write(folder, f"{name}_comparison.png", torch.cat([before, after], 2))
                 shown = _write(folder, f"{name}_degraded.png", before), _write(folder, f"{name}_t{t:.2f}.png", after)
-                button = gr.update(value=shown[1], interactive=True), gr.update(value=both, interactive=True)
-                return shown, restored.describe(place), *button
+                return shown, restored.describe(place), gr.update(value=shown[1], interactive=True)
 
-        outputs = [pair, text, result, comparison]
+        outputs = [pair, text, result]
         go.click(on_restore, [photo, clean, longest], [state, slider, *outputs], preprocess=False)
         quick: Any = {"preprocess": False, "show_progress": "hidden", "trigger_mode": "always_last"}
         slider.input(on_move, [state, slider], outputs, **quick)

@@ -1,8 +1,10 @@
 """Restore decoded images: the service of the command `restore` and of the demo.
 
-batch = prepare(restorer, [SourceImage.of(read_image(path), "x.png")], RestoreOptions(target="lpips", samples=4))
-restored = batch.restore()
-restored.samples[0, 0], batch.test(0, restored.x_hat[0])["consistent"]
+    batch = prepare(restorer, [SourceImage.of(read_image(path), "x.png")], RestoreOptions(target="lpips", samples=4))
+    restored = batch.restore()
+    restored.samples[0, 0], batch.test(0, restored.x_hat[0])["consistent"]
+
+Images of a batch have one size.
 """
 
 from __future__ import annotations

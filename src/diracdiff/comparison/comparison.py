@@ -166,16 +166,16 @@ class Comparison:
             machine = torch.cuda.get_device_name(self.runner.device)
         axes = [metric for metric in self.runner.metrics if metric.abbreviation]
         with together(self.folder) as folder:
-            names = [*self.table.write(folder, self.title, self.seed, machine), "tuning.csv", "images.png", NAME]
+            self.table.write(folder, self.title, self.seed, machine)
             write_rows(folder / "tuning.csv", self.log)
             save_figure(images_figure(self.pictures), folder / "images.png")
             if len(axes) > 1:
                 points = {row["method"]: row for row in self.table.rows if not row["method"].startswith("measurement")}
                 lines = {name: curve_points(run) for name, run in self.curves.items()}
                 draw_plane(folder / "plane.png", points, lines, *axes)
-                names.append("plane.png")
             content = (self.table, self.title, self.curves, self.pictures, self.test.names, self.seed, machine)
             write_atomically(folder / NAME, comparison_page(*content, self.origin))
+            names = sorted(path.name for path in folder.iterdir())
         self.table.print(self.title)
         say(f"written to {self.folder}: {' '.join(names)}")
 

@@ -69,8 +69,9 @@ def comparison_page(
     lines = [{"title": row["method"], "detail": settings_text(row)} | row for row in table.rows]
     tables = [page.table("Methods", [*columns, *(page.column(*each) for each in COLUMNS)], lines, NOTE)]
     if paired := table.paired(seed):
-        judged = [each | {"higher": None} for each in columns if each["name"] in paired[0]]
-        tables.append(page.table("Paired differences", judged, [_difference(row) for row in paired], PAIRED_NOTE))
+        judged = [page.metric_column(metric) | {"higher": None} for metric in table.judged()]
+        lines = [row | {"title": f"{row['method']} − {row['minus']}", "detail": ""} for row in paired]
+        tables.append(page.table("Paired differences", judged, lines, PAIRED_NOTE))
     summary = f"Every method restores the same measurements: {title}, seed {seed}. Seconds: {machine}."
     return page.render("comparison", title.partition(",")[0], summary, tables, data, [note], origin, table.conditions)
 
@@ -107,10 +108,3 @@ def curve_points(run: Run) -> list[Row]:
     """Return the means of x_hat by falling t, with "stop" and "t"."""
     means = [(stop, row) for stop, row in run.means().items() if stop.startswith("mean ")]
     return [{"stop": stop, "t": float(stop.partition(" t=")[2]), "nfe": row["calls"]} | row for stop, row in means]
-
-
-def _difference(row: Row) -> Row:
-    """Convert a row of `Table.paired` to a row of a page."""
-    metrics = [name.removesuffix("_low") for name in row if name.endswith("_low")]
-    ends = {name: None if row[f"{name}_low"] is None else (row[f"{name}_low"], row[f"{name}_high"]) for name in metrics}
-    return row | {"title": f"{row['method']} − {row['minus']}", "detail": "", "interval": ends}

@@ -1,7 +1,6 @@
 """The table: methods on the same measurements, with intervals, and paired differences from Dirac."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +53,21 @@ class Table:
         return self.rows[-1]
 
     def paired(self, seed: int) -> list[Row]:
-        """Return the differences of every row from Dirac's, mean over the images with 95 % intervals."""
+        """Return the differences of every row from Dirac's, mean over the images, with "interval"."""
         differences = []
         for reference in (name for name in REFERENCES if name in self.images):
             of_reference = {image["name"]: image for image in self.images[reference]}
             for row in (row for row in self.rows if row["method"] != reference):
-                difference: Row = {"method": row["method"], "minus": reference, "n": row["n"]}
-                for m in (metric.name for metric in self._judged()):
-                    values = [image[m] - of_reference[image["name"]][m] for image in self.images[row["method"]]]
-                    low, high = interval(values, seed) or (None, None)
-                    difference |= {m: mean(values), f"{m}_low": low, f"{m}_high": high}
+                difference: Row = {"method": row["method"], "minus": reference, "n": row["n"], "interval": {}}
+                for name in (metric.name for metric in self.judged()):
+                    values = [image[name] - of_reference[image["name"]][name] for image in self.images[row["method"]]]
+                    difference[name], difference["interval"][name] = mean(values), interval(values, seed)
                 differences.append(difference)
         return differences
 
-    def write(self, folder: Path, title: str, seed: int, machine: str) -> list[str]:
-        """Write comparison.json, images.csv, table.md/.tex and, with Dirac, paired.md/.tex; return their names."""
-        paired = self.paired(seed)
+    def write(self, folder: Path, title: str, seed: int, machine: str) -> None:
+        """Write comparison.json, images.csv, table.md/.tex and, with Dirac, paired.md/.tex."""
+        paired, judged = self.paired(seed), self.judged()
         content = {"conditions": self.conditions, "machine": machine, "seed": seed, "rows": self.rows, "paired": paired}
         write_json(folder / "comparison.json", content)
         images = [{"method": row["method"]} | image for row in self.rows for image in self.images[row["method"]]]
@@ -79,14 +77,14 @@ class Table:
             "level. calls: NFE per image. seconds: per image."
         )
         write_markdown_and_latex(folder / "table", ["method", *self._columns()], self.text(intervals=True), note)
-        names = ["comparison.json", "images.csv", "table.md", "table.tex"]
         if paired:
-            judged = self._judged()
-            cells = [[f"{row['method']} - {row['minus']}", *map(partial(_difference, row), judged)] for row in paired]
+            cells = [
+                [f"{row['method']} - {row['minus']}"]
+                + [cell(row[m.name], m.digits, "+") + brackets(row["interval"], m.name, m.digits, "+") for m in judged]
+                for row in paired
+            ]
             note = f"{title}. Means of the differences image by image. {INTERVALS}"
             write_markdown_and_latex(folder / "paired", ["difference", *(m.name for m in judged)], cells, note)
-            names += ["paired.md", "paired.tex"]
-        return names
 
     def text(self, intervals: bool = False) -> list[list[str]]:
         """Return the rows as text."""
@@ -103,7 +101,7 @@ class Table:
         caption = "calls: NFE; seconds: per image; consistency: in noise levels"
         print_table(["method", *self._columns()], self.text(), title, caption)
 
-    def _judged(self) -> list[Metric]:
+    def judged(self) -> list[Metric]:
         """Return the metrics of single images that have a direction."""
         return [metric for metric in image_metrics(self.metrics) if metric.higher_is_better is not None]
 
@@ -116,10 +114,3 @@ class Table:
 def settings_text(row: Row) -> str:
     """Return the setting and the stopping time of a row as text."""
     return ", ".join([*(f"{key} {value}" for key, value in row["setting"].items()), *filter(None, [row["stop"]])])
-
-
-def _difference(row: Row, metric: Metric) -> str:
-    """Return a mean difference and its interval as text."""
-    name, low, high = metric.name, row[f"{metric.name}_low"], row[f"{metric.name}_high"]
-    ends = None if low is None else (low, high)
-    return cell(row[name], metric.digits, "+") + brackets({name: ends}, name, metric.digits, "+")

@@ -262,18 +262,5 @@ function render() {
   showCharts();
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input[type=range], select")) return;
-  const actions = {
-    ArrowRight: () => goTo(state.step + 1), ArrowLeft: () => goTo(state.step - 1), d: toggleTheme, e: () => $("error").click(),
-    n: () => show({ image: (state.image + 1) % images.length }),
-    p: () => show({ image: (state.image + images.length - 1) % images.length }),
-  };
-  const stop = stops[Number(event.key) - 1];
-  const act = stop ? () => goToStop(stop) : actions[event.key];
-  if (!act) return;
-  event.preventDefault();
-  act();
-});
 build();
 render();
