@@ -119,9 +119,12 @@ def test_a_resumed_run_keeps_its_settings(call, run, folder, override, message):
 
 
 def test_another_learning_rate_takes_effect(call, run, folder, tmp_path):
-    epochs = 1 + torch.load(run[1] / "last.ckpt", weights_only=True)["epoch"]
+    content = torch.load(run[1] / "last.ckpt", weights_only=True)
+    content[KIND]["dataset"]["setting_of_another_version"] = 3
+    torch.save(content, tmp_path / "last.ckpt")
+    epochs = 1 + content["epoch"]
     words = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", "trainer.log_every_n_steps=1"]
-    words += [f"checkpoint={run[1]}/last.ckpt", f"trainer.max_epochs={epochs + 1}"]
+    words += ["checkpoint=last.ckpt", f"trainer.max_epochs={epochs + 1}"]
     assert call("train", *words, "optimizer.lr=5e-4", "hydra.run.dir=slower")[0] == 0
     assert call("train", *words, "hydra.run.dir=same")[0] == 0
     slower, same_rate = (

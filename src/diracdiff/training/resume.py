@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
+from diracdiff.checkpoints.recipe import TARGET
 from diracdiff.evaluation.plots import TRADEOFF_CSV
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.loggers import METRICS_CSV
@@ -38,7 +39,8 @@ def check_same(
 ) -> None:
     """Refuse to resume from the checkpoint, at a path, of a run with another process, network, data set or training.
 
-    The folder of the images, the learning rate and, with a warning, the number of processes may differ.
+    The folder of the images, the learning rate and, with a warning, the number of processes may differ. A setting that
+    another version has added or removed is not compared.
 
     Raises:
         ValueError: naming the first setting that differs.
@@ -52,16 +54,16 @@ def check_same(
     )
     if (count := before.get("processes")) != trainer.world_size:
         warn(f"trained by {count} process(es) so far, now by {trainer.world_size}: each batch holds other images")
-    for name in now | before:
-        if before.get(name) != now.get(name) and name not in MAY_DIFFER:
-            values = f"{str(before.get(name))[:60]}, now {str(now.get(name))[:60]}"
+    for name in now:
+        if name in before and before[name] != now[name] and name not in MAY_DIFFER:
+            values = f"{str(before[name])[:60]}, now {str(now[name])[:60]}"
             raise ValueError(f"checkpoint={path}: was trained with another {name} ({values}). Give its command.")
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Return the values in nested dictionaries by their full names."""
+    """Return the values in nested dictionaries by their full names; the name of an object is that of its class."""
     if not isinstance(value, dict):
-        return {name: value}
+        return {name.removesuffix(f".{TARGET}"): value}
     return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
 
 
