@@ -109,8 +109,6 @@ def worker_options(count: int) -> dict[str, Any]:
 
     A fork server starts them: libvips, which decodes images, dead-locks in forked processes.
     """
-    if not count:
-        return {"num_workers": 0}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["diracdiff.data"])
-    return {"num_workers": count, "multiprocessing_context": context}
+    return {"num_workers": count, "multiprocessing_context": context if count else None}

@@ -8,17 +8,10 @@ from diracdiff.data.datasets import SPLITS, ImageDataset
 from diracdiff.utils.validate import check_count, check_option
 
 PHOTOS = {
-    "train": (
-        "astronaut.png",
-        "hubble_deep_field.jpg",
-        "ihc.png",
-        "motorcycle_left.png",
-        "motorcycle_right.png",
-        "retina.jpg",
-        "rocket.jpg",
-    ),
-    "val": ("chelsea.png",),
-    "test": ("coffee.png",),
+    "train": "astronaut.png,hubble_deep_field.jpg,ihc.png,motorcycle_left.png,motorcycle_right.png,retina.jpg,"
+    "rocket.jpg",
+    "val": "chelsea.png",
+    "test": "coffee.png",
 }
 LARGEST_SIZE = 300  # the shorter side of chelsea.png, the smallest photograph
 
@@ -55,7 +48,7 @@ class Photos:
                 f"dataset.image_size={image_size}: must be at most {LARGEST_SIZE} for the built-in photographs. Use a "
                 "smaller one or a folder of images."
             )
-        if held_out := {*str(files).split(",")} & {*PHOTOS["val"], *PHOTOS["test"]}:
+        if held_out := {*str(files).split(",")} & {PHOTOS["val"], PHOTOS["test"]}:
             raise ValueError(f"dataset.files={files}: {held_out.pop()} is held out for evaluation. Leave it out.")
         if not isinstance(recolour, bool):
             raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
@@ -67,7 +60,7 @@ class Photos:
         check_option(SPLITS, split=name)
         package = importlib.util.find_spec("skimage")
         folder = (Path(package.origin).parent if package and package.origin else Path("skimage")) / "data"
-        files = tuple(self.files.split(",")) if name == "train" and self.files else PHOTOS[name]
+        files = ((name == "train" and self.files) or PHOTOS[name]).split(",")
         for path in (folder / file for file in files):
             if not path.is_file():
                 raise ValueError(f"the photograph {path} is missing: reinstall scikit-image, which ships it")
