@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import SHARED, needs_shared
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from diracdiff.data.image_io import ImageError, convert_depth, read_image, read_info, read_rgb8, write_image
 
@@ -23,18 +23,6 @@ HEIGHT, WIDTH = 20, 37
 LARGEST = {"u1": 255, "u2": 65535}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
-
-SHOWN = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: np.flipud(np.rot90(a)),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.flipud(np.rot90(a, -1)),
-    8: np.rot90,
-}
-"""Pixels as shown from pixels as stored, by EXIF orientation."""
 
 
 def read_bytes(data, read=read_image):
@@ -166,21 +154,18 @@ def test_files_of_opencv(kind, suffix, channels):
     check(read_bytes(data.tobytes()), pixels[..., :3], pixels[..., 3] if channels == 4 else None)
 
 
-@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "jpeg"])
 def test_every_orientation_is_applied_once(orientation, suffix):
-    pixels, exif, options = noise(3), Image.Exif(), {"lossless": True} if suffix == "webp" else {"quality": 95}
+    exif, buffer = Image.Exif(), io.BytesIO()
     exif[0x0112], exif[0x010F] = orientation, "Maker"
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, suffix, exif=exif, **options)
-    stored = cv2.imdecode(np.frombuffer(buffer.getvalue(), "u1"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    Image.fromarray(noise(3)).save(buffer, suffix, exif=exif, **{"lossless": True} if suffix == "webp" else {})
     image = read_bytes(buffer.getvalue())
-    check(image, np.ascontiguousarray(SHOWN[orientation](stored[..., ::-1] if suffix == "jpeg" else pixels)))
-    if suffix == "tiff":
-        return
-    kept = Image.Exif()
-    kept.load(image.exif)
-    assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
+    check(image, np.asarray(ImageOps.exif_transpose(Image.open(buffer)).convert("RGB")))
+    if suffix != "tiff":
+        kept = Image.Exif()
+        kept.load(image.exif)
+        assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Photographs that are large, many or broken: tiles, batches, going on, and what a machine runs out of."""
+"""Large photographs and many of them: tiles, batches, and failures of a machine."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from diracdiff.data.image_io import ImageInfo
-from diracdiff.data.inputs import MAX_PIXELS, TABLE, Input, batches
+from diracdiff.data.inputs import MAX_PIXELS, Input, batches
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.tiled import Tiled, Tiles, spans
@@ -150,29 +150,7 @@ def test_batches_are_of_one_size_and_bounded_by_pixels():
     assert [len(b) for b in batches([image(f"{i}", 1024, 512) for i in range(8)], 8)] == [4, 4] and MAX_PIXELS == 2**21
 
 
-# going on
-
-
-@pytest.fixture
-def photos(measured_folder, tmp_path):
-    """Five photographs, of which one is cut short and one is none."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(5):
-        (folder / f"{i}.png").write_bytes((measured_folder / f"{i:02d}.png").read_bytes())
-    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:2000])
-    (folder / "3.png").write_text("no image")
-    return folder
-
-
-def test_broken_files_are_named_and_the_others_restored(run, photos, tmp_path, call):
-    asked = [f"checkpoint={run[1]}/best.ckpt", f"input={photos}", "output=out", "target=t:1"]
-    status, lines = call("restore", *asked)
-    assert status == 2 and len(lines) == 3
-    assert {line.split("/")[-1].split(":")[0] for line in lines[:2]} == {"1.png", "3.png"}
-    assert all(line.startswith("warning: ") and line.endswith(". Skipped.") for line in lines[:2])
-    assert lines[2].startswith("error: 2 of 5 images not restored") and "existing=skip" in lines[2]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "2.png", "4.png", TABLE}
+# failures
 
 
 def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folder, tmp_path, call, monkeypatch):
@@ -189,26 +167,6 @@ def test_a_result_that_is_no_number_is_named_and_not_written(run, measured_folde
     assert status == 2 and len(lines) == 3 and lines[2].startswith("error: 2 of 24 images not restored")
     assert "01.png: its result is not a number" in lines[0] and "13.png: its result" in lines[1]
     assert len(list((tmp_path / "out").glob("*.png"))) == 22
-
-
-# images of another range
-
-
-def test_images_in_0_to_255_do_not_come_back_white():
-    module, x = restorer(), torch.rand(1, 3, 16, 16)
-    for of in (module.measure, lambda images: module.restore(images, "t=1")):
-        with pytest.raises(ValueError, match=r"in \[0, 1\].*, got values from .* to 2\d\d.*Divide 8-bit pixels by 255"):
-            of((255 * x).round())
-        with pytest.raises(ValueError, match=r"must be floating-point in \[0, 1\], got torch.uint8"):
-            of((255 * x).byte())
-        with pytest.raises(ValueError, match="must be finite, got NaN or infinity"):
-            of(x * torch.nan)
-    with pytest.raises(ValueError, match=r"x: must lie in \[0, 1\], got values from -"):
-        module.measure(2 * x - 1)
-    assert module.restore(module.measure(x).y, "t=1").shape == x.shape
-
-
-# what a machine runs out of
 
 
 def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path, call, monkeypatch):

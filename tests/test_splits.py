@@ -4,11 +4,10 @@ import csv
 import os
 import shutil
 
-import numpy as np
 import pytest
 from conftest import BRIEF, SMALL, refused, run_here
-from PIL import Image
 from test_data import refused as refused_call
+from test_data import write_images
 
 from diracdiff.checkpoints import Checkpoint
 from diracdiff.data import CelebAHQ, ImageFolder
@@ -17,15 +16,8 @@ from diracdiff.utils.seeds import image_seed
 SPLITS = ("train", "val", "test")
 
 
-def write(root, *names, start=0, size=12):
-    """Write images that all differ from each other."""
-    for number, name in enumerate(names, start):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number + 1000 * len(name)).integers(0, 256, (size, size, 3), dtype=np.uint8)
-        pixels[0, 0] = number % 256, number // 256, len(name)
-        Image.fromarray(pixels).save(path)
-    return root
+def write(root, *names, size=12):
+    return write_images(root, names, (size, size))
 
 
 def splits(root, *arguments, **options):
@@ -84,7 +76,7 @@ def test_the_hash_rule_is_written_down(tmp_path):
 
 def test_links_in_a_circle_are_followed_once(tmp_path):
     write(tmp_path / "a", *(f"{i}.png" for i in range(5)))
-    write(tmp_path / "b", *(f"{i}.png" for i in range(5)), start=50)
+    write(tmp_path / "b", *(f"{i}.png" for i in range(5)))
     (tmp_path / "a" / "to b").symlink_to("../b")
     (tmp_path / "b" / "to a").symlink_to("../a")
     (tmp_path / "a" / "self").symlink_to("self")
@@ -161,7 +153,7 @@ def test_evaluation_uses_the_division_of_the_checkpoint(trained, tmp_path, call)
     for key, value in (("val_fraction", 0.5), ("test_fraction", 0.25), ("seed", 0)):
         line = f"dataset.{key}={value}: the checkpoint was trained with "
         refused(measured(call, cwd, *words, f"dataset.{key}={value}"), line)
-    write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), start=500, size=33)
+    write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), size=33)
     other = ["dataset=folder", "dataset.root=others", "metrics=[psnr]", "lpips=null", "dataset.test_fraction=0.5"]
     assert len(measured(call, cwd, *other)) == 12
 
@@ -175,7 +167,7 @@ def test_a_folder_that_has_changed_is_neither_resumed_on_nor_measured(trained, t
     (moved / "photos" / "00.png").rename(moved / "photos" / "new.png")
     refused(call("train", *resume), r"was trained with another images\.train\.sha256")
     (moved / "photos" / "new.png").rename(moved / "photos" / "00.png")
-    write(moved / "photos", *(f"more{i}.png" for i in range(24)), start=300, size=32)
+    write(moved / "photos", *(f"more{i}.png" for i in range(24)), size=32)
     refused(call("train", *resume), r"was trained with another images\.train\.count")
     os.chdir(moved)
     refused(

@@ -27,9 +27,6 @@ IN_FORM = ("restored", "mean")
 TABLE = "restored.csv"
 """The file of an output folder with a row for every restored image."""
 
-MAX_NAME = 255
-"""Bytes of a file name."""
-
 
 @dataclass(frozen=True)
 class Input:
@@ -101,15 +98,12 @@ def plan(
 def _images_below(root: Path, output: Path, skipped: dict[Path, Exception]) -> list[Path]:
     """Find the images below a folder that are in no folder of results."""
     files = [root / name for name in image_names(root, failed=skipped)]
-    folders = {folder for file in files for folder in file.parents if folder.is_relative_to(root) and folder != root}
-    results = {
-        folder for folder in folders if (folder / TABLE).exists() or (output.exists() and folder.samefile(output))
-    }
+    folders = {folder for file in files for folder in file.parents if folder != root and folder.is_relative_to(root)}
+    real = os.path.realpath(output)
+    results = {folder for folder in folders if (folder / TABLE).exists() or os.path.realpath(folder) == real}
     kept = [file for file in files if not results & set(file.parents)]
     if len(kept) < len(files):
         say(f"left out: {len(files) - len(kept)} results of earlier commands below {root}")
-    if files and not kept:
-        raise ValueError(f"input={root} holds results of earlier commands alone: give one of its folders")
     return kept
 
 
@@ -123,8 +117,6 @@ def _named(file: Path, relative: Path, stem: Path, extras: Iterable[str], format
     for extra in ("restored", *extras):
         suffix = chosen if extra in IN_FORM else ".png"
         targets[extra] = stem.with_name(f"{stem.name}{'' if extra == 'restored' else f'_{extra}'}{suffix}")
-        if len(os.fsencode(targets[extra].name)) > MAX_NAME:
-            raise ValueError(f"{file}: the name of its result has more than {MAX_NAME} bytes. Shorten its name.")
     return Input(file, relative, info, targets, 8 if format == "jpg" else info.bits)
 
 
