@@ -98,6 +98,7 @@ def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monk
     monkeypatch.setattr(RestorerModule, "training_step", step)
     printed, errors = capsys.readouterr()
     assert "interrupted" in printed + errors and "Traceback" not in errors
+    assert signum == signal.SIGTERM or f"partial results are in {tmp_path}/run" in errors
     last = tmp_path / "run" / "last.ckpt"
     begun = torch.load(last, weights_only=True)["global_step"]
     assert load(last) and begun == (STEPS_PER_EPOCH if signum == signal.SIGINT else STEPS_PER_EPOCH + 3)

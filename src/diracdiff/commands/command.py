@@ -32,6 +32,11 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
         try:
             check_values(cfg, name)
             return function(cfg)
+        except (KeyboardInterrupt, SystemExit) as end:
+            if not isinstance(end, KeyboardInterrupt) and not isinstance(end.__context__, KeyboardInterrupt):
+                raise  # Lightning exits when it is interrupted
+            folder = str(cfg.get("run_dir") or cfg.get("output") or "")
+            raise KeyboardInterrupt(f": partial results are in {folder}" if os.path.exists(folder) else "") from None
         except Exception as error:
             if HydraConfig.get().mode == RunMode.RUN:
                 _refuse(error, name)
@@ -51,10 +56,8 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
                     print(help_of(name, sys.argv[1:]), flush=True)
                 else:
                     hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
-            except (KeyboardInterrupt, SystemExit) as end:  # Lightning exits when it is interrupted
-                if not isinstance(end, KeyboardInterrupt) and not isinstance(end.__context__, KeyboardInterrupt):
-                    raise
-                print("interrupted", file=sys.stderr, flush=True)
+            except KeyboardInterrupt as end:
+                print(f"interrupted{end}", file=sys.stderr, flush=True)
                 raise SystemExit(130) from None
             except Exception as error:
                 _refuse(error, name)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 Severity = Callable[[Tensor], Tensor]
+T = TypeVar("T")
 
 
 class LinearSeverity:
@@ -58,8 +60,7 @@ class TabulatedSeverity:
         """
         shipped = resources.files("diracdiff.degradations") / "tables" / f"{path}.csv"
         with resources.as_file(shipped) as file:
-            times, values = read_columns(file if file.is_file() else path, "t,value")
-        return cls(times, values)
+            return read_table(file if file.is_file() else path, "t,value", cls)
 
     def __call__(self, t: Tensor) -> Tensor:
         times, values = (torch.tensor(v, dtype=t.dtype, device=t.device) for v in (self.times, self.values))
@@ -80,20 +81,21 @@ def check_times(times: Sequence[float]) -> list[float]:
     return found
 
 
-def read_columns(path: str | Path, columns: str) -> tuple[list[float], list[float]]:
-    """Read the first two columns of a CSV file with one header line.
+def read_table(path: str | Path, columns: str, build: Callable[[list[float], list[float]], T]) -> T:
+    """Build an object from the first two columns of a CSV file with one header line.
 
     Args:
         path: of the file.
         columns: their names, for messages.
+        build: takes the columns, and raises ValueError if they break a rule.
 
     Raises:
-        ValueError: if there is no such file, or it does not hold numbers.
+        ValueError: naming the file, if it does not exist, does not hold numbers, or they break a rule.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} does not exist: give a table, a CSV file with the columns {columns}")
     try:
         rows = list(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()))[1:]
-        return [float(row[0]) for row in rows], [float(row[1]) for row in rows]
+        return build([float(row[0]) for row in rows], [float(row[1]) for row in rows])
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise ValueError(f"{path} is not a table (header line, then {columns}): {error}") from error

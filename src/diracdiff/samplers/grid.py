@@ -6,7 +6,7 @@ N steps from `start` visit the times start * grid(1 - k / N), k = 0 … N. Where
 from collections.abc import Sequence
 from pathlib import Path
 
-from diracdiff.degradations.severity import check_times, read_columns
+from diracdiff.degradations.severity import check_times, read_table
 from diracdiff.utils.validate import check_positive
 
 
@@ -49,7 +49,7 @@ class AdaptiveGrid:
         Raises:
             ValueError: if there is no such table or it is not one.
         """
-        return cls(read_columns(path, "u,t")[1])
+        return read_table(path, "u,t", lambda _, times: cls(times))
 
     def __call__(self, u: float) -> float:
         last = len(self.times) - 1
