@@ -61,10 +61,11 @@ def refusal(read, *arguments):
 
 # TIFF files of tifffile
 
-LAYOUTS = list(itertools.product((None, "zlib", "predictor"), (None, (16, 16)), "<>"))
+LAYOUTS = list(itertools.product((None, "zlib", "predictor"), (None, (16, 16)), "<>", (False,)))
+LAYOUTS += [(None, None, "<", True), ("zlib", (16, 16), "<", True)]
 
 
-def tiff(pixels, photometric, compression=None, tile=None, order="<", **options):
+def tiff(pixels, photometric, compression=None, tile=None, order="<", big=False, **options):
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -75,6 +76,7 @@ def tiff(pixels, photometric, compression=None, tile=None, order="<", **options)
         predictor=True if compression == "predictor" else None,
         tile=tile,
         byteorder=order,
+        bigtiff=big,
         metadata=None,
         **options,
     )

@@ -37,6 +37,7 @@ SIGNATURES = {
     b"RIFF": "webp",
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
+    b"II+\0": "tiff",
     b"GIF87a": "gif",
     b"GIF89a": "gif",
     b"BM": "bmp",
