@@ -11,6 +11,7 @@ from test_data import write_images
 
 from diracdiff.checkpoints import Checkpoint
 from diracdiff.data import CelebAHQ, ImageFolder
+from diracdiff.data.splits import find_copies
 from diracdiff.utils.seeds import image_seed
 
 SPLITS = ("train", "val", "test")
@@ -62,6 +63,22 @@ def test_two_folders_for_one_split_are_refused(tmp_path):
     for split in SPLITS:
         with refused_call("Validation and val both name the val split", "Keep one"):
             ImageFolder(tmp_path, 8).split(split)
+
+
+def test_identical_images_are_in_one_split(tmp_path):
+    names = [f"{i:02}.png" for i in range(30)]
+    write(tmp_path, *names)
+    before = splits(tmp_path, 0.2, 0.2)
+    for name in names[:12]:
+        (tmp_path / f"y{name}").write_bytes((tmp_path / name).read_bytes())
+    os.mkfifo(tmp_path / "z.png")
+    (tmp_path / "zz.png").symlink_to("zz.png")
+    assert find_copies(tmp_path, sorted(os.listdir(tmp_path))) == {f"y{name}": name for name in names[:12]}
+    os.remove(tmp_path / "z.png")
+    os.remove(tmp_path / "zz.png")
+    found = splits(tmp_path, 0.2, 0.2)
+    for split, part in before.items():
+        assert sorted(found[split]) == sorted([*part, *(f"y{name}" for name in names[:12] if name in part)])
 
 
 def test_the_hash_rule_is_written_down(tmp_path):

@@ -2,12 +2,15 @@
 
 Folders at the top of the data set divide it, by the names in `FOLDERS`, in any case. Without a training folder, all
 images outside these folders train. A split without a folder is taken from the training images: they are ordered by a
-hash of (seed, name), the first ones validate, the next ones test, the rest train.
+hash of (seed, name), the first ones validate, the next ones test, the rest train. Files with identical bytes stay in
+one of these parts.
 """
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +24,9 @@ FOLDERS = {
     "train": ("train", "training"),
 }
 """Folder names of every split."""
+
+SAMPLE = 4096
+"""Bytes from the middle of a file that are compared before the whole file is read."""
 
 Image = TypeVar("Image", int, str)
 """An image by its number or its name."""
@@ -77,7 +83,46 @@ def split_names(root: Path, split: str, fractions: dict[str, float], seed: int) 
     def digest(name: str) -> bytes:
         return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
 
-    return divide(sorted(names, key=digest), folders.keys(), fractions, f"dataset.root={root}")[split]
+    originals = find_copies(root, names)
+    distinct = sorted((name for name in names if name not in originals), key=digest)
+    part = divide(distinct, folders.keys(), fractions, f"dataset.root={root}")[split]
+    kept = set(part)
+    return sorted([*part, *(name for name, original in originals.items() if original in kept)])
+
+
+def find_copies(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the first file with the same bytes of each file that has one, {name: first name}.
+
+    Files that cannot be read are left out: reading the image reports them.
+    """
+    groups: list[list[str]] = [list(names)]
+    for key in (_size, _sample, _digest):  # the whole file is read only where size and sample agree
+        finer = []
+        for group in groups:
+            parts = defaultdict(list)
+            for name in group:
+                with suppress(OSError):
+                    parts[key(os.path.join(root, name))].append(name)
+            finer += [part for part in parts.values() if len(part) > 1]
+        groups = finer
+    return {name: group[0] for group in groups for name in group[1:]}
+
+
+def _size(path: str) -> int:
+    if not os.path.isfile(path):
+        raise OSError("not a regular file")
+    return os.path.getsize(path)
+
+
+def _sample(path: str) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, (os.path.getsize(path) - SAMPLE) // 2))
+        return file.read(SAMPLE)
+
+
+def _digest(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def divide(ordered: Sequence[Image], found: Set[str], fractions: dict[str, float], key: str) -> dict[str, list[Image]]:
