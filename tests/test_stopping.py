@@ -194,6 +194,6 @@ def test_swd_from_constant_images_is_bounded(level):
 def test_metrics_of_sets_warn_of_few_images():
     fid, kid = (object.__new__(metric) for metric in (FID, KID))
     fid.name, fid.fewest, kid.name = "fid_squeezenet", 512, "kid_squeezenet"
-    sentences = cautions([PSNR(), SWD(), fid, kid], 20)
+    sentences = cautions({"n": 20}, [PSNR(), SWD(), fid, kid])
     assert [sentence.partition(" ")[0] for sentence in sentences] == [fid.name, kid.name]
-    assert cautions([fid, kid], 512) == []
+    assert cautions({"n": 512}, [fid, kid]) == []

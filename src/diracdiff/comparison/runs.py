@@ -117,7 +117,7 @@ class Runner:
         reference = Reference(batch.x, batch.y, self.process.bind_images(batch.seeds, batch.x))
         for result in restore(batch._replace(y=batch.y.clone())):
             same = {"stop": result.stop, "calls": result.nfe, "seconds": result.seconds}
-            values = {metric.name: metric(result.images, reference).tolist() for metric in image_metrics(self.metrics)}
+            values = {metric.name: metric.values(result.images, reference) for metric in image_metrics(self.metrics)}
             for i, name in enumerate(batch.names):
                 rows.append({"name": name} | same | {metric: column[i] for metric, column in values.items()})
             if few:

@@ -60,7 +60,8 @@ class Table:
             for row in (row for row in self.rows if row["method"] != reference):
                 difference: Row = {"method": row["method"], "minus": reference, "n": row["n"], "interval": {}}
                 for name in (metric.name for metric in self.judged()):
-                    values = [image[name] - of_reference[image["name"]][name] for image in self.images[row["method"]]]
+                    pairs = [(image[name], of_reference[image["name"]][name]) for image in self.images[row["method"]]]
+                    values = [a - b for a, b in pairs if a is not None and b is not None]
                     difference[name], difference["interval"][name] = mean(values), interval(values, seed)
                 differences.append(difference)
         return differences

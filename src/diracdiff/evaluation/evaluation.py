@@ -58,7 +58,7 @@ class Evaluation:
         for result in results(states, clean):
             if self.only is not None and StoppingPoint(result.t, result.output) not in self.only:
                 continue
-            values = {metric.name: metric(result.images, reference) for metric in image_metrics(self.metrics)}
+            values = {metric.name: metric.values(result.images, reference) for metric in image_metrics(self.metrics)}
             self.records.add(names, seeds, result, values)
             self._sets.add((result.t, result.output), names, result.images)
             if collect:

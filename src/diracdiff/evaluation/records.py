@@ -28,13 +28,14 @@ class Records:
     def __init__(self) -> None:
         self._points: dict[tuple[float, str], dict[str, Row]] = {}  # by (-t, output) and name
 
-    def add(self, names: Sequence[str], seeds: Sequence[int], result: Result, values: dict[str, Tensor]) -> None:
-        """Append the metrics {metric: (B,)} of a batch; of equal names the last one counts."""
+    def add(
+        self, names: Sequence[str], seeds: Sequence[int], result: Result, values: dict[str, list[float | None]]
+    ) -> None:
+        """Append the metrics {metric: values} of a batch; of equal names the last one counts."""
         rows = self._points.setdefault((-result.t, result.output), {})
         where = {"t": result.t, "nfe": result.nfe, "output": result.output}
-        columns = {metric: value.tolist() for metric, value in values.items()}
         for i, (name, seed) in enumerate(zip(names, seeds, strict=True)):
-            figures = {metric: column[i] for metric, column in columns.items()}
+            figures = {metric: column[i] for metric, column in values.items()}
             rows[name] = {"name": name, "seed": seed} | where | figures | {"seconds": result.seconds}
 
     def gathered(self) -> Records:

@@ -17,20 +17,21 @@ Nominal 95 % intervals of 2, 4, 6 and 8 values cover the mean with a probability
 Interval = tuple[float, float]
 
 
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean, summed exactly, so that it does not depend on the order."""
-    return math.fsum(values) / len(values)
+def mean(values: Sequence[float | None]) -> float:
+    """Arithmetic mean without None, summed exactly: it does not depend on the order. NaN if there are no values."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
-def interval(values: Sequence[float], seed: int = 0) -> Interval | None:
+def interval(values: Sequence[float | None], seed: int = 0) -> Interval | None:
     """95 % bootstrap confidence interval of the mean, bias-corrected and accelerated (BCa; Efron 1987).
 
     Of paired differences, one per image, it is the paired interval. Values that are all equal have an interval of no
-    width. NaN where a value is not finite. None for fewer than FEWEST values.
+    width. NaN where a value is not finite. None for fewer than FEWEST values, of which None is not one.
     """
     from scipy.stats import bootstrap
 
-    sample = np.asarray(values, dtype=np.float64)
+    sample = np.asarray([value for value in values if value is not None], dtype=np.float64)
     if len(sample) < FEWEST:
         return None
     if not np.isfinite(sample).all():

@@ -24,6 +24,12 @@ NAMES = {
 }
 """The rows of a table by the keys of a summary."""
 
+STOPPED = [metric.stop_name().lower() for metric in TARGETS.values()]
+"""Keys of stopping points that a metric chooses."""
+
+MOST_NOISE = 1.2
+"""Residual noise in units of that at DO, above which tables and reports warn of a stopping point."""
+
 
 def summary_of(
     evaluation: Evaluation, stops: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None, **same: Any
@@ -68,7 +74,7 @@ def write_tables(folder: Path, summary: Summary, metrics: Sequence[Metric], titl
     """Write a summary as `table.md` and `table.tex`, with confidence intervals."""
     settings = f"n = {summary['n']}, seed {summary['seed']}, {summary['steps']} steps"
     distance = "consistency: distance from the measurement, in its noise level."
-    note = " ".join([f"{title}; {settings}. {INTERVALS} {distance}", *cautions(metrics, summary["n"])])
+    note = " ".join([f"{title}; {settings}. {INTERVALS} {distance}", *cautions(summary, metrics)])
     header, *rows = summary_table(summary, metrics, intervals=True)
     write_markdown_and_latex(folder / "table", header, rows, note)
 
@@ -91,7 +97,7 @@ def print_summary(summary: Summary, metrics: Sequence[Metric], title: str) -> No
         if names := ", ".join(metric.title for metric in metrics if metric.higher_is_better is better):
             caption.append(f"{names}: {text} is better.")
     header, *rows = summary_table(summary, metrics)
-    print_table(header, rows, title, " ".join([*caption, *cautions(metrics, summary["n"])]))
+    print_table(header, rows, title, " ".join([*caption, *cautions(summary, metrics)]))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:
@@ -110,9 +116,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     console.print(table)
 
 
-def cautions(metrics: Sequence[Metric], n: int) -> list[str]:
-    """Return a sentence for each metric of sets whose value for n images does not compare with values of other sets."""
-    return [
+def cautions(summary: Summary, metrics: Sequence[Metric]) -> list[str]:
+    """Return sentences about metrics of sets of few images, and about stopping points with more noise than DO."""
+    n, found = summary["n"], []
+    least = (summary.get("do") or {}).get("residual_noise")
+    for key, name in NAMES.items():
+        noise = (summary.get(key) or {}).get("residual_noise")
+        if key in STOPPED and least and noise and noise > MOST_NOISE * least:
+            found.append(f"{name} has {noise / least:.1f} times the residual noise of DO: part of its detail is noise.")
+    return found + [
         f"{metric.name} of {n} images compares only with values of the same images: use {metric.fewest} or more."
         for metric in set_metrics(metrics)
         if n < metric.fewest

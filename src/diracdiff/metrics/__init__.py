@@ -6,6 +6,7 @@ in conf/metrics: tables, plots, reports and the choice of stopping times follow 
 
 from collections.abc import Iterable
 
+from diracdiff.metrics.artifacts import ResidualNoise, Seams
 from diracdiff.metrics.fid import FID, KID
 from diracdiff.metrics.fidelity import PSNR, SSIM, Consistency
 from diracdiff.metrics.lpips import LPIPS
@@ -24,12 +25,14 @@ __all__ = [
     "ImageMetric",
     "Metric",
     "Reference",
+    "ResidualNoise",
     "Row",
+    "Seams",
     "SetMetric",
     "in_order",
 ]
 
-METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, Consistency)
+METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, ResidualNoise, Seams, Consistency)
 
 
 def in_order(metrics: Iterable[Metric]) -> list[Metric]:

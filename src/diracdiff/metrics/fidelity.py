@@ -55,8 +55,7 @@ class Consistency(ImageMetric):
         Raises:
             ValueError: if the reference has no measurement or no process.
         """
+        sigma = reference.noise_level("consistency")
         y, process = reference.measurement, reference.process
-        if y is None or process is None:
-            raise ValueError("consistency needs the measurement and its process")
-        sigma = reference.sigma if reference.sigma else process.sigma_of_measurement(y, reference.t).max().item()
+        assert y is not None and process is not None
         return process.residual(y, images.to(y.dtype), reference.t).sqrt() / sigma

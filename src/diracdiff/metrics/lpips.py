@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diracdiff.metrics.metric import ImageMetric, Reference
 from diracdiff.utils.downloads import fetched
@@ -19,9 +20,14 @@ BACKBONES = {
 }
 """Each backbone's network in torchvision, and smallest side of its images in pixels."""
 
+LEAST_SIDE = 64
+"""Side in pixels to which smaller images are enlarged."""
+
 
 class LPIPS(ImageMetric):
-    """LPIPS (Zhang et al. 2018) of clipped images.
+    """LPIPS (Zhang et al. 2018) of clipped images; smaller ones are enlarged bilinearly to 64 pixels a side.
+
+    The backbones were trained on large photographs: on images of 32 pixels LPIPS rewards noise in place of texture.
 
     The name contains the backbone, as in `lpips_squeeze`, because values of different backbones do not compare.
 
@@ -37,7 +43,7 @@ class LPIPS(ImageMetric):
 
     def __init__(self, backbone: str = "squeeze"):
         self._network = load_lpips(backbone)
-        self.backbone, self.name, self.smallest = backbone, f"lpips_{backbone}", BACKBONES[backbone][1]
+        self.backbone, self.name = backbone, f"lpips_{backbone}"
 
     @classmethod
     def if_available(cls, backbone: str | None) -> Self | None:
@@ -57,12 +63,23 @@ class LPIPS(ImageMetric):
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
         network = self._network.to(images.device)
         if self.name not in reference.cache:
-            reference.cache[self.name] = features(network, reference.clean.float())
-        layers = zip(network.lins, features(network, images.clamp(0, 1)), reference.cache[self.name], strict=True)
+            reference.cache[self.name] = features(network, enlarged(reference.clean.float()))
+        layers = zip(
+            network.lins, features(network, enlarged(images.clamp(0, 1))), reference.cache[self.name], strict=True
+        )
         values = torch.zeros(len(images), device=images.device)
         for weigh, restored, clean in layers:
             values = values + weigh((restored - clean) ** 2).mean((2, 3)).flatten()
         return values
+
+
+def enlarged(images: Tensor) -> Tensor:
+    """Return images, (B, C, H, W), whose shorter side is at least LEAST_SIDE."""
+    height, width = images.shape[-2:]
+    scale = LEAST_SIDE / min(height, width)
+    if scale <= 1:
+        return images
+    return F.interpolate(images, (round(scale * height), round(scale * width)), mode="bilinear")
 
 
 def features(network: Any, images: Tensor) -> list[Tensor]:

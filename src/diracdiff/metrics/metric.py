@@ -40,6 +40,18 @@ class Reference:
     def __post_init__(self) -> None:
         check_images(self.clean, "clean")
 
+    def noise_level(self, metric: str) -> float:
+        """Return the standard deviation of the measurement's noise, for a metric.
+
+        Raises:
+            ValueError: if there is no measurement or no process.
+        """
+        if self.measurement is None or self.process is None:
+            raise ValueError(f"{metric} needs the measurement and its process")
+        if self.sigma:
+            return self.sigma
+        return self.process.sigma_of_measurement(self.measurement, self.t).max().item()
+
 
 class Metric(ABC):
     """A quality of restored images.
@@ -98,9 +110,11 @@ class ImageMetric(Metric):
 
     Attributes:
         smallest: smallest side of images that can be compared, in pixels.
+        partial: some images have no value, which is NaN; means leave them out.
     """
 
     smallest: int = 1
+    partial: bool = False
 
     def check_size(self, side: int) -> None:
         """Refuse images of fewer pixels a side than `smallest`.
@@ -126,6 +140,11 @@ class ImageMetric(Metric):
         self.check_size(min(images.shape[-2:]))
         with torch.autocast(images.device.type, enabled=False):
             return self.measure(images.float(), reference).cpu()
+
+    def values(self, images: Tensor, reference: Reference) -> list[float | None]:
+        """Return the values of a batch as numbers; None for images without one."""
+        found = self(images, reference).tolist()
+        return [None if self.partial and value != value else value for value in found]
 
     @abstractmethod
     def measure(self, images: Tensor, reference: Reference) -> Tensor:

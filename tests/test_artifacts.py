@@ -1,0 +1,100 @@
+"""Residual noise and seams, on images with known noise and known seams."""
+
+import math
+
+import pytest
+import torch
+from conftest import needs_lpips
+from torch.nn import functional as F
+
+from diracdiff.degradations import Identity
+from diracdiff.evaluation import Evaluation, interval, mean
+from diracdiff.evaluation.tables import cautions
+from diracdiff.metrics import LPIPS, PSNR, Reference, ResidualNoise, Seams
+from diracdiff.metrics.artifacts import high_passed
+from diracdiff.metrics.lpips import enlarged
+from diracdiff.noise import GeometricNoise
+from diracdiff.process import StochasticDegradation
+from diracdiff.samplers import State
+
+SIGMA = 0.05
+PROCESS = StochasticDegradation(Identity(image_size=64), GeometricNoise(SIGMA, SIGMA))
+
+
+def scene():
+    """A sky with a slow gradient in the upper half, texture in the lower half, (2, 3, 72, 72)."""
+    sky = 0.6 + 0.1 * torch.linspace(0, 1, 72)[:, None].expand(2, 3, 72, 72)
+    texture = (0.5 + 0.3 * torch.randn(2, 3, 72, 72)).clamp(0, 1)
+    return torch.where(torch.arange(72)[:, None] < 36, sky, texture)
+
+
+def reference_of(clean):
+    return Reference(clean, clean + SIGMA * torch.randn_like(clean), PROCESS)
+
+
+def test_white_noise_keeps_its_standard_deviation():
+    assert high_passed(torch.randn(4, 3, 128, 128)).std().item() == pytest.approx(1, rel=0.01)
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    assert high_passed(ramp)[..., 1:-1].abs().max() < 1e-6
+
+
+def test_the_measurement_has_a_residual_noise_of_1_and_the_clean_image_of_0():
+    reference = reference_of(scene())
+    assert ResidualNoise()(reference.measurement, reference).tolist() == pytest.approx([1, 1], rel=0.03)
+    assert ResidualNoise()(reference.clean, reference).tolist() == [0, 0]
+
+
+def test_known_noise_in_flat_regions_is_found_and_errors_elsewhere_are_not():
+    reference = reference_of(scene())
+    noisy = reference.clean + 0.3 * SIGMA * torch.randn_like(reference.clean)
+    noisy[:, :, 36:] = 0.5  # the texture is lost
+    noisy += 0.02  # a shift in brightness is no noise
+    assert ResidualNoise()(noisy, reference).tolist() == pytest.approx([0.3, 0.3], rel=0.05)
+
+
+def test_images_without_flat_patches_have_no_value_and_means_leave_them_out():
+    clean = scene()
+    clean[0] = torch.rand(3, 72, 72)
+    reference = reference_of(clean)
+    without, found = ResidualNoise().values(reference.measurement, reference)
+    assert without is None and found == pytest.approx(1, rel=0.05)
+    assert mean([None, 2.0, 4.0]) == 3 and math.isnan(mean([None]))
+    assert interval([None] * 3 + [1.0] * 7) is None and interval([None] + [1.0] * 8) == (1, 1)
+    evaluation = Evaluation([PSNR(), ResidualNoise()])
+    states = [State(1.0, reference.measurement, reference.clean + 0.001, 1, True)]
+    evaluation.add(["a", "b"], [0, 1], states, reference)
+    iterate = next(row for row in evaluation.finish() if row["output"] == "iterate")
+    assert iterate["residual_noise"] == found and iterate["n"] == 2
+
+
+def test_residual_noise_needs_a_measurement():
+    with pytest.raises(ValueError, match="residual_noise needs the measurement"):
+        ResidualNoise()(scene(), Reference(scene()))
+
+
+def test_blocks_of_different_brightness_are_seams():
+    clean = F.interpolate(torch.rand(2, 3, 9, 9), (72, 72), mode="bicubic", align_corners=True).clamp(0, 1)
+    reference = Reference(clean)
+    assert Seams()(clean, reference).tolist() == [1, 1]
+    offsets = F.interpolate(0.05 * torch.randn(2, 3, 9, 9), scale_factor=8.0, mode="nearest")
+    assert Seams(8)(clean + offsets, reference).min() > 1.5
+    assert Seams(8)(clean + offsets.roll((4, 4), (-2, -1)), reference).max() < 1
+    assert Seams(8)(clean + 0.01 * torch.randn_like(clean), reference).tolist() == pytest.approx([1, 1], abs=0.1)
+    with pytest.raises(ValueError, match="block=1: must be at least 2"):
+        Seams(1)
+
+
+def test_a_noisier_stopping_point_is_named():
+    summary = {"n": 100, "do": {"residual_noise": 0.2}, "po": {"residual_noise": 0.32}, "swd": {"residual_noise": 0.2}}
+    (line,) = cautions(summary, [PSNR(), ResidualNoise()])
+    assert line.startswith("PO (best LPIPS) has 1.6 times the residual noise of DO")
+    assert not cautions(summary | {"po": None}, [PSNR()]) and not cautions({"n": 100}, [PSNR()])
+
+
+@needs_lpips
+def test_lpips_of_small_images_is_that_of_enlarged_ones(torch_home):
+    clean, restored = torch.rand(2, 2, 3, 24, 32)
+    metric = LPIPS("squeeze")
+    large = enlarged(clean)
+    assert large.shape[-2:] == (64, 85) and enlarged(large) is large
+    assert torch.equal(metric(restored, Reference(clean)), metric(enlarged(restored), Reference(large)))
