@@ -414,3 +414,36 @@ def test_motion_blur_is_given_its_measurement_without_a_basis():
     y = process.measure(torch.rand(2, 3, 32, 32), torch.randn(2, 3, 32, 32))
     restored = ReverseSampler(3, Multistep()).run(process, denoiser, y, ImageNoise([1, 2]))
     assert restored.shape == y.shape and torch.isfinite(restored).all()
+
+
+@pytest.mark.parametrize("conditioned", [False, True])
+@pytest.mark.parametrize("name", ["blur", "super_resolution", "box", "inpainting"])
+def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, conditioned):
+    process, x = process_of(name, 0.02, 16), torch.rand(2, 3, 16, 16)
+    y_1, y = pair(process, x, 0.7, 2)
+    t, given = torch.full((2,), 0.7), y_1 if conditioned else None
+    whitened, expected = OperatorPreconditioning(3.0)(process, y, t, given)
+    scales = OperatorPreconditioning(3.0, inputs="estimate")
+    images, linear = scales(process, y, t, given)
+    assert torch.equal(linear.estimate, expected.estimate) and torch.equal(linear.precision, expected.precision)
+    assert images.shape[1] == 3 * scales.image_count(process, conditioned)
+    estimate, rest = images[:, :3], images[:, 3:]
+    assert torch.allclose(0.5 + 0.25 * estimate, linear.x_hat(torch.zeros_like(x)), atol=1e-5)
+    assert torch.equal(rest[:, : whitened.shape[1]], whitened)
+    if name in ("box", "inpainting"):
+        std = rest[:, whitened.shape[1] :]
+        assert torch.allclose(std, 4 * linear.precision.rsqrt().expand_as(std)) and std.min() > 0 and std.max() <= 1
+    network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=scales.image_count(process, conditioned))
+    x_hat = Denoiser(network, "log_sigma", preconditioning=scales, given_measurement=conditioned)(
+        process, y, t, measurement=given
+    )
+    assert x_hat.shape == x.shape
+
+
+def test_the_estimate_takes_the_place_of_interpolation():
+    scales = OperatorPreconditioning(interpolate=True, inputs="estimate")
+    scales.check(process_of("blur"))
+    with pytest.raises(ValueError, match=r"inputs=estimate: .* Set interpolate=false"):
+        scales.check(process_of("box"))
+    with pytest.raises(ValueError, match="inputs=pixels: must be one of whitened, estimate"):
+        OperatorPreconditioning(inputs="pixels")

@@ -100,7 +100,11 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     if increment and (conditioned or model.preconditioning == "operator"):
         raise ValueError("task.predict=increment: needs the paper's network, which sees y_t alone. Add method=paper.")
     process = build_process(cfg)
-    inputs = ({"conditions": 2} if increment else {}) | ({"images": 2} if conditioned else {})
+    preconditioning, images = model.preconditioning, 1 + conditioned
+    if preconditioning == "operator":
+        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.interpolate, model.inputs)
+        images = preconditioning.image_count(process, conditioned)
+    inputs = ({"conditions": 2} if increment else {}) | ({"images": images} if images > 1 else {})
     network = build(model.network, **inputs)
     if model.compile:
         network.compile()
@@ -108,10 +112,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
         if not hasattr(network, "checkpoint_activations"):
             raise ValueError(f"model.checkpoint_activations=true: {type(network).__name__} has no blocks. Use false.")
         network.checkpoint_activations = True
-    preconditioning = model.preconditioning
-    if preconditioning == "operator":
-        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.interpolate)
-    denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning)
+    denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning, conditioned)
     size, multiple = cfg.dataset.image_size, network.multiple
     if size % multiple:
         raise ValueError(f"dataset.image_size={size}: must be a multiple of {multiple} for this model.")

@@ -60,6 +60,7 @@ class Denoiser(nn.Module):
             itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
         preconditioning: "none", or what takes the place of `residual`: "edm", "flow" or an `OperatorPreconditioning`.
+        given_measurement: condition on the measurement y_1; None: if the network takes two images.
 
     Attributes:
         autocast: precision of the network, torch.bfloat16 for example; None: that of its surroundings.
@@ -76,6 +77,7 @@ class Denoiser(nn.Module):
         conditioning: str = "sigma",
         residual: bool = True,
         preconditioning: str | OperatorPreconditioning = "none",
+        given_measurement: bool | None = None,
     ):
         super().__init__()
         check_option(("sigma", "log_sigma", "time"), conditioning=conditioning)
@@ -86,7 +88,8 @@ class Denoiser(nn.Module):
         self.network: Network = network
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
-        self.given_measurement = getattr(network, "images", 1) == 2
+        two = getattr(network, "images", 1) == 2
+        self.given_measurement = two if given_measurement is None else given_measurement
         if self.incremental and self.given_measurement:
             raise ValueError("an incremental reconstruction network cannot be given the measurement: use images=1")
         if preconditioning == "flow" and (self.incremental or self.given_measurement):

@@ -8,9 +8,13 @@ from torch import Tensor
 from diracdiff.degradations import SVD
 from diracdiff.models.interpolation import smoothed
 from diracdiff.process import StochasticDegradation
+from diracdiff.utils.validate import check_option
 
 DATA_MEAN, DATA_STD = 0.5, 0.25
 """Mean m and standard deviation S of pixels that preconditioning assumes, in the [0, 1] range."""
+
+
+INPUTS = ("whitened", "estimate")
 
 
 class Terms(NamedTuple):
@@ -69,19 +73,25 @@ class OperatorPreconditioning:
     and c_out are its mean and standard deviation, so that an untrained network fills masked regions smoothly. The
     network sees x_skip and, if it is conditioned on the measurement, c_out as a second image, both in units of S.
 
+    With inputs "estimate" the network sees the linear estimate V x_skip / S before the whitened images, and, where
+    coefficients are pixels, its standard deviation c_out / S after them. Where s_i is small, whitened data are
+    measurement noise at unit scale, which a small network passes on; the estimate shows how much of it is signal.
+
     Args:
         exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
             degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask for example, are white.
         interpolate: interpolate masked pixels from those around them; bases of frequencies have the spectrum instead.
+        inputs: "whitened" or "estimate", see above.
 
     Raises:
-        ValueError: if the exponent is negative.
+        ValueError: if the exponent is negative, or the inputs are unknown.
     """
 
-    def __init__(self, exponent: float = 0.0, interpolate: bool = False):
+    def __init__(self, exponent: float = 0.0, interpolate: bool = False, inputs: str = "whitened"):
         if not exponent >= 0:
             raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
-        self.exponent, self.interpolate = float(exponent), bool(interpolate)
+        check_option(INPUTS, inputs=inputs)
+        self.exponent, self.interpolate, self.inputs = float(exponent), bool(interpolate), inputs
 
     def check(self, process: StochasticDegradation) -> None:
         """Raise ValueError if A_t has no diagonal form in a basis that is the same for every t."""
@@ -90,11 +100,13 @@ class OperatorPreconditioning:
                 f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
                 "does not have: use preconditioning none or edm, as method=paper does"
             )
+        if self.interpolate and self.inputs == "estimate" and _has_pixel_basis(process):
+            raise ValueError("inputs=estimate: takes the place of interpolate. Set interpolate=false.")
 
     def __call__(
         self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | Terms | None = None
     ) -> tuple[Tensor, LinearEstimate]:
-        """Return the network's input, (B, C, H, W) or (B, 2 C, H, W), and the linear estimate for its output.
+        """Return the network's input, (B, image_count C, H, W), and the linear estimate for its output.
 
         Args:
             process: the degradation process of y.
@@ -105,28 +117,39 @@ class OperatorPreconditioning:
         terms = _terms(process, y, t, process.sigma(t, y) ** 2)
         basis = terms.basis
         prior = spectrum(basis, y.detach(), self.exponent, process.degradation.image_size)
-        if measurement is None:
-            if self._interpolates(basis):
-                return _interpolated(basis, prior, terms.precision, terms.estimate, y, False)
-            total = 1 / prior + terms.precision
-            return terms.images, LinearEstimate(basis, terms.estimate / total, total)
-        given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
-        weight, free = process.conditional_noise(t, y)
-        s = basis.values - weight * given.basis.values
-        precision = s**2 / free
-        estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
-        if self._interpolates(basis):
-            return _interpolated(basis, prior, given.precision + precision, estimate, y, True)
-        total = 1 / prior + given.precision + precision
-        return torch.cat([terms.images, given.images], 1), LinearEstimate(basis, estimate / total, total)
+        precision, estimate, whitened = terms.precision, terms.estimate, [terms.images]
+        total = 1 / prior + precision
+        if measurement is not None:
+            given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
+            weight, free = process.conditional_noise(t, y)
+            s = basis.values - weight * given.basis.values
+            estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
+            free_precision, whitened = s**2 / free, [terms.images, given.images]
+            precision, total = given.precision + free_precision, 1 / prior + given.precision + free_precision
+        pixels = basis.frequencies == (None, None)
+        if self.interpolate and pixels:
+            return _interpolated(basis, prior, precision, estimate, y, len(whitened) == 2)
+        linear = LinearEstimate(basis, estimate / total, total)
+        images = whitened
+        if self.inputs == "estimate":
+            images = [basis.v(linear.estimate) / DATA_STD, *whitened]
+            images += [(total.rsqrt() / DATA_STD).expand_as(y)] if pixels else []
+        return torch.cat(images, 1), linear
 
-    def _interpolates(self, basis: SVD) -> bool:
-        return self.interpolate and basis.frequencies == (None, None)
+    def image_count(self, process: StochasticDegradation, conditioned: bool) -> int:
+        """Return the number of images that the network sees, if it is conditioned on the measurement or not."""
+        further = (2 if _has_pixel_basis(process) else 1) if self.inputs == "estimate" else 0
+        return 1 + conditioned + further
 
     def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> Terms:
         """Return the terms of a measurement y_1, (B, C, H, W), which are the same at every time."""
         one, variance = measurement.new_ones(len(measurement)), process.sigma_of_measurement(measurement) ** 2
         return _terms(process, measurement, one, variance)
+
+
+def _has_pixel_basis(process: StochasticDegradation) -> bool:
+    basis = process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0)
+    return basis is not None and basis.frequencies == (None, None)
 
 
 def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tensor) -> Terms:
