@@ -15,6 +15,7 @@ from diracdiff.models.preconditioning import spectrum
 from diracdiff.noise import GeometricNoise
 from diracdiff.oracles import ConditionalFieldOracle, GaussianBench, GaussianFieldOracle
 from diracdiff.process import StochasticDegradation
+from diracdiff.restorer import Restorer, load
 from diracdiff.samplers import Euler, Exponential, ImageNoise, Multistep, ReverseSampler
 
 DIAGONAL = ["blur", "inpainting", "box", "super_resolution", "fourier", "identity"]
@@ -418,7 +419,7 @@ def test_motion_blur_is_given_its_measurement_without_a_basis():
 
 @pytest.mark.parametrize("conditioned", [False, True])
 @pytest.mark.parametrize("name", ["blur", "super_resolution", "box", "inpainting"])
-def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, conditioned):
+def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, conditioned, tmp_path):
     process, x = process_of(name, 0.02, 16), torch.rand(2, 3, 16, 16)
     y_1, y = pair(process, x, 0.7, 2)
     t, given = torch.full((2,), 0.7), y_1 if conditioned else None
@@ -434,10 +435,11 @@ def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, 
         std = rest[:, whitened.shape[1] :]
         assert torch.allclose(std, 4 * linear.precision.rsqrt().expand_as(std)) and std.min() > 0 and std.max() <= 1
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=scales.image_count(process, conditioned))
-    x_hat = Denoiser(network, "log_sigma", preconditioning=scales, given_measurement=conditioned)(
-        process, y, t, measurement=given
-    )
-    assert x_hat.shape == x.shape
+    denoiser = Denoiser(network, "log_sigma", preconditioning=scales, given_measurement=conditioned)
+    Restorer(process, denoiser).save(tmp_path / "model.ckpt")
+    loaded = load(tmp_path / "model.ckpt")
+    x_hat = denoiser.eval()(process, y, t, measurement=given)
+    assert torch.equal(loaded.denoiser.eval()(loaded.process, y, t, measurement=given), x_hat)
 
 
 def test_the_estimate_takes_the_place_of_interpolation():

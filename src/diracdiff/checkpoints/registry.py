@@ -59,7 +59,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "patch": (1, 16),
     "image_channels": (1, 16),
     "conditions": (1, 2),
-    "images": (1, 2),
+    "images": (1, 4),
     "levels": (2, 65536),
     "start": (0, 1024),
     "end": (0, 1024),
