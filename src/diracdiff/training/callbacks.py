@@ -55,14 +55,15 @@ class Progress(Callback):
         images = f"{len(trainer.datamodule.split('train'))} images of {restorer.image_size} px"
         say(f"{trainer.estimated_stepping_batches} steps, {images}, {trainer.world_size} process(es)")
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        """Print the step, first after 5 s, later once a minute."""
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        """Print the step and its loss, first after 5 s, later once a minute."""
         now, steps = time.monotonic(), trainer.global_step - self.first_step
         if sys.stdout.isatty() or not steps or now - self.printed < min(60, max(5, (now - self.began) / 4)):
             return
         self.printed, total = now, trainer.estimated_stepping_batches
         left = (total - trainer.global_step) * (now - self.began) / steps / 60
-        say(f"step {trainer.global_step} of {total}, about {left:.1f} min left")
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+        say(f"step {trainer.global_step} of {total}, loss {loss:.3f}, about {left:.1f} min left")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Print the best value of each metric along the trade-off curve."""
