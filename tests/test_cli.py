@@ -13,12 +13,14 @@ import torch
 from conftest import (
     BRIEF,
     HAS_LPIPS,
+    SHARED,
     SMALL,
     STEPS_PER_EPOCH,
     begin,
     clean_environment,
     full_disk,
     needs_lpips,
+    needs_shared,
     refused,
     run_here,
 )
@@ -81,6 +83,15 @@ def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, wit
         call("restore", "checkpoint=runs/latest/best.ckpt", "input=x", "target=lpips"),
         "target=lpips: .* the best LPIPS",
     )
+
+
+@needs_shared
+@pytest.mark.parametrize(("dataset", "root"), [("celebahq", "data/celeba-128"), ("imagenet", "data/imagenet-sample")])
+def test_real_faces_and_photographs_train_and_validate(tmp_path, dataset, root, call):
+    real = [f"dataset={dataset}", f"dataset.root={SHARED / root}", "dataset.image_size=32", "lpips=null"]
+    brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.limit_train_batches=3"]
+    assert call("train", "task=inpaint", *real, *SMALL, *brief) == (0, [])
+    assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 3
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
