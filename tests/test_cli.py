@@ -61,7 +61,7 @@ def test_the_summary_measures_test_images_at_the_stopping_times_of_validation(ru
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
     assert {k: summary["do"][k] for k in ("t", "output")} == vars(restorer.stops["psnr"])
-    metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "consistency"}
+    metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "residual_noise", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
     assert {k: summary["swd"][k] for k in ("t", "output")} == vars(restorer.stops["swd"])
     assert set(summary["do"]["interval"].values()) == {None}  # three images are too few for an interval

@@ -9,6 +9,7 @@ from conftest import needs_lpips
 from diracdiff.evaluation import StoppingPoint as P
 from diracdiff.evaluation import on_grid
 from diracdiff.metrics import LPIPS, Reference
+from diracdiff.metrics.lpips import enlarged
 from diracdiff.models import NCSNpp
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
@@ -72,4 +73,6 @@ def test_features_of_the_clean_images_are_found_once(torch_home, size):
     found = [metric(images, reference) for images in walk]
     assert len(calls) == 4
     for images, values in zip(walk, found, strict=True):
-        assert torch.equal(values, network(images.clamp(0, 1), clean, normalize=True).flatten().detach())
+        assert torch.equal(
+            values, network(enlarged(images.clamp(0, 1)), enlarged(clean), normalize=True).flatten().detach()
+        )

@@ -14,8 +14,8 @@ from diracdiff import __version__
 from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Batch, Measurements
-from diracdiff.evaluation import mean
 from diracdiff.evaluation.results import Result
+from diracdiff.evaluation.statistics import mean_of_known
 from diracdiff.metrics import Metric, Reference, Row
 from diracdiff.metrics.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.process import StochasticDegradation
@@ -46,7 +46,8 @@ class Run:
         """Return {stop: {column: mean over the images}}, in the order of the trajectory."""
         stops = dict.fromkeys(row["stop"] for row in self.rows)
         columns = [column for column in self.rows[0] if column not in ("name", "stop")]
-        return {stop: {column: mean([row[column] for row in self.of(stop)]) for column in columns} for stop in stops}
+        rows = {stop: self.of(stop) for stop in stops}
+        return {stop: {c: mean_of_known([row[c] for row in rows[stop]]) for c in columns} for stop in stops}
 
     def score(self, metric: SetMetric, stop: str, seed: int) -> float:
         """Compute a metric of the set of images of a stopping time."""

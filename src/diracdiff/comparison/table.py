@@ -6,6 +6,7 @@ from typing import Any
 
 from diracdiff.comparison.runs import Run
 from diracdiff.evaluation import interval, mean
+from diracdiff.evaluation.statistics import mean_of_known
 from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
 from diracdiff.metrics import Metric, Row
 from diracdiff.metrics.metric import image_metrics, set_metrics
@@ -45,7 +46,7 @@ class Table:
         images = self.images[method] = run.of(stop)
         columns = [metric.name for metric in image_metrics(self.metrics)]
         row: Row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
-        row |= {column: mean([image[column] for image in images]) for column in columns}
+        row |= {column: mean_of_known([image[column] for image in images]) for column in columns}
         row |= {metric.name: run.score(metric, stop, seed) for metric in set_metrics(self.metrics)}
         row |= {column: mean([image[column] for image in images]) for column in ("calls", "seconds")}
         intervals = {column: interval([image[column] for image in images], seed) for column in columns}
@@ -62,7 +63,7 @@ class Table:
                 for name in (metric.name for metric in self.judged()):
                     pairs = [(image[name], of_reference[image["name"]][name]) for image in self.images[row["method"]]]
                     values = [a - b for a, b in pairs if a is not None and b is not None]
-                    difference[name], difference["interval"][name] = mean(values), interval(values, seed)
+                    difference[name], difference["interval"][name] = mean_of_known(values), interval(values, seed)
                 differences.append(difference)
         return differences
 

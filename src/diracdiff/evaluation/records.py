@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.evaluation.results import Result
-from diracdiff.evaluation.statistics import mean
+from diracdiff.evaluation.statistics import mean_of_known
 from diracdiff.metrics.metric import FeatureNetwork, Row, SetMetric
 
 Key = tuple[float, str] | str
@@ -68,7 +68,7 @@ class Records:
             first = next(iter(rows.values()))
             row = {key: first[key] for key in ("t", "nfe", "output")} | {"n": len(rows)}
             columns = [column for column in first if column not in ("name", "seed", *row)]
-            row |= {column: mean([each[column] for each in rows.values()]) for column in columns}
+            row |= {column: mean_of_known([each[column] for each in rows.values()]) for column in columns}
             curve.append(row | sets.get((row["t"], row["output"]), {}))
         return curve
 

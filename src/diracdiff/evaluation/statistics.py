@@ -17,10 +17,15 @@ Nominal 95 % intervals of 2, 4, 6 and 8 values cover the mean with a probability
 Interval = tuple[float, float]
 
 
-def mean(values: Sequence[float | None]) -> float:
-    """Arithmetic mean without None, summed exactly: it does not depend on the order. NaN if there are no values."""
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean, summed exactly, so that it does not depend on the order."""
+    return math.fsum(values) / len(values)
+
+
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """Arithmetic mean of the values that are not None; None if there are none."""
     known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else math.nan
+    return mean(known) if known else None
 
 
 def interval(values: Sequence[float | None], seed: int = 0) -> Interval | None:

@@ -89,7 +89,7 @@ class Metric(ABC):
         return f"{self.title}{f' [{self.unit}]' if self.unit else ''}{direction}"
 
     def best(self, rows: Sequence[Row]) -> Row:
-        """Return the row with the best value, the first of equals; NaN is the worst.
+        """Return the row with the best value, the first of equals; NaN and None are the worst.
 
         Raises:
             ValueError: if the metric has no direction.
@@ -98,9 +98,9 @@ class Metric(ABC):
             raise ValueError(f"{self.name} has no direction: there is no best value")
         return min(rows, key=lambda row: self.cost(row[self.name]))
 
-    def cost(self, value: float) -> float:
-        """Return a number that is lower where the value is better; infinite for NaN."""
-        if value != value:
+    def cost(self, value: float | None) -> float:
+        """Return a number that is lower where the value is better; infinite for NaN and None."""
+        if value is None or value != value:
             return float("inf")
         return -value if self.higher_is_better else value
 

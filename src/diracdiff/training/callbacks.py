@@ -103,7 +103,9 @@ class TradeoffLog(Callback):
             return
         rows = {key: row for key, row in key_rows(curve, pl_module.restorer.stops).items() if row}
         names = [metric.name for metric in metrics if metric.name in curve[0]]
-        values = {f"test/{key}/{name}": row[name] for key, row in rows.items() for name in names if name in row}
+        values = {
+            f"test/{key}/{name}": row[name] for key, row in rows.items() for name in names if row.get(name) is not None
+        }
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger | TensorBoardLogger):
                 logger.log_metrics(values, trainer.global_step)

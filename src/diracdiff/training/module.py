@@ -223,7 +223,8 @@ class RestorerModule(pl.LightningModule):
             if metric.higher_is_better is None:
                 continue
             best = metric.best(curve)
-            self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
+            if best[metric.name] is not None:
+                self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
             if (stop := stops.get(metric.target or "")) is not None:
                 self.log(f"val/t_{metric.stop_name().lower()}", stop.t)
 

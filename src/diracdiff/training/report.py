@@ -1,5 +1,6 @@
 """Results of a training run: a summary, pictures, a page, the next commands, and the values for a sweep."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -58,5 +59,6 @@ def check_objective(requested: Any, metrics: Sequence[Metric]) -> list[Metric]:
 
 def objective(metrics: Sequence[Metric], best: Restorer) -> float | list[float] | None:
     """Return the best value of each metric along the validation curve; a number for one metric."""
-    values = [float(metric.best(best.curve)[metric.name]) for metric in metrics]
+    found = [metric.best(best.curve)[metric.name] for metric in metrics]
+    values = [math.nan if value is None else float(value) for value in found]
     return values[0] if len(values) == 1 else values or None
