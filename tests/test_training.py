@@ -234,3 +234,17 @@ def test_lines_of_a_run(image_folder, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "3 steps, 20 images of 32 px, 1 process(es)"
     assert re.fullmatch(r"validation after step 3: best PSNR [\d.]+ at t = [\d.]+", lines[-1])
+
+
+def test_the_fraction_at_the_last_time_changes_linearly_over_the_run(tmp_path, image_folder):
+    module, data = make(image_folder)
+    module = RestorerModule(module.restorer, share_at_end=[0.75, 0.25])
+    fractions = []
+    degrade = module.degrade
+    module.degrade = lambda *args: (fractions.append(module.fraction_at_end()), degrade(*args))[1]
+    trainer(tmp_path).fit(module, data)
+    expected = [0.75 - 0.5 * step / len(fractions) for step in range(len(fractions))]
+    assert len(fractions) > 2 and fractions == pytest.approx(expected)
+    for bad in ([0.1, 0.2, 0.3], [0.5, 2.0], "all"):
+        with pytest.raises(ValueError, match="share_at_end="):
+            RestorerModule(module.restorer, share_at_end=bad)

@@ -36,7 +36,7 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
         "optimization": build(cfg.optimizer),
         "metrics": build_metrics(cfg),
         "times": tuple(cfg.task.times),
-        "share_at_end": cfg.task.share_at_end,
+        "share_at_end": OmegaConf.to_object(share) if OmegaConf.is_list(share := cfg.task.share_at_end) else share,
     }
     if "regression" in cfg:
         regression = Regression(cfg.regression, cfg.trusted_modules).restorer

@@ -1,5 +1,6 @@
 """The LightningModule: trains a restorer, finds its stopping times, and tests it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -39,7 +40,8 @@ class RestorerModule(pl.LightningModule):
         optimization: optimiser and learning rates.
         metrics: metrics of validation and test; PSNR and SSIM by default.
         times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
-        share_at_end: fraction of the images that are trained at the last of these times, in [0, 1].
+        share_at_end: fraction of the images that are trained at the last of these times, in [0, 1]; a pair of
+            fractions changes linearly from the first step to the last.
         only: stopping times to evaluate, instead of the whole trajectory.
 
     Attributes:
@@ -56,17 +58,21 @@ class RestorerModule(pl.LightningModule):
         optimization: Optimization | None = None,
         metrics: Sequence[Metric] | None = None,
         times: Sequence[float] = (0.0, 1.0),
-        share_at_end: float = 0.0,
+        share_at_end: float | Sequence[float] = 0.0,
         only: Sequence[StoppingPoint] | None = None,
     ):
         super().__init__()
         if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
             raise ValueError(f"times={list(times)}: must be two numbers, 0 <= first <= last <= 1. Try [0, 1].")
-        check_between(0, 1, share_at_end=share_at_end)
+        fractions = share_at_end if isinstance(share_at_end, Sequence) else [share_at_end, share_at_end]
+        if len(fractions) != 2:
+            raise ValueError(f"share_at_end={share_at_end}: must be a fraction or a pair of fractions. Try [0.75, 0].")
+        for fraction in fractions:
+            check_between(0, 1, share_at_end=fraction)
         self.restorer, self.denoiser = restorer, restorer.denoiser
         self.loss, self.optimization = loss or IncrementalReconstructionLoss(), optimization or Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
-        self.times, self.share_at_end = (float(times[0]), float(times[1])), float(share_at_end)
+        self.times, self.share_at_end = (float(times[0]), float(times[1])), (float(fractions[0]), float(fractions[1]))
         self.only = None if only is None else frozenset(only)
         self.evaluation = Evaluation(self.metrics)
         self.skipped_steps = 0
@@ -94,11 +100,12 @@ class RestorerModule(pl.LightningModule):
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
         """Return the settings other than the restorer that change the weights, in plain containers."""
+        first, last = self.share_at_end
         return {
             "loss": to_recipe(self.loss),
             "optimization": to_recipe(self.optimization),
             "times": list(self.times),
-            "share_at_end": self.share_at_end,
+            "share_at_end": first if first == last else [first, last],
             "images": data.fingerprints if isinstance(data, ImageDataModule) else {},
             "batch_size": getattr(data, "batch_size", None),
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
@@ -150,7 +157,20 @@ class RestorerModule(pl.LightningModule):
         """Degrade images, (B, C, H, W), at random times, with noise; both follow from (seed, step, rank)."""
         seed, given = self.seed_of(DEGRADATION, batch_idx), self.denoiser.given_measurement
         process = self.bound(self.restorer.process, x, batch_idx)
-        return training_batch(process, x, seed, self.times, given, self.share_at_end)
+        return training_batch(process, x, seed, self.times, given, self.fraction_at_end())
+
+    def fraction_at_end(self) -> float:
+        """Return the fraction of the images that this step trains at the last time.
+
+        Raises:
+            ValueError: if the fraction changes and the run has no end.
+        """
+        first, last = self.share_at_end
+        if first == last:
+            return first
+        if not math.isfinite(total := self.trainer.estimated_stepping_batches):
+            raise ValueError("task.share_at_end: a pair needs an end of the run. Set trainer.max_epochs.")
+        return first + (last - first) * min(1.0, self.trainer.global_step / total)
 
     def seed_of(self, purpose: int, batch_idx: int) -> int:
         """Return the seed of a step's random numbers for a purpose."""
