@@ -24,8 +24,15 @@ VARIANTS = {
     "estimate": ESTIMATE,
     "estimate_uniform": [*ESTIMATE, "task.share_at_end=0"],
     "estimate_40": [*ESTIMATE, "task.share_at_end=0.4"],
+    "estimate_down": [*ESTIMATE, "task.share_at_end=[0.75,0]"],
+    "estimate_up": [*ESTIMATE, "task.share_at_end=[0,0.75]"],
+    "regression": [*ESTIMATE, "experiment=regression"],
 }
-"""The default method with other inputs, and other fractions of the training at t = 1 (0.75 unless given)."""
+"""The default method with other inputs, and other fractions of the training at t = 1 (0.75 unless given).
+
+A pair of fractions changes linearly from the first step to the last. `regression` is trained at t = 1 alone, and
+restores in one step.
+"""
 
 LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
 """Of 2,223 photographs: 2,484 steps of 16."""
