@@ -442,10 +442,6 @@ def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, 
     assert torch.equal(loaded.denoiser.eval()(loaded.process, y, t, measurement=given), x_hat)
 
 
-def test_the_estimate_takes_the_place_of_interpolation():
-    scales = OperatorPreconditioning(interpolate=True, inputs="estimate")
-    scales.check(process_of("blur"))
-    with pytest.raises(ValueError, match=r"inputs=estimate: .* Set interpolate=false"):
-        scales.check(process_of("box"))
+def test_unknown_inputs_are_refused():
     with pytest.raises(ValueError, match="inputs=pixels: must be one of whitened, estimate"):
         OperatorPreconditioning(inputs="pixels")

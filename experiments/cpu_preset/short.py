@@ -84,7 +84,7 @@ def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> 
             "train",
             f"task={task}",
             f"seed={seed}",
-            "model.interpolate=false",
+            "model.inputs=whitened",
             *length,
             *measured,
             *overrides,

@@ -1,11 +1,14 @@
-"""Train variants of the network's inputs and of the training times on photographs, and measure what the eye sees.
+"""Train variants of the network's inputs and of the training times on photographs, and measure sharpness and noise.
 
 `python -m experiments.inputs.run --root FLOWERS --tasks super_resolution --variants whitened estimate --seeds 0`
 trains what has not been trained yet, resumes what was interrupted, and writes `runs/experiments/inputs/results.csv`.
+With `--samplers`, every trained network is also measured with other samplers, whose stopping times are found first.
 """
 
 import argparse
 import json
+from pathlib import Path
+from typing import Any
 
 from diracdiff.utils.files import write_rows
 from experiments.common import RUNS, run
@@ -16,17 +19,15 @@ TASKS = {
     "inpaint": ["task=inpaint"],
     "super_resolution": ["task=super_resolution"],
 }
-ESTIMATE = ["model.inputs=estimate", "model.interpolate=false"]
 VARIANTS = {
-    "whitened": ["model.interpolate=false"],
-    "whitened_uniform": ["model.interpolate=false", "task.share_at_end=0"],
-    "interpolated": [],
-    "estimate": ESTIMATE,
-    "estimate_uniform": [*ESTIMATE, "task.share_at_end=0"],
-    "estimate_40": [*ESTIMATE, "task.share_at_end=0.4"],
-    "estimate_down": [*ESTIMATE, "task.share_at_end=[0.75,0]"],
-    "estimate_up": [*ESTIMATE, "task.share_at_end=[0,0.75]"],
-    "regression": [*ESTIMATE, "experiment=regression"],
+    "whitened": ["model.inputs=whitened"],
+    "whitened_uniform": ["model.inputs=whitened", "task.share_at_end=0"],
+    "estimate": [],
+    "estimate_uniform": ["task.share_at_end=0"],
+    "estimate_40": ["task.share_at_end=0.4"],
+    "estimate_down": ["task.share_at_end=[0.75,0]"],
+    "estimate_up": ["task.share_at_end=[0,0.75]"],
+    "regression": ["experiment=regression"],
 }
 """The default method with other inputs, and other fractions of the training at t = 1 (0.75 unless given).
 
@@ -39,6 +40,40 @@ LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_ev
 
 MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,seams,consistency]", "loader.val_images=64"]
 STOPS = ("measurement", "one_shot", "do", "po", "swd")
+SAMPLERS = {
+    "exponential": ["sampler/step=exponential"],
+    "exponential_sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
+    "euler_sde": ["sampler.stochasticity=1"],
+    "fast": ["sampler=fast"],
+}
+"""In place of the default: 20 Euler steps of the ODE."""
+
+
+def measure_sampler(folder: Path, sampler: str, data: list[str]) -> None:
+    """Find the stopping times of a trained network with another sampler, and measure it, in a subfolder."""
+    found, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler], "threads=1"]
+    tuned = found / "tuned.ckpt"
+    if not tuned.exists():
+        validation = [f"output={found / 'val'}", "overwrite=true", "split=val", "loader.val_images=64"]
+        run("evaluate", f"checkpoint={folder / 'best.ckpt'}", f"tuned={tuned}", *validation, *arguments)
+    if not (found / "evaluation.json").exists():
+        run("evaluate", f"checkpoint={tuned}", f"output={found}", "overwrite=true", "times=stops", *arguments)
+
+
+def rows_of(summary: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return a row of results for each stopping time of a summary."""
+    rows = []
+    for stop in STOPS:
+        if found := summary.get(stop):
+            values = {key: value for key, value in found.items() if key != "interval"}
+            intervals = {f"{key}_95": f"{low:.4g} {high:.4g}" for key, (low, high) in found.get("interval", {}).items()}
+            rows.append({"run": name, "stop": stop, "n": summary["n"]} | values | intervals)
+    return rows
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a summary."""
+    return dict(json.loads(path.read_text()))
 
 
 def main() -> None:
@@ -48,6 +83,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--samplers", nargs="+", default=[], choices=SAMPLERS)
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     arguments = parser.parse_args()
     data = ["dataset=folder", f"dataset.root={arguments.root}", "dataset.image_size=64", "loader.test_images=96"]
@@ -58,13 +94,12 @@ def main() -> None:
                 if not (folder / "summary.json").exists():
                     words = [*TASKS[task], *data, *LENGTH, *MEASURED, *VARIANTS[variant], *arguments.overrides]
                     run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "checkpoint=auto")
-    rows = []
-    for path in sorted(FOLDER.glob("*/summary.json")):
-        summary = json.loads(path.read_text())
-        for stop in STOPS:
-            if found := summary.get(stop):
-                values = {key: value for key, value in found.items() if key != "interval"}
-                rows.append({"run": path.parent.name, "stop": stop, "n": summary["n"]} | values)
+                for sampler in arguments.samplers if (folder / "best.ckpt").exists() else ():
+                    measure_sampler(folder, sampler, data)
+    rows = [row for path in sorted(FOLDER.glob("*/summary.json")) for row in rows_of(read(path), path.parent.name)]
+    for path in sorted(FOLDER.glob("*/*/evaluation.json")):
+        if path.parent.name in SAMPLERS:
+            rows += rows_of(read(path), f"{path.parent.parent.name}/{path.parent.name}")
     write_rows(FOLDER / "results.csv", rows)
     print(f"written: {FOLDER / 'results.csv'}")
 

@@ -102,7 +102,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     process = build_process(cfg)
     preconditioning, images = model.preconditioning, 1 + conditioned
     if preconditioning == "operator":
-        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.interpolate, model.inputs)
+        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.inputs)
         images = preconditioning.image_count(process, conditioned)
     inputs = ({"conditions": 2} if increment else {}) | ({"images": images} if images > 1 else {})
     network = build(model.network, **inputs)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import SVD
-from diracdiff.models.interpolation import smoothed
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.validate import check_option
 
@@ -69,10 +68,6 @@ class OperatorPreconditioning:
     network is a good linear restorer. c_in keeps the white S, with which the network sees an image rather than its
     whitened edges.
 
-    With `interpolate`, masked pixels are a Gaussian process on a quadtree, see `diracdiff.models.interpolation`: x_skip
-    and c_out are its mean and standard deviation, so that an untrained network fills masked regions smoothly. The
-    network sees x_skip and, if it is conditioned on the measurement, c_out as a second image, both in units of S.
-
     With inputs "estimate" the network sees the linear estimate V x_skip / S before the whitened images, and, where
     coefficients are pixels, its standard deviation c_out / S after them. Where s_i is small, whitened data are
     measurement noise at unit scale, which a small network passes on; the estimate shows how much of it is signal.
@@ -80,18 +75,17 @@ class OperatorPreconditioning:
     Args:
         exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
             degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask for example, are white.
-        interpolate: interpolate masked pixels from those around them; bases of frequencies have the spectrum instead.
         inputs: "whitened" or "estimate", see above.
 
     Raises:
         ValueError: if the exponent is negative, or the inputs are unknown.
     """
 
-    def __init__(self, exponent: float = 0.0, interpolate: bool = False, inputs: str = "whitened"):
+    def __init__(self, exponent: float = 0.0, inputs: str = "whitened"):
         if not exponent >= 0:
             raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
         check_option(INPUTS, inputs=inputs)
-        self.exponent, self.interpolate, self.inputs = float(exponent), bool(interpolate), inputs
+        self.exponent, self.inputs = float(exponent), inputs
 
     def check(self, process: StochasticDegradation) -> None:
         """Raise ValueError if A_t has no diagonal form in a basis that is the same for every t."""
@@ -100,8 +94,6 @@ class OperatorPreconditioning:
                 f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
                 "does not have: use preconditioning none or edm, as method=paper does"
             )
-        if self.interpolate and self.inputs == "estimate" and _has_pixel_basis(process):
-            raise ValueError("inputs=estimate: takes the place of interpolate. Set interpolate=false.")
 
     def __call__(
         self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | Terms | None = None
@@ -117,18 +109,14 @@ class OperatorPreconditioning:
         terms = _terms(process, y, t, process.sigma(t, y) ** 2)
         basis = terms.basis
         prior = spectrum(basis, y.detach(), self.exponent, process.degradation.image_size)
-        precision, estimate, whitened = terms.precision, terms.estimate, [terms.images]
-        total = 1 / prior + precision
+        estimate, whitened, total = terms.estimate, [terms.images], 1 / prior + terms.precision
         if measurement is not None:
             given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
             weight, free = process.conditional_noise(t, y)
             s = basis.values - weight * given.basis.values
             estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
-            free_precision, whitened = s**2 / free, [terms.images, given.images]
-            precision, total = given.precision + free_precision, 1 / prior + given.precision + free_precision
+            whitened, total = [terms.images, given.images], 1 / prior + given.precision + s**2 / free
         pixels = basis.frequencies == (None, None)
-        if self.interpolate and pixels:
-            return _interpolated(basis, prior, precision, estimate, y, len(whitened) == 2)
         linear = LinearEstimate(basis, estimate / total, total)
         images = whitened
         if self.inputs == "estimate":
@@ -160,15 +148,6 @@ def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tenso
     rest = basis.ut(y) - s * basis.vt(y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN))
     images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
     return Terms(basis, rest, images, s**2 / variance, s * rest / variance)
-
-
-def _interpolated(
-    basis: SVD, prior: Tensor, precision: Tensor, estimate: Tensor, like: Tensor, conditioned: bool
-) -> tuple[Tensor, LinearEstimate]:
-    """Return the network's input and the linear estimate with pixels that are a Gaussian process on a quadtree."""
-    mean, variance = smoothed((estimate * prior).expand_as(like), (precision * prior).expand_as(like))
-    images = [mean / DATA_STD, variance.sqrt()] if conditioned else [mean / DATA_STD]
-    return torch.cat(images, 1), LinearEstimate(basis, mean, 1 / (variance * prior))
 
 
 def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
