@@ -151,6 +151,23 @@ def test_every_method_runs_by_default(arguments, call, tmp_path):
     assert all(row["for"] == "psnr" for row in rows if row["method"] not in ("measurement",))
 
 
+def test_samples_add_columns(arguments, call, tmp_path):
+    sampled = ["samples=2", "baseline=[measurement,ddrm]", "baseline.ddrm.method.steps=3"]
+    extra = [*PLAIN, *sampled, "trials=1", "dirac.search.stochasticity=[1.0]", "output=sampled"]
+    status, errors = call("compare", *arguments, *extra)
+    assert status == 0, errors
+    content = json.loads((tmp_path / "sampled/comparison.json").read_text())
+    assert content["conditions"]["samples"] == 2
+    coverage = {row["method"]: row["coverage_90"] for row in content["rows"]}
+    assert coverage["measurement"] < min(coverage["ddrm"], coverage["dirac_do"])  # without randomness
+    for row in content["rows"]:
+        assert row["interval"]["crps"] is None and row["crps"] > 0 and math.isfinite(row["energy_distance"])
+    header = (tmp_path / "sampled/table.md").read_text().splitlines()[0]
+    assert all(f"| {name} |" in header for name in ("crps", "coverage_90", "energy_distance"))
+    assert "crps" in content["paired"][0] and "crps" in rows_of(tmp_path / "sampled/images.csv")[0]
+    assert "energy distance" in (tmp_path / "sampled/report.html").read_text()
+
+
 # mistakes
 
 
@@ -162,6 +179,7 @@ def test_every_method_runs_by_default(arguments, call, tmp_path):
         ("baseline=[magic]", "baseline/magic"),
         ("prior={checkpoint}", "prior=.*must be a denoiser"),
         ("trials=0", r"trials=0: must be an integer of at least 1"),
+        ("samples=1", r"samples=1: must be an integer of at least 2"),
         ("tune_for=fid", r"tune_for must be psnr, lpips or both"),
         ("tune_for=lpips", r"tune_for=lpips needs LPIPS"),
         ("dataset.image_size=48", r"dataset.image_size=48: the checkpoint was trained with 32"),

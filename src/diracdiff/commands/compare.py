@@ -21,6 +21,7 @@ def compare(cfg: DictConfig) -> None:
 
     for key in ("trials", "batch_size", "picture_rows"):
         check_count(cfg[key], key)
+    check_count(samples := cfg.samples or 0, "samples", 2 if samples else 0)
     folder = Path(cfg.output)
     with joined() as ranks:
         restorer = load_restorer(cfg)
@@ -37,7 +38,7 @@ def compare(cfg: DictConfig) -> None:
             comparison.freeze(folder / f"measurements_{split}.pt", loader, restorer.process, cfg.seed)
             for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader()))
         )
-        settings = (restorer.process, metrics, cfg.batch_size, device, cfg.picture_rows, ranks)
+        settings = (restorer.process, metrics, cfg.batch_size, device, cfg.picture_rows, ranks, samples)
         runner = comparison.Runner(folder / "parts", *settings)
         comparing = comparison.Comparison(folder, restorer.name, runner, val, test, cfg.seed, origin(cfg))
         comparing.run(contenders, targets, cfg.trials)

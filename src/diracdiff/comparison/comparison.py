@@ -18,6 +18,7 @@ from diracdiff.comparison.page import comparison_page, curve_points, draw_plane
 from diracdiff.comparison.runs import Run, Runner
 from diracdiff.comparison.table import Table, settings_text
 from diracdiff.evaluation.plots import images_figure, save_figure
+from diracdiff.evaluation.posterior import SAMPLE_METRICS
 from diracdiff.metrics import Metric, Row
 from diracdiff.report import Origin
 from diracdiff.report.page import NAME
@@ -121,7 +122,9 @@ class Comparison:
         test, first = self.test, slice(self.runner.pictures)
         self.title = f"{self.task}, {len(test)} test images, sigma {test.sigma:.3g}"
         conditions = {"measurements": test.digest, "n": len(test), "sigma": test.sigma, "operator": test.operator}
-        self.table = Table(self.runner.metrics, conditions)
+        metrics = [*self.runner.metrics, *(SAMPLE_METRICS if self.runner.samples else ())]
+        conditions |= {"samples": self.runner.samples} if self.runner.samples else {}
+        self.table = Table(metrics, conditions)
         self.log: list[Row] = []
         self.curves: dict[str, Run] = {}
         self.pictures: dict[str, Tensor] = {"clean": test.clean[first], "measurement": to_pixels(test.y[first])}

@@ -14,15 +14,24 @@ from diracdiff.comparison.checks import operator_recipe
 from diracdiff.evaluation.measurement import measure
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.pixels import from_pixels, to_pixels
+from diracdiff.utils.seeds import image_seed
 
 
 class Batch(NamedTuple):
-    """Measurements on a device: x and y (B, C, H, W), names of the images, and seeds of their noise."""
+    """Measurements on a device: x and y (B, C, H, W), names of the images, and seeds of their noise.
+
+    `sample` is the number of the restoration where a method restores the same measurements several times.
+    """
 
     x: Tensor
     y: Tensor
     names: list[str]
     seeds: list[int]
+    sample: int = 0
+
+    def sampling(self, seeds: list[int]) -> list[int]:
+        """Return seeds of the randomness of this sample; those of the first sample are the given ones."""
+        return [image_seed(seed, f"sample{self.sample}") for seed in seeds] if self.sample else seeds
 
 
 @dataclass(frozen=True)

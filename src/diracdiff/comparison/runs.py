@@ -14,6 +14,7 @@ from diracdiff import __version__
 from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Batch, Measurements
+from diracdiff.evaluation.posterior import SAMPLE_METRICS
 from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean_of_known
 from diracdiff.metrics import Metric, Reference, Row
@@ -29,7 +30,8 @@ class Run:
     """Restorations of measurements by a contender with one setting.
 
     Attributes:
-        rows: one per image and stopping time: name, stop, calls, seconds and the metrics.
+        rows: one per image and stopping time: name, stop, calls, seconds and the metrics. Metrics of samples are None
+            at other stopping times than those of the table.
         images: {stop: uint8 (N, C, H, W)} of the first images.
         features: {metric of sets: {stop of the table, or "clean": features}}.
     """
@@ -67,6 +69,7 @@ class Runner:
         device: that runs them.
         pictures: number of images, the first ones, whose restorations are kept.
         ranks: processes that share the batches and the folder.
+        samples: number of samples of each measurement at the stopping times of the table, for SAMPLE_METRICS; 0: none.
     """
 
     folder: Path
@@ -76,6 +79,7 @@ class Runner:
     device: str = "cpu"
     pictures: int = 4
     ranks: Ranks = field(default_factory=Ranks)
+    samples: int = 0
 
     def run(
         self, contender: Contender, setting: Setting, given: Measurements, description: str, stops: Collection[str] = ()
@@ -93,6 +97,7 @@ class Runner:
         names = [metric.name for metric in self.metrics]
         identity = [__version__, contender.identity, setting, given.digest, names, self.batch_size]
         identity += [sorted(stops), self.pictures if stops else 0]
+        identity += [self.samples] if stops and self.samples else []
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         paths = [self.folder / contender.name / key / f"{i:05d}.pt" for i in range(len(batches))]
         restore = None
@@ -129,7 +134,30 @@ class Runner:
             metric.name: {stop: metric.extractor.features(images) for stop, images in kept.items()}
             for metric in set_metrics(self.metrics)
         }
+        if stops and self.samples:
+            first = {stop: images for stop, images in kept.items() if stop in stops}
+            samples = {"clean": batch.x[None]} | self._sampled(restore, batch, first)
+            for metric in SAMPLE_METRICS:
+                if isinstance(metric, SetMetric):
+                    features[metric.name] = {stop: metric.extractor.features(drawn) for stop, drawn in samples.items()}
+                    continue
+                found = {stop: metric.values(drawn, batch.x) for stop, drawn in samples.items() if stop in stops}
+                for i, row in enumerate(rows):
+                    row[metric.name] = found[row["stop"]][i % len(batch.names)] if row["stop"] in found else None
         return {"rows": rows, "features": features, "images": images}
+
+    def _sampled(
+        self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, first: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return all samples of a batch, {stop: (K, B, C, H, W)}, given the first of each stopping time."""
+        samples = {stop: [images] for stop, images in first.items()}
+        for k in range(1, self.samples):
+            for result in restore(batch._replace(y=batch.y.clone(), sample=k)):
+                if result.stop in samples:
+                    samples[result.stop].append(result.images)
+                if all(len(images) > k for images in samples.values()):
+                    break
+        return {stop: torch.stack(images) for stop, images in samples.items()}
 
 
 def _concatenate(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from diracdiff.comparison.runs import Run
 from diracdiff.evaluation import interval, mean
 from diracdiff.evaluation.statistics import mean_of_known
 from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
-from diracdiff.metrics import Metric, Row
-from diracdiff.metrics.metric import image_metrics, set_metrics
+from diracdiff.metrics import Metric, Row, SetMetric
+from diracdiff.metrics.metric import set_metrics
 from diracdiff.utils.files import write_json, write_rows
 
 REFERENCES = ("dirac_do", "dirac_po")
@@ -19,7 +19,7 @@ class Table:
     """Rows of methods.
 
     Args:
-        metrics: of single images and of sets, in the order of the columns.
+        metrics: of single images, of sets and of samples, in the order of the columns.
         conditions: of all rows, in plain containers.
 
     Attributes:
@@ -44,7 +44,7 @@ class Table:
             seed: of the bootstrap.
         """
         images = self.images[method] = run.of(stop)
-        columns = [metric.name for metric in image_metrics(self.metrics)]
+        columns = [metric.name for metric in self.metrics if not isinstance(metric, SetMetric)]
         row: Row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
         row |= {column: mean_of_known([image[column] for image in images]) for column in columns}
         row |= {metric.name: run.score(metric, stop, seed) for metric in set_metrics(self.metrics)}
@@ -104,8 +104,9 @@ class Table:
         print_table(["method", *self._columns()], self.text(), title, caption)
 
     def judged(self) -> list[Metric]:
-        """Return the metrics of single images that have a direction."""
-        return [metric for metric in image_metrics(self.metrics) if metric.higher_is_better is not None]
+        """Return the metrics of single images, or of their samples, that have a direction."""
+        single = [metric for metric in self.metrics if not isinstance(metric, SetMetric)]
+        return [metric for metric in single if metric.higher_is_better is not None]
 
     def _columns(self) -> list[str]:
         judged = [metric.name for metric in self.metrics if metric.higher_is_better is not None]
