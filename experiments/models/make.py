@@ -23,18 +23,6 @@ from diracdiff.utils.pixels import from_pixels
 from experiments.common import RUNS, run
 
 FOLDER = RUNS / "models"
-FREE = [
-    "astronaut.png",
-    "brick.png",
-    "camera.png",
-    "grass.png",
-    "gravel.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "retina.jpg",
-    "rocket.jpg",
-]
-"""Photographs of scikit-image that are in the public domain, CC0, or without known restrictions."""
 NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02"]
 MODELS = {
     "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]", "experiment=local"],
@@ -57,7 +45,6 @@ def train(name: str, steps: int, arguments: list[str]) -> Path:
             *NOISE,
             *length,
             "dataset.recolour=true",
-            f"dataset.files='{','.join(FREE)}'",
             *arguments,
             f"hydra.run.dir={folder}",
         )

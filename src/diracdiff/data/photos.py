@@ -1,4 +1,4 @@
-"""The colour photographs inside the scikit-image wheel: a data set for machines with no data and no network."""
+"""The photographs inside the scikit-image wheel: a data set for machines with no data and no network."""
 
 import importlib.util
 from pathlib import Path
@@ -8,11 +8,22 @@ from diracdiff.data.datasets import SPLITS, ImageDataset
 from diracdiff.utils.validate import check_count, check_option
 
 PHOTOS = {
-    "train": "astronaut.png,hubble_deep_field.jpg,ihc.png,motorcycle_left.png,motorcycle_right.png,retina.jpg,"
-    "rocket.jpg",
-    "val": "chelsea.png",
-    "test": "coffee.png",
+    "train": (
+        "astronaut.png",
+        "brick.png",
+        "camera.png",
+        "grass.png",
+        "gravel.png",
+        "hubble_deep_field.jpg",
+        "ihc.png",
+        "retina.jpg",
+        "rocket.jpg",
+    ),
+    "val": ("chelsea.png", "coins.png"),
+    "test": ("coffee.png", "motorcycle_left.png"),
 }
+"""Whole photographs of each split. Those to train on are in the public domain, CC0, or without known restrictions."""
+
 LARGEST_SIZE = 300  # the shorter side of chelsea.png, the smallest photograph
 
 GRIDS = ((3.0, 4, 3), (4 / 3, 2, 2))
@@ -20,27 +31,24 @@ GRIDS = ((3.0, 4, 3), (4 / 3, 2, 2))
 
 
 class Photos:
-    """Random crops of seven photographs to train on, fixed crops of two others to validate and test on.
+    """Random crops of nine photographs to train on, fixed crops of two others each to validate and to test on.
 
-    Training crops are as `diracdiff.data.crops` says, with sides up to the photograph's shorter side. Validation
-    (chelsea, a cat) and test (coffee, a cup): 16 crops of each, the same in every run: twelve next to each other of a
-    third of the shorter side, and four overlapping ones of three quarters of it, but never smaller than `image_size`.
+    Training crops are as `diracdiff.data.crops` says, with sides up to the photograph's shorter side. Validation (a
+    cat, coins) and test (a cup of coffee, a motorcycle) have 16 crops per photograph, the same in every run: twelve
+    of a third of the shorter side, spread over the photograph, and four overlapping ones of three quarters of it, but
+    never smaller than `image_size`.
 
     Args:
         image_size: side in pixels, at most 300.
         crops_per_epoch: number of training crops that an epoch draws.
         seed: seed of the training crops.
-        files: names of files of scikit-image to train on instead of the seven, with commas between them; empty: the
-            seven.
         recolour: give the training crops their channels in a random order, each raised to a power between 1/2 and 2.
 
     Raises:
         ValueError: if an argument breaks its rule.
     """
 
-    def __init__(
-        self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, files: str = "", recolour: bool = False
-    ):
+    def __init__(self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, recolour: bool = False):
         check_count(image_size, "dataset.image_size")
         check_count(crops_per_epoch, "dataset.crops_per_epoch")
         if image_size > LARGEST_SIZE:
@@ -48,19 +56,16 @@ class Photos:
                 f"dataset.image_size={image_size}: must be at most {LARGEST_SIZE} for the built-in photographs. Use a "
                 "smaller one or a folder of images."
             )
-        if held_out := {*str(files).split(",")} & {PHOTOS["val"], PHOTOS["test"]}:
-            raise ValueError(f"dataset.files={files}: {held_out.pop()} is held out for evaluation. Leave it out.")
         if not isinstance(recolour, bool):
             raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
-        self.image_size, self.crops_per_epoch, self.seed = image_size, crops_per_epoch, seed
-        self.files, self.recolour = str(files), recolour
+        self.image_size, self.crops_per_epoch, self.seed, self.recolour = image_size, crops_per_epoch, seed, recolour
 
     def split(self, name: str) -> ImageDataset:
         """Return the split train, val or test. Raises ValueError for any other name or a missing photograph."""
         check_option(SPLITS, split=name)
         package = importlib.util.find_spec("skimage")
         folder = (Path(package.origin).parent if package and package.origin else Path("skimage")) / "data"
-        files = ((name == "train" and self.files) or PHOTOS[name]).split(",")
+        files = PHOTOS[name]
         for path in (folder / file for file in files):
             if not path.is_file():
                 raise ValueError(f"the photograph {path} is missing: reinstall scikit-image, which ships it")
