@@ -30,6 +30,7 @@ from diracdiff.degradations import (
     KernelBlur,
     LinearSeverity,
     MotionBlur,
+    MultiScaleSuperResolution,
     SuperResolution,
     TabulatedSeverity,
 )
@@ -67,6 +68,15 @@ class OneKernel(KernelBlur):
         return torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]]).to(like)[None, None] / 4
 
 
+class OneFactor(MultiScaleSuperResolution):
+    """All images have the factor 3."""
+
+    is_bound = True
+
+    def sample_params(self, seeds, like):
+        return like.new_full((1, 1), 3)
+
+
 DEGRADATIONS = {
     "blur": lambda size: GaussianBlur(LinearSeverity(0.3, 3.0), size),
     "blur_published": lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size),
@@ -75,6 +85,7 @@ DEGRADATIONS = {
     "kernel": lambda size: OneKernel(LinearSeverity(0.0, 1.0), size),
     "box": lambda size: BoxInpainting(LinearSeverity(0.0, 128.0), size),
     "super_resolution": lambda size: SuperResolution(LinearSeverity(1.0, 4.0), size),
+    "multi_scale": lambda size: OneFactor(LinearSeverity(0.0, 1.0), size),
     "motion_blur": lambda size: MotionBlur(LinearSeverity(0.0, 40.0), size, angle=30.0),
     "quantisation": lambda size: ColourQuantisation(LinearSeverity(1.0, 8.0), size),
     "fourier": lambda size: FourierUndersampling(LinearSeverity(0.0, 0.75), size),

@@ -47,6 +47,21 @@ def test_random_crops_are_squares_of_the_photographs(photos):
     assert plain[3, 7]["name"] == train[3, 7]["name"]
 
 
+def test_recoloured_crops_have_permuted_channels_raised_to_powers(tmp_path):
+    generator, orders, powers = np.random.default_rng(0), set(), []
+    for i in range(12):
+        Image.fromarray(generator.integers(40, 220, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    plain, coloured = (folder(tmp_path, crops_per_epoch=60, recolour=on).split("train") for on in (False, True))
+    for index in range(60):
+        x, y = (split[0, index]["x"].flatten(1).log() for split in (plain, coloured))
+        order = torch.corrcoef(torch.cat([y, x]))[:3, 3:].argmax(1)
+        power = (y / x[order]).median(1).values
+        assert torch.allclose(y.exp(), (power.unsqueeze(1) * x[order]).exp(), atol=0.01)
+        orders.add(tuple(order.tolist()))
+        powers += power.tolist()
+    assert len(orders) == 6 and 0.49 < min(powers) < 0.6 and 1.8 < max(powers) < 2.01
+
+
 def test_the_scale_of_random_crops_has_a_limit(photos):
     for limit, largest in ((1, 16), (2, 32), (100, 75)):
         train = folder(photos, crops_per_epoch=300, max_scale=limit).split("train")
@@ -130,6 +145,8 @@ def test_mistakes_in_crops_are_refused(photos):
         ({"crop": "random", "crops_per_epoch": 0}, "dataset.crops_per_epoch"),
         ({"max_scale": 2}, "need dataset.crop=random"),
         ({"crops_per_epoch": 20}, "need dataset.crop=random"),
+        ({"recolour": True}, "need dataset.crop=random"),
+        ({"crop": "random", "recolour": 1}, "dataset.recolour=1: must be true or false"),
     ):
         with refused_call(part):
             ImageFolder(photos, 16, **options)

@@ -15,8 +15,10 @@ from diracdiff.degradations import (
     Identity,
     LinearSeverity,
     MotionBlur,
+    MultiScaleSuperResolution,
     SuperResolution,
 )
+from diracdiff.degradations.super_resolution import enlarge, shrink
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 ANGLES = [0.0, 30.0, 45.0, 90.0, 200.0]
@@ -26,7 +28,9 @@ def images(*shape):
     return torch.rand(*shape, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("family", ["super_resolution", "motion_blur", "quantisation", "fourier", "identity"])
+@pytest.mark.parametrize(
+    "family", ["super_resolution", "multi_scale", "motion_blur", "quantisation", "fourier", "identity"]
+)
 def test_exactly_the_identity_at_zero(family):
     x = torch.rand(2, 3, 24, 31)
     assert torch.equal(DEGRADATIONS[family](32)(x, 0.0), x)
@@ -79,6 +83,40 @@ def test_low_pass_is_continuous_in_time():
     ]
     coarse, fine = (gain.diff(dim=0).abs().max() for gain in steps)
     assert fine < 0.3 * coarse
+
+
+def test_factors_of_images_are_those_of_single_degradations():
+    x, factors = images(3, 2, 24, 31), torch.tensor([[2.0], [3.0], [4.0]])
+    found = MultiScaleSuperResolution(LinearSeverity(0, 1), 32).bind(factors)
+    for i, factor in enumerate((2, 3, 4)):
+        alone = SuperResolution(LinearSeverity(1, factor), 32)
+        for t, power in ((1.0, 1.0), (0.5, 0.5)):
+            expected = alone(x[i : i + 1], (factor**power - 1) / (factor - 1))
+            assert torch.allclose(found(x, t)[i : i + 1], expected, atol=1e-6)
+            svd = found.diagonal(x, t)
+            assert torch.allclose(svd.u(svd.values * svd.vt(x))[i : i + 1], expected, atol=1e-6)
+            svd = found.svd(x, t)
+            assert torch.allclose(svd.u(svd.values * svd.vt(x))[i : i + 1], expected, atol=1e-6)
+
+
+def test_random_factors_are_two_three_and_four():
+    drawn = MultiScaleSuperResolution(LinearSeverity(0, 1)).sample_params(range(300), torch.zeros(1)).flatten()
+    assert all(70 < (drawn == factor).sum() < 130 for factor in (2, 3, 4))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_the_coarse_grid_holds_the_measurement_and_white_noise(factor):
+    x = images(1, 3, 24, 36)
+    y = SuperResolution(LinearSeverity(1, factor))(x, 1.0)
+    small = shrink(y, factor)
+    assert small.shape == (1, 3, 24 // factor, 36 // factor) and torch.allclose(enlarge(small, factor), y, atol=1e-12)
+    assert torch.allclose(small.mean((-2, -1)), x.mean((-2, -1)))
+    pixels = torch.eye(24 * 36, dtype=torch.float64).reshape(-1, 1, 24, 36)
+    operator = shrink(pixels, factor).flatten(1)
+    covariance = operator.mT @ operator
+    assert torch.allclose(covariance, torch.eye(len(covariance), dtype=torch.float64) / factor**2, atol=1e-12)
+    with pytest.raises(ValueError, match="factor=5: must divide"):
+        shrink(x, 5)
 
 
 # motion blur

@@ -14,8 +14,9 @@ from test_freeform import restorer as mask_restorer
 from diracdiff.apps import Batch, RestoreOptions, SourceImage, prepare
 from diracdiff.data.image_io import read_image, write_image
 from diracdiff.data.inputs import TABLE, plan
-from diracdiff.degradations import GaussianBlur, KernelBlur, LinearSeverity
-from diracdiff.models import Denoiser, NCSNpp
+from diracdiff.degradations import GaussianBlur, Identity, KernelBlur, LinearSeverity, MultiScaleSuperResolution
+from diracdiff.degradations.super_resolution import enlarge, shrink
+from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
@@ -53,6 +54,22 @@ def kernels_model(tmp_path):
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]))
     Restorer(process, denoiser, ReverseSampler(3), name="deblur_kernel").save(tmp_path / "kernels.ckpt")
     return ["checkpoint=kernels.ckpt", *FAST]
+
+
+def factor_restorer():
+    """Super-resolution by an untrained network, which is Wiener's filter."""
+    process = StochasticDegradation(
+        MultiScaleSuperResolution(LinearSeverity(0.0, 1.0), 24), GeometricNoise(0.005, 0.02)
+    )
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]), "log_sigma", preconditioning=OperatorPreconditioning(3.0))
+    return Restorer(process, denoiser, ReverseSampler(3), name="super_resolution_multiscale")
+
+
+def noise_restorer():
+    """A denoiser by an untrained network, which shrinks towards grey as much as the noise level says."""
+    process = StochasticDegradation(Identity(image_size=24), GeometricNoise(0.005, 0.2))
+    denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]), "log_sigma", preconditioning="edm")
+    return Restorer(process, denoiser, ReverseSampler(3), name="denoise")
 
 
 def picture(path, seed=0, size=(24, 24), mode="RGB"):
@@ -225,6 +242,55 @@ def test_kernels_are_read_from_pictures_and_text(kernels_model, tmp_path, call):
     assert black == white != words and pixels(tmp_path / "words" / "photo.png").shape == (24, 24, 3)
 
 
+def test_small_images_are_enlarged(tmp_path, call):
+    """The coarse grid is kept, and frequencies that it lacks get the noise of the model alone."""
+    factor, small = 3, torch.rand(3, 40, 32)
+    batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=factor))
+    assert torch.allclose(shrink(batch.y[0], factor), small, atol=1e-5)
+    missing = batch.y[0] - enlarge(small, factor)
+    assert missing.square().mean().item() == pytest.approx(0.02**2 * (1 - 1 / factor**2), rel=0.05)
+    factor_restorer().save(tmp_path / "factors.ckpt")
+    picture(tmp_path / "photo.png", size=(20, 16), mode="RGBA")
+    options = ["checkpoint=factors.ckpt", "input=photo.png", "factor=2", "target=t:1", "device=cpu"]
+    assert call("restore", *options) == (0, [])
+    assert pixels(tmp_path / "restored" / "photo.png").shape == (32, 40, 4)
+    assert table(tmp_path / "restored")[0]["sigma"] == 0.01  # of a model for 0.02 on the fine grid
+
+
+def test_the_test_of_an_enlarged_image_is_exact_for_the_truth():
+    found = []
+    for seed in range(60):
+        torch.manual_seed(seed)
+        x, restorer = torch.rand(1, 3, 32, 32), factor_restorer().bind(torch.tensor([[2.0]]))
+        small = shrink(restorer.process.measure(x, torch.randn_like(x)), 2)[0]
+        batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=2))
+        found.append(batch.test(0, x[0])["p_larger"])
+    assert abs(np.mean(found) - 0.5) < 0.12 and np.std(found) == pytest.approx(12**-0.5, rel=0.25)
+
+
+def test_a_denoiser_starts_at_the_noise_of_the_image(tmp_path, call):
+    smooth = np.linspace(60, 200, 64)[:, None, None] + np.zeros((64, 64, 3))
+    noise = np.random.default_rng(0).normal(size=smooth.shape)
+    (tmp_path / "photos").mkdir()
+    for name, level in (("a", 0.05), ("b", 0.1)):
+        noisy = (smooth + 255 * level * noise).round().clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(tmp_path / "photos" / f"{name}.png")
+    noise_restorer().save(tmp_path / "noise.ckpt")
+    options = ["restore", "checkpoint=noise.ckpt", "input=photos", "target=t:1", "device=cpu"]
+    assert call(*options) == (0, [])
+    rows = {
+        Path(row["image"]).stem: row for row in read_rows(tmp_path / "restored" / TABLE, {"t": float, "sigma": float})
+    }
+    for name, level in (("a", 0.05), ("b", 0.1)):
+        assert rows[name]["sigma"] == pytest.approx(level, rel=0.08) and rows[name]["sigma_from"] == "estimated"
+        assert 0.005 * 40 ** rows[name]["t"] == pytest.approx(rows[name]["sigma"], rel=1e-3)
+        shrunk = 0.5 + (pixels(tmp_path / "photos" / f"{name}.png") / 255 - 0.5) / (1 + rows[name]["sigma"] ** 2 * 16)
+        assert np.abs(pixels(tmp_path / "restored" / f"{name}.png") / 255 - shrunk).max() < 0.003
+    assert call(*options, "sigma=0.05", "output=given") == (0, [])
+    given = read_rows(tmp_path / "given" / TABLE, {"t": float})
+    assert [row["t"] for row in given] == [pytest.approx(np.log(10) / np.log(40), abs=1e-4)] * 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -235,11 +301,18 @@ def test_kernels_are_read_from_pictures_and_text(kernels_model, tmp_path, call):
         ("checkpoint=kernels.ckpt kernel=disc:20", "is too large for an image"),
         ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma must be"),
         ("checkpoint=kernels.ckpt kernel=disc:1 format=bmp", "format=bmp: must be one of"),
+        ("checkpoint=kernels.ckpt factor=2", "factor: a model of task=deblur_kernel takes none"),
+        ("checkpoint=kernels.ckpt kernel=disc:1 factor=2", "mask, kernel and factor belong to different models"),
+        ("checkpoint=factors.ckpt", "factor: a model of task=super_resolution_multiscale needs one"),
+        ("checkpoint=factors.ckpt factor=1", "factor=1: must be an integer from 2 to 8"),
+        ("checkpoint=noise.ckpt sigma=0.3", "sigma=0.3: must be at most 0.2"),
         ("checkpoint=kernels.ckpt degrade=true samples=2", "samples=2: would all be the same"),
     ],
 )
 def test_bad_input_is_one_line(masks_model, kernels_model, tmp_path, call, options, message):
     picture(tmp_path / "photo.png")
+    factor_restorer().save(tmp_path / "factors.ckpt")
+    noise_restorer().save(tmp_path / "noise.ckpt")
     refused(
         call("restore", "input=photo.png", "output=out", "target=t:1", "sampler.stochasticity=0", *options.split()),
         message,

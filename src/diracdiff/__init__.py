@@ -18,6 +18,7 @@ _HOMES = {
         "KernelBlur",
         "LinearSeverity",
         "MotionBlur",
+        "MultiScaleSuperResolution",
         "SuperResolution",
         "TabulatedSeverity",
     ],

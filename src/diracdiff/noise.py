@@ -1,5 +1,6 @@
 """Noise levels sigma_t, always in units of the [0, 1] image range."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,18 @@ def check_level(name: str, value: Any, most: float, least: float = 0.0) -> float
         remedy = "Divide a level on [-1, 1] by 2 and one on 0 … 255 by 255."
         raise ValueError(f"{name}={value}: must be {rule}, in units of the [0, 1] image range. {remedy}")
     return float(value)
+
+
+def time_of_level(noise: Callable[[Tensor], Tensor], sigma: float) -> float:
+    """Return the time in [0, 1] at which a noise level that grows with t is sigma; an end beyond its range."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if noise(torch.tensor(middle, dtype=torch.float64)).item() < sigma:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 class GeometricNoise:

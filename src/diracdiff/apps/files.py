@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diracdiff.apps.service import Batch, Restored, RestoreOptions, SourceImage, prepare
+from diracdiff.apps.service import Batch, Restored, RestoreOptions, SourceImage, estimates_noise, prepare
 from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
 from diracdiff.data.inputs import IN_FORM, TABLE, Input, batches
@@ -111,6 +111,11 @@ class FileRestoration:
         return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide))
 
     def _restore(self, group: Sequence[_Loaded]) -> None:
+        if len(group) > 1 and estimates_noise(self.restorer, self.options):  # each starts at another time
+            for loaded in group:
+                with self._isolated(loaded.image.path):
+                    self._restore([loaded])
+            return
         batch = prepare(self.restorer, [loaded.source for loaded in group], self.options)
         restored = batch.restore()
         for index, loaded in enumerate(group):
@@ -136,7 +141,7 @@ class FileRestoration:
             "result": self._name(image),
             "checkpoint": self.checkpoint,
             "target": self.options.target,
-            "t": min(self.restorer.stop_for(self.options.target).t, self.restorer.sampler.start),
+            "t": min(self.restorer.stop_for(self.options.target).t, batch.restorer.sampler.start),
             "nfe": restored.nfe,
             "seconds": restored.seconds,
             "lossy": image.info.lossy and not self.options.degrade,
@@ -156,6 +161,8 @@ class FileRestoration:
         kept: dict[str, Any] = {}
         if key in IN_FORM:
             alpha = None if original.alpha is None else convert_depth(original.alpha, 8 * pixels.itemsize)
+            if alpha is not None and self.options.factor and not self.options.degrade:
+                alpha = alpha.repeat(self.options.factor, 0).repeat(self.options.factor, 1)
             kept = {"alpha": alpha, "icc": original.icc, "exif": original.exif}
         write_image(loaded.image.targets[key], pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **kept)
 

@@ -11,26 +11,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diracdiff.data.image_io import DecodedImage
-from diracdiff.degradations import FreeformInpainting, KernelBlur
+from diracdiff.degradations import FreeformInpainting, Identity, KernelBlur, MultiScaleSuperResolution
 from diracdiff.degradations.kernel_blur import make_periodic
 from diracdiff.degradations.kernels import FORMATS
+from diracdiff.degradations.super_resolution import enlarge, shrink
 from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_residuals, standardise
 from diracdiff.evaluation.uncertainty import Interval
+from diracdiff.noise import time_of_level
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
+from diracdiff.utils.errors import warn
 from diracdiff.utils.seeds import image_seed
 
-Guide = Literal["mask", "kernel"]
+LEAST_START = 1e-3
+"""Time at which sampling starts from an image with less noise than the process has at t = 0."""
+
+Guide = Literal["mask", "kernel", "factor"]
 GUIDES: dict[Guide, tuple[type, str]] = {
     "mask": (FreeformInpainting, "inpaint_freeform"),
     "kernel": (KernelBlur, "deblur_kernel"),
+    "factor": (MultiScaleSuperResolution, "super_resolution_multiscale"),
 }
 """{per-image input of a model: (degradation that takes it, task that trains for it)}."""
 
@@ -44,7 +51,9 @@ class RestoreOptions:
         samples: number of samples of each image.
         interval: of every pixel, for tables and maps of uncertainty; None: neither is made.
         degrade: images are clean and are degraded first.
-        sigma: noise level of the images in units of the [0, 1] range; "auto": estimated; None: the model's.
+        sigma: noise level of the images in units of the [0, 1] range; "auto": estimated; None: the model's. A model
+            without a degradation, a denoiser, starts at the time of this level; None: estimated.
+        factor: by which images are enlarged; for models of task=super_resolution_multiscale.
     """
 
     target: str = "psnr"
@@ -52,6 +61,7 @@ class RestoreOptions:
     interval: Interval | None = None
     degrade: bool = False
     sigma: float | Literal["auto"] | None = None
+    factor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,8 @@ class Restored(NamedTuple):
 
     Attributes:
         x_hat: the first samples as they were sampled, with the batch's margin, (B, 3, H', W').
-        samples: (K, B, 3, H, W) in [0, 1], K the number of samples; the first is the result.
+        samples: (K, B, 3, H, W) in [0, 1], K the number of samples; the first is the result. H and W are those of
+            the images times the factor.
         nfe: number of function evaluations of an image, of all samples together.
         seconds: of an image.
     """
@@ -142,15 +153,18 @@ class Batch:
         if image.grey and not self.options.degrade:  # one channel; simulated noise has colours
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
         process = restorer.process.bind(None if self.params is None else self.params[index : index + 1])
-        estimated = estimate_sigma(y, step)
+        scale = 1 if self.options.degrade else self.options.factor or 1
+        estimated = estimate_sigma(shrink(y, scale) if scale > 1 else y, step)
         requested = self.options.sigma
         if requested == "auto" and estimated is not None:
             sigma, source = max(estimated, 1e-6), "estimated"
         elif given := restorer.sampler.sigma if requested in (None, "auto") else float(requested or 0):
             sigma, source = given, "given"
         else:
-            sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item(), "model"
+            sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item() / scale, "model"
         mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
+        if scale > 1:  # the file has the coarse grid
+            y, mean = shrink(y, scale), shrink(mean, scale)
         z = standardise(y, mean, sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
         noise = {"sigma": sigma, "sigma_from": source, "sigma_estimated": estimated, "clipped": clipped}
@@ -168,7 +182,8 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
     """Compute measurements of images of one size, whose kernels, if any, have one size as well.
 
     Clean images are degraded. Photographs that a kernel blurred are extended to periodic ones. Masked regions get
-    noise alone, whatever they held.
+    noise alone, whatever they held. Images to enlarge get noise alone at the frequencies that they lack. A denoiser
+    starts at the noise level of the image, which must be one if the level is estimated.
     """
     degradation, names = restorer.process.degradation, [image.name for image in images]
     pixels = torch.stack([image.pixels for image in images]).to(restorer.device)
@@ -178,10 +193,12 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
         params: Tensor | None = degradation.signed_distance(torch.stack(masks).to(restorer.device))
     elif kernels:
         params = torch.stack(kernels).unsqueeze(1).to(pixels)
+    elif options.factor:
+        params = pixels.new_full((len(pixels), 1), options.factor)
     else:
         params = degradation.sample_params([image_seed(restorer.seed, name) for name in names], pixels)
     y, margin, noises = pixels, 0, [f"measurement/{name}" for name in names]
-    restorer = restorer.bind(params)
+    restorer, options = _start_at_level(restorer.bind(params), images, options)
     if options.degrade:
         y = restorer.measure(pixels, noises).y
     elif kernels and params is not None:
@@ -191,7 +208,52 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
         sigma = restorer.process.sigma_of_measurement(pixels, restorer.sampler.start)
         hidden = torch.stack(masks).unsqueeze(1).to(pixels.device)
         y = torch.where(hidden, sigma * noise.normal(pixels.shape[1:], pixels.dtype), pixels)
+    elif options.factor:
+        y = enlarge(pixels, options.factor)
+        noise = ImageNoise([image_seed(restorer.seed, name) for name in noises], pixels.device)
+        missing = restorer.process.sigma_of_measurement(y) * noise.normal(y.shape[1:], y.dtype)
+        y = y + missing - enlarge(shrink(missing, options.factor), options.factor)
     return Batch(restorer, options, images, y, params, margin)
+
+
+def estimates_noise(restorer: Restorer, options: RestoreOptions) -> bool:
+    """Return True if sampling starts at the estimated noise level of each image."""
+    return _is_denoiser(restorer) and not options.degrade and options.sigma in (None, "auto")
+
+
+def _is_denoiser(restorer: Restorer) -> bool:
+    """Return True if a model without a degradation may start at any of its noise levels."""
+    low, high = restorer.process.noise(torch.tensor([0.0, 1.0])).tolist()
+    free = restorer.sampler.start == 1 and restorer.sampler.sigma is None and not restorer.denoiser.given_measurement
+    return isinstance(restorer.process.degradation, Identity) and low < high and free
+
+
+def _start_at_level(
+    restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions
+) -> tuple[Restorer, RestoreOptions]:
+    """Return a restorer whose sampling starts at the noise level of the images, if it is a denoiser, and its options.
+
+    Raises:
+        ValueError: if the level cannot be estimated, or the given one exceeds those of the model.
+    """
+    noise, largest = restorer.process.noise, restorer.process.sigma_y
+    if estimates_noise(restorer, options):
+        (image,), options = images, replace(options, sigma="auto")
+        level = estimate_sigma(image.pixels[:1] if image.grey else image.pixels, image.step)
+        if level is None:
+            raise ValueError("the image is too small to estimate its noise. Give sigma=0.05 or another level.")
+        if level > 1.05 * largest:
+            warn(
+                f"{image.name}: its noise of {level:.3g} exceeds the largest level of this model, {largest:.3g}.", True
+            )
+    elif _is_denoiser(restorer) and isinstance(options.sigma, float | int):
+        level = float(options.sigma)
+        if level > largest * (1 + 1e-6):
+            raise ValueError(f"sigma={level:g}: must be at most {largest:g}, the largest noise level of this model.")
+    else:
+        return restorer, options
+    start = max(time_of_level(noise, level), LEAST_START)
+    return restorer.replace(sampler=restorer.sampler.replace(start=start)), options
 
 
 def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
@@ -202,7 +264,8 @@ def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
         raise ValueError(f"{given}: a model of task={task} takes none. Use a model of task={GUIDES[given][1]}.")
     if needed and not given and not degrade:
         text = f", or {FORMATS}" if needed == "kernel" else ""
-        raise ValueError(f"{needed}: a model of task={task} needs one. Give a file, or a folder of files{text}.")
+        remedy = "factor=2, 3 or 4" if needed == "factor" else f"a file, or a folder of files{text}"
+        raise ValueError(f"{needed}: a model of task={task} needs one. Give {remedy}.")
 
 
 def cropped(images: Tensor, margin: int) -> Tensor:

@@ -12,6 +12,8 @@ from diracdiff.utils.errors import say, warn
 if TYPE_CHECKING:
     from diracdiff.data.companions import Companions
 
+LARGEST_FACTOR = 8
+
 
 @command
 def restore(cfg: DictConfig) -> None:
@@ -30,10 +32,12 @@ def restore(cfg: DictConfig) -> None:
     check_option(("auto", *SUFFIXES), format=cfg.format)
     if cfg.sigma not in (None, "auto") and (type(cfg.sigma) not in (int, float) or not 0 < cfg.sigma <= 1):
         raise ValueError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {cfg.sigma}")
+    if cfg.factor is not None and (type(cfg.factor) is not int or not 2 <= cfg.factor <= LARGEST_FACTOR):
+        raise ValueError(f"factor={cfg.factor}: must be an integer from 2 to {LARGEST_FACTOR}.")
     source, output, companions = Path(cfg.input), Path(cfg.output), _companions(cfg)
     with joined() as ranks:
         restorer = load_restorer(cfg)
-        check_guide(restorer, companions.kind if companions else None, cfg.degrade)
+        check_guide(restorer, companions.kind if companions else "factor" if cfg.factor else None, cfg.degrade)
         stop, start, interval = restorer.stop_for(cfg.target), restorer.sampler.start, None
         if stop.t > start:
             remedy = "Find those of this sampler with diracdiff evaluate split=val tuned=…."
@@ -41,17 +45,18 @@ def restore(cfg: DictConfig) -> None:
         if cfg.samples > 1:
             samples = describe_samples(restorer.sampler, cfg.samples, stop)
             interval = choose_interval(restorer.calibrations, samples, cfg.level)
-        options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma)
+        options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma, cfg.factor)
         job = FileRestoration(restorer, options, output, str(cfg.checkpoint), companions, single=not source.is_dir())
         images, skipped = plan(source, output, job.extras, cfg.existing, cfg.format)
         if cfg.existing == "skip":
             images = [image for image in images if not os.path.lexists(image.targets["restored"])]
         for path, error in ranks.share(list(skipped.items())):
             job.skip(path, error)
-        rows = job.run(images, cfg.batch_size, ranks)
+        rows = job.run(images, 1 if cfg.factor else cfg.batch_size, ranks)
         if ranks.rank == 0:
             count = f"{len(rows)} image{'s' * (len(rows) != 1)}"
-            say(f"restored {count} at t = {min(stop.t, start):.2f} into {output}")
+            times = sorted({f"{row['t']:.2f}" for row in rows}) or [f"{min(stop.t, start):.2f}"]
+            say(f"restored {count} at t = {' … '.join(dict.fromkeys((times[0], times[-1])))} into {output}")
             say(f"consistent with your measurement: {sum(row['consistent'] for row in rows)} of {len(rows)}")
             if interval:
                 say(f"uncertainty: {interval}")
@@ -66,8 +71,8 @@ def _companions(cfg: DictConfig) -> "Companions | None":
     from diracdiff.data.companions import Companions
     from diracdiff.degradations.kernels import parse_kernel
 
-    if cfg.mask is not None and cfg.kernel is not None:
-        raise ValueError("mask and kernel belong to different models: give one of both")
+    if sum(cfg[key] is not None for key in ("mask", "kernel", "factor")) > 1:
+        raise ValueError("mask, kernel and factor belong to different models: give one of them")
     if cfg.mask is None and cfg.kernel is None:
         return None
     path = Path(cfg.mask or cfg.kernel).expanduser()

@@ -80,6 +80,7 @@ class ImageFolder(Folder):
             `diracdiff.data.crops`.
         max_scale: largest side of a random crop over `image_size`, at least 1; 1: native resolution only.
         crops_per_epoch: number of random crops that an epoch draws; None: 32 of each training photograph.
+        recolour: give random crops their channels in a random order, each raised to a power between 1/2 and 2.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ImageFolder(Folder):
         crop: str = "resize",
         max_scale: float = 1.0,
         crops_per_epoch: int | None = None,
+        recolour: bool = False,
     ):
         super().__init__(root, image_size, on_error)
         check_count(seed, "dataset.seed", 0)
@@ -102,10 +104,13 @@ class ImageFolder(Folder):
         check_between(1, 1000, **{"dataset.max_scale": max_scale})
         if crops_per_epoch is not None:
             check_count(crops_per_epoch, "dataset.crops_per_epoch")
-        if crop != "random" and (max_scale != 1 or crops_per_epoch is not None):
-            raise ValueError("dataset.max_scale and dataset.crops_per_epoch need dataset.crop=random: add it.")
+        if not isinstance(recolour, bool):
+            raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
+        if crop != "random" and (max_scale != 1 or crops_per_epoch is not None or recolour):
+            keys = "dataset.max_scale, dataset.crops_per_epoch and dataset.recolour"
+            raise ValueError(f"{keys} need dataset.crop=random: add it.")
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
-        self.crop, self.max_scale, self.crops_per_epoch = crop, max_scale, crops_per_epoch
+        self.crop, self.max_scale, self.crops_per_epoch, self.recolour = crop, max_scale, crops_per_epoch, recolour
 
     def names(self, root: Path, split: str) -> list[str]:
         return split_names(root, split, {"val": self.val_fraction, "test": self.test_fraction}, self.seed)
@@ -119,7 +124,7 @@ class ImageFolder(Folder):
         if name != "train":
             return FixedCrops(photographs, self.max_scale, skip=skip)
         count = VISIT * len(images) if self.crops_per_epoch is None else self.crops_per_epoch
-        return RandomCrops(photographs, count, self.seed, self.max_scale, self.flip, skip=skip)
+        return RandomCrops(photographs, count, self.seed, self.max_scale, self.flip, self.recolour, skip=skip)
 
 
 class CelebAHQ(ImageFolder):

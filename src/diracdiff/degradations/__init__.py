@@ -10,7 +10,7 @@ from diracdiff.degradations.motion_blur import MotionBlur
 from diracdiff.degradations.operator import Operator
 from diracdiff.degradations.quantisation import ColourQuantisation
 from diracdiff.degradations.severity import LinearSeverity, TabulatedSeverity
-from diracdiff.degradations.super_resolution import SuperResolution
+from diracdiff.degradations.super_resolution import MultiScaleSuperResolution, SuperResolution
 from diracdiff.degradations.svd import SVD
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "KernelBlur",
     "LinearSeverity",
     "MotionBlur",
+    "MultiScaleSuperResolution",
     "Operator",
     "PerImageDegradation",
     "SuperResolution",

@@ -1,18 +1,23 @@
 """Super-resolution: an anti-aliased low-pass whose cut-off falls with t, on the full grid of pixels.
 
 An image that is smaller by a factor f holds the frequencies below Nyquist / f. Here the measurement is the image
-low-passed with this cut-off on its own grid, so A_t keeps the shape of the image.
+low-passed with this cut-off on its own grid, so A_t keeps the shape of the image. `shrink` and `enlarge` convert
+between the grids.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from diracdiff.degradations.base import Degradation
+from diracdiff.degradations.base import Degradation, PerImageDegradation
 from diracdiff.degradations.svd import SVD, Separable, both_sides, factors, in_cosines
 
 ROLL_OFF = 0.5
+
+FACTORS = (2, 3, 4)
+"""Random factors of `MultiScaleSuperResolution`."""
 
 
 class SuperResolution(Degradation):
@@ -38,6 +43,65 @@ class SuperResolution(Degradation):
     def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
         responses = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
         return in_cosines(x, responses, ((dct.mT, dct) for dct in (dct_matrix(n, x) for n in x.shape[-2:])))
+
+
+class MultiScaleSuperResolution(PerImageDegradation, SuperResolution):
+    """Super-resolution by a per-image factor f: the low-pass of `SuperResolution` for the factor f^s.
+
+    The parameters are factors, (B, 1), at least 1; random ones are 2, 3 or 4, as in multi-scale networks (Lim et al.
+    2017, MDSR).
+
+    Args:
+        severity: exponent s of the factor, in [0, 1].
+        image_size: side in pixels of the training images; factors are those of any image.
+    """
+
+    limits = (0.0, 1.0)
+
+    def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor:
+        generators = (torch.Generator().manual_seed(seed) for seed in seeds)
+        drawn = [FACTORS[int(torch.randint(len(FACTORS), (), generator=generator))] for generator in generators]
+        return torch.tensor(drawn).unsqueeze(1).to(like)
+
+    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+        return super().apply(x, self._factor(x, size))
+
+    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+        return super().decompose(x, self._factor(x, size))
+
+    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+        return super().diagonalise(x, self._factor(x, size))
+
+    def _factor(self, x: Tensor, size: Tensor) -> Tensor:
+        return self.params_for(x).squeeze(1) ** size.to(x.dtype)
+
+
+def shrink(y: Tensor, factor: int) -> Tensor:
+    """Return images, (..., H, W), on a grid that is coarser by an integer factor, (..., H / factor, W / factor).
+
+    Only the cosines below Nyquist / factor remain. White noise of deviation sigma becomes white noise of deviation
+    sigma / factor.
+
+    Raises:
+        ValueError: if the sides are not multiples of the factor.
+    """
+    height, width = y.shape[-2:]
+    if height % factor or width % factor:
+        raise ValueError(f"factor={factor}: must divide the sides of images of {width}x{height} pixels.")
+    coefficients = dct_matrix(height, y)[: height // factor] @ y @ dct_matrix(width, y)[: width // factor].mT
+    rows, columns = dct_matrix(height // factor, y), dct_matrix(width // factor, y)
+    return rows.mT @ coefficients @ columns / factor
+
+
+def enlarge(y: Tensor, factor: int) -> Tensor:
+    """Return images, (..., H, W), on a grid that is finer by an integer factor, (..., factor H, factor W).
+
+    The inverse of `shrink` for images without cosines from Nyquist / factor on.
+    """
+    height, width = y.shape[-2:]
+    coefficients = dct_matrix(height, y) @ y @ dct_matrix(width, y).mT
+    rows, columns = dct_matrix(factor * height, y)[:height], dct_matrix(factor * width, y)[:width]
+    return factor * rows.mT @ coefficients @ columns
 
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:
