@@ -106,12 +106,7 @@ class Runner:
             few = max(self.pictures - i * self.batch_size, 0) if stops else 0
             write_weights(paths[i], self._part(restore, batches[i], stops, few))
         self.ranks.wait()
-        parts = [read_weights(path, "a part that diracdiff compare wrote") for path in paths]
-        return Run(
-            [row for part in parts for row in part["rows"]],
-            _concatenate([part["images"] for part in parts]),
-            {name: _concatenate([part["features"][name] for part in parts]) for name in parts[0]["features"]},
-        )
+        return read_run(paths)
 
     def _part(
         self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, stops: Collection[str], few: int
@@ -158,6 +153,16 @@ class Runner:
                 if all(len(images) > k for images in samples.values()):
                     break
         return {stop: torch.stack(images) for stop, images in samples.items()}
+
+
+def read_run(paths: Sequence[Path]) -> Run:
+    """Return the run whose batches are saved in these files."""
+    parts = [read_weights(path, "a part that diracdiff compare wrote") for path in paths]
+    return Run(
+        [row for part in parts for row in part["rows"]],
+        _concatenate([part["images"] for part in parts]),
+        {name: _concatenate([part["features"][name] for part in parts]) for name in parts[0]["features"]},
+    )
 
 
 def _concatenate(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ class Pixels:
 class EnergyDistance(SetMetric):
     """See `energy_distance`; of samples clipped to [0, 1]."""
 
-    name, title, digits, higher_is_better = "energy_distance", "energy distance", 5, False
+    name, title, digits, higher_is_better = "energy_distance", "energy distance", 6, False
 
     def __init__(self) -> None:
         self.extractor = Pixels()
