@@ -54,6 +54,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
         ("schedule", "tabulated"): ["schedule.severity.path=published_blur"],
         ("sampler/grid", "adaptive"): [f"sampler.grid.path={tmp_path}/times.csv"],
         ("dataset", "huggingface"): [f"dataset.path={image_folder}"],
+        **{("sampler", name): [f"experiment={name}"] for name in TRAINED_BRIDGES},
         ("task", "custom"): ["task.degradation._target_=diracdiff.degradations.BoxInpainting"],
     }
     (tmp_path / "times.csv").write_text("t,value\n0,0\n0.5,0.2\n1,1\n")
@@ -123,6 +124,7 @@ def test_a_metric_whose_weights_are_missing_is_left_out(tmp_path, without_weight
 
 
 METHODS = sorted(path.stem for path in (CONF / "baseline").glob("*.yaml"))
+TRAINED_BRIDGES = ("i2sb", "indi", "palette")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -130,6 +132,7 @@ def test_every_comparison_method_builds_with_every_setting(name):
     cfg = compose("compare", [f"baseline=[{name}]", "checkpoint=x"])
     node = cfg.baseline[name]
     needs = {"regression": "regression=", "pmrf": "regression=", "pnp_admm_dncnn": "dncnn="}
+    needs |= dict.fromkeys(TRAINED_BRIDGES, "method.checkpoint=null")
     if name in needs:
         with pytest.raises(ValueError, match=needs[name]):
             build(node.method)
@@ -140,7 +143,8 @@ def test_every_comparison_method_builds_with_every_setting(name):
 
 
 def test_a_comparison_has_every_method_by_default_that_needs_no_checkpoint_of_its_own():
-    assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - {"regression", "pmrf", "pnp_admm_dncnn"}
+    trained = {"regression", "pmrf", "pnp_admm_dncnn", *TRAINED_BRIDGES}
+    assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - trained
 
 
 def test_the_command_line_overrides_the_task(tmp_path):

@@ -75,7 +75,9 @@ def test_help_follows_the_command_line_and_folders_of_the_user_s(tmp_path, capsy
     chosen = capsys.readouterr().out
     assert re.search(r"task=fog +or custom, deblur", chosen) and "task.severity=[0.0,1.0]" in chosen
     assert re.search(r"task.degradation.density=0.5 +of the fog \[0 … 1\]", chosen)
-    assert re.search(r"sampler=heun +or checkpoint, euler, fast, ode", chosen) and "seed=0 " in chosen
+    assert (
+        re.search(r"sampler=heun +or checkpoint, euler, fast, i2sb, indi, ode, palette", chosen) and "seed=0 " in chosen
+    )
     assert "  metrics=[psnr] " in chosen and "metrics.swd" not in chosen
 
 

@@ -1,4 +1,4 @@
-"""The incremental reconstruction loss (paper, Eq. 14), and the loss that matches preconditioning by the operator."""
+"""The incremental reconstruction loss (paper, Eq. 14), and losses of other preconditionings and methods."""
 
 from torch import Tensor
 
@@ -73,6 +73,14 @@ class MatchedLoss:
         else:
             total = total + (error / process.sigma(t, x)) ** 2
         return total.mean()
+
+
+class MeanSquaredError:
+    """mean over images of ||x_hat - x||^2 / n, the same weight at every time, as InDI is trained."""
+
+    def __call__(self, process: StochasticDegradation, x_hat: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """Return the loss, (), of predictions x_hat for clean images x, (B, C, H, W)."""
+        return (x_hat.to(x.dtype) - x).square().mean()
 
 
 def _degraded_error(process: StochasticDegradation, x_hat: Tensor, x: Tensor, t: float | Tensor) -> Tensor:

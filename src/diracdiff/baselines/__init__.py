@@ -2,6 +2,7 @@
 
 from diracdiff.baselines.admm import ADMMTV, PnPADMM
 from diracdiff.baselines.base import Baseline, Measurement, Restored
+from diracdiff.baselines.bridge import BridgeMethod
 from diracdiff.baselines.deepinv_prior import DiffUNetPrior
 from diracdiff.baselines.diffusion import DDRM, DPS, DiffPIR, PiGDM
 from diracdiff.baselines.levels import DDPMLevels
@@ -14,6 +15,7 @@ __all__ = [
     "DPS",
     "PMRF",
     "Baseline",
+    "BridgeMethod",
     "DDPMLevels",
     "DiffPIR",
     "DiffUNetPrior",

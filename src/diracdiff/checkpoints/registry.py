@@ -38,12 +38,13 @@ PARTS: Mapping[str, tuple[type, ...]] = {
     "denoiser": (Denoiser,),
     "network": (models.NCSNpp, models.DnCNN),
     "preconditioning": (models.OperatorPreconditioning,),
-    "sampler": (samplers.ReverseSampler,),
+    "sampler": (samplers.ReverseSampler, samplers.BridgeSampler),
+    "bridge": _exported(samplers, samplers.Bridge),
     "step": _exported(samplers, samplers.Solver),
     "increment": _exported(samplers, samplers.Increment),
     "guidance": (samplers.Guidance,),
     "grid": (samplers.UniformGrid, samplers.PowerGrid, samplers.AdaptiveGrid),
-    "loss": (losses.IncrementalReconstructionLoss, losses.MatchedLoss),
+    "loss": (losses.IncrementalReconstructionLoss, losses.MatchedLoss, losses.MeanSquaredError),
 }
 """Classes by the name of the argument that takes them."""
 

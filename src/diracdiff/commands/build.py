@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
 from diracdiff.report import Origin
 from diracdiff.restorer import Restorer, load
-from diracdiff.samplers import OUTPUTS, ReverseSampler
+from diracdiff.samplers import OUTPUTS, BridgeSampler, ReverseSampler
 from diracdiff.utils.validate import check_count, check_option
 
 T = TypeVar("T")
@@ -126,7 +127,16 @@ def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
         return cast(ReverseSampler, build(cfg))
     parts = {str(key): node for key, node in cfg.items() if node is not None}
     parts = {key: build(node) if isinstance(node, DictConfig) else node for key, node in parts.items()}
+    if unknown := [key for key in parts if key not in signature(type(current)).parameters]:
+        raise ValueError(f"sampler.{unknown[0]}: {type(current).__name__} has no such setting. Remove it.")
     return made("sampler", current.replace, **parts)
+
+
+def check_no_bridge(restorer: Restorer, checkpoint: str) -> None:
+    """Raise ValueError for a checkpoint of I2SB, InDI or Palette, which have no degradation path."""
+    if isinstance(sampler := restorer.sampler, BridgeSampler):
+        name = type(sampler.bridge).__name__
+        raise ValueError(f"checkpoint={checkpoint}: is of {name}, a comparison method. Give one of train task=….")
 
 
 def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
@@ -140,6 +150,8 @@ def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
         )
     if "sampler" in cfg:
         sampler, take = build_sampler(cfg.sampler, restorer.sampler), cfg.take or restorer.take
+        if isinstance(sampler, BridgeSampler) != isinstance(restorer.sampler, BridgeSampler):
+            raise ValueError("sampler: does not suit the network of this checkpoint. Remove sampler=….")
         check_option(OUTPUTS, take=take)
         restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=take)
     if cfg.get("compile"):

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig
 
-from diracdiff.baselines import PMRF, Baseline, DiffUNetPrior, Prior, Regression, load_prior
+from diracdiff.baselines import PMRF, Baseline, BridgeMethod, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.places import weights_file
 from diracdiff.commands.build import build, plain
@@ -25,6 +25,9 @@ def build_contenders(cfg: DictConfig, restorer: Restorer) -> list[Contender]:
         if isinstance(method, Regression | PMRF):
             regression = method.regression if isinstance(method, PMRF) else method
             check_same_problem(restorer, regression.restorer, f"regression={regression.checkpoint}")
+        if isinstance(method, BridgeMethod):
+            key = f"baseline.{name}.method.checkpoint"
+            check_same_problem(restorer, method.restorer, f"{key}={method.checkpoint}")
         files = file_digests([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
         make, search = partial(_build_method, node, restorer), described.get("search") or {}
         contenders.append(Method(name, search, [described["method"], *files], make, restorer.process, prior, cfg.seed))

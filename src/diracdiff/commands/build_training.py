@@ -17,6 +17,8 @@ from diracdiff.data.files import check_root
 from diracdiff.data.splits import split_folders
 from diracdiff.metrics import Metric, in_order
 from diracdiff.restorer import Restorer
+from diracdiff.samplers import BridgeSampler
+from diracdiff.training.bridge import BridgeModule
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.flow import FlowModule
 from diracdiff.training.module import RestorerModule
@@ -41,7 +43,8 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     if "regression" in cfg:
         regression = Regression(cfg.regression, cfg.trusted_modules).restorer
         return made("regression", FlowModule, restorer, regression, **arguments)
-    return made("task.times", RestorerModule, restorer, **arguments)
+    module = BridgeModule if isinstance(restorer.sampler, BridgeSampler) else RestorerModule
+    return made("task.times", module, restorer, **arguments)
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:

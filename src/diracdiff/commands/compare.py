@@ -13,7 +13,7 @@ def compare(cfg: DictConfig) -> None:
     import torch
 
     from diracdiff import comparison
-    from diracdiff.commands.build import load_restorer, origin
+    from diracdiff.commands.build import check_no_bridge, load_restorer, origin
     from diracdiff.commands.build_methods import build_contenders
     from diracdiff.commands.build_training import build_data, build_metrics
     from diracdiff.utils.ranks import joined
@@ -25,6 +25,7 @@ def compare(cfg: DictConfig) -> None:
     folder = Path(cfg.output)
     with joined() as ranks:
         restorer = load_restorer(cfg)
+        check_no_bridge(restorer, cfg.checkpoint)
         device, metrics = str(restorer.device), build_metrics(cfg)
         targets = comparison.pick_targets(cfg.tune_for, metrics)
         contenders = build_contenders(cfg, restorer)

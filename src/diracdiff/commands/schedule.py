@@ -15,7 +15,7 @@ def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's sampler, greedily; write them as a table and a plot."""
     import torch
 
-    from diracdiff.commands.build import build, made, pick_device
+    from diracdiff.commands.build import build, check_no_bridge, made, pick_device
     from diracdiff.degradations import LinearSeverity
     from diracdiff.evaluation.plots import draw_schedule
     from diracdiff.restorer import load
@@ -43,6 +43,7 @@ def schedule(cfg: DictConfig) -> None:
     else:
         name, what, line = "times", "times", LinearSeverity(0.0, 1.0)
         restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
+        check_no_bridge(restorer, cfg.checkpoint)
         cfg.dataset.image_size, restorer.seed = restorer.image_size, cfg.seed
         use = "evaluate or restore with sampler/grid=adaptive sampler.grid.path="
     split = build(cfg.dataset).split("train")

@@ -45,7 +45,8 @@ class Denoiser(nn.Module):
     With "edm" preconditioning, x_hat = m + c_skip (y - m) + c_out F(c_in (y - m), level), where m is the mean of a
     pixel and the scales follow from sigma_t and the standard deviation of a pixel (Karras et al. 2022, Table 1): for
     noise that is much larger than the image. With "flow", x_hat = y + t S F((y - m) / S, level): F is the velocity of
-    a rectified flow whose end is x, in standard deviations S of a pixel.
+    a rectified flow whose end is x, in standard deviations S of a pixel. With "bridge",
+    x_hat = y - sigma_t F((y - m) / S, level), see `diracdiff.samplers.Bridge`.
 
     Images of any size are padded by reflection to a multiple that the network takes, and cropped back. The weights are
     in the channels-last layout, which is faster.
@@ -59,7 +60,8 @@ class Denoiser(nn.Module):
         conditioning: the network's condition: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time", t
             itself (needed where the noise does not change with t).
         residual: predict x - y instead of x.
-        preconditioning: "none", or what takes the place of `residual`: "edm", "flow" or an `OperatorPreconditioning`.
+        preconditioning: "none", or what takes the place of `residual`: "edm", "flow", "bridge" or an
+            `OperatorPreconditioning`.
         given_measurement: condition on the measurement y_1; None: if the network takes two images.
 
     Attributes:
@@ -82,7 +84,7 @@ class Denoiser(nn.Module):
         super().__init__()
         check_option(("sigma", "log_sigma", "time"), conditioning=conditioning)
         if not isinstance(preconditioning, OperatorPreconditioning):
-            check_option(("none", "edm", "flow"), preconditioning=preconditioning)
+            check_option(("none", "edm", "flow", "bridge"), preconditioning=preconditioning)
         if not isinstance(network, Network):
             raise ValueError(f"network: {type(network).__name__} must have the attributes of diracdiff.models.Network.")
         self.network: Network = network
@@ -169,14 +171,17 @@ class Denoiser(nn.Module):
         return sigma if self.conditioning == "sigma" else sigma.log() / 4
 
     def _clean(self, y: Tensor, sigma: Tensor, level: Tensor, measurement: Tensor | None = None) -> Tensor:
-        if self.preconditioning == "edm":
-            total = (sigma**2 + DATA_STD**2).sqrt()
-            skip, scale = (DATA_STD / total) ** 2, sigma * DATA_STD / total
-            centred = y - DATA_MEAN
+        if self.preconditioning in ("edm", "bridge"):
+            edm, centred = self.preconditioning == "edm", y - DATA_MEAN
+            total = (sigma**2 + DATA_STD**2).sqrt() if edm else torch.full_like(sigma, DATA_STD)
             images = centred / per_image(total, y)
             if measurement is not None:
                 images = torch.cat([images, (measurement - DATA_MEAN) / DATA_STD], 1)
-            return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * self._predict(images, level)
+            output = self._predict(images, level)
+            if not edm:
+                return y - per_image(sigma, y) * output
+            skip, scale = (DATA_STD / total) ** 2, sigma * DATA_STD / total
+            return DATA_MEAN + per_image(skip, y) * centred + per_image(scale, y) * output
         output = self._predict(y if measurement is None else torch.cat([y, measurement], 1), level)
         return y + output if self.residual else output
 

@@ -1,5 +1,6 @@
 """The reverse process: one loop over time that yields its states, and its parts."""
 
+from diracdiff.samplers.bridges import I2SB, Bridge, BridgeSampler, InDI, Palette
 from diracdiff.samplers.grid import AdaptiveGrid, PowerGrid, UniformGrid
 from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import (
@@ -16,19 +17,24 @@ from diracdiff.samplers.sampler import ReverseSampler
 from diracdiff.samplers.solvers import Euler, Exponential, Heun, Multistep, Solver
 
 __all__ = [
+    "I2SB",
     "OUTPUTS",
     "AdaptiveGrid",
+    "Bridge",
+    "BridgeSampler",
     "Euler",
     "ExactLookBack",
     "Exponential",
     "Guidance",
     "Heun",
     "ImageNoise",
+    "InDI",
     "Increment",
     "LookAhead",
     "LookBack",
     "Multistep",
     "NetworkIncrement",
+    "Palette",
     "PowerGrid",
     "Prediction",
     "ReverseProcess",

@@ -1,0 +1,59 @@
+"""Networks that were trained on a bridge from the measurement to the image: I2SB, InDI and Palette."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from torch import Tensor
+
+from diracdiff.baselines.base import Baseline, Counted
+from diracdiff.degradations import Operator
+from diracdiff.restorer import load
+from diracdiff.samplers import I2SB, Bridge, BridgeSampler, ImageNoise, InDI, Palette
+from diracdiff.utils.validate import check_option
+
+BRIDGES: Mapping[str, type[Bridge]] = MappingProxyType({"i2sb": I2SB, "indi": InDI, "palette": Palette})
+"""Bridges by the names of their methods."""
+
+
+class BridgeMethod(Baseline):
+    """I2SB, InDI or Palette: steps along the bridge that the network was trained on, one network call each.
+
+    Args:
+        method: "i2sb", "indi" or "palette".
+        checkpoint: trained with experiment=METHOD on the task of the comparison.
+        steps: number of steps, at least 1.
+        stochasticity: eta in [0, 1], see `diracdiff.samplers.BridgeSampler`.
+        trusted_modules: modules outside this package whose classes the checkpoint may use, see `load`.
+
+    Raises:
+        ValueError: if there is no checkpoint, it is of another method, or a setting is out of range.
+    """
+
+    needs_linear = False
+
+    def __init__(
+        self,
+        method: str,
+        checkpoint: str | Path | None,
+        steps: int = 20,
+        stochasticity: float = 1.0,
+        trusted_modules: Iterable[str] = (),
+    ):
+        check_option(tuple(BRIDGES), method=method)
+        if checkpoint is None:
+            raise ValueError(f"checkpoint=null: must be a checkpoint. Train one with experiment={method} task=….")
+        self.method, self.checkpoint = method, str(checkpoint)
+        self.restorer = load(checkpoint, trusted_modules=trusted_modules)
+        self.denoiser, sampler = self.restorer.denoiser, self.restorer.sampler
+        if not isinstance(sampler, BridgeSampler) or not isinstance(sampler.bridge, BRIDGES[method]):
+            raise ValueError(f"checkpoint={checkpoint}: is not of {method}. Give one of experiment={method}.")
+        self.bridge, self.sampler = sampler.bridge, sampler.replace(steps=steps, stochasticity=stochasticity)
+
+    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+        process, given = self.bridge.process, y if prior.given_measurement else None
+
+        def predictor(x_t: Tensor, t: Tensor) -> Tensor:
+            return prior(process, x_t, t, None, given)
+
+        return self.sampler.run(process, predictor, y, noise)
