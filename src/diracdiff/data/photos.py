@@ -1,6 +1,7 @@
 """The photographs inside the scikit-image wheel: a data set for machines with no data and no network."""
 
 import importlib.util
+import random
 from pathlib import Path
 
 from diracdiff.data.crops import FixedCrops, Photographs, RandomCrops
@@ -36,7 +37,7 @@ class Photos:
     Training crops are as `diracdiff.data.crops` says, with sides up to the photograph's shorter side. Validation (a
     cat, coins) and test (a cup of coffee, a motorcycle) have 16 crops per photograph, the same in every run: twelve
     of a third of the shorter side, spread over the photograph, and four overlapping ones of three quarters of it, but
-    never smaller than `image_size`.
+    never smaller than `image_size`. Their order is a fixed random one.
 
     Args:
         image_size: side in pixels, at most 300.
@@ -71,5 +72,7 @@ class Photos:
                 raise ValueError(f"the photograph {path} is missing: reinstall scikit-image, which ships it")
         photographs = Photographs(folder, files, self.image_size, [Path(file).stem for file in files])
         if name != "train":
-            return FixedCrops(photographs, grids=GRIDS)
+            held_out = FixedCrops(photographs, grids=GRIDS)
+            random.Random(0).shuffle(held_out.crops)  # the first crops are of all photographs
+            return held_out
         return RandomCrops(photographs, self.crops_per_epoch, self.seed, recolour=self.recolour, clustered=False)
