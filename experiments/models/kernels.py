@@ -43,7 +43,7 @@ def main() -> None:
         y += SIGMA * torch.randn(y.shape, generator=generator)
         clean[f"{i:02d}.png"] = x[:, 0, margin:-margin, margin:-margin]
         Image.fromarray(to_pixels(y).permute(1, 2, 0).numpy()).save(FOLDER / "blurred" / f"{i:02d}.png")
-    asked = ["checkpoint=builtin:deblur_kernel", f"input={FOLDER / 'blurred'}", f"kernel={FOLDER / 'kernels'}"]
+    asked = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel={FOLDER / 'kernels'}"]
     run("restore", *asked, f"output={FOLDER / 'restored'}", "existing=overwrite")
     rows = []
     for name, x in clean.items():

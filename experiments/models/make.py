@@ -1,109 +1,89 @@
-"""Train the models in the box on the photographs that come with scikit-image, measure them, and export them.
+"""Train the bundled models and export them into the package.
 
-`make models` runs it. Arguments are those of the trainings besides; what is trained already is not trained again.
+`make models` trains all of them on photographs of scikit-image alone. The models of the repository are trained with
+`--flowers` and `--wallpapers` as well. A run that was interrupted resumes, and a trained model is only exported.
 """
 
 import argparse
-import json
-import math
 from pathlib import Path
 
-import torch
-from skimage.restoration import inpaint_biharmonic
-
-from diracdiff import load
-from diracdiff.checkpoints.places import BUNDLED
-from diracdiff.data.images import load_image
-from diracdiff.degradations import FreeformInpainting
-from diracdiff.evaluation.measurement import measure
-from diracdiff.evaluation.statistics import interval, mean
-from diracdiff.metrics import PSNR
-from diracdiff.utils.files import write_rows
-from diracdiff.utils.pixels import from_pixels
+from diracdiff.checkpoints.places import BUNDLED, WEIGHTS
 from experiments.common import RUNS, run
+from experiments.models.photographs import collect
 
 FOLDER = RUNS / "models"
-NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02"]
-MODELS = {
-    "deblur": ["task=deblur", "schedule=linear", "task.severity=[0.3,6]", "experiment=local"],
-    "deblur_kernel": ["task=deblur_kernel", "experiment=local"],
-    "inpaint": ["task=inpaint_freeform"],  # a local network gains 0.6 dB less
-    "super_resolution": ["task=super_resolution", "experiment=local"],
-}
 ABOUT = Path(__file__).with_name("about")
+BATCH = 16
+LARGEST = 2_500_000
+"""Bytes of the weights of a bundled model."""
+
+LOCAL = ["experiment=local", "schedule.noise.sigma_min=0.005"]
+SLIGHT = [*LOCAL, "schedule.noise.sigma_max=0.02"]
+HALF = ["model.network.patch=2", "model.network.channels=32", "model.network.multipliers=[1,1,2]"]
+"""A network on patches of 2 x 2 pixels, wide where a denoiser needs it."""
+
+MODELS: dict[str, tuple[int, list[str]]] = {
+    "denoise": (19000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.2", *HALF, "model.network.blocks=2"]),
+    "deblur": (14000, ["task=deblur_kernel", *SLIGHT]),
+    "inpaint": (14000, ["task=inpaint_freeform", *SLIGHT]),
+    "super_resolution": (14000, ["task=super_resolution_multiscale", *SLIGHT]),
+}
+"""Steps of about 2.5 hours of one core, and the overrides of the training, by the name of the model."""
 
 
-def train(name: str, steps: int, arguments: list[str]) -> Path:
-    """Train a model for so many steps of 8 crops, unless it was."""
+def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Path:
+    """Train a model for so many steps of BATCH crops, unless it is trained; returns its checkpoint."""
     folder = FOLDER / name
     if not (folder / "summary.json").exists():
-        length = [f"dataset.crops_per_epoch={8 * steps}", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
-        run(
-            "train",
-            "checkpoint=auto",
-            *MODELS[name],
-            *NOISE,
-            *length,
-            "dataset.recolour=true",
-            *arguments,
-            f"hydra.run.dir={folder}",
-        )
+        data = ["dataset=folder", f"dataset.root={photographs}", "dataset.image_size=64", "dataset.crop=random"]
+        data += ["dataset.max_scale=3", "dataset.recolour=true", f"dataset.crops_per_epoch={BATCH * steps}"]
+        length = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"loader.batch_size={BATCH}"]
+        measured = ["loader.val_images=64", "loader.test_images=64", "metrics=[psnr,ssim,lpips,swd,residual_noise]"]
+        words = [*MODELS[name][1], *data, *length, *measured, *arguments]
+        run("train", *words, f"hydra.run.dir={folder}", "checkpoint=auto")
     return folder / "best.ckpt"
 
 
-@torch.no_grad()
-def gains(model: Path, photographs: list[Path], targets: list[str]) -> dict[str, list[float]]:
-    """PSNR of measurements and of what is restored of them, in dB, photograph by photograph."""
-    restorer, psnr, found = load(model), PSNR(), {}
-    for path in photographs:
-        x = from_pixels(load_image(path))[None]
-        bound = restorer.bind_images([path.name], x)
-        y = measure(bound.process, x, [path.name], bound.seed).y
-        images = {"measurement": y} | {t: bound.restore(y, t, names=[path.name]) for t in targets}
-        if isinstance(bound.process.degradation, FreeformInpainting):
-            images["biharmonic"] = filled(y, bound.process.mean(torch.ones_like(y), 1.0))
-        for key, image in images.items():
-            found.setdefault(key, []).append(psnr(image, bound.reference(x, y)).item())
-    return found
+def describe(name: str, steps: int, credits: list[str]) -> Path:
+    """Write the text of a model's card that is added to its recipe; returns the file."""
+    crops = f"{steps} steps of {BATCH} crops of 64 px in random colours, Muon"
+    data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
+    made = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
+    path = FOLDER / f"{name}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*data, *made, (ABOUT / f"{name}.md").read_text()]))
+    return path
 
 
-def filled(y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Measurements, (1, 3, H, W), whose holes a biharmonic function fills, for comparison."""
-    hole = (mask[0, 0] < 0.99).numpy()
-    found = inpaint_biharmonic(y[0].permute(1, 2, 0).numpy(), hole, split_into_regions=True, channel_axis=-1)
-    return torch.from_numpy(found).permute(2, 0, 1)[None].float()
+def export(name: str, checkpoint: Path, about: Path) -> None:
+    """Export a model with weights in float16 into the package.
+
+    Raises:
+        SystemExit: if its weights are larger than LARGEST bytes.
+    """
+    options = [f"checkpoint={checkpoint}", f"output={BUNDLED / name}", "half=true", "license=mit", "overwrite=true"]
+    run("export", *options, f"about={about}")
+    if (size := (BUNDLED / name / WEIGHTS).stat().st_size) > LARGEST:
+        raise SystemExit(f"{name}: {size} bytes of weights: must be at most {LARGEST}. Train a smaller network.")
 
 
 def main() -> None:
-    """Make what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--photographs", type=Path, help="a folder of photographs to measure on, of any size")
-    parser.add_argument("--count", type=int, default=50, help="of them at most, evenly spread")
-    parser.add_argument("overrides", nargs="*", help="of the trainings, key=value")
+    """Collect photographs, train, and export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=list(MODELS), choices=MODELS, help="models to train")
+    parser.add_argument("--steps", type=int, help=f"training steps of {BATCH} crops; about 2.5 hours of a core without")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training")
+    parser.add_argument("--flowers", type=Path, help="flower_photos with train, val and test")
+    parser.add_argument("--wallpapers", type=Path, help="folder of Debian's lomiri-wallpapers-16.04")
+    parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     arguments = parser.parse_args()
-    rows = []
-    for name in arguments.models:
-        checkpoint = train(name, arguments.steps, arguments.overrides)
-        about = ABOUT / f"{name}.md"
-        options = [f"checkpoint={checkpoint}", f"output={BUNDLED / name}", "half=true", "license=mit", "overwrite=true"]
-        run("export", *options, f"about={about}")
-        if arguments.photographs:
-            files = sorted(
-                path for path in arguments.photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
-            )
-            files = files[:: max(1, len(files) // arguments.count)][: arguments.count]
-            stops = load(BUNDLED / name).stops
-            found = gains(BUNDLED / name, files, [t for t in ("psnr", "swd") if stops.get(t)])
-            for key, values in found.items():
-                gain = [value - before for value, before in zip(values, found["measurement"], strict=True)]
-                low, high = interval(gain) or (math.nan, math.nan)
-                row = {"model": name, "image": key, "n": len(values), "psnr": mean(values), "gain": mean(gain)}
-                rows.append(row | {"gain_low": low, "gain_high": high})
-                print(json.dumps(rows[-1]), flush=True)
-    if rows:
-        write_rows(FOLDER / "results.csv", rows)
+    sources = ["skimage", *(key for key in ("flowers", "wallpapers") if getattr(arguments, key))]
+    photographs = FOLDER / "_".join(["photographs", *sources])
+    credits = collect(photographs, arguments.flowers, arguments.wallpapers)
+    for name in arguments.only:
+        steps = arguments.steps or MODELS[name][0]
+        checkpoint = train(name, steps, photographs, [f"threads={arguments.threads}", *arguments.overrides])
+        export(name, checkpoint, describe(name, steps, credits))
 
 
 if __name__ == "__main__":

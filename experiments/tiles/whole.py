@@ -21,7 +21,7 @@ from experiments.common import RUNS
 SIZE = 512
 PHOTOGRAPHS = ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
 TILES = [(256, 64), (256, 96), (256, 128), (384, 128)]
-MODELS = ["builtin:deblur", "builtin:deblur_kernel", "builtin:inpaint", "builtin:super_resolution"]
+MODELS = ["builtin:deblur", "builtin:inpaint", "builtin:super_resolution"]
 
 torch.set_num_threads(1)
 

@@ -1,0 +1,246 @@
+"""Measure the bundled models next to other methods on the same measurements, and next to published figures.
+
+PSNR in dB of a photograph: -10 log10 of the mean squared error over pixels and channels in the [0, 1] range, of the
+result clipped to [0, 1] and not rounded. Measurements have unclipped Gaussian noise and are not rounded. Figures are
+means over photographs; gains over the measurement have 95 % bootstrap intervals. It resumes after an interruption.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from skimage.restoration import inpaint_biharmonic
+from torch import Tensor
+from torch.nn import functional as F
+
+from diracdiff import load
+from diracdiff.baselines import ADMMTV
+from diracdiff.data.images import load_image
+from diracdiff.degradations import Operator
+from diracdiff.degradations.kernels import parse_kernel
+from diracdiff.degradations.super_resolution import shrink
+from diracdiff.evaluation.measurement import measure
+from diracdiff.evaluation.statistics import interval, mean
+from diracdiff.models import OperatorPreconditioning
+from diracdiff.noise import time_of_level
+from diracdiff.restorer import Restorer
+from diracdiff.utils.files import append_rows, read_rows, write_rows
+from diracdiff.utils.pixels import from_pixels
+from experiments.common import RUNS
+
+FOLDER = RUNS / "models"
+PUBLISHED = Path(__file__).with_name("published.csv")
+WEIGHTS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03)
+"""Weights of the total variation that are tried."""
+
+TUNED_ON = 3
+"""First photographs of a set, on whose mean PSNR the weight is chosen; they are measured as well."""
+
+MULTIPLE = 4
+"""Photographs are cropped to sides that are multiples of this: factors of super-resolution divide them."""
+
+Method = Callable[[Restorer, Tensor, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A degradation for a bundled model.
+
+    Attributes:
+        model: name of the bundled model.
+        name: of the degradation.
+        level: noise level of a denoiser in the [0, 1] range, or None.
+        params: parameters of the operator, (1, …); None: drawn from the name of each photograph, or without any.
+    """
+
+    model: str
+    name: str
+    level: float | None = None
+    params: Tensor | None = None
+
+
+def denoising(level: float, name: str) -> Problem:
+    return Problem("denoise", name, level)
+
+
+def deblurring(kernel: str) -> Problem:
+    return Problem("deblur", kernel, params=parse_kernel(kernel)[None, None])
+
+
+def enlarging(factor: int) -> Problem:
+    return Problem("super_resolution", f"factor {factor}", params=torch.tensor([[float(factor)]]))
+
+
+LEVELS = [denoising(level / 255, f"sigma {level}") for level in (15, 25, 50)]
+LINEAR = [*map(deblurring, ("gaussian:1.5", "disc:3", "line:12:30")), enlarging(2), enlarging(4)]
+GAINS = [denoising(0.1, "sigma 25.5"), deblurring("gaussian:1.5"), Problem("deblur", "random kernels")]
+GAINS += [Problem("inpaint", "random masks"), enlarging(2), enlarging(4)]
+
+
+def bound(restorer: Restorer, problem: Problem, x: Tensor, name: str) -> Restorer:
+    """Return the restorer with the operator and the noise level of a photograph, (1, 3, H, W)."""
+    if problem.level is not None:
+        start = time_of_level(restorer.process.noise, problem.level)
+        return restorer.replace(sampler=restorer.sampler.replace(start=start))
+    return restorer.bind(problem.params).bind_images([name], x)
+
+
+def restored(target: str) -> Method:
+    return lambda restorer, y, name: restorer.restore(y, target, names=[name])
+
+
+def wiener(restorer: Restorer, y: Tensor, name: str) -> Tensor:
+    """Return the Wiener filter for images whose spectrum falls with the third power of the frequency."""
+    _, linear = OperatorPreconditioning(3.0)(restorer.process, y, torch.ones(1))
+    return linear.x_hat(torch.zeros_like(y))
+
+
+def total_variation(weight: float) -> Method:
+    def method(restorer: Restorer, y: Tensor, name: str) -> Tensor:
+        return ADMMTV(weight)(y, Operator(restorer.process.degradation, y), restorer.process.sigma_y).images
+
+    return method
+
+
+def bicubic(restorer: Restorer, y: Tensor, name: str) -> Tensor:
+    """Return the bicubic enlargement of the coarse image that the measurement holds."""
+    factor = int(restorer.process.degradation.params.item())
+    return F.interpolate(shrink(y, factor), scale_factor=factor, mode="bicubic", align_corners=False)
+
+
+def biharmonic(restorer: Restorer, y: Tensor, name: str) -> Tensor:
+    """Return measurements, (1, 3, H, W), whose masked region a biharmonic function fills."""
+    hidden = (restorer.process.mean(torch.ones_like(y), 1.0)[0, 0] < 0.99).numpy()
+    filled = inpaint_biharmonic(y[0].permute(1, 2, 0).numpy(), hidden, split_into_regions=True, channel_axis=-1)
+    return torch.from_numpy(filled).permute(2, 0, 1)[None].float()
+
+
+def methods(problem: Problem, classical: bool) -> dict[str, Method]:
+    """Return the methods for a problem by their names; `classical` adds those that take long."""
+    if problem.model == "denoise":
+        return {"restored": restored("t:1")}
+    found = {"restored": restored("psnr")}
+    if problem.model == "inpaint":
+        found["biharmonic"] = biharmonic
+    elif classical:
+        found["wiener"] = wiener
+        found |= {f"tv {weight:g}": total_variation(weight) for weight in WEIGHTS}
+    if problem.model == "super_resolution":
+        found["bicubic"] = bicubic
+    return found
+
+
+def photographs(folder: Path, count: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield names and images, (1, 3, H, W), of at most so many photographs of a folder, evenly spread."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    for path in files[:: max(1, len(files) // count)][:count]:
+        x = from_pixels(load_image(path))[None]
+        height, width = (side - side % MULTIPLE for side in x.shape[-2:])
+        yield path.name, x[..., :height, :width]
+
+
+def psnr(image: Tensor, clean: Tensor) -> float:
+    return -10 * (image.clamp(0, 1) - clean).square().mean().log10().item()
+
+
+@torch.no_grad()
+def add(problem: Problem, data: str, folder: Path, count: int, classical: bool, output: Path) -> None:
+    """Measure all methods on the photographs of a folder, and append a row per photograph and method to a file."""
+    key = {"model": problem.model, "problem": problem.name, "data": data}
+    done = [row for row in read_rows(output, {}) if key.items() <= row.items()] if output.exists() else []
+    restorer, tried = load(f"builtin:{problem.model}"), methods(problem, classical)
+    for number, (name, x) in enumerate(photographs(folder, count)):
+        if any(row["image"] == name for row in done):
+            continue
+        one = bound(restorer, problem, x, name)
+        y = measure(one.process, x, [name], one.seed, one.sampler.start).y
+        values = {"measurement": psnr(y, x)}
+        for method, restore in tried.items():
+            if number < TUNED_ON or not method.startswith("tv ") or method == best_weight(output, key):
+                values[method] = psnr(restore(one, y, name), x)
+        append_rows(output, [key | {"image": name, "method": m, "psnr": value} for m, value in values.items()])
+
+
+def best_weight(output: Path, key: dict[str, str]) -> str:
+    """Return the name of the total variation with the highest sum of PSNR over the first photographs."""
+    sums: dict[str, float] = {}
+    rows = [row for row in read_rows(output, {"psnr": float}) if key.items() <= row.items()]
+    first = list(dict.fromkeys(row["image"] for row in rows))[:TUNED_ON]
+    for row in rows:
+        if row["image"] in first and row["method"].startswith("tv "):
+            sums[row["method"]] = sums.get(row["method"], 0.0) + row["psnr"]
+    return max(sums, key=sums.__getitem__, default="")
+
+
+def summarise(output: Path) -> list[dict[str, object]]:
+    """Return a row for each problem, data set and method: means, and gains over the measurement."""
+    values: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
+    for row in read_rows(output, {"psnr": float}):
+        found = values.setdefault((row["model"], row["problem"], row["data"]), {})
+        found.setdefault(row["method"], {})[row["image"]] = row["psnr"]
+    rows: list[dict[str, object]] = []
+    for (model, problem, data), by_method in values.items():
+        weight = best_weight(output, {"model": model, "problem": problem, "data": data})
+        for method, by_image in by_method.items():
+            if method.startswith("tv ") and method != weight:
+                continue
+            gain = [value - by_method["measurement"][image] for image, value in by_image.items()]
+            low, high = interval(gain) or (math.nan, math.nan)
+            row = {"model": model, "problem": problem, "data": data, "method": method, "n": len(gain)}
+            rows.append(row | {"psnr": mean(list(by_image.values())), "gain": mean(gain), "low": low, "high": high})
+    return rows
+
+
+def tables(rows: list[dict[str, object]]) -> str:
+    """Return Markdown tables: denoising next to published figures, and all else."""
+    lines = ["| set, sigma | measured | published |", "|---|---|---|"]
+    published = read_rows(PUBLISHED, {"psnr": float})
+    for row in rows:
+        sigma = str(row["problem"]).removeprefix("sigma ")
+        known = [p for p in published if (p["data"], p["sigma"]) == (row["data"], sigma)]
+        if row["model"] == "denoise" and row["method"] == "restored" and known:
+            others = ", ".join(f"{p['method']} {p['psnr']:.2f} (level {p['level']})" for p in known)
+            lines.append(f"| {row['data']}, {sigma} | {row['psnr']:.2f} | {others} |")
+    lines += ["", "| model | problem | data | method | PSNR [dB] | gain [dB] |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        gain = f"{row['gain']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row["method"] != "measurement" else ""
+        cells = [row["model"], row["problem"], f"{row['data']}, {row['n']}", row["method"], f"{row['psnr']:.2f}", gain]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--testsets", type=Path, help="folder with CBSD68 and Kodak24")
+    parser.add_argument("--photographs", type=Path, help="folder of other photographs, such as ImageNet's")
+    parser.add_argument("--count", type=int, default=50, help="of them at most, evenly spread")
+    parser.add_argument("--classical", type=int, default=24, help="photographs of Kodak24 for slow classical methods")
+    parser.add_argument("--only", nargs="+", help="models to measure, instead of all")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--output", type=Path, default=FOLDER / "measured.csv", help="rows of single photographs")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    jobs: list[tuple[Problem, str, Path, int, bool]] = []
+    if arguments.testsets:
+        sets = {name: arguments.testsets / name for name in ("CBSD68", "Kodak24")}
+        jobs += [(problem, name, folder, 1000, False) for name, folder in sets.items() for problem in LEVELS]
+        jobs += [(problem, "Kodak24", sets["Kodak24"], arguments.classical, True) for problem in LINEAR]
+    if arguments.photographs:
+        name = "photographs"
+        jobs += [(problem, name, arguments.photographs, arguments.count, False) for problem in GAINS]
+    for problem, name, folder, count, classical in jobs:
+        if not arguments.only or problem.model in arguments.only:
+            print(f"{problem.model}, {problem.name}, {name}", flush=True)
+            add(problem, name, folder, count, classical, arguments.output)
+    rows = summarise(arguments.output)
+    write_rows(arguments.output.with_name("results.csv"), rows)
+    print(tables(rows))
+
+
+if __name__ == "__main__":
+    main()
