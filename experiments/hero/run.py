@@ -200,7 +200,7 @@ def draw(tasks: Sequence[Results]) -> Image.Image:
     counts = ", ".join(str(len(candidates(results))) for results in tasks)
     notes = [
         "Below images: PSNR / LPIPS (squeeze; lower is better) / residual noise, in units of the measurement's noise.",
-        f"Shown is the test image with the median gain of LPIPS from DO to PO (of {counts} images with a flat patch).",
+        f"Shown is the test image with the median gain of LPIPS from DO to PO (of {counts} images).",
     ]
     for k, note in enumerate(notes):
         pen.text((lefts[0], top + (k + 0.5) * 0.9 * line), note, MUTED, small, "lm")
