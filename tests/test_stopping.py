@@ -13,18 +13,18 @@ from diracdiff.evaluation import Evaluation, find_stopping_points, interval, key
 from diracdiff.evaluation import StoppingPoint as P
 from diracdiff.evaluation.results import image_at
 from diracdiff.evaluation.statistics import FEWEST
-from diracdiff.evaluation.stopping import row_at
+from diracdiff.evaluation.stopping import candidates, row_at
 from diracdiff.evaluation.tables import brackets, cautions
 from diracdiff.metrics import FID, KID, PSNR, SSIM, SWD, Consistency, Reference
 from diracdiff.metrics.swd import LEAST_SPREAD, swd
 from diracdiff.samplers import State
 
 
-def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
-    """Four times; `iterate` is PSNR and LPIPS of the iterate at the last one."""
+def curve(psnr, lpips=None, iterate=(0.0, 9.0), t_iterate=0.0):
+    """Four times; `iterate` is PSNR and LPIPS of the iterate at `t_iterate`."""
     rows = []
-    for i, t in enumerate((1.0, 0.75, 0.5, 0.25)):
-        known = iterate if t == 0.25 else (0.0, 9.0)
+    for i, t in enumerate((1.0, 0.75, 0.5, 0.0)):
+        known = iterate if t == t_iterate else (0.0, 9.0)
         row = {"t": t, "nfe": i, "output": "iterate", "n": 4, "psnr": known[0], "ssim": 0.5}
         mean = row | {"nfe": i + 1, "output": "mean", "psnr": psnr[i]}
         if lpips:
@@ -37,7 +37,7 @@ def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
     ("psnr", "lpips", "iterate", "expected"),
     [
         ([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], (0.0, 9.0), (P(0.75), P(0.5))),
-        ([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], (18, 0.2), (P(0.75), P(0.25, "iterate"))),
+        ([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], (18, 0.2), (P(0.75), P(0.0, "iterate"))),
         ([20, 22, 22, 19], [0.5, 0.3, 0.3, 0.3], (22, 0.3), (P(0.75), P(0.75))),
         ([math.nan, 22, 21, 19], [math.nan, 0.4, 0.3, 0.35], (0.0, 9.0), (P(0.75), P(0.5))),
     ],
@@ -46,6 +46,14 @@ def curve(psnr, lpips=None, iterate=(0.0, 9.0)):
 def test_stopping_points_are_the_best_of_the_curve(psnr, lpips, iterate, expected):
     stops = find_stopping_points(curve(psnr, lpips, iterate), [PSNR(), SSIM(), Lower()])
     assert (stops["psnr"], stops["lpips"]) == expected and stops["swd"] is stops["fid"] is None
+
+
+@pytest.mark.parametrize("t", [1.0, 0.5])
+def test_the_measurement_and_iterates_before_the_end_are_no_stopping_points(t):
+    rows = curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], (99.0, 0.0), t)
+    stops = find_stopping_points(rows, [PSNR(), Lower()])
+    assert (stops["psnr"], stops["lpips"]) == (P(0.75), P(0.5))
+    assert [(row["t"], row["output"]) for row in candidates(rows) if row["output"] != "mean"] == [(0.0, "iterate")]
 
 
 def test_without_lpips_there_is_no_perceptual_stopping_point():
@@ -62,7 +70,7 @@ def test_without_lpips_there_is_no_perceptual_stopping_point():
 def test_a_stop_between_times_ends_at_the_one_before():
     rows = curve([20, 22, 21, 19])
     assert row_at(rows, P(0.6, "mean"))["t"] == 0.75
-    assert row_at(rows, P(0.0, "mean"))["t"] == 0.25
+    assert row_at(rows, P(0.1, "mean"))["t"] == 0.5
 
 
 def test_curves_average_over_images_and_ignore_their_order():

@@ -85,12 +85,14 @@ def tune(
 def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> Choice:
     """Choose the best of settings and their means by stopping time.
 
-    Of equal values the one with the smaller NFE counts; a setting that diverges, to NaN, is the worst.
+    Of equal values the one with the smaller NFE counts; a setting that diverges, to NaN, is the worst. Iterates before
+    t = 0 are no candidates: they are still degraded and noisy.
     """
     candidates = [
         (metric.cost(row[metric.name]), row["calls"], i, stop)
         for i, (_, means) in enumerate(tried)
         for stop, row in means.items()
+        if not stop.startswith("iterate") or stop == "iterate t=0"
     ]
     *_, i, stop = min(candidates)
     return Choice(metric.name, tried[i][0], stop)

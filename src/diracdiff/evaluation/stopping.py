@@ -1,8 +1,8 @@
 """Stopping points: times at which the reverse process ends, on the trade-off between distortion and perception.
 
 PSNR of x_hat peaks early in the reverse process while LPIPS still improves (paper, Fig. 3). The distortion-optimised
-(DO) time t_DO is where mean PSNR is highest; the perception-optimised (PO) time t_PO is where mean LPIPS is lowest, of
-x_hat or of the iterate, both on validation images.
+(DO) time t_DO is where mean PSNR is highest; the perception-optimised (PO) time t_PO is where mean LPIPS is lowest,
+both on validation images.
 """
 
 from __future__ import annotations
@@ -33,14 +33,22 @@ StoppingPoints = dict[str, StoppingPoint | None]
 """The stopping point of each target; None where its metric was not measured."""
 
 
+def candidates(curve: Iterable[Row]) -> list[Row]:
+    """Return the rows of a curve that may become stopping points: x_hat at every time, and the iterate at t = 0.
+
+    Earlier iterates are still degraded and noisy. SWD can prefer them, the measurement included, to clean images.
+    """
+    return [row for row in curve if row["output"] == "mean" or row["t"] <= TOLERANCE]
+
+
 def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> StoppingPoints:
-    """Return the best point of a trade-off curve for every target; of equal values that with the fewest NFE.
+    """Return the best of the `candidates` of a curve for every target; of equal values that with the fewest NFE.
 
     Args:
         curve: rows of `Records.curve`.
         metrics: metrics that were measured.
     """
-    rows, points = sorted(curve, key=lambda row: float(row["nfe"])), StoppingPoints.fromkeys(TARGETS)
+    rows, points = sorted(candidates(curve), key=lambda row: float(row["nfe"])), StoppingPoints.fromkeys(TARGETS)
     for metric in metrics:
         if metric.target:
             best = metric.best(rows)

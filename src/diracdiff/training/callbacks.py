@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from diracdiff.evaluation.plots import TRADEOFF_CSV, tradeoff_figure, trajectory_figure
-from diracdiff.evaluation.stopping import key_rows
+from diracdiff.evaluation.stopping import candidates, key_rows
 from diracdiff.utils.errors import say
 from diracdiff.utils.files import append_rows
 
@@ -70,7 +70,8 @@ class Progress(Callback):
         curve, stops = pl_module.evaluation.curve, pl_module.restorer.stops
         if curve and trainer.state.fn == "fit" and not trainer.sanity_checking:
             found = [(metric, stop) for metric in pl_module.metrics if (stop := stops.get(metric.target or ""))]
-            best = [f"{m.title} {m.best(curve)[m.name]:.{m.digits}f} at t = {stop.t:.2f}" for m, stop in found]
+            rows = candidates(curve)
+            best = [f"{m.title} {m.best(rows)[m.name]:.{m.digits}f} at t = {stop.t:.2f}" for m, stop in found]
             say(f"validation after step {trainer.global_step}: best {', '.join(best)}")
 
 

@@ -12,6 +12,7 @@ from diracdiff.checkpoints.checkpoint import KIND, Checkpoint
 from diracdiff.checkpoints.recipe import to_recipe
 from diracdiff.evaluation import Evaluation, StoppingPoint, find_stopping_points
 from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
+from diracdiff.evaluation.stopping import candidates
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import PSNR, SSIM, Metric
 from diracdiff.metrics.metric import image_metrics
@@ -242,7 +243,7 @@ class RestorerModule(pl.LightningModule):
         for metric in self.metrics:
             if metric.higher_is_better is None:
                 continue
-            best = metric.best(curve)
+            best = metric.best(candidates(curve))
             if best[metric.name] is not None:
                 self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
             if (stop := stops.get(metric.target or "")) is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from diracdiff.evaluation import Evaluation
 from diracdiff.evaluation.plots import save_figure, stopping_figure, tradeoff_figure
+from diracdiff.evaluation.stopping import candidates
 from diracdiff.evaluation.tables import print_summary, summary_of
 from diracdiff.metrics import Metric
 from diracdiff.report import Origin
@@ -59,6 +60,6 @@ def check_objective(requested: Any, metrics: Sequence[Metric]) -> list[Metric]:
 
 def objective(metrics: Sequence[Metric], best: Restorer) -> float | list[float] | None:
     """Return the best value of each metric along the validation curve; a number for one metric."""
-    found = [metric.best(best.curve)[metric.name] for metric in metrics]
+    found = [metric.best(candidates(best.curve))[metric.name] for metric in metrics]
     values = [math.nan if value is None else float(value) for value in found]
     return values[0] if len(values) == 1 else values or None
