@@ -23,8 +23,8 @@ HALF = ["model.network.patch=2", "model.network.channels=32", "model.network.mul
 """A network on patches of 2 x 2 pixels, wide where a denoiser needs it."""
 
 MODELS: dict[str, tuple[int, list[str]]] = {
-    "denoise": (19000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.2", *HALF, "model.network.blocks=2"]),
-    "deblur": (14000, ["task=deblur_kernel", *SLIGHT]),
+    "denoise": (16000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.2", *HALF, "model.network.blocks=2"]),
+    "deblur": (12000, ["task=deblur_kernel", *SLIGHT]),
     "inpaint": (14000, ["task=inpaint_freeform", *SLIGHT]),
     "super_resolution": (14000, ["task=super_resolution_multiscale", *SLIGHT]),
 }
