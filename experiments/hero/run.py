@@ -136,10 +136,17 @@ def candidates(results: Results) -> dict[int, float]:
     return {i: gain for i, gain in gains.items() if po[i].get(ResidualNoise.name) is not None} or gains
 
 
-def choose(results: Results) -> int:
-    """Return the number of the image to show: the candidate with the median gain."""
-    gains = candidates(results)
-    return sorted(gains, key=lambda i: (gains[i], i))[len(gains) // 2]
+def choose(tasks: Sequence[Results]) -> list[int]:
+    """Return the image of each task: the candidate whose gain is nearest to the median, in no row before."""
+    chosen: list[int] = []
+    names: set[str] = set()
+    for results in tasks:
+        gains = candidates(results)
+        median = sorted(gains.values())[len(gains) // 2]
+        fresh = [i for i in gains if results.images.names[i] not in names] or list(gains)
+        chosen.append(min(fresh, key=lambda i: (abs(gains[i] - median), i)))
+        names.add(results.images.names[chosen[-1]])
+    return chosen
 
 
 # figure
@@ -165,9 +172,9 @@ def caption(pixels: Tensor, results: Results, i: int, metrics: Sequence[Any]) ->
     return f"{psnr:.2f} dB / {lpips:.3f} / {'–' if noise is None else f'{noise:.2f}'}"
 
 
-def draw(tasks: Sequence[Results]) -> Image.Image:
+def draw(tasks: Sequence[Results], chosen: Sequence[int]) -> Image.Image:
     """Draw a row per task: clean image, measurement, DO, PO and another method, each with its metrics."""
-    metrics, chosen = [PSNR(), LPIPS(), ResidualNoise()], [choose(results) for results in tasks]
+    metrics = [PSNR(), LPIPS(), ResidualNoise()]
     rows, captions = [], []
     for results, i in zip(tasks, chosen, strict=True):
         shown = [results.images.clean[i], to_pixels(results.images.y[i])]
@@ -197,10 +204,10 @@ def draw(tasks: Sequence[Results]) -> Image.Image:
             fitting = next(f for f in map(font, range(16, 4, -1)) if f.getlength(text) <= side or f.size == 5)
             pen.text((left + side / 2, top + image.height + line / 2), text, INK, fitting, "mm")
         top += height
-    counts = ", ".join(str(len(candidates(results))) for results in tasks)
+    counts = " or ".join(dict.fromkeys(str(len(candidates(results))) for results in tasks))
     notes = [
         "Below images: PSNR / LPIPS (squeeze; lower is better) / residual noise, in units of the measurement's noise.",
-        f"Shown is the test image with the median gain of LPIPS from DO to PO (of {counts} images).",
+        f"Shown is the test image whose gain of LPIPS from DO to PO is nearest to the median of {counts} images.",
     ]
     for k, note in enumerate(notes):
         pen.text((lefts[0], top + (k + 0.5) * 0.9 * line), note, MUTED, small, "lm")
@@ -222,9 +229,9 @@ def write_figure(image: Image.Image, path: Path) -> Path:
 # animation
 
 
-def frames(results: Results) -> Iterator[tuple[Image.Image, int]]:
-    """Yield frames of x_hat as t falls, next to the trade-off curve, and their milliseconds."""
-    i, run = choose(results), results.columns["PO"][0]
+def frames(results: Results, i: int) -> Iterator[tuple[Image.Image, int]]:
+    """Yield frames of x_hat of an image as t falls, next to the trade-off curve, and their milliseconds."""
+    run = results.columns["PO"][0]
     curve = curve_points(run)
     stops = {name: (own.means()[stop], stop) for name, (own, stop) in results.columns.items() if name in ("DO", "PO")}
     for k, point in enumerate(curve):
@@ -270,9 +277,9 @@ def plane(results: Results, curve: Sequence[Row], stops: dict[str, tuple[Row, st
     return figure
 
 
-def write_animation(results: Results, path: Path) -> None:
-    """Write the animation as WebP."""
-    images, times = zip(*frames(results), strict=True)
+def write_animation(results: Results, i: int, path: Path) -> None:
+    """Write the animation of an image as WebP."""
+    images, times = zip(*frames(results, i), strict=True)
     same = {"save_all": True, "append_images": images[1:], "duration": times, "loop": 0, "method": 4}
     for options in ({"lossless": True}, *({"quality": quality} for quality in range(95, 20, -10))):
         images[0].save(path, **same, **options)
@@ -302,9 +309,11 @@ def main(words: Sequence[str] | None = None) -> None:
             tasks.append(from_checkpoint(path, options.root, options.images, options.output / str(k)))
         else:
             tasks.append(from_comparison(path, Path(comparison), options.best))
-        print(f"{path}: image {tasks[-1].images.names[choose(tasks[-1])]}", flush=True)
-    print(f"written: {write_figure(draw(tasks), options.output / 'hero.png')}")
-    write_animation(tasks[options.animate], options.output / "hero_path.webp")
+    chosen = choose(tasks)
+    for path, results, i in zip(options.checkpoints, tasks, chosen, strict=True):
+        print(f"{path}: image {results.images.names[i]}")
+    print(f"written: {write_figure(draw(tasks, chosen), options.output / 'hero.png')}")
+    write_animation(tasks[options.animate], chosen[options.animate], options.output / "hero_path.webp")
     print(f"written: {options.output / 'hero_path.webp'}")
 
 
