@@ -162,8 +162,9 @@ def test_samples_add_columns(arguments, call, tmp_path):
     assert coverage["measurement"] < min(coverage["ddrm"], coverage["dirac_do"])  # without randomness
     for row in content["rows"]:
         assert row["interval"]["crps"] is None and row["crps"] > 0 and math.isfinite(row["energy_distance"])
-    header = (tmp_path / "sampled/table.md").read_text().splitlines()[0]
+    header, *rest = (tmp_path / "sampled/table.md").read_text().splitlines()
     assert all(f"| {name} |" in header for name in ("crps", "coverage_90", "energy_distance"))
+    assert "of 2 samples per image" in rest[-1]
     assert "crps" in content["paired"][0] and "crps" in rows_of(tmp_path / "sampled/images.csv")[0]
     assert "energy distance" in (tmp_path / "sampled/report.html").read_text()
 

@@ -78,6 +78,8 @@ class Table:
             f"{title}; seed {seed}; {machine}. {INTERVALS} consistency: distance from the measurement, in its noise "
             "level. calls: NFE per image. seconds: per image."
         )
+        if count := self.conditions.get("samples"):
+            note += f" crps, coverage_90, energy_distance: of {count} samples per image."
         write_markdown_and_latex(folder / "table", ["method", *self._columns()], self.text(intervals=True), note)
         if paired:
             cells = [
