@@ -26,7 +26,7 @@ from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_resid
 from diracdiff.evaluation.uncertainty import Interval
 from diracdiff.noise import time_of_level
 from diracdiff.restorer import Restorer
-from diracdiff.samplers import ImageNoise
+from diracdiff.samplers import BridgeSampler, ImageNoise
 from diracdiff.utils.errors import warn
 from diracdiff.utils.seeds import image_seed
 
@@ -224,7 +224,9 @@ def estimates_noise(restorer: Restorer, options: RestoreOptions) -> bool:
 def _is_denoiser(restorer: Restorer) -> bool:
     """Return True if a model without a degradation may start at any of its noise levels."""
     low, high = restorer.process.noise(torch.tensor([0.0, 1.0])).tolist()
-    free = restorer.sampler.start == 1 and restorer.sampler.sigma is None and not restorer.denoiser.given_measurement
+    sampler = restorer.sampler
+    free = sampler.start == 1 and sampler.sigma is None and not restorer.denoiser.given_measurement
+    free &= not isinstance(sampler, BridgeSampler)
     return isinstance(restorer.process.degradation, Identity) and low < high and free
 
 
