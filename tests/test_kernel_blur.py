@@ -113,12 +113,12 @@ def test_borders_of_photographs_are_made_periodic():
 
 def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photographs():
     images, process = Photos(64).split("val"), StochasticDegradation(degradation(64), GeometricNoise(0.005, 0.02))
-    x = torch.stack([images[i]["x"] for i in range(32)])
-    process = process.bind_images(range(32), x)
-    y, t = process.measure(x, torch.randn_like(x)), torch.ones(32)
+    x = torch.stack([image["x"] for image in map(images.__getitem__, range(32)) if "chelsea" in image["name"]])
+    process = process.bind_images(range(16), x)
+    y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
     _, scaled = OperatorPreconditioning(3.0)(process, y, t)
     mse = [(z - x).square().mean().item() for z in (y, scaled.x_hat(torch.zeros_like(x)))]
-    assert mse[1] < 0.7 * mse[0]
+    assert mse[1] < 0.6 * mse[0]
 
 
 # kernels from text

@@ -21,6 +21,9 @@ PATHS = (
 )
 """Keys whose value is the path of a file or folder."""
 
+PAIRS = ("task.share_at_end",)
+"""Keys whose value is a number or a pair of numbers."""
+
 
 def explained(error: Exception, name: str) -> str:
     """Return the message of an error of a command in one line that begins with the key, where it is known."""
@@ -66,6 +69,8 @@ def _rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
         return "must be given" if default is not None and key in ("seed", *PATHS) else ""
     if key in PATHS:
         return "" if isinstance(value, str) else f"must be a path. Write {key}=./{value}"
+    if key in PAIRS and isinstance(value, list):
+        return ""
     if key == "seed" and isinstance(value, int) and not 0 <= value < 2**32:
         return f"must be an integer from 0 to {2**32 - 1}"
     for kind, rule in (

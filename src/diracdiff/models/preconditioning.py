@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import SVD
+from diracdiff.models.interpolation import interpolate
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.validate import check_option
 
@@ -66,7 +67,8 @@ class OperatorPreconditioning:
     In a basis of frequencies the variance of natural images falls with about the third power of the frequency. With
     `exponent` 3 the linear estimate is Wiener's filter and c_out falls as the images' spectrum does: an untrained
     network is a good linear restorer. c_in keeps the white S, with which the network sees an image rather than its
-    whitened edges.
+    whitened edges. Pixels of a mask get a multiscale prior with the same exponent: x_skip interpolates masked pixels
+    from visible ones, see `diracdiff.models.interpolation`.
 
     With inputs "estimate" the network sees the linear estimate V x_skip / S before the whitened images, and, where
     coefficients are pixels, its standard deviation c_out / S after them. Where s_i is small, whitened data are
@@ -74,7 +76,7 @@ class OperatorPreconditioning:
 
     Args:
         exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
-            degradation's image size, with the mean S^2; 0: white. Pixels, those of a mask for example, are white.
+            degradation's image size, with the mean S^2; 0: white, and masked pixels are not interpolated.
         inputs: "whitened" or "estimate", see above.
 
     Raises:
@@ -117,11 +119,16 @@ class OperatorPreconditioning:
             estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
             whitened, total = [terms.images, given.images], 1 / prior + given.precision + s**2 / free
         pixels = basis.frequencies == (None, None)
-        linear = LinearEstimate(basis, estimate / total, total)
+        if pixels and self.exponent > 0:
+            size = process.degradation.image_size
+            mean, variance = interpolate((estimate * prior).expand_as(y), total * prior - 1, self.exponent, size)
+            linear = LinearEstimate(basis, mean, 1 / (variance * prior))
+        else:
+            linear = LinearEstimate(basis, estimate / total, total)
         images = whitened
         if self.inputs == "estimate":
             images = [basis.v(linear.estimate) / DATA_STD, *whitened]
-            images += [(total.rsqrt() / DATA_STD).expand_as(y)] if pixels else []
+            images += [(linear.precision.rsqrt() / DATA_STD).expand_as(y)] if pixels else []
         return torch.cat(images, 1), linear
 
     def image_count(self, process: StochasticDegradation, conditioned: bool) -> int:
