@@ -61,8 +61,10 @@ def compare(task: str, seed: int, arguments: argparse.Namespace) -> list[dict[st
     found = {name: place(task, name, seed) / "best.ckpt" for name in networks(arguments.methods)}
     keys = {"ours": "checkpoint", "prior": "prior", "regression": "regression", "pmrf": "flow"}
     given = [f"{keys.get(name, f'baseline.{name}.method.checkpoint')}={path}" for name, path in found.items()]
-    output, rows = FOLDER / f"table_{task}_{seed}", f"baseline=[{','.join(arguments.methods)}]"
+    methods = [*arguments.methods, "pnp_admm_dncnn"] if arguments.scico else arguments.methods
+    output, rows = FOLDER / f"table_{task}_{seed}", f"baseline=[{','.join(methods)}]"
     data = ["dataset=folder", f"dataset.root={arguments.root}"]
+    given += [f"dncnn={arguments.scico}"] if arguments.scico else []
     run("compare", *given, rows, *data, *MEASURED, *COMPARED, f"output={output}", *arguments.compare)
     return [cells(task, seed, row) for row in json.loads((output / "comparison.json").read_text())["rows"]]
 
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--scico", help="SCICO's dncnn17M.mpk, which adds the row pnp_admm_dncnn")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the training runs")
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     parser.add_argument("--compare", nargs="*", default=[], help="further overrides of diracdiff compare")

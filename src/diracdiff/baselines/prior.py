@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from diracdiff.baselines.scico import read_dncnn
 from diracdiff.degradations import Identity
 from diracdiff.models import Denoiser
 from diracdiff.restorer import Restorer, load
@@ -50,7 +51,7 @@ def load_prior(
     """Load the denoiser of a checkpoint that was trained with task=prior, or task=denoise_fixed for one noise level.
 
     Args:
-        checkpoint: its path.
+        checkpoint: its path, or that of a DnCNN of SCICO, see `diracdiff.baselines.scico`.
         device: of the network.
         trusted_modules: see `diracdiff.restorer.load`.
         key: of the path, for messages.
@@ -61,7 +62,10 @@ def load_prior(
     if checkpoint is None:
         task = "task=prior" if key == "prior" else "experiment=dncnn"
         raise ValueError(f"{key} must be given: train one with {task} and give {key}=runs/…/best.ckpt")
-    restorer = load(checkpoint, device, trusted_modules)
+    if Path(checkpoint).suffix == ".mpk":
+        restorer = read_dncnn(checkpoint, key).to(device)
+    else:
+        restorer = load(checkpoint, device, trusted_modules)
     if not isinstance(restorer.process.degradation, Identity):
         name = type(restorer.process.degradation).__name__
         raise ValueError(f"{key}={checkpoint}: is trained for {name}, must be a denoiser. Train one with task=prior.")

@@ -1,5 +1,7 @@
 """DnCNN (Zhang et al. 2017): a plain stack of convolutions that removes noise of one level."""
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,19 +16,21 @@ class DnCNN(nn.Module):
     Args:
         depth: number of convolutions, 17 in the paper; at least 3.
         channels: of the layers between.
+        circular: pad images circularly instead of with zeros.
     """
 
     image_channels, multiple, conditions = 3, 1, 1
 
-    def __init__(self, depth: int = 17, channels: int = 64):
+    def __init__(self, depth: int = 17, channels: int = 64, circular: bool = False):
         super().__init__()
         check_count(depth, "depth", 3)
         check_count(channels, "channels")
-        self.depth, self.channels = depth, channels
-        self.first = nn.Conv2d(1, channels, 3, padding=1)
-        self.middle = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(depth - 2))
+        self.depth, self.channels, self.circular = depth, channels, circular
+        conv = partial(nn.Conv2d, kernel_size=3, padding=1, padding_mode="circular" if circular else "zeros")
+        self.first = conv(1, channels)
+        self.middle = nn.ModuleList(conv(channels, channels, bias=False) for _ in range(depth - 2))
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(depth - 2))
-        self.last = nn.Conv2d(channels, 1, 3, padding=1)
+        self.last = conv(channels, 1)
         for convolution in (self.first, *self.middle):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 

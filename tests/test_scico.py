@@ -1,0 +1,105 @@
+"""SCICO's DnCNN: files are read as the network they describe, and anything else is refused."""
+
+import importlib.util
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage import data
+
+from diracdiff.baselines import load_prior
+
+
+def pack(value) -> bytes:
+    """Write a value in the MessagePack format as Flax does."""
+    if isinstance(value, dict):
+        head = bytes([0x80 + len(value)]) if len(value) < 16 else b"\xde" + len(value).to_bytes(2, "big")
+        return head + b"".join(pack(key) + pack(item) for key, item in value.items())
+    if isinstance(value, tuple):
+        return bytes([0x90 + len(value)]) + b"".join(map(pack, value))
+    if isinstance(value, str):
+        return bytes([0xA0 + len(value)]) + value.encode()
+    if isinstance(value, int):
+        return bytes([value]) if value < 128 else b"\xcc" + value.to_bytes(1, "big")
+    if isinstance(value, bytes):
+        return b"\xc6" + len(value).to_bytes(4, "big") + value
+    body = pack((tuple(value.shape), str(value.dtype).removeprefix("torch."), value.numpy().tobytes()))
+    return b"\xc9" + len(body).to_bytes(4, "big") + b"\x01" + body
+
+
+def flax(depth, channels=64):
+    """Random arrays by their names in a Flax DnCNN."""
+    generator = torch.Generator().manual_seed(depth)
+
+    def kernel(inputs, outputs):
+        return {"kernel": torch.randn(3, 3, inputs, outputs, generator=generator) / (4 * inputs) ** 0.5}
+
+    def numbers(least):
+        return least + torch.rand(channels, generator=generator)
+
+    params, stats = {"conv_start": kernel(1, channels), "conv_end": kernel(channels, 1)}, {}
+    for i in range(depth - 2):
+        norm = {"scale": numbers(0.5), "bias": numbers(-0.5)}
+        params[f"ConvBNBlock_{i}"] = {"Conv_0": kernel(channels, channels), "BatchNorm_0": norm}
+        stats[f"ConvBNBlock_{i}"] = {"BatchNorm_0": {"mean": numbers(-0.5), "var": numbers(0.5)}}
+    return {"params": params, "batch_stats": stats}
+
+
+def denoised(arrays, y):
+    """The network by its definition: y minus circular convolutions, normalised by the running statistics."""
+
+    def convolved(h, layer):
+        return F.conv2d(F.pad(h, (1, 1, 1, 1), mode="circular"), layer["kernel"].permute(3, 2, 0, 1))
+
+    params = arrays["params"]
+    h = convolved(y.reshape(-1, 1, *y.shape[2:]), params["conv_start"]).relu()
+    for name, stats in arrays["batch_stats"].items():
+        stats, norm = stats["BatchNorm_0"], params[name]["BatchNorm_0"]
+        scale = norm["scale"] / (stats["var"] + 1e-5).sqrt()
+        h = convolved(h, params[name]["Conv_0"])
+        h = ((h - stats["mean"].view(-1, 1, 1)) * scale.view(-1, 1, 1) + norm["bias"].view(-1, 1, 1)).relu()
+    return y - convolved(h, params["conv_end"]).reshape(y.shape)
+
+
+@pytest.mark.parametrize(("name", "depth", "sigma"), [("6L", 6, 0.06), ("17M", 17, 0.1), ("6H", 6, 0.2)])
+def test_a_file_gives_the_network_that_it_describes(tmp_path, name, depth, sigma):
+    arrays, path = flax(depth), tmp_path / f"dncnn{name}.mpk"
+    path.write_bytes(pack(arrays))
+    prior = load_prior(path, key="dncnn")
+    assert prior.sigma_min == prior.sigma_max == sigma
+    y = torch.rand(2, 3, 9, 11)
+    expected = denoised(arrays, y)
+    assert (expected - y).abs().max() > 0.1
+    assert torch.allclose(prior(y, sigma), expected, atol=1e-4 * expected.abs().max().item())
+    prior.restorer.save(tmp_path / "ours.ckpt")
+    assert torch.equal(load_prior(tmp_path / "ours.ckpt")(y, sigma), prior(y, sigma))
+
+
+def test_other_files_are_refused(tmp_path):
+    def refused(name, content, rule):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=rule) as error:
+            load_prior(path, key="dncnn")
+        assert str(error.value).startswith(f"dncnn={path}: must ") and "\n" not in str(error.value)
+
+    whole = pack(flax(6))
+    refused("dncnn17N.mpk", whole, "named as in SCICO")
+    refused("dncnn17H.mpk", None, "must be a file")
+    double = flax(6)
+    double["params"]["conv_end"]["kernel"] = double["params"]["conv_end"]["kernel"].double()
+    for content in (b"", whole[:-1], pickle.dumps({}), pack(flax(6, 32)), pack(flax(17)), pack(double), b"\x91" * 5000):
+        refused("dncnn6M.mpk", content, "must hold the 6 layers")
+
+
+def test_the_published_network_denoises():
+    spec = importlib.util.find_spec("scico")
+    if spec is None:
+        pytest.skip("needs the files of SCICO: pip install --no-deps scico==0.0.7")
+    prior = load_prior(Path(spec.submodule_search_locations[0]) / "data/flax/dncnn17M.mpk", key="dncnn")
+    x = torch.from_numpy(data.camera()[100:228, 200:328]).float().expand(1, 1, -1, -1) / 255
+    y = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    assert (prior(y, 0.1) - x).square().mean() < 0.2 * (y - x).square().mean()
