@@ -63,7 +63,7 @@ schedule: $(READY)  ## find how the severity of TASK should grow with time: a ta
 pack: $(READY)  ## write DATASET, decoded, into a folder that loads many times as fast: ARGS="dataset.root=… output=packed"
 	@$(RUN) diracdiff pack dataset=$(DATASET) $(ARGS)
 
-models: $(READY)  ## train the bundled models, `checkpoint=builtin:denoise`, 2.5 hours of one core each
+models: $(READY)  ## train the bundled models, `checkpoint=builtin:denoise`, about 2.5 hours of one core each
 	@$(RUN) experiments.models.make $(ARGS)
 
 wheel: $(READY)  ## build dist/*.whl, with the bundled models

@@ -1,4 +1,4 @@
-"""I2SB, InDI and Palette: their distributions, steps and targets, their training, and their rows in a comparison."""
+"""I2SB, InDI and Palette: distributions, steps, targets, training, and rows in a comparison."""
 
 import json
 from itertools import pairwise
@@ -48,7 +48,7 @@ def test_steps_with_the_true_image_keep_the_distribution_of_x_t(bridge, eta):
 
 
 @pytest.mark.parametrize("bridge", BRIDGES, ids=IDS)
-def test_the_sampler_s_iterates_have_that_distribution(bridge):
+def test_iterates_of_the_sampler_have_the_distribution_of_x_t(bridge):
     generator = torch.Generator().manual_seed(0)
     x, y = 0.2, 0.9
     measurement = torch.full((1, 1, 200, 200), y, dtype=torch.float64)
@@ -69,8 +69,8 @@ def test_the_sampler_s_iterates_have_that_distribution(bridge):
     assert drawn.std().item() == pytest.approx(bridge.std(double(0.4)).item(), rel=0.02, abs=1e-6)
 
 
-def test_i2sb_is_the_published_bridge():
-    """1000 betas on [-1, 1], mirrored; x_t is the product of two Gaussians, x_s a posterior (Eq. 4 and 11)."""
+def test_i2sb_matches_the_published_bridge():
+    """1000 betas on [-1, 1], mirrored; x_t is the product of two Gaussians, x_s has a posterior (Eq. 4 and 11)."""
     half = torch.linspace(1e-4**0.5, 1e-3**0.5, 1000, dtype=torch.float64)[:500] ** 2
     betas = torch.cat([half, half.flip(0)])
     forward = betas.cumsum(0)
@@ -87,7 +87,7 @@ def test_i2sb_is_the_published_bridge():
     assert std**2 == pytest.approx(after * (before - after) / before)
 
 
-def test_the_ot_ode_with_the_true_image_ends_at_it():
+def test_the_ot_ode_with_the_true_image_ends_at_the_image():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(2, 2, 3, 4, 4, generator=generator, dtype=torch.float64)
     noiseless = I2SB(ot_ode=True)
@@ -127,7 +127,7 @@ def test_palette_with_the_exact_posterior_mean_samples_a_gaussian(eta):
     assert end.std().item() == pytest.approx(std, rel=0.03)
 
 
-def test_palette_is_ddim():
+def test_palette_steps_are_those_of_ddim():
     """x_s = x_hat + sqrt(sigma_s^2 - c^2) (x_t - x_hat) / sigma_t + c z (Song et al. 2021, Eq. 12)."""
     bridge = Palette()
     before, after = bridge.sigma(double([0.6, 0.4])).tolist()
@@ -157,7 +157,7 @@ def test_arguments_are_checked(make, message):
 
 
 class Probe(torch.nn.Module):
-    """F = the mean of all images that it sees, by which the inputs are known."""
+    """Network whose output is the mean of its input images, which makes the inputs visible."""
 
     image_channels, multiple, conditions = 3, 1, 1
 
@@ -203,7 +203,7 @@ DATA = ["task=inpaint", *BRIEF, "lpips=null"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, folder):
-    """Checkpoints of the three methods, hardly trained."""
+    """Checkpoints of the three methods, trained for a few steps."""
     cwd = tmp_path_factory.mktemp("bridges")
     for name in NAMES:
         assert run_here(cwd, "train", *folder, *SMALL, *DATA, f"experiment={name}", f"hydra.run.dir={name}") == 0
@@ -211,7 +211,7 @@ def trained(tmp_path_factory, folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_checkpoint_is_of_the_task_and_remembers_its_bridge(trained, name):
+def test_a_checkpoint_stores_its_task_and_bridge(trained, name):
     restorer = load(trained[name])
     assert restorer.training["bridge"] == to_recipe(restorer.sampler.bridge)
     assert restorer.name == "inpaint" and restorer.process.sigma_y == pytest.approx(0.05)
@@ -225,7 +225,7 @@ def test_a_checkpoint_is_of_the_task_and_remembers_its_bridge(trained, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_results_belong_to_the_image(trained, name):
+def test_results_do_not_depend_on_the_batch(trained, name):
     method = BridgeMethod(name, trained[name], steps=3)
     restorer = method.restorer
     y = restorer.measure(torch.rand(3, 3, 32, 32)).y
@@ -236,7 +236,7 @@ def test_results_belong_to_the_image(trained, name):
     assert not torch.equal(together.images, method(y, operator, 0.05, seeds=[6, 7, 8]).images)
 
 
-def test_all_have_their_rows_in_a_comparison(trained, run, folder, call):
+def test_a_comparison_has_a_row_for_each_method(trained, run, folder, call):
     few = [*("tune_images=2", "test_images=3", "batch_size=2", "device=cpu"), "dirac.search=null", "tune_for=psnr"]
     few += ["lpips=null", "trials=2", *folder[:2], *folder[3:]]
     ours, keys = f"checkpoint={run[1] / 'best.ckpt'}", {n: f"baseline.{n}.method.checkpoint" for n in NAMES}
@@ -250,9 +250,9 @@ def test_all_have_their_rows_in_a_comparison(trained, run, folder, call):
 
     only = ["baseline=[i2sb]", "output=other"]
     refused(call("compare", ours, *few, *only), f"{keys['i2sb']}=null: must be a checkpoint", "experiment=i2sb")
-    refused(call("compare", ours, *few, *only, f"{keys['i2sb']}={trained['indi']}"), "is not of i2sb")
-    refused(call("compare", ours, *few, *only, f"{keys['i2sb']}={run[1] / 'best.ckpt'}"), "is not of i2sb")
-    refused(call("compare", f"checkpoint={trained['i2sb']}", *few), "is of I2SB, a comparison method")
+    refused(call("compare", ours, *few, *only, f"{keys['i2sb']}={trained['indi']}"), "must be of i2sb")
+    refused(call("compare", ours, *few, *only, f"{keys['i2sb']}={run[1] / 'best.ckpt'}"), "must be of i2sb")
+    refused(call("compare", f"checkpoint={trained['i2sb']}", *few), "must not be of I2SB, a comparison method")
     other = [*folder, *SMALL, "task=deblur", "lpips=null", "hydra.run.dir=deblur", "method=paper"]
     assert call("train", *other, "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")[0] == 0
     blur = ["checkpoint=deblur/best.ckpt", *few, *only, f"{keys['i2sb']}={trained['i2sb']}"]
@@ -260,8 +260,8 @@ def test_all_have_their_rows_in_a_comparison(trained, run, folder, call):
     assert not Path("other").exists()
 
 
-def test_a_sampler_has_to_suit_the_network(trained, run, folder, call):
+def test_a_sampler_must_fit_the_network(trained, run, folder, call):
     words = ["input=x", "output=out"]
-    refused(call("restore", f"checkpoint={trained['indi']}", *words, "sampler=ode"), "^error: sampler: does not suit")
-    refused(call("restore", f"checkpoint={run[1] / 'best.ckpt'}", *words, "sampler=i2sb"), "sampler: does not suit")
+    refused(call("restore", f"checkpoint={trained['indi']}", *words, "sampler=ode"), "^error: sampler: does not fit")
+    refused(call("restore", f"checkpoint={run[1] / 'best.ckpt'}", *words, "sampler=i2sb"), "sampler: does not fit")
     refused(call("train", *folder, *SMALL, *DATA, "sampler=i2sb", "hydra.run.dir=a"), "experiment=i2sb")

@@ -1,4 +1,4 @@
-"""Bundled models: their recipes and photographs, and the files of those that are present."""
+"""Bundled models: recipes, photographs, and the files of the models that are present."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def restorer_of(name):
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_a_recipe_is_local_small_and_of_its_degradation(name):
+def test_a_recipe_has_a_small_local_network_and_its_degradation(name):
     assert list(make.MODELS) == list(DEGRADATIONS) and make.LARGEST == LARGEST
     restorer = restorer_of(name)
     assert isinstance(restorer.process.degradation, DEGRADATIONS[name])
@@ -43,7 +43,7 @@ def test_a_recipe_is_local_small_and_of_its_degradation(name):
 
 
 @pytest.mark.parametrize("name", bundled_models())
-def test_a_bundled_model_is_small_credits_its_photographs_and_gains(name):
+def test_a_bundled_model_is_small_credits_photographs_and_reduces_the_error(name):
     restorer, place = load(name), located(name)
     degradation = restorer.process.degradation
     assert weights_file(name).stat().st_size <= LARGEST
@@ -56,7 +56,7 @@ def test_a_bundled_model_is_small_credits_its_photographs_and_gains(name):
     assert errors[1] < 0.8 * errors[0]
 
 
-def test_photographs_are_collected_under_the_listed_licences_alone(tmp_path, monkeypatch):
+def test_only_photographs_of_the_list_are_collected(tmp_path, monkeypatch):
     rows = photographs.read_rows(photographs.LIST, {})
     assert {row["licence"] for row in rows} == {
         *("public domain", "no known copyright restrictions"),

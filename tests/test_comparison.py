@@ -151,7 +151,7 @@ def test_every_method_runs_by_default(arguments, call, tmp_path):
     assert all(row["for"] == "psnr" for row in rows if row["method"] not in ("measurement",))
 
 
-def test_samples_add_columns(arguments, call, tmp_path):
+def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
     sampled = ["samples=2", "baseline=[measurement,ddrm]", "baseline.ddrm.method.steps=3"]
     extra = [*PLAIN, *sampled, "trials=1", "dirac.search.stochasticity=[1.0]", "output=sampled"]
     status, errors = call("compare", *arguments, *extra)
@@ -164,7 +164,7 @@ def test_samples_add_columns(arguments, call, tmp_path):
         assert row["interval"]["crps"] is None and row["crps"] > 0 and math.isfinite(row["energy_distance"])
     header, *rest = (tmp_path / "sampled/table.md").read_text().splitlines()
     assert all(f"| {name} |" in header for name in ("crps", "coverage_90", "energy_distance"))
-    assert "of 2 samples per image" in rest[-1]
+    assert "use 2 samples per image" in rest[-1]
     assert "crps" in content["paired"][0] and "crps" in rows_of(tmp_path / "sampled/images.csv")[0]
     assert "energy distance" in (tmp_path / "sampled/report.html").read_text()
 

@@ -143,9 +143,9 @@ def test_mistakes_in_crops_are_refused(photos):
         ({"crop": "random", "max_scale": 0.5}, "dataset.max_scale=0.5"),
         ({"crop": "random", "max_scale": True}, "dataset.max_scale=True"),
         ({"crop": "random", "crops_per_epoch": 0}, "dataset.crops_per_epoch"),
-        ({"max_scale": 2}, "need dataset.crop=random"),
-        ({"crops_per_epoch": 20}, "need dataset.crop=random"),
-        ({"recolour": True}, "need dataset.crop=random"),
+        ({"max_scale": 2}, "need random crops"),
+        ({"crops_per_epoch": 20}, "need random crops"),
+        ({"recolour": True}, "need random crops"),
         ({"crop": "random", "recolour": 1}, "dataset.recolour=1: must be true or false"),
     ):
         with refused_call(part):

@@ -85,7 +85,7 @@ def test_low_pass_is_continuous_in_time():
     assert fine < 0.3 * coarse
 
 
-def test_factors_of_images_are_those_of_single_degradations():
+def test_per_image_factors_equal_single_degradations():
     x, factors = images(3, 2, 24, 31), torch.tensor([[2.0], [3.0], [4.0]])
     found = MultiScaleSuperResolution(LinearSeverity(0, 1), 32).bind(factors)
     for i, factor in enumerate((2, 3, 4)):
@@ -105,7 +105,7 @@ def test_random_factors_are_two_three_and_four():
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
-def test_the_coarse_grid_holds_the_measurement_and_white_noise(factor):
+def test_downscaling_keeps_the_measurement_and_white_noise(factor):
     x = images(1, 3, 24, 36)
     y = SuperResolution(LinearSeverity(1, factor))(x, 1.0)
     small = shrink(y, factor)

@@ -1,4 +1,4 @@
-"""The figure and the animation of experiments/hero, of tiny restorers."""
+"""Figure and animation of experiments/hero, with tiny restorers."""
 
 import importlib
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def test_figure_and_animation_of_checkpoints(hero, checkpoint, image_folder, tmp
     assert torch.equal(torch.tensor(np.array(shrunk)), results.images.clean[0].permute(1, 2, 0))
 
 
-def test_the_best_other_method_of_a_comparison(hero, checkpoint, tmp_path):
+def test_the_figure_of_a_comparison_shows_the_best_other_method(hero, checkpoint, tmp_path):
     module, path = checkpoint
     folder = tmp_path / "compared"
     folder.mkdir()

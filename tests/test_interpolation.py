@@ -22,7 +22,7 @@ def crops():
 
 
 @pytest.mark.parametrize("size", [(24, 31), (1, 7), (16, 16), (1, 1), (5, 64)])
-def test_a_constant_image_is_interpolated_by_a_constant(size):
+def test_a_constant_image_is_reproduced(size):
     precision = 400 * (torch.rand(2, 3, *size) > 0.5).float()
     precision[..., 0, 0] = 400
     mean, variance = interpolate(0.3 * precision, precision, 3.0, 16)
@@ -31,13 +31,13 @@ def test_a_constant_image_is_interpolated_by_a_constant(size):
     assert variance.min() > 0 and variance[precision > 0].max() <= 1 / 400
 
 
-def test_without_observations_the_prior_remains():
+def test_without_observations_the_estimate_is_the_prior():
     zeros = torch.zeros(1, 3, 16, 16)
     mean, variance = interpolate(zeros, zeros, 3.0, 16)
     assert torch.equal(mean, zeros) and torch.allclose(variance, torch.full_like(zeros, 2.0))
 
 
-def test_details_double_per_scale_and_sum_to_one():
+def test_detail_variances_double_per_scale_and_sum_to_one():
     variances = detail_variances(64, 3.0, 64)
     assert sum(variances) == pytest.approx(1) and len(variances) == 6
     assert all(b / a == pytest.approx(2) for a, b in pairwise(variances))
@@ -54,7 +54,7 @@ def test_a_ramp_continues_in_a_masked_region():
     assert inside[3:5, 3:5].min() > inside[0, 0] > 5 * variance[0, 0, 0, 0]
 
 
-def test_it_is_linear_and_does_not_mix_images():
+def test_interpolation_is_linear_and_does_not_mix_images():
     precision, (a, b) = 400 * (torch.rand(2, 1, 24, 31) > 0.5).float(), torch.rand(2, 2, 3, 24, 31)
     both = interpolate(precision * (2 * a - b), precision, 3.0, 32)[0]
     parts = [interpolate(precision * part, precision, 3.0, 32)[0] for part in (a, b)]
@@ -64,7 +64,7 @@ def test_it_is_linear_and_does_not_mix_images():
 
 
 @pytest.mark.parametrize("shift", [1, 5, 8])
-def test_it_is_invariant_to_translation(shift):
+def test_interpolation_is_equivariant_to_translation(shift):
     image, precision = torch.rand(2, 1, 1, 128, 128) * torch.tensor([1.0, 400.0]).view(2, 1, 1, 1, 1)
     mean = interpolate(precision * image, precision, 3.0, 8)[0]
     moved = interpolate(*(part.roll((shift, shift), (-2, -1)) for part in (precision * image, precision)), 3.0, 8)[0]
@@ -91,7 +91,7 @@ def test_an_untrained_network_fills_masked_regions_of_photographs_without_seams(
 
 @pytest.mark.parametrize("t", [0.2, 0.6, 1.0])
 @pytest.mark.parametrize("name", MASKS)
-def test_its_variance_is_the_error_on_photographs(name, t):
+def test_the_variance_predicts_the_error_on_photographs(name, t):
     process, x = process_of(name, 0.02, 64), crops()
     y = process.sample_joint(x, t, *torch.randn(2, *x.shape))
     _, linear = OperatorPreconditioning(3.0)(process, y, torch.full((16,), t))

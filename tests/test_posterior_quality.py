@@ -1,4 +1,4 @@
-"""CRPS, coverage and energy distance of samples, against closed forms and exact posteriors, and in a comparison."""
+"""CRPS, coverage and energy distance of samples, compared with closed forms and exact posteriors."""
 
 import math
 
@@ -17,8 +17,8 @@ from diracdiff.utils.pixels import from_pixels
 NORMAL = torch.distributions.Normal(0.0, 1.0)
 
 
-def test_crps_of_gaussian_samples_is_the_closed_form():
-    """Gneiting and Raftery 2007, Eq. 21, at distances z of the clean value, in standard deviations s."""
+def test_crps_of_gaussian_samples_has_the_closed_form():
+    """Gneiting and Raftery 2007, Eq. 21, for clean values at distance z in units of the standard deviation s."""
     s, z = 0.2, torch.tensor([0.0, 0.7, -2.0])
     clean = (0.5 + s * z).reshape(3, 1, 1, 1).expand(3, 1, 150, 150)
     exact = s * (z * (2 * NORMAL.cdf(z) - 1) + 2 * NORMAL.log_prob(z).exp() - 1 / math.sqrt(math.pi))
@@ -27,7 +27,7 @@ def test_crps_of_gaussian_samples_is_the_closed_form():
 
 
 def posterior(images, count, scale=1.0, shift=0.0, pixels=40):
-    """Denoising of Gaussian pixels: samples whose standard deviation and mean are wrong by a factor and a shift."""
+    """Return samples for the denoising of Gaussian pixels, with wrong standard deviation (scale) and mean (shift)."""
     prior, sigma = 0.25, 0.2
     clean = 0.5 + prior * torch.randn(images, 1, pixels, pixels)
     y = clean + sigma * torch.randn_like(clean)
@@ -37,7 +37,7 @@ def posterior(images, count, scale=1.0, shift=0.0, pixels=40):
     return mean + shift * std + scale * std * torch.randn(count, *clean.shape), clean, std
 
 
-def test_crps_is_smallest_and_coverage_right_for_the_posterior():
+def test_the_posterior_has_the_smallest_crps_and_nominal_coverage():
     samples, clean, std = posterior(20, 8)
     best = crps(samples, clean).mean().item()
     assert best == pytest.approx(std / math.sqrt(math.pi), rel=0.01)
@@ -53,8 +53,8 @@ def test_crps_of_equal_samples_is_the_absolute_error():
     assert torch.allclose(crps(images.expand(5, *images.shape), clean), (images - clean).abs().mean((1, 2, 3)))
 
 
-def test_energy_distance_of_gaussians_is_the_closed_form():
-    """E |N(m, 2)| of single pixels, and the root mean square of more."""
+def test_energy_distance_of_gaussians_has_the_closed_form():
+    """The closed form uses E |N(m, 2)|; with equal channels the distance does not change."""
     shift = 1.5
     x, s = torch.randn(2000, 1, 1, 1), shift + torch.randn(2, 2000, 1, 1, 1)
     m = torch.tensor(shift / math.sqrt(2))
@@ -64,8 +64,8 @@ def test_energy_distance_of_gaussians_is_the_closed_form():
     assert energy_distance(s.expand(2, 2000, 3, 1, 1), x.expand(2000, 3, 1, 1)) == pytest.approx(exact, rel=0.1)
 
 
-def test_energy_distance_vanishes_for_the_posterior_alone():
-    """Also in expectation over few images, whose samples resemble them."""
+def test_energy_distance_is_zero_only_for_the_posterior():
+    """The expectation is zero also for few images."""
     values = torch.tensor([energy_distance(*posterior(5, 3, pixels=2)[:2]) for _ in range(500)])
     error = values.std() / math.sqrt(len(values))
     assert abs(values.mean()) < 3 * error < 0.01
@@ -74,10 +74,10 @@ def test_energy_distance_vanishes_for_the_posterior_alone():
     assert math.isnan(energy_distance(*posterior(1, 2)[:2]))
 
 
-def test_shapes_and_numbers_of_samples_are_checked():
+def test_bad_shapes_and_too_few_samples_are_refused():
     clean = torch.rand(2, 3, 8, 8)
     for measure in (crps, coverage):
-        with pytest.raises(ValueError, match=r"samples: must be at least 2 of each image, got 1"):
+        with pytest.raises(ValueError, match=r"samples: must be at least 2 per image, got 1"):
             measure(clean[None], clean)
     for measure in (crps, coverage, energy_distance):
         with pytest.raises(ValueError, match=r"samples: must be \(K, B, C, H, W\).*got \(2, 3, 8, 8\)"):
@@ -85,7 +85,7 @@ def test_shapes_and_numbers_of_samples_are_checked():
 
 
 class Drawing(Baseline):
-    """A method that samples: white noise about the measurement."""
+    """Method that adds white noise to the measurement."""
 
     def restore(self, y, operator, sigma, prior, noise):
         return y + 0.1 * noise.normal(y.shape[1:], y.dtype)
@@ -95,8 +95,8 @@ STOP = "mean t=0.5"
 
 
 @pytest.mark.parametrize("stop", [STOP, ""])
-def test_samples_depend_on_their_image_alone(tmp_path, stop):
-    """Whatever the batch size. The first sample is the restoration of the table."""
+def test_samples_do_not_depend_on_the_batch(tmp_path, stop):
+    """The first sample is the restoration in the table."""
     module = restorer()
     module.sampler = module.sampler.replace(steps=2, stochasticity=1.0)
     given = freeze(tmp_path / "y.pt", [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}], module.process, 0)
@@ -119,7 +119,7 @@ def test_samples_depend_on_their_image_alone(tmp_path, stop):
 
 
 def test_samples_of_a_method_without_randomness_are_equal(tmp_path):
-    """Their row in the table has intervals."""
+    """Their row in the table has intervals, too."""
     module = restorer()
     clean = [{"x": torch.rand(8, 3, 16, 16), "name": [*"abcdefgh"]}]
     given = freeze(tmp_path / "y.pt", clean, module.process, 0)

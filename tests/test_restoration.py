@@ -57,7 +57,7 @@ def kernels_model(tmp_path):
 
 
 def factor_restorer():
-    """Super-resolution by an untrained network, which is Wiener's filter."""
+    """Return a restorer for super-resolution with an untrained network, which is the Wiener filter."""
     process = StochasticDegradation(
         MultiScaleSuperResolution(LinearSeverity(0.0, 1.0), 24), GeometricNoise(0.005, 0.02)
     )
@@ -66,7 +66,7 @@ def factor_restorer():
 
 
 def noise_restorer():
-    """A denoiser by an untrained network, which shrinks towards grey as much as the noise level says."""
+    """Return a denoiser with an untrained network, which shrinks images towards grey according to the noise level."""
     process = StochasticDegradation(Identity(image_size=24), GeometricNoise(0.005, 0.2))
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]), "log_sigma", preconditioning="edm")
     return Restorer(process, denoiser, ReverseSampler(3), name="denoise")
@@ -243,7 +243,7 @@ def test_kernels_are_read_from_pictures_and_text(kernels_model, tmp_path, call):
 
 
 def test_small_images_are_enlarged(tmp_path, call):
-    """The coarse grid is kept, and frequencies that it lacks get the noise of the model alone."""
+    """The coarse grid is kept, and the missing frequencies are filled with noise of the model's level."""
     factor, small = 3, torch.rand(3, 40, 32)
     batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=factor))
     assert torch.allclose(shrink(batch.y[0], factor), small, atol=1e-5)
@@ -257,7 +257,7 @@ def test_small_images_are_enlarged(tmp_path, call):
     assert table(tmp_path / "restored")[0]["sigma"] == 0.01  # of a model for 0.02 on the fine grid
 
 
-def test_the_test_of_an_enlarged_image_is_exact_for_the_truth():
+def test_p_values_of_an_enlarged_image_are_uniform_for_the_true_image():
     found = []
     for seed in range(60):
         torch.manual_seed(seed)
@@ -268,7 +268,7 @@ def test_the_test_of_an_enlarged_image_is_exact_for_the_truth():
     assert abs(np.mean(found) - 0.5) < 0.12 and np.std(found) == pytest.approx(12**-0.5, rel=0.25)
 
 
-def test_a_denoiser_starts_at_the_noise_of_the_image(tmp_path, call):
+def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
     smooth = np.linspace(60, 200, 64)[:, None, None] + np.zeros((64, 64, 3))
     noise = np.random.default_rng(0).normal(size=smooth.shape)
     (tmp_path / "photos").mkdir()
@@ -302,7 +302,7 @@ def test_a_denoiser_starts_at_the_noise_of_the_image(tmp_path, call):
         ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma must be"),
         ("checkpoint=kernels.ckpt kernel=disc:1 format=bmp", "format=bmp: must be one of"),
         ("checkpoint=kernels.ckpt factor=2", "factor: a model of task=deblur_kernel takes none"),
-        ("checkpoint=kernels.ckpt kernel=disc:1 factor=2", "mask, kernel and factor belong to different models"),
+        ("checkpoint=kernels.ckpt kernel=disc:1 factor=2", "mask, kernel and factor: must not be combined"),
         ("checkpoint=factors.ckpt", "factor: a model of task=super_resolution_multiscale needs one"),
         ("checkpoint=factors.ckpt factor=1", "factor=1: must be an integer from 2 to 8"),
         ("checkpoint=noise.ckpt sigma=0.3", "sigma=0.3: must be at most 0.2"),

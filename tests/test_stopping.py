@@ -49,7 +49,7 @@ def test_stopping_points_are_the_best_of_the_curve(psnr, lpips, iterate, expecte
 
 
 @pytest.mark.parametrize("t", [1.0, 0.5])
-def test_the_measurement_and_iterates_before_the_end_are_no_stopping_points(t):
+def test_the_measurement_and_earlier_iterates_are_not_stopping_points(t):
     rows = curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], (99.0, 0.0), t)
     stops = find_stopping_points(rows, [PSNR(), Lower()])
     assert (stops["psnr"], stops["lpips"]) == (P(0.75), P(0.5))

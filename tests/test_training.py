@@ -236,7 +236,7 @@ def test_lines_of_a_run(image_folder, tmp_path, capsys):
     assert re.fullmatch(r"validation after step 3: best PSNR [\d.]+ at t = [\d.]+", lines[-1])
 
 
-def test_the_fraction_at_the_last_time_changes_linearly_over_the_run(tmp_path, image_folder):
+def test_the_fraction_at_the_last_time_is_interpolated_over_the_run(tmp_path, image_folder):
     module, data = make(image_folder)
     module = RestorerModule(module.restorer, share_at_end=[0.75, 0.25])
     fractions = []

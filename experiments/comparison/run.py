@@ -1,7 +1,7 @@
-"""Train every method of the table at equal size, data and number of steps, and compare them.
+"""Train all methods with networks of equal size, equal data and an equal number of steps, and compare them.
 
-`python -m experiments.comparison.run --root FLOWERS --tasks deblur --seeds 0` trains what has not been trained yet,
-resumes what was interrupted, and writes `runs/experiments/comparison/results.csv`.
+`python -m experiments.comparison.run --root FLOWERS --tasks deblur --seeds 0` trains missing networks, resumes
+interrupted runs, and writes `runs/experiments/comparison/results.csv`.
 """
 
 import argparse
@@ -20,45 +20,45 @@ TASKS = {
 }
 OT_ODE = ["sampler.bridge.beta_max=1", "sampler.bridge.ot_ode=true"]
 I2SB = {"deblur": OT_ODE, "inpaint": OT_ODE, "super_resolution": ["sampler.bridge.beta_max=0.3"]}
-"""Published settings."""
+"""Published settings of I2SB."""
 
 WITH_PRIOR = ("pnp_admm", "ddrm", "dps", "diffpir", "pigdm")
 TRAINED = ("regression", "pmrf", "i2sb", "indi", "palette")
 METHODS = ("measurement", "admm_tv", *WITH_PRIOR, *TRAINED)
-"""Rows of the table; ours is always among them."""
+"""Methods of the table; Dirac is always added."""
 
 LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
-"""Of 2,223 photographs: 2,484 steps of 16."""
+"""18 epochs of 2,223 photographs: 2,484 steps of 16 images."""
 
 MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,consistency]"]
 COMPARED = ["tune_for=[psnr,lpips]", "tune_images=32", "test_images=96"]
 
 
-def place(task: str, method: str, seed: int) -> Path:
-    """Return the folder of a network; the prior is of no task."""
+def run_folder(task: str, method: str, seed: int) -> Path:
+    """Return the folder of a training run; the prior does not depend on the task."""
     return FOLDER / (f"prior_{seed}" if method == "prior" else f"{task}_{method}_{seed}")
 
 
 def settings(task: str, method: str, seed: int) -> list[str]:
-    """Return the overrides that train a network, apart from data and length."""
+    """Return the overrides of a training run, except data and length."""
     return {
         "ours": TASKS[task],
         "prior": ["task=prior"],
-        "pmrf": ["task=pmrf", f"regression={place(task, 'regression', seed) / 'best.ckpt'}"],
+        "pmrf": ["task=pmrf", f"regression={run_folder(task, 'regression', seed) / 'best.ckpt'}"],
         "i2sb": ["experiment=i2sb", *TASKS[task], *I2SB[task]],
     }.get(method, [f"experiment={method}", *TASKS[task]])
 
 
 def networks(methods: list[str]) -> list[str]:
-    """Return the networks of some methods and ours, in an order in which each finds what it needs."""
+    """Return the networks that Dirac and the methods need, in the order of their training."""
     needed = {"ours"} | ({"prior"} if set(methods) & set(WITH_PRIOR) else set()) | (set(methods) & set(TRAINED))
     needed |= {"regression"} if "pmrf" in methods else set()
     return [name for name in ("ours", "prior", *TRAINED) if name in needed]
 
 
 def compare(task: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare the methods on a task, and return the rows of the table with their intervals."""
-    found = {name: place(task, name, seed) / "best.ckpt" for name in networks(arguments.methods)}
+    """Compare the methods on a task, and return the rows of the table with intervals."""
+    found = {name: run_folder(task, name, seed) / "best.ckpt" for name in networks(arguments.methods)}
     keys = {"ours": "checkpoint", "prior": "prior", "regression": "regression", "pmrf": "flow"}
     given = [f"{keys.get(name, f'baseline.{name}.method.checkpoint')}={path}" for name, path in found.items()]
     methods = [*arguments.methods, "pnp_admm_dncnn"] if arguments.scico else arguments.methods
@@ -70,7 +70,7 @@ def compare(task: str, seed: int, arguments: argparse.Namespace) -> list[dict[st
 
 
 def cells(task: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of results: the values and the ends of their 95 % intervals, empty for few images."""
+    """Return a row of results: values and the ends of their 95 % intervals, empty if there are too few images."""
     intervals = row.pop("interval")
     values = {"task": task, "seed": seed} | row | {"setting": json.dumps(row["setting"])}
     for key, ends in intervals.items():
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--scico", help="SCICO's dncnn17M.mpk, which adds the row pnp_admm_dncnn")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the training runs")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the training runs")
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     parser.add_argument("--compare", nargs="*", default=[], help="further overrides of diracdiff compare")
     arguments = parser.parse_args()
@@ -96,7 +96,7 @@ def main() -> None:
     for seed in arguments.seeds:
         for task in arguments.tasks:
             for name in networks(arguments.methods):
-                folder = place(task, name, seed)
+                folder = run_folder(task, name, seed)
                 if not (folder / "summary.json").exists():
                     words = [*settings(task, name, seed), *data, *LENGTH, *MEASURED, *arguments.overrides]
                     run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "checkpoint=auto")

@@ -1,8 +1,8 @@
-"""Draw the README's first figure, and an animation of the reverse process next to its trade-off curve.
+"""Draw a figure of DO and PO results, and an animation of the reverse process with its trade-off curve.
 
 `python -m experiments.hero.run --root photos --checkpoints deblur.ckpt inpaint.ckpt --comparisons deblur_compared -`
-restores test images, chooses one of each task by a rule, and writes `runs/experiments/hero/hero.png` and the animation,
-`hero_path.webp`.
+restores test images, selects one for each task by a rule, and writes `hero.png` and the animation `hero_path.webp` into
+`runs/experiments/hero`.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class Results:
     """Restorations of the test images of one task.
 
     Attributes:
-        restorer: of the task.
+        restorer: restorer of the task.
         images: clean images and measurements.
         columns: {title: (run, stopping time)}: "DO", "PO" and another method.
         points: {method: means over the images} of other methods.
@@ -72,12 +72,12 @@ class Results:
     points: dict[str, Row]
 
     def shown(self) -> int:
-        """Return the number of images, the first ones, whose restorations are known."""
+        """Return the number of images whose restorations are stored, which are the first ones."""
         return min(len(run.images[stop]) for run, stop in self.columns.values())
 
 
 def from_checkpoint(path: str, root: str, count: int, folder: Path) -> Results:
-    """Restore the first test images of a data set; the other method is one network call."""
+    """Restore the first test images of a data set; the third column is the result of one network call."""
     restorer = load(path)
     test = ImageFolder(root, restorer.image_size).split("test")
     items = (test[i] for i in range(min(count, len(test))))
@@ -107,7 +107,7 @@ def from_comparison(path: str, folder: Path, best: str) -> Results:
 
 
 def find_run(folder: Path, row: Row) -> Run:
-    """Return the run of a row of a comparison, whose parts have pictures of its stopping time."""
+    """Return the run of a row of a comparison, with images at the stopping time of the row."""
     name = "dirac" if row["method"].startswith("dirac_") else row["method"].partition(" (")[0]
     for parts in sorted((folder / "parts" / name).iterdir()):
         run = read_run(sorted(parts.glob("*.pt")))
@@ -130,14 +130,14 @@ def stop_text(restorer: Restorer, target: str) -> str:
 
 
 def candidates(results: Results) -> dict[int, float]:
-    """Return {number: gain of LPIPS from DO to PO} of the images that may be shown: those with a flat patch, if any."""
+    """Return {index: improvement of LPIPS from DO to PO} of images with a flat region, or of all if none has one."""
     do, po = (run.of(stop)[: results.shown()] for run, stop in (results.columns[name] for name in ("DO", "PO")))
     gains = {i: before[LPIPS_NAME] - after[LPIPS_NAME] for i, (before, after) in enumerate(zip(do, po, strict=True))}
     return {i: gain for i, gain in gains.items() if po[i].get(ResidualNoise.name) is not None} or gains
 
 
 def choose(tasks: Sequence[Results]) -> list[int]:
-    """Return the image of each task: the candidate whose gain is nearest to the median, in no row before."""
+    """Return an image for each task: the unused candidate whose improvement is nearest to the median."""
     chosen: list[int] = []
     names: set[str] = set()
     for results in tasks:
@@ -158,7 +158,7 @@ def font(size: int) -> Any:
 
 
 def enlarge(pixels: Tensor, side: int = TILE) -> Image.Image:
-    """Return an image, uint8 (C, H, W), enlarged by the least whole factor to at least `side` pixels a side."""
+    """Enlarge an image, uint8 (C, H, W), by the smallest integer factor that gives sides of at least `side` pixels."""
     factor = math.ceil(side / min(pixels.shape[-2:]))
     image = Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
     return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
@@ -207,7 +207,7 @@ def draw(tasks: Sequence[Results], chosen: Sequence[int]) -> Image.Image:
     counts = " or ".join(dict.fromkeys(str(len(candidates(results))) for results in tasks))
     notes = [
         "Below images: PSNR / LPIPS (squeeze; lower is better) / residual noise, in units of the measurement's noise.",
-        f"Shown is the test image whose gain of LPIPS from DO to PO is nearest to the median of {counts} images.",
+        f"Rows show the test image whose LPIPS improvement from DO to PO is nearest to the median of {counts} images.",
     ]
     for k, note in enumerate(notes):
         pen.text((lefts[0], top + (k + 0.5) * 0.9 * line), note, MUTED, small, "lm")

@@ -1,8 +1,8 @@
 """Train variants of the network's inputs and of the training times on photographs, and measure sharpness and noise.
 
 `python -m experiments.inputs.run --root FLOWERS --tasks super_resolution --variants whitened estimate --seeds 0`
-trains what has not been trained yet, resumes what was interrupted, and writes `runs/experiments/inputs/results.csv`.
-With `--samplers`, every trained network is also measured with other samplers, whose stopping times are found first.
+trains missing networks, resumes interrupted runs, and writes `runs/experiments/inputs/results.csv`. `--samplers` also
+evaluates every network with other samplers, for which it first finds the stopping times.
 """
 
 import argparse
@@ -36,7 +36,7 @@ restores in one step.
 """
 
 LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
-"""Of 2,223 photographs: 2,484 steps of 16."""
+"""18 epochs of 2,223 photographs: 2,484 steps of 16 images."""
 
 MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,seams,consistency]", "loader.val_images=64"]
 STOPS = ("measurement", "one_shot", "do", "po", "swd")
@@ -46,11 +46,11 @@ SAMPLERS = {
     "euler_sde": ["sampler.stochasticity=1"],
     "fast": ["sampler=fast"],
 }
-"""In place of the default: 20 Euler steps of the ODE."""
+"""Alternatives to the default, 20 Euler steps of the ODE."""
 
 
 def measure_sampler(folder: Path, sampler: str, data: list[str]) -> None:
-    """Find the stopping times of a trained network with another sampler, and measure it, in a subfolder."""
+    """Find the stopping times of a trained network with another sampler, and evaluate it, in a subfolder."""
     found, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler], "threads=1"]
     tuned = found / "tuned.ckpt"
     if not tuned.exists():

@@ -1,7 +1,7 @@
 """Train the bundled models and export them into the package.
 
-`make models` trains all of them on photographs of scikit-image alone. The models of the repository are trained with
-`--flowers` and `--wallpapers` as well. A run that was interrupted resumes, and a trained model is only exported.
+`make models` trains all models on the photographs of scikit-image alone. `--flowers` and `--wallpapers` add
+photographs. An interrupted run resumes, and a trained model is only exported.
 """
 
 import argparse
@@ -20,7 +20,7 @@ LARGEST = 2_500_000
 LOCAL = ["experiment=local", "schedule.noise.sigma_min=0.005"]
 SLIGHT = [*LOCAL, "schedule.noise.sigma_max=0.02"]
 HALF = ["model.network.patch=2", "model.network.channels=32", "model.network.multipliers=[1,1,2]"]
-"""A network on patches of 2 x 2 pixels, wide where a denoiser needs it."""
+"""A network on patches of 2 x 2 pixels, with most channels at high resolution, for denoising."""
 
 MODELS: dict[str, tuple[int, list[str]]] = {
     "denoise": (16000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.2", *HALF, "model.network.blocks=2"]),
@@ -28,11 +28,11 @@ MODELS: dict[str, tuple[int, list[str]]] = {
     "inpaint": (14000, ["task=inpaint_freeform", *SLIGHT]),
     "super_resolution": (14000, ["task=super_resolution_multiscale", *SLIGHT]),
 }
-"""Steps of about 2.5 hours of one core, and the overrides of the training, by the name of the model."""
+"""{name of a model: (training steps, about 2.5 hours on one core; overrides of the training run)}."""
 
 
 def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Path:
-    """Train a model for so many steps of BATCH crops, unless it is trained; returns its checkpoint."""
+    """Train a model for a number of steps of BATCH crops, unless it exists, and return its checkpoint."""
     folder = FOLDER / name
     if not (folder / "summary.json").exists():
         data = ["dataset=folder", f"dataset.root={photographs}", "dataset.image_size=64", "dataset.crop=random"]
@@ -45,7 +45,7 @@ def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Pat
 
 
 def describe(name: str, steps: int, credits: list[str]) -> Path:
-    """Write the text of a model's card that is added to its recipe; returns the file."""
+    """Write the text for the card of a model, and return the file."""
     crops = f"{steps} steps of {BATCH} crops of 64 px in random colours, Muon"
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
     made = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
@@ -71,9 +71,11 @@ def main() -> None:
     """Collect photographs, train, and export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(MODELS), choices=MODELS, help="models to train")
-    parser.add_argument("--steps", type=int, help=f"training steps of {BATCH} crops; about 2.5 hours of a core without")
+    parser.add_argument(
+        "--steps", type=int, help=f"training steps of {BATCH} crops; default: about 2.5 hours on one core"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training")
-    parser.add_argument("--flowers", type=Path, help="flower_photos with train, val and test")
+    parser.add_argument("--flowers", type=Path, help="folder of flower_photos with train, val and test")
     parser.add_argument("--wallpapers", type=Path, help="folder of Debian's lomiri-wallpapers-16.04")
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Measure the bundled models next to other methods on the same measurements, and next to published figures.
+"""Compare the bundled models with other methods on the same measurements, and with published figures.
 
-PSNR in dB of a photograph: -10 log10 of the mean squared error over pixels and channels in the [0, 1] range, of the
-result clipped to [0, 1] and not rounded. Measurements have unclipped Gaussian noise and are not rounded. Figures are
-means over photographs; gains over the measurement have 95 % bootstrap intervals. It resumes after an interruption.
+PSNR in dB of a photograph is -10 log10 of the mean squared error over pixels and channels in the [0, 1] range. Results
+are clipped to [0, 1] and not rounded. Measurements have Gaussian noise and are neither clipped nor rounded. Figures are
+means over photographs; gains over the measurement have 95 % bootstrap intervals. An interrupted run resumes.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from experiments.common import RUNS
 FOLDER = RUNS / "models"
 PUBLISHED = Path(__file__).with_name("published.csv")
 WEIGHTS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03)
-"""Weights of the total variation that are tried."""
+"""Weights of total variation to try."""
 
 TUNED_ON = 3
-"""First photographs of a set, on whose mean PSNR the weight is chosen; they are measured as well."""
+"""Number of photographs of a set, the first ones, on which the weight is chosen; they are also evaluated."""
 
 MULTIPLE = 4
-"""Photographs are cropped to sides that are multiples of this: factors of super-resolution divide them."""
+"""Photographs are cropped to multiples of this side, so that factors of super-resolution divide it."""
 
 Method = Callable[[Restorer, Tensor, str], Tensor]
 
@@ -52,9 +52,9 @@ class Problem:
 
     Attributes:
         model: name of the bundled model.
-        name: of the degradation.
+        name: name of the degradation.
         level: noise level of a denoiser in the [0, 1] range, or None.
-        params: parameters of the operator, (1, …); None: drawn from the name of each photograph, or without any.
+        params: parameters of the operator, (1, …); None: random for each photograph, by its name, or no parameters.
     """
 
     model: str
@@ -82,7 +82,7 @@ GAINS += [Problem("inpaint", "random masks"), enlarging(2), enlarging(4)]
 
 
 def bound(restorer: Restorer, problem: Problem, x: Tensor, name: str) -> Restorer:
-    """Return the restorer with the operator and the noise level of a photograph, (1, 3, H, W)."""
+    """Return the restorer for the operator and the noise level of a photograph, (1, 3, H, W)."""
     if problem.level is not None:
         start = time_of_level(restorer.process.noise, problem.level)
         return restorer.replace(sampler=restorer.sampler.replace(start=start))
@@ -94,7 +94,7 @@ def restored(target: str) -> Method:
 
 
 def denoised(restorer: Restorer, y: Tensor, name: str) -> Tensor:
-    """Return the result that starts at the noise level that is estimated from the measurement."""
+    """Denoise a measurement, (1, 3, H, W), from its estimated noise level."""
     level = estimate_sigma(y[0])
     assert level is not None
     start = time_of_level(restorer.process.noise, level)
@@ -115,20 +115,20 @@ def total_variation(weight: float) -> Method:
 
 
 def bicubic(restorer: Restorer, y: Tensor, name: str) -> Tensor:
-    """Return the bicubic enlargement of the coarse image that the measurement holds."""
+    """Downscale a measurement to its coarse grid, and enlarge it with bicubic interpolation."""
     factor = int(restorer.process.degradation.params.item())
     return F.interpolate(shrink(y, factor), scale_factor=factor, mode="bicubic", align_corners=False)
 
 
 def biharmonic(restorer: Restorer, y: Tensor, name: str) -> Tensor:
-    """Return measurements, (1, 3, H, W), whose masked region a biharmonic function fills."""
+    """Fill the masked region of a measurement, (1, 3, H, W), with a biharmonic function."""
     hidden = (restorer.process.mean(torch.ones_like(y), 1.0)[0, 0] < 0.99).numpy()
     filled = inpaint_biharmonic(y[0].permute(1, 2, 0).numpy(), hidden, split_into_regions=True, channel_axis=-1)
     return torch.from_numpy(filled).permute(2, 0, 1)[None].float()
 
 
 def methods(problem: Problem, classical: bool) -> dict[str, Method]:
-    """Return the methods for a problem by their names; `classical` adds those that take long."""
+    """Return {name: method} for a problem; `classical` adds slow classical methods."""
     if problem.model == "denoise":
         return {"restored": restored("t:1"), "estimated level": denoised}
     found = {"restored": restored("psnr")}
@@ -143,7 +143,7 @@ def methods(problem: Problem, classical: bool) -> dict[str, Method]:
 
 
 def photographs(folder: Path, count: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield names and images, (1, 3, H, W), of at most so many photographs of a folder, evenly spread."""
+    """Yield names and images, (1, 3, H, W), of at most `count` photographs of a folder, evenly spread."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     for path in files[:: max(1, len(files) // count)][:count]:
         x = from_pixels(load_image(path))[None]
@@ -157,7 +157,7 @@ def psnr(image: Tensor, clean: Tensor) -> float:
 
 @torch.no_grad()
 def add(problem: Problem, data: str, folder: Path, count: int, classical: bool, output: Path) -> None:
-    """Measure all methods on the photographs of a folder, and append a row per photograph and method to a file."""
+    """Evaluate all methods on the photographs of a folder, and append a row per photograph and method to a file."""
     key = {"model": problem.model, "problem": problem.name, "data": data}
     done = [row for row in read_rows(output, {}) if key.items() <= row.items()] if output.exists() else []
     restorer, tried = load(f"builtin:{problem.model}"), methods(problem, classical)
@@ -174,7 +174,7 @@ def add(problem: Problem, data: str, folder: Path, count: int, classical: bool, 
 
 
 def best_weight(output: Path, key: dict[str, str]) -> str:
-    """Return the name of the total variation with the highest sum of PSNR over the first photographs."""
+    """Return the name of the total-variation method with the highest PSNR on the first TUNED_ON photographs."""
     sums: dict[str, float] = {}
     rows = [row for row in read_rows(output, {"psnr": float}) if key.items() <= row.items()]
     first = list(dict.fromkeys(row["image"] for row in rows))[:TUNED_ON]
@@ -204,7 +204,7 @@ def summarise(output: Path) -> list[dict[str, object]]:
 
 
 def tables(rows: list[dict[str, object]]) -> str:
-    """Return Markdown tables: denoising next to published figures, and all else."""
+    """Return Markdown tables: denoising with published figures, and all results."""
     lines = ["| set, sigma | level given | level estimated | published |", "|---|---|---|---|"]
     published = read_rows(PUBLISHED, {"psnr": float})
     for row in rows:
@@ -227,8 +227,8 @@ def main() -> None:
     """Measure, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--testsets", type=Path, help="folder with CBSD68 and Kodak24")
-    parser.add_argument("--photographs", type=Path, help="folder of other photographs, such as ImageNet's")
-    parser.add_argument("--count", type=int, default=50, help="of them at most, evenly spread")
+    parser.add_argument("--photographs", type=Path, help="folder of other photographs, such as of ImageNet")
+    parser.add_argument("--count", type=int, default=50, help="number of --photographs at most, evenly spread")
     parser.add_argument("--classical", type=int, default=24, help="photographs of Kodak24 for slow classical methods")
     parser.add_argument("--only", nargs="+", help="models to measure, instead of all")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")

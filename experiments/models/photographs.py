@@ -1,8 +1,8 @@
-"""Collect the photographs that the bundled models train on in one folder with train, val and test.
+"""Collect the photographs for training the bundled models in one folder with train, val and test.
 
-`photographs.csv` lists the files of scikit-image and of Debian's package lomiri-wallpapers-16.04 that may be used:
-CC BY, CC0, in the public domain or without known restrictions. Each is shrunk to several sizes, so that crops of 64
-pixels have detail, and cut into squares. Photographs of flower_photos (CC BY 2.0) are small and taken as they are.
+`photographs.csv` lists the files of scikit-image and of Debian's package lomiri-wallpapers-16.04 that may be used: they
+are CC BY, CC0, in the public domain or without known restrictions. Each is downscaled to several sizes, so that crops
+of 64 pixels have detail, and cut into squares. Photographs of flower_photos (CC BY 2.0) are small and copied unchanged.
 """
 
 import shutil
@@ -15,23 +15,23 @@ from diracdiff.utils.files import read_rows
 
 LIST = Path(__file__).with_name("photographs.csv")
 SIDES = {"train": (1024, 512, 256), "val": (512, 256), "test": (400, 256)}
-"""Shorter sides in pixels that photographs are shrunk to."""
+"""Shorter sides in pixels of the downscaled photographs."""
 
 SQUARE = 256
 """Side of the squares in pixels."""
 
 STRIDE = {"train": 128, "val": 256, "test": 256}
-"""Pixels between squares, which overlap in training: a few large photographs balance many small ones."""
+"""Pixels between squares. They overlap in training, so that a few large photographs balance many small ones."""
 
 FLOWERS = {"train": None, "val": 40, "test": 40}
-"""Photographs of flower_photos of each split, evenly spread; None: all."""
+"""Number of photographs of flower_photos in each split, evenly spread; None: all."""
 
 
 def collect(folder: Path, flowers: Path | None, wallpapers: Path | None) -> list[str]:
-    """Fill a folder with photographs, unless it is filled already.
+    """Fill a folder with photographs, unless it exists.
 
     Args:
-        folder: to fill: train, val and test. File names begin with the source.
+        folder: folder for train, val and test. File names begin with the source.
         flowers: flower_photos with train, val and test; None: without them.
         wallpapers: folder of the wallpapers; None: without them.
 
@@ -66,7 +66,7 @@ def collect(folder: Path, flowers: Path | None, wallpapers: Path | None) -> list
 
 
 def _cut(path: Path, folder: Path, source: str) -> None:
-    """Shrink a photograph to several sizes, and write squares of them as PNG."""
+    """Downscale a photograph to several sizes, and write squares of each as PNG."""
     image, split = Image.open(path).convert("RGB"), folder.name
     for side in (side for side in SIDES[split] if side <= min(image.size)):
         scale = side / min(image.size)

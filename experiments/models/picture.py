@@ -1,4 +1,4 @@
-"""Draw the README's first picture: photographs that the bundled model for blur was not trained on, restored."""
+"""Draw the first figure of the README: test photographs, restored by the bundled model for blur."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ APART = "more noise"
 """Its measurements differ from the others' by rounding, and so its rows cannot be compared image by image."""
 OPTIMIZER = "optimizer=adam_cosine"
 INPUTS = "model.inputs=whitened"
-"""The default when the table was made."""
+"""The default when the results were measured."""
 LIMITS = ["loader.val_images=64", "loader.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
 SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]

@@ -1,4 +1,4 @@
-"""The incremental reconstruction loss (paper, Eq. 14), and losses of other preconditionings and methods."""
+"""The incremental reconstruction loss (paper, Eq. 14), and losses for other preconditionings and methods."""
 
 from torch import Tensor
 
@@ -76,7 +76,7 @@ class MatchedLoss:
 
 
 class MeanSquaredError:
-    """mean over images of ||x_hat - x||^2 / n, the same weight at every time, as InDI is trained."""
+    """Mean squared error ||x_hat - x||^2 / n, with the same weight at all times, as for InDI."""
 
     def __call__(self, process: StochasticDegradation, x_hat: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """Return the loss, (), of predictions x_hat for clean images x, (B, C, H, W)."""

@@ -26,7 +26,7 @@ def check_level(name: str, value: Any, most: float, least: float = 0.0) -> float
 
 
 def time_of_level(noise: Callable[[Tensor], Tensor], sigma: float) -> float:
-    """Return the time in [0, 1] at which a noise level that grows with t is sigma; an end beyond its range."""
+    """Return the time in [0, 1] at which an increasing noise level equals sigma; 0 or 1 if sigma is out of range."""
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2

@@ -111,7 +111,7 @@ class FileRestoration:
         return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide))
 
     def _restore(self, group: Sequence[_Loaded]) -> None:
-        if len(group) > 1 and estimates_noise(self.restorer, self.options):  # each starts at another time
+        if len(group) > 1 and estimates_noise(self.restorer, self.options):  # each image has its start time
             for loaded in group:
                 with self._isolated(loaded.image.path):
                     self._restore([loaded])

@@ -30,8 +30,8 @@ from diracdiff.samplers import BridgeSampler, ImageNoise
 from diracdiff.utils.errors import warn
 from diracdiff.utils.seeds import image_seed
 
-LEAST_START = 1e-3
-"""Time at which sampling starts from an image with less noise than the process has at t = 0."""
+MIN_START = 1e-3
+"""Earliest start of the sampling, for images with less noise than the process has at t = 0."""
 
 Guide = Literal["mask", "kernel", "factor"]
 GUIDES: dict[Guide, tuple[type, str]] = {
@@ -51,9 +51,9 @@ class RestoreOptions:
         samples: number of samples of each image.
         interval: of every pixel, for tables and maps of uncertainty; None: neither is made.
         degrade: images are clean and are degraded first.
-        sigma: noise level of the images in units of the [0, 1] range; "auto": estimated; None: the model's. A model
-            without a degradation, a denoiser, starts at the time of this level; None: estimated.
-        factor: by which images are enlarged; for models of task=super_resolution_multiscale.
+        sigma: noise level of the images in units of the [0, 1] range; "auto": estimated; None: that of the model, or
+            estimated for a denoiser. The sampling of a denoiser starts at the time of this level.
+        factor: enlargement of the images, for models of task=super_resolution_multiscale.
     """
 
     target: str = "psnr"
@@ -97,8 +97,8 @@ class Restored(NamedTuple):
 
     Attributes:
         x_hat: the first samples as they were sampled, with the batch's margin, (B, 3, H', W').
-        samples: (K, B, 3, H, W) in [0, 1], K the number of samples; the first is the result. H and W are those of
-            the images times the factor.
+        samples: (K, B, 3, H, W) in [0, 1], K the number of samples; the first is the result. H and W are
+            those of the images, times the factor.
         nfe: number of function evaluations of an image, of all samples together.
         seconds: of an image.
     """
@@ -163,7 +163,7 @@ class Batch:
         else:
             sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item() / scale, "model"
         mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
-        if scale > 1:  # the file has the coarse grid
+        if scale > 1:  # the test uses the grid of the file
             y, mean = shrink(y, scale), shrink(mean, scale)
         z = standardise(y, mean, sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
@@ -181,9 +181,9 @@ class Batch:
 def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions) -> Batch:
     """Compute measurements of images of one size, whose kernels, if any, have one size as well.
 
-    Clean images are degraded. Photographs that a kernel blurred are extended to periodic ones. Masked regions get
-    noise alone, whatever they held. Images to enlarge get noise alone at the frequencies that they lack. A denoiser
-    starts at the noise level of the image, which must be one if the level is estimated.
+    Clean images are degraded. For deblurring, photographs are extended to periodic ones. Masked regions are replaced
+    with noise. For super-resolution, the frequencies above those of the file are filled with noise. A denoiser starts
+    at the noise level of the image; if the level is estimated, there must be one image.
     """
     degradation, names = restorer.process.degradation, [image.name for image in images]
     pixels = torch.stack([image.pixels for image in images]).to(restorer.device)
@@ -222,7 +222,7 @@ def estimates_noise(restorer: Restorer, options: RestoreOptions) -> bool:
 
 
 def _is_denoiser(restorer: Restorer) -> bool:
-    """Return True if a model without a degradation may start at any of its noise levels."""
+    """Return True for a model without a degradation that can start at any of its noise levels."""
     low, high = restorer.process.noise(torch.tensor([0.0, 1.0])).tolist()
     sampler = restorer.sampler
     free = sampler.start == 1 and sampler.sigma is None and not restorer.denoiser.given_measurement
@@ -233,20 +233,23 @@ def _is_denoiser(restorer: Restorer) -> bool:
 def _start_at_level(
     restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions
 ) -> tuple[Restorer, RestoreOptions]:
-    """Return a restorer whose sampling starts at the noise level of the images, if it is a denoiser, and its options.
+    """Return restorer and options; the sampling of a denoiser starts at the noise level of the images.
 
     Raises:
-        ValueError: if the level cannot be estimated, or the given one exceeds those of the model.
+        ValueError: if the level cannot be estimated, or the given level exceeds the largest level of the model.
     """
     noise, largest = restorer.process.noise, restorer.process.sigma_y
     if estimates_noise(restorer, options):
         (image,), options = images, replace(options, sigma="auto")
         level = estimate_sigma(image.pixels[:1] if image.grey else image.pixels, image.step)
         if level is None:
-            raise ValueError("the image is too small to estimate its noise. Give sigma=0.05 or another level.")
+            raise ValueError(
+                "sigma=auto: needs a larger image to estimate its noise. Give a level, such as sigma=0.05."
+            )
         if level > 1.05 * largest:
             warn(
-                f"{image.name}: its noise of {level:.3g} exceeds the largest level of this model, {largest:.3g}.", True
+                f"{image.name}: the noise level {level:.3g} exceeds the largest level of this model, {largest:.3g}.",
+                True,
             )
     elif _is_denoiser(restorer) and isinstance(options.sigma, float | int):
         level = float(options.sigma)
@@ -254,12 +257,12 @@ def _start_at_level(
             raise ValueError(f"sigma={level:g}: must be at most {largest:g}, the largest noise level of this model.")
     else:
         return restorer, options
-    start = max(time_of_level(noise, level), LEAST_START)
+    start = max(time_of_level(noise, level), MIN_START)
     return restorer.replace(sampler=restorer.sampler.replace(start=start)), options
 
 
 def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
-    """Raise ValueError for a mask or kernel that a model does not take, and for a model that lacks one."""
+    """Raise ValueError for a mask, kernel or factor that the model does not take, or that it needs and is missing."""
     degradation, task = restorer.process.degradation, restorer.name
     needed = next((key for key, (taken_by, _) in GUIDES.items() if isinstance(degradation, taken_by)), None)
     if given and given != needed:

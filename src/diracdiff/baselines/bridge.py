@@ -1,4 +1,4 @@
-"""Networks that were trained on a bridge from the measurement to the image: I2SB, InDI and Palette."""
+"""Comparison methods that sample a bridge from the measurement to the image: I2SB, InDI and Palette."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ from diracdiff.samplers import I2SB, Bridge, BridgeSampler, ImageNoise, InDI, Pa
 from diracdiff.utils.validate import check_option
 
 BRIDGES: Mapping[str, type[Bridge]] = MappingProxyType({"i2sb": I2SB, "indi": InDI, "palette": Palette})
-"""Bridges by the names of their methods."""
+"""{name of a method: its bridge}."""
 
 
 class BridgeMethod(Baseline):
-    """I2SB, InDI or Palette: steps along the bridge that the network was trained on, one network call each.
+    """Sample with a network that was trained as I2SB, InDI or Palette, with one network call per step.
 
     Args:
         method: "i2sb", "indi" or "palette".
-        checkpoint: trained with experiment=METHOD on the task of the comparison.
+        checkpoint: file or folder of a model that was trained with experiment=METHOD on the task of the comparison.
         steps: number of steps, at least 1.
         stochasticity: eta in [0, 1], see `diracdiff.samplers.BridgeSampler`.
         trusted_modules: modules outside this package whose classes the checkpoint may use, see `load`.
@@ -42,12 +42,14 @@ class BridgeMethod(Baseline):
     ):
         check_option(tuple(BRIDGES), method=method)
         if checkpoint is None:
-            raise ValueError(f"checkpoint=null: must be a checkpoint. Train one with experiment={method} task=….")
+            raise ValueError(
+                f"checkpoint=null: must be a checkpoint of {method}. Train one with experiment={method} task=…."
+            )
         self.method, self.checkpoint = method, str(checkpoint)
         self.restorer = load(checkpoint, trusted_modules=trusted_modules)
         self.denoiser, sampler = self.restorer.denoiser, self.restorer.sampler
         if not isinstance(sampler, BridgeSampler) or not isinstance(sampler.bridge, BRIDGES[method]):
-            raise ValueError(f"checkpoint={checkpoint}: is not of {method}. Give one of experiment={method}.")
+            raise ValueError(f"checkpoint={checkpoint}: must be of {method}. Give a checkpoint of experiment={method}.")
         self.bridge, self.sampler = sampler.bridge, sampler.replace(steps=steps, stochasticity=stochasticity)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:

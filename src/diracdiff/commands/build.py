@@ -133,10 +133,10 @@ def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
 
 
 def check_no_bridge(restorer: Restorer, checkpoint: str) -> None:
-    """Raise ValueError for a checkpoint of I2SB, InDI or Palette, which have no degradation path."""
+    """Raise ValueError for a checkpoint of I2SB, InDI or Palette, whose samplers have no degradation process."""
     if isinstance(sampler := restorer.sampler, BridgeSampler):
         name = type(sampler.bridge).__name__
-        raise ValueError(f"checkpoint={checkpoint}: is of {name}, a comparison method. Give one of train task=….")
+        raise ValueError(f"checkpoint={checkpoint}: must not be of {name}, a comparison method. Train one with task=….")
 
 
 def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
@@ -151,7 +151,7 @@ def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
     if "sampler" in cfg:
         sampler, take = build_sampler(cfg.sampler, restorer.sampler), cfg.take or restorer.take
         if isinstance(sampler, BridgeSampler) != isinstance(restorer.sampler, BridgeSampler):
-            raise ValueError("sampler: does not suit the network of this checkpoint. Remove sampler=….")
+            raise ValueError("sampler: does not fit the network of this checkpoint. Remove sampler=….")
         check_option(OUTPUTS, take=take)
         restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=take)
     if cfg.get("compile"):

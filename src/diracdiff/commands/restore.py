@@ -72,7 +72,9 @@ def _companions(cfg: DictConfig) -> "Companions | None":
     from diracdiff.degradations.kernels import parse_kernel
 
     if sum(cfg[key] is not None for key in ("mask", "kernel", "factor")) > 1:
-        raise ValueError("mask, kernel and factor belong to different models: give one of them")
+        raise ValueError(
+            "mask, kernel and factor: must not be combined, they are for different models. Give one of them."
+        )
     if cfg.mask is None and cfg.kernel is None:
         return None
     path = Path(cfg.mask or cfg.kernel).expanduser()

@@ -85,8 +85,8 @@ def tune(
 def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> Choice:
     """Choose the best of settings and their means by stopping time.
 
-    Of equal values the one with the smaller NFE counts; a setting that diverges, to NaN, is the worst. Iterates before
-    t = 0 are no candidates: they are still degraded and noisy.
+    Of equal values, the one with the smaller NFE is chosen. A setting that diverges to NaN is the worst. Iterates
+    before t = 0 are left out, because they are still degraded and noisy.
     """
     candidates = [
         (metric.cost(row[metric.name]), row["calls"], i, stop)

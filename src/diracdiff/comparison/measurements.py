@@ -20,7 +20,7 @@ from diracdiff.utils.seeds import image_seed
 class Batch(NamedTuple):
     """Measurements on a device: x and y (B, C, H, W), names of the images, and seeds of their noise.
 
-    `sample` is the number of the restoration where a method restores the same measurements several times.
+    `sample` is the index of the sample, if a method restores the same measurements several times.
     """
 
     x: Tensor
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     sample: int = 0
 
     def sampling(self, seeds: list[int]) -> list[int]:
-        """Return seeds of the randomness of this sample; those of the first sample are the given ones."""
+        """Return the seeds of this sample, derived from the given seeds, which are those of the first sample."""
         return [image_seed(seed, f"sample{self.sample}") for seed in seeds] if self.sample else seeds
 
 

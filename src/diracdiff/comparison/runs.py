@@ -31,7 +31,7 @@ class Run:
 
     Attributes:
         rows: one per image and stopping time: name, stop, calls, seconds and the metrics. Metrics of samples are None
-            at other stopping times than those of the table.
+            at stopping times that are not in the table.
         images: {stop: uint8 (N, C, H, W)} of the first images.
         features: {metric of sets: {stop of the table, or "clean": features}}.
     """
@@ -69,7 +69,7 @@ class Runner:
         device: that runs them.
         pictures: number of images, the first ones, whose restorations are kept.
         ranks: processes that share the batches and the folder.
-        samples: number of samples of each measurement at the stopping times of the table, for SAMPLE_METRICS; 0: none.
+        samples: number of samples per measurement for SAMPLE_METRICS, at the stopping times of the table; 0: none.
     """
 
     folder: Path
@@ -144,7 +144,7 @@ class Runner:
     def _sampled(
         self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, first: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return all samples of a batch, {stop: (K, B, C, H, W)}, given the first of each stopping time."""
+        """Return all samples of a batch, {stop: (K, B, C, H, W)}, given the first sample at each stopping time."""
         samples = {stop: [images] for stop, images in first.items()}
         for k in range(1, self.samples):
             for result in restore(batch._replace(y=batch.y.clone(), sample=k)):
@@ -156,7 +156,7 @@ class Runner:
 
 
 def read_run(paths: Sequence[Path]) -> Run:
-    """Return the run whose batches are saved in these files."""
+    """Read a run from the files of its batches."""
     parts = [read_weights(path, "a part that diracdiff compare wrote") for path in paths]
     return Run(
         [row for part in parts for row in part["rows"]],

@@ -19,7 +19,7 @@ class Table:
     """Rows of methods.
 
     Args:
-        metrics: of single images, of sets and of samples, in the order of the columns.
+        metrics: metrics of single images, of sets and of samples, in the order of the columns.
         conditions: of all rows, in plain containers.
 
     Attributes:
@@ -79,7 +79,7 @@ class Table:
             "level. calls: NFE per image. seconds: per image."
         )
         if count := self.conditions.get("samples"):
-            note += f" crps, coverage_90, energy_distance: of {count} samples per image."
+            note += f" crps, coverage_90 and energy_distance use {count} samples per image."
         write_markdown_and_latex(folder / "table", ["method", *self._columns()], self.text(intervals=True), note)
         if paired:
             cells = [

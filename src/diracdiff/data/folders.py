@@ -80,7 +80,7 @@ class ImageFolder(Folder):
             `diracdiff.data.crops`.
         max_scale: largest side of a random crop over `image_size`, at least 1; 1: native resolution only.
         crops_per_epoch: number of random crops that an epoch draws; None: 32 of each training photograph.
-        recolour: give random crops their channels in a random order, each raised to a power between 1/2 and 2.
+        recolour: permute the channels of random crops and raise each to a random power between 1/2 and 2.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ImageFolder(Folder):
             raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
         if crop != "random" and (max_scale != 1 or crops_per_epoch is not None or recolour):
             keys = "dataset.max_scale, dataset.crops_per_epoch and dataset.recolour"
-            raise ValueError(f"{keys} need dataset.crop=random: add it.")
+            raise ValueError(f"{keys}: need random crops. Add dataset.crop=random.")
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.crop, self.max_scale, self.crops_per_epoch, self.recolour = crop, max_scale, crops_per_epoch, recolour
 

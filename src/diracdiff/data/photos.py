@@ -1,4 +1,4 @@
-"""The photographs inside the scikit-image wheel: a data set for machines with no data and no network."""
+"""Photographs from the scikit-image package, as a data set that needs no download."""
 
 import importlib.util
 import random
@@ -23,7 +23,7 @@ PHOTOS = {
     "val": ("chelsea.png", "coins.png"),
     "test": ("coffee.png", "motorcycle_left.png"),
 }
-"""Whole photographs of each split. Those to train on are in the public domain, CC0, or without known restrictions."""
+"""Photographs of each split. The training photographs are in the public domain, CC0 or without known restrictions."""
 
 LARGEST_SIZE = 300  # the shorter side of chelsea.png, the smallest photograph
 
@@ -32,18 +32,18 @@ GRIDS = ((3.0, 4, 3), (4 / 3, 2, 2))
 
 
 class Photos:
-    """Random crops of nine photographs to train on, fixed crops of two others each to validate and to test on.
+    """Random crops of nine training photographs, and fixed crops of two validation and two test photographs.
 
-    Training crops are as `diracdiff.data.crops` says, with sides up to the photograph's shorter side. Validation (a
-    cat, coins) and test (a cup of coffee, a motorcycle) have 16 crops per photograph, the same in every run: twelve
-    of a third of the shorter side, spread over the photograph, and four overlapping ones of three quarters of it, but
-    never smaller than `image_size`. Their order is a fixed random one.
+    Training crops are described in `diracdiff.data.crops`; their sides reach up to the shorter side of the photograph.
+    Validation (a cat, coins) and test (a cup of coffee, a motorcycle) have 16 fixed crops per photograph, in a fixed
+    random order. Twelve have a third of the shorter side and are spread over the photograph; four overlapping ones have
+    three quarters of it. No crop is smaller than `image_size`.
 
     Args:
         image_size: side in pixels, at most 300.
         crops_per_epoch: number of training crops that an epoch draws.
         seed: seed of the training crops.
-        recolour: give the training crops their channels in a random order, each raised to a power between 1/2 and 2.
+        recolour: permute the channels of the training crops and raise each to a random power between 1/2 and 2.
 
     Raises:
         ValueError: if an argument breaks its rule.
@@ -73,6 +73,6 @@ class Photos:
         photographs = Photographs(folder, files, self.image_size, [Path(file).stem for file in files])
         if name != "train":
             held_out = FixedCrops(photographs, grids=GRIDS)
-            random.Random(0).shuffle(held_out.crops)  # the first crops are of all photographs
+            random.Random(0).shuffle(held_out.crops)  # so that the first crops are from all photographs
             return held_out
         return RandomCrops(photographs, self.crops_per_epoch, self.seed, recolour=self.recolour, clustered=False)

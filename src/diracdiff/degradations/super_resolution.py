@@ -1,8 +1,8 @@
-"""Super-resolution: an anti-aliased low-pass whose cut-off falls with t, on the full grid of pixels.
+"""Super-resolution: an anti-aliasing low-pass filter whose cut-off falls with t, on the grid of the clean image.
 
-An image that is smaller by a factor f holds the frequencies below Nyquist / f. Here the measurement is the image
-low-passed with this cut-off on its own grid, so A_t keeps the shape of the image. `shrink` and `enlarge` convert
-between the grids.
+An image that is downscaled by a factor f has the frequencies below Nyquist / f. Here the measurement is the low-pass
+filtered image with this cut-off, at full size, so A_t keeps the shape of the image. `shrink` and `enlarge` convert
+between the two grids.
 """
 
 import math
@@ -17,7 +17,7 @@ from diracdiff.degradations.svd import SVD, Separable, both_sides, factors, in_c
 ROLL_OFF = 0.5
 
 FACTORS = (2, 3, 4)
-"""Random factors of `MultiScaleSuperResolution`."""
+"""Factors that `MultiScaleSuperResolution` draws."""
 
 
 class SuperResolution(Degradation):
@@ -46,14 +46,14 @@ class SuperResolution(Degradation):
 
 
 class MultiScaleSuperResolution(PerImageDegradation, SuperResolution):
-    """Super-resolution by a per-image factor f: the low-pass of `SuperResolution` for the factor f^s.
+    """Super-resolution with a per-image factor f: the low-pass filter of `SuperResolution` with factor f^s.
 
-    The parameters are factors, (B, 1), at least 1; random ones are 2, 3 or 4, as in multi-scale networks (Lim et al.
-    2017, MDSR).
+    The parameters are the factors, (B, 1), at least 1. Random factors are 2, 3 and 4, as for the multi-scale network
+    MDSR (Lim et al. 2017).
 
     Args:
         severity: exponent s of the factor, in [0, 1].
-        image_size: side in pixels of the training images; factors are those of any image.
+        image_size: side in pixels of the training images. Factors do not depend on it.
     """
 
     limits = (0.0, 1.0)
@@ -77,10 +77,10 @@ class MultiScaleSuperResolution(PerImageDegradation, SuperResolution):
 
 
 def shrink(y: Tensor, factor: int) -> Tensor:
-    """Return images, (..., H, W), on a grid that is coarser by an integer factor, (..., H / factor, W / factor).
+    """Downscale images, (..., H, W), by an integer factor: (..., H / factor, W / factor).
 
-    Only the cosines below Nyquist / factor remain. White noise of deviation sigma becomes white noise of deviation
-    sigma / factor.
+    Only the cosines below Nyquist / factor remain. White noise with standard deviation sigma becomes white noise with
+    standard deviation sigma / factor.
 
     Raises:
         ValueError: if the sides are not multiples of the factor.
@@ -94,9 +94,9 @@ def shrink(y: Tensor, factor: int) -> Tensor:
 
 
 def enlarge(y: Tensor, factor: int) -> Tensor:
-    """Return images, (..., H, W), on a grid that is finer by an integer factor, (..., factor H, factor W).
+    """Upscale images, (..., H, W), by an integer factor: (..., factor H, factor W).
 
-    The inverse of `shrink` for images without cosines from Nyquist / factor on.
+    It is the inverse of `shrink` for images without cosines at or above Nyquist / factor.
     """
     height, width = y.shape[-2:]
     coefficients = dct_matrix(height, y) @ y @ dct_matrix(width, y).mT

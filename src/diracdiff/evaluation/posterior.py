@@ -1,7 +1,7 @@
-"""Posterior quality: how well several samples of each measurement represent the distribution of its clean image.
+"""CRPS, coverage and energy distance of several samples of each measurement.
 
-CRPS and the energy distance are estimated without bias, and need at least two samples. A method without randomness
-gives equal samples: its CRPS is the mean absolute error.
+The estimates of CRPS and energy distance are unbiased. A method without randomness gives equal samples, and its CRPS is
+the mean absolute error.
 """
 
 import torch
@@ -11,14 +11,15 @@ from diracdiff.evaluation.uncertainty import Spread, raw_factor
 from diracdiff.metrics import Metric, SetMetric
 
 LEVEL = 0.9
-"""Fraction of the pixels that the intervals of `coverage` should hold."""
+"""Default level of `coverage`."""
 
 
 def crps(samples: Tensor, clean: Tensor) -> Tensor:
-    """Continuous ranked probability score of each image, (B,): the mean over its pixels, in the units of the images.
+    """Return the continuous ranked probability score of each image, (B,), averaged over its pixels.
 
-    mean_k |x_k - x| - (1/2) mean_{k != l} |x_k - x_l|, the fair estimator (Ferro 2014): its expectation does not depend
-    on the number of samples, and is smallest for samples of the posterior (Gneiting and Raftery 2007).
+    The fair estimator (Ferro 2014) is mean_k |x_k - x| - (1/2) mean_{k != l} |x_k - x_l|. Its expectation does not
+    depend on the number of samples and is smallest for samples of the posterior (Gneiting and Raftery 2007). The unit
+    is that of the images.
 
     Args:
         samples: (K, B, C, H, W), K of at least 2.
@@ -35,10 +36,10 @@ def crps(samples: Tensor, clean: Tensor) -> Tensor:
 
 
 def coverage(samples: Tensor, clean: Tensor, level: float = LEVEL) -> Tensor:
-    """Fraction of the pixels of each image, (B,), that intervals about the mean of its samples hold.
+    """Return the fraction of the pixels of each image, (B,), that lie in intervals about the mean of its samples.
 
-    The intervals reach `raw_factor` standard deviations to either side: they hold `level` of the pixels if clean image
-    and samples are draws of one Gaussian.
+    The half width of an interval is `raw_factor` standard deviations of the samples. The expected fraction is `level`
+    if the clean image and the samples are drawn from the same Gaussian.
 
     Args:
         samples: (K, B, C, H, W), K of at least 2.
@@ -55,22 +56,22 @@ def coverage(samples: Tensor, clean: Tensor, level: float = LEVEL) -> Tensor:
 
 
 def energy_distance(samples: Tensor, clean: Tensor) -> float:
-    """Energy distance between the distributions of samples and of clean images.
+    """Return the energy distance between the distributions of samples and of clean images.
 
-    2 E d(x, s) - E d(x, x') - E d(s, s') with d(a, b) = ||a - b|| / sqrt(C H W). It is the squared maximum mean
-    discrepancy (MMD) of the kernel -d, which has no bandwidth (Sejdinovic et al. 2013). Means are over pairs of
-    different images, which are independent: for samples of the clean images' distribution the expectation is zero, and
-    single values may be negative. It compares the sets alone, whichever sample belongs to which image.
+    It is 2 E d(x, s) - E d(x, x') - E d(s, s') with d(a, b) = ||a - b|| / sqrt(C H W), the squared maximum mean
+    discrepancy (MMD) for the kernel -d, which has no bandwidth (Sejdinovic et al. 2013). Means are over pairs of
+    different images, so the estimate is unbiased and may be negative. It is NaN for a single image. The value does not
+    depend on which sample belongs to which image.
 
     Args:
         samples: (K, B, C, H, W).
-        clean: (B, C, H, W); NaN for one image.
+        clean: (B, C, H, W).
 
     Raises:
         ValueError: if shapes do not fit.
     """
     samples, clean = _checked(samples, clean, least=1)
-    centre = clean.mean(0)  # the smaller the vectors, the smaller the rounding errors of their distances
+    centre = clean.mean(0)  # smaller vectors give smaller rounding errors of distances
     x, drawn = (clean - centre).flatten(1), (samples - centre).flatten(2)
     between = torch.stack([_mean_distance(x, s) for s in drawn]).mean()
     within = torch.stack([_mean_distance(a, b) for a in drawn for b in drawn]).mean()
@@ -78,15 +79,15 @@ def energy_distance(samples: Tensor, clean: Tensor) -> float:
 
 
 class SampleMetric(Metric):
-    """A metric of several samples of each measurement."""
+    """Metric of several samples of each measurement."""
 
     def values(self, samples: Tensor, clean: Tensor) -> list[float]:
-        """Return the value of each image of samples, (K, B, C, H, W), of clean images, (B, C, H, W)."""
+        """Return a value for each clean image, (B, C, H, W), and its samples, (K, B, C, H, W)."""
         raise NotImplementedError
 
 
 class CRPS(SampleMetric):
-    """See `crps`; of samples clipped to [0, 1]."""
+    """`crps` of samples that are clipped to [0, 1]."""
 
     name, title, higher_is_better = "crps", "CRPS", False
 
@@ -96,7 +97,7 @@ class CRPS(SampleMetric):
 
 
 class Coverage(SampleMetric):
-    """See `coverage`; of samples clipped to [0, 1]. The level is best."""
+    """`coverage` of samples that are clipped to [0, 1]. The best value is LEVEL."""
 
     name, title, digits = f"coverage_{100 * LEVEL:.0f}", f"coverage ({100 * LEVEL:.0f} %)", 3
 
@@ -106,15 +107,15 @@ class Coverage(SampleMetric):
 
 
 class Pixels:
-    """Features of samples that are their pixels."""
+    """Feature extractor that returns the pixels of samples."""
 
     def features(self, images: Tensor) -> Tensor:
-        """Return samples, (K, B, C, H, W), clipped to [0, 1] in half precision: (B, K, C, H, W)."""
+        """Return samples, (K, B, C, H, W), as (B, K, C, H, W), clipped to [0, 1], in half precision and on the CPU."""
         return images.clamp(0, 1).half().transpose(0, 1).cpu()
 
 
 class EnergyDistance(SetMetric):
-    """See `energy_distance`; of samples clipped to [0, 1]."""
+    """`energy_distance` of samples that are clipped to [0, 1]."""
 
     name, title, digits, higher_is_better = "energy_distance", "energy distance", 6, False
 
@@ -133,7 +134,7 @@ def _checked(samples: Tensor, clean: Tensor, least: int = 2) -> tuple[Tensor, Te
         shapes = f"{tuple(samples.shape)} for {tuple(clean.shape)}"
         raise ValueError(f"samples: must be (K, B, C, H, W) for clean images (B, C, H, W), got {shapes}.")
     if len(samples) < least:
-        raise ValueError(f"samples: must be at least {least} of each image, got {len(samples)}.")
+        raise ValueError(f"samples: must be at least {least} per image, got {len(samples)}.")
     return samples, clean
 
 

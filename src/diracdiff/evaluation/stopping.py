@@ -36,13 +36,13 @@ StoppingPoints = dict[str, StoppingPoint | None]
 def candidates(curve: Iterable[Row]) -> list[Row]:
     """Return the rows of a curve that may become stopping points: x_hat at every time, and the iterate at t = 0.
 
-    Earlier iterates are still degraded and noisy. SWD can prefer them, the measurement included, to clean images.
+    Earlier iterates, and the measurement, are still degraded and noisy, but can have a better SWD.
     """
     return [row for row in curve if row["output"] == "mean" or row["t"] <= TOLERANCE]
 
 
 def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> StoppingPoints:
-    """Return the best of the `candidates` of a curve for every target; of equal values that with the fewest NFE.
+    """Return the best of the `candidates` of a curve for each target; of equal values, the one with the fewest NFE.
 
     Args:
         curve: rows of `Records.curve`.

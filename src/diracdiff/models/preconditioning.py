@@ -1,4 +1,4 @@
-"""Scales of a network's input and output that depend on the operator, in place of Karras' for the identity."""
+"""Scales of the input and output of a network that depend on the operator (Karras et al. 2022: for the identity)."""
 
 from typing import NamedTuple
 
@@ -13,17 +13,16 @@ from diracdiff.utils.validate import check_option
 DATA_MEAN, DATA_STD = 0.5, 0.25
 """Mean m and standard deviation S of pixels that preconditioning assumes, in the [0, 1] range."""
 
-
 INPUTS = ("whitened", "estimate")
 
 
 class Terms(NamedTuple):
-    """The terms of a degraded image y in a basis in which A is diagonal.
+    """Terms of a degraded image y in a basis in which A is diagonal.
 
     Attributes:
-        basis: the diagonal form of A, with eigenvalues s.
+        basis: diagonal form of A, with eigenvalues s.
         rest: coefficients of y - A m, (B, C, H, W).
-        images: the network's input, rest at unit scale, (B, C, H, W).
+        images: whitened data, y - A m at unit scale, (B, C, H, W).
         precision: s^2 / sigma^2.
         estimate: s rest / sigma^2.
     """
@@ -36,12 +35,12 @@ class Terms(NamedTuple):
 
 
 class LinearEstimate(NamedTuple):
-    """The linear estimate of x: x = m + V (estimate + error), the error with variance 1 / precision.
+    """Linear estimate of x: x = m + V (estimate + error), where the variance of the error is 1 / precision.
 
     Attributes:
         basis: V.
         estimate: coefficients, (B, C, H, W).
-        precision: of every coefficient.
+        precision: precision of each coefficient.
     """
 
     basis: SVD
@@ -54,28 +53,27 @@ class LinearEstimate(NamedTuple):
 
 
 class OperatorPreconditioning:
-    """x_hat = x_skip + c_out F(c_in (y - A_t m)) with scales for every coefficient of a basis in which A_t is diagonal.
+    """x_hat = x_skip + c_out F(c_in (y - A_t m)), with scales for the coefficients of a basis in which A_t is diagonal.
 
-    With the coefficient's eigenvalue s_i of A_t: x_skip is the linear estimate of x of least mean square error, and
-    c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) its remaining variance, if pixels have mean m and standard deviation S;
-    c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2). A masked region thus arrives at unit scale however dark the mask is. For A_t
-    the identity these are the scales of Karras et al. 2022 (Table 1).
+    Let s_i be the eigenvalue of A_t for a coefficient, and let pixels have mean m and standard deviation S. Then x_skip
+    is the linear estimate of x of least mean squared error, c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) is the variance
+    of its error, and c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2). The input has unit variance also in masked regions. If A_t
+    is the identity, these are the scales of Karras et al. 2022 (Table 1).
 
-    A network that is conditioned on the measurement y_1 has the estimate from both: the precision is
+    If the network is conditioned on the measurement y_1, x_skip is the estimate from y_t and y_1. Its precision is
     1 / S^2 + s_1^2 / sigma_y^2 + (s_t - a s_1)^2 / v, see `StochasticDegradation.conditional_noise`.
 
-    In a basis of frequencies the variance of natural images falls with about the third power of the frequency. With
-    `exponent` 3 the linear estimate is Wiener's filter and c_out falls as the images' spectrum does: an untrained
-    network is a good linear restorer. c_in keeps the white S, with which the network sees an image rather than its
-    whitened edges. Pixels of a mask get a multiscale prior with the same exponent: x_skip interpolates masked pixels
-    from visible ones, see `diracdiff.models.interpolation`.
+    In a basis of frequencies, the variance of natural images falls with about the third power of the frequency. With
+    `exponent` 3, x_skip is the Wiener filter and c_out falls as the spectrum of the images does. c_in keeps the white
+    S, so that the input looks like an image and not like its whitened edges. In a basis of pixels (masks), x_skip
+    interpolates masked pixels with a multiscale prior of the same exponent, see `diracdiff.models.interpolation`.
 
-    With inputs "estimate" the network sees the linear estimate V x_skip / S before the whitened images, and, where
-    coefficients are pixels, its standard deviation c_out / S after them. Where s_i is small, whitened data are
-    measurement noise at unit scale, which a small network passes on; the estimate shows how much of it is signal.
+    With inputs "estimate", the network receives the linear estimate V x_skip / S before the whitened data. In a basis
+    of pixels, it also receives the standard deviation c_out / S after them. Where s_i is small, whitened data are
+    mainly measurement noise at unit scale; the estimate shows how much of them is signal.
 
     Args:
-        exponent: of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
+        exponent: exponent of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
             degradation's image size, with the mean S^2; 0: white, and masked pixels are not interpolated.
         inputs: "whitened" or "estimate", see above.
 
@@ -132,7 +130,7 @@ class OperatorPreconditioning:
         return torch.cat(images, 1), linear
 
     def image_count(self, process: StochasticDegradation, conditioned: bool) -> int:
-        """Return the number of images that the network sees, if it is conditioned on the measurement or not."""
+        """Return the number of images in the network's input, with or without conditioning on the measurement."""
         further = (2 if _has_pixel_basis(process) else 1) if self.inputs == "estimate" else 0
         return 1 + conditioned + further
 

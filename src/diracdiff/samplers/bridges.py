@@ -1,11 +1,10 @@
-"""Bridges between clean images and their measurements, and the sampler of the networks that are trained on them.
+"""Bridges between clean images and measurements, and their sampler, for the comparison methods I2SB, InDI and Palette.
 
-A bridge replaces the degradation A_t of the reverse process in comparison methods. Given a clean image x, at t = 0, and
-its measurement y, at t = 1, it is
+A bridge is a distribution of x_t, given a clean image x (t = 0) and its measurement y (t = 1):
 
     x_t = (1 - w_t) x + w_t y + s_t z,  z ~ N(0, I)
 
-A network estimates x from x_t. One step from t to s < t, with eta in [0, 1], is
+A network is trained to estimate x from x_t. A sampling step from t to s < t, with eta in [0, 1], is
 
     x_s = x_hat + keep (x_t - x_hat) + eta std z
 
@@ -43,18 +42,18 @@ class Bridge(ABC):
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """Return sigma_t, the scale of the network's target (x_t - x) / sigma_t, for times of any shape."""
+        """Return sigma_t, which scales the target (x_t - x) / sigma_t of the network, for times of any shape."""
 
     @abstractmethod
     def step(self, t: float, s: float, eta: float) -> tuple[float, float]:
         """Return `keep` and `std` of the step from t to s < t, see this module.
 
-        If x_hat were x, x_s would have its exact distribution: for eta = 1, or for every eta without w_t.
+        For x_hat = x, x_s has the distribution of the bridge if eta = 1, or for any eta if w_t = 0.
         """
 
     @property
     def process(self) -> StochasticDegradation:
-        """x + sigma_t z, for denoisers and losses."""
+        """Noise process x + sigma_t z, for denoisers and losses."""
         return StochasticDegradation(Identity(), self.sigma)
 
     def sample(self, x: Tensor, y: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
@@ -70,7 +69,7 @@ class Bridge(ABC):
         return x + per_image(self.weight(time), x) * (y - x) + per_image(self.std(time), x) * noise
 
     def begin(self, y: Tensor, noise: ImageNoise) -> Tensor:
-        """Return x_1, (B, C, H, W), for measurements y; a bridge without y begins at grey."""
+        """Return x_1, (B, C, H, W), for measurements y. If x_1 does not depend on y, its mean is 1/2."""
         return self.sample(torch.full_like(y, 0.5), y, 1.0, noise.normal(y.shape[1:], y.dtype))
 
 
@@ -78,14 +77,15 @@ class I2SB(Bridge):
     """Image-to-image Schrödinger bridge (Liu et al. 2023, Eq. 4, 11 and 12).
 
     sigma_t^2 is the integral of beta from 0 to t, w_t = sigma_t^2 / sigma_1^2 and s_t^2 = sigma_t^2 (1 - w_t). Up to
-    t = 1/2, 4 beta_t = (sqrt(beta_min) + t (sqrt(beta_max) - sqrt(beta_min)))^2, then it is mirrored. The factor 4 is
-    that of variances on [-1, 1]. A step has keep = w_s / w_t and std^2 = sigma_s^2 (1 - keep): the posterior of x_s
-    given x_hat and x_t for eta = 1, the OT-ODE for eta = 0.
+    t = 1/2, 4 beta_t = (sqrt(beta_min) + t (sqrt(beta_max) - sqrt(beta_min)))^2; beta is symmetric about t = 1/2. The
+    factor 4 converts variances from the range [-1, 1]. A step has keep = w_s / w_t, std^2 = sigma_s^2 (1 - keep). For
+    eta = 1 it samples the posterior of x_s given x_hat and x_t; for eta = 0 it is a step of the OT-ODE.
 
     Args:
-        beta_max: for images in [-1, 1]; positive. Published: 1 for deblurring and inpainting, 0.3 for super-resolution.
-        ot_ode: train without noise, s_t = 0. Published: for deblurring and inpainting.
-        beta_min: for images in [-1, 1]; positive. Published: 0.1.
+        beta_max: rate for images in [-1, 1], positive. Published: 1 for deblurring and inpainting, 0.3 for
+            super-resolution.
+        ot_ode: train and sample without noise, s_t = 0. Published: for deblurring and inpainting.
+        beta_min: rate for images in [-1, 1], positive. Published: 0.1.
 
     Raises:
         ValueError: if a rate is not positive.
@@ -126,8 +126,8 @@ class I2SB(Bridge):
 class InDI(Bridge):
     """Inversion by direct iteration (Delbracio and Milanfar 2023), with noise of a constant level epsilon.
 
-    x_t = (1 - t) x + t (y + epsilon z), and a step has keep = s / t without noise: sampling starts from y + epsilon z.
-    The scale of the network's target is t / 4, since pixels have a standard deviation of about 1/4.
+    x_t = (1 - t) x + t (y + epsilon z). Sampling starts at y + epsilon z, and its steps have keep = s / t and no noise.
+    The network's target is scaled by t / 4, because pixels have a standard deviation of about 1/4.
 
     Args:
         epsilon: standard deviation of the noise at t = 1, in [0, 1], in units of the [0, 1] range.
@@ -154,16 +154,16 @@ class InDI(Bridge):
 
 
 class Palette(Bridge):
-    """Gaussian diffusion of the image, x_t = x + sigma_t z, by a network that sees x_t and y (Saharia et al. 2022).
+    """Gaussian diffusion of the image, x_t = x + sigma_t z, with a network conditioned on y (Saharia et al. 2022).
 
-    The bridge does not depend on y. Steps are those of DDIM (Song et al. 2021, Eq. 12), ancestral for eta = 1:
+    x_t does not depend on y. Steps are those of DDIM (Song et al. 2021, Eq. 12), which for eta = 1 are ancestral:
     keep = r sqrt(1 - eta^2 (1 - r^2)), std^2 = sigma_s^2 (1 - r^2), r = sigma_s / sigma_t.
 
     Args:
-        noise: sigma_t; by default the levels of task=prior, 0.001 to 40.
+        noise: noise levels sigma_t as a function of t; by default those of task=prior, 0.001 to 40.
 
     Raises:
-        ValueError: if noise at t = 1 is below 2.5, with which x_1 still shows its image.
+        ValueError: if the noise at t = 1 is below 2.5, so that x_1 still contains information about x.
     """
 
     def __init__(self, noise: Callable[[Tensor], Tensor] | None = None):
@@ -186,7 +186,7 @@ class Palette(Bridge):
 
 
 class BridgeStep(Solver):
-    """A step of a bridge, see this module. First order; one network call."""
+    """First-order step of a bridge, with one network call, see this module."""
 
     def __init__(self, bridge: Bridge):
         self.bridge = bridge
@@ -198,14 +198,14 @@ class BridgeStep(Solver):
 
 
 class BridgeSampler(ReverseSampler):
-    """The reverse process of a bridge, from a measurement at t = 1 to an image.
+    """Sampler of a bridge, from a measurement at t = 1 to an image at t = 0.
 
-    It takes the degradation process of the measurement for the interface of `ReverseSampler` and does not use it.
+    Its methods take a degradation process because `ReverseSampler` has this argument, but do not use it.
 
     Args:
         bridge: distribution of x_t.
-        steps: number of steps, a network call each.
-        stochasticity: eta in [0, 1]: 0 without noise, 1 with that of the bridge; InDI's steps have none.
+        steps: number of steps, each with one network call.
+        stochasticity: eta in [0, 1], the fraction of the noise of each step. InDI has no noise in its steps.
         grid: placement of the times, see `diracdiff.samplers.grid`.
 
     Raises:

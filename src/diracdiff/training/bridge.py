@@ -1,4 +1,4 @@
-"""The LightningModule of I2SB, InDI and Palette: trains on a bridge between images and their measurements."""
+"""LightningModule that trains the networks of I2SB, InDI and Palette."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,14 +17,14 @@ from diracdiff.utils.seeds import DEGRADATION, MEASUREMENT
 
 
 class BridgeModule(RestorerModule):
-    """Train the denoiser of a bridge on x_t, see `diracdiff.samplers.Bridge`, instead of y_t.
+    """Train a denoiser on the states x_t of a bridge, see `diracdiff.samplers.Bridge`.
 
     Args:
-        restorer: has a `BridgeSampler`; its process makes the measurements, at t = 1.
-        arguments: see `RestorerModule`. Losses weigh an error by 1 / sigma_t^2 of the bridge.
+        restorer: restorer with a `BridgeSampler`. Its degradation process at t = 1 makes the measurements.
+        arguments: see `RestorerModule`. The loss is computed with sigma_t of the bridge.
 
     Raises:
-        ValueError: see `RestorerModule`; or if the restorer has no bridge, or a network for other inputs.
+        ValueError: see `RestorerModule`; also if the sampler has no bridge, or the network does not take x_t.
     """
 
     def __init__(self, restorer: Restorer, **arguments: Any):
@@ -32,15 +32,15 @@ class BridgeModule(RestorerModule):
         denoiser = restorer.denoiser
         fits = not denoiser.incremental and not isinstance(denoiser.preconditioning, OperatorPreconditioning)
         if not isinstance(restorer.sampler, BridgeSampler) or not fits:
-            raise ValueError("sampler: a bridge needs a network of x_t. Use experiment=i2sb, indi or palette.")
+            raise ValueError("sampler: a bridge needs a network that takes x_t. Use experiment=i2sb, indi or palette.")
         self.bridge = restorer.sampler.bridge
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
-        """Return the settings of `RestorerModule` and the bridge."""
+        """Return the settings of `RestorerModule`, and the bridge."""
         return super().settings(trainer, data) | {"bridge": to_recipe(self.bridge)}
 
     def degrade(self, x: Tensor, batch_idx: int) -> TrainingBatch:
-        """Return x_t at random times for images, (B, C, H, W), and measurements of them."""
+        """Return x_t at random times for images x, (B, C, H, W), with the measurements if the network takes them."""
         generator = torch.Generator(x.device).manual_seed(self.seed_of(MEASUREMENT, batch_idx))
         z, z_1 = torch.randn(2, *x.shape, generator=generator, device=x.device, dtype=x.dtype)
         y = self.bound(self.restorer.process, x, batch_idx).measure(x, z_1)

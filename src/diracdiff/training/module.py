@@ -41,8 +41,8 @@ class RestorerModule(pl.LightningModule):
         optimization: optimiser and learning rates.
         metrics: metrics of validation and test; PSNR and SSIM by default.
         times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
-        share_at_end: fraction of the images that are trained at the last of these times, in [0, 1]; a pair of
-            fractions changes linearly from the first step to the last.
+        share_at_end: fraction of the images that are trained at the last of these times, in [0, 1]. A pair of
+            fractions is interpolated linearly from the first to the last step.
         only: stopping times to evaluate, instead of the whole trajectory.
 
     Attributes:
@@ -161,16 +161,16 @@ class RestorerModule(pl.LightningModule):
         return training_batch(process, x, seed, self.times, given, self.fraction_at_end())
 
     def fraction_at_end(self) -> float:
-        """Return the fraction of the images that this step trains at the last time.
+        """Return the fraction of images at the last time for the current step.
 
         Raises:
-            ValueError: if the fraction changes and the run has no end.
+            ValueError: if `share_at_end` is a pair and the number of steps is not known.
         """
         first, last = self.share_at_end
         if first == last:
             return first
         if not math.isfinite(total := self.trainer.estimated_stepping_batches):
-            raise ValueError("task.share_at_end: a pair needs an end of the run. Set trainer.max_epochs.")
+            raise ValueError("task.share_at_end: a pair needs a run of known length. Set trainer.max_epochs.")
         return first + (last - first) * min(1.0, self.trainer.global_step / total)
 
     def seed_of(self, purpose: int, batch_idx: int) -> int:
