@@ -39,7 +39,7 @@ LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_ev
 """18 epochs of 2,223 photographs: 2,484 steps of 16 images."""
 
 MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,seams,consistency]", "loader.val_images=64"]
-STOPS = ("measurement", "one_shot", "do", "po", "swd")
+STOPS = ("measurement", "one_shot", "do", "po")
 SAMPLERS = {
     "exponential": ["sampler/step=exponential"],
     "exponential_sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
