@@ -24,7 +24,7 @@ def given(tmp_path_factory, folder):
 
 def test_a_checkpoint_says_what_its_network_is_given(given):
     restorer = load(given[1])
-    assert restorer.denoiser.given_measurement and restorer.denoiser.network.images == 2
+    assert restorer.denoiser.given_measurement and restorer.denoiser.network.images == 4
     assert restorer.process.measurement_sigma == 0.05 and restorer.process.sigma_y == 0.05
     assert isinstance(restorer.sampler.step, Multistep) and restorer.training["loss"]["given_measurement"]
     measured = restorer.measure(torch.full((8, 3, 32, 32), 0.5))

@@ -86,13 +86,13 @@ def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> Cho
     """Choose the best of settings and their means by stopping time.
 
     Of equal values, the one with the smaller NFE is chosen. A setting that diverges to NaN is the worst. Iterates
-    before t = 0 are left out, because they are still degraded and noisy.
+    are left out, because they contain noise.
     """
     candidates = [
         (metric.cost(row[metric.name]), row["calls"], i, stop)
         for i, (_, means) in enumerate(tried)
         for stop, row in means.items()
-        if not stop.startswith("iterate") or stop == "iterate t=0"
+        if not stop.startswith("iterate")
     ]
     *_, i, stop = min(candidates)
     return Choice(metric.name, tried[i][0], stop)

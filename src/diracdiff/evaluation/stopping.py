@@ -34,11 +34,11 @@ StoppingPoints = dict[str, StoppingPoint | None]
 
 
 def candidates(curve: Iterable[Row]) -> list[Row]:
-    """Return the rows of a curve that may become stopping points: x_hat at every time, and the iterate at t = 0.
+    """Return the rows of a curve that may become stopping points: x_hat at every time.
 
-    Earlier iterates, and the measurement, are still degraded and noisy, but can have a better SWD.
+    Iterates contain noise and, before t = 0, are degraded. LPIPS and SWD can still prefer them.
     """
-    return [row for row in curve if row["output"] == "mean" or row["t"] <= TOLERANCE]
+    return [row for row in curve if row["output"] == "mean"]
 
 
 def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> StoppingPoints:
