@@ -4,6 +4,7 @@ import importlib.util
 import pickle
 from pathlib import Path
 
+import msgpack
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,19 +15,12 @@ from diracdiff.baselines import load_prior
 
 def pack(value) -> bytes:
     """Write a value in the MessagePack format as Flax does."""
-    if isinstance(value, dict):
-        head = bytes([0x80 + len(value)]) if len(value) < 16 else b"\xde" + len(value).to_bytes(2, "big")
-        return head + b"".join(pack(key) + pack(item) for key, item in value.items())
-    if isinstance(value, tuple):
-        return bytes([0x90 + len(value)]) + b"".join(map(pack, value))
-    if isinstance(value, str):
-        return bytes([0xA0 + len(value)]) + value.encode()
-    if isinstance(value, int):
-        return bytes([value]) if value < 128 else b"\xcc" + value.to_bytes(1, "big")
-    if isinstance(value, bytes):
-        return b"\xc6" + len(value).to_bytes(4, "big") + value
-    body = pack((tuple(value.shape), str(value.dtype).removeprefix("torch."), value.numpy().tobytes()))
-    return b"\xc9" + len(body).to_bytes(4, "big") + b"\x01" + body
+
+    def extension(array):
+        name = str(array.dtype).removeprefix("torch.")
+        return msgpack.ExtType(1, pack((tuple(array.shape), name, array.numpy().tobytes())))
+
+    return msgpack.packb(value, default=extension)
 
 
 def flax(depth, channels=64):

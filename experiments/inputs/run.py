@@ -51,7 +51,7 @@ SAMPLERS = {
 
 def measure_sampler(folder: Path, sampler: str, data: list[str]) -> None:
     """Find the stopping times of a trained network with another sampler, and evaluate it, in a subfolder."""
-    found, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler], "threads=1"]
+    found, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler]]
     tuned = found / "tuned.ckpt"
     if not tuned.exists():
         validation = [f"output={found / 'val'}", "overwrite=true", "split=val", "loader.val_images=64"]

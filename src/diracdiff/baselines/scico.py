@@ -5,9 +5,8 @@ format. The network is a `DnCNN` without biases and with circular padding, which
 files do not contain the noise level, which follows from their name.
 """
 
-import math
+import importlib.util
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,8 @@ LEVELS = {"L": 0.06, "M": 0.10, "H": 0.20}
 LARGEST_FILE = 2**24
 """Bytes; the published files have 2.2 MB."""
 
-WIDTHS = {
-    **{0xCC: 1, 0xCD: 2, 0xD9: 1, 0xDE: 2},  # integer, text, map
-    **{0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4},  # bytes, extension
-}
-"""Bytes of the number that follows a MessagePack code: the integer itself, or a length."""
-
-DEEPEST = 8
-"""Nested values."""
-
 ARRAY = 1
-"""Type of Flax's extension: a shape, the name of the number format, and the numbers."""
+"""Code of Flax's MessagePack extension: a shape, the name of the number format, and the numbers."""
 
 NORM = {
     "weight": ("params", "scale"),
@@ -64,13 +54,15 @@ def read_dncnn(path: str | Path, key: str = "dncnn") -> Restorer:
         raise ValueError(f"{key}={path}: must be named as in SCICO. Use dncnn17M.mpk, 17L, 17H, 6L, 6M or 6H.")
     if not path.is_file():
         raise ValueError(f"{key}={path}: must be a file. Take it from the package scico, folder scico/data/flax.")
+    if importlib.util.find_spec("msgpack") is None:
+        raise ValueError(f"{key}={path}: must be read with msgpack. Run pip install 'diracdiff[baselines]'.")
     depth = int(name[1])
     with torch.device("meta"):
         denoiser = Denoiser(DnCNN(depth, circular=True))
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise ValueError("the file is too large")
-        weights = _translate(_unpack(BytesIO(path.read_bytes())), depth)
+        weights = _translate(_unpack(path.read_bytes()), depth)
         load_weights(denoiser, {f"network.{part}": weight for part, weight in weights.items()}, path)
     except Exception as error:  # any error of a parser of untrusted bytes
         raise ValueError(f"{key}={path}: must hold the {depth} layers of a DnCNN. Give SCICO's file.") from error
@@ -100,35 +92,17 @@ def _kernel(layer: dict[str, Tensor]) -> Tensor:
     return layer["kernel"].permute(3, 2, 0, 1)
 
 
-def _unpack(file: BytesIO, depth: int = 0) -> Any:
-    """Read a MessagePack value: maps, tuples, text, bytes, unsigned integers up to 65535, and Flax's float32 arrays."""
-    if depth > DEEPEST:
-        raise ValueError("too many nested values")
-    code = _take(file, 1)[0]
-    number = int.from_bytes(_take(file, WIDTHS.get(code, 0)), "big")
-    if code < 0x80:
-        return code
-    if code < 0x90 or code == 0xDE:
-        count = number if code == 0xDE else code & 0x0F
-        return {_unpack(file, depth + 1): _unpack(file, depth + 1) for _ in range(count)}
-    if code < 0xA0:
-        return tuple(_unpack(file, depth + 1) for _ in range(code & 0x0F))
-    if code < 0xC0 or code == 0xD9:
-        return _take(file, number if code == 0xD9 else code & 0x1F).decode()
-    if code in (0xCC, 0xCD):
-        return number
-    if code in (0xC4, 0xC5, 0xC6):
-        return _take(file, number)
-    if code in (0xC7, 0xC8, 0xC9) and _take(file, 1)[0] == ARRAY:
-        shape, kind, content = _unpack(BytesIO(_take(file, number)), depth + 1)
-        if kind != "float32" or len(content) != 4 * math.prod(shape):
-            raise ValueError(f"an array of {kind} with the shape {shape}")
-        return torch.from_numpy(np.frombuffer(content, "<f4").astype(np.float32).reshape(shape))
-    raise ValueError(f"MessagePack code {code:#x}")
+def _unpack(content: bytes) -> Any:
+    import msgpack
+
+    return msgpack.unpackb(content, ext_hook=_array, use_list=False)
 
 
-def _take(file: BytesIO, count: int) -> bytes:
-    content = file.read(count)
-    if len(content) != count:
-        raise ValueError("the file ends too early")
-    return content
+def _array(code: int, content: bytes) -> Tensor:
+    """Return an array of Flax's MessagePack extension."""
+    if code != ARRAY:
+        raise ValueError(f"extension {code}")
+    shape, kind, numbers = _unpack(content)
+    if kind != "float32":
+        raise ValueError(f"an array of {kind}")
+    return torch.from_numpy(np.frombuffer(numbers, "<f4").astype(np.float32).reshape(shape))

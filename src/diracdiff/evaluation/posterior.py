@@ -4,6 +4,8 @@ The estimates of CRPS and energy distance are unbiased. A method without randomn
 the mean absolute error.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -81,9 +83,9 @@ def energy_distance(samples: Tensor, clean: Tensor) -> float:
 class SampleMetric(Metric):
     """Metric of several samples of each measurement."""
 
+    @abstractmethod
     def values(self, samples: Tensor, clean: Tensor) -> list[float]:
         """Return a value for each clean image, (B, C, H, W), and its samples, (K, B, C, H, W)."""
-        raise NotImplementedError
 
 
 class CRPS(SampleMetric):
