@@ -42,7 +42,7 @@ report: $(READY)  ## open the report of a training, an evaluation or a compariso
 	@echo "$(RUN_DIR)/report.html"
 	@test "$$(uname)" = Linux -a -z "$$DISPLAY$$WAYLAND_DISPLAY" || $(RUN) webbrowser "file://$$(realpath "$(RUN_DIR)/report.html")"
 
-sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.steps=10,20"
+sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.num_steps=10,20"
 	@$(RUN) diracdiff train -m task=$(TASK) dataset=$(DATASET) $(ARGS)
 
 demo: $(READY)  ## a page for your photographs, on this machine alone: ARGS="checkpoint=runs/latest/best.ckpt"
@@ -60,7 +60,7 @@ compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="pr
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
 	@$(RUN) diracdiff schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
-pack: $(READY)  ## write DATASET, decoded, into a folder that loads many times as fast: ARGS="dataset.root=… output=packed"
+pack: $(READY)  ## write DATASET, decoded, into a folder that loads many times as fast: ARGS="data.root=… output=packed"
 	@$(RUN) diracdiff pack dataset=$(DATASET) $(ARGS)
 
 models: $(READY)  ## train the bundled models, `checkpoint=builtin:denoise`, about 2.5 hours of one core each

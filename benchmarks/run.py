@@ -110,7 +110,7 @@ class Suite:
         average = [p.detach().clone() for p in parameters]
 
         def degrade() -> Any:
-            return training_batch(process, x, 0, tuple(cfg.task.times), denoiser.given_measurement)
+            return training_batch(process, x, 0, tuple(cfg.task.t_range), denoiser.condition_on_measurement)
 
         def compute_loss() -> Tensor:
             given = degrade()
@@ -140,7 +140,7 @@ class Suite:
         restorer, names = self.restorer, [str(i) for i in range(self.batch)]
         restorer.denoiser.eval()
         for solver in (Euler(), Exponential(), Multistep()):
-            sampler = restorer.sampler.replace(step=solver)
+            sampler = restorer.sampler.replace(solver=solver)
 
             @torch.no_grad()
             def sample(sampler: Any = sampler) -> int:
@@ -334,7 +334,7 @@ def settings(cfg: DictConfig, device: torch.device, batch: int) -> dict[str, Any
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "network": network,
-        "image_size": cfg.dataset.image_size,
+        "image_size": cfg.data.image_size,
         "task": cfg.task.name,
         "batch": batch,
         "device": name,
@@ -348,7 +348,7 @@ def settings(cfg: DictConfig, device: torch.device, batch: int) -> dict[str, Any
 def main() -> None:
     """Measure, print tables, write the numbers, and compare them with those of another run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("overrides", nargs="*", help="keys of diracdiff train: model=base dataset.image_size=128")
+    parser.add_argument("overrides", nargs="*", help="keys of diracdiff train: model=base data.image_size=128")
     parser.add_argument("--measure", nargs="+", default=GROUPS, choices=GROUPS, help="groups of cases")
     parser.add_argument(
         "--cost", nargs="+", type=int, metavar="SIDE", help="only count the cost of images of these sides"

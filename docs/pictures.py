@@ -35,7 +35,7 @@ TASKS = (
 def composed(*overrides: str) -> DictConfig:
     """The configuration of a training with these overrides."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [f"dataset.image_size={SIDE}", *overrides])
+        return compose("train", [f"data.image_size={SIDE}", *overrides])
 
 
 def process_of(*overrides: str) -> StochasticDegradation:
@@ -105,7 +105,7 @@ def draw_severities(path: Path) -> None:
 def draw_walk(path: Path) -> None:
     """Iterates and what an untrained network makes of them, which by its preconditioning is a linear filter."""
     torch.manual_seed(0)
-    blind = build_restorer(composed("task=deblur", "sampler.steps=20", "sampler.stochasticity=1"))
+    blind = build_restorer(composed("task=deblur", "sampler.num_steps=20", "sampler.eta=1"))
     blind.denoiser.eval()
     y = blind.measure(photograph()).y
     shown = (1.0, 0.75, 0.5, 0.25, 0.05)

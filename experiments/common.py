@@ -28,7 +28,7 @@ def evaluate(folder: Path, *overrides: str) -> dict[str, Any]:
     """The summary of `diracdiff evaluate` with these overrides in `folder`; it is run unless it was, with the same."""
     summary, asked = folder / "evaluation.json", folder / "overrides.json"
     if not summary.exists() or not asked.exists() or json.loads(asked.read_text()) != list(overrides):
-        command = [sys.executable, "-m", "diracdiff", "evaluate", f"output={folder}", "overwrite=true", *overrides]
+        command = [sys.executable, "-m", "diracdiff", "evaluate", f"output={folder}", "if_exists=overwrite", *overrides]
         print(" ".join(command[2:]), flush=True)
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit(2)
@@ -61,7 +61,7 @@ def lpips_of(summary: dict[str, Any]) -> str:
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """The rows of x_hat of a `curve.csv`, as numbers, from t = 1 down."""
-    rows = [row for row in read_rows(folder / "curve.csv") if row["output"] == "mean"]
+    rows = [row for row in read_rows(folder / "curve.csv") if row["output"] == "x_hat"]
     return [{key: float(value) for key, value in row.items() if key != "output"} for row in rows]
 
 

@@ -172,10 +172,10 @@ SMALL = [
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
     "trainer.log_every_n_steps=1",
-    "loader.batch_size=4",
-    "loader.val_images=3",
-    "loader.test_images=3",
-    "sampler.steps=4",
+    "data.batch_size=4",
+    "data.val_images=3",
+    "data.test_images=3",
+    "sampler.num_steps=4",
 ]
 STEPS_PER_EPOCH = 4
 BRIEF = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"]
@@ -247,8 +247,8 @@ def own_modules(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def folder(image_folder):
-    fractions = ["dataset.val_fraction=0.125", "dataset.test_fraction=0.125"]
-    return ["dataset=folder", f"dataset.root={image_folder}", "dataset.image_size=32", *fractions]
+    fractions = ["data.val_fraction=0.125", "data.test_fraction=0.125"]
+    return ["data=folder", f"data.root={image_folder}", "data.image_size=32", *fractions]
 
 
 @pytest.fixture(scope="session")

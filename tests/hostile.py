@@ -122,7 +122,7 @@ def write_mutated(path, plain, rng, values):
 def main(count, folder):
     rng, values = random.Random(0), hostile(folder)
     plain, path, made = folder / "plain.ckpt", folder / "case.ckpt", restorer()
-    made.curve = [{"t": 1.0, "nfe": 1, "output": "mean", "n": 3, "psnr": 20.0}]
+    made.curve = [{"t": 1.0, "nfe": 1, "output": "x_hat", "n": 3, "psnr": 20.0}]
     made.save(plain)
     load(plain)
     events, counts, wrong, watching = [], Counter(), [], False

@@ -16,7 +16,7 @@ from diracdiff.samplers import State
 EVIL = "</script><script>document.title='broken'</script><!-- \"'&.png"
 NAMES = [EVIL, "plain.png", "other.png"]
 TIMES = (1.0, 0.75, 0.5, 0.25, 0.0)
-DO, GOOD = StoppingPoint(0.75, "mean"), StoppingPoint(0.25, "iterate")
+DO, GOOD = StoppingPoint(0.75, "x_hat"), StoppingPoint(0.25, "iterate")
 STOPS = {"psnr": DO, "lpips": None, "swd": GOOD, "fid": None}
 ORIGIN = Origin(f"python -m diracdiff evaluate checkpoint='{EVIL}'", "seed: 3\n", 3)
 
@@ -40,11 +40,11 @@ def walked(size=32, steps=TIMES, names=NAMES, metrics=None):
     return evaluation
 
 
-def page_of(evaluation, restorer, stops=STOPS):
+def page_of(evaluation, restorer, stopping_points=STOPS):
     """The page of an evaluation, as bytes."""
-    summary = summary_of(evaluation, stops, seed=3, steps=restorer.sampler.steps, task=restorer.name)
+    summary = summary_of(evaluation, stopping_points, seed=3, steps=restorer.sampler.num_steps, task=restorer.name)
     words = (f"{summary['n']} images", "Stopping times were found elsewhere.")
-    return evaluation_page("evaluation", evaluation, stops, summary, restorer, *words, ORIGIN)
+    return evaluation_page("evaluation", evaluation, stopping_points, summary, restorer, *words, ORIGIN)
 
 
 class Lower(ImageMetric):
@@ -61,7 +61,7 @@ def comparison():
     methods = ["measurement", EVIL, "dirac_do", "dirac_po"]
     table = Table([PSNR(), SSIM(), Lower()], {"sigma": 0.05})
     for i, method in enumerate(methods):
-        stop = "mean t=0.25" if method == "dirac_do" else ""
+        stop = "x_hat t=0.25" if method == "dirac_do" else ""
         values = {"ssim": 0.5 + 0.1 * i, "lpips_squeeze": 0.4 - 0.1 * i}
         row = {"stop": stop, "calls": i, "seconds": 0.1} | values
         rows = [{"name": name, "psnr": 20.0 + i + j} | row for j, name in enumerate(NAMES)]
@@ -72,7 +72,7 @@ def comparison():
 
     images = {name: grey(20 * i) for i, name in enumerate(["clean", *methods])}
     values = {"calls": 1, "seconds": 0.1, "ssim": 0.5, "lpips_squeeze": 0.2}
-    times = {f"mean t={t}": t for t in (1, 0.5, 0.25, 0)}
+    times = {f"x_hat t={t}": t for t in (1, 0.5, 0.25, 0)}
     rows = [
         {"name": n, "stop": s, "psnr": 20.0 + t + i} | values for s, t in times.items() for i, n in enumerate(NAMES)
     ]

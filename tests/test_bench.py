@@ -11,9 +11,9 @@ SMALL = [
     "model.network.channels=8",
     "model.network.multipliers=[1,2]",
     "model.network.attention_levels=[1]",
-    "dataset.image_size=32",
+    "data.image_size=32",
     "lpips=null",
-    "sampler.steps=3",
+    "sampler.num_steps=3",
 ]
 
 

@@ -144,7 +144,7 @@ def test_palette_steps_are_those_of_ddim():
         (lambda: I2SB(beta_max=0.0), "beta_max=0"),
         (lambda: InDI(2.0), "epsilon=2"),
         (lambda: Palette(LogLogisticNoise(sigma_max=1.0)), "sigma at t = 1"),
-        (lambda: BridgeSampler(InDI(), 0), "steps=0"),
+        (lambda: BridgeSampler(InDI(), 0), "num_steps=0"),
         (lambda: BridgeMethod("dirac", None), "method=dirac"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_sampler_with_a_bridge_has_a_recipe(bridge):
     built = from_recipe(to_recipe(sampler))
     assert to_recipe(built) == to_recipe(sampler)
     torch.testing.assert_close(built.bridge.std(double(0.3)), bridge.std(double(0.3)))
-    assert built.replace(steps=3).steps == 3 and isinstance(built, ReverseSampler)
+    assert built.replace(num_steps=3).num_steps == 3 and isinstance(built, ReverseSampler)
 
 
 # training and comparison
@@ -215,8 +215,8 @@ def test_a_checkpoint_stores_its_task_and_bridge(trained, name):
     restorer = load(trained[name])
     assert restorer.training["bridge"] == to_recipe(restorer.sampler.bridge)
     assert restorer.name == "inpaint" and restorer.process.sigma_y == pytest.approx(0.05)
-    assert restorer.denoiser.given_measurement == (name == "palette")
-    assert restorer.stops["psnr"] is not None
+    assert restorer.denoiser.condition_on_measurement == (name == "palette")
+    assert restorer.stopping_points["psnr"] is not None
     summary = json.loads((trained[name].parent / "summary.json").read_text())
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
     x = torch.rand(2, 3, 32, 32)
@@ -226,7 +226,7 @@ def test_a_checkpoint_stores_its_task_and_bridge(trained, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_results_do_not_depend_on_the_batch(trained, name):
-    method = BridgeMethod(name, trained[name], steps=3)
+    method = BridgeMethod(name, trained[name], num_steps=3)
     restorer = method.restorer
     y = restorer.measure(torch.rand(3, 3, 32, 32)).y
     operator = Operator(restorer.process.degradation, y)
@@ -241,7 +241,11 @@ def test_a_comparison_has_a_row_for_each_method(trained, run, folder, call):
     few += ["lpips=null", "trials=2", *folder[:2], *folder[3:]]
     ours, keys = f"checkpoint={run[1] / 'best.ckpt'}", {n: f"baseline.{n}.method.checkpoint" for n in NAMES}
     given = [f"{keys[name]}={trained[name]}" for name in NAMES]
-    steps = ["baseline.i2sb.search.steps=[3]", "baseline.indi.search.steps=[2]", "baseline.palette.search.steps=[4]"]
+    steps = [
+        "baseline.i2sb.search.num_steps=[3]",
+        "baseline.indi.search.num_steps=[2]",
+        "baseline.palette.search.num_steps=[4]",
+    ]
     status, errors = call("compare", ours, *few, "baseline=[i2sb,indi,palette]", *given, *steps)
     assert status == 0, errors
     rows = {row["method"]: row for row in json.loads(Path("comparison/comparison.json").read_text())["rows"]}

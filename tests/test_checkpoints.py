@@ -28,7 +28,7 @@ def restorer():
     blur = GaussianBlur(TabulatedSeverity([0, 0.5, 1], [0.3, 1, 3]), 16)
     process = StochasticDegradation(blur, GeometricNoise(0.02, 0.1))
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.1)).eval()
-    return Restorer(process, denoiser, ReverseSampler(7, guidance=Guidance("error", 0.3)), seed=3, take="iterate")
+    return Restorer(process, denoiser, ReverseSampler(7, guidance=Guidance("error", 0.3)), seed=3, output_type="iterate")
 
 
 def saved(path, change=lambda content: None):
@@ -65,11 +65,11 @@ def test_an_argument_that_is_not_kept_has_no_recipe():
 
 def test_a_checkpoint_needs_nothing_else(tmp_path):
     module = restorer()
-    module.stops = {"psnr": StoppingPoint(6 / 7), "lpips": None, "swd": None, "fid": None}
+    module.stopping_points = {"psnr": StoppingPoint(6 / 7), "lpips": None, "swd": None, "fid": None}
     module.save(tmp_path / "a.ckpt")
     loaded = load(tmp_path / "a.ckpt")
     y = torch.rand(2, 3, 16, 16)
-    assert loaded.stops == module.stops
+    assert loaded.stopping_points == module.stopping_points
     assert torch.equal(loaded.restore(y), module.restore(y))
 
 
@@ -90,11 +90,12 @@ def test_a_checkpoint_carries_its_incremental_network(tmp_path):
 def test_a_tuned_checkpoint_keeps_all_but_sampler_stops_and_curve():
     module, other = restorer(), restorer()
     module.dataset = {"_target_": "diracdiff.data.Photos"}
-    other.sampler, other.stops = other.sampler.replace(steps=3, guidance=None), {"psnr": StoppingPoint(0.5)}
+    other.sampler = other.sampler.replace(num_steps=3, guidance=None)
+    other.stopping_points = {"psnr": StoppingPoint(0.5)}
     tuned = module.checkpoint().tuned(other.checkpoint())
     built = Restorer.from_recipe(tuned.recipe)
-    assert built.sampler.steps == 3 and built.sampler.guidance is None and tuned.dataset == module.dataset
-    assert tuned.stops == {"psnr": {"t": 0.5, "output": "mean"}}
+    assert built.sampler.num_steps == 3 and built.sampler.guidance is None and tuned.dataset == module.dataset
+    assert tuned.stopping_points == {"psnr": {"t": 0.5, "output": "x_hat"}}
     assert all(torch.equal(tuned.weights[key], weight) for key, weight in module.denoiser.state_dict().items())
 
 
@@ -105,7 +106,7 @@ def test_a_tuned_checkpoint_keeps_all_but_sampler_stops_and_curve():
         (lambda content: content[KIND].update(version=[["0.2"]]), "was written by an unknown version"),
         *(
             (lambda content, key=key: content[KIND].pop(key), f"a.ckpt is damaged: {key}")
-            for key in ("recipe", "stopping", "curve", "dataset", "training", "calibrations")
+            for key in ("recipe", "stopping_points", "curve", "dataset", "training", "calibrations")
         ),
         (lambda content: content[KIND]["recipe"]["denoiser"]["network"].update(channels=12), "weights do not fit"),
         (lambda content: content[KIND]["recipe"]["sampler"].update(future=1), "unexpected keyword argument 'future'"),

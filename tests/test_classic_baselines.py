@@ -19,10 +19,10 @@ def prior():
 
 METHODS = {
     "measurement": Measurement,
-    "admm_tv": lambda: ADMMTV(0.03, steps=30),
-    "admm_tv_per_channel": lambda: ADMMTV(0.03, steps=30, coupled=False),
-    "pnp_admm": lambda: PnPADMM(steps=15),
-    "pnp_admm_own_denoiser": lambda: PnPADMM(steps=15, denoiser=prior()),
+    "admm_tv": lambda: ADMMTV(0.03, num_steps=30),
+    "admm_tv_per_channel": lambda: ADMMTV(0.03, num_steps=30, coupled=False),
+    "pnp_admm": lambda: PnPADMM(num_steps=15),
+    "pnp_admm_own_denoiser": lambda: PnPADMM(num_steps=15, denoiser=prior()),
 }
 
 

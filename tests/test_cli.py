@@ -60,13 +60,13 @@ def test_the_summary_measures_test_images_at_the_stopping_times_of_validation(ru
     summary, restorer = json.loads((latest / "summary.json").read_text()), load(latest / "best.ckpt")
     assert (summary["n"], summary["seed"], summary["steps"]) == (3, 0, 4)
     assert summary["measurement"]["nfe"] == 0 and summary["one_shot"]["nfe"] == 1
-    assert {k: summary["do"][k] for k in ("t", "output")} == vars(restorer.stops["psnr"])
+    assert {k: summary["do"][k] for k in ("t", "output")} == vars(restorer.stopping_points["psnr"])
     metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "residual_noise", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
-    assert {k: summary["swd"][k] for k in ("t", "output")} == vars(restorer.stops["swd"])
+    assert {k: summary["swd"][k] for k in ("t", "output")} == vars(restorer.stopping_points["swd"])
     assert set(summary["do"]["interval"].values()) == {None}  # three images are too few for an interval
     if HAS_LPIPS:
-        assert {k: summary["po"][k] for k in ("t", "output")} == vars(restorer.stops["lpips"])
+        assert {k: summary["po"][k] for k in ("t", "output")} == vars(restorer.stopping_points["lpips"])
 
 
 def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, without_weights, capsys):
@@ -88,7 +88,7 @@ def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, wit
 @needs_shared
 @pytest.mark.parametrize(("dataset", "root"), [("celebahq", "data/celeba-128"), ("imagenet", "data/imagenet-sample")])
 def test_real_faces_and_photographs_train_and_validate(tmp_path, dataset, root, call):
-    real = [f"dataset={dataset}", f"dataset.root={SHARED / root}", "dataset.image_size=32", "lpips=null"]
+    real = [f"data={dataset}", f"data.root={SHARED / root}", "data.image_size=32", "lpips=null"]
     brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.limit_train_batches=3"]
     assert call("train", "task=inpaint", *real, *SMALL, *brief) == (0, [])
     assert json.loads((tmp_path / "runs/latest/summary.json").read_text())["n"] == 3
@@ -113,7 +113,7 @@ def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monk
     last = tmp_path / "run" / "last.ckpt"
     begun = torch.load(last, weights_only=True)["global_step"]
     assert load(last) and begun == (STEPS_PER_EPOCH if signum == signal.SIGINT else STEPS_PER_EPOCH + 3)
-    assert run_here(tmp_path, "train", *options, "trainer.max_epochs=3", "checkpoint=auto") == 0
+    assert run_here(tmp_path, "train", *options, "trainer.max_epochs=3", "ckpt_path=auto") == 0
     steps = [int(row["step"]) for row in read_rows(tmp_path / "run" / "metrics.csv") if row["train/loss"]]
     assert steps == list(range(3 * STEPS_PER_EPOCH))
 
@@ -179,15 +179,15 @@ def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
     assert call("restore", *options) == (0, [])
     measurement = np.asarray(Image.open(tmp_path / "out" / "05_measurement.png"))
     assert measurement[18:22, 18:22].mean() < 20 < measurement[:4].mean()
-    refused(call("restore", *options), "05.*png exists", "existing=overwrite")
-    assert call("restore", *options, "existing=overwrite") == (0, [])
+    refused(call("restore", *options), "05.*png exists", "if_exists=overwrite")
+    assert call("restore", *options, "if_exists=overwrite") == (0, [])
 
 
 @needs_lpips
 def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, folder, tmp_path, call, torch_home):
     _, latest, _ = run
-    options = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu"]
-    assert call("evaluate", *options, "loader.eval_batch_size=1", "output=out")[0] == 0
+    options = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "data.test_images=3", "trainer=cpu"]
+    assert call("evaluate", *options, "data.eval_batch_size=1", "output=out")[0] == 0
     found, expected = (json.loads(p.read_text()) for p in (tmp_path / "out/evaluation.json", latest / "summary.json"))
     assert found["n"] == expected["n"] == 3
     for stop in ("measurement", "one_shot", "do", "po"):
@@ -236,16 +236,16 @@ def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path)
 def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
     checkpoint, would = f"checkpoint={run[1]}/best.ckpt", "would replace the input checkpoint="
     os.link(run[1] / "best.ckpt", tmp_path / "same.ckpt")
-    refused(call("import_official", checkpoint, "output=same.ckpt", "overwrite=true"), would)
-    refused(call("evaluate", checkpoint, "split=val", "tuned=same.ckpt", "overwrite=true"), would)
+    refused(call("import_official", checkpoint, "output=same.ckpt", "if_exists=overwrite"), would)
+    refused(call("evaluate", checkpoint, "split=val", "save_tuned=same.ckpt", "if_exists=overwrite"), would)
     (tmp_path / "calibration").mkdir()
     os.link(run[1] / "best.ckpt", tmp_path / "calibration" / "calibrated.ckpt")
-    refused(call("calibrate", checkpoint, "overwrite=true"), would)
+    refused(call("calibrate", checkpoint, "if_exists=overwrite"), would)
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("a.png", "a_measurement.png"):
         (photos / name).write_bytes((image_folder / "00.png").read_bytes())
-    status, lines = call("restore", checkpoint, "existing=overwrite", "input=photos", "output=out", "degrade=true")
+    status, lines = call("restore", checkpoint, "if_exists=overwrite", "input=photos", "output=out", "degrade=true")
     assert status == 2 and "a_measurement.png would replace that of photos/a.png" in lines[0]
 
 
@@ -265,18 +265,17 @@ MISTAKES = [
     ("train", ["task=debl"], "task/debl", "deblur"),
     ("train", ["tusk=deblur"], "tusk: train has no such key. Did you mean task"),
     ("train", ["--help", "tusk=deblur"], "tusk"),
-    ("train", ["sampler.stepz=3"], "sampler.stepz", "Did you mean sampler.steps"),
-    ("train", ["logger=null"], "logger|group"),
-    ("train", ["loader=null"], "loader=null: must hold keys"),
+    ("train", ["sampler.stepz=3"], "sampler.stepz", "Did you mean sampler.num_steps"),
+    ("train", ["logger=null"], "remove a group with ~GROUP"),
     ("restore", ["target=t" + "=1"], "target=t.1: .* Quote it"),
     ("restore", ["input=my photo (1).png"], "Quote it"),
     ("restore", [MODEL], "input: must be given. Add input=…"),
-    ("train", ["dataset=celebahq"], "dataset.root: must be given"),
+    ("train", ["data=celebahq"], "data.root: must be given"),
     # paths that are numbers, lists or nothing
-    ("restore", [MODEL, IMAGE, "existing=no"], "existing=no: must be one of error, skip, overwrite"),
+    ("restore", [MODEL, IMAGE, "if_exists=no"], "if_exists=no: must be one of error, skip, overwrite"),
     ("restore", [MODEL, "input=2024"], "input=2024: must be a path. Write input=./2024"),
     ("restore", [MODEL, "input=null"], "input=null: must be given"),
-    ("train", ["dataset=folder", "dataset.root=1_0"], "dataset.root=10: must be a path"),
+    ("train", ["data=folder", "data.root=1_0"], "data.root=10: must be a path"),
     ("restore", [MODEL, "input=absent"], "input=absent does not exist"),
     ("restore", ["checkpoint=absent", IMAGE], "absent does not exist"),
     ("restore", ["checkpoint=/etc/passwd", IMAGE], "/etc/passwd"),
@@ -290,28 +289,28 @@ MISTAKES = [
     ("train", ["optimizer.lr=abc"], "optimizer.lr=abc: must be a number"),
     ("train", ["trainer.enable_progress_bar=no"], "trainer.enable_progress_bar=no: must be true or false"),
     ("train", ["sampler=checkpoint"], "sampler=checkpoint: needs a checkpoint"),
-    ("train", ["sampler.steps=0"], "sampler.*steps"),
-    ("train", ["sampler/step=heun", "sampler.stochasticity=1"], "sampler.*stochasticity"),
-    ("train", ["task.times=[0.5,2]"], "times"),
+    ("train", ["sampler.num_steps=0"], "sampler.*steps"),
+    ("train", ["sampler/solver=heun", "sampler.eta=1"], "sampler.*eta"),
+    ("train", ["task.t_range=[0.5,2]"], "t_range"),
     ("train", ["schedule.noise.sigma_max=-1"], "schedule.noise.sigma_max=-1"),
     ("train", ["trainer.max_epochs=many"], "trainer.max_epochs=many"),
     ("train", ["trainer.accumulate_grad_batches=0"], "trainer.*accumulate_grad_batches"),
     ("train", ["trainer.check_val_every_n_epoch=3"], "must be at most trainer.max_epochs"),
-    ("train", ["loader.batch_size=400"], "loader.batch_size=400: .* fewer than one batch"),
+    ("train", ["data.batch_size=400"], "data.batch_size=400: .* fewer than one batch"),
     ("train", ["metrics=[]"], "must not be empty"),
-    ("train", ["+loader.foo=1"], "loader: .*foo"),
-    ("train", ["dataset.image_size=60"], "image_size.*60"),
+    ("train", ["+data.foo=1"], "data: .*foo"),
+    ("train", ["data.image_size=60"], "image_size.*60"),
     ("train", ["trainer.precision=fp7"], "trainer.*fp7"),
     ("train", ["task.predict=increment"], "task.predict=increment: .*method=paper"),
-    ("train", ["checkpoint=absent.ckpt"], "absent.ckpt does not exist"),
+    ("train", ["ckpt_path=absent.ckpt"], "absent.ckpt does not exist"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9: is not available"),
     ("restore", [MODEL, "input={images}", "output={images}"], "is the input folder"),
-    ("evaluate", [MODEL, "times=some"], "times=some: must be test or val, and all or stops"),
-    ("train", ["walk.measurement_sigma=0.1"], "walk.measurement_sigma=0.1: must be above 0 and at most 0.05"),
+    ("evaluate", [MODEL, "times=some"], "times=some: must be test or val, and all or stopping"),
+    ("train", ["task.measurement_sigma=0.1"], "task.measurement_sigma=0.1: must be above 0 and at most 0.05"),
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
-    ("evaluate", [MODEL, "dataset.image_size=64"], "dataset.image_size=64.*32"),
+    ("evaluate", [MODEL, "data.image_size=64"], "data.image_size=64.*32"),
     ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
     ("schedule", ["output=t.csv", "dissimilarity=mse", "budget=2000"], "budget must lie in"),
 ]
@@ -326,7 +325,7 @@ def files(tmp_path_factory, run, image_folder):
 def test_a_mistake_is_one_line_and_status_2(call, tmp_path, files, folder, name, words, parts):
     (tmp_path / "file").write_text("in the way")
     good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"] if name == "train" else []
-    if any(word.startswith(("dataset=", "task=")) for word in words):
+    if any(word.startswith(("data=", "task=")) for word in words):
         good = []
     refused(call(name, *good, *(word.format(**files) for word in words)), *parts)
     assert not list(tmp_path.rglob("*.ckpt")) and not (tmp_path / "evaluation").exists()
@@ -337,7 +336,7 @@ def test_a_truncated_image_is_named(call, tmp_path, image_folder):
     photos.mkdir()
     for path in image_folder.iterdir():
         (photos / path.name).write_bytes(path.read_bytes()[: None if path.name in ("00.png", "01.png") else 400])
-    data = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "loader.num_workers=0"]
+    data = ["data=folder", f"data.root={photos}", "data.image_size=32", "data.num_workers=0"]
     refused(
         call("train", "task=inpaint", *data, *SMALL, *BRIEF, "lpips=null"), r"photos/\d\d.png: it cannot be decoded"
     )
@@ -353,12 +352,10 @@ def test_a_full_disk_ends_a_training_run_with_one_line(call, folder):
 
 def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folder, tmp_path):
     options = [*folder, *SMALL, *BRIEF, "lpips=null"]
-    refused(
-        call("train", "task=deblur", *options, f"checkpoint={run[1]}/last.ckpt"), "was trained with another process"
-    )
+    refused(call("train", "task=deblur", *options, f"ckpt_path={run[1]}/last.ckpt"), "was trained with another process")
     content = torch.load(run[1] / "last.ckpt", weights_only=True)
     torch.save({key: content[key] for key in ("state_dict", KIND)}, tmp_path / "weights.ckpt")
-    refused(call("train", "task=inpaint", *options, f"checkpoint={tmp_path}/weights.ckpt"), "weights.ckpt")
+    refused(call("train", "task=inpaint", *options, f"ckpt_path={tmp_path}/weights.ckpt"), "weights.ckpt")
 
 
 @pytest.mark.parametrize("name", ["it's, [1] {2}=b", "2024", "-m é 写真"])

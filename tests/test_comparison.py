@@ -25,22 +25,22 @@ from diracdiff.metrics import PSNR
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 
-FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.steps=[4]"]
+FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.num_steps=[4]"]
 
 PLAIN = ["lpips=null", "tune_for=psnr"]
 
 
-def train(cwd, folder, *overrides, run_dir):
-    assert run_here(cwd, "train", *folder, *SMALL, *BRIEF, f"hydra.run.dir={run_dir}", *overrides) == 0
-    return cwd / run_dir / "best.ckpt"
+def train(cwd, folder, *overrides, output_dir):
+    assert run_here(cwd, "train", *folder, *SMALL, *BRIEF, f"hydra.run.dir={output_dir}", *overrides) == 0
+    return cwd / output_dir / "best.ckpt"
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory, folder, run):
     """Checkpoints of Dirac, a prior and a regression network of the same images, all hardly trained."""
     cwd = tmp_path_factory.mktemp("networks")
-    prior = train(cwd, folder, "task=prior", run_dir="prior")
-    regression = train(cwd, folder, "experiment=regression", "task=inpaint", run_dir="regression")
+    prior = train(cwd, folder, "task=prior", output_dir="prior")
+    regression = train(cwd, folder, "experiment=regression", "task=inpaint", output_dir="regression")
     return {"checkpoint": run[1] / "best.ckpt", "prior": prior, "regression": regression}
 
 
@@ -97,7 +97,7 @@ def test_dirac_is_what_evaluate_measures(torch_home, compared, networks, folder)
     cwd, out, _ = compared
     row, before = rows_in(out)[3], rows_in(out)[0]
     setting = [f"sampler.{key}={value}" for key, value in row["setting"].items()]
-    data = [*folder[:2], *folder[3:], "loader.test_images=3", "output=evaluated"]
+    data = [*folder[:2], *folder[3:], "data.test_images=3", "output=evaluated"]
     assert run_here(cwd, "evaluate", f"checkpoint={networks['checkpoint']}", *data, *setting) == 0
     output, t = row["stop"].split(" t=")
     curve = {(r["output"], float(r["t"])): r for r in rows_of(cwd / "evaluated" / "curve.csv")}
@@ -140,7 +140,7 @@ SHORT = ["ddrm", "dps", "diffpir", "pigdm", "pnp_admm", "admm_tv"]
 
 
 def test_every_method_runs_by_default(arguments, call, tmp_path):
-    steps = [f"baseline.{name}.method.steps=3" for name in SHORT]
+    steps = [f"baseline.{name}.method.num_steps=3" for name in SHORT]
     status, errors = call("compare", *arguments, *steps, *PLAIN, "trials=1", "output=every", "dirac.search=null")
     assert status == 0, errors
     rows = rows_in(tmp_path / "every")
@@ -152,8 +152,8 @@ def test_every_method_runs_by_default(arguments, call, tmp_path):
 
 
 def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
-    sampled = ["samples=2", "baseline=[measurement,ddrm]", "baseline.ddrm.method.steps=3"]
-    extra = [*PLAIN, *sampled, "trials=1", "dirac.search.stochasticity=[1.0]", "output=sampled"]
+    sampled = ["samples=2", "baseline=[measurement,ddrm]", "baseline.ddrm.method.num_steps=3"]
+    extra = [*PLAIN, *sampled, "trials=1", "dirac.search.eta=[1.0]", "output=sampled"]
     status, errors = call("compare", *arguments, *extra)
     assert status == 0, errors
     content = json.loads((tmp_path / "sampled/comparison.json").read_text())
@@ -183,7 +183,7 @@ def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
         ("samples=1", r"samples=1: must be an integer of at least 2"),
         ("tune_for=fid", r"tune_for must be psnr, lpips or both"),
         ("tune_for=lpips", r"tune_for=lpips needs LPIPS"),
-        ("dataset.image_size=48", r"dataset.image_size=48: the checkpoint was trained with 32"),
+        ("data.image_size=48", r"data.image_size=48: the checkpoint was trained with 32"),
         ("checkpoint=nowhere.ckpt", r"nowhere.ckpt does not exist"),
     ],
 )
@@ -223,7 +223,7 @@ def test_networks_of_other_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"p.ckpt was trained on ImageFolder .*faces, .* or add allow_other_data=true"):
         check_same_images(ours, other, "prior=p.ckpt")
     larger = trained_on(tmp_path, degradation=GaussianBlur(LinearSeverity(0.3, 3.0), 32))
-    with pytest.raises(ValueError, match=r"images of 32 px, the checkpoint on 16 px: train it with dataset.image_size"):
+    with pytest.raises(ValueError, match=r"images of 32 px, the checkpoint on 16 px: train it with data.image_size"):
         check_same_images(ours, larger, "prior=p.ckpt", allow_other_data=True)
 
 
@@ -268,7 +268,7 @@ def test_dirac_starts_where_the_measurements_are(tmp_path):
     module, x = restorer(), torch.rand(2, 3, 16, 16)
     (batch,) = freeze(tmp_path / "y.pt", [{"x": x, "name": ["a", "b"]}], module.process, 0).batches(2)
     plain = list(Dirac("dirac", {}, None, module).prepare({})(batch))
-    module.sampler = module.sampler.replace(start=0.5, sigma=0.01)
+    module.sampler = module.sampler.replace(t_start=0.5, sigma=0.01)
     late = list(Dirac("dirac", {}, None, module).prepare({})(batch))
     assert [result.t for result in late] == [result.t for result in plain] and late[0].t == 1
     assert all(torch.equal(a.images, b.images) for a, b in zip(plain, late, strict=True))

@@ -123,7 +123,7 @@ def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
     for name in bad:
         if name != small:
             (photos / name).write_bytes((photos / name).read_bytes()[:-300] + name.encode())
-    with refused_call(small, "15x80", "smaller than dataset.image_size=16"):
+    with refused_call(small, "15x80", "smaller than data.image_size=16"):
         folder(photos).split("val")
     module = ImageDataModule(folder(photos, on_error="skip", crops_per_epoch=64), batch_size=8)
     names = [name for batch in module.train_dataloader() for name in batch["name"]]
@@ -139,22 +139,22 @@ def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
 
 def test_mistakes_in_crops_are_refused(photos):
     for options, part in (
-        ({"crop": "center"}, "dataset.crop=center: must be one of resize, random"),
-        ({"crop": "random", "max_scale": 0.5}, "dataset.max_scale=0.5"),
-        ({"crop": "random", "max_scale": True}, "dataset.max_scale=True"),
-        ({"crop": "random", "crops_per_epoch": 0}, "dataset.crops_per_epoch"),
+        ({"crop": "center"}, "data.crop=center: must be one of resize, random"),
+        ({"crop": "random", "max_scale": 0.5}, "data.max_scale=0.5"),
+        ({"crop": "random", "max_scale": True}, "data.max_scale=True"),
+        ({"crop": "random", "crops_per_epoch": 0}, "data.crops_per_epoch"),
         ({"max_scale": 2}, "need random crops"),
         ({"crops_per_epoch": 20}, "need random crops"),
         ({"recolour": True}, "need random crops"),
-        ({"crop": "random", "recolour": 1}, "dataset.recolour=1: must be true or false"),
+        ({"crop": "random", "recolour": 1}, "data.recolour=1: must be true or false"),
     ):
         with refused_call(part):
             ImageFolder(photos, 16, **options)
 
 
 def test_the_commands_train_on_crops_and_evaluate(photos, tmp_path, call):
-    words = ["dataset=folder", f"dataset.root={photos}", "dataset.image_size=32", "lpips=null", "dataset.crop=random"]
-    more = ["dataset.crops_per_epoch=8", "dataset.max_scale=1.5"]
+    words = ["data=folder", f"data.root={photos}", "data.image_size=32", "lpips=null", "data.crop=random"]
+    more = ["data.crops_per_epoch=8", "data.max_scale=1.5"]
     assert call("train", "task=inpaint", *words, *more, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
     assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
     assert "-0032," in (tmp_path / "out" / "images.csv").read_text()

@@ -77,7 +77,7 @@ def test_center_crop_resize(tmp_path):
     assert torch.equal(center_crop_resize(tall, 8), torch.from_numpy(np.array(reference)).permute(2, 0, 1))
     path = write_images(tmp_path, ["small.png"]) / "small.png"
     assert torch.equal(load_square(path, 10), center_crop_resize(load_image(path), 10))
-    with refused(path, "12x10", "dataset.image_size=11", "smaller dataset.image_size"):
+    with refused(path, "12x10", "data.image_size=11", "smaller data.image_size"):
         load_square(path, 11)
     with refused("photo.png"):
         center_crop_resize(tall, 31, "photo.png")
@@ -144,13 +144,13 @@ def test_training_images_follow_from_epoch_and_index(tmp_path, kind):
 def test_folders_refuse_bad_arguments(tmp_path):
     for root in (None, "???", ""):
         for dataset in (ImageFolder, CelebAHQ, FFHQ, ImageNet):
-            with refused("dataset.root must be", "dataset.root=/path/to/images"):
+            with refused("data.root must be", "data.root=/path/to/images"):
                 dataset(root)
-    with refused("dataset.image_size=big"):
+    with refused("data.image_size=big"):
         FFHQ(tmp_path, "big")
-    with refused("dataset.image_size", "0"):
+    with refused("data.image_size", "0"):
         ImageFolder(tmp_path, 0)
-    with refused("dataset.val_fraction", "0"):
+    with refused("data.val_fraction", "0"):
         ImageFolder(tmp_path, val_fraction=0)
     with refused("sum must be below 1"):
         ImageFolder(tmp_path, val_fraction=0.5, test_fraction=0.5)
@@ -215,11 +215,11 @@ def test_photos_holds_whole_photographs_out():
 
 
 def test_photos_refuses_bad_arguments(monkeypatch):
-    with refused("dataset.image_size", "300", "512"):
+    with refused("data.image_size", "300", "512"):
         Photos(512)
-    with refused("dataset.crops_per_epoch", "0"):
+    with refused("data.crops_per_epoch", "0"):
         Photos(crops_per_epoch=0)
-    with refused("dataset.recolour", "yes"):
+    with refused("data.recolour", "yes"):
         Photos(recolour="yes")
     with pytest.raises(IndexError):
         Photos(8, 4).split("train")[4]
@@ -375,7 +375,7 @@ def test_datamodule_refuses_bad_arguments():
     }.items():
         with refused(f"{name}={value}"):
             ImageDataModule(Source(), **{name: value})
-    with refused("loader.batch_size=16: 13 training images"):
+    with refused("data.batch_size=16: 13 training images"):
         ImageDataModule(Source(), batch_size=16).train_dataloader()
 
 
@@ -463,7 +463,7 @@ def test_a_training_batch_follows_from_its_seed(times):
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_a_share_of_a_training_batch_is_at_the_last_time(share):
     x, process = torch.rand(2000, 1, 1, 1), StochasticDegradation(Identity(image_size=1), ConstantNoise(0.5))
-    plain, shared = (training_batch(process, x, 1, (0.25, 0.5), share_at_end=s) for s in (0.0, share))
+    plain, shared = (training_batch(process, x, 1, (0.25, 0.5), prob_terminal=s) for s in (0.0, share))
     at_end = shared.t == 0.5
     assert at_end.float().mean().item() == pytest.approx(share, abs=0.04)
     assert torch.equal(shared.t[~at_end], plain.t[~at_end]) and (shared.s < shared.t).all()

@@ -33,9 +33,9 @@ SMALL = [
     "trainer.max_epochs=1",
     "trainer.check_val_every_n_epoch=1",
     "trainer.enable_progress_bar=false",
-    "loader.batch_size=2",
-    "loader.eval_batch_size=2",
-    "loader.test_images=5",
+    "data.batch_size=2",
+    "data.eval_batch_size=2",
+    "data.test_images=5",
     "lpips=null",
 ]
 TWO = ["trainer=ddp", "trainer.devices=2"]
@@ -116,9 +116,9 @@ def trained(tmp_path_factory, image_folder):
     lost = [val[1], val[4], *(train[index] for index in order[1:8:2])]  # of four to validate on, the second's two
     for name in lost:
         (cwd / "photos" / name).write_bytes((cwd / "photos" / name).read_bytes()[:50])
-    data = ["dataset=folder", f"dataset.root={cwd}/photos", "dataset.image_size=32", "dataset.on_error=skip"]
-    data += ["dataset.val_fraction=0.25", "dataset.test_fraction=0.25", "loader.val_images=4"]
-    errors = run("-m", "diracdiff", "train", "-m", "sampler.steps=3,2", *SMALL, *TWO, *data, cwd=cwd)
+    data = ["data=folder", f"data.root={cwd}/photos", "data.image_size=32", "data.on_error=skip"]
+    data += ["data.val_fraction=0.25", "data.test_fraction=0.25", "data.val_images=4"]
+    errors = run("-m", "diracdiff", "train", "-m", "sampler.num_steps=3,2", *SMALL, *TWO, *data, cwd=cwd)
     assert errors.count("warning: skipped, the next image takes its place") == 2 * len(lost)
     (sweep,) = (cwd / "runs").glob("sweep_*")
     return cwd, sweep / "0_inpaint", data
@@ -128,7 +128,7 @@ def test_a_sweep_makes_one_folder_and_covers_every_image_once(trained):
     """In each split, the next images take the place of those that cannot be read, and processes agree on batches."""
     _, first, _ = trained
     assert sorted(p.name for p in first.parent.iterdir() if p.is_dir()) == ["0_inpaint", "1_inpaint"]
-    assert [load(first.parent / f"{i}_inpaint/best.ckpt").sampler.steps for i in (0, 1)] == [3, 2]
+    assert [load(first.parent / f"{i}_inpaint/best.ckpt").sampler.num_steps for i in (0, 1)] == [3, 2]
     rows = read_rows(first / "tradeoff.csv")
     assert {row["n"] for row in rows} == {"4"} and len(rows) == 2 * 3 + 1
     assert json.loads((first / "summary.json").read_text())["n"] == 5
@@ -159,7 +159,7 @@ def test_restoring_does_not_depend_on_the_number_of_processes(trained, image_fol
     for i in range(5):
         (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
     asked = [f"checkpoint={first}/best.ckpt", f"input={photos}", "target=t:0.5", "batch_size=2", "device=cpu"]
-    asked += ["samples=2", "sampler.stochasticity=1"]
+    asked += ["samples=2", "sampler.eta=1"]
     assert run_here(cwd, "restore", *asked, f"output={tmp_path}/one") == 0
     run(*TORCHRUN, "diracdiff", "restore", *asked, f"output={tmp_path}/two", cwd=cwd)
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
@@ -176,7 +176,7 @@ def test_comparing_does_not_depend_on_the_number_of_processes(trained, tmp_path)
     """But for seconds and memory, bit for bit: the processes share the batches of one."""
     cwd, first, data = trained
     asked = [f"checkpoint={first}/best.ckpt", "lpips=null", "tune_for=psnr", "baseline=[measurement]", "device=cpu"]
-    asked += ["batch_size=2", "tune_images=3", "test_images=5", "dirac.search.steps=[3]", *data[:2], *data[3:6]]
+    asked += ["batch_size=2", "tune_images=3", "test_images=5", "dirac.search.num_steps=[3]", *data[:2], *data[3:6]]
     assert run_here(cwd, "compare", *asked, f"output={tmp_path}/one") == 0
     run(*TORCHRUN, "diracdiff", "compare", *asked, f"output={tmp_path}/two", cwd=cwd)
     one, two = (read_rows(tmp_path / name / "images.csv") for name in ("one", "two"))

@@ -32,7 +32,7 @@ API = "/gradio_api"
 def model():
     found = blur_restorer()
     found.denoiser.eval()
-    found.stops |= {"psnr": StoppingPoint(1.0, "mean"), "swd": StoppingPoint(0.0, "iterate")}
+    found.stopping_points |= {"psnr": StoppingPoint(1.0, "x_hat"), "swd": StoppingPoint(0.0, "iterate")}
     return found
 
 
@@ -109,7 +109,7 @@ def test_frames_are_what_the_stopping_times_give(tmp_path, mode):
     found, fractions = model(), []
     restored = restore(found, tmp_path / "photo.png", False, advance=fractions.append)
     frames = [(round(frame.t, 2), frame.output, frame.nfe) for frame in restored.frames]
-    assert frames == [(1.0, "mean", 1), (0.67, "mean", 2), (0.33, "mean", 3), (0.0, "iterate", 3)]
+    assert frames == [(1.0, "x_hat", 1), (0.67, "x_hat", 2), (0.33, "x_hat", 3), (0.0, "iterate", 3)]
     assert restored.place == 0 and fractions == sorted(fractions) and fractions[-1] == 1
     y = restored.batch.y
     for place, target in enumerate(("psnr", "t:0.66", "t:0.33", "swd")):

@@ -15,11 +15,11 @@ from diracdiff.samplers import ImageNoise
 
 SIZE = 16
 METHODS = {
-    "DDRM": lambda **k: DDRM(**{"steps": 6} | k),
-    "DPS": lambda **k: DPS(**{"steps": 7, "zeta": 0.05} | k),
-    "DPS_posterior": lambda **k: DPS(**{"steps": 7, "guidance": "posterior"} | k),
-    "DiffPIR": lambda **k: DiffPIR(**{"steps": 8} | k),
-    "PiGDM": lambda **k: PiGDM(**{"steps": 9} | k),
+    "DDRM": lambda **k: DDRM(**{"num_steps": 6} | k),
+    "DPS": lambda **k: DPS(**{"num_steps": 7, "zeta": 0.05} | k),
+    "DPS_posterior": lambda **k: DPS(**{"num_steps": 7, "guidance": "posterior"} | k),
+    "DiffPIR": lambda **k: DiffPIR(**{"num_steps": 8} | k),
+    "PiGDM": lambda **k: PiGDM(**{"num_steps": 9} | k),
 }
 OPERATORS = ("blur", "inpainting", "box")
 
@@ -87,7 +87,7 @@ def test_dps_is_the_published_chain_on_minus_one_to_one():
     y, prior = measurement(DEGRADATIONS["inpainting"](SIZE), count=2)
     y = y.double()
     operator = Operator(DEGRADATIONS["inpainting"](SIZE), y)
-    found = DPS(steps=steps, zeta=zeta, levels=levels)(y, operator, 0.05, prior).images
+    found = DPS(num_steps=steps, zeta=zeta, levels=levels)(y, operator, 0.05, prior).images
 
     beta = torch.linspace(1e-4, 0.35, steps, dtype=torch.float64)
     abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
@@ -116,7 +116,7 @@ def test_ddrm_is_the_published_rule_for_every_coefficient():
     mask[:4], mask[4], mask[5] = 0.0, 1e-3, 1e-30
     operator = Operator(DEGRADATIONS["inpainting"](SIZE), y)
     operator.svd = Mask(mask)
-    method = DDRM(steps=5, eta=eta, eta_b=eta_b)
+    method = DDRM(num_steps=5, eta=eta, eta_b=eta_b)
     found = method(y, operator, sigma, prior).images
 
     levels = [*method.levels(5, prior), 0.0]
@@ -149,7 +149,7 @@ def test_diffpir_and_pigdm_end_where_the_data_say_all():
     """With next to no noise and A the identity, nothing but y explains y."""
     y, prior = measurement(DEGRADATIONS["identity"](SIZE), sigma=1e-3)
     operator = Operator(DEGRADATIONS["identity"](SIZE), y)
-    for method in (DiffPIR(steps=20), PiGDM(steps=20)):
+    for method in (DiffPIR(num_steps=20), PiGDM(num_steps=20)):
         assert (method(y, operator, 1e-3, prior).images - y).abs().max() < 0.01
 
 
@@ -178,7 +178,7 @@ def test_the_prior_is_evaluated_within_its_limits_and_the_measurement_is_not_cha
     y, prior = measurement(degradation)
     spy, before = Spy(prior), y.clone()
     restored = method(y, Operator(degradation, y), 0.05, spy)
-    assert restored.calls == len(spy.asked) == method.steps and torch.equal(y, before)
+    assert restored.calls == len(spy.asked) == method.num_steps and torch.equal(y, before)
     assert all(spy.sigma_min * (1 - 1e-6) <= sigma <= spy.sigma_max * (1 + 1e-6) for sigma in spy.asked)
     with pytest.raises(ValueError, match=f"{type(method).__name__} needs a prior"):
         method(y, Operator(degradation, y), 0.05)
@@ -215,7 +215,7 @@ def test_nonlinear_operators(name):
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: DDRM(steps=1),
+        lambda: DDRM(num_steps=1),
         lambda: DDRM(eta=1.1),
         lambda: DPS(guidance="mean"),
         lambda: DiffPIR(weight=0),

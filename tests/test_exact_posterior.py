@@ -102,7 +102,7 @@ def test_posterior_samples_are_calibrated_and_others_are_not(benches, problem):
     "method",
     [
         pytest.param(PiGDM(), id="PiGDM"),
-        pytest.param(DPS(guidance="posterior", steps=300), id="DPS_posterior"),
+        pytest.param(DPS(guidance="posterior", num_steps=300), id="DPS_posterior"),
         pytest.param(DiffPIR(weight=2.0, zeta=0.5), id="DiffPIR_2_0.5"),
     ],
 )
@@ -113,8 +113,8 @@ def test_methods_sample_the_posterior(benches, problem, method):
 @pytest.mark.parametrize(
     "method",
     [
-        PiGDM(steps=600, spread=0.2, levels=DDPMLevels(40.0)),
-        DPS(steps=600, guidance="posterior", spread=0.2, levels=DDPMLevels(40.0)),
+        PiGDM(num_steps=600, spread=0.2, levels=DDPMLevels(40.0)),
+        DPS(num_steps=600, guidance="posterior", spread=0.2, levels=DDPMLevels(40.0)),
     ],
     ids=["PiGDM", "DPS_posterior"],
 )
@@ -155,7 +155,7 @@ def test_dps_as_published_overfits_at_the_end(benches):
 
 def test_ddrm_draws_what_nothing_measures(benches):
     """With singular values of 0 and 1 alone, as for the box, coefficients are drawn as DDIM draws them."""
-    assert within(measured(DDRM(steps=50), benches["box"], 96))
+    assert within(measured(DDRM(num_steps=50), benches["box"], 96))
 
 
 @pytest.mark.parametrize("steps", [20, 100])
@@ -177,10 +177,10 @@ def test_ddrm_does_not_draw_what_is_measured_badly(benches, steps):
 
 
 def times(steps):
-    return ReverseSampler(steps=steps).times()
+    return ReverseSampler(num_steps=steps).times()
 
 
-def walked(bench, count=64, output="mean", **arguments):
+def walked(bench, count=64, output="x_hat", **arguments):
     sampler, noise = ReverseSampler(**arguments), ImageNoise(range(count))
     return sampler.run(bench.process, bench.oracle, bench.measurements(count), noise, output=output)
 
@@ -191,11 +191,11 @@ def small():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("stochasticity", [1.0, 0.5])
-def test_the_law_of_a_walk_is_that_of_its_samples(small, problem, stochasticity):
+@pytest.mark.parametrize("eta", [1.0, 0.5])
+def test_the_law_of_a_walk_is_that_of_its_samples(small, problem, eta):
     bench = small[problem]
-    factor, spread = bench.walk(times(20), stochasticity)
-    samples = walked(bench, 400, steps=20, stochasticity=stochasticity, output="iterate").double().flatten(2)
+    factor, spread = bench.trajectory(times(20), eta)
+    samples = walked(bench, 400, num_steps=20, eta=eta, output="iterate").double().flatten(2)
     deviation = (bench.y - bench.process.mean(torch.full_like(bench.y, 0.5), 1.0)).double().flatten(2)
     mean = bench.process.mean(torch.full_like(bench.y, 0.5), 0.0).flatten(2) + deviation @ factor.mT
     variance = spread.diagonal()
@@ -205,19 +205,19 @@ def test_the_law_of_a_walk_is_that_of_its_samples(small, problem, stochasticity)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("stochasticity", [1.0, 0.0])
-def test_dirac_has_the_right_law_over_all_measurements(small, problem, stochasticity):
+@pytest.mark.parametrize("eta", [1.0, 0.0])
+def test_dirac_has_the_right_law_over_all_measurements(small, problem, eta):
     """What Eq. 6 reverses is the Markov process whose marginals are those of y_t: over measurements of many images, the
-    ends of walks have the covariance C + sigma_0^2, whatever the stochasticity.
+    ends of walks have the covariance C + sigma_0^2, whatever the eta.
     """
     bench = small[problem]
-    factor, spread = bench.walk(times(400), stochasticity)
+    factor, spread = bench.trajectory(times(400), eta)
     found, right = factor @ bench.marginal(1.0) @ factor.mT + spread, bench.marginal(0.0)
     assert (found - right).norm() < 0.02 * right.norm()
 
 
-@pytest.mark.parametrize("stochasticity", [1.0, 0.5, 0.0])
-def test_what_dirac_keeps_of_the_noise_of_a_hidden_pixel(stochasticity):
+@pytest.mark.parametrize("eta", [1.0, 0.5, 0.0])
+def test_what_dirac_keeps_of_the_noise_of_a_hidden_pixel(eta):
     """But given y_1 the ends have another law than x has. The noise of y_1 in a hidden pixel tells nothing of x, and
     the process of Eq. 6 turns it into x. For one pixel, V_t = m_t^2 std^2 + sigma_t^2, the ends of that process have
     the correlation exp(-(eta^2 / 2) int (d sigma_t^2 / dt) / V_t dt): for a pixel that comes into sight at t_h about
@@ -225,7 +225,7 @@ def test_what_dirac_keeps_of_the_noise_of_a_hidden_pixel(stochasticity):
     has the variance 1 - correlation^2, in posterior variances, about a mean that is off by the correlation.
     """
     bench = GaussianBench(process("box", 8), side=8, length=1e-3)
-    factor, spread = bench.walk(times(1000), stochasticity)
+    factor, spread = bench.trajectory(times(1000), eta)
     pixel = 3 * 8 + 3
     moments = torch.linspace(0, 1, 1001, dtype=torch.float64)
     image = torch.ones(1, 1, 8, 8, dtype=torch.float64)
@@ -233,7 +233,7 @@ def test_what_dirac_keeps_of_the_noise_of_a_hidden_pixel(stochasticity):
     sigma = bench.process.noise(moments)
     marginal = mask**2 * 0.04 + sigma**2
     slope = 2 * math.log(5) * sigma**2
-    correlation = torch.exp(-(stochasticity**2) / 2 * torch.trapezoid(slope / marginal, moments)).item()
+    correlation = torch.exp(-(eta**2) / 2 * torch.trapezoid(slope / marginal, moments)).item()
     ends = factor[pixel, pixel] * (marginal[-1] / marginal[0]).sqrt()
     assert ends.item() == pytest.approx(correlation, rel=0.05)
     assert (spread[pixel, pixel] / marginal[0]).item() == pytest.approx(1 - correlation**2, abs=0.03)
@@ -246,16 +246,16 @@ def test_dirac_is_no_posterior_sampler_with_a_geometric_schedule(benches, proble
     the step: the law of 60 steps is nearly that of 20. The residual is right.
     """
     bench = benches[problem]
-    found = bench.calibration(walked(bench, 48, steps=20, output="iterate"))
+    found = bench.calibration(walked(bench, 48, num_steps=20, output="iterate"))
     assert found.std < 0.87 and found.bias < 0.5 and 0.85 < found.residual < 1.25
-    finer = (bench.walk(times(60))[1].diagonal().mean() / bench.covariance.diagonal().mean()).sqrt().item()
+    finer = (bench.trajectory(times(60))[1].diagonal().mean() / bench.covariance.diagonal().mean()).sqrt().item()
     assert abs(finer - found.std) < 0.1 and finer < 0.87
-    assert bench.calibration(walked(bench, 4, steps=10, stochasticity=0.0, output="iterate")).std < 1e-4
+    assert bench.calibration(walked(bench, 4, num_steps=10, eta=0.0, output="iterate")).std < 1e-4
 
 
-@pytest.mark.parametrize("output", ["iterate", "mean"])
+@pytest.mark.parametrize("output", ["iterate", "x_hat"])
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_dirac_samples_the_posterior_if_noise_falls_first(problem, output):
     """While A stays, y_t is a Markov process: its reverse draws y_t given y_1, and new noise for the hidden pixels."""
     bench = GaussianBench(process(problem, 8, late=True), side=8)
-    assert within(bench.calibration(walked(bench, steps=300, output=output)))
+    assert within(bench.calibration(walked(bench, num_steps=300, output=output)))

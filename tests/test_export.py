@@ -107,7 +107,7 @@ def test_a_damaged_folder_is_refused(tmp_path, how):
         (["half=yes"], "half"),
         (["about=none.md"], "none.md"),
         (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
-        (["output=out"], "exists: give another output, or overwrite=true"),
+        (["output=out"], "exists: give another output, or if_exists=overwrite"),
     ],
 )
 def test_mistakes(exported, tmp_path, capsys, overrides, message):
@@ -127,7 +127,7 @@ def test_the_files_that_are_read_are_not_replaced(exported, tmp_path, capsys):
         ["checkpoint=model.ckpt", "output=out", f"about=out/{places.CARD}"],
     ):
         capsys.readouterr()
-        status = run_here(tmp_path, "export", *options, "overwrite=true")
+        status = run_here(tmp_path, "export", *options, "if_exists=overwrite")
         refused((status, capsys.readouterr().err.splitlines()), "would replace the input ")
     assert content(exported) == before
 
@@ -139,7 +139,7 @@ def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model(exported, tmp_
         capsys.readouterr()
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
         try:
-            status = run_here(tmp_path, "export", "checkpoint=model.ckpt", f"output={output}", "overwrite=true")
+            status = run_here(tmp_path, "export", "checkpoint=model.ckpt", f"output={output}", "if_exists=overwrite")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         lines = capsys.readouterr().err.splitlines()

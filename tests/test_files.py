@@ -80,15 +80,15 @@ def test_files_are_replaced_together_or_not_at_all(tmp_path):
 def test_nothing_is_replaced_that_exists_or_is_read(tmp_path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(ValueError, match=r"a\.png must be a file, but is a folder"):
-        check_output(tmp_path, [tmp_path / "a.png"], overwrite=True)
+        check_output(tmp_path, [tmp_path / "a.png"], if_exists="overwrite")
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(ValueError, match="link exists"):
-        check_output(tmp_path, [tmp_path / "link"], overwrite=False)
+        check_output(tmp_path, [tmp_path / "link"], if_exists="error")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"must be a folder, but .*file is a file"):
-        check_output(tmp_path / "file" / "new", [], overwrite=True)
+        check_output(tmp_path / "file" / "new", [], if_exists="overwrite")
     with pytest.raises(ValueError, match="cannot be written"):
-        check_output(Path("/proc/new"), [], overwrite=True)
+        check_output(Path("/proc/new"), [], if_exists="overwrite")
     os.link(tmp_path / "file", tmp_path / "same")
     with pytest.raises(ValueError, match=r"output=.*same would replace the input checkpoint=.*file: give another"):
         check_not_input("output", tmp_path / "same", "checkpoint", tmp_path / "file")

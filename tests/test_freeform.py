@@ -30,7 +30,7 @@ def restorer():
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], images=2), preconditioning=OperatorPreconditioning())
     for parameter in denoiser.parameters():
         torch.nn.init.normal_(parameter, 0, 0.05)
-    return Restorer(process, denoiser.eval(), ReverseSampler(3, stochasticity=0), name="inpaint_freeform")
+    return Restorer(process, denoiser.eval(), ReverseSampler(3, eta=0), name="inpaint_freeform")
 
 
 def cross(size=SIZE):
@@ -155,7 +155,7 @@ def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
 
 
 def test_one_mask_may_be_of_all_images(trained, pictures, call):
-    noisy = ["mask=masks/00.png", "target=t:0", "samples=2", "sampler.stochasticity=1"]
+    noisy = ["mask=masks/00.png", "target=t:0", "samples=2", "sampler.eta=1"]
     assert call("restore", f"checkpoint={trained}", "input=photos", *noisy)[0] == 0
     hidden = pixels(pictures / "masks" / "00.png")[..., 0] > 0
     spread = pixels(pictures / "restored" / "01_uncertainty.png")
@@ -174,12 +174,12 @@ def test_clean_images_get_masks_by_their_names(trained, pictures, call):
 
 def test_evaluations_and_comparisons_bind_every_mask(trained, folder, call, tmp_path):
     checkpoint = f"checkpoint={trained}"
-    few = ["loader.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
+    few = ["data.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
     assert call("evaluate", checkpoint, *folder, *few)[0] == 0
     measured = json.loads((tmp_path / "evaluated" / "evaluation.json").read_text())["measurement"]["psnr"]
     methods = [
         "baseline=[measurement,admm_tv]",
-        "baseline.admm_tv.method.steps=100",
+        "baseline.admm_tv.method.num_steps=100",
         "dirac.search=null",
         "tune_for=psnr",
     ]
@@ -194,7 +194,7 @@ def test_evaluations_and_comparisons_bind_every_mask(trained, folder, call, tmp_
 
 
 def test_schedules_bind_every_mask(call, trained, image_folder, tmp_path):
-    folder = ["dataset=folder", f"dataset.root={image_folder}", "dataset.val_fraction=0.125"]
-    asked = ["dataset.test_fraction=0.125", "dissimilarity=mse", "images=2", "candidates=5", "budget=2"]
+    folder = ["data=folder", f"data.root={image_folder}", "data.val_fraction=0.125"]
+    asked = ["data.test_fraction=0.125", "dissimilarity=mse", "images=2", "candidates=5", "budget=2"]
     assert call("schedule", f"checkpoint={trained}", *folder, *asked, "output=times.csv") == (0, [])
     assert len(read_rows(tmp_path / "times.csv")) == 4

@@ -29,8 +29,8 @@ def hero(monkeypatch, torch_home):
 @pytest.fixture
 def checkpoint(tmp_path):
     module = restorer()
-    module.sampler = module.sampler.replace(steps=4, guidance=None)
-    module.stops |= {"psnr": StoppingPoint(0.8), "lpips": StoppingPoint(0.25)}
+    module.sampler = module.sampler.replace(num_steps=4, guidance=None)
+    module.stopping_points |= {"psnr": StoppingPoint(0.8), "lpips": StoppingPoint(0.25)}
     module.save(tmp_path / "model.ckpt")
     return module, str(tmp_path / "model.ckpt")
 
@@ -40,9 +40,9 @@ def test_figure_and_animation_of_checkpoints(hero, checkpoint, image_folder, tmp
     hero.main(["--checkpoints", path, path, "--root", str(image_folder), "--output", str(tmp_path / "drawn")])
     figure, animation = (Image.open(tmp_path / "drawn" / name) for name in ("hero.png", "hero_path.webp"))
     assert figure.height > 2 * hero.TILE and figure.width > 5 * hero.TILE
-    assert animation.n_frames == module.sampler.steps
+    assert animation.n_frames == module.sampler.num_steps
     results = hero.from_checkpoint(path, str(image_folder), 32, tmp_path / "drawn" / "0")
-    assert [stop for _, stop in results.columns.values()] == ["mean t=1", "mean t=0.25", "mean t=1"]
+    assert [stop for _, stop in results.columns.values()] == ["x_hat t=1", "x_hat t=0.25", "x_hat t=1"]
     shrunk = hero.enlarge(results.images.clean[0]).reduce(hero.TILE // 16)
     assert torch.equal(torch.tensor(np.array(shrunk)), results.images.clean[0].permute(1, 2, 0))
 

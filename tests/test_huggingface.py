@@ -36,7 +36,7 @@ def test_a_packed_data_set_equals_its_folder(folder, tmp_path):
         for epoch in (0, 5):
             assert all(torch.equal(one[epoch, i]["x"], two[epoch, i]["x"]) for i in range(len(one)))
     assert len(pickle.dumps(packed.split("train"))) < 20_000  # workers map the file themselves
-    with refused("packed with 8 pixels a side", "dataset.image_size=8"):
+    with refused("packed with 8 pixels a side", "data.image_size=8"):
         HuggingFace(tmp_path / "packed", 4).split("val")[0]
 
 
@@ -73,7 +73,7 @@ def test_images_that_cannot_be_read_are_skipped_or_end_the_packing(folder, tmp_p
 
 def test_mistakes_are_refused(folder, tmp_path):
     for path in (None, "", "???"):
-        with refused("dataset.path must be"):
+        with refused("data.path must be"):
             HuggingFace(path)
     with refused("does not exist"):
         HuggingFace(tmp_path / "none").split("train")
@@ -87,10 +87,10 @@ def test_mistakes_are_refused(folder, tmp_path):
 
 def test_the_commands_pack_train_and_evaluate(tmp_path, call):
     write_images(tmp_path / "photos", [f"{i:02}.jpg" for i in range(20)], size=(40, 32))
-    words = ["dataset.image_size=32", "dataset.root=photos"]
-    assert call("pack", "dataset=folder", *words, "output=packed", "num_workers=1")[0] == 0
-    assert call("pack", "dataset=folder", *words, "output=packed")[0] == 2
-    words = ["dataset=huggingface", "dataset.path=packed", "dataset.image_size=32", "lpips=null"]
+    words = ["data.image_size=32", "data.root=photos"]
+    assert call("pack", "data=folder", *words, "output=packed", "num_workers=1")[0] == 0
+    assert call("pack", "data=folder", *words, "output=packed")[0] == 2
+    words = ["data=huggingface", "data.path=packed", "data.image_size=32", "lpips=null"]
     run = ["task=inpaint", *words, *SMALL, *BRIEF, "hydra.run.dir=run"]
     assert call("train", *run)[0] == 0
     assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0

@@ -236,7 +236,7 @@ def test_the_command_writes_a_checkpoint_that_restores(read, tmp_path, capsys):
     assert torch.equal(imported.restore(y, "t=0.9"), restorer.restore(y, "t=0.9"))
     assert restorer.process.degradation.severity(torch.tensor(0.5)).item() == pytest.approx(1.1010, abs=1e-3)
     assert from_recipe(restorer.training["loss"]).look_ahead == 1.0
-    assert not any(restorer.stops.values())
+    assert not any(restorer.stopping_points.values())
     assert run_here(tmp_path, *command) == 2
     assert "ours.ckpt exists" in capsys.readouterr().err
 
@@ -266,7 +266,7 @@ def test_published_experiments_are_known(read, name, task, severity):
     settings = argparse.Namespace(**BLUR | {"experiment_config_file": Path(f"configs/experiments/{name}.yaml")})
     restorer = read(released(settings=settings))
     process = restorer.process
-    assert restorer.name == task and restorer.sampler.steps == (50 if task == "deblur" else 100)
+    assert restorer.name == task and restorer.sampler.num_steps == (50 if task == "deblur" else 100)
     assert process.degradation.severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx(severity)
     assert process.noise(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.01, 0.05])
     if task == "inpaint":

@@ -66,9 +66,9 @@ def test_parts_are_as_few_as_can_be():
 @pytest.mark.parametrize(
     "sampler",
     [
-        {"stochasticity": 1.0},
-        {"stochasticity": 1.0, "guidance": Guidance("std", 0.5)},
-        {"stochasticity": 0.0, "guidance": Guidance("error", 0.5)},
+        {"eta": 1.0},
+        {"eta": 1.0, "guidance": Guidance("std", 0.5)},
+        {"eta": 0.0, "guidance": Guidance("error", 0.5)},
         {"increment": NetworkIncrement(Denoiser(Local(2)))},
     ],
     ids=["noise", "guided", "guided ode", "network increment"],
@@ -174,7 +174,7 @@ def test_out_of_memory_says_what_to_lower(run, folder, measured_folder, tmp_path
     checkpoint, data = f"checkpoint={run[1]}/best.ckpt", [*folder[:2], *folder[3:], "lpips=null"]
     lower = {
         "restore": ([f"input={measured_folder}/05.png"], "batch_size"),
-        "evaluate": ([*data, "trainer=cpu"], "loader.eval_batch_size"),
+        "evaluate": ([*data, "trainer=cpu"], "data.eval_batch_size"),
         "compare": ([*data, "baseline=[measurement]", "tune_for=psnr", "device=cpu"], "batch_size"),
     }
     for name, (asked, keys) in lower.items():

@@ -23,10 +23,12 @@ def test_dashboards_get_curves_over_t_and_the_test_and_a_resumed_run_is_one_run(
         return log(run, values, *rest, **named)
 
     monkeypatch.setattr(wandb.Run, "log", note)
-    tensorboard = "_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ${run_dir}, name: tb, version: ''"
+    tensorboard = (
+        "_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ${paths.output_dir}, name: tb, version: ''"
+    )
     asked = [*folder, *SHORT, "logger=wandb", f"+logger.tensorboard={{{tensorboard}}}", "hydra.run.dir=run"]
     for epochs in (1, 2):
-        assert run_here(tmp_path, "train", *asked, "checkpoint=auto", f"trainer.max_epochs={epochs}") == 0
+        assert run_here(tmp_path, "train", *asked, "ckpt_path=auto", f"trainer.max_epochs={epochs}") == 0
     assert {identifier for identifier, _ in sent} == {(tmp_path / "run" / WANDB_ID).read_text()}
     assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*"))) == 2
     steps = [values["trainer/global_step"] for _, values in sent if "train/loss" in values]

@@ -63,12 +63,12 @@ def sampled(restorer):
         (["sampler/increment=small_look_ahead"], 4),
         (["sampler/increment=look_back"], 4),
         (["sampler/increment=exact_look_back"], 4),
-        (["sampler/guidance=error", "sampler.stochasticity=1"], 4),
+        (["sampler/guidance=error", "sampler.eta=1"], 4),
         (["sampler/grid=power", "sampler.grid.exponent=1.5"], 4),
-        (["sampler/step=heun", "sampler.stochasticity=0"], 8),
-        (["sampler.start=0.5", "sampler.sigma=0.01", "sampler.steps=2"], 2),
-        (["sampler.noise_scale=0.5", "sampler.stochasticity=1"], 4),
-        (["sampler.renoise=0.5"], 4),
+        (["sampler/solver=heun", "sampler.eta=0"], 8),
+        (["sampler.t_start=0.5", "sampler.sigma=0.01", "sampler.num_steps=2"], 2),
+        (["sampler.noise_scale=0.5", "sampler.eta=1"], 4),
+        (["sampler.t_restart=0.5"], 4),
     ],
 )
 def test_every_part_of_the_sampler_can_be_chosen(paper, overrides, calls):
@@ -81,7 +81,7 @@ def test_times_are_placed_where_the_trajectory_changes_most(paper, folder, tmp_p
     assert call("schedule", *asked, "output=times.csv") == (0, [])
     times = [float(row["value"]) for row in read_rows(tmp_path / "times.csv")]
     assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
-    grid = ["sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv", "sampler.steps=6"]
+    grid = ["sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv", "sampler.num_steps=6"]
     assert restorer_with(paper, *grid).sampler.times() == pytest.approx(times[::-1])
 
 
@@ -93,7 +93,7 @@ def evaluated(paper, folder, tmp_path, call):
     """Evaluate the paper's method; returns the folder with the results."""
 
     def evaluate(*overrides):
-        data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
+        data = [*folder[:2], *folder[3:], "data.test_images=3", "trainer=cpu", "lpips=null"]
         assert call("evaluate", f"checkpoint={paper}", *data, "output=out", *overrides) == (0, [])
         return tmp_path / "out"
 
@@ -111,9 +111,9 @@ def test_an_evaluation_writes_tables_and_pictures(evaluated):
     assert "| target | 0.50 |" in table[-3] and f"| {psnr:.2f} [" in table[-3]
     tex = (out / "table.tex").read_text()
     assert tex.count(r"\\") == 7 and "s/image" in tex and not re.search(r"(?<!\\)_", tex.split("\n", 1)[1])
-    per_image = [row for row in read_rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "mean"]
+    per_image = [row for row in read_rows(out / "images.csv") if row["t"] == "0.5" and row["output"] == "x_hat"]
     assert len(per_image) == 3 and np.mean([float(r["psnr"]) for r in per_image]) == pytest.approx(psnr)
-    seconds = [float(row["seconds"]) for row in read_rows(out / "curve.csv") if row["output"] == "mean"]
+    seconds = [float(row["seconds"]) for row in read_rows(out / "curve.csv") if row["output"] == "x_hat"]
     assert seconds == sorted(seconds) and seconds[0] > 0 and summary["measurement"]["seconds"] == 0
 
 
@@ -126,7 +126,7 @@ def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
     y = module.process.measure(x, z)
     length = z.square().flatten(1).mean(1).sqrt()
     assert torch.allclose(Consistency()(x, module.reference(x, y)), length, rtol=1e-3)
-    module.sampler = module.sampler.replace(start=0.5, sigma=0.02)
+    module.sampler = module.sampler.replace(t_start=0.5, sigma=0.02)
     z = 0.02 * torch.randn_like(x)
     y = module.process.mean(x, 0.5) + z
     length = z.square().flatten(1).mean(1).sqrt() / 0.02
@@ -136,12 +136,12 @@ def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
 
 
 def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, paper, tmp_path):
-    out = evaluated("split=val", "tuned=tuned.ckpt", "sampler.steps=8", "sampler.stochasticity=1")
+    out = evaluated("split=val", "save_tuned=tuned.ckpt", "sampler.num_steps=8", "sampler.eta=1")
     tuned = load(tmp_path / "tuned.ckpt")
-    assert (tuned.sampler.steps, tuned.sampler.stochasticity, len(tuned.curve)) == (8, 1.0, 17)
+    assert (tuned.sampler.num_steps, tuned.sampler.eta, len(tuned.curve)) == (8, 1.0, 17)
     best = max(read_rows(out / "curve.csv"), key=lambda row: float(row["psnr"]))
-    assert tuned.stops["psnr"] == StoppingPoint(float(best["t"]), best["output"])
-    assert tuned.stops["lpips"] is None
+    assert tuned.stopping_points["psnr"] == StoppingPoint(float(best["t"]), best["output"])
+    assert tuned.stopping_points["lpips"] is None
     networks = load(paper).denoiser.parameters(), tuned.denoiser.parameters()
     assert all(torch.equal(a, b) for a, b in zip(*networks, strict=True))
 

@@ -386,7 +386,7 @@ def test_an_evaluation_compares_a_sample_of_its_images(limit):
         part = x[i : i + 10]
         evaluation.add(names[i : i + 10], range(10), [State(1.0, part, part + 0.1, 1, True)], Reference(part))
     kept = [int(name) for name in evaluation._sets._sets[0]["clean"].features]
-    (row,) = [row for row in evaluation.finish() if row["output"] == "mean"]
+    (row,) = [row for row in evaluation.finish() if row["output"] == "x_hat"]
     assert row["n"] == 60 and len(kept) == min(limit, 60)
     clean, restored = (Means().features(images[sorted(kept)]) for images in (x, x + 0.1))
     assert (row["FID"], row["KID"]) == (fid(clean, restored), kid(clean, restored))

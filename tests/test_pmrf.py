@@ -43,7 +43,7 @@ def test_a_flow_s_denoiser_follows_its_velocity_to_the_end():
 
 def test_steps_of_the_walk_are_euler_s_steps_along_the_flow():
     process = StochasticDegradation(Identity(), LinearNoise(0.1))
-    sampler = ReverseSampler(steps=5, step=Exponential(), stochasticity=0.0)
+    sampler = ReverseSampler(num_steps=5, solver=Exponential(), eta=0.0)
     begin = torch.rand(2, 3, 4, 4, dtype=torch.float64)
 
     def velocity(z, t):
@@ -73,7 +73,7 @@ def test_the_exact_flow_gives_back_the_law_of_the_images():
         variance = (1 - t) ** 2 + 2 * t * (1 - t) * known + t**2 * (known + s**2)
         return with_x / variance * state
 
-    sampler = ReverseSampler(steps=200, step=Exponential(), stochasticity=0.0)
+    sampler = ReverseSampler(num_steps=200, solver=Exponential(), eta=0.0)
     end = sampler.run(process, denoiser, begin, ImageNoise([0]))
     assert mean.var() == pytest.approx(0.5, abs=0.02)
     assert end.var() == pytest.approx(1.0, abs=0.02)
@@ -95,7 +95,7 @@ def test_a_flow_remembers_the_network_that_it_goes_on_from(trained):
     flow, regression = load(trained["flow"]), load(trained["regression"])
     assert flow.training["regression"] == fingerprint(regression.denoiser.state_dict())
     assert flow.training["regression"] != fingerprint(flow.denoiser.state_dict())
-    assert flow.stops["psnr"] is not None
+    assert flow.stopping_points["psnr"] is not None
     summary = json.loads((trained["flow"].parent / "summary.json").read_text())
     measured = json.loads((trained["regression"].parent / "summary.json").read_text())
     assert summary["measurement"]["psnr"] == pytest.approx(measured["measurement"]["psnr"])
@@ -114,7 +114,7 @@ def test_a_flow_begins_at_the_regression_network_s_image(trained):
 
 
 def test_one_call_for_the_regression_and_one_a_step(trained):
-    method = PMRF(trained["regression"], trained["flow"], steps=3)
+    method = PMRF(trained["regression"], trained["flow"], num_steps=3)
     regression = method.regression.restorer
     y = regression.measure(torch.rand(2, 3, 32, 32)).y
     operator = Operator(regression.process.degradation, y)
@@ -125,7 +125,7 @@ def test_one_call_for_the_regression_and_one_a_step(trained):
 
 def test_it_has_its_row_in_a_comparison(trained, folder, call):
     networks = [f"checkpoint={trained['regression']}", *(f"{key}={path}" for key, path in trained.items())]
-    methods = ["baseline=[regression,pmrf]", "baseline.pmrf.method.steps=4"]
+    methods = ["baseline=[regression,pmrf]", "baseline.pmrf.method.num_steps=4"]
     assert call("compare", *networks, *folder[:2], *folder[3:], *FEW, "lpips=null", *methods)[0] == 0
     rows = {row["method"]: row for row in json.loads(Path("comparison/comparison.json").read_text())["rows"]}
     assert rows["regression"]["calls"] == 1 and rows["pmrf"]["calls"] == 5

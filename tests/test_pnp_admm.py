@@ -41,7 +41,7 @@ def mode(y, operator, prior, variance):
 def test_it_finds_the_mode_of_the_exact_posterior(task, level):
     prior = gaussian()
     y, operator = measured(task, prior)
-    restored = PnPADMM(SIGMA**2 / level**2, steps=2000, level=level)(y, operator, SIGMA, prior)
+    restored = PnPADMM(SIGMA**2 / level**2, num_steps=2000, level=level)(y, operator, SIGMA, prior)
     assert restored.calls == 2000
     exact = mode(y, operator, prior, SIGMA**2)
     assert (restored.images - exact).abs().max() < 1e-4
@@ -51,7 +51,7 @@ def test_it_finds_the_mode_of_the_exact_posterior(task, level):
 def test_the_penalty_sets_the_balance():
     prior = gaussian()
     y, operator = measured("blur", prior)
-    restored = PnPADMM(1.5, steps=600, level=0.1)(y, operator, SIGMA, prior)
+    restored = PnPADMM(1.5, num_steps=600, level=0.1)(y, operator, SIGMA, prior)
     assert (restored.images - mode(y, operator, prior, 1.5 * 0.1**2)).abs().max() < 1e-4
 
 
@@ -69,14 +69,14 @@ class Shift:
 def test_a_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
     y, operator = measured("blur", gaussian())
     single, wide = Shift(0.01, 0.1, 0.1), Shift(0.5, 0.01, 1.0)
-    method = PnPADMM(steps=7, level=None, denoiser=single)
+    method = PnPADMM(num_steps=7, level=None, denoiser=single)
     assert not method.needs_prior and PnPADMM().needs_prior
     restored = method(y, operator, SIGMA)
     assert restored.calls == 7 and single.levels == [0.1] * 7
     assert torch.equal(method(y, operator, SIGMA, wide).images, restored.images) and wide.levels == []
-    given = PnPADMM(steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
+    given = PnPADMM(num_steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
     assert given.calls == 7 and torch.equal(given.images, restored.images)
-    PnPADMM(steps=3, level=0.07)(y, operator, SIGMA, wide)
+    PnPADMM(num_steps=3, level=0.07)(y, operator, SIGMA, wide)
     assert wide.levels == [0.07] * 3
     with pytest.raises(ValueError, match="needs a prior"):
         PnPADMM()(y, operator, SIGMA)
@@ -122,7 +122,7 @@ def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
     with torch.no_grad():
         x, y = batch(16)
         assert (prior(y, 0.1) - x).square().mean() < 0.5 * (y - x).square().mean()
-    method = PnPADMM(penalty=1.0, steps=5, level=None, denoiser=prior)
+    method = PnPADMM(penalty=1.0, num_steps=5, level=None, denoiser=prior)
     restored = method(y, Operator(DEGRADATIONS["identity"](24), y), 0.1)
     assert restored.calls == 5
     assert (restored.images - x).square().mean() < 0.6 * (y - x).square().mean()

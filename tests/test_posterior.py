@@ -220,7 +220,7 @@ def test_a_network_gets_the_measurement_if_it_takes_it():
     y, t = torch.rand(2, 3, 8, 8), torch.tensor(0.5)
     with pytest.raises(ValueError, match="needs the measurement"):
         untrained(given=True)(process, y, t)
-    with pytest.raises(ValueError, match="is not given the measurement"):
+    with pytest.raises(ValueError, match="does not take the measurement"):
         untrained()(process, y, t, measurement=y)
     with pytest.raises(ValueError, match=r"incremental .* cannot be given the measurement"):
         Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, images=2, conditions=2))
@@ -255,7 +255,7 @@ def test_steps_are_exact_where_the_image_is_known(step, eta):
     process, x = process_of("inpainting"), torch.rand(1, 1, 8, 8)
     y = process.measure(x, torch.randn(3000, 1, 8, 8))
     for steps in (1, 2, 5):
-        sampler = ReverseSampler(steps, step, stochasticity=eta)
+        sampler = ReverseSampler(steps, step, eta=eta)
         last = sampler.run(process, lambda y, t: x.expand_as(y), y, Stream(3000), output="iterate")
         assert (last - process.mean(x, 0.0)).std().item() == pytest.approx(0.01, rel=0.01)
         assert (last - process.mean(x, 0.0)).mean().abs() < 1e-4
@@ -268,7 +268,7 @@ def marginal_error(step, steps, eta):
     oracle, x = GaussianFieldOracle(process, 0.04 * torch.eye(64)), 0.5 + 0.2 * torch.randn(4000, 1, 8, 8)
     y = process.measure(x, torch.randn_like(x))
     worst = 0.0
-    for state in ReverseSampler(steps, step, stochasticity=eta).states(process, oracle, y, Stream(4000)):
+    for state in ReverseSampler(steps, step, eta=eta).states(process, oracle, y, Stream(4000)):
         mask = process.mean(torch.ones(1, 1, 8, 8), state.t)[0, 0]
         expected = (mask**2 * 0.04 + process.noise(torch.tensor(state.t)) ** 2).sqrt()
         worst = max(worst, (state.y.std(0)[0] / expected - 1).mean().abs().item())
@@ -296,7 +296,7 @@ def test_order_of_convergence_against_the_closed_form_ode(kind, order, variable)
     errors = []
     for steps in (40, 80, 160, 320):
         step = Exponential() if kind == "exponential" else Multistep(variable)
-        sampler = ReverseSampler(steps, step, stochasticity=0.0)
+        sampler = ReverseSampler(steps, step, eta=0.0)
         last = sampler.run(process, oracle, y, ImageNoise(range(4)), output="iterate")
         errors.append((last - exact).square().mean().sqrt().item())
     for coarse, fine in pairwise(errors[1:]):
@@ -339,17 +339,17 @@ def calibration(of, denoiser, count=64, **sampler):
 @pytest.mark.parametrize(("sigma_max", "eta"), [(0.05, 1.0), (0.5, 1.0), (0.5, 0.0)])
 def test_sampling_conditioned_on_the_measurement_samples_the_posterior(problem, sigma_max, eta):
     of = bench(problem, sigma_max)
-    found = calibration(of, of.conditional, steps=100, step=Multistep(), stochasticity=eta)
+    found = calibration(of, of.conditional, num_steps=100, solver=Multistep(), eta=eta)
     assert found.bias < 0.15 and 0.95 < found.std < 1.05
-    few = calibration(of, of.conditional, steps=20, step=Multistep(), stochasticity=eta)
+    few = calibration(of, of.conditional, num_steps=20, solver=Multistep(), eta=eta)
     assert few.bias < 0.15 and 0.9 < few.std < 1.1
 
 
 @pytest.mark.parametrize("problem", ["blur", "soft", "box"])
 def test_sampling_without_the_measurement_does_not(problem):
     of, with_extra = bench(problem, 0.05), bench(problem, 0.5)
-    assert calibration(of, of.oracle, steps=100, step=Multistep()).std < 0.9
-    blind = calibration(with_extra, with_extra.oracle, steps=100, step=Multistep())
+    assert calibration(of, of.oracle, num_steps=100, solver=Multistep()).std < 0.9
+    blind = calibration(with_extra, with_extra.oracle, num_steps=100, solver=Multistep())
     assert not (blind.bias < 0.15 and 0.95 < blind.std < 1.05)
 
 
@@ -381,7 +381,7 @@ def test_missing_noise_is_added_and_the_measurement_stays():
     process, seen = process_of("inpainting", 0.02), []
 
     class Given:
-        given_measurement = True
+        condition_on_measurement = True
 
         def condition_on(self, process, measurement):
             seen.append(measurement)
@@ -389,7 +389,7 @@ def test_missing_noise_is_added_and_the_measurement_stays():
 
     x = torch.full((400, 1, 8, 8), 0.5)
     measured = measure(process, x, [str(i) for i in range(400)], seed=0)
-    sampler = ReverseSampler(2, Euler(), stochasticity=0.0)
+    sampler = ReverseSampler(2, Euler(), eta=0.0)
     first = next(sampler.states(process, Given(), measured.y, measured.noise))
     assert torch.equal(seen[0], measured.y)
     assert (first.y - process.mean(x, 1.0)).std().item() == pytest.approx(0.05, rel=0.02)
@@ -399,13 +399,15 @@ def test_missing_noise_is_added_and_the_measurement_stays():
     assert (first.y - cleaner).std().item() == pytest.approx(0.05, rel=0.02)
     with pytest.raises(ValueError, match=r"sigma=0.03 is more noise than this model knows .* 0.02"):
         next(sampler.replace(sigma=0.03).states(process, Given(), cleaner, ImageNoise(range(400))))
-    with pytest.raises(ValueError, match=r"start=0.5: must be 1 for a network that is conditioned on the measurement"):
-        next(sampler.replace(start=0.5).states(process, Given(), cleaner, ImageNoise(range(400))))
+    with pytest.raises(
+        ValueError, match=r"t_start=0.5: must be 1 for a network that is conditioned on the measurement"
+    ):
+        next(sampler.replace(t_start=0.5).states(process, Given(), cleaner, ImageNoise(range(400))))
 
 
 def test_samples_of_the_ode_differ_where_noise_is_added():
     plain, wide = process_of("inpainting"), process_of("inpainting", 0.02)
-    sampler = ReverseSampler(2, stochasticity=0.0)
+    sampler = ReverseSampler(2, eta=0.0)
     assert not sampler.adds_noise(plain) and sampler.adds_noise(wide) and ReverseSampler(2).adds_noise(plain)
 
 
@@ -435,7 +437,7 @@ def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, 
         std = rest[:, whitened.shape[1] :]
         assert torch.allclose(std, 4 * linear.precision.rsqrt().expand_as(std)) and std.min() > 0 and std.max() <= 1
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=scales.image_count(process, conditioned))
-    denoiser = Denoiser(network, "log_sigma", preconditioning=scales, given_measurement=conditioned)
+    denoiser = Denoiser(network, "log_sigma", preconditioning=scales, condition_on_measurement=conditioned)
     Restorer(process, denoiser).save(tmp_path / "model.ckpt")
     loaded = load(tmp_path / "model.ckpt")
     x_hat = denoiser.eval()(process, y, t, measurement=given)

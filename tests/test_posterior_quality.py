@@ -91,14 +91,14 @@ class Drawing(Baseline):
         return y + 0.1 * noise.normal(y.shape[1:], y.dtype)
 
 
-STOP = "mean t=0.5"
+STOP = "x_hat t=0.5"
 
 
 @pytest.mark.parametrize("stop", [STOP, ""])
 def test_samples_do_not_depend_on_the_batch(tmp_path, stop):
     """The first sample is the restoration in the table."""
     module = restorer()
-    module.sampler = module.sampler.replace(steps=2, stochasticity=1.0)
+    module.sampler = module.sampler.replace(num_steps=2, eta=1.0)
     given = freeze(tmp_path / "y.pt", [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}], module.process, 0)
     contender = Dirac("dirac", {}, 0, module) if stop else Method("m", {}, 0, lambda _: Drawing(), module.process)
 

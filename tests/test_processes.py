@@ -11,7 +11,7 @@ from conftest import SMALL, begin, refused
 
 from diracdiff.restorer import load
 
-TWO = ["task=inpaint", "trainer=ddp", "trainer.devices=2", "loader.batch_size=2", "metrics=[psnr]", "lpips=null"]
+TWO = ["task=inpaint", "trainer=ddp", "trainer.devices=2", "data.batch_size=2", "metrics=[psnr]", "lpips=null"]
 
 
 def test_processes_from_outside_need_a_folder(folder, call, monkeypatch):
@@ -25,7 +25,7 @@ def test_torchrun_trains(tmp_path, folder):
     process = begin("-m", *torchrun, *folder, *SMALL, *TWO, *short, cwd=tmp_path)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    assert load(tmp_path / "run" / "best.ckpt").stops["psnr"] and (tmp_path / "run" / "summary.json").exists()
+    assert load(tmp_path / "run" / "best.ckpt").stopping_points["psnr"] and (tmp_path / "run" / "summary.json").exists()
 
 
 def running(pid):

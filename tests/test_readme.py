@@ -71,11 +71,11 @@ def test_the_keys_of_every_command_exist():
                 raise AssertionError(f"{name} {options} {values}") from error
 
 
-METHOD, PARTS = (ROOT / "docs" / "method.md").read_text(), ("increment", "grid", "guidance", "step")
+METHOD, PARTS = (ROOT / "docs" / "method.md").read_text(), ("increment", "grid", "guidance", "solver")
 
 
 def test_every_choice_is_in_the_table_of_the_method():
-    for kind in ("task", "method", "loss", "walk", *(f"sampler/{part}" for part in PARTS)):
+    for kind in ("task", "method", "loss", *(f"sampler/{part}" for part in PARTS)):
         for path in (ROOT / "conf" / kind).glob("*.yaml"):
             assert re.search(rf"[`= ]{path.stem}\b", METHOD), f"{kind}={path.stem}"
 

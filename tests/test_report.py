@@ -60,7 +60,7 @@ def test_pictures_and_figures_are_those_of_the_evaluation(evaluation, made):
     content = content_of(made)
     assert content["images"] == NAMES and [line["name"] for line in content["trajectories"]] == ["x̂", "iterate"]
     curve = {(row["t"], row["output"]): row for row in evaluation.curve}
-    for output, line in zip(("mean", "iterate"), content["trajectories"], strict=True):
+    for output, line in zip(("x_hat", "iterate"), content["trajectories"], strict=True):
         assert [point["row"]["t"] for point in line["points"]] == [t for t in TIMES if (t, output) in curve]
         for point in line["points"]:
             t, row = point["row"]["t"], curve[point["row"]["t"], output]
@@ -305,14 +305,14 @@ def test_training_writes_its_report(run, opened):
     _, latest, printed = run
     page, summary = (latest / "report.html").read_bytes(), json.loads((latest / "summary.json").read_text())
     assert "report.html" in printed and b"<h1>inpaint</h1>" in page and b"seed: 0" in page
-    stops = {stop["name"]: stop["t"] for stop in content_of(page)["stops"]}
-    assert stops["accurate (DO)"] == pytest.approx(summary["do"]["t"])
+    stopping_points = {stop["name"]: stop["t"] for stop in content_of(page)["stops"]}
+    assert stopping_points["accurate (DO)"] == pytest.approx(summary["do"]["t"])
     cells = opened(latest / "report.html").locator("tbody tr >> nth=1").locator("td").all_inner_texts()
     assert cells[3].split()[0] == f"{summary['one_shot']['psnr']:.2f}"
 
 
 def test_evaluate_writes_its_report(run, folder, tmp_path, call):
-    options = ["loader.test_images=3", "trainer=cpu", "lpips=null", "target=t:0.5"]
+    options = ["data.test_images=3", "trainer=cpu", "lpips=null", "target=t:0.5"]
     assert call("evaluate", f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], *options) == (0, [])
     content = content_of((tmp_path / "evaluation/report.html").read_bytes())
     with open(tmp_path / "evaluation/curve.csv", newline="") as file:

@@ -16,9 +16,9 @@ from diracdiff.utils.files import read_rows
 
 
 def test_stops_are_those_of_the_grid():
-    stops = [P(1.0), P(0.6), P(0.5), P(0.5, "iterate"), P(0.7), P(0.0, "iterate")]
+    stopping_points = [P(1.0), P(0.6), P(0.5), P(0.5, "iterate"), P(0.7), P(0.0, "iterate")]
     found = [P(1.0), P(0.75), P(0.5), P(0.5, "iterate"), P(0.0, "iterate")]
-    assert on_grid(stops, [1.0, 0.75, 0.5, 0.25, 0.0]) == found
+    assert on_grid(stopping_points, [1.0, 0.75, 0.5, 0.25, 0.0]) == found
     assert on_grid([P(1.0)], [0.6, 0.3]) == [P(0.6)]
 
 
@@ -31,14 +31,14 @@ def calls(monkeypatch):
 
 
 def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, call, calls):
-    data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null"]
-    found = [f"checkpoint={paper}", *data, "sampler.steps=6", "split=val", "tuned=tuned.ckpt", "output=found"]
+    data = [*folder[:2], *folder[3:], "data.test_images=3", "trainer=cpu", "lpips=null"]
+    found = [f"checkpoint={paper}", *data, "sampler.num_steps=6", "split=val", "save_tuned=tuned.ckpt", "output=found"]
     assert call("evaluate", *found) == (0, [])
     requested = ["checkpoint=tuned.ckpt", *data, "target=t:0.6"]
     calls.clear()
     assert call("evaluate", *requested, "output=all") == (0, [])
     of_all = len(calls)
-    assert call("evaluate", *requested, "output=few", "times=stops") == (0, [])
+    assert call("evaluate", *requested, "output=few", "times=stopping") == (0, [])
     whole, few = (
         {(r["name"], r["t"], r["output"]): {k: v for k, v in r.items() if k != "seconds"} for r in rows}
         for rows in (read_rows(tmp_path / name / "images.csv") for name in ("all", "few"))
@@ -54,11 +54,11 @@ def test_the_stops_alone_are_those_of_the_whole_curve(paper, folder, tmp_path, c
 
 
 def test_sampling_ends_at_the_last_stop(paper, folder, call, calls):
-    data = [*folder[:2], *folder[3:], "loader.test_images=3", "trainer=cpu", "lpips=null", "sampler.steps=6"]
+    data = [*folder[:2], *folder[3:], "data.test_images=3", "trainer=cpu", "lpips=null", "sampler.num_steps=6"]
     restorer = load(paper)
-    restorer.stops |= dict.fromkeys(restorer.stops, P(1.0))
+    restorer.stopping_points |= dict.fromkeys(restorer.stopping_points, P(1.0))
     restorer.save("early.ckpt")
-    assert call("evaluate", "checkpoint=early.ckpt", *data, "times=stops") == (0, [])
+    assert call("evaluate", "checkpoint=early.ckpt", *data, "times=stopping") == (0, [])
     assert len(calls) == 1
 
 

@@ -156,7 +156,7 @@ def test_a_grey_image_comes_back_exactly_grey_in_the_channels_of_its_file(blur, 
     grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8))
     (tmp_path / "photos").mkdir()
     grey.convert(mode).save(tmp_path / "photos" / "grey.png")
-    options = ["input=photos", "output=out", "samples=2", "sampler.stochasticity=1"]
+    options = ["input=photos", "output=out", "samples=2", "sampler.eta=1"]
     assert call("restore", *blur, *options)[0] == 0
     for name in ("grey.png", "grey_mean.png"):
         result = Image.open(tmp_path / "out" / name)
@@ -314,7 +314,7 @@ def test_bad_input_is_one_line(masks_model, kernels_model, tmp_path, call, optio
     factor_restorer().save(tmp_path / "factors.ckpt")
     noise_restorer().save(tmp_path / "noise.ckpt")
     refused(
-        call("restore", "input=photo.png", "output=out", "target=t:1", "sampler.stochasticity=0", *options.split()),
+        call("restore", "input=photo.png", "output=out", "target=t:1", "sampler.eta=0", *options.split()),
         message,
     )
 
@@ -325,7 +325,7 @@ def test_bad_input_is_one_line(masks_model, kernels_model, tmp_path, call, optio
 def test_samples_give_a_mean_bounds_and_a_map(blur, tmp_path, call):
     for i, name in enumerate(("a.png", "b.png")):
         picture(tmp_path / "photos" / name, i)
-    options = ["input=photos", "output=out", "target=t:0.5", "samples=4", "sampler.stochasticity=1"]
+    options = ["input=photos", "output=out", "target=t:0.5", "samples=4", "sampler.eta=1"]
     assert call("restore", *blur, *options) == (0, [])
     low, mean, high = (pixels(tmp_path / "out" / f"a_{name}.png").astype(int) for name in ("low", "mean", "high"))
     assert (low <= mean).all() and (mean <= high).all() and (low < high).any()
@@ -354,22 +354,22 @@ def test_existing_results_are_kept_or_replaced_with_their_rows(blur, tmp_path, c
         picture(photos / name, i)
     options = [*blur, "input=photos", "output=out"]
     assert call("restore", *options) == (0, [])
-    refused(call("restore", *options), r"out/[ab].png exists.*existing=overwrite")
+    refused(call("restore", *options), r"out/[ab].png exists.*if_exists=overwrite")
     first, before = table(out), pixels(out / "a.png")
     (out / "b.png").unlink()
     picture(photos / "c.png", 5)
-    assert call("restore", *options, "existing=skip", "target=t:0.5") == (0, [])
+    assert call("restore", *options, "if_exists=skip", "target=t:0.5") == (0, [])
     rows = {row["result"]: row for row in table(out)}
     assert {name: row["target"] for name, row in rows.items()} == {"a.png": "t:1", "b.png": "t:0.5", "c.png": "t:0.5"}
     assert rows["a.png"] in first and (pixels(out / "a.png") == before).all()
     (tmp_path / "precious").write_text("text\n")
     (out / TABLE).unlink()
     (out / TABLE).symlink_to(tmp_path / "precious")
-    assert call("restore", *options, "existing=overwrite", "target=t:0.5") == (0, [])
+    assert call("restore", *options, "if_exists=overwrite", "target=t:0.5") == (0, [])
     assert len(table(out)) == 3 and (pixels(out / "a.png") != before).any()
     assert (tmp_path / "precious").read_text() == "text\n"
     (out / TABLE).write_text("my,table\n1,2\n")
-    refused(call("restore", *options, "existing=overwrite"), r"out/restored.csv, line 1: cannot be read")
+    refused(call("restore", *options, "if_exists=overwrite"), r"out/restored.csv, line 1: cannot be read")
 
 
 def test_the_output_folder_is_no_input(blur, tmp_path, call):
@@ -377,7 +377,7 @@ def test_the_output_folder_is_no_input(blur, tmp_path, call):
     for name in ("a.png", "b.png"):
         picture(photos / name)
     for _ in range(2):
-        assert call("restore", *blur, "input=photos", "output=photos/one", "existing=overwrite") == (0, [])
+        assert call("restore", *blur, "input=photos", "output=photos/one", "if_exists=overwrite") == (0, [])
     assert {path.name for path in (photos / "one").iterdir()} == {"a.png", "b.png", TABLE}
     refused(call("restore", *blur, "input=photos", "output=photos"), "output=photos is the input folder")
     inputs, _ = plan(photos / "one", tmp_path / "other", [], "error")  # a second model after a first one

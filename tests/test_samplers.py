@@ -40,17 +40,17 @@ class Constant:
         return self.image.expand_as(y)
 
 
-def walk(process, x, steps=10, denoiser=None, stop=0.0, output="mean", **options):
+def trajectory(process, x, num_steps=10, denoiser=None, stop=0.0, output="x_hat", **options):
     noise = ImageNoise(range(len(x)))
     y = process.measure(x, noise.normal(x.shape[1:]))
     denoiser = denoiser or FiniteDataOracle(process, x)
-    return list(ReverseSampler(steps, **options).states(process, denoiser, y, noise, stop, output))
+    return list(ReverseSampler(num_steps, **options).states(process, denoiser, y, noise, stop, output))
 
 
 def test_grid_and_calls(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
-    states = walk(process, x, steps=4, denoiser=denoiser)
+    states = trajectory(process, x, num_steps=4, denoiser=denoiser)
     assert [s.t for s in states] == [1.0, 0.75, 0.5, 0.25, 0.0]
     assert denoiser.calls == [1.0, 0.75, 0.5, 0.25]
     assert [s.nfe for s in states] == [1, 2, 3, 4, 4]
@@ -61,7 +61,7 @@ def test_grid_and_calls(process):
 def test_an_iterate_takes_no_call_at_its_end(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
-    last = walk(process, x, steps=4, stop=0.5, output="iterate", denoiser=denoiser)[-1]
+    last = trajectory(process, x, num_steps=4, stop=0.5, output="iterate", denoiser=denoiser)[-1]
     assert denoiser.calls == [1.0, 0.75] and last.calls("iterate") == 2 and not last.fresh
 
 
@@ -90,13 +90,13 @@ def test_a_step_is_equation_7(process):
 
 def test_finite_data_oracle_recovers_the_image(process):
     x = torch.rand(4, 3, 32, 32)
-    last = walk(process, x, steps=100)[-1]
+    last = trajectory(process, x, num_steps=100)[-1]
     psnr = -10 * torch.log10((last.x_hat - x).square().flatten(1).mean(1))
     assert psnr.min() > 60
     assert (last.y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
 
 
-def marginal_error(steps, stochasticity):
+def marginal_error(steps, eta):
     """Largest relative errors of the iterates' standard deviation and mean against the forward process.
 
     Every step is affine in each pixel, so the variance of an iterate is a sum of squared responses to unit impulses:
@@ -121,7 +121,7 @@ def marginal_error(steps, stochasticity):
     y = mean.repeat(steps + 2, 1, 1, 1)
     y[1] += std[0]
     worst_std, worst_mean = 0.0, 0.0
-    for state in ReverseSampler(steps, stochasticity=stochasticity).states(process, oracle, y, Impulses()):
+    for state in ReverseSampler(steps, eta=eta).states(process, oracle, y, Impulses()):
         mean, std = forward(state.t)
         found = (state.y[1:] - state.y[0]).square().sum(0).sqrt()
         worst_std = max(worst_std, (found / std - 1).mean().abs().item())
@@ -129,9 +129,9 @@ def marginal_error(steps, stochasticity):
     return worst_std, worst_mean
 
 
-@pytest.mark.parametrize("stochasticity", [0.5, 1.0])
-def test_marginals_match_the_forward_process_to_first_order(stochasticity):
-    errors = {steps: marginal_error(steps, stochasticity) for steps in (20, 40, 80, 160)}
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_marginals_match_the_forward_process_to_first_order(eta):
+    errors = {steps: marginal_error(steps, eta) for steps in (20, 40, 80, 160)}
     stds = [std for std, _ in errors.values()]
     assert stds[-1] < 0.01 and max(mean for _, mean in errors.values()) < 0.01
     for coarse, fine in pairwise(stds):
@@ -141,7 +141,7 @@ def test_marginals_match_the_forward_process_to_first_order(stochasticity):
 def test_the_ode_draws_no_noise(process):
     x = torch.rand(2, 3, 32, 32)
     y = process.measure(x, torch.randn_like(x))
-    sampler, oracle = ReverseSampler(4, stochasticity=0.0), FiniteDataOracle(process, x)
+    sampler, oracle = ReverseSampler(4, eta=0.0), FiniteDataOracle(process, x)
     a, b = (sampler.run(process, oracle, y, ImageNoise(seeds), output="iterate") for seeds in ([1, 2], [3, 4]))
     assert torch.equal(a, b)
 
@@ -194,7 +194,7 @@ def test_guidance_has_the_published_size(process, scaling, start):
 def test_guidance_works_inside_no_grad_and_leaves_no_graph(process):
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        states = walk(process, x, steps=3, guidance=Guidance("std", 0.5))
+        states = trajectory(process, x, num_steps=3, guidance=Guidance("std", 0.5))
     assert not any(s.y.requires_grad or s.x_hat.requires_grad for s in states[1:])
     assert torch.is_grad_enabled()
 
@@ -202,15 +202,15 @@ def test_guidance_works_inside_no_grad_and_leaves_no_graph(process):
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        ({"steps": 0}, "steps"),
-        ({"stochasticity": 2}, "stochasticity"),
-        ({"start": 0}, "start"),
+        ({"num_steps": 0}, "num_steps"),
+        ({"eta": 2}, "eta"),
+        ({"t_start": 0}, "t_start"),
         ({"noise_scale": math.nan}, "noise_scale"),
-        ({"renoise": 0.5, "start": 0.4}, "renoise"),
-        ({"renoise": 0.5, "steps": 1}, "renoise"),
+        ({"t_restart": 0.5, "t_start": 0.4}, "t_restart"),
+        ({"t_restart": 0.5, "num_steps": 1}, "t_restart"),
         ({"sigma": -0.1}, "sigma"),
-        ({"step": Heun()}, "Heun's steps .* stochasticity=0 .* or Euler's steps"),
-        ({"step": Heun(), "stochasticity": 0, "increment": LookBack()}, "look-ahead only"),
+        ({"solver": Heun()}, "Heun's steps .* eta=0 .* or Euler's steps"),
+        ({"solver": Heun(), "eta": 0, "increment": LookBack()}, "look-ahead only"),
         ({"increment": SmallLookAhead(0.1)}, r"delta must not exceed the sampler's smallest step, 0.05, got 0.1"),
         ({"increment": SmallLookBack(0.04), "grid": PowerGrid(2)}, r"smallest step, 0.0025, got 0.04"),
     ],
@@ -222,7 +222,7 @@ def test_bad_samplers_are_refused(options, rule):
 
 def test_a_bad_stop_or_output_is_refused_before_the_network_is_called(process):
     denoiser = Constant(torch.rand(1, 3, 32, 32))
-    for wanted in ({"stop": 1.5}, {"output": "best"}):
+    for wanted in ({"t_stop": 1.5}, {"output": "best"}):
         with pytest.raises(ValueError, match=f"{next(iter(wanted))}=.*must"):
             ReverseSampler(4).run(process, denoiser, denoiser.image, ImageNoise([0]), **wanted)
     assert denoiser.calls == []
@@ -294,10 +294,10 @@ def ode_error(steps, **options):
         mask = process.mean(torch.ones(1, 1, 16, 16, dtype=torch.float64), t)
         return mask * mean + draw * (mask**2 * std**2 + process.sigma(t, mask) ** 2).sqrt()
 
-    start = options.get("start", 1.0)
+    start = options.get("t_start", 1.0)
     if "increment" in options:
         options["increment"] = INCREMENTS[options["increment"]](1 / steps)
-    sampler = ReverseSampler(steps, stochasticity=0.0, **options)
+    sampler = ReverseSampler(steps, eta=0.0, **options)
     states = list(sampler.states(process, oracle, quantile(start), ImageNoise(range(8)), output="iterate"))
     assert states[-1].t == 0
     return max((state.y - quantile(state.t)).abs().max().item() for state in states)
@@ -305,11 +305,11 @@ def ode_error(steps, **options):
 
 ORDERS = [
     *(({"increment": name}, 1) for name in INCREMENTS),
-    ({"start": 0.7}, 1),
-    ({"step": Heun()}, 2),
-    ({"step": Heun(), "start": 0.7}, 2),
-    ({"step": Heun(), "grid": PowerGrid(1.5)}, 2),
-    ({"step": Heun(), "grid": AdaptiveGrid([0, 0.4, 0.7, 1])}, 2),
+    ({"t_start": 0.7}, 1),
+    ({"solver": Heun()}, 2),
+    ({"solver": Heun(), "t_start": 0.7}, 2),
+    ({"solver": Heun(), "grid": PowerGrid(1.5)}, 2),
+    ({"solver": Heun(), "grid": AdaptiveGrid([0, 0.4, 0.7, 1])}, 2),
 ]
 
 
@@ -332,14 +332,14 @@ def test_a_network_that_is_exactly_right_is_look_ahead_for_linear_degradations()
         assert t.shape == s.shape == () and s < t
         return process.mean(oracle(y, t), s)
 
-    a = walk(process, x, steps=5, increment=NetworkIncrement(network))[-1].y
-    assert torch.allclose(a, walk(process, x, steps=5)[-1].y, atol=1e-5)
+    a = trajectory(process, x, num_steps=5, increment=NetworkIncrement(network))[-1].y
+    assert torch.allclose(a, trajectory(process, x, num_steps=5)[-1].y, atol=1e-5)
 
 
 def test_heun_takes_two_calls_a_step(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
-    states = walk(process, x, steps=2, step=Heun(), stochasticity=0.0, denoiser=denoiser)
+    states = trajectory(process, x, num_steps=2, solver=Heun(), eta=0.0, denoiser=denoiser)
     assert denoiser.calls == [1.0, 0.5, 0.5, 0.0] and [s.nfe for s in states] == [1, 3, 4]
     assert [s.calls("iterate") for s in states] == [0, 2, 4]
 
@@ -349,19 +349,19 @@ def test_heun_takes_two_calls_a_step(process):
 
 def test_grids():
     assert ReverseSampler(4, grid=PowerGrid(2.0)).times() == [1.0, 0.5625, 0.25, 0.0625, 0.0]
-    assert ReverseSampler(4).times(stop=0.5) == [1.0, 0.75, 0.5]
-    assert ReverseSampler(4).times(stop=0.4) == [1.0, 0.75, 0.5]
-    assert ReverseSampler(4, start=0.5).times() == [0.5, 0.375, 0.25, 0.125, 0.0]
+    assert ReverseSampler(4).times(t_stop=0.5) == [1.0, 0.75, 0.5]
+    assert ReverseSampler(4).times(t_stop=0.4) == [1.0, 0.75, 0.5]
+    assert ReverseSampler(4, t_start=0.5).times() == [0.5, 0.375, 0.25, 0.125, 0.0]
     adaptive = AdaptiveGrid([0, 0.1, 0.8, 1])
     assert ReverseSampler(3, grid=adaptive).times() == pytest.approx([1.0, 0.8, 0.1, 0.0])
     assert ReverseSampler(6, grid=adaptive).times() == pytest.approx([1.0, 0.9, 0.8, 0.45, 0.1, 0.05, 0.0])
-    assert ReverseSampler(4, start=0.5).times(stop=0.9) == [0.5]
+    assert ReverseSampler(4, t_start=0.5).times(t_stop=0.9) == [0.5]
 
 
 def test_a_milder_measurement_is_recovered_from_its_own_time(process):
     x, noise = torch.rand(4, 3, 32, 32), ImageNoise(range(4))
     y = process.measure(x, noise.normal(x.shape[1:]), 0.6)
-    states = list(ReverseSampler(50, start=0.6).states(process, FiniteDataOracle(process, x), y, noise))
+    states = list(ReverseSampler(50, t_start=0.6).states(process, FiniteDataOracle(process, x), y, noise))
     assert states[0].t == 0.6 and torch.equal(states[0].y, y)
     assert (states[-1].x_hat - x).abs().max() < 1e-2
     assert (states[-1].y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
@@ -384,7 +384,7 @@ def test_noise_that_a_measurement_lacks_is_added():
 def test_the_noise_of_the_steps_is_scaled_at_unchanged_drift(process, step):
     x = torch.rand(1, 3, 32, 32)
     none, half, whole, plain = (
-        walk(process, x, denoiser=Constant(x), step=step, **({} if scale is None else {"noise_scale": scale}))
+        trajectory(process, x, denoiser=Constant(x), solver=step, **({} if scale is None else {"noise_scale": scale}))
         for scale in (0, 0.5, 1, None)
     )
     for a, b, c, d in zip(none, half, whole, plain, strict=True):
@@ -394,24 +394,24 @@ def test_the_noise_of_the_steps_is_scaled_at_unchanged_drift(process, step):
     assert not ReverseSampler(noise_scale=0).adds_noise(process) and ReverseSampler().adds_noise(process)
 
 
-@pytest.mark.parametrize("stochasticity", [0.0, 1.0])
-def test_sampling_restarts_from_the_image_of_its_first_call(process, stochasticity):
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_sampling_restarts_from_the_image_of_its_first_call(process, eta):
     x, denoiser = torch.rand(1, 3, 32, 32), Constant(torch.rand(1, 3, 32, 32))
-    first, second, *_ = states = walk(process, x, steps=5, denoiser=denoiser, renoise=0.6, stochasticity=stochasticity)
+    first, second, *_ = states = trajectory(process, x, num_steps=5, denoiser=denoiser, t_restart=0.6, eta=eta)
     assert [s.t for s in states] == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15, 0.0])
     assert denoiser.calls == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15])
     noise = ImageNoise([0])
     assert torch.equal(first.y, process.measure(x, noise.normal(x.shape[1:])))
     assert torch.equal(second.y, process.sample(denoiser.image, 0.6, noise.normal(x.shape[1:])))
-    assert ReverseSampler(5, stochasticity=0, renoise=0.6).adds_noise(process)
-    assert [s.t for s in walk(process, x, steps=5, denoiser=denoiser, renoise=0.6, stop=0.7)] == [1.0]
+    assert ReverseSampler(5, eta=0, t_restart=0.6).adds_noise(process)
+    assert [s.t for s in trajectory(process, x, num_steps=5, denoiser=denoiser, t_restart=0.6, stop=0.7)] == [1.0]
 
 
 def test_a_restart_is_conditioned_on_the_measurement(process):
     """The iterate has the joint distribution with y_1 of training."""
 
     class Given(Constant):
-        given_measurement = True
+        condition_on_measurement = True
 
         def condition_on(self, process, measurement):
             return self
@@ -419,7 +419,7 @@ def test_a_restart_is_conditioned_on_the_measurement(process):
     x, t = torch.full((1, 3, 32, 32), 0.3), 0.6
     wide = StochasticDegradation(process.degradation, process.noise, process.sigma(1.0, x).item() / 2)
     for of in (process, wide):
-        states = ReverseSampler(5, renoise=t, stochasticity=0).states(
+        states = ReverseSampler(5, t_restart=t, eta=0).states(
             of, Given(x), y_1 := of.measure(x, torch.randn_like(x)), ImageNoise([7])
         )
         y = [state.y for state in states][1]

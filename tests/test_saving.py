@@ -71,7 +71,7 @@ def assert_same_run(one: Path, other: Path):
         for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
             assert same(a[key], b[key]), key
         curves = [[{k: v for k, v in row.items() if k != "seconds"} for row in c[KIND]["curve"]] for c in (a, b)]
-        assert curves[0] == curves[1] and a[KIND]["stopping"] == b[KIND]["stopping"]
+        assert curves[0] == curves[1] and a[KIND]["stopping_points"] == b[KIND]["stopping_points"]
     assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
     assert without_seconds(one / "tradeoff.csv") == without_seconds(other / "tradeoff.csv")
 
@@ -83,7 +83,7 @@ TWO_EPOCHS += ["trainer.log_every_n_steps=1", "callbacks.last.every_n_steps=1", 
 def test_a_killed_or_terminated_run_resumes_to_the_same_bits(call, folder, tmp_path, monkeypatch):
     words = ["task=inpaint", *folder, *TWO_EPOCHS]
     assert call("train", *words, "hydra.run.dir=whole") == (0, [])
-    again = [*words, "hydra.run.dir=parts", "checkpoint=auto"]
+    again = [*words, "hydra.run.dir=parts", "ckpt_path=auto"]
     for hook, count in [("training_step", 1), ("training_step", 4), ("validation_step", 1), ("on_train_start", 1)]:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             at_call(patch, hook, count, kill)
@@ -106,15 +106,15 @@ def test_a_killed_or_terminated_run_resumes_to_the_same_bits(call, folder, tmp_p
     ("override", "message"),
     [
         ("seed=1", r"another seed \(0, now 1\)"),
-        ("loader.batch_size=3", r"another batch_size \(\d+, now 3\)"),
-        ("dataset.image_size=16", r"another process.degradation.image_size \(32, now 16\)"),
-        ("dataset.val_fraction=0.25", r"another dataset.val_fraction \(0.125, now 0.25\)"),
+        ("data.batch_size=3", r"another batch_size \(\d+, now 3\)"),
+        ("data.image_size=16", r"another process.degradation.image_size \(32, now 16\)"),
+        ("data.val_fraction=0.25", r"another data.val_fraction \(0.125, now 0.25\)"),
         ("callbacks=no_ema", r"another average \(0.\d+, now None\)"),
         ("optimizer.warmup_steps=7", r"another optimization.warmup_steps \(\d+, now 7\)"),
     ],
 )
 def test_a_resumed_run_keeps_its_settings(call, run, folder, override, message):
-    words = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", f"checkpoint={run[1]}/last.ckpt"]
+    words = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", f"ckpt_path={run[1]}/last.ckpt"]
     refused(call("train", *words, override), message)
 
 
@@ -124,7 +124,7 @@ def test_another_learning_rate_takes_effect(call, run, folder, tmp_path):
     torch.save(content, tmp_path / "last.ckpt")
     epochs = 1 + content["epoch"]
     words = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", "trainer.log_every_n_steps=1"]
-    words += ["checkpoint=last.ckpt", f"trainer.max_epochs={epochs + 1}"]
+    words += ["ckpt_path=last.ckpt", f"trainer.max_epochs={epochs + 1}"]
     assert call("train", *words, "optimizer.lr=5e-4", "hydra.run.dir=slower")[0] == 0
     assert call("train", *words, "hydra.run.dir=same")[0] == 0
     slower, same_rate = (

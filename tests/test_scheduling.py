@@ -15,7 +15,7 @@ from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSever
 from diracdiff.scheduling import LPIPS, MSE, SSIM, Distance, greedy, tabulate
 from diracdiff.scheduling.distance import KEPT
 
-TINY = ["dissimilarity=mse", "dataset.image_size=16", "images=3", "candidates=40", "budget=9"]
+TINY = ["dissimilarity=mse", "data.image_size=16", "images=3", "candidates=40", "budget=9"]
 
 
 def curve(candidates, power=1.0):
@@ -178,7 +178,7 @@ def test_images_that_are_too_small_are_refused():
 @needs_lpips
 @needs_shared
 def test_blur_of_photographs_is_scheduled_as_in_the_paper(torch_home):
-    photos = composed("dataset=imagenet", f"dataset.root={SHARED}/data/imagenet-sample", "output=x.csv").split("train")
+    photos = composed("data=imagenet", f"data.root={SHARED}/data/imagenet-sample", "output=x.csv").split("train")
     images, blur = photos[len(photos) // 2]["x"][None], LinearSeverity(0.3, 3.0)
     distance = Distance.of_degradation(GaussianBlur(blur, 256), images, LPIPS("squeeze"), 250)
     *_, last = greedy(distance, 250, 15)
@@ -204,7 +204,7 @@ def test_the_command_writes_a_table_that_a_task_can_use(tmp_path, capsys):
     assert lines[0] == "t,value" and len(lines) == 12
     assert {path.name for path in table.parent.iterdir()} == {"table.csv", "table.png"}
     assert min(Image.open(table.with_suffix(".png")).size) > 300
-    options = ["task=inpaint", "schedule=tabulated", f"schedule.severity.path={table}", "run_dir=x"]
+    options = ["task=inpaint", "schedule=tabulated", f"schedule.severity.path={table}", "paths.output_dir=x"]
     severity = composed(*options, key="schedule.severity", name="train")
     assert isinstance(severity, TabulatedSeverity) and (severity.values[0], severity.values[-1]) == (0.1, 50.0)
     steps = [(value - 0.1) / 49.9 * 39 for value in severity.values]
@@ -217,8 +217,8 @@ def test_a_table_follows_from_the_seed(call, tmp_path):
         assert call("schedule", *TINY, f"output={number}.csv", f"seed={seed}") == (0, [])
         tables.append((tmp_path / f"{number}.csv").read_text())
     assert tables[0] == tables[1] != tables[2]
-    refused(call("schedule", *TINY, "output=0.csv"), "0.csv exists: give another output, or overwrite=true")
-    assert call("schedule", *TINY, "output=0.csv", "overwrite=true", "seed=1") == (0, [])
+    refused(call("schedule", *TINY, "output=0.csv"), "0.csv exists: give another output, or if_exists=overwrite")
+    assert call("schedule", *TINY, "output=0.csv", "if_exists=overwrite", "seed=1") == (0, [])
     assert (tmp_path / "0.csv").read_text() == tables[2]
 
 
@@ -229,7 +229,7 @@ def test_a_table_follows_from_the_seed(call, tmp_path):
         (["dissimilarity.net=vgg"], ["cannot be downloaded", "copy vgg16-397923af.pth into .*/checkpoints"]),
         ([*TINY, "budget=39"], [r"budget must lie in \[1, candidates - 2\], got 39 of 40"]),
         ([*TINY, "budget=0"], ["budget=0: must be an integer of at least 1"]),
-        ([*TINY, "images=9", "dataset.crops_per_epoch=8"], ["images=9 is more than the 8 training images"]),
+        ([*TINY, "images=9", "data.crops_per_epoch=8"], ["images=9 is more than the 8 training images"]),
         ([*TINY, "task.severity=[1,2,3]"], ["task=deblur: has no one severity to schedule"]),
     ],
 )

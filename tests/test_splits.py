@@ -113,9 +113,9 @@ def test_a_loop_of_links_in_place_of_an_image_is_named(tmp_path, call):
     write(tmp_path / "photos", *(f"{i}.png" for i in range(18)))
     for i in range(2):
         (tmp_path / "photos" / f"loop{i}.png").symlink_to(f"loop{i}.png")
-    words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=8", "output=set"]
+    words = ["data=folder", "data.root=photos", "data.image_size=8", "output=set"]
     refused(call("pack", *words), r"photos/loop\d.png: it cannot be read")
-    assert call("pack", *words, "dataset.on_error=skip")[0] == 0
+    assert call("pack", *words, "data.on_error=skip")[0] == 0
 
 
 def test_a_seed_follows_from_any_file_name():
@@ -127,13 +127,13 @@ def test_names_that_are_not_utf_8_are_trained_on(tmp_path, call):
     write(tmp_path / "photos", *(f"{i}.png" for i in range(10)), size=32)
     for path in list((tmp_path / "photos").iterdir()):
         os.rename(path, os.fsencode(path.with_suffix("")) + b"\xff\xe9.png")
-    words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null"]
+    words = ["data=folder", "data.root=photos", "data.image_size=32", "lpips=null"]
     assert call("train", "task=inpaint", *words, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
 
 
 def test_a_relative_root_begins_where_the_command_was_started(tmp_path, call):
     write(tmp_path / "photos", *(f"{i}.png" for i in range(10)), size=32)
-    words = ["task=inpaint", "dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null"]
+    words = ["task=inpaint", "data=folder", "data.root=photos", "data.image_size=32", "lpips=null"]
     assert call("train", *words, *SMALL, *BRIEF, "hydra.job.chdir=true", "hydra.run.dir=run") == (0, [])
     assert Checkpoint.read(tmp_path / "run" / "last.ckpt").dataset["root"] == "photos"
 
@@ -146,15 +146,15 @@ def trained(tmp_path_factory):
     """A folder of images and a checkpoint that was trained on it with another division than the default."""
     cwd = tmp_path_factory.mktemp("trained")
     write(cwd / "photos", *(f"{i:02}.png" for i in range(24)), size=32)
-    words = ["dataset=folder", "dataset.root=photos", "dataset.image_size=32", "lpips=null", "metrics=[psnr]"]
-    division = ["dataset.val_fraction=0.25", "dataset.test_fraction=0.125", "dataset.seed=3"]
+    words = ["data=folder", "data.root=photos", "data.image_size=32", "lpips=null", "metrics=[psnr]"]
+    division = ["data.val_fraction=0.25", "data.test_fraction=0.125", "data.seed=3"]
     run = ["task=inpaint", *words, *division, *SMALL, *BRIEF, "hydra.run.dir=run"]
     assert run_here(cwd, "train", *run) == 0
     return cwd, words, run
 
 
 def measured(call, cwd, *words):
-    status, lines = call("evaluate", f"checkpoint={cwd}/run/best.ckpt", "trainer=cpu", "overwrite=true", *words)
+    status, lines = call("evaluate", f"checkpoint={cwd}/run/best.ckpt", "trainer=cpu", "if_exists=overwrite", *words)
     if status:
         return status, lines
     with open("evaluation/images.csv") as file:
@@ -164,14 +164,14 @@ def measured(call, cwd, *words):
 def test_evaluation_uses_the_division_of_the_checkpoint(trained, tmp_path, call):
     cwd, words, _ = trained
     data = ImageFolder(cwd / "photos", 32, 0.25, 0.125, 3)
-    words = ["dataset=folder", "dataset.root=photos", "metrics=[psnr]", "lpips=null"]
+    words = ["data=folder", "data.root=photos", "metrics=[psnr]", "lpips=null"]
     shutil.copytree(cwd / "photos", tmp_path / "photos")  # the same images in another folder
     assert measured(call, cwd, *words) == list(data.split("test").names)
     for key, value in (("val_fraction", 0.5), ("test_fraction", 0.25), ("seed", 0)):
         line = f"dataset.{key}={value}: the checkpoint was trained with "
         refused(measured(call, cwd, *words, f"dataset.{key}={value}"), line)
     write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), size=33)
-    other = ["dataset=folder", "dataset.root=others", "metrics=[psnr]", "lpips=null", "dataset.test_fraction=0.5"]
+    other = ["data=folder", "data.root=others", "metrics=[psnr]", "lpips=null", "data.test_fraction=0.5"]
     assert len(measured(call, cwd, *other)) == 12
 
 
@@ -180,7 +180,7 @@ def test_a_folder_that_has_changed_is_neither_resumed_on_nor_measured(trained, t
     moved = tmp_path / "moved"
     shutil.copytree(cwd, moved)
     os.chdir(moved)
-    resume = [*run, "trainer.max_epochs=3", "checkpoint=run/last.ckpt"]
+    resume = [*run, "trainer.max_epochs=3", "ckpt_path=run/last.ckpt"]
     (moved / "photos" / "00.png").rename(moved / "photos" / "new.png")
     refused(call("train", *resume), r"was trained with another images\.train\.sha256")
     (moved / "photos" / "new.png").rename(moved / "photos" / "00.png")
@@ -188,8 +188,8 @@ def test_a_folder_that_has_changed_is_neither_resumed_on_nor_measured(trained, t
     refused(call("train", *resume), r"was trained with another images\.train\.count")
     os.chdir(moved)
     refused(
-        measured(call, moved, "dataset=folder", "dataset.root=photos", "lpips=null", "metrics=[psnr]"),
-        "dataset.root=photos: 30 training images, the checkpoint was trained on 15 others, which may be among the test",
+        measured(call, moved, "data=folder", "data.root=photos", "lpips=null", "metrics=[psnr]"),
+        "data.root=photos: 30 training images, the checkpoint was trained on 15 others, which may be among the test",
     )
     for i in range(24):
         (moved / "photos" / f"more{i}.png").unlink()

@@ -26,7 +26,7 @@ def curve(psnr, lpips=None, iterate=(0.0, 9.0), t_iterate=0.0):
     for i, t in enumerate((1.0, 0.75, 0.5, 0.0)):
         known = iterate if t == t_iterate else (0.0, 9.0)
         row = {"t": t, "nfe": i, "output": "iterate", "n": 4, "psnr": known[0], "ssim": 0.5}
-        mean = row | {"nfe": i + 1, "output": "mean", "psnr": psnr[i]}
+        mean = row | {"nfe": i + 1, "output": "x_hat", "psnr": psnr[i]}
         if lpips:
             row["lpips_squeeze"], mean["lpips_squeeze"] = known[1], lpips[i]
         rows += [row, mean]
@@ -43,23 +43,25 @@ def curve(psnr, lpips=None, iterate=(0.0, 9.0), t_iterate=0.0):
     ids=["x_hat", "the earlier of equals", "NaN"],
 )
 def test_stopping_points_are_the_best_of_the_curve(psnr, lpips, iterate, expected):
-    stops = find_stopping_points(curve(psnr, lpips, iterate), [PSNR(), SSIM(), Lower()])
-    assert (stops["psnr"], stops["lpips"]) == expected and stops["swd"] is stops["fid"] is None
+    stopping_points = find_stopping_points(curve(psnr, lpips, iterate), [PSNR(), SSIM(), Lower()])
+    assert (stopping_points["psnr"], stopping_points["lpips"]) == expected and stopping_points[
+        "swd"
+    ] is stopping_points["fid"] is None
 
 
 @pytest.mark.parametrize("t", [1.0, 0.5, 0.0])
 def test_the_measurement_and_iterates_are_not_stopping_points(t):
     rows = curve([20, 22, 21, 19], [0.5, 0.4, 0.3, 0.35], (99.0, 0.0), t)
-    stops = find_stopping_points(rows, [PSNR(), Lower()])
-    assert (stops["psnr"], stops["lpips"]) == (P(0.75), P(0.5))
-    assert [row["output"] for row in candidates(rows)] == 4 * ["mean"]
+    stopping_points = find_stopping_points(rows, [PSNR(), Lower()])
+    assert (stopping_points["psnr"], stopping_points["lpips"]) == (P(0.75), P(0.5))
+    assert [row["output"] for row in candidates(rows)] == 4 * ["x_hat"]
 
 
 def test_without_lpips_there_is_no_perceptual_stopping_point():
     rows = curve([20, 22, 21, 19])
-    stops = find_stopping_points(rows, [PSNR(), SSIM()])
-    assert stops == {"psnr": P(0.75, "mean"), "lpips": None, "swd": None, "fid": None}
-    summary = key_rows(rows, stops)
+    stopping_points = find_stopping_points(rows, [PSNR(), SSIM()])
+    assert stopping_points == {"psnr": P(0.75, "x_hat"), "lpips": None, "swd": None, "fid": None}
+    summary = key_rows(rows, stopping_points)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
     assert summary["measurement"] == rows[0] and summary["one_shot"] == rows[1] and rows[0]["nfe"] == 0
     with pytest.raises(ValueError, match="has no direction"):
@@ -68,8 +70,8 @@ def test_without_lpips_there_is_no_perceptual_stopping_point():
 
 def test_a_stop_between_times_ends_at_the_one_before():
     rows = curve([20, 22, 21, 19])
-    assert row_at(rows, P(0.6, "mean"))["t"] == 0.75
-    assert row_at(rows, P(0.1, "mean"))["t"] == 0.5
+    assert row_at(rows, P(0.6, "x_hat"))["t"] == 0.75
+    assert row_at(rows, P(0.1, "x_hat"))["t"] == 0.5
 
 
 def test_curves_average_over_images_and_ignore_their_order():
@@ -93,17 +95,17 @@ def test_curves_average_over_images_and_ignore_their_order():
     whole, split = evaluated([[0, 1, 2, 3, 4]]), evaluated([[4, 2], [0], [3, 1]])
     assert values(whole) == values(split) and len(values(whole)) == 15
     found = [(row["t"], row["output"], row["n"]) for row in whole.curve]
-    assert found == [(1.0, "iterate", 5), (1.0, "mean", 5), (0.0, "iterate", 5)]
+    assert found == [(1.0, "iterate", 5), (1.0, "x_hat", 5), (0.0, "iterate", 5)]
     psnr = -10 * torch.log10((states[1].y - clean).square().flatten(1).mean(1))
     assert whole.curve[2]["psnr"] == pytest.approx(psnr.mean().item(), abs=1e-4)
 
 
 # targets
 
-DO, PO = P(0.75, "mean"), P(0.25, "iterate")
+DO, PO = P(0.75, "x_hat"), P(0.25, "iterate")
 STOPS = {"psnr": DO, "lpips": PO, "swd": P(0.0, "iterate"), "fid": None}
 X = torch.rand(2, 3, 32, 32)
-POINTS = [{"t": t, "output": "mean", "nfe": nfe} for nfe, t in enumerate((1.0, 0.75, 0.5), start=1)]
+POINTS = [{"t": t, "output": "x_hat", "nfe": nfe} for nfe, t in enumerate((1.0, 0.75, 0.5), start=1)]
 
 
 def known_states():
@@ -136,7 +138,7 @@ def test_a_target_has_a_stopping_point(target, expected):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("fid", r"target=fid: .* the best FID. Give target=t:T, or measure .* fid=squeezenet tuned=…"),
+        ("fid", r"target=fid: .* the best FID. Give target=t:T, or measure .* fid=squeezenet save_tuned=…"),
         ("ssim", r"target must be psnr, lpips, swd, fid, .* got 'ssim'"),
         ("lpips,psnr>=29", r"got 'lpips,psnr>=29'"),
         ("t:1.5", r"T in \[0, 1\], got 't:1.5'"),
@@ -181,7 +183,7 @@ def test_intervals_of_eight_skewed_values_cover_the_mean_as_documented():
 
 
 def test_an_evaluation_of_one_image_has_means_and_no_intervals(paper, folder, tmp_path):
-    data = [*folder, "loader.test_images=1", "lpips=null", "output=one"]
+    data = [*folder, "data.test_images=1", "lpips=null", "output=one"]
     assert run_here(tmp_path, "evaluate", f"checkpoint={paper}", *data) == 0
     summary = json.loads((tmp_path / "one" / "evaluation.json").read_text())
     assert summary["n"] == 1 and summary["do"]["psnr"] > 0 and set(summary["do"]["interval"].values()) == {None}

@@ -41,8 +41,8 @@ def test_results_are_the_same(tmp_path, folder):
     checkpoint, data = f"checkpoint={normal}/run/best.ckpt", [*folder[:2], *folder[3:]]
     commands = {
         "train": [*folder, *SMALL, *TRAIN],
-        "evaluate": [checkpoint, *data, "loader.test_images=2", "trainer=cpu", "lpips=null"],
-        "restore": [checkpoint, folder[1].replace("dataset.root", "input") + "/00.png", "device=cpu"],
+        "evaluate": [checkpoint, *data, "data.test_images=2", "trainer=cpu", "lpips=null"],
+        "restore": [checkpoint, folder[1].replace("data.root", "input") + "/00.png", "device=cpu"],
     }
     for (name, words), (out, err) in zip(
         commands.items(), [(broken, full), (full, closed), (closed, full)], strict=True

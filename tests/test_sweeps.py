@@ -19,9 +19,9 @@ def sweep_of(cwd):
 
 
 def test_a_job_that_fails_ends_no_other_and_the_sweep_with_its_error(tmp_path, folder, capsys):
-    steps = [word for word in SHORT if not word.startswith("sampler.steps")]
-    assert run_here(tmp_path, "train", "-m", *folder, *steps, "sampler.steps=0,2") == 2
-    assert load(sweep_of(tmp_path) / "1_inpaint" / "best.ckpt").sampler.steps == 2
+    steps = [word for word in SHORT if not word.startswith("sampler.num_steps")]
+    assert run_here(tmp_path, "train", "-m", *folder, *steps, "sampler.num_steps=0,2") == 2
+    assert load(sweep_of(tmp_path) / "1_inpaint" / "best.ckpt").sampler.num_steps == 2
     errors = capsys.readouterr().err.splitlines()
     assert errors[0].startswith("warning: job 0 failed: sampler") and errors[-1].startswith("error: sampler")
 
@@ -38,7 +38,7 @@ def test_a_sweep_has_a_folder_and_a_wandb_run_for_each_job_and_a_table(tmp_path,
         job = sweep / row["run"]
         summary = json.loads((job / "summary.json").read_text())
         assert float(row["do/psnr"]) == summary["do"]["psnr"] and float(row["swd/t"]) == summary["swd"]["t"]
-        assert load(job / "best.ckpt").name == row["task"] and "sampler.steps" not in row
+        assert load(job / "best.ckpt").name == row["task"] and "sampler.num_steps" not in row
         assert len(list(job.glob("wandb/offline-run-*/run-*.wandb"))) == 1
 
 
@@ -60,7 +60,7 @@ def test_a_metric_is_named_as_it_is_logged_or_by_its_kind():
     psnr, swd = (next(kind for kind in METRICS if kind.__name__ == name)() for name in ("PSNR", "SWD"))
     assert check_objective(["val/psnr", "val/swd"], [psnr, swd]) == [psnr, swd]
     assert check_objective(None, [psnr]) == []
-    curve = [{"psnr": 20.0, "swd": 7.0, "output": "mean"}, {"psnr": 21.5, "swd": 9.0, "output": "mean"}]
+    curve = [{"psnr": 20.0, "swd": 7.0, "output": "x_hat"}, {"psnr": 21.5, "swd": 9.0, "output": "x_hat"}]
     best = SimpleNamespace(curve=curve)
     assert objective([psnr], best) == 21.5 and objective([psnr, swd], best) == [21.5, 7.0]
     assert objective([], best) is None

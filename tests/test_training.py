@@ -41,7 +41,7 @@ def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False, decay
     denoiser = Denoiser(network, preconditioning=scales)
     module = RestorerModule(
         Restorer(process, denoiser, ReverseSampler(3, guidance=guidance)),
-        MatchedLoss(given_measurement=True) if given else IncrementalReconstructionLoss(1.0),
+        MatchedLoss(condition_on_measurement=True) if given else IncrementalReconstructionLoss(1.0),
         Optimization(lr, decay=decay),
         METRICS,
     )
@@ -49,14 +49,14 @@ def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False, decay
     return module, data
 
 
-def trainer(run_dir, *callbacks, epochs=2, every_n_steps=None, **options):
-    last = LastCheckpoint(run_dir, every_n_steps=every_n_steps)
+def trainer(output_dir, *callbacks, epochs=2, every_n_steps=None, **options):
+    last = LastCheckpoint(output_dir, every_n_steps=every_n_steps)
     return pl.Trainer(
-        default_root_dir=run_dir,
+        default_root_dir=output_dir,
         accelerator="cpu",
         max_epochs=epochs,
         logger=False,
-        callbacks=[EMA(0.9), *callbacks, last, TradeoffLog(run_dir)],
+        callbacks=[EMA(0.9), *callbacks, last, TradeoffLog(output_dir)],
         inference_mode=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -105,13 +105,13 @@ def test_a_run_leaves_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
     trainer(tmp_path).fit(module, data)
     restorer = module.restorer
     rows = read_rows(tmp_path / "tradeoff.csv")
-    times = [r["t"] for r in rows if r["epoch"] == "1" and r["output"] == "mean"]
+    times = [r["t"] for r in rows if r["epoch"] == "1" and r["output"] == "x_hat"]
     assert times == ["1.0", "0.666666667", "0.333333333"]
     metrics = {"psnr", "ssim", "consistency", "seconds"}
     assert rows[0].keys() == {"epoch", "step", "t", "nfe", "output", "n"} | metrics
     loaded = load(tmp_path / "last.ckpt")
-    assert loaded.curve == restorer.curve and loaded.stops == restorer.stops
-    assert loaded.stops["lpips"] is None and loaded.stops["psnr"] is not None
+    assert loaded.curve == restorer.curve and loaded.stopping_points == restorer.stopping_points
+    assert loaded.stopping_points["lpips"] is None and loaded.stopping_points["psnr"] is not None
 
 
 def test_training_improves_on_the_measurement(tmp_path, image_folder):
@@ -238,13 +238,13 @@ def test_lines_of_a_run(image_folder, tmp_path, capsys):
 
 def test_the_fraction_at_the_last_time_is_interpolated_over_the_run(tmp_path, image_folder):
     module, data = make(image_folder)
-    module = RestorerModule(module.restorer, share_at_end=[0.75, 0.25])
+    module = RestorerModule(module.restorer, prob_terminal=[0.75, 0.25])
     fractions = []
     degrade = module.degrade
-    module.degrade = lambda *args: (fractions.append(module.fraction_at_end()), degrade(*args))[1]
+    module.degrade = lambda *args: (fractions.append(module.terminal_probability()), degrade(*args))[1]
     trainer(tmp_path).fit(module, data)
     expected = [0.75 - 0.5 * step / len(fractions) for step in range(len(fractions))]
     assert len(fractions) > 2 and fractions == pytest.approx(expected)
     for bad in ([0.1, 0.2, 0.3], [0.5, 2.0], "all"):
-        with pytest.raises(ValueError, match="share_at_end="):
-            RestorerModule(module.restorer, share_at_end=bad)
+        with pytest.raises(ValueError, match="prob_terminal="):
+            RestorerModule(module.restorer, prob_terminal=bad)

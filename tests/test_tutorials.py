@@ -14,9 +14,9 @@ TUTORIALS = [path for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 """Those with files of Python; tests/test_readme.py composes the commands of all."""
 SMALLER = {
     "train": [*SMALL, "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "lpips=null"],
-    "evaluate": ["loader.test_images=3", "loader.val_images=3", "trainer=cpu", "lpips=null"],
+    "evaluate": ["data.test_images=3", "data.val_images=3", "trainer=cpu", "lpips=null"],
     "restore": ["device=cpu"],
-    "schedule": ["dataset.image_size=32", "images=2", "candidates=20", "budget=5"],
+    "schedule": ["data.image_size=32", "images=2", "candidates=20", "budget=5"],
 }
 
 
@@ -33,11 +33,11 @@ def steps(path):
 
 def smaller(name, words):
     """Return a command's words with small settings; other settings of the tutorial stay."""
-    sizes = {"dataset.image_size", "dataset.count", "trainer.max_epochs", "loader.batch_size"}
+    sizes = {"data.image_size", "dataset.count", "trainer.max_epochs", "data.batch_size"}
     kept = [word for word in words if word.partition("=")[0] not in sizes]
     more = [word for word in SMALLER[name] if word.partition("=")[0] not in {word.partition("=")[0] for word in kept}]
     if name == "train":
-        more += ["dataset.image_size=32", f"dataset.{'count' if 'dataset=discs' in words else 'crops_per_epoch'}=16"]
+        more += ["data.image_size=32", f"dataset.{'count' if 'data=discs' in words else 'crops_per_epoch'}=16"]
     return [*kept, *more]
 
 

@@ -24,7 +24,7 @@ from diracdiff.evaluation.uncertainty import (
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
 
-SAMPLES = {"samples": 8, "stop": {"t": 0.0, "output": "mean"}, "sampler": {}}
+SAMPLES = {"samples": 8, "stop": {"t": 0.0, "output": "x_hat"}, "sampler": {}}
 
 
 def drawn(images, scale=1.0, samples=8, seed=0):
@@ -93,7 +93,7 @@ def test_levels_that_need_more_images_are_refused():
 def test_a_calibration_holds_for_its_samples_alone():
     intervals = calibrated(SAMPLES, tally(30))
     assert choose_interval(intervals, SAMPLES, 0.9).images == 30
-    for other in ({"samples": 4}, {"stop": {"t": 0.5, "output": "mean"}}, {"sampler": {"steps": 1}}):
+    for other in ({"samples": 4}, {"stop": {"t": 0.5, "output": "x_hat"}}, {"sampler": {"steps": 1}}):
         raw = choose_interval(intervals, SAMPLES | other, 0.9)
         assert raw.images == 0 and raw.factor == raw_factor(0.9, other.get("samples", 8))
 
@@ -108,17 +108,19 @@ def test_bounds_as_files_hold_what_they_hold_as_numbers():
 
 def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder):
     best = run[1] / "best.ckpt"
-    sampling = ["sampler.stochasticity=1", "samples=3", "target=t:0.25"]
+    sampling = ["sampler.eta=1", "samples=3", "target=t:0.25"]
     assert call("calibrate", f"checkpoint={best}", *folder, *sampling) == (0, [])
     found = read_rows(tmp_path / "calibration/coverage.csv")
     assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
     kept = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
     assert [(each["images"], each["samples"]["samples"]) for each in kept] == [(3, 3)] * 3
     assert not Checkpoint.read(best).calibrations
-    refused(call("calibrate", f"checkpoint={best}", *folder, *sampling), "calibrated.ckpt exists", "overwrite=true")
+    refused(
+        call("calibrate", f"checkpoint={best}", *folder, *sampling), "calibrated.ckpt exists", "if_exists=overwrite"
+    )
     refused(call("calibrate", f"checkpoint={best}", "samples=1"), "samples=1: must be an integer of at least 2")
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
-    assert restorer.sampler.stochasticity == load(best).sampler.stochasticity != 1  # its stops are of that sampler
+    assert restorer.sampler.eta == load(best).sampler.eta != 1  # its stopping_points are of that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
     asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *sampling]
     refused(call("restore", *asked), "level=0.9: needs more images than the 3")
@@ -134,10 +136,10 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
 def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_folder):
     """With enough images: here those of one folder serve for calibration, which 10 of them are enough for at 80 %."""
     fractions = [part.replace("0.125", "0.4") for part in folder]
-    fractions[1] = f"dataset.root={renamed_copies(image_folder, tmp_path / 'others')}"
-    sampling = ["sampler.stochasticity=1", "samples=2", "target=t:0.5"]
+    fractions[1] = f"data.root={renamed_copies(image_folder, tmp_path / 'others')}"
+    sampling = ["sampler.eta=1", "samples=2", "target=t:0.5"]
     assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *sampling, "output=c") == 0
-    assert "samples=2 target=t:0.5 sampler.stochasticity=1" in capsys.readouterr().out
+    assert "samples=2 target=t:0.5 sampler.eta=1" in capsys.readouterr().out
     asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
     assert run_here(tmp_path, "restore", *asked, *sampling) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out

@@ -69,7 +69,7 @@ def outside(program, *words, cwd):
 def test_the_installed_command_trains_in_an_empty_folder(installed, tmp_path):
     where = outside(installed / "python", "-c", "import diracdiff; print(diracdiff.__file__)", cwd=tmp_path)
     assert where.stdout.startswith(str(installed.parent)), where
-    small = ["dataset.image_size=16", "dataset.crops_per_epoch=8", "lpips=null", "metrics=[psnr]", "sampler.steps=1"]
+    small = ["data.image_size=16", "data.crops_per_epoch=8", "lpips=null", "metrics=[psnr]", "sampler.num_steps=1"]
     short = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "task=inpaint", "hydra.run.dir=run"]
     kept = [word for word in SMALL if not word.startswith("sampler")]
     done = outside(installed / "diracdiff", "train", *kept, *small, *short, cwd=tmp_path)

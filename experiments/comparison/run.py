@@ -27,7 +27,7 @@ TRAINED = ("regression", "pmrf", "i2sb", "indi", "palette")
 METHODS = ("measurement", "admm_tv", *WITH_PRIOR, *TRAINED)
 """Methods of the table; Dirac is always added."""
 
-LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
+LENGTH = ["data.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
 """18 epochs of 2,223 photographs: 2,484 steps of 16 images."""
 
 MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,consistency]"]
@@ -63,7 +63,7 @@ def compare(task: str, seed: int, arguments: argparse.Namespace) -> list[dict[st
     given = [f"{keys.get(name, f'baseline.{name}.method.checkpoint')}={path}" for name, path in found.items()]
     methods = [*arguments.methods, "pnp_admm_dncnn"] if arguments.scico else arguments.methods
     output, rows = FOLDER / f"table_{task}_{seed}", f"baseline=[{','.join(methods)}]"
-    data = ["dataset=folder", f"dataset.root={arguments.root}"]
+    data = ["data=folder", f"data.root={arguments.root}"]
     given += [f"dncnn={arguments.scico}"] if arguments.scico else []
     run("compare", *given, rows, *data, *MEASURED, *COMPARED, f"output={output}", *arguments.compare)
     return [cells(task, seed, row) for row in json.loads((output / "comparison.json").read_text())["rows"]]
@@ -90,8 +90,8 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     parser.add_argument("--compare", nargs="*", default=[], help="further overrides of diracdiff compare")
     arguments = parser.parse_args()
-    data = ["dataset=folder", f"dataset.root={arguments.root}", f"dataset.image_size={arguments.size}"]
-    data += ["loader.val_images=64", "loader.test_images=96"]
+    data = ["data=folder", f"data.root={arguments.root}", f"data.image_size={arguments.size}"]
+    data += ["data.val_images=64", "data.test_images=96"]
     rows = []
     for seed in arguments.seeds:
         for task in arguments.tasks:
@@ -99,7 +99,7 @@ def main() -> None:
                 folder = run_folder(task, name, seed)
                 if not (folder / "summary.json").exists():
                     words = [*settings(task, name, seed), *data, *LENGTH, *MEASURED, *arguments.overrides]
-                    run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "checkpoint=auto")
+                    run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
             rows += compare(task, seed, arguments)
             write_rows(FOLDER / "results.csv", rows)
     print(f"written: {FOLDER / 'results.csv'}")

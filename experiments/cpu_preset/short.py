@@ -17,8 +17,8 @@ from experiments.common import RUNS, run
 ADAM, MUON = "optimizer=adam_cosine", "optimizer=muon_cosine"
 VARIANTS = {
     "Adam": [ADAM],
-    "batch 4": [ADAM, "loader.batch_size=4"],
-    "batch 16": [ADAM, "loader.batch_size=16"],
+    "batch 4": [ADAM, "data.batch_size=4"],
+    "batch 16": [ADAM, "data.batch_size=16"],
     "lr 1e-3": [ADAM, "optimizer.lr=1e-3"],
     "lr 4e-3": [ADAM, "optimizer.lr=4e-3"],
     "12 channels": [ADAM, "model.network.channels=12"],
@@ -65,7 +65,7 @@ def costs(rounds: int = 3) -> dict[str, float]:
 def shape(overrides: list[str]) -> tuple[str, ...]:
     """Return the arguments of the benchmark that change the cost of a step."""
     return tuple(
-        o.replace("loader.batch_size", "--batch") for o in overrides if o.startswith(("loader", "model", "optimizer="))
+        o.replace("data.batch_size", "--batch") for o in overrides if o.startswith(("data", "model", "optimizer="))
     )
 
 
@@ -73,9 +73,9 @@ def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> 
     """Train for so many steps; what validation and test find."""
     folder = FOLDER / f"{name.replace(',', '').replace(' ', '_')}_{task}_{seed}_{steps}"
     if not (folder / "summary.json").exists():
-        batch = next((int(o.split("=")[1]) for o in overrides if o.startswith("loader.batch_size=")), 8)
+        batch = next((int(o.split("=")[1]) for o in overrides if o.startswith("data.batch_size=")), 8)
         length = [
-            f"dataset.crops_per_epoch={steps * batch}",
+            f"data.crops_per_epoch={steps * batch}",
             "trainer.max_epochs=1",
             "trainer.check_val_every_n_epoch=1",
         ]
@@ -90,7 +90,7 @@ def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> 
             *overrides,
             f"hydra.run.dir={folder}",
         )
-    curve = [row for row in Checkpoint.read(folder / "best.ckpt").curve if row["output"] == "mean"]
+    curve = [row for row in Checkpoint.read(folder / "best.ckpt").curve if row["output"] == "x_hat"]
     test = json.loads((folder / "summary.json").read_text())
     return {
         "val_psnr": max(row["psnr"] for row in curve),

@@ -34,8 +34,8 @@ torch.set_num_threads(1)
 
 METHODS = {
     "PiGDM, 100 steps": PiGDM(),
-    "PiGDM, 20 steps": PiGDM(steps=20),
-    "PiGDM, 200 steps": PiGDM(steps=200),
+    "PiGDM, 20 steps": PiGDM(num_steps=20),
+    "PiGDM, 200 steps": PiGDM(num_steps=200),
     "PiGDM, ODE": PiGDM(eta=0.0),
     "PiGDM, spread 0.2": PiGDM(spread=0.2),
     "DPS, norm, zeta 0.3": DPS(zeta=0.3),
@@ -43,18 +43,18 @@ METHODS = {
     "DPS, norm, zeta 0.02": DPS(zeta=0.02),
     "DPS, posterior": DPS(guidance="posterior"),
     "DPS, posterior, spread 0.2": DPS(guidance="posterior", spread=0.2),
-    "DPS, posterior, 100 steps": DPS(steps=100, guidance="posterior"),
+    "DPS, posterior, 100 steps": DPS(num_steps=100, guidance="posterior"),
     "DiffPIR, lambda 1, zeta 0.1": DiffPIR(),
     "DiffPIR, lambda 1, zeta 1": DiffPIR(zeta=1.0),
     "DiffPIR, lambda 2, zeta 0.5": DiffPIR(weight=2.0, zeta=0.5),
     "DiffPIR, lambda 2, zeta 0.3": DiffPIR(weight=2.0, zeta=0.3),
-    "DiffPIR, lambda 2, zeta 0.5, 20 steps": DiffPIR(steps=20, weight=2.0, zeta=0.5),
+    "DiffPIR, lambda 2, zeta 0.5, 20 steps": DiffPIR(num_steps=20, weight=2.0, zeta=0.5),
     "DDRM, 20 steps, eta 0.85": DDRM(),
     "DDRM, 20 steps, eta 0": DDRM(eta=0.0),
     "DDRM, 20 steps, eta 1": DDRM(eta=1.0),
-    "DDRM, 50 steps, eta 0.85": DDRM(steps=50),
-    "DDRM, 200 steps, eta 0.85": DDRM(steps=200),
-    "DDRM, 200 steps, eta 1": DDRM(steps=200, eta=1.0),
+    "DDRM, 50 steps, eta 0.85": DDRM(num_steps=50),
+    "DDRM, 200 steps, eta 0.85": DDRM(num_steps=200),
+    "DDRM, 200 steps, eta 1": DDRM(num_steps=200, eta=1.0),
 }
 WALKS = {
     f"Dirac, {kind}, {steps} steps, eta {eta:g}": (kind, steps, eta)
@@ -97,18 +97,18 @@ for problem in ("blur", "soft mask", "box"):
     normal = torch.randn(samples, *exact.y.shape[1:], generator=torch.Generator().manual_seed(SEED))
     note(problem, "posterior", samples, exact.calibration(exact.posterior(normal)), started)
     for setting, method in METHODS.items():
-        started, count = time.time(), samples if method.steps < 500 else samples // 4
+        started, count = time.time(), samples if method.num_steps < 500 else samples // 4
         found = method(exact.measurements(count), exact.operator(count), exact.sigma, exact.prior).images
         note(problem, setting, count, exact.calibration(found), started)
     for setting, (kind, steps, eta) in WALKS.items():
         started, count, of_kind = time.time(), samples // 4 if steps >= 500 else samples, bench(problem, kind)
-        sampler = ReverseSampler(steps=steps, stochasticity=eta)
+        sampler = ReverseSampler(num_steps=steps, eta=eta)
         noise, y = ImageNoise(range(count)), of_kind.measurements(count)
         *_, last = sampler.states(of_kind.process, of_kind.oracle, y, noise)
-        for output in ("iterate", "mean"):
+        for output in ("iterate", "x_hat"):
             note(problem, f"{setting}, {output}", count, of_kind.calibration(last.image(output)), started)
         if kind == "geometric" and steps == 100:
-            factor, spread = of_kind.walk(sampler.times(), eta)
+            factor, spread = of_kind.trajectory(sampler.times(), eta)
             law = (spread.diagonal().mean() / of_kind.covariance.diagonal().mean()).sqrt().item()
             before, after = (of_kind.marginal(t) for t in (1.0, 0.0))
             off = (factor @ before @ factor.mT + spread - after).norm() / after.norm()

@@ -8,7 +8,7 @@ NAME, STEPS = "fig4_consistency_and_steps", (2, 5, 10, 20, 50)
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("name=")]
 (task,) = [argument.removeprefix("name=") for argument in sys.argv[1:] if argument.startswith("name=")] or ["task"]
-found = sweep(f"{NAME}/{task}", {f"steps_{n}": [f"sampler.steps={n}", "target=t:0"] for n in STEPS}, arguments)
+found = sweep(f"{NAME}/{task}", {f"steps_{n}": [f"sampler.num_steps={n}", "target=t:0"] for n in STEPS}, arguments)
 
 figure, (left, right) = panels(2)
 rows = curve(RUNS / NAME / task / f"steps_{STEPS[-1]}")

@@ -12,10 +12,10 @@ others = [argument for argument in sys.argv[1:] if not argument.startswith("D=")
 settings = {d: [f"checkpoint={path}", "target=t:0", "fid=squeezenet"] for d, path in sorted(pairs)}
 found = sweep("fig9_look_ahead", settings, others)
 
-stops = {"one_shot": "t = 1", "po": "t_PO", "target": "t = 0"}
+stopping_points = {"one_shot": "t = 1", "po": "t_PO", "target": "t = 0"}
 figure, axes = panels(3)
 for axis, metric in zip(axes, (lpips_of(found[pairs[0][0]]), "fid_squeezenet", "psnr"), strict=True):
-    for colour, (stop, label) in zip(COLOURS, stops.items(), strict=False):
+    for colour, (stop, label) in zip(COLOURS, stopping_points.items(), strict=False):
         axis.plot([float(d) for d in found], [s[stop][metric] for s in found.values()], "-o", color=colour, label=label)
     axis.set(xlabel="look-ahead D of the loss", ylabel=f"{metric} of x_hat")
 axes[0].legend(frameon=False)

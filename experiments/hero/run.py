@@ -84,12 +84,12 @@ def from_checkpoint(path: str, root: str, count: int, folder: Path) -> Results:
     batches = ({"x": item["x"][None], "name": [item["name"]]} for item in items)
     folder.mkdir(parents=True, exist_ok=True)
     images = freeze(folder / f"measurements_{count}.pt", batches, restorer.process, restorer.seed)
-    stops = {name: stop_text(restorer, target) for name, target in (("DO", "psnr"), ("PO", "lpips"))}
-    stops["one network call"] = "mean t=1"
+    stopping_points = {name: stop_text(restorer, target) for name, target in (("DO", "psnr"), ("PO", "lpips"))}
+    stopping_points["one network call"] = "x_hat t=1"
     dirac = Dirac("dirac", {}, [to_recipe(restorer.sampler), *file_digests(path)], restorer)
     runner = Runner(folder / "parts", restorer.process, [PSNR(), LPIPS(), ResidualNoise()], 16, pictures=len(images))
-    run = runner.run(dirac, {}, images, f"restoring {restorer.name}", set(stops.values()))
-    return Results(restorer, images, {name: (run, stop) for name, stop in stops.items()}, {})
+    run = runner.run(dirac, {}, images, f"restoring {restorer.name}", set(stopping_points.values()))
+    return Results(restorer, images, {name: (run, stop) for name, stop in stopping_points.items()}, {})
 
 
 def from_comparison(path: str, folder: Path, best: str) -> Results:
@@ -125,7 +125,7 @@ def title(name: str) -> str:
 
 def stop_text(restorer: Restorer, target: str) -> str:
     """Return the stopping time of a target on the grid of the sampler, as `Result.stop` does."""
-    (stop,) = on_grid([restorer.stop_for(target)], restorer.sampler.times())
+    (stop,) = on_grid([restorer.stopping_point_for(target)], restorer.sampler.times())
     return f"{stop.output} t={stop.t:g}"
 
 
@@ -233,10 +233,11 @@ def frames(results: Results, i: int) -> Iterator[tuple[Image.Image, int]]:
     """Yield frames of x_hat of an image as t falls, next to the trade-off curve, and their milliseconds."""
     run = results.columns["PO"][0]
     curve = curve_points(run)
-    stops = {name: (own.means()[stop], stop) for name, (own, stop) in results.columns.items() if name in ("DO", "PO")}
+    found = ((name, *results.columns[name]) for name in ("DO", "PO"))
+    stopping_points = {name: (of_name.means()[stop], stop) for name, of_name, stop in found}
     for k, point in enumerate(curve):
-        reached = [name for name, (_, stop) in stops.items() if stop == point["stop"]]
-        plot = Image.fromarray(figure_pixels(plane(results, curve, stops, k)))
+        reached = [name for name, (_, stop) in stopping_points.items() if stop == point["stop"]]
+        plot = Image.fromarray(figure_pixels(plane(results, curve, stopping_points, k)))
         image = enlarge(run.images[point["stop"]][i], plot.height - 40)
         canvas = Image.new("RGB", (image.width + plot.width + 10, max(image.height + 40, plot.height)), "white")
         canvas.paste(image, (0, 0))
@@ -247,7 +248,7 @@ def frames(results: Results, i: int) -> Iterator[tuple[Image.Image, int]]:
         yield canvas, END if last else PAUSE if reached else FRAME
 
 
-def plane(results: Results, curve: Sequence[Row], stops: dict[str, tuple[Row, str]], k: int) -> Figure:
+def plane(results: Results, curve: Sequence[Row], stopping_points: dict[str, tuple[Row, str]], k: int) -> Figure:
     """Draw the means of PSNR and LPIPS over t, with the k-th point marked."""
     figure = Figure(figsize=(4.4, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -256,7 +257,7 @@ def plane(results: Results, curve: Sequence[Row], stops: dict[str, tuple[Row, st
     axis.plot(psnrs[: k + 1], values[: k + 1], "-", color=DISTORTION, linewidth=2.5)
     axis.plot(psnrs[k], values[k], "o", color=DISTORTION, markersize=9)
     everything = [*zip(psnrs, values, strict=True)]
-    for (name, (row, _)), colour in zip(stops.items(), (DISTORTION, PERCEPTION), strict=True):
+    for (name, (row, _)), colour in zip(stopping_points.items(), (DISTORTION, PERCEPTION), strict=True):
         place = row["psnr"], row[LPIPS_NAME]
         everything.append(place)
         axis.plot(*place, "D", color=colour, markersize=7)

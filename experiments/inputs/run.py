@@ -21,12 +21,12 @@ TASKS = {
 }
 VARIANTS = {
     "whitened": ["model.inputs=whitened"],
-    "whitened_uniform": ["model.inputs=whitened", "task.share_at_end=0"],
+    "whitened_uniform": ["model.inputs=whitened", "task.prob_terminal=0"],
     "estimate": [],
-    "estimate_uniform": ["task.share_at_end=0"],
-    "estimate_40": ["task.share_at_end=0.4"],
-    "estimate_down": ["task.share_at_end=[0.75,0]"],
-    "estimate_up": ["task.share_at_end=[0,0.75]"],
+    "estimate_uniform": ["task.prob_terminal=0"],
+    "estimate_40": ["task.prob_terminal=0.4"],
+    "estimate_down": ["task.prob_terminal=[0.75,0]"],
+    "estimate_up": ["task.prob_terminal=[0,0.75]"],
     "regression": ["experiment=regression"],
 }
 """The default method with other inputs, and other fractions of the training at t = 1 (0.75 unless given).
@@ -35,15 +35,15 @@ A pair of fractions changes linearly from the first step to the last. `regressio
 restores in one step.
 """
 
-LENGTH = ["loader.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
+LENGTH = ["data.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
 """18 epochs of 2,223 photographs: 2,484 steps of 16 images."""
 
-MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,seams,consistency]", "loader.val_images=64"]
+MEASURED = ["metrics=[psnr,ssim,lpips,swd,residual_noise,seams,consistency]", "data.val_images=64"]
 STOPS = ("measurement", "one_shot", "do", "po")
 SAMPLERS = {
-    "exponential": ["sampler/step=exponential"],
-    "exponential_sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
-    "euler_sde": ["sampler.stochasticity=1"],
+    "exponential": ["sampler/solver=exponential"],
+    "exponential_sde": ["sampler/solver=exponential", "sampler.eta=1"],
+    "euler_sde": ["sampler.eta=1"],
     "fast": ["sampler=fast"],
 }
 """Alternatives to the default, 20 Euler steps of the ODE."""
@@ -54,10 +54,10 @@ def measure_sampler(folder: Path, sampler: str, data: list[str]) -> None:
     found, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler]]
     tuned = found / "tuned.ckpt"
     if not tuned.exists():
-        validation = [f"output={found / 'val'}", "overwrite=true", "split=val", "loader.val_images=64"]
-        run("evaluate", f"checkpoint={folder / 'best.ckpt'}", f"tuned={tuned}", *validation, *arguments)
+        validation = [f"output={found / 'val'}", "if_exists=overwrite", "split=val", "data.val_images=64"]
+        run("evaluate", f"checkpoint={folder / 'best.ckpt'}", f"save_tuned={tuned}", *validation, *arguments)
     if not (found / "evaluation.json").exists():
-        run("evaluate", f"checkpoint={tuned}", f"output={found}", "overwrite=true", "times=stops", *arguments)
+        run("evaluate", f"checkpoint={tuned}", f"output={found}", "if_exists=overwrite", "times=stopping", *arguments)
 
 
 def rows_of(summary: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -86,14 +86,14 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=[], choices=SAMPLERS)
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     arguments = parser.parse_args()
-    data = ["dataset=folder", f"dataset.root={arguments.root}", "dataset.image_size=64", "loader.test_images=96"]
+    data = ["data=folder", f"data.root={arguments.root}", "data.image_size=64", "data.test_images=96"]
     for seed in arguments.seeds:
         for task in arguments.tasks:
             for variant in arguments.variants:
                 folder = FOLDER / f"{task}_{variant}_{seed}"
                 if not (folder / "summary.json").exists():
                     words = [*TASKS[task], *data, *LENGTH, *MEASURED, *VARIANTS[variant], *arguments.overrides]
-                    run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "checkpoint=auto")
+                    run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
                 for sampler in arguments.samplers if (folder / "best.ckpt").exists() else ():
                     measure_sampler(folder, sampler, data)
     rows = [row for path in sorted(FOLDER.glob("*/summary.json")) for row in rows_of(read(path), path.parent.name)]

@@ -5,8 +5,8 @@ import sys
 from diracdiff.utils.files import read_rows
 from experiments.common import RUNS, evaluate
 
-RUN = {f"batch_{size}": [f"loader.eval_batch_size={size}"] for size in (1, 7, 64)}
-RUN["processes_2"] = ["loader.eval_batch_size=16", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+RUN = {f"batch_{size}": [f"data.eval_batch_size={size}"] for size in (1, 7, 64)}
+RUN["processes_2"] = ["data.eval_batch_size=16", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 METRICS = ("psnr", "ssim", "lpips_squeeze", "consistency")
 
 

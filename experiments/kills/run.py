@@ -28,9 +28,9 @@ SHORT = [
     "trainer.limit_train_batches=40",
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
-    "loader.val_images=16",
-    "loader.test_images=2",
-    "sampler.steps=5",
+    "data.val_images=16",
+    "data.test_images=2",
+    "sampler.num_steps=5",
     "callbacks.last.every_n_steps=5",
     "model.network.dropout=0.1",
     "model.network.channels=8",
@@ -40,7 +40,7 @@ COMPARED = ("state_dict", "current_model_state", "optimizer_states", "lr_schedul
 
 def begin(folder: Path, overrides: list[str]) -> subprocess.Popen[bytes]:
     """Start or resume the run in a session of its own."""
-    words = [*SHORT, *overrides, f"hydra.run.dir={folder}", "checkpoint=auto"]
+    words = [*SHORT, *overrides, f"hydra.run.dir={folder}", "ckpt_path=auto"]
     command = [sys.executable, "-m", "diracdiff", "train", *words]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
 

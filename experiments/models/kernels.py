@@ -44,7 +44,7 @@ def main() -> None:
         clean[f"{i:02d}.png"] = x[:, 0, margin:-margin, margin:-margin]
         Image.fromarray(to_pixels(y).permute(1, 2, 0).numpy()).save(FOLDER / "blurred" / f"{i:02d}.png")
     asked = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel={FOLDER / 'kernels'}"]
-    run("restore", *asked, f"output={FOLDER / 'restored'}", "existing=overwrite")
+    run("restore", *asked, f"output={FOLDER / 'restored'}", "if_exists=overwrite")
     rows = []
     for name, x in clean.items():
         before, after = (psnr(from_pixels(load_image(FOLDER / part / name)), x) for part in ("blurred", "restored"))

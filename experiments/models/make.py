@@ -35,12 +35,12 @@ def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Pat
     """Train a model for a number of steps of BATCH crops, unless it exists, and return its checkpoint."""
     folder = FOLDER / name
     if not (folder / "summary.json").exists():
-        data = ["dataset=folder", f"dataset.root={photographs}", "dataset.image_size=64", "dataset.crop=random"]
-        data += ["dataset.max_scale=3", "dataset.recolour=true", f"dataset.crops_per_epoch={BATCH * steps}"]
-        length = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"loader.batch_size={BATCH}"]
-        measured = ["loader.val_images=64", "loader.test_images=64", "metrics=[psnr,ssim,lpips,swd,residual_noise]"]
+        data = ["data=folder", f"data.root={photographs}", "data.image_size=64", "data.crop=random"]
+        data += ["data.max_scale=3", "data.recolour=true", f"data.crops_per_epoch={BATCH * steps}"]
+        length = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"data.batch_size={BATCH}"]
+        measured = ["data.val_images=64", "data.test_images=64", "metrics=[psnr,ssim,lpips,swd,residual_noise]"]
         words = [*MODELS[name][1], *data, *length, *measured, *arguments]
-        run("train", *words, f"hydra.run.dir={folder}", "checkpoint=auto")
+        run("train", *words, f"hydra.run.dir={folder}", "ckpt_path=auto")
     return folder / "best.ckpt"
 
 
@@ -61,8 +61,8 @@ def export(name: str, checkpoint: Path, about: Path) -> None:
     Raises:
         SystemExit: if its weights are larger than LARGEST bytes.
     """
-    options = [f"checkpoint={checkpoint}", f"output={BUNDLED / name}", "half=true", "license=mit", "overwrite=true"]
-    run("export", *options, f"about={about}")
+    options = [f"checkpoint={checkpoint}", f"output={BUNDLED / name}", "half=true", "license=mit"]
+    run("export", *options, f"about={about}", "if_exists=overwrite")
     if (size := (BUNDLED / name / WEIGHTS).stat().st_size) > LARGEST:
         raise SystemExit(f"{name}: {size} bytes of weights: must be at most {LARGEST}. Train a smaller network.")
 

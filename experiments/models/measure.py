@@ -85,7 +85,7 @@ def bound(restorer: Restorer, problem: Problem, x: Tensor, name: str) -> Restore
     """Return the restorer for the operator and the noise level of a photograph, (1, 3, H, W)."""
     if problem.level is not None:
         start = time_of_level(restorer.process.noise, problem.level)
-        return restorer.replace(sampler=restorer.sampler.replace(start=start))
+        return restorer.replace(sampler=restorer.sampler.replace(t_start=start))
     return restorer.bind(problem.params).bind_images([name], x)
 
 
@@ -98,7 +98,7 @@ def denoised(restorer: Restorer, y: Tensor, name: str) -> Tensor:
     level = estimate_sigma(y[0])
     assert level is not None
     start = time_of_level(restorer.process.noise, level)
-    return restorer.replace(sampler=restorer.sampler.replace(start=start)).restore(y, "t:1", names=[name])
+    return restorer.replace(sampler=restorer.sampler.replace(t_start=start)).restore(y, "t:1", names=[name])
 
 
 def wiener(restorer: Restorer, y: Tensor, name: str) -> Tensor:
@@ -165,7 +165,7 @@ def add(problem: Problem, data: str, folder: Path, count: int, classical: bool, 
         if any(row["image"] == name for row in done):
             continue
         one = bound(restorer, problem, x, name)
-        y = measure(one.process, x, [name], one.seed, one.sampler.start).y
+        y = measure(one.process, x, [name], one.seed, one.sampler.t_start).y
         values = {"measurement": psnr(y, x)}
         for method, restore in tried.items():
             if number < TUNED_ON or not method.startswith("tv ") or method == best_weight(output, key):

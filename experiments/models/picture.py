@@ -29,7 +29,7 @@ def main() -> None:
     for i, (name, (top, left)) in enumerate(CROPS.items()):
         x = from_pixels(load_square(DATA / name, 300))[:, top : top + 160, left : left + 160]
         y = restorer.measure(x[None], [name]).y[0]
-        first, last = restorer.stop_for("psnr").t, restorer.stop_for("lpips").t
+        first, last = restorer.stopping_point_for("psnr").t, restorer.stopping_point_for("lpips").t
         times = [first, (first + last) / 2, last]
         shown = [restorer.restore(y[None], f"t:{t}", names=[name])[0] for t in times]
         titles = ["clean", "blurred and noisy", *(f"t = {t:.2f}" for t in times)]

@@ -41,7 +41,7 @@ def main() -> None:
     for share in SHARES:
         asked, output = round(share * width, 3), FOLDER / f"gaussian_{share}"
         words = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel=gaussian:{asked}"]
-        run("restore", *words, f"output={output}", "existing=overwrite")
+        run("restore", *words, f"output={output}", "if_exists=overwrite")
         gains = [psnr(from_pixels(load_image(output / name)), x) - before[name] for name, x in clean.items()]
         said = read_rows(output / "restored.csv", {"residual_over_sigma": float})
         low, high = interval(gains) or (math.nan, math.nan)

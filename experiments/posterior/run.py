@@ -15,10 +15,10 @@ FOLDER = RUNS / "posterior"
 TASKS = ("inpaint", "deblur")
 VARIANTS = {
     "posterior": ["method=posterior"],
-    "uniform times": ["method=posterior", "task.share_at_end=0"],
-    "not given the measurement": ["method=posterior", "walk=paper"],
-    "not preconditioned": ["method=paper", "walk=posterior", "task.share_at_end=0.75"],
-    "more noise": ["method=posterior", "schedule.noise.sigma_max=0.2", "walk.measurement_sigma=0.05"],
+    "uniform times": ["method=posterior", "task.prob_terminal=0"],
+    "not given the measurement": ["method=posterior", "model.condition_on_measurement=false"],
+    "not preconditioned": ["method=paper", "model.condition_on_measurement=true", "task.prob_terminal=0.75"],
+    "more noise": ["method=posterior", "schedule.noise.sigma_max=0.2", "task.measurement_sigma=0.05"],
     "paper": ["method=paper"],
 }
 """Ours; the first stands in the table with the methods of others, and has a second seed as they have."""
@@ -28,15 +28,15 @@ APART = "more noise"
 OPTIMIZER = "optimizer=adam_cosine"
 INPUTS = "model.inputs=whitened"
 """The default when the results were measured."""
-LIMITS = ["loader.val_images=64", "loader.test_images=16"]
+LIMITS = ["data.val_images=64", "data.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
-SHORTER = ["baseline.diffpir.method.steps=50", "baseline.pigdm.method.steps=50"]
+SHORTER = ["baseline.diffpir.method.num_steps=50", "baseline.pigdm.method.num_steps=50"]
 SAMPLERS = {
-    "euler": ["sampler/step=euler"],
-    "exponential": ["sampler/step=exponential"],
-    "multistep": ["sampler/step=multistep"],
+    "euler": ["sampler/solver=euler"],
+    "exponential": ["sampler/solver=exponential"],
+    "multistep": ["sampler/solver=multistep"],
     "fast": ["sampler=fast"],
-    "sde": ["sampler/step=exponential", "sampler.stochasticity=1"],
+    "sde": ["sampler/solver=exponential", "sampler.eta=1"],
 }
 CALLS = (6, 8, 12, 20, 100)
 STOPS = {"dirac_do": "DO", "dirac_po": "PO"}
@@ -73,11 +73,12 @@ def train(arguments: list[str]) -> None:
 
 
 def exact(name: str, arguments: list[str]) -> Path:
-    """A checkpoint with exponential steps and the stops that they have on validation images."""
+    """A checkpoint with exponential steps and the stopping times found on validation images."""
     tuned = place(name) / "exponential.ckpt"
     if not tuned.exists():
-        stops = ["split=val", "sampler/step=exponential", "loader.val_images=64", f"output={place(name) / 'tuned'}"]
-        run("evaluate", *arguments, f"checkpoint={checkpoint(name)}", *stops, f"tuned={tuned}", "overwrite=true")
+        words = ["split=val", "sampler/solver=exponential", "data.val_images=64", f"output={place(name) / 'tuned'}"]
+        words += [f"save_tuned={tuned}", "if_exists=overwrite"]
+        run("evaluate", *arguments, f"checkpoint={checkpoint(name)}", *words)
     return tuned
 
 
@@ -107,17 +108,17 @@ def _table(name: str, data: list[str], baselines: str, *more: str) -> Path:
 
 
 def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
-    """Quality at DO and PO for every sampler and number of steps, with stops found on validation images."""
+    """Quality at DO and PO for every sampler and number of steps, with stopping times found on validation images."""
     rows = []
     for sampler, overrides in SAMPLERS.items():
         for steps in CALLS:
             folder = FOLDER / f"calls_{task}" / f"{sampler}_{steps}"
-            asked = [*data, *overrides, f"sampler.steps={steps}", "overwrite=true", "loader.val_images=64"]
+            asked = [*data, *overrides, f"sampler.num_steps={steps}", "if_exists=overwrite", "data.val_images=64"]
             summary = folder / "test" / "evaluation.json"
             if not summary.exists():
                 given, tuned = f"checkpoint={checkpoint(f'posterior {task}')}", folder / "tuned.ckpt"
-                run("evaluate", *asked, given, "split=val", f"tuned={tuned}", f"output={folder / 'val'}")
-                more = ["loader.test_images=200", f"output={folder / 'test'}"]
+                run("evaluate", *asked, given, "split=val", f"save_tuned={tuned}", f"output={folder / 'val'}")
+                more = ["data.test_images=200", f"output={folder / 'test'}"]
                 run("evaluate", *asked, f"checkpoint={tuned}", *more)
             found = json.loads(summary.read_text())
             for stop in ("one_shot", "do", "po"):

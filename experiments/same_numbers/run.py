@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 SHORT = [
-    *("trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "dataset.crops_per_epoch=480", "threads=1"),
-    *("loader.val_images=4", "loader.test_images=4", "sampler.steps=6", "logger=csv"),
+    *("trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "data.crops_per_epoch=480", "threads=1"),
+    *("data.val_images=4", "data.test_images=4", "sampler.num_steps=6", "logger=csv"),
 ]
-NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02", "dataset.recolour=true"]
+NOISE = ["schedule.noise.sigma_min=0.005", "schedule.noise.sigma_max=0.02", "data.recolour=true"]
 TRAINED = {
     "deblur": ["task=deblur"],
     "inpaint": ["task=inpaint"],
@@ -34,24 +34,24 @@ TRAINED = {
 }
 SAMPLED = {
     "default": [],
-    **{f"step_{step}": [f"sampler/step={step}"] for step in ("euler", "exponential", "heun", "multistep")},
-    "sde": ["sampler/step=euler", "sampler.stochasticity=1.0", "sampler.noise_scale=0.7"],
+    **{f"step_{step}": [f"sampler/solver={step}"] for step in ("euler", "exponential", "heun", "multistep")},
+    "sde": ["sampler/solver=euler", "sampler.eta=1.0", "sampler.noise_scale=0.7"],
     **{f"guidance_{guidance}": [f"sampler/guidance={guidance}"] for guidance in ("error", "std")},
     **{
-        f"increment_{name}": ["sampler/step=euler", f"sampler/increment={name}"]
+        f"increment_{name}": ["sampler/solver=euler", f"sampler/increment={name}"]
         for name in ("look_ahead", "look_back", "small_look_ahead", "small_look_back")
     },
 }
 DEBLURRED = {
-    "increment_exact": ["sampler/step=euler", "sampler/increment=exact_look_back"],
+    "increment_exact": ["sampler/solver=euler", "sampler/increment=exact_look_back"],
     "increment_network": [
-        *("sampler/step=euler", "sampler/increment=network"),
+        *("sampler/solver=euler", "sampler/increment=network"),
         "sampler.increment.checkpoint={out}/increment/best.ckpt",
     ],
     "grid_power": ["sampler/grid=power"],
     "grid_adaptive": ["sampler/grid=adaptive", "sampler.grid.path={out}/times.csv"],
-    "renoise": ["sampler.renoise=0.5"],
-    "stochastic": ["sampler.stochasticity=1.0"],
+    "t_restart": ["sampler.t_restart=0.5"],
+    "stochastic": ["sampler.eta=1.0"],
 }
 METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression,pmrf"
 VARIES = ("second", "time_", "date", "version", "machine", "memory", "command", "path", "output", "checkpoint", "sha")
@@ -70,14 +70,14 @@ def commands(images: Path) -> dict[str, list[str]]:
         for name, words in plan.items():
             if task == "prior" and name.startswith(("guidance", "increment")):
                 continue
-            options = ["loader.test_images=4", "sampler.steps=5", f"output={{out}}/evaluate_{task}_{name}"]
+            options = ["data.test_images=4", "sampler.num_steps=5", f"output={{out}}/evaluate_{task}_{name}"]
             found[f"evaluate_{task}_{name}"] = ["evaluate", f"checkpoint={{out}}/{task}/best.ckpt", *options, *words]
     trained = ["regression={out}/regression/best.ckpt", "flow={out}/pmrf/best.ckpt", "dncnn={out}/dncnn/best.ckpt"]
-    limits = ["trials=2", "tune_images=2", "test_images=4", "dirac.search.steps=[4]", "output={out}/compare"]
+    limits = ["trials=2", "tune_images=2", "test_images=4", "dirac.search.num_steps=[4]", "output={out}/compare"]
     networks = ["checkpoint={out}/deblur/best.ckpt", "prior={out}/prior/best.ckpt", *trained]
     found["compare"] = ["compare", *networks, f"baseline=[{METHODS}]", *limits]
     for task in ("deblur", "bundled_deblur"):
-        options = ["sampler.steps=5", "target=lpips", f"input={images}", f"output={{out}}/restore_{task}"]
+        options = ["sampler.num_steps=5", "target=lpips", f"input={images}", f"output={{out}}/restore_{task}"]
         found[f"restore_{task}"] = ["restore", f"checkpoint={{out}}/{task}/best.ckpt", *options]
     found["schedule"] = ["schedule", "task=deblur", "dissimilarity=mse", "output={out}/schedule.csv"]
     return found

@@ -11,17 +11,17 @@ TRAININGS = {
     "prior": ["task=prior"],
     **{task: [f"task={task}", "method=paper"] for task in TASKS},
     **{f"regression_{task}": ["experiment=regression", "method=paper", f"task={task}"] for task in TASKS},
-    "dncnn": ["experiment=dncnn", "dataset.image_size=32", "loader.batch_size=4", "trainer.max_epochs=2"],
+    "dncnn": ["experiment=dncnn", "data.image_size=32", "data.batch_size=4", "trainer.max_epochs=2"],
 }
 EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]
 OPTIMIZER = "optimizer=adam_cosine"
-LIMITS = ["loader.val_images=64", "loader.test_images=16"]
+LIMITS = ["data.val_images=64", "data.test_images=16"]
 # What a CPU can do: DPS makes 100 of the published 1000 steps, with the larger ones they take; others 50 of 100.
 SHORTER = [
-    "baseline.dps.method.steps=100",
+    "baseline.dps.method.num_steps=100",
     "baseline.dps.search.zeta=[0.5,1.0,2.0,3.0,5.0,7.0,10.0,15.0]",
-    "baseline.diffpir.method.steps=50",
-    "baseline.pigdm.method.steps=50",
+    "baseline.diffpir.method.num_steps=50",
+    "baseline.pigdm.method.num_steps=50",
 ]
 METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression"
 

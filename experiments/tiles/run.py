@@ -19,7 +19,7 @@ TILES = [(None, 0), (512, 0), (512, 32), (512, 64), (512, 96), (512, 128), (256,
 
 arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
 restorer = load(arguments["checkpoint"])
-restorer.sampler = restorer.sampler.replace(steps=int(arguments.get("steps", 5)))
+restorer.sampler = restorer.sampler.replace(num_steps=int(arguments.get("steps", 5)))
 repeat = int(arguments.get("repeat", 2))
 torch.set_num_threads(1)
 

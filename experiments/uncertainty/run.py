@@ -23,7 +23,7 @@ if samples < 3:
     sys.exit(f"error: samples must be an integer of at least 3, which the picture shows, got {samples}")
 
 restorer = load(given["checkpoint"])
-restorer.sampler = restorer.sampler.replace(stochasticity=1.0)
+restorer.sampler = restorer.sampler.replace(eta=1.0)
 split = ImageFolder(given["root"], restorer.process.degradation.image_size).split("test")
 items = [split[i * len(split) // count] for i in range(count)]
 rows, pictures = [], []

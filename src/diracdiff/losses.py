@@ -54,19 +54,19 @@ class MatchedLoss:
 
     Args:
         data_std: S, standard deviation of a pixel in the [0, 1] range; positive.
-        given_measurement: the network is conditioned on the measurement.
+        condition_on_measurement: the network is conditioned on the measurement.
     """
 
-    def __init__(self, data_std: float = 0.25, given_measurement: bool = False):
+    def __init__(self, data_std: float = 0.25, condition_on_measurement: bool = False):
         check_positive(data_std=data_std)
-        self.data_std, self.given_measurement = float(data_std), bool(given_measurement)
+        self.data_std, self.condition_on_measurement = float(data_std), bool(condition_on_measurement)
 
     def __call__(self, process: StochasticDegradation, x_hat: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """Return the loss, (), of predictions x_hat for clean images x, (B, C, H, W), at times t, () or (B,)."""
         x_hat = x_hat.to(x.dtype)
         error = _degraded_error(process, x_hat, x, t)
         total = (x_hat - x) ** 2 / self.data_std**2
-        if self.given_measurement:
+        if self.condition_on_measurement:
             measured = _degraded_error(process, x_hat, x, 1.0)
             weight, free = process.conditional_noise(t, x)
             total = total + (measured / process.sigma_of_measurement(x)) ** 2 + (error - weight * measured) ** 2 / free

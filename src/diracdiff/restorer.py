@@ -52,10 +52,10 @@ class Restorer:
         sampler: the sampler of validation and restoration.
         seed: seed of the noise of evaluation and sampling.
         name: of the task, for tables and folders.
-        take: output where a target does not name one: "mean" (x_hat) or "iterate".
+        output_type: output of targets that do not specify one, "x_hat" or "iterate".
 
     Attributes:
-        stops: the stopping time of each target, found by the last validation.
+        stopping_points: the stopping time of each target, found by the last validation.
         curve: the last validation's trade-off curve, see `Records.curve`.
         dataset: recipe of the data set that it was trained on, or None where unknown.
         training: recipes of loss and optimiser, and other settings of the training run.
@@ -63,7 +63,7 @@ class Restorer:
         tiles: tiling of large images.
 
     Raises:
-        ValueError: if `take` is neither output, or the preconditioning does not suit the process.
+        ValueError: if `output_type` is neither output, or the preconditioning does not suit the process.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Restorer:
         sampler: ReverseSampler | None = None,
         seed: int = 0,
         name: str = "restoration",
-        take: str = "mean",
+        output_type: str = "x_hat",
     ):
-        check_option(OUTPUTS, take=take)
+        check_option(OUTPUTS, output_type=output_type)
         if isinstance(denoiser.preconditioning, OperatorPreconditioning):
             denoiser.preconditioning.check(process)
         self.process, self.denoiser = process, denoiser
         self.sampler = sampler if sampler is not None else ReverseSampler()
-        self.seed, self.name, self.take = seed, name, take
-        self.stops: StoppingPoints = dict.fromkeys(TARGETS)
+        self.seed, self.name, self.output_type = seed, name, output_type
+        self.stopping_points: StoppingPoints = dict.fromkeys(TARGETS)
         self.curve: list[Row] = []
         self.dataset: dict[str, Any] | None = None
         self.training: dict[str, Any] = {}
@@ -124,7 +124,7 @@ class Restorer:
         seeds = [image_seed(self.seed, name) for name in names]
         return self.replace(process=self.process.bind_images(seeds, like))
 
-    def stop_for(self, target: str) -> StoppingPoint:
+    def stopping_point_for(self, target: str) -> StoppingPoint:
         """Return the stopping time of a target, by the last validation.
 
         Args:
@@ -134,7 +134,7 @@ class Restorer:
         Raises:
             ValueError: if the target is unknown or has no stopping time.
         """
-        return stopping_point_for(target, self.stops, self.curve, self.take)
+        return stopping_point_for(target, self.stopping_points, self.curve, self.output_type)
 
     def measure(self, x: Tensor, names: Sequence[str] | None = None) -> Measured:
         """Degrade clean images in [0, 1], (B, C, H, W), to measurements as the sampler expects them.
@@ -148,18 +148,18 @@ class Restorer:
         """
         x = self._checked(x, "x")
         check_range(x, "x", ROUNDING)
-        return measure(self.process, x, check_names(names, len(x)), self.seed, self.sampler.start)
+        return measure(self.process, x, check_names(names, len(x)), self.seed, self.sampler.t_start)
 
     def reference(self, clean: Tensor, measurement: Tensor) -> Reference:
         """Return the reference of metrics for measurements of clean images, (B, C, H, W) each."""
-        return Reference(clean, measurement, self.process, self.sampler.start, self.sampler.sigma)
+        return Reference(clean, measurement, self.process, self.sampler.t_start, self.sampler.sigma)
 
     def restore(self, measurement: Tensor, target: str = "psnr", *, names: Sequence[str] | None = None) -> Tensor:
         """Restore degraded images of any size: (B, C, H, W) in [0, 1], float32 and without a gradient.
 
         Args:
             measurement: y_1, or y at the sampler's start, in [0, 1] up to its noise, of any floating-point precision.
-            target: determines the stopping time and the output, see `stop_for`.
+            target: determines the stopping time and the output, see `stopping_point_for`.
             names: a name per image, each once, from which its noise follows; by default its number in the batch.
         """
         return self.sample(measurement, 1, target, names=names).images[0]
@@ -174,7 +174,7 @@ class Restorer:
         Args:
             measurement: see `restore`.
             count: number of samples of each image.
-            target: see `stop_for`.
+            target: see `stopping_point_for`.
             names: see `restore`.
 
         Raises:
@@ -182,10 +182,10 @@ class Restorer:
         """
         check_count(count, "samples")
         measurement = self._checked(measurement, "measurement", self.device)
-        check_measurement(measurement, self.process, self.sampler.start)
-        names, stop = check_names(names, len(measurement)), self.stop_for(target)
+        check_measurement(measurement, self.process, self.sampler.t_start)
+        names, stop = check_names(names, len(measurement)), self.stopping_point_for(target)
         if count > 1 and not self.sampler.adds_noise(self.process):
-            raise ValueError(f"samples={count}: would all be the same without noise. Use sampler.stochasticity=1.")
+            raise ValueError(f"samples={count}: would all be the same without noise. Use sampler.eta=1.")
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
         noises = (self._noise(each, measurement.device) for each in named)
         images, nfe = zip(*(self._reverse(measurement, noise, stop) for noise in noises), strict=True)
@@ -208,7 +208,7 @@ class Restorer:
                 f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
                 f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
             )
-        return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.take))[0]
+        return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.output_type))[0]
 
     def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint) -> tuple[Tensor, int]:
         training = self.denoiser.training
@@ -237,7 +237,7 @@ class Restorer:
         return Checkpoint(
             to_recipe(self),
             self.denoiser.state_dict(),
-            {target: asdict(stop) if stop else None for target, stop in self.stops.items()},
+            {target: asdict(stop) if stop else None for target, stop in self.stopping_points.items()},
             self.curve,
             self.dataset,
             self.training,
@@ -263,9 +263,11 @@ class Restorer:
         Raises:
             ValueError: if a stopping time or a calibration is malformed.
         """
-        stops = checkpoint.stops.items()
-        known = {target: None if plain is None else construct(StoppingPoint, plain) for target, plain in stops}
-        self.stops, self.curve = dict.fromkeys(TARGETS) | known, checkpoint.curve
+        known = {
+            target: None if plain is None else construct(StoppingPoint, plain)
+            for target, plain in checkpoint.stopping_points.items()
+        }
+        self.stopping_points, self.curve = dict.fromkeys(TARGETS) | known, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
         self.calibrations = [construct(Interval, plain) for plain in checkpoint.calibrations]
 

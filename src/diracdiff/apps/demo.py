@@ -57,7 +57,7 @@ class Trajectory:
     def describe(self, place: int) -> str:
         """Describe a frame, in sentences."""
         frame, batch, image = self.frames[place], self.batch, self.batch.images[0]
-        x_hat, name = from_pixels(frame.images).to(batch.y.device), {"mean": "Denoised image", "iterate": "Iterate"}
+        x_hat, name = from_pixels(frame.images).to(batch.y.device), {"x_hat": "Denoised image", "iterate": "Iterate"}
         text = f"{name[frame.output]} at t = {frame.t:.2f}, NFE {frame.nfe}."
         if batch.options.degrade:
             reference = batch.restorer.reference(image.pixels.unsqueeze(0).to(x_hat), batch.y)
@@ -106,11 +106,11 @@ def restore(
     noise = ImageNoise([image_seed(restorer.seed, path.name)], y.device)
     for result in results(sampler.states(restorer.process, denoiser, y, noise), y):
         advance(1 - result.t)
-        if result.output == "mean" or result.t == 0:
+        if result.output == "x_hat" or result.t == 0:
             image = result.images.clamp(0, 1)
             image = image.mean(1, keepdim=True).expand_as(y) if source.grey and not degrade else image
             frames.append(replace(result, images=to_pixels(image).cpu()))
-    stop = restorer.stops.get("psnr")
+    stop = restorer.stopping_points.get("psnr")
     place = max(0, sum(stop is not None and frame.t >= stop.t - 1e-6 for frame in frames) - 1)
     return Trajectory(batch, frames, place)
 

@@ -141,7 +141,7 @@ class FileRestoration:
             "result": self._name(image),
             "checkpoint": self.checkpoint,
             "target": self.options.target,
-            "t": min(self.restorer.stop_for(self.options.target).t, batch.restorer.sampler.start),
+            "t": min(self.restorer.stopping_point_for(self.options.target).t, batch.restorer.sampler.t_start),
             "nfe": restored.nfe,
             "seconds": restored.seconds,
             "lossy": image.info.lossy and not self.options.degrade,
@@ -208,5 +208,5 @@ class FileRestoration:
         if count := len(self.failed):
             raise ValueError(
                 f"{count} of {count + restored} images not restored, see the warnings above. Once they are fixed, the "
-                "same command with existing=skip restores what is missing."
+                "same command with if_exists=skip restores what is missing."
             )

@@ -47,7 +47,7 @@ class RestoreOptions:
     """Options of a restoration.
 
     Attributes:
-        target: stopping time and output, see `Restorer.stop_for`.
+        target: stopping time and output, see `Restorer.stopping_point_for`.
         samples: number of samples of each image.
         interval: of every pixel, for tables and maps of uncertainty; None: neither is made.
         degrade: images are clean and are degraded first.
@@ -149,7 +149,7 @@ class Batch:
             or "estimated"; `sigma_estimated`, None for a small image; `clipped`, the fraction of clipped values.
         """
         restorer, image, y = self.restorer, self.images[index], self.measurement(index)
-        start, step = restorer.sampler.start, 0.0 if self.options.degrade else image.step
+        start, step = restorer.sampler.t_start, 0.0 if self.options.degrade else image.step
         if image.grey and not self.options.degrade:  # one channel; simulated noise has colours
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
         process = restorer.process.bind(None if self.params is None else self.params[index : index + 1])
@@ -205,7 +205,7 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
         y, margin = make_periodic(pixels, params)
     elif masks:
         noise = ImageNoise([image_seed(restorer.seed, name) for name in noises], pixels.device)
-        sigma = restorer.process.sigma_of_measurement(pixels, restorer.sampler.start)
+        sigma = restorer.process.sigma_of_measurement(pixels, restorer.sampler.t_start)
         hidden = torch.stack(masks).unsqueeze(1).to(pixels.device)
         y = torch.where(hidden, sigma * noise.normal(pixels.shape[1:], pixels.dtype), pixels)
     elif options.factor:
@@ -225,7 +225,7 @@ def _is_denoiser(restorer: Restorer) -> bool:
     """Return True for a model without a degradation that can start at any of its noise levels."""
     low, high = restorer.process.noise(torch.tensor([0.0, 1.0])).tolist()
     sampler = restorer.sampler
-    free = sampler.start == 1 and sampler.sigma is None and not restorer.denoiser.given_measurement
+    free = sampler.t_start == 1 and sampler.sigma is None and not restorer.denoiser.condition_on_measurement
     free &= not isinstance(sampler, BridgeSampler)
     return isinstance(restorer.process.degradation, Identity) and low < high and free
 
@@ -258,7 +258,7 @@ def _start_at_level(
     else:
         return restorer, options
     start = max(time_of_level(noise, level), MIN_START)
-    return restorer.replace(sampler=restorer.sampler.replace(start=start)), options
+    return restorer.replace(sampler=restorer.sampler.replace(t_start=start)), options
 
 
 def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:

@@ -30,7 +30,7 @@ class ADMMTV(Baseline):
 
     Args:
         weight: of TV, positive; for images in [0, 1].
-        steps: iterations. The defaults come within 1e-3 of the least objective in 15 to 75 of them.
+        num_steps: iterations. The defaults come within 1e-3 of the least objective in 15 to 75 of them.
         penalty: of u = x, positive.
         threshold: below which differences of neighbours become 0 in v, positive, in units of the [0, 1] range.
         coupled: the channels share their edges.
@@ -39,16 +39,16 @@ class ADMMTV(Baseline):
     def __init__(
         self,
         weight: float = 0.02,
-        steps: int = 100,
+        num_steps: int = 100,
         penalty: float = 0.1,
         threshold: float = 0.05,
         coupled: bool = True,
     ):
         check_positive(weight=weight, penalty=penalty, threshold=threshold)
-        check_count(steps, "steps")
+        check_count(num_steps, "num_steps")
         if not isinstance(coupled, bool):
             raise ValueError(f"coupled={coupled}: must be true or false.")
-        self.weight, self.steps = float(weight), steps
+        self.weight, self.num_steps = float(weight), num_steps
         self.penalty, self.threshold, self.coupled = float(penalty), float(threshold), coupled
 
     def objective(self, x: Tensor, y: Tensor, operator: Operator) -> Tensor:
@@ -62,7 +62,7 @@ class ADMMTV(Baseline):
         x = u = _filled(y, operator, solve)
         v = gradient(x)
         p, q = torch.zeros_like(u), torch.zeros_like(v)
-        for _ in range(self.steps):
+        for _ in range(self.num_steps):
             x = solve(self.penalty * (u - p) + coupling * transposed_gradient(v - q), self.penalty, coupling)
             p = torch.lerp(u, x, RELAXATION) + p
             u = operator.prox(p, y, self.penalty)
@@ -129,7 +129,7 @@ class PnPADMM(Baseline):
 
     Args:
         penalty: positive.
-        steps: iterations, one call of the denoiser each.
+        num_steps: iterations, one call of the denoiser each.
         level: noise level that the denoiser removes, in units of the [0, 1] range; None for a denoiser of one level.
         denoiser: used in place of the common prior, such as a `NetworkPrior` of a DnCNN.
     """
@@ -137,13 +137,13 @@ class PnPADMM(Baseline):
     denoiser: Prior | None
 
     def __init__(
-        self, penalty: float = 0.25, steps: int = 20, level: float | None = 0.1, denoiser: Prior | None = None
+        self, penalty: float = 0.25, num_steps: int = 20, level: float | None = 0.1, denoiser: Prior | None = None
     ):
         check_positive(penalty=penalty, **({} if level is None else {"level": level}))
-        check_count(steps, "steps")
+        check_count(num_steps, "num_steps")
         if level is None and denoiser is not None:
             _only_level(denoiser)
-        self.penalty, self.steps = float(penalty), steps
+        self.penalty, self.num_steps = float(penalty), num_steps
         self.level = None if level is None else float(level)
         self.denoiser, self.needs_prior = denoiser, denoiser is None
 
@@ -156,7 +156,7 @@ class PnPADMM(Baseline):
         level = _only_level(prior) if self.level is None else self.level
         z = operator.adjoint(y)
         u = torch.zeros_like(z)
-        for _ in range(self.steps):
+        for _ in range(self.num_steps):
             x = operator.prox(z - u, y, self.penalty)
             z = prior(x + u, level)
             u = u + x - z

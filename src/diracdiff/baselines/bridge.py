@@ -22,8 +22,8 @@ class BridgeMethod(Baseline):
     Args:
         method: "i2sb", "indi" or "palette".
         checkpoint: file or folder of a model that was trained with experiment=METHOD on the task of the comparison.
-        steps: number of steps, at least 1.
-        stochasticity: eta in [0, 1], see `diracdiff.samplers.BridgeSampler`.
+        num_steps: number of steps, at least 1.
+        eta: eta in [0, 1], see `diracdiff.samplers.BridgeSampler`.
         trusted_modules: modules outside this package whose classes the checkpoint may use, see `load`.
 
     Raises:
@@ -36,8 +36,8 @@ class BridgeMethod(Baseline):
         self,
         method: str,
         checkpoint: str | Path | None,
-        steps: int = 20,
-        stochasticity: float = 1.0,
+        num_steps: int = 20,
+        eta: float = 1.0,
         trusted_modules: Iterable[str] = (),
     ):
         check_option(tuple(BRIDGES), method=method)
@@ -50,10 +50,10 @@ class BridgeMethod(Baseline):
         self.denoiser, sampler = self.restorer.denoiser, self.restorer.sampler
         if not isinstance(sampler, BridgeSampler) or not isinstance(sampler.bridge, BRIDGES[method]):
             raise ValueError(f"checkpoint={checkpoint}: must be of {method}. Give a checkpoint of experiment={method}.")
-        self.bridge, self.sampler = sampler.bridge, sampler.replace(steps=steps, stochasticity=stochasticity)
+        self.bridge, self.sampler = sampler.bridge, sampler.replace(num_steps=num_steps, eta=eta)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
-        process, given = self.bridge.process, y if prior.given_measurement else None
+        process, given = self.bridge.process, y if prior.condition_on_measurement else None
 
         def predictor(x_t: Tensor, t: Tensor) -> Tensor:
             return prior(process, x_t, t, None, given)

@@ -20,19 +20,19 @@ class DiffusionBaseline(Baseline):
     """A method that denoises along decreasing noise levels.
 
     Args:
-        steps: number of levels, at least 2.
+        num_steps: number of levels, at least 2.
         levels: their placement; those of DDPM by default.
     """
 
     needs_prior = True
 
-    def __init__(self, steps: int, levels: DDPMLevels | None):
-        check_count(steps, "steps", 2)
-        self.steps, self.levels = steps, levels if levels is not None else DDPMLevels()
+    def __init__(self, num_steps: int, levels: DDPMLevels | None):
+        check_count(num_steps, "num_steps", 2)
+        self.num_steps, self.levels = num_steps, levels if levels is not None else DDPMLevels()
 
     def begin(self, y: Tensor, prior: Counted, noise: ImageNoise) -> tuple[list[float], Tensor]:
         """Return the levels, and x at the highest one: noise around grey."""
-        levels = self.levels(self.steps, prior)
+        levels = self.levels(self.num_steps, prior)
         return levels, 0.5 + levels[0] * noise.normal(y.shape[1:], y.dtype)
 
 
@@ -53,7 +53,7 @@ class DDRM(DiffusionBaseline):
     more variance.
 
     Args:
-        steps: see `DiffusionBaseline`.
+        num_steps: see `DiffusionBaseline`.
         eta: fraction of fresh noise where y is less informative than x_sigma, in [0, 1].
         eta_b: weight of y where it is more informative, in [0, 1].
         levels: see `DiffusionBaseline`.
@@ -61,14 +61,14 @@ class DDRM(DiffusionBaseline):
 
     needs_svd = True
 
-    def __init__(self, steps: int = 20, eta: float = 0.85, eta_b: float = 1.0, levels: DDPMLevels | None = None):
-        super().__init__(steps, levels)
+    def __init__(self, num_steps: int = 20, eta: float = 0.85, eta_b: float = 1.0, levels: DDPMLevels | None = None):
+        super().__init__(num_steps, levels)
         check_between(0, 1, eta=eta, eta_b=eta_b)
         self.eta, self.eta_b = float(eta), float(eta_b)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         assert operator.svd is not None
-        svd, levels = operator.svd, self.levels(self.steps, prior)
+        svd, levels = operator.svd, self.levels(self.num_steps, prior)
         s, w = svd.values, svd.ut(y)
         keep = (1 - self.eta**2) ** 0.5
 
@@ -103,14 +103,14 @@ class DiffPIR(DiffusionBaseline):
     rho is a ratio of variances, the same on [0, 1] and [-1, 1]. The result is x_0 of the last level, whose sigma' is 0.
 
     Args:
-        steps: see `DiffusionBaseline`.
+        num_steps: see `DiffusionBaseline`.
         weight: the paper's lambda; positive. Published with sigma_y = 0.05: 1.
         zeta: fraction of fresh noise, in [0, 1]. Published: 0.1 (deblurring), 1 (inpainting).
         levels: see `DiffusionBaseline`.
     """
 
-    def __init__(self, steps: int = 100, weight: float = 1.0, zeta: float = 0.1, levels: DDPMLevels | None = None):
-        super().__init__(steps, levels)
+    def __init__(self, num_steps: int = 100, weight: float = 1.0, zeta: float = 0.1, levels: DDPMLevels | None = None):
+        super().__init__(num_steps, levels)
         check_positive(weight=weight)
         check_between(0, 1, zeta=zeta)
         self.weight, self.zeta = float(weight), float(zeta)
@@ -151,7 +151,7 @@ class DPS(DiffusionBaseline):
     denoiser: a step is a forward and a backward pass.
 
     Args:
-        steps: see `DiffusionBaseline`.
+        num_steps: see `DiffusionBaseline`.
         zeta: step size, at least 0. Published for "norm", 1000 steps and 256 px: 0.3 (deblurring), 0.5 (inpainting).
             None: 0.3 for "norm", 1 for "posterior".
         guidance: "norm" or "posterior".
@@ -164,13 +164,13 @@ class DPS(DiffusionBaseline):
 
     def __init__(
         self,
-        steps: int = 1000,
+        num_steps: int = 1000,
         zeta: float | None = None,
         guidance: str = "norm",
         spread: float = 0.1,
         levels: DDPMLevels | None = None,
     ):
-        super().__init__(steps, levels)
+        super().__init__(num_steps, levels)
         check_option(("norm", "posterior"), guidance=guidance)
         zeta = {"norm": 0.3, "posterior": 1.0}[guidance] if zeta is None else zeta
         check_between(0, float("inf"), zeta=zeta)
@@ -218,7 +218,7 @@ class PiGDM(DiffusionBaseline):
     would diverge.
 
     Args:
-        steps: see `DiffusionBaseline`.
+        num_steps: see `DiffusionBaseline`.
         eta: fraction of fresh noise, in [0, 1]: 0 is the ODE, 1 the SDE.
         spread: standard deviation of the data in units of the [0, 1] range; positive. 0.5 is the paper's 1 on [-1, 1].
         levels: see `DiffusionBaseline`.
@@ -226,13 +226,13 @@ class PiGDM(DiffusionBaseline):
 
     def __init__(
         self,
-        steps: int = 100,
+        num_steps: int = 100,
         eta: float = 1.0,
         spread: float = 0.5,
         weight: str = "score",
         levels: DDPMLevels | None = None,
     ):
-        super().__init__(steps, levels)
+        super().__init__(num_steps, levels)
         check_between(0, 1, eta=eta)
         check_positive(spread=spread)
         self.eta, self.spread = float(eta), float(spread)

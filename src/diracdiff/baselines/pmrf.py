@@ -83,7 +83,7 @@ class PMRF(Baseline):
     Args:
         regression: checkpoint of the regression network, trained with experiment=regression.
         flow: checkpoint of the flow, trained with task=pmrf from that network.
-        steps: K, of equal length.
+        num_steps: K, of equal length.
         trusted_modules: modules outside this package whose classes the checkpoints may use, see `load`.
 
     Raises:
@@ -97,14 +97,14 @@ class PMRF(Baseline):
         self,
         regression: str | Path | None,
         flow: str | Path | None,
-        steps: int = 25,
+        num_steps: int = 25,
         trusted_modules: Iterable[str] = (),
     ):
         trusted_modules = list(trusted_modules)
         self.regression = Regression(regression, trusted_modules)
         if flow is None:
             raise ValueError("flow=null: must be a checkpoint. Train one with task=pmrf regression=…, or drop pmrf.")
-        self.flow, self.steps = str(flow), steps
+        self.flow, self.num_steps = str(flow), num_steps
         self.restorer = load(flow, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
         if self.denoiser.preconditioning != "flow":
@@ -112,7 +112,7 @@ class PMRF(Baseline):
         self.begin = PosteriorMeanFlow(self.regression.restorer)
         if self.restorer.training.get(REGRESSION) != self.begin.fingerprint:
             raise ValueError(f"flow={flow}: was trained from another network than regression={regression}.")
-        self.sampler = self.restorer.sampler.replace(steps=steps)
+        self.sampler = self.restorer.sampler.replace(num_steps=num_steps)
 
     def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
         mean = self.begin.mean(self.regression.process_for(operator), y)

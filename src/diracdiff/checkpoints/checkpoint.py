@@ -34,7 +34,7 @@ ENTRIES: Mapping[str, tuple[str, Any]] = {
     "recipe": ("recipe", dict[str, Any]),
     "dataset": ("dataset", dict[str, Any] | None),
     "training": ("training", dict[str, Any]),
-    "stopping": ("stops", dict[str, dict[str, Any] | None]),
+    "stopping_points": ("stopping_points", dict[str, dict[str, Any] | None]),
     "curve": ("curve", list[dict[str, float | str | None]]),
     "calibrations": ("calibrations", list[dict[str, Any]]),
 }
@@ -48,7 +48,7 @@ class Checkpoint:
     Attributes:
         recipe: of the restorer, see `diracdiff.checkpoints.recipe`.
         weights: of the denoiser, averaged where training averages, by their names in it.
-        stops: {target: {"t", "output"} or None}, found by the last validation.
+        stopping_points: {target: {"t", "output"} or None}, found by the last validation.
         curve: of the last validation, a row per time and output.
         dataset: recipe of the data set that it was trained on, or None where that is not known.
         training: recipes of loss and optimiser, and the other settings that the weights depend on.
@@ -59,7 +59,7 @@ class Checkpoint:
 
     recipe: dict[str, Any]
     weights: dict[str, Tensor]
-    stops: dict[str, dict[str, Any] | None]
+    stopping_points: dict[str, dict[str, Any] | None]
     curve: list[dict[str, Any]]
     dataset: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -145,7 +145,8 @@ class Checkpoint:
     def tuned(self, other: Checkpoint) -> Checkpoint:
         """Return this checkpoint with the sampler, the stopping times and the curve of another one."""
         recipe = self.recipe | {"sampler": other.recipe["sampler"]}
-        return replace(self, recipe=recipe, stops=other.stops, curve=other.curve, increment=other.increment)
+        points, curve = other.stopping_points, other.curve
+        return replace(self, recipe=recipe, stopping_points=points, curve=curve, increment=other.increment)
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:

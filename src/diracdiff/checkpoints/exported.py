@@ -42,7 +42,9 @@ highest PSNR or later for the best perceptual quality.
 """
 
 
-def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool = False, overwrite: bool = False) -> int:
+def write_exported(
+    checkpoint: Checkpoint, folder: Path, card: str, half: bool = False, if_exists: str = "error"
+) -> int:
     """Write a folder with a model, all files or none, without the state of training; return the bytes of its weights.
 
     Args:
@@ -50,12 +52,12 @@ def write_exported(checkpoint: Checkpoint, folder: Path, card: str, half: bool =
         folder: the folder to write.
         card: the text of its card, Markdown.
         half: store weights in float16; they are read as float32.
-        overwrite: replace existing files.
+        if_exists: for files in the folder: "error" or "overwrite".
 
     Raises:
         ValueError: if a file exists, or cannot be written.
     """
-    check_output(folder, [folder / name for name in (WEIGHTS, CONFIG, CARD)], overwrite)
+    check_output(folder, [folder / name for name in (WEIGHTS, CONFIG, CARD)], if_exists)
     stored = {f"{DENOISER}{name}": weight for name, weight in checkpoint.weights.items()}
     stored |= {f"{INCREMENT}{name}": weight for name, weight in (checkpoint.increment or {}).items()}
     stored = {name: weight.detach().cpu().contiguous() for name, weight in stored.items()}
@@ -106,8 +108,8 @@ def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, ab
     recipe, rows = checkpoint.recipe, {(row["t"], row["output"]): row for row in checkpoint.curve}
     facts = {"degradation": recipe["process"]["degradation"], "noise": recipe["process"]["noise"]}
     facts |= {"network": recipe["denoiser"]["network"], "trained on": checkpoint.dataset}
-    stops = {target: stop for target, stop in checkpoint.stops.items() if stop}
-    facts |= {f"stopping time for {target}": rows.get((s["t"], s["output"])) for target, s in stops.items()}
+    stopping_points = {target: stop for target, stop in checkpoint.stopping_points.items() if stop}
+    facts |= {f"stopping time for {target}": rows.get((s["t"], s["output"])) for target, s in stopping_points.items()}
     return MODEL_CARD.format(
         license=license or "unknown",
         title=for_markdown(recipe.get("name", "restoration")),

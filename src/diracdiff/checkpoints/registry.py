@@ -40,7 +40,7 @@ PARTS: Mapping[str, tuple[type, ...]] = {
     "preconditioning": (models.OperatorPreconditioning,),
     "sampler": (samplers.ReverseSampler, samplers.BridgeSampler),
     "bridge": _exported(samplers, samplers.Bridge),
-    "step": _exported(samplers, samplers.Solver),
+    "solver": _exported(samplers, samplers.Solver),
     "increment": _exported(samplers, samplers.Increment),
     "guidance": (samplers.Guidance,),
     "grid": (samplers.UniformGrid, samplers.PowerGrid, samplers.AdaptiveGrid),

@@ -30,8 +30,12 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
     try:
         return None if node is None else instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
-        found = re.search(r"full_key: (\S+)", str(error))
-        raise ValueError(keyed(found[1] if found else "config", error.__cause__ or error)) from error
+        text = str(error)
+        found = re.search(r"full_key: (\S+)", text)
+        key = found[1] if found else "config"
+        if missing := re.search(r"Are you sure that module '(\w+)' is installed", text):
+            raise ValueError(f"{key}: needs a package. Install it with pip install {missing[1]}.") from error
+        raise ValueError(keyed(key, error.__cause__ or error)) from error
 
 
 def made(key: str, make: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -82,21 +86,21 @@ def pick_device(name: str) -> str:
 def build_process(cfg: DictConfig) -> StochasticDegradation:
     """Build the degradation process of the task, the schedule and the image size."""
     severity, noise = build(cfg.schedule.severity), build(cfg.schedule.noise)
-    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.dataset.image_size)
+    degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.data.image_size)
     if severity is not None and (ends := cfg.task.get("severity")) is not None:
         found = severity(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
         if not np.allclose(found, list(ends), rtol=1e-6):
             rule = f"has no effect, since the schedule's table runs from {found[0]:g} to {found[1]:g}"
             raise ValueError(f"task.severity={list(ends)}: {rule}. Add schedule=linear, or remove it.")
-    sigma = cfg.walk.measurement_sigma if "walk" in cfg else None
-    return made("walk", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
+    sigma = cfg.task.get("measurement_sigma")  # `schedule` has no such key
+    return made("task", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
     """Build the untrained restorer."""
     if "_target_" not in cfg.sampler:
         raise ValueError("sampler=checkpoint: needs a checkpoint to read. Choose sampler=ode, euler or heun.")
-    model, conditioned, increment = cfg.model, cfg.walk.given_measurement, cfg.task.predict == "increment"
+    model, conditioned, increment = cfg.model, cfg.model.condition_on_measurement, cfg.task.predict == "increment"
     check_option(("clean", "increment"), **{"task.predict": cfg.task.predict})
     if increment and (conditioned or model.preconditioning == "operator"):
         raise ValueError("task.predict=increment: needs the paper's network, which sees y_t alone. Add method=paper.")
@@ -114,10 +118,10 @@ def build_restorer(cfg: DictConfig) -> Restorer:
             raise ValueError(f"model.checkpoint_activations=true: {type(network).__name__} has no blocks. Use false.")
         network.checkpoint_activations = True
     denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning, conditioned)
-    size, multiple = cfg.dataset.image_size, network.multiple
+    size, multiple = cfg.data.image_size, network.multiple
     if size % multiple:
-        raise ValueError(f"dataset.image_size={size}: must be a multiple of {multiple} for this model.")
-    named = {"seed": cfg.seed, "name": cfg.task.name, "take": cfg.take}
+        raise ValueError(f"data.image_size={size}: must be a multiple of {multiple} for this model.")
+    named = {"seed": cfg.seed, "name": cfg.task.name, "output_type": cfg.output_type}
     return made("config", Restorer, process, denoiser, build(cfg.sampler), **named)
 
 
@@ -149,11 +153,12 @@ def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
             "regression=… flow=…"
         )
     if "sampler" in cfg:
-        sampler, take = build_sampler(cfg.sampler, restorer.sampler), cfg.take or restorer.take
+        sampler = build_sampler(cfg.sampler, restorer.sampler)
         if isinstance(sampler, BridgeSampler) != isinstance(restorer.sampler, BridgeSampler):
             raise ValueError("sampler: does not fit the network of this checkpoint. Remove sampler=….")
-        check_option(OUTPUTS, take=take)
-        restorer = restorer.replace(sampler=sampler, seed=cfg.seed, take=take)
+        output_type = cfg.output_type or restorer.output_type
+        check_option(OUTPUTS, output_type=output_type)
+        restorer = restorer.replace(sampler=sampler, seed=cfg.seed, output_type=output_type)
     if cfg.get("compile"):
         restorer.denoiser.get_submodule("network").compile()
     if "precision" in cfg:

@@ -25,6 +25,9 @@ from diracdiff.training.module import RestorerModule
 from diracdiff.training.saving import CheckpointFiles
 from diracdiff.utils.validate import check_count
 
+LOADER = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
+"""Keys of `data` that belong to the data module; the others belong to the data set."""
+
 DIVIDED = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
 HUGGING_FACE = "diracdiff.data.HuggingFace"
 DIVISION = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
@@ -37,14 +40,14 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
         "loss": build(cfg.loss),
         "optimization": build(cfg.optimizer),
         "metrics": build_metrics(cfg),
-        "times": tuple(cfg.task.times),
-        "share_at_end": OmegaConf.to_object(share) if OmegaConf.is_list(share := cfg.task.share_at_end) else share,
+        "t_range": tuple(cfg.task.t_range),
+        "prob_terminal": OmegaConf.to_object(p) if OmegaConf.is_list(p := cfg.task.prob_terminal) else p,
     }
     if "regression" in cfg:
         regression = Regression(cfg.regression, cfg.trusted_modules).restorer
         return made("regression", FlowModule, restorer, regression, **arguments)
     module = BridgeModule if isinstance(restorer.sampler, BridgeSampler) else RestorerModule
-    return made("task.times", module, restorer, **arguments)
+    return made("task.t_range", module, restorer, **arguments)
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
@@ -63,17 +66,22 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
         restorer: restorer to measure, whose image size and division of the data set are kept.
         splits: splits that are measured.
     """
+    node = cfg.copy().data  # the copy of the root keeps references to other keys
+    with open_dict(node):
+        loader = {key: node.pop(key) for key in LOADER if key in node}
     if restorer is not None:
-        _keep(cfg.dataset, {"image_size": restorer.image_size})
-        _keep_division(cfg.dataset, restorer, splits)
-    return made("loader", ImageDataModule, build(cfg.dataset), seed=cfg.seed, **(cfg.loader or {}))
+        _keep(node, {"image_size": restorer.image_size})
+        _keep_division(node, restorer, splits)
+        with open_dict(cfg.data):
+            cfg.data.update(node)  # for the settings in the report
+    return made("data", ImageDataModule, build(node), seed=cfg.seed, **loader)
 
 
 def _keep(node: DictConfig, values: dict[str, Any]) -> None:
     """Give a data set the values of a checkpoint; refuse another one on the command line."""
     for key, value in values.items():
-        if given(f"dataset.{key}") and node[key] != value:
-            raise ValueError(f"dataset.{key}={node[key]}: the checkpoint was trained with {value}. Remove it.")
+        if given(f"data.{key}") and node[key] != value:
+            raise ValueError(f"data.{key}={node[key]}: the checkpoint was trained with {value}. Remove it.")
     with open_dict(node):
         node.update(values)
 
@@ -99,13 +107,13 @@ def _keep_division(node: DictConfig, restorer: Restorer, splits: Sequence[str]) 
         return
     if found != trained and not set(splits) <= set(split_folders(root)):
         raise ValueError(
-            f"dataset.root={node.root}: {found['count'] if found else 'no'} training images, the checkpoint was "
+            f"data.root={node.root}: {found['count'] if found else 'no'} training images, the checkpoint was "
             f"trained on {trained['count']} others, which may be among the {splits[-1]} images. "
             "Put the images to measure into another folder."
         )
     wanted = {key: value for key, value in division.items() if key in node or value != DIVISION[key]}
-    if not given("dataset.crop") and targets[0] == targets[1]:
-        wanted |= {key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not given(f"dataset.{key}")}
+    if not given("data.crop") and targets[0] == targets[1]:
+        wanted |= {key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not given(f"data.{key}")}
     _keep(node, wanted)
 
 
@@ -130,7 +138,7 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
         logger=[build(node) for node in (cfg.logger or {}).values()],
         callbacks=[build(node) for node in (cfg.callbacks or {}).values() if node],
         plugins=[CheckpointFiles()],
-        default_root_dir=cfg.run_dir,
+        default_root_dir=cfg.paths.output_dir,
     )
 
 

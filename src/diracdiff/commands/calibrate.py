@@ -27,9 +27,9 @@ def calibrate(cfg: DictConfig) -> None:
     folder = Path(cfg.output)
     path, table = folder / "calibrated.ckpt", folder / "coverage.csv"
     check_not_input("output", path, "checkpoint", cfg.checkpoint)
-    check_output(folder, [path, table], cfg.overwrite)
+    check_output(folder, [path, table], cfg.if_exists)
     restorer = load_restorer(cfg)
-    samples = describe_samples(restorer.sampler, cfg.samples, restorer.stop_for(cfg.target))
+    samples = describe_samples(restorer.sampler, cfg.samples, restorer.stopping_point_for(cfg.target))
     data = build_data(cfg, restorer, ["val", "test"])
     tallies = []
     for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader())):
@@ -53,7 +53,9 @@ def calibrate(cfg: DictConfig) -> None:
         say(f"  to hold {row['level']:.0%} of the pixels: hold {held}, uncalibrated {row['pixels_raw']:.1%}")
     say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     given = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
-    given += [o for o in HydraConfig.get().overrides.task if o.startswith(("take=", "sampler", "trusted_modules="))]
+    given += [
+        o for o in HydraConfig.get().overrides.task if o.startswith(("output_type=", "sampler", "trusted_modules="))
+    ]
     say(f"  python -m diracdiff restore input=FILE_OR_FOLDER output=restored {shlex.join(given)}")
 
 

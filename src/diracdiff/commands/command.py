@@ -10,13 +10,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diracdiff.commands.overrides import CONF, check_values, explained
 from diracdiff.utils.errors import fail, is_out_of_memory, warn
 
-NO_MEMORY = "out of memory: lower batch_size, loader.batch_size, loader.eval_batch_size, samples or tile"
+NO_MEMORY = "out of memory: lower batch_size, data.batch_size, data.eval_batch_size, samples or tile"
 
 
 def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -30,12 +30,15 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
     def job(cfg: DictConfig) -> Any:
         try:
+            import torch
+
+            torch.set_flush_denormal(True)  # subnormal gradients make the backward pass several times as slow
             check_values(cfg, name)
             return function(cfg)
         except (KeyboardInterrupt, SystemExit) as end:
             if not isinstance(end, KeyboardInterrupt) and not isinstance(end.__context__, KeyboardInterrupt):
                 raise  # Lightning exits when it is interrupted
-            folder = str(cfg.get("run_dir") or cfg.get("output") or "")
+            folder = str(OmegaConf.select(cfg, "paths.output_dir") or cfg.get("output") or "")
             raise KeyboardInterrupt(f": partial results are in {folder}" if os.path.exists(folder) else "") from None
         except Exception as error:
             if HydraConfig.get().mode == RunMode.RUN:

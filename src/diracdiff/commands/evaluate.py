@@ -1,4 +1,4 @@
-"""Measure a restorer: `python -m diracdiff evaluate checkpoint=runs/latest/best.ckpt dataset=photos`."""
+"""Measure a restorer: `python -m diracdiff evaluate checkpoint=runs/latest/best.ckpt data=photos`."""
 
 from pathlib import Path
 
@@ -19,33 +19,38 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.training.module import RestorerModule
     from diracdiff.utils.files import check_not_input
 
-    if cfg.split not in ("test", "val") or cfg.times not in ("all", "stops"):
-        raise ValueError(f"split={cfg.split} times={cfg.times}: must be test or val, and all or stops.")
-    if cfg.tuned:
+    if cfg.split not in ("test", "val") or cfg.times not in ("all", "stopping"):
+        raise ValueError(f"split={cfg.split} times={cfg.times}: must be test or val, and all or stopping.")
+    if cfg.save_tuned:
         if cfg.split != "val" or cfg.times != "all":
-            raise ValueError(f"tuned={cfg.tuned}: takes stopping times of the validation. Add split=val times=all.")
-        check_not_input("tuned", cfg.tuned, "checkpoint", cfg.checkpoint)
+            rule = "takes stopping times of the validation. Add split=val times=all."
+            raise ValueError(f"save_tuned={cfg.save_tuned}: {rule}")
+        check_not_input("save_tuned", cfg.save_tuned, "checkpoint", cfg.checkpoint)
     folder = Path(cfg.output)
-    check_report(folder, cfg.tuned, cfg.overwrite)
+    check_report(folder, cfg.save_tuned, cfg.if_exists)
     restorer = load_restorer(cfg)
-    stops = restorer.stops
-    extra = None if cfg.target is None else restorer.stop_for(cfg.target)
+    stopping_points = restorer.stopping_points
+    extra = None if cfg.target is None else restorer.stopping_point_for(cfg.target)
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
     data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
     # The measurement, what one network call makes of it, and the points that have a row in the table.
-    points = [StoppingPoint(1.0, "iterate"), StoppingPoint(1.0, "mean"), *filter(None, [*stops.values(), extra])]
-    only = on_grid(points, restorer.sampler.times()) if cfg.times == "stops" else None
+    points = [
+        StoppingPoint(1.0, "iterate"),
+        StoppingPoint(1.0, "x_hat"),
+        *filter(None, [*stopping_points.values(), extra]),
+    ]
+    only = on_grid(points, restorer.sampler.times()) if cfg.times == "stopping" else None
     module = RestorerModule(restorer, metrics=build_metrics(cfg), only=only)
     (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return
-    if cfg.tuned:
-        Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.tuned)
-        stops = stops | restorer.stops
+    if cfg.save_tuned:
+        Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.save_tuned)
+        stopping_points = stopping_points | restorer.stopping_points
     # Those of training, unless they were to be found here; where it found none, those of the validation images.
-    stops = {target: stop or restorer.stops.get(target) for target, stop in stops.items()}
-    names = report(folder, module.evaluation, stops, extra, restorer, cfg.split, origin(cfg))
-    say(f"written to {folder}: {' '.join(names)}{f'; {cfg.tuned}' if cfg.tuned else ''}")
+    stopping_points = {target: stop or restorer.stopping_points.get(target) for target, stop in stopping_points.items()}
+    names = report(folder, module.evaluation, stopping_points, extra, restorer, cfg.split, origin(cfg))
+    say(f"written to {folder}: {' '.join(names)}{f'; {cfg.save_tuned}' if cfg.save_tuned else ''}")
 
 
 if __name__ == "__main__":

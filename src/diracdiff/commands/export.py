@@ -26,7 +26,7 @@ def export(cfg: DictConfig) -> None:
     load(cfg.checkpoint, trusted_modules=cfg.trusted_modules)
     bundled = folder.resolve().parent == BUNDLED
     card = model_card(checkpoint, f"{BUILTIN}{folder.name}" if bundled else "hf:OWNER/NAME", cfg.license, about)
-    size = write_exported(checkpoint, folder, card, cfg.half, cfg.overwrite)
+    size = write_exported(checkpoint, folder, card, cfg.half, cfg.if_exists)
     say(f"written: {folder}, {size / 1e6:.2f} MB of weights")
     say(f"use it as checkpoint={BUILTIN + folder.name if bundled else folder}")
 

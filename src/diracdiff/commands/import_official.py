@@ -18,13 +18,13 @@ def import_official(cfg: DictConfig) -> None:
     if output.suffix != ".ckpt" or output.is_dir():
         raise ValueError(f"output={output}: must be the path of a .ckpt file.")
     check_not_input("output", output, "checkpoint", cfg.checkpoint)
-    check_output(output.parent, [output], cfg.overwrite)
+    check_output(output.parent, [output], cfg.if_exists)
     restorer = read(cfg.checkpoint)
     restorer.save(output)
     count = sum(parameter.numel() for parameter in restorer.denoiser.parameters())
     say(f"written: {output}, {restorer.name} at {restorer.image_size} px, {count / 1e6:.1f} M parameters")
     say("its stopping times are unknown; find them with")
-    say(f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… tuned=tuned.ckpt")
+    say(f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… save_tuned=tuned.ckpt")
 
 
 if __name__ == "__main__":

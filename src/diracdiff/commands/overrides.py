@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
 PATHS = (
-    *("checkpoint", "dataset.root", "input", "kernel", "mask", "output", "run_dir", "tuned"),
+    *("checkpoint", "data.root", "input", "kernel", "mask", "output", "paths.output_dir", "ckpt_path", "save_tuned"),
     *("about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
     *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
 """Keys whose value is the path of a file or folder."""
 
-PAIRS = ("task.share_at_end",)
+PAIRS = ("task.prob_terminal",)
 """Keys whose value is a number or a pair of numbers."""
 
 
@@ -36,6 +36,8 @@ def explained(error: Exception, name: str) -> str:
     if unknown := re.search(r"To append to your config use \+([\w./@]+)", text):
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return _unknown(unknown[1], name, hydra.compose(name))
+    if "Config group override must be a string" in text:
+        return "null: is not an option of a group. Choose an option, or remove a group with ~GROUP, such as ~logger."
     hydras = r" (full_key|object_type|reference_type|Config search path|Set the environment variable)[:= ].*"
     return re.sub(hydras, "", text)
 

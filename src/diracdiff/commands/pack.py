@@ -1,4 +1,4 @@
-"""Pack a data set: `diracdiff pack dataset=folder dataset.root=photos/ output=packed`, for `dataset=huggingface`."""
+"""Pack a data set: `diracdiff pack data=folder data.root=photos/ output=packed`, for `data=huggingface`."""
 
 import os
 from pathlib import Path
@@ -23,10 +23,10 @@ def pack(cfg: DictConfig) -> None:
         raise ValueError(f"splits={names}: must be some of {', '.join(SPLITS)}, each once. Try splits=[train,val].")
     if os.path.lexists(output):
         raise ValueError(f"output={output}: exists. Give another folder, or remove it.")
-    counts = pack_data_set(build(cfg.dataset), names, output, cfg.num_workers)
+    counts = pack_data_set(build(cfg.data), names, output, cfg.num_workers)
     packed = ", ".join(f"{count} {name}" for name, count in counts.items())
-    size = cfg.dataset.image_size
-    say(f"packed {packed} images: dataset=huggingface dataset.path={output} dataset.image_size={size}")
+    size = cfg.data.image_size
+    say(f"packed {packed} images: data=huggingface data.path={output} data.image_size={size}")
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.apps import RestoreOptions, check_guide
     from diracdiff.apps.files import FileRestoration
     from diracdiff.commands.build import load_restorer
-    from diracdiff.data.inputs import EXISTING, SUFFIXES, plan
+    from diracdiff.data.inputs import IF_EXISTS, SUFFIXES, plan
     from diracdiff.evaluation.uncertainty import choose_interval, describe_samples
     from diracdiff.utils.ranks import joined
     from diracdiff.utils.validate import check_count, check_option
 
     for key in ("samples", "batch_size"):
         check_count(cfg[key], key)
-    check_option(EXISTING, existing=cfg.existing)
+    check_option(IF_EXISTS, if_exists=cfg.if_exists)
     check_option(("auto", *SUFFIXES), format=cfg.format)
     if cfg.sigma not in (None, "auto") and (type(cfg.sigma) not in (int, float) or not 0 < cfg.sigma <= 1):
         raise ValueError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {cfg.sigma}")
@@ -38,17 +38,17 @@ def restore(cfg: DictConfig) -> None:
     with joined() as ranks:
         restorer = load_restorer(cfg)
         check_guide(restorer, companions.kind if companions else "factor" if cfg.factor else None, cfg.degrade)
-        stop, start, interval = restorer.stop_for(cfg.target), restorer.sampler.start, None
+        stop, start, interval = restorer.stopping_point_for(cfg.target), restorer.sampler.t_start, None
         if stop.t > start:
-            remedy = "Find those of this sampler with diracdiff evaluate split=val tuned=…."
-            warn(f"the stopping time, t = {stop.t:.2f}, lies before sampler.start={start:g}: one step. {remedy}")
+            remedy = "Find those of this sampler with diracdiff evaluate split=val save_tuned=…."
+            warn(f"the stopping time, t = {stop.t:.2f}, lies before sampler.t_start={start:g}: one step. {remedy}")
         if cfg.samples > 1:
             samples = describe_samples(restorer.sampler, cfg.samples, stop)
             interval = choose_interval(restorer.calibrations, samples, cfg.level)
         options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma, cfg.factor)
         job = FileRestoration(restorer, options, output, str(cfg.checkpoint), companions, single=not source.is_dir())
-        images, skipped = plan(source, output, job.extras, cfg.existing, cfg.format)
-        if cfg.existing == "skip":
+        images, skipped = plan(source, output, job.extras, cfg.if_exists, cfg.format)
+        if cfg.if_exists == "skip":
             images = [image for image in images if not os.path.lexists(image.targets["restored"])]
         for path, error in ranks.share(list(skipped.items())):
             job.skip(path, error)

@@ -1,4 +1,4 @@
-"""Schedule a task's severity: `python -m diracdiff schedule task=deblur dataset=photos output=table.csv`.
+"""Schedule a task's severity: `python -m diracdiff schedule task=deblur data=photos output=table.csv`.
 
 With `checkpoint=…`, schedule the times of its sampler instead, by the changes along its trajectory.
 """
@@ -31,22 +31,22 @@ def schedule(cfg: DictConfig) -> None:
     output, picture = Path(cfg.output), Path(cfg.output).with_suffix(".png")
     if output.suffix != ".csv" or output.is_dir():
         raise ValueError(f"output must be a CSV file, got {output}: give output=table.csv")
-    check_output(output.parent, [output, picture], cfg.overwrite)
+    check_output(output.parent, [output, picture], cfg.if_exists)
     dissimilarity, device = build(cfg.dissimilarity), pick_device("auto")
     if cfg.checkpoint is None:
         name, what, ends = cfg.task.name, "severity", cfg.task.get("severity")
         if not isinstance(ends, ListConfig) or len(ends) != 2:
             raise ValueError(f"task={name}: has no one severity to schedule. Choose another task.")
         line = made("task.severity", LinearSeverity, *ends)
-        degradation = build(cfg.task.degradation, severity=line, image_size=cfg.dataset.image_size)
+        degradation = build(cfg.task.degradation, severity=line, image_size=cfg.data.image_size)
         use = "train with schedule=tabulated schedule.severity.path="
     else:
         name, what, line = "times", "times", LinearSeverity(0.0, 1.0)
         restorer = load(cfg.checkpoint, device, cfg.trusted_modules)
         check_no_bridge(restorer, cfg.checkpoint)
-        cfg.dataset.image_size, restorer.seed = restorer.image_size, cfg.seed
+        cfg.data.image_size, restorer.seed = restorer.image_size, cfg.seed
         use = "evaluate or restore with sampler/grid=adaptive sampler.grid.path="
-    split = build(cfg.dataset).split("train")
+    split = build(cfg.data).split("train")
     if cfg.images > len(split):
         raise ValueError(f"images={cfg.images} is more than the {len(split)} training images: lower images")
     first = image_seed(cfg.seed, "schedule") % max(1, len(split) // cfg.images)

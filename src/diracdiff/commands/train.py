@@ -1,7 +1,8 @@
-"""Train a restorer, find its stopping times, and report: `python -m diracdiff train task=deblur dataset=photos`."""
+"""Train a restorer, find its stopping times, and report: `python -m diracdiff train task=deblur data=photos`."""
 
 import os
 import signal
+import warnings
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,7 +15,7 @@ from diracdiff.utils.errors import say
 
 @command
 def train(cfg: DictConfig) -> float | list[float] | None:
-    """Train as configured; everything goes to `cfg.run_dir`. Return the value of `optimized_metric`."""
+    """Train and test as configured; results go to `paths.output_dir`. Return the value of `optimized_metric`."""
     import pytorch_lightning as pl
     import torch
     from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -28,14 +29,17 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     from diracdiff.training.saving import BEST, point_latest
     from diracdiff.utils.files import write_atomically
 
-    run_dir = Path(cfg.run_dir)
-    _check_folder(cfg, run_dir)
+    _apply_extras(cfg)
+    output_dir = Path(cfg.paths.output_dir)
+    _check_folder(cfg, output_dir)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    if not cfg.train:
+        return _test(cfg, output_dir)
     restorer, data = build_restorer(cfg), build_data(cfg)
-    data.setup("fit")  # a wrong folder is found out before weights of metrics are downloaded
-    module, found = build_module(cfg, restorer), find(cfg.checkpoint and str(cfg.checkpoint), run_dir)
+    data.setup("fit")  # report a wrong folder before weights of metrics are downloaded
+    module, found = build_module(cfg, restorer), find(cfg.ckpt_path and str(cfg.ckpt_path), output_dir)
     optimized = check_objective(cfg.optimized_metric, module.metrics)
     _name_wandb(cfg)
     trainer = build_trainer(cfg)
@@ -43,39 +47,79 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     if found is not None:
         path, content = found
         check_same(module, data, trainer, content, path)
-        logged = content.rest["global_step"] if path.resolve().parent == run_dir.resolve() else 0
+        logged = content.rest["global_step"] if path.resolve().parent == output_dir.resolve() else 0
     if trainer.is_global_zero:
-        trim_logs(run_dir, logged)
-        point_latest(run_dir)
+        trim_logs(output_dir, logged)
+        point_latest(output_dir)
         settings = OmegaConf.to_yaml(cfg, resolve=True)
-        write_atomically(run_dir / "config.yaml", settings.encode("utf-8", "surrogateescape"))
+        write_atomically(output_dir / "config.yaml", settings.encode("utf-8", "surrogateescape"))
         for logger in trainer.loggers:
             logger.log_hyperparams(plain(cfg))
     try:
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SIGTERMException:
-        say(f"interrupted: resume with the same command and hydra.run.dir={run_dir} checkpoint=auto")
+        say(f"interrupted: resume with the same command and hydra.run.dir={output_dir} ckpt_path=auto")
         raise SystemExit(128 + signal.SIGTERM) from None
-    run_dir = Path(trainer.strategy.broadcast(str(run_dir)))  # of processes that are started from outside
-    if not (run_dir / BEST).exists():
+    if cfg.trainer.get("fast_dev_run"):
+        trainer.test(module, data, verbose=False)
+        say("fast_dev_run: training, validation and test ran on one batch each, and nothing was saved")
+        return None
+    output_dir = Path(trainer.strategy.broadcast(str(output_dir)))  # of processes that are started from outside
+    if not (output_dir / BEST).exists():
         raise ValueError(
-            f"trainer.max_epochs={cfg.trainer.max_epochs}: is reached by checkpoint={cfg.checkpoint}. Raise it."
+            f"trainer.max_epochs={cfg.trainer.max_epochs}: is reached by ckpt_path={cfg.ckpt_path}. Raise it."
         )
-    best = load(run_dir / BEST, trusted_modules=foreign_modules(to_recipe(restorer)))
-    tested = module.to_test(best)
-    trainer.test(tested, data, verbose=False)
-    if trainer.is_global_zero:
-        report(best, tested.evaluation, run_dir, origin(cfg))
+    best = load(output_dir / BEST, trusted_modules=foreign_modules(to_recipe(restorer)))
+    if cfg.test:
+        tested = module.to_test(best)
+        trainer.test(tested, data, verbose=False)
+        if trainer.is_global_zero:
+            report(best, tested.evaluation, output_dir, origin(cfg))
     return objective(optimized, best)
 
 
-def _check_folder(cfg: DictConfig, run_dir: Path) -> None:
+def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
+    """Test the checkpoint in `ckpt_path` without training; return the value of `optimized_metric`."""
+    from diracdiff.commands.build import origin
+    from diracdiff.commands.build_training import build_data, build_metrics, build_tester
+    from diracdiff.restorer import load
+    from diracdiff.training.module import RestorerModule
+    from diracdiff.training.report import check_objective, objective, report
+
+    if not cfg.test or not cfg.ckpt_path or cfg.ckpt_path == "auto":
+        raise ValueError("train=false: needs test=true and a checkpoint. Add ckpt_path=runs/latest/best.ckpt.")
+    best = load(cfg.ckpt_path)
+    if best.name != cfg.task.name:
+        raise ValueError(f"task={cfg.task.name}: the checkpoint is of task={best.name}. Add task={best.name}.")
+    if not best.curve:
+        raise ValueError(f"ckpt_path={cfg.ckpt_path}: was not validated. Give a best.ckpt.")
+    data, trainer = build_data(cfg, best, ["test"]), build_tester(cfg)
+    tested = RestorerModule(best, metrics=build_metrics(cfg))
+    optimized = check_objective(cfg.optimized_metric, tested.metrics)
+    trainer.test(tested, data, verbose=False)
+    if trainer.is_global_zero:
+        report(best, tested.evaluation, output_dir, origin(cfg))
+    return objective(optimized, best)
+
+
+def _apply_extras(cfg: DictConfig) -> None:
+    """Apply the `extras` of the configuration."""
+    if cfg.extras.ignore_warnings:
+        warnings.filterwarnings("ignore")
+    if cfg.extras.enforce_tags and not cfg.tags:
+        raise ValueError("tags=[]: must hold at least one tag. Add tags=[baseline], or extras.enforce_tags=false.")
+    if cfg.extras.print_config:
+        say(OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def _check_folder(cfg: DictConfig, output_dir: Path) -> None:
     """Refuse the folder of another run, and processes from outside that each make a folder, whose name is the time."""
     from diracdiff.training.saving import LAST
 
-    resumes = cfg.checkpoint and Path(cfg.checkpoint).resolve().parent == run_dir.resolve()
-    if not resumes and cfg.checkpoint != "auto" and (run_dir / LAST).exists():
-        raise ValueError(f"hydra.run.dir={run_dir}: holds a training run. Resume it with checkpoint=auto, or move it.")
+    resumes = cfg.ckpt_path and Path(cfg.ckpt_path).resolve().parent == output_dir.resolve()
+    if not resumes and cfg.ckpt_path != "auto" and (output_dir / LAST).exists():
+        remedy = "Resume it with ckpt_path=auto, or move it."
+        raise ValueError(f"hydra.run.dir={output_dir}: holds a training run. {remedy}")
     processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     config = HydraConfig.get()
     given = any(word.startswith("hydra.run.dir=") for word in config.overrides.hydra)

@@ -26,7 +26,7 @@ def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_d
     if sizes[0] != sizes[1] and not isinstance(theirs.denoiser.network, DnCNN):
         raise ValueError(
             f"{name} was trained on images of {sizes[1]} px, the checkpoint on {sizes[0]} px: train it with "
-            f"dataset.image_size={sizes[0]}"
+            f"data.image_size={sizes[0]}"
         )
     if allow_other_data:
         return

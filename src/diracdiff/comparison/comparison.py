@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,10 @@ WRITTEN = (
 def check_folder(folder: Path) -> None:
     """Raise ValueError for a folder that cannot be written, or that has such files without being a comparison's."""
     resumes = any(folder.glob("measurements_*.pt"))
-    check_output(folder, [folder / name for name in WRITTEN], resumes, "move it away")
+    check_output(folder, [])
+    found = next((path for name in WRITTEN if os.path.lexists(path := folder / name)), None)
+    if found and not resumes:
+        raise ValueError(f"{found} exists: give another output, or move it away")
 
 
 def pick_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
@@ -151,8 +155,8 @@ class Comparison:
         choices, log = tune(contender, self.runner, self.val, wanted, trials)
         self.log += log
         for name, choice in _rows(contender.name, choices, wanted, dirac).items():
-            stops = {other.stop for other in choices if other.setting == choice.setting}
-            run = self.runner.run(contender, choice.setting, self.test, f"testing {contender.name}", stops)
+            stopping_points = {other.stop for other in choices if other.setting == choice.setting}
+            run = self.runner.run(contender, choice.setting, self.test, f"testing {contender.name}", stopping_points)
             same = [c.metric for c in choices if (c.setting, c.stop) == (choice.setting, choice.stop)]
             tuned_for = ", ".join(same) if contender.search or dirac else None
             row = self.table.add(name, tuned_for, choice.setting, choice.stop, run, self.seed)

@@ -84,7 +84,7 @@ class Dirac(Contender):
     restorer: Restorer
 
     def prepare(self, setting: Setting) -> Callable[[Batch], Iterator[Result]]:
-        sampler = self.restorer.sampler.replace(start=1.0, sigma=None, **setting)
+        sampler = self.restorer.sampler.replace(t_start=1.0, sigma=None, **setting)
 
         def restore(batch: Batch) -> Iterator[Result]:
             noise = ImageNoise(batch.sampling(batch.seeds), batch.y.device)

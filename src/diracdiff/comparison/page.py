@@ -46,8 +46,8 @@ def comparison_page(
     points = {name: curve_points(run) for name, run in curves.items()}
     sets: dict[Any, Tensor] = dict(pictures)
     sets |= {(name, point["stop"]): run.images[point["stop"]] for name, run in curves.items() for point in points[name]}
-    stops = dict.fromkeys(point["stop"] for rows in points.values() for point in rows)
-    encoded, note = encode_pictures(sets, [[(name, stop) for name in curves] for stop in stops])
+    stopping_points = dict.fromkeys(point["stop"] for rows in points.values() for point in rows)
+    encoded, note = encode_pictures(sets, [[(name, stop) for name in curves] for stop in stopping_points])
     shown = list(names[: len(pictures["clean"])])
     rows = {row["method"]: {"row": row} for row in table.rows if row["method"] != "measurement"}
     columns = [page.metric_column(metric) for metric in table.metrics]
@@ -106,5 +106,5 @@ def draw_plane(
 
 def curve_points(run: Run) -> list[Row]:
     """Return the means of x_hat by falling t, with "stop" and "t"."""
-    means = [(stop, row) for stop, row in run.means().items() if stop.startswith("mean ")]
+    means = [(stop, row) for stop, row in run.means().items() if stop.startswith("x_hat ")]
     return [{"stop": stop, "t": float(stop.partition(" t=")[2]), "nfe": row["calls"]} | row for stop, row in means]

@@ -46,10 +46,10 @@ class Run:
 
     def means(self) -> dict[str, Row]:
         """Return {stop: {column: mean over the images}}, in the order of the trajectory."""
-        stops = dict.fromkeys(row["stop"] for row in self.rows)
+        stopping_points = dict.fromkeys(row["stop"] for row in self.rows)
         columns = [column for column in self.rows[0] if column not in ("name", "stop")]
-        rows = {stop: self.of(stop) for stop in stops}
-        return {stop: {c: mean_of_known([row[c] for row in rows[stop]]) for c in columns} for stop in stops}
+        rows = {stop: self.of(stop) for stop in stopping_points}
+        return {stop: {c: mean_of_known([row[c] for row in rows[stop]]) for c in columns} for stop in stopping_points}
 
     def score(self, metric: SetMetric, stop: str, seed: int) -> float:
         """Compute a metric of the set of images of a stopping time."""
@@ -82,7 +82,12 @@ class Runner:
     samples: int = 0
 
     def run(
-        self, contender: Contender, setting: Setting, given: Measurements, description: str, stops: Collection[str] = ()
+        self,
+        contender: Contender,
+        setting: Setting,
+        given: Measurements,
+        description: str,
+        stopping_points: Collection[str] = (),
     ) -> Run:
         """Restore and measure all measurements; batches that were saved by an equal run are read.
 
@@ -91,30 +96,30 @@ class Runner:
             setting: of the contender.
             given: measurements of a split.
             description: of the run, for its progress bar.
-            stops: stopping times of the table, for metrics of sets; without any no pictures are kept.
+            stopping_points: stopping times of the table, for metrics of sets; without any no pictures are kept.
         """
         batches = list(given.batches(self.batch_size, self.device))
         names = [metric.name for metric in self.metrics]
         identity = [__version__, contender.identity, setting, given.digest, names, self.batch_size]
-        identity += [sorted(stops), self.pictures if stops else 0]
-        identity += [self.samples] if stops and self.samples else []
+        identity += [sorted(stopping_points), self.pictures if stopping_points else 0]
+        identity += [self.samples] if stopping_points and self.samples else []
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         paths = [self.folder / contender.name / key / f"{i:05d}.pt" for i in range(len(batches))]
         restore = None
         for i in track([i for i in self.ranks.share(range(len(batches))) if not paths[i].exists()], description):
             restore = restore or contender.prepare(setting)
-            few = max(self.pictures - i * self.batch_size, 0) if stops else 0
-            write_weights(paths[i], self._part(restore, batches[i], stops, few))
+            few = max(self.pictures - i * self.batch_size, 0) if stopping_points else 0
+            write_weights(paths[i], self._part(restore, batches[i], stopping_points, few))
         self.ranks.wait()
         return read_run(paths)
 
     def _part(
-        self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, stops: Collection[str], few: int
+        self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, stopping_points: Collection[str], few: int
     ) -> dict[str, Any]:
         """Restore and measure a batch, and keep pictures of its first few images."""
         rows: list[Row] = []
         images: dict[str, Tensor] = {}
-        kept: dict[str, Tensor] = {"clean": batch.x} if stops else {}
+        kept: dict[str, Tensor] = {"clean": batch.x} if stopping_points else {}
         reference = Reference(batch.x, batch.y, self.process.bind_images(batch.seeds, batch.x))
         for result in restore(batch._replace(y=batch.y.clone())):
             same = {"stop": result.stop, "calls": result.nfe, "seconds": result.seconds}
@@ -123,20 +128,22 @@ class Runner:
                 rows.append({"name": name} | same | {metric: column[i] for metric, column in values.items()})
             if few:
                 images[result.stop] = to_pixels(result.images[:few]).cpu()
-            if result.stop in stops:
+            if result.stop in stopping_points:
                 kept[result.stop] = result.images
         features = {
             metric.name: {stop: metric.extractor.features(images) for stop, images in kept.items()}
             for metric in set_metrics(self.metrics)
         }
-        if stops and self.samples:
-            first = {stop: images for stop, images in kept.items() if stop in stops}
+        if stopping_points and self.samples:
+            first = {stop: images for stop, images in kept.items() if stop in stopping_points}
             samples = {"clean": batch.x[None]} | self._sampled(restore, batch, first)
             for metric in SAMPLE_METRICS:
                 if isinstance(metric, SetMetric):
                     features[metric.name] = {stop: metric.extractor.features(drawn) for stop, drawn in samples.items()}
                     continue
-                found = {stop: metric.values(drawn, batch.x) for stop, drawn in samples.items() if stop in stops}
+                found = {
+                    stop: metric.values(drawn, batch.x) for stop, drawn in samples.items() if stop in stopping_points
+                }
                 for i, row in enumerate(rows):
                     row[metric.name] = found[row["stop"]][i % len(batch.names)] if row["stop"] in found else None
         return {"rows": rows, "features": features, "images": images}

@@ -65,7 +65,7 @@ class ImageDataset(Dataset[Item], ABC):
                 except ImageError as error:
                     self.failed.add(index)
                     warn(f"skipped, the next image takes its place: {error}", from_every_process=True)
-        raise ImageError(f"none of the {count} images can be read: check dataset.root")
+        raise ImageError(f"none of the {count} images can be read: check data.root")
 
 
 class StillImages(ImageDataset):

@@ -78,4 +78,4 @@ def check_root(root: str | Path) -> Path:
     if path.is_dir():
         return path
     fault = "is a file, not a folder" if path.exists() else "does not exist"
-    raise ValueError(f"{path} {fault}: name a folder of images, such as dataset.root=/path/to/images")
+    raise ValueError(f"{path} {fault}: name a folder of images, such as data.root=/path/to/images")

@@ -50,9 +50,9 @@ class Folder(ABC):
 
     def __init__(self, root: str | Path | None, image_size: int = 256, on_error: str = "error"):
         if root is None or str(root) in ("", "???"):
-            raise ValueError("dataset.root must be a folder of images: set dataset.root=/path/to/images")
-        check_count(image_size, "dataset.image_size")
-        check_option(("error", "skip"), **{"dataset.on_error": on_error})
+            raise ValueError("data.root must be a folder of images: set data.root=/path/to/images")
+        check_count(image_size, "data.image_size")
+        check_option(("error", "skip"), **{"data.on_error": on_error})
         self.root, self.image_size, self.on_error = str(root), image_size, on_error
 
     def split(self, name: str) -> ImageDataset:
@@ -98,17 +98,17 @@ class ImageFolder(Folder):
         recolour: bool = False,
     ):
         super().__init__(root, image_size, on_error)
-        check_count(seed, "dataset.seed", 0)
+        check_count(seed, "data.seed", 0)
         check_fractions(val_fraction, test_fraction)
-        check_option(("resize", "random"), **{"dataset.crop": crop})
-        check_between(1, 1000, **{"dataset.max_scale": max_scale})
+        check_option(("resize", "random"), **{"data.crop": crop})
+        check_between(1, 1000, **{"data.max_scale": max_scale})
         if crops_per_epoch is not None:
-            check_count(crops_per_epoch, "dataset.crops_per_epoch")
+            check_count(crops_per_epoch, "data.crops_per_epoch")
         if not isinstance(recolour, bool):
-            raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
+            raise ValueError(f"data.recolour={recolour}: must be true or false.")
         if crop != "random" and (max_scale != 1 or crops_per_epoch is not None or recolour):
-            keys = "dataset.max_scale, dataset.crops_per_epoch and dataset.recolour"
-            raise ValueError(f"{keys}: need random crops. Add dataset.crop=random.")
+            keys = "data.max_scale, data.crops_per_epoch and data.recolour"
+            raise ValueError(f"{keys}: need random crops. Add data.crop=random.")
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self.crop, self.max_scale, self.crops_per_epoch, self.recolour = crop, max_scale, crops_per_epoch, recolour
 
@@ -143,7 +143,7 @@ class FFHQ(Folder):
         folders = [folder for folder in folders if held_out.get(folder, "train") == split]
         if not folders:
             raise ValueError(
-                f"{root} lacks FFHQ's folders for split={split}: dataset.root must hold 00000 (test), 00001"
+                f"{root} lacks FFHQ's folders for split={split}: data.root must hold 00000 (test), 00001"
                 " (validation) and 00002 to 00069 (training)"
             )
         return [image for folder in folders for image in image_names(root, folder)]
@@ -161,7 +161,7 @@ class ImageNet(Folder):
         names = image_names(root, folder.name) if folder.is_dir() else []
         if not names or any(name.count("/") < 2 for name in names):
             raise ValueError(
-                f"{folder} does not have ImageNet's layout: dataset.root must hold"
+                f"{folder} does not have ImageNet's layout: data.root must hold"
                 " train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, one folder per class"
             )
         if split == "train":

@@ -53,11 +53,11 @@ class HuggingFace:
         on_error: str = "error",
     ):
         if path is None or str(path) in ("", "???"):
-            raise ValueError("dataset.path must be a folder, an address or a name on the Hub: set dataset.path=…")
-        check_count(image_size, "dataset.image_size")
+            raise ValueError("data.path must be a folder, an address or a name on the Hub: set data.path=…")
+        check_count(image_size, "data.image_size")
         check_fractions(val_fraction, test_fraction)
-        check_count(seed, "dataset.seed", 0)
-        check_option(("error", "skip"), **{"dataset.on_error": on_error})
+        check_count(seed, "data.seed", 0)
+        check_option(("error", "skip"), **{"data.on_error": on_error})
         self.path, self.image_size, self.column, self.on_error = str(path), image_size, column, on_error
         self.val_fraction, self.test_fraction, self.seed, self.flip = val_fraction, test_fraction, seed, flip
         self._tables: dict[str, Any] = {}
@@ -66,7 +66,7 @@ class HuggingFace:
         """Return the split train, val or test. Raises ValueError if it has no images."""
         check_option(SPLITS, split=name)
         tables = self._tables = self._tables or open_dataset(self.path)
-        key = f"dataset.path={self.path}"
+        key = f"data.path={self.path}"
         found = folders_of(tables, key)
         if not found and len(tables) == 1:
             found = {"train": next(iter(tables))}
@@ -88,7 +88,7 @@ class Rows(StillImages):
         columns = [dataset.column] if dataset.column else [PIXELS] if PIXELS in table.features else images
         if not columns or columns[0] not in table.features:
             raise ValueError(
-                f"dataset.column={dataset.column}: dataset.path={dataset.path} has the columns "
+                f"data.column={dataset.column}: data.path={dataset.path} has the columns "
                 f"{', '.join(table.features)}. Name that of the images."
             )
         self.table, self.column, self.rows = table, columns[0], rows
@@ -107,7 +107,7 @@ class Rows(StillImages):
         stored = value.as_buffer()
         if len(stored) != 3 * side * side:
             packed = round((len(stored) / 3) ** 0.5)
-            raise ImageError(f"{name}: packed with {packed} pixels a side. Set dataset.image_size={packed}.")
+            raise ImageError(f"{name}: packed with {packed} pixels a side. Set data.image_size={packed}.")
         return torch.frombuffer(bytearray(stored), dtype=torch.uint8).view(3, side, side)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def open_dataset(path: str) -> dict[str, Any]:
     place = to_absolute_path(os.path.expanduser(path))
     if not os.path.exists(place):
         if path.startswith((".", "/", "~")) and "*" not in path:
-            raise ValueError(f"dataset.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
+            raise ValueError(f"data.path={path}: does not exist. Give a folder, an address or a name on the Hub.")
         place = os.path.expanduser(path)
     try:
         if any(os.path.exists(os.path.join(place, file)) for file in ("dataset_dict.json", "state.json")):
@@ -136,7 +136,7 @@ def open_dataset(path: str) -> dict[str, Any]:
             found = datasets.load_dataset(place)
     except Exception as error:  # every builder, file system and hub raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"dataset.path={path}: datasets does not open it ({reason}). Check the name.") from error
+        raise ValueError(f"data.path={path}: datasets does not open it ({reason}). Check the name.") from error
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 

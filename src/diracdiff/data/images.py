@@ -44,8 +44,8 @@ def check_side(name: str | Path, width: int, height: int, size: int) -> None:
     """Raise ImageError, with `name`, for an image whose shorter side is below `size`."""
     if min(width, height) < size:
         raise ImageError(
-            f"{for_terminal(str(name))}: {width}x{height} pixels, smaller than dataset.image_size={size}. "
-            "Use a smaller dataset.image_size or remove the file."
+            f"{for_terminal(str(name))}: {width}x{height} pixels, smaller than data.image_size={size}. "
+            "Use a smaller data.image_size or remove the file."
         )
 
 

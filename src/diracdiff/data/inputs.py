@@ -15,7 +15,7 @@ from diracdiff.utils.files import check_output
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
 """{format of results: suffix of their names}."""
 
-EXISTING = ("error", "skip", "overwrite")
+IF_EXISTS = ("error", "skip", "overwrite")
 """Results that exist: refuse the command, keep them and restore the other images, or replace them."""
 
 MAX_PIXELS = 2**21
@@ -48,7 +48,7 @@ class Input:
 
 
 def plan(
-    source: Path, output: Path, extras: Iterable[str], existing: str, format: str = "auto"
+    source: Path, output: Path, extras: Iterable[str], if_exists: str, format: str = "auto"
 ) -> tuple[list[Input], dict[Path, Exception]]:
     """Find an image, or all images below a folder, and name their results.
 
@@ -58,7 +58,7 @@ def plan(
         source: an image or a folder.
         output: a folder.
         extras: names of further results, next to "restored".
-        existing: one of EXISTING.
+        if_exists: for results that exist, one of IF_EXISTS.
         format: of results, a key of SUFFIXES or "auto": TIFF for a TIFF and PNG for the rest.
 
     Returns:
@@ -91,7 +91,7 @@ def plan(
         inputs.append(image)
     if replaced := {os.path.realpath(file) for file in files} & {os.path.realpath(target) for target in owners}:
         raise ValueError(f"output={output} would replace the input {min(replaced)}: give another folder")
-    check_output(output, owners, existing != "error", "existing=overwrite")
+    check_output(output, owners, if_exists, IF_EXISTS)
     return inputs, skipped
 
 

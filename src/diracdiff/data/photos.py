@@ -50,15 +50,15 @@ class Photos:
     """
 
     def __init__(self, image_size: int = 64, crops_per_epoch: int = 2048, seed: int = 0, recolour: bool = False):
-        check_count(image_size, "dataset.image_size")
-        check_count(crops_per_epoch, "dataset.crops_per_epoch")
+        check_count(image_size, "data.image_size")
+        check_count(crops_per_epoch, "data.crops_per_epoch")
         if image_size > LARGEST_SIZE:
             raise ValueError(
-                f"dataset.image_size={image_size}: must be at most {LARGEST_SIZE} for the built-in photographs. Use a "
+                f"data.image_size={image_size}: must be at most {LARGEST_SIZE} for the built-in photographs. Use a "
                 "smaller one or a folder of images."
             )
         if not isinstance(recolour, bool):
-            raise ValueError(f"dataset.recolour={recolour}: must be true or false.")
+            raise ValueError(f"data.recolour={recolour}: must be true or false.")
         self.image_size, self.crops_per_epoch, self.seed, self.recolour = image_size, crops_per_epoch, seed, recolour
 
     def split(self, name: str) -> ImageDataset:

@@ -34,9 +34,9 @@ Image = TypeVar("Image", int, str)
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise ValueError unless two fractions are in (0, 1) and leave images to train on."""
-    check_positive(**{"dataset.val_fraction": val_fraction, "dataset.test_fraction": test_fraction})
+    check_positive(**{"data.val_fraction": val_fraction, "data.test_fraction": test_fraction})
     if val_fraction + test_fraction >= 1:
-        given = f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction}"
+        given = f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction}"
         raise ValueError(f"{given}: their sum must be below 1, to leave images to train on.")
 
 
@@ -58,7 +58,7 @@ def split_folders(root: Path) -> dict[str, str]:
         names = [entry.name for entry in os.scandir(root) if os.path.isdir(entry.path)]
     except OSError as error:
         raise ValueError(f"{root} cannot be listed ({error.strerror}): check its permissions") from error
-    return folders_of(names, f"dataset.root={root}")
+    return folders_of(names, f"data.root={root}")
 
 
 def split_names(root: Path, split: str, fractions: dict[str, float], seed: int) -> list[str]:
@@ -85,7 +85,7 @@ def split_names(root: Path, split: str, fractions: dict[str, float], seed: int) 
 
     originals = find_copies(root, names)
     distinct = sorted((name for name in names if name not in originals), key=digest)
-    part = divide(distinct, folders.keys(), fractions, f"dataset.root={root}")[split]
+    part = divide(distinct, folders.keys(), fractions, f"data.root={root}")[split]
     kept = set(part)
     return sorted([*part, *(name for name, original in originals.items() if original in kept)])
 

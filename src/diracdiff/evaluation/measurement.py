@@ -105,25 +105,25 @@ def training_batch(
     process: StochasticDegradation,
     x: Tensor,
     seed: int,
-    times: tuple[float, float] = (0.0, 1.0),
+    t_range: tuple[float, float] = (0.0, 1.0),
     measured: bool = False,
-    share_at_end: float = 0.0,
+    prob_terminal: float = 0.0,
 ) -> TrainingBatch:
-    """Degrade images at random times, uniform in `times`, with noise: both follow from the seed.
+    """Degrade images at random times, uniform in `t_range`, with noise: both follow from the seed.
 
     Args:
         process: degradation process.
         x: clean images in [0, 1], (B, C, H, W).
         seed: seed of this batch, see `step_seed`.
-        times: range of the times, in [0, 1].
+        t_range: range of the times, in [0, 1].
         measured: add measurements, with the joint distribution of y_t and y_1 in sampling.
-        share_at_end: probability in [0, 1] that an image's time is the last of `times` instead.
+        prob_terminal: probability in [0, 1] that an image's time is the last of `t_range` instead.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
-    low, high = times
+    low, high = t_range
     t = low + (high - low) * torch.rand(len(x), generator=generator, device=x.device)
-    if share_at_end > 0:
-        t[torch.rand(len(x), generator=generator, device=x.device) < share_at_end] = high
+    if prob_terminal > 0:
+        t[torch.rand(len(x), generator=generator, device=x.device) < prob_terminal] = high
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     s = t * torch.rand(len(x), generator=generator, device=x.device)
     if not measured:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TRADEOFF_CSV = "tradeoff.csv"
 INK, DISTORTION, PERCEPTION, MUTED = "#222222", "#2463a8", "#c8553d", "#8a8a8a"
 HEAT_MAP_TOP = 0.1  # standard deviation at the top of maps of uncertainty, in units of the [0, 1] range
-STYLES = {"mean": ("-", "denoised image"), "iterate": (":", "iterate")}
+STYLES = {"x_hat": ("-", "denoised image"), "iterate": (":", "iterate")}
 DPI = 110
 
 
@@ -52,20 +52,20 @@ def images_figure(columns: Mapping[str, Tensor]) -> Figure:
 
 def trajectory_figure(gallery: Gallery, columns: int = 8) -> Figure:
     """Draw the images of a gallery: clean, measurement, and x_hat as t falls."""
-    means, iterates = _by_time(gallery, "mean"), _by_time(gallery, "iterate")
+    means, iterates = _by_time(gallery, "x_hat"), _by_time(gallery, "iterate")
     times, start = list(means), max(iterates)
     chosen = [times[i] for i in np.unique(np.linspace(0, len(times) - 1, columns).round().astype(int))]
     first = {"clean": gallery["clean"], f"y {start:.2f}": iterates[start]}
     return images_figure(first | {f"t {t:.2f}": means[t] for t in chosen})
 
 
-def stopping_figure(gallery: Gallery, stops: Mapping[str, StoppingPoint | None]) -> Figure:
+def stopping_figure(gallery: Gallery, stopping_points: Mapping[str, StoppingPoint | None]) -> Figure:
     """Draw the images of a gallery: clean, measurement, one-shot, known stopping points and the last iterate."""
     images = {output: _by_time(gallery, output) for output in STYLES}
     start, end = max(images["iterate"]), min(images["iterate"])
-    columns = {"clean": gallery["clean"], "y": images["iterate"][start], "one-shot": images["mean"][start]}
+    columns = {"clean": gallery["clean"], "y": images["iterate"][start], "one-shot": images["x_hat"][start]}
     for target, metric in TARGETS.items():
-        if stop := stops.get(target):
+        if stop := stopping_points.get(target):
             found = images[stop.output]
             columns[f"{metric.stop_name()} {stop.t:.2f}"] = found[last_before(found, stop.t)]
     return images_figure(columns | ({f"y {end:.2f}": images["iterate"][end]} if end < start else {}))
@@ -77,7 +77,10 @@ def _by_time(gallery: Gallery, output: str) -> dict[float, Tensor]:
 
 
 def tradeoff_figure(
-    curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], metrics: Sequence[Metric], title: str = ""
+    curve: Sequence[Row],
+    stopping_points: Mapping[str, StoppingPoint | None],
+    metrics: Sequence[Metric],
+    title: str = "",
 ) -> Figure:
     """Plot metrics over t, which falls from the measurement at the left.
 
@@ -86,7 +89,7 @@ def tradeoff_figure(
 
     Args:
         curve: rows of `Records.curve`.
-        stops: stopping points of the targets, which are marked.
+        stopping_points: stopping points of the targets, which are marked.
         metrics: metrics that were measured.
         title: title of the figure.
     """
@@ -101,7 +104,7 @@ def tradeoff_figure(
     for left, shown in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         axes = (left, left.twinx()) if len(shown) > 1 else (left,)
         for metric, axis, colour in zip(shown, axes, (DISTORTION, PERCEPTION), strict=False):
-            handles |= {line.get_label(): line for line in _plot_metric(axis, curve, stops, metric, colour)}
+            handles |= {line.get_label(): line for line in _plot_metric(axis, curve, stopping_points, metric, colour)}
         left.set_xlim(1.01, -0.01)
     left.set_xlabel("sampling time t: the measurement at 1, fully restored at 0")
     figure.suptitle(title, fontsize=11, color=INK)
@@ -110,7 +113,7 @@ def tradeoff_figure(
 
 
 def _plot_metric(
-    axis: Any, curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], metric: Metric, colour: str
+    axis: Any, curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], metric: Metric, colour: str
 ) -> list[Any]:
     """Plot one metric of x_hat and of the iterate; return the lines for the legend."""
     lines, values = [], {}
@@ -119,12 +122,12 @@ def _plot_metric(
         values[output] = [float(row[metric.name]) for row in rows]
         label = f"{metric.title} of the {name}"
         lines += axis.plot([row["t"] for row in rows], values[output], style, color=colour, label=label)
-    if stop := stops.get(str(metric.target)):
+    if stop := stopping_points.get(str(metric.target)):
         label = f"t_{metric.stop_name()}: best {metric.title}, {STYLES[stop.output][1]}, t = {stop.t:.2f}"
         lines.append(axis.axvline(stop.t, color=colour, linestyle="--", linewidth=1, label=label))
     # The range of x_hat and of the best iterate: bad iterates would flatten the curve of x_hat.
     best = min(values["iterate"], key=metric.cost)
-    low, high = min(*values["mean"], best), max(*values["mean"], best)
+    low, high = min(*values["x_hat"], best), max(*values["x_hat"], best)
     margin = 0.05 * (high - low) + 1e-6
     axis.set_ylim(low - margin, high + margin)
     axis.set_ylabel(metric.label, color=colour)

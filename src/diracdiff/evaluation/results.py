@@ -22,7 +22,7 @@ class Result:
         nfe: number of network evaluations (NFE) per image.
         seconds: time per image.
         t: stopping time; NaN for methods without a trajectory.
-        output: "mean" or "iterate" of the state; empty for methods without a trajectory.
+        output: "x_hat" or "iterate" of the state; empty for methods without a trajectory.
     """
 
     images: Tensor
@@ -33,7 +33,7 @@ class Result:
 
     @property
     def stop(self) -> str:
-        """The stopping point as text, such as "mean t=0.35"; empty for methods without a trajectory."""
+        """The stopping point as text, such as "x_hat t=0.35"; empty for methods without a trajectory."""
         return f"{self.output} t={self.t:g}" if self.output else ""
 
 
@@ -49,7 +49,7 @@ def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:
     elapsed, began = 0.0, clock(like)
     for state in states:
         before, elapsed = elapsed, elapsed + clock(like) - began
-        for output in ("mean", "iterate") if state.fresh else ("iterate",):
+        for output in ("x_hat", "iterate") if state.fresh else ("iterate",):
             seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
             yield Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
         began = clock(like)

@@ -23,10 +23,10 @@ MEASURE = "python -m diracdiff evaluate split=val"
 
 @dataclass(frozen=True)
 class StoppingPoint:
-    """A stopping time and the output to return there, "mean" (x_hat) or "iterate"."""
+    """A stopping time and the output to return there, "x_hat" or "iterate"."""
 
     t: float
-    output: str = "mean"
+    output: str = "x_hat"
 
 
 StoppingPoints = dict[str, StoppingPoint | None]
@@ -38,7 +38,7 @@ def candidates(curve: Iterable[Row]) -> list[Row]:
 
     Iterates contain noise and, before t = 0, are degraded. LPIPS and SWD can still prefer them.
     """
-    return [row for row in curve if row["output"] == "mean"]
+    return [row for row in curve if row["output"] == "x_hat"]
 
 
 def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> StoppingPoints:
@@ -68,38 +68,38 @@ def row_at(curve: Sequence[Row], stop: StoppingPoint) -> Row:
     return rows[last_before(rows, stop.t)]
 
 
-def on_grid(stops: Iterable[StoppingPoint], times: Sequence[float]) -> list[StoppingPoint]:
+def on_grid(stopping_points: Iterable[StoppingPoint], times: Sequence[float]) -> list[StoppingPoint]:
     """Return the points at these times where sampling to other points ends, each once."""
-    found = (StoppingPoint(round(last_before(times, stop.t), 9), stop.output) for stop in stops)
+    found = (StoppingPoint(round(last_before(times, stop.t), 9), stop.output) for stop in stopping_points)
     return list(dict.fromkeys(found))
 
 
 def key_rows(
-    curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None
+    curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None
 ) -> dict[str, Row | None]:
     """Return the main rows of a curve: measurement, one_shot, do, po, further known points, and target.
 
     Args:
         curve: rows of `Records.curve`.
-        stops: stopping points of the targets.
+        stopping_points: stopping points of the targets.
         extra: a further point, the row "target".
     """
-    points = StoppingPoints(measurement=StoppingPoint(1.0, "iterate"), one_shot=StoppingPoint(1.0, "mean"))
+    points = StoppingPoints(measurement=StoppingPoint(1.0, "iterate"), one_shot=StoppingPoint(1.0, "x_hat"))
     for target, metric in TARGETS.items():
-        if stops.get(target) or metric.abbreviation:
-            points[metric.stop_name().lower()] = stops.get(target)
+        if stopping_points.get(target) or metric.abbreviation:
+            points[metric.stop_name().lower()] = stopping_points.get(target)
     points |= {"target": extra} if extra else {}
     return {key: row_at(curve, point) if point else None for key, point in points.items()}
 
 
 def stopping_point_for(
-    target: str, stops: Mapping[str, StoppingPoint | None], curve: Sequence[Row], output: str = "mean"
+    target: str, stopping_points: Mapping[str, StoppingPoint | None], curve: Sequence[Row], output: str = "x_hat"
 ) -> StoppingPoint:
     """Return the stopping point of a target.
 
     Args:
         target: one of TARGETS; "nfe:N", the last x_hat within N network calls; or "t:T". "t=T" is the same.
-        stops: stopping points of the targets, see `find_stopping_points`.
+        stopping_points: stopping points of the targets, see `find_stopping_points`.
         curve: the validation's, for nfe.
         output: output at "t:T".
 
@@ -113,17 +113,17 @@ def stopping_point_for(
         return _within_nfe(int(value), curve)
     if target not in TARGETS:
         raise ValueError(f"{TARGET_RULE}, got {target!r}")
-    stop = stops.get(target)
+    stop = stopping_points.get(target)
     if stop is None:
         raise ValueError(
             f"target={target}: this checkpoint does not know the best {TARGETS[target].title}. Give target=t:T, or "
-            f"measure it with {MEASURE} {'fid=squeezenet ' if target == 'fid' else ''}tuned=…"
+            f"measure it with {MEASURE} {'fid=squeezenet ' if target == 'fid' else ''}save_tuned=…"
         )
     return stop
 
 
 def _within_nfe(nfe: int, curve: Sequence[Row]) -> StoppingPoint:
-    means = [row for row in curve if row["output"] == "mean"]
+    means = [row for row in curve if row["output"] == "x_hat"]
     if not means:
         raise ValueError(f"target=nfe:{nfe}: needs a validation's curve, which this checkpoint lacks. Use target=t:T.")
     if reached := [row["t"] for row in means if row["nfe"] <= nfe]:

@@ -14,7 +14,7 @@ from diracdiff.utils.files import write_atomically
 Summary = dict[str, Any]
 """An entry for each stopping point, and values common to all: n, seed, steps, task."""
 
-OUTPUTS = {"mean": "x_hat", "iterate": "iterate"}
+OUTPUTS = {"x_hat": "x_hat", "iterate": "iterate"}
 INTERVALS = f"In brackets: 95 % bootstrap confidence intervals (BCa) over the images, none of fewer than {FEWEST}."
 NAMES = {
     "measurement": "measurement",
@@ -32,7 +32,10 @@ MOST_NOISE = 1.2
 
 
 def summary_of(
-    evaluation: Evaluation, stops: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None, **same: Any
+    evaluation: Evaluation,
+    stopping_points: Mapping[str, StoppingPoint | None],
+    extra: StoppingPoint | None = None,
+    **same: Any,
 ) -> Summary:
     """Summarise a finished evaluation at the measurement, one-shot, DO, PO and other stopping points.
 
@@ -41,7 +44,7 @@ def summary_of(
 
     Args:
         evaluation: finished evaluation.
-        stops: stopping points of the targets.
+        stopping_points: stopping points of the targets.
         extra: a further point, the entry "target".
         same: seed, steps, task: values common to all entries.
     """
@@ -54,7 +57,7 @@ def summary_of(
         intervals = {name: interval([image[name] for image in images], seed) for name in names}
         return {column: row[column] for column in columns} | {"interval": intervals}
 
-    rows = key_rows(evaluation.curve, stops, extra)
+    rows = key_rows(evaluation.curve, stopping_points, extra)
     return {key: row and entry(row) for key, row in rows.items()} | {"n": evaluation.curve[0]["n"]} | same
 
 

@@ -62,7 +62,7 @@ class Denoiser(nn.Module):
         residual: predict x - y instead of x.
         preconditioning: "none", or what takes the place of `residual`: "edm", "flow", "bridge" or an
             `OperatorPreconditioning`.
-        given_measurement: condition on the measurement y_1; None: if the network takes two images.
+        condition_on_measurement: condition on the measurement y_1; None: if the network takes two images.
 
     Attributes:
         autocast: precision of the network, torch.bfloat16 for example; None: that of its surroundings.
@@ -79,7 +79,7 @@ class Denoiser(nn.Module):
         conditioning: str = "sigma",
         residual: bool = True,
         preconditioning: str | OperatorPreconditioning = "none",
-        given_measurement: bool | None = None,
+        condition_on_measurement: bool | None = None,
     ):
         super().__init__()
         check_option(("sigma", "log_sigma", "time"), conditioning=conditioning)
@@ -91,11 +91,14 @@ class Denoiser(nn.Module):
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
         two = getattr(network, "images", 1) == 2
-        self.given_measurement = two if given_measurement is None else given_measurement
-        if self.incremental and self.given_measurement:
+        self.condition_on_measurement = two if condition_on_measurement is None else condition_on_measurement
+        if self.incremental and self.condition_on_measurement:
             raise ValueError("an incremental reconstruction network cannot be given the measurement: use images=1")
-        if preconditioning == "flow" and (self.incremental or self.given_measurement):
-            raise ValueError("preconditioning=flow: needs a network of y_t alone. Use walk=paper task.predict=clean.")
+        if preconditioning == "flow" and (self.incremental or self.condition_on_measurement):
+            raise ValueError(
+                "preconditioning=flow: needs a network of y_t alone. "
+                "Use model.condition_on_measurement=false task.predict=clean."
+            )
         self.to(memory_format=torch.channels_last)
 
     def forward(
@@ -121,8 +124,9 @@ class Denoiser(nn.Module):
         """
         if s is not None and not self.incremental:
             raise ValueError("this network predicts the clean image only: s must be None")
-        if (measurement is not None) != self.given_measurement:
-            raise ValueError(f"this network {'needs' if self.given_measurement else 'is not given'} the measurement")
+        if (measurement is not None) != self.condition_on_measurement:
+            needs = "needs" if self.condition_on_measurement else "does not take"
+            raise ValueError(f"this network {needs} the measurement")
         weights = next(self.parameters(), None)
         device = None if weights is None else weights.device
         dtypes = None if weights is None or torch.is_autocast_enabled(weights.device.type) else (weights.dtype,)
@@ -147,7 +151,7 @@ class Denoiser(nn.Module):
         self, process: StochasticDegradation, measurement: Tensor | None = None
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """Return x_hat of (y, t) for a process and a measurement y_1, (B, C, H, W), whose terms are computed once."""
-        if measurement is None or not self.given_measurement:
+        if measurement is None or not self.condition_on_measurement:
             return partial(self, process)
         if not isinstance(self.preconditioning, OperatorPreconditioning):
             return partial(self, process, measurement=measurement)
@@ -160,7 +164,7 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: if the network depends on more than the noise level.
         """
-        if self.conditioning == "time" or self.incremental or self.given_measurement:
+        if self.conditioning == "time" or self.incremental or self.condition_on_measurement:
             raise ValueError("a network of the time or the measurement has no x_hat for a noise level alone")
         if self.preconditioning not in ("none", "edm"):
             raise ValueError("a flow or a network of the operator has no x_hat for a noise level alone")

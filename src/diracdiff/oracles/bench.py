@@ -100,14 +100,14 @@ class GaussianBench:
         root = torch.linalg.cholesky(self.covariance).to(noise)
         return self.mean + (noise.flatten(2) @ root.mT).reshape(noise.shape)
 
-    def walk(self, times: list[float], stochasticity: float = 1.0) -> tuple[Tensor, Tensor]:
+    def trajectory(self, times: list[float], eta: float = 1.0) -> tuple[Tensor, Tensor]:
         """Return the distribution of the last iterate of Eq. 7 with look-ahead, given y_1, without sampling.
 
         Every step is affine here: y_0 - A_0 mean is normal about F (y_1 - A_1 mean) with a covariance P.
 
         Args:
             times: of the iterates, from 1 to 0.
-            stochasticity: eta, in [0, 1].
+            eta: amount of noise in the steps, in [0, 1].
 
         Returns:
             F and P, (n, n), n pixels of a channel, in double precision.
@@ -117,9 +117,9 @@ class GaussianBench:
         gains = (self.oracle.gain(self.y, t) for t in times)
         for (t, s), ((gain, operator), (_, following)) in zip(pairwise(times), pairwise(gains), strict=True):
             before, after = (self.process.sigma(u, one).double() ** 2 for u in (t, s))
-            weight = (1 + stochasticity**2) / 2 * (before - after) / before
+            weight = (1 + eta**2) / 2 * (before - after) / before
             step = one + (following - operator) @ gain + weight * (operator @ gain - one)
-            factor, spread = step @ factor, step @ spread @ step.mT + stochasticity**2 * (before - after) * one
+            factor, spread = step @ factor, step @ spread @ step.mT + eta**2 * (before - after) * one
         return factor, spread
 
     def marginal(self, t: float) -> Tensor:

@@ -105,7 +105,7 @@ class ConditionalFieldOracle(GaussianFieldOracle):
     The arguments are those of `GaussianFieldOracle`.
     """
 
-    given_measurement = True
+    condition_on_measurement = True
 
     def condition_on(
         self, process: StochasticDegradation, measurement: Tensor | None = None

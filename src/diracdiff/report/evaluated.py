@@ -20,17 +20,17 @@ TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "samples.png")
 
 
-def check_report(folder: Path, tuned: str | None, overwrite: bool) -> None:
+def check_report(folder: Path, tuned: str | None, if_exists: str) -> None:
     """Refuse, before any work, outputs that cannot be written, or exist and may not be replaced."""
-    check_output(folder, [folder / name for name in (*TABLES, *PICTURES, NAME)], overwrite)
+    check_output(folder, [folder / name for name in (*TABLES, *PICTURES, NAME)], if_exists)
     if tuned:
-        check_output(Path(tuned).parent, [Path(tuned)], overwrite)
+        check_output(Path(tuned).parent, [Path(tuned)], if_exists)
 
 
 def report(
     folder: Path,
     evaluation: Evaluation,
-    stops: Mapping[str, StoppingPoint | None],
+    stopping_points: Mapping[str, StoppingPoint | None],
     extra: StoppingPoint | None,
     restorer: Restorer,
     split: str,
@@ -41,19 +41,19 @@ def report(
     `extra` is a requested stopping point, the row "target"; `split` is "test" or "val".
     """
     curve, metrics = evaluation.curve, evaluation.metrics
-    same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.steps, "task": restorer.name}
+    same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.num_steps, "task": restorer.name}
     images = f"{curve[0]['n']} images of the {split} split"
     title = f"{restorer.name}: {images}"
     with together(folder) as written:
         write_rows(written / "images.csv", evaluation.records.rows)
         write_rows(written / "curve.csv", curve)
-        summary = summary_of(evaluation, stops, extra, **same)
+        summary = summary_of(evaluation, stopping_points, extra, **same)
         write_json(written / "evaluation.json", summary)
         write_tables(written, summary, metrics, title)
-        save_figure(tradeoff_figure(curve, stops, metrics, title), written / "tradeoff.png")
-        save_figure(stopping_figure(evaluation.gallery, stops), written / "samples.png")
+        save_figure(tradeoff_figure(curve, stopping_points, metrics, title), written / "tradeoff.png")
+        save_figure(stopping_figure(evaluation.gallery, stopping_points), written / "samples.png")
         stops_from = "Stopping times were found on validation images."
-        page = evaluation_page("evaluation", evaluation, stops, summary, restorer, images, stops_from, origin)
+        page = evaluation_page("evaluation", evaluation, stopping_points, summary, restorer, images, stops_from, origin)
         write_atomically(written / NAME, page)
     columns = [metric.name for metric in image_metrics(metrics)]
     if broken := {row["name"] for row in evaluation.records.rows if any(row[c] != row[c] for c in columns)}:

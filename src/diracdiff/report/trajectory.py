@@ -17,7 +17,7 @@ from diracdiff.restorer import Restorer
 SMALL = 256
 """Side in pixels up to which images are enlarged pixel by pixel."""
 
-TRAJECTORIES = {"mean": "x̂", "iterate": "iterate"}
+TRAJECTORIES = {"x_hat": "x̂", "iterate": "iterate"}
 """Names of what a trajectory gives at every time."""
 
 LABELS = {"DO": "accurate (DO)", "PO": "sharp (PO)"}
@@ -27,7 +27,7 @@ LABELS = {"DO": "accurate (DO)", "PO": "sharp (PO)"}
 def evaluation_page(
     kind: str,
     evaluation: Evaluation,
-    stops: Mapping[str, StoppingPoint | None],
+    stopping_points: Mapping[str, StoppingPoint | None],
     summary: Summary,
     restorer: Restorer,
     images: str,
@@ -39,7 +39,7 @@ def evaluation_page(
     Args:
         kind: "training" or "evaluation".
         evaluation: curve and gallery.
-        stops: stopping point of each target.
+        stopping_points: stopping point of each target.
         summary: of the same evaluation and stopping points.
         restorer: the evaluated model.
         images: "16 test images", for example.
@@ -47,7 +47,7 @@ def evaluation_page(
         origin: of the results.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
-    buttons = _buttons(curve, stops, summary)
+    buttons = _buttons(curve, stopping_points, summary)
     times = sorted({row["t"] for row in curve}, reverse=True)
     kept = {times[0], times[-1], *(button["t"] for button in buttons)}
     pictures, note = encode_pictures(
@@ -86,14 +86,14 @@ def evaluation_page(
     return render(kind, restorer.name, text, tables, data, [note], origin, to_recipe(restorer))
 
 
-def _buttons(curve: Sequence[Row], stops: Mapping[str, StoppingPoint | None], summary: Summary) -> list[Row]:
+def _buttons(curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], summary: Summary) -> list[Row]:
     """Return a button per known stopping time: name, explanation, and what it shows at which t."""
     found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
     for target, metric in TARGETS.items():
-        if stop := stops.get(target):
+        if stop := stopping_points.get(target):
             name = LABELS.get(metric.stop_name(), f"best {metric.title}")
             found.append((name, f"best {metric.title}", row_at(curve, stop)))
     if summary.get("target"):
         found.append(("target", "requested stopping time", summary["target"]))
-    shown_as = {"mean": "t0", "iterate": "t1"}
+    shown_as = {"x_hat": "t0", "iterate": "t1"}
     return [{"name": name, "title": why, "t": row["t"], "show": shown_as[row["output"]]} for name, why, row in found]

@@ -192,7 +192,7 @@ class BridgeStep(Solver):
         self.bridge = bridge
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        keep, std = self.bridge.step(t, s, reverse.stochasticity)
+        keep, std = self.bridge.step(t, s, reverse.eta)
         y = prediction.x_hat + keep * (y - prediction.x_hat)
         return reverse.diffuse(y, y.new_tensor(std)) if std > 0 else y
 
@@ -204,8 +204,8 @@ class BridgeSampler(ReverseSampler):
 
     Args:
         bridge: distribution of x_t.
-        steps: number of steps, each with one network call.
-        stochasticity: eta in [0, 1], the fraction of the noise of each step. InDI has no noise in its steps.
+        num_steps: number of steps, each with one network call.
+        eta: fraction in [0, 1] of the noise of each step. InDI has no noise in its steps.
         grid: placement of the times, see `diracdiff.samplers.grid`.
 
     Raises:
@@ -215,11 +215,11 @@ class BridgeSampler(ReverseSampler):
     def __init__(
         self,
         bridge: Bridge,
-        steps: int = 20,
-        stochasticity: float = 1.0,
+        num_steps: int = 20,
+        eta: float = 1.0,
         grid: Callable[[float], float] | None = None,
     ):
-        super().__init__(steps, BridgeStep(bridge), stochasticity=stochasticity, grid=grid)
+        super().__init__(num_steps, BridgeStep(bridge), eta=eta, grid=grid)
         self.bridge = bridge
 
     def states(
@@ -228,17 +228,17 @@ class BridgeSampler(ReverseSampler):
         denoiser: Predictor | Conditional,
         measurement: Tensor,
         noise: ImageNoise,
-        stop: float = 0.0,
-        output: str = "mean",
+        t_stop: float = 0.0,
+        output: str = "x_hat",
     ) -> Iterator[State]:
         """Sample from measurements at t = 1, see `ReverseSampler.states`; the first iterate is the measurement."""
-        states = super().states(self.bridge.process, denoiser, measurement, noise, stop, output)
+        states = super().states(self.bridge.process, denoiser, measurement, noise, t_stop, output)
         yield replace(next(states), y=measurement)
         yield from states
 
     def adds_noise(self, process: StochasticDegradation) -> bool:
         """Return True if two samples from the same measurement differ."""
-        draws = self.stochasticity * self.bridge.step(1.0, 0.5, self.stochasticity)[1] > 0
+        draws = self.eta * self.bridge.step(1.0, 0.5, self.eta)[1] > 0
         return draws or self.bridge.std(torch.tensor(1.0)).item() > 0
 
     def _first(

@@ -13,7 +13,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import Increment
 
-OUTPUTS = ("mean", "iterate")
+OUTPUTS = ("x_hat", "iterate")
 """Outputs of a state: the denoised image x_hat, or the iterate y."""
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
@@ -22,9 +22,9 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A denoiser that depends on the process, and on the measurement if `given_measurement`."""
+    """A denoiser that depends on the process, and on the measurement if `condition_on_measurement`."""
 
-    given_measurement: bool
+    condition_on_measurement: bool
 
     def condition_on(self, process: StochasticDegradation, measurement: Tensor | None = None) -> Predictor:
         """Return x_hat of (y, t) for this process and measurement, (B, C, H, W)."""
@@ -33,7 +33,7 @@ class Conditional(Protocol):
 
 def takes_measurement(denoiser: Predictor | Conditional) -> bool:
     """Return True for a denoiser that is conditioned on the measurement."""
-    return isinstance(denoiser, Conditional) and denoiser.given_measurement
+    return isinstance(denoiser, Conditional) and denoiser.condition_on_measurement
 
 
 class Prediction(NamedTuple):
@@ -66,8 +66,8 @@ class State:
         return self.nfe - 1 if output == "iterate" and self.fresh else self.nfe
 
     def image(self, output: str) -> Tensor:
-        """Return x_hat for "mean", y for "iterate"."""
-        return self.x_hat if output == "mean" else self.y
+        """Return x_hat or, for "iterate", y."""
+        return self.x_hat if output == "x_hat" else self.y
 
 
 class ImageNoise:
@@ -108,7 +108,7 @@ class ReverseProcess:
     noise: ImageNoise
     increment: Increment
     guidance: Guidance | None
-    stochasticity: float
+    eta: float
     start: float
     noise_scale: float = 1.0
     nfe: int = 0
@@ -141,7 +141,7 @@ class ReverseProcess:
         score, t by default.
         """
         if weight is None:
-            weight = (1 + self.stochasticity**2) / 2 * self.variance_decrement(y, t, s)
+            weight = (1 + self.eta**2) / 2 * self.variance_decrement(y, t, s)
         at, x_hat = t if at is None else at, prediction.x_hat
         degraded = self.process.mean(x_hat, t)
         score = ((degraded if at == t else self.process.mean(x_hat, at)) - y) / self.process.sigma(at, y) ** 2
@@ -151,9 +151,9 @@ class ReverseProcess:
 
     def diffuse(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Add noise of standard deviation noise_scale eta sigma to y; sigma broadcasts over y, (B, C, H, W)."""
-        if self.stochasticity == 0:
+        if self.eta == 0:
             return y
-        return y + self.noise_scale * self.stochasticity * sigma * self.noise.normal(y.shape[1:], y.dtype)
+        return y + self.noise_scale * self.eta * sigma * self.noise.normal(y.shape[1:], y.dtype)
 
     def variance_decrement(self, y: Tensor, t: float, s: float) -> Tensor:
         """Return sigma_t^2 - sigma_s^2, shaped to broadcast over y."""

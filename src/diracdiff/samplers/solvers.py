@@ -1,7 +1,7 @@
 """Solvers of the reverse process: each makes one step, from y_t to y_s, s < t.
 
 With x_hat, A and sigma at time t, the score is (A_t(x_hat) - y_t) / sigma_t^2 (paper, Eq. 11), R the estimate of
-A_s(x) - A_t(x), and eta the stochasticity: 1 for the SDE, 0 for the probability-flow ODE.
+A_s(x) - A_t(x), and eta is 1 for the SDE, 0 for the probability-flow ODE.
 """
 
 from abc import ABC, abstractmethod
@@ -16,8 +16,8 @@ from diracdiff.utils.validate import check_option
 class Solver(ABC):
     """One step of the reverse process."""
 
-    def check(self, increment: Increment, stochasticity: float) -> None:  # noqa: B027
-        """Raise ValueError if the solver does not suit the increment or the stochasticity of a sampler."""
+    def check(self, increment: Increment, eta: float) -> None:  # noqa: B027
+        """Raise ValueError if the solver does not suit the increment or the eta of a sampler."""
 
     @abstractmethod
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
@@ -48,7 +48,7 @@ class Exponential(Solver):
         before, after = reverse.process.sigma(t, y), reverse.process.sigma(s, y)
         ratio = after / before
         fresh = (1 - ratio**2).clamp(min=0)
-        keep = ratio * (1 - reverse.stochasticity**2 * fresh).sqrt()
+        keep = ratio * (1 - reverse.eta**2 * fresh).sqrt()
         # For a score without guidance, (A_t x_hat - y) / sigma_t^2, this is the formula above.
         y = y + reverse.change(y, prediction, t, s, (1 - keep) * before**2)
         return reverse.diffuse(y, after * fresh.sqrt())
@@ -60,10 +60,10 @@ class Heun(Solver):
     Second order for the ODE with look-ahead; two network calls a step (Karras et al. 2022, Algorithm 1).
     """
 
-    def check(self, increment: Increment, stochasticity: float) -> None:
-        if stochasticity > 0 or type(increment) is not LookAhead:
+    def check(self, increment: Increment, eta: float) -> None:
+        if eta > 0 or type(increment) is not LookAhead:
             raise ValueError(
-                "Heun's steps are of second order for the ODE with look-ahead only: use stochasticity=0 and the "
+                "Heun's steps are of second order for the ODE with look-ahead only: use eta=0 and the "
                 "increment look_ahead, or Euler's steps"
             )
 

@@ -133,7 +133,7 @@ class Distance:
         if min(x.shape[-2:]) < least:
             raise ValueError(
                 f"{self.dissimilarity.name} needs images of at least {least} pixels a side, got {tuple(x.shape)}: "
-                "use a larger dataset.image_size or another dissimilarity"
+                "use a larger data.image_size or another dissimilarity"
             )
         return self.dissimilarity.features(x)
 
@@ -147,8 +147,9 @@ def trajectories(restorer: Restorer, parts: Iterable[Tensor], count: int) -> Ten
         parts: batches of clean images, (B, C, H, W) each.
         count: number of candidates.
     """
-    options: dict[str, Any] = {"stochasticity": 0.0, "grid": UniformGrid(), "start": 1.0}
-    sampler = restorer.sampler.replace(steps=count - 1, increment=LookAhead(), **options)  # suits any number of steps
+    # Look-ahead works with any number of steps.
+    options: dict[str, Any] = {"eta": 0.0, "grid": UniformGrid(), "t_start": 1.0}
+    sampler = restorer.sampler.replace(num_steps=count - 1, increment=LookAhead(), **options)
     found = []
     for number, part in enumerate(parts):
         names = [f"schedule/{number}/{i}" for i in range(len(part))]

@@ -44,7 +44,7 @@ class BridgeModule(RestorerModule):
         generator = torch.Generator(x.device).manual_seed(self.seed_of(MEASUREMENT, batch_idx))
         z, z_1 = torch.randn(2, *x.shape, generator=generator, device=x.device, dtype=x.dtype)
         y = self.bound(self.restorer.process, x, batch_idx).measure(x, z_1)
-        seed, fraction = self.seed_of(DEGRADATION, batch_idx), self.fraction_at_end()
-        given = training_batch(self.bridge.process, x, seed, self.times, share_at_end=fraction)
-        measurement = y if self.denoiser.given_measurement else None
+        seed, fraction = self.seed_of(DEGRADATION, batch_idx), self.terminal_probability()
+        given = training_batch(self.bridge.process, x, seed, self.t_range, prob_terminal=fraction)
+        measurement = y if self.denoiser.condition_on_measurement else None
         return replace(given, y=self.bridge.sample(x, y, given.t, z), measurement=measurement)

@@ -67,9 +67,10 @@ class Progress(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Print the best value of each metric along the trade-off curve."""
-        curve, stops = pl_module.evaluation.curve, pl_module.restorer.stops
+        curve, stopping_points = pl_module.evaluation.curve, pl_module.restorer.stopping_points
         if curve and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            found = [(metric, stop) for metric in pl_module.metrics if (stop := stops.get(metric.target or ""))]
+            targets = [(metric, stopping_points.get(metric.target or "")) for metric in pl_module.metrics]
+            found = [(metric, stop) for metric, stop in targets if stop]
             rows = candidates(curve)
             best = [f"{m.title} {m.best(rows)[m.name]:.{m.digits}f} at t = {stop.t:.2f}" for m, stop in found]
             say(f"validation after step {trainer.global_step}: best {', '.join(best)}")
@@ -78,8 +79,8 @@ class Progress(Callback):
 class TradeoffLog(Callback):
     """Append the trade-off curve of each validation to `tradeoff.csv` in a folder; send it and images to dashboards."""
 
-    def __init__(self, run_dir: str | Path):
-        self.run_dir = Path(run_dir)
+    def __init__(self, output_dir: str | Path):
+        self.output_dir = Path(output_dir)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Log the curve of a validation, and images of its trajectories."""
@@ -87,7 +88,7 @@ class TradeoffLog(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or not evaluation.curve:
             return
         rows = [{"epoch": trainer.current_epoch, "step": step} | row for row in evaluation.curve]
-        append_rows(self.run_dir / TRADEOFF_CSV, rows)
+        append_rows(self.output_dir / TRADEOFF_CSV, rows)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/trajectory", [trajectory_figure(evaluation.gallery)], step)
@@ -102,7 +103,7 @@ class TradeoffLog(Callback):
         curve, metrics = pl_module.evaluation.curve, pl_module.evaluation.metrics
         if not trainer.is_global_zero or not curve:
             return
-        rows = {key: row for key, row in key_rows(curve, pl_module.restorer.stops).items() if row}
+        rows = {key: row for key, row in key_rows(curve, pl_module.restorer.stopping_points).items() if row}
         names = [metric.name for metric in metrics if metric.name in curve[0]]
         values = {
             f"test/{key}/{name}": row[name] for key, row in rows.items() for name in names if row.get(name) is not None

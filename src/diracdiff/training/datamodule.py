@@ -89,7 +89,7 @@ class ImageDataModule(pl.LightningDataModule):
         images, (rank, world_size) = self.split("train"), self._rank()
         if len(images) < self.batch_size * world_size:
             raise ValueError(
-                f"loader.batch_size={self.batch_size}: {len(images)} training images are fewer than one batch for each "
+                f"data.batch_size={self.batch_size}: {len(images)} training images are fewer than one batch for each "
                 f"of {world_size} device(s). Lower it or add images."
             )
         order = images.order if isinstance(images, ImageDataset) else None

@@ -29,7 +29,7 @@ class FlowModule(RestorerModule):
     def __init__(self, restorer: Restorer, regression: Restorer, **arguments: Any):
         super().__init__(restorer, **arguments)
         if (size := regression.image_size) != restorer.image_size:
-            raise ValueError(f"regression: it was trained on images of {size} px. Set dataset.image_size={size}.")
+            raise ValueError(f"regression: it was trained on images of {size} px. Set data.image_size={size}.")
         self.flow = PosteriorMeanFlow(regression)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:

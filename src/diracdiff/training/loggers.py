@@ -18,8 +18,8 @@ METRICS_CSV, WANDB_ID = "metrics.csv", "wandb_id.txt"
 class MetricsFile(Logger):
     """Append each row to `metrics.csv` in a folder at once: a killed run keeps all rows before its last checkpoint."""
 
-    def __init__(self, run_dir: str | Path):
-        self.path = Path(run_dir) / METRICS_CSV
+    def __init__(self, output_dir: str | Path):
+        self.path = Path(output_dir) / METRICS_CSV
 
     name = version = ""
 
@@ -31,11 +31,11 @@ class MetricsFile(Logger):
         """Do nothing: `config.yaml` holds them."""
 
 
-def wandb_logger(run_dir: str | Path, mode: str = "auto", **arguments: Any) -> WandbLogger:
+def wandb_logger(output_dir: str | Path, mode: str = "auto", **arguments: Any) -> WandbLogger:
     """Return Lightning's logger to Weights & Biases. A resumed run keeps its identifier.
 
     Args:
-        run_dir: the run's folder.
+        output_dir: the run's folder.
         mode: "online", "offline", "disabled" or "auto": WANDB_MODE if set, else online if an account is logged in.
         arguments: further arguments of `WandbLogger` and `wandb.init`: project, name, group, entity, log_model.
 
@@ -48,8 +48,8 @@ def wandb_logger(run_dir: str | Path, mode: str = "auto", **arguments: Any) -> W
     if mode == "auto":
         logged_in = os.environ.get("WANDB_API_KEY") or wandb.login(prompt=False, verify=False)
         mode = os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline")
-    path = Path(run_dir) / WANDB_ID
+    path = Path(output_dir) / WANDB_ID
     if rank_zero_only.rank == 0 and not path.exists():  # type: ignore[attr-defined]
         write_atomically(path, secrets.token_hex(4).encode())
     identifier = path.read_text() if path.exists() else None
-    return WandbLogger(save_dir=run_dir, id=identifier, mode=mode, **arguments)
+    return WandbLogger(save_dir=output_dir, id=identifier, mode=mode, **arguments)

@@ -40,8 +40,8 @@ class RestorerModule(pl.LightningModule):
         loss: training loss; look-ahead 0 by default.
         optimization: optimiser and learning rates.
         metrics: metrics of validation and test; PSNR and SSIM by default.
-        times: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
-        share_at_end: fraction of the images that are trained at the last of these times, in [0, 1]. A pair of
+        t_range: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
+        prob_terminal: fraction of the images that are trained at the last of these times, in [0, 1]. A pair of
             fractions is interpolated linearly from the first to the last step.
         only: stopping times to evaluate, instead of the whole trajectory.
 
@@ -58,22 +58,23 @@ class RestorerModule(pl.LightningModule):
         loss: IncrementalReconstructionLoss | None = None,
         optimization: Optimization | None = None,
         metrics: Sequence[Metric] | None = None,
-        times: Sequence[float] = (0.0, 1.0),
-        share_at_end: float | Sequence[float] = 0.0,
+        t_range: Sequence[float] = (0.0, 1.0),
+        prob_terminal: float | Sequence[float] = 0.0,
         only: Sequence[StoppingPoint] | None = None,
     ):
         super().__init__()
-        if len(times) != 2 or not 0 <= times[0] <= times[1] <= 1:
-            raise ValueError(f"times={list(times)}: must be two numbers, 0 <= first <= last <= 1. Try [0, 1].")
-        fractions = share_at_end if isinstance(share_at_end, Sequence) else [share_at_end, share_at_end]
+        if len(t_range) != 2 or not 0 <= t_range[0] <= t_range[1] <= 1:
+            raise ValueError(f"t_range={list(t_range)}: must be two numbers, 0 <= first <= last <= 1. Try [0, 1].")
+        fractions = prob_terminal if isinstance(prob_terminal, Sequence) else [prob_terminal, prob_terminal]
         if len(fractions) != 2:
-            raise ValueError(f"share_at_end={share_at_end}: must be a fraction or a pair of fractions. Try [0.75, 0].")
+            raise ValueError(f"prob_terminal={prob_terminal}: must be a probability or a pair. Try [0.75, 0].")
         for fraction in fractions:
-            check_between(0, 1, share_at_end=fraction)
+            check_between(0, 1, prob_terminal=fraction)
         self.restorer, self.denoiser = restorer, restorer.denoiser
         self.loss, self.optimization = loss or IncrementalReconstructionLoss(), optimization or Optimization()
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
-        self.times, self.share_at_end = (float(times[0]), float(times[1])), (float(fractions[0]), float(fractions[1]))
+        self.t_range = float(t_range[0]), float(t_range[1])
+        self.prob_terminal = float(fractions[0]), float(fractions[1])
         self.only = None if only is None else frozenset(only)
         self.evaluation = Evaluation(self.metrics)
         self.skipped_steps = 0
@@ -101,12 +102,12 @@ class RestorerModule(pl.LightningModule):
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
         """Return the settings other than the restorer that change the weights, in plain containers."""
-        first, last = self.share_at_end
+        first, last = self.prob_terminal
         return {
             "loss": to_recipe(self.loss),
             "optimization": to_recipe(self.optimization),
-            "times": list(self.times),
-            "share_at_end": first if first == last else [first, last],
+            "t_range": list(self.t_range),
+            "prob_terminal": first if first == last else [first, last],
             "images": data.fingerprints if isinstance(data, ImageDataModule) else {},
             "batch_size": getattr(data, "batch_size", None),
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
@@ -156,21 +157,21 @@ class RestorerModule(pl.LightningModule):
 
     def degrade(self, x: Tensor, batch_idx: int) -> TrainingBatch:
         """Degrade images, (B, C, H, W), at random times, with noise; both follow from (seed, step, rank)."""
-        seed, given = self.seed_of(DEGRADATION, batch_idx), self.denoiser.given_measurement
+        seed, given = self.seed_of(DEGRADATION, batch_idx), self.denoiser.condition_on_measurement
         process = self.bound(self.restorer.process, x, batch_idx)
-        return training_batch(process, x, seed, self.times, given, self.fraction_at_end())
+        return training_batch(process, x, seed, self.t_range, given, self.terminal_probability())
 
-    def fraction_at_end(self) -> float:
+    def terminal_probability(self) -> float:
         """Return the fraction of images at the last time for the current step.
 
         Raises:
-            ValueError: if `share_at_end` is a pair and the number of steps is not known.
+            ValueError: if `prob_terminal` is a pair and the number of steps is not known.
         """
-        first, last = self.share_at_end
+        first, last = self.prob_terminal
         if first == last:
             return first
         if not math.isfinite(total := self.trainer.estimated_stepping_batches):
-            raise ValueError("task.share_at_end: a pair needs a run of known length. Set trainer.max_epochs.")
+            raise ValueError("task.prob_terminal: a pair needs a run of known length. Set trainer.max_epochs.")
         return first + (last - first) * min(1.0, self.trainer.global_step / total)
 
     def seed_of(self, purpose: int, batch_idx: int) -> int:
@@ -230,7 +231,7 @@ class RestorerModule(pl.LightningModule):
     def states(self, measured: Measured) -> Iterator[State]:
         """Return the states of the reverse process from measurements, up to the last one that is evaluated."""
         last = min(stop.t for stop in self.only) if self.only else 0.0
-        output = "iterate" if self.only and StoppingPoint(last, "mean") not in self.only else "mean"
+        output = "iterate" if self.only and StoppingPoint(last, "x_hat") not in self.only else "x_hat"
         return self.restorer.sampler.states(measured.process, self.denoiser, measured.y, measured.noise, last, output)
 
     def on_validation_epoch_end(self) -> None:
@@ -238,15 +239,15 @@ class RestorerModule(pl.LightningModule):
         curve = self.evaluation.finish(self.restorer.seed)
         if not curve or self.only is not None:
             return
-        stops = find_stopping_points(curve, self.metrics)
-        self.restorer.curve, self.restorer.stops = curve, stops
+        stopping_points = find_stopping_points(curve, self.metrics)
+        self.restorer.curve, self.restorer.stopping_points = curve, stopping_points
         for metric in self.metrics:
             if metric.higher_is_better is None:
                 continue
             best = metric.best(candidates(curve))
             if best[metric.name] is not None:
                 self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
-            if (stop := stops.get(metric.target or "")) is not None:
+            if (stop := stopping_points.get(metric.target or "")) is not None:
                 self.log(f"val/t_{metric.stop_name().lower()}", stop.t)
 
     def on_test_epoch_end(self) -> None:

@@ -21,25 +21,26 @@ from diracdiff.utils.errors import say
 from diracdiff.utils.files import write_atomically, write_json
 
 
-def report(restorer: Restorer, tested: Evaluation, run_dir: Path, origin: Origin) -> None:
+def report(restorer: Restorer, tested: Evaluation, output_dir: Path, origin: Origin) -> None:
     """Write a summary, pictures and a page of `best.ckpt` and its test to the run's folder; print the next command."""
-    same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.steps, "task": restorer.name}
-    summary = summary_of(tested, restorer.stops, **same)
-    write_json(run_dir / "summary.json", summary)
+    same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.num_steps, "task": restorer.name}
+    summary = summary_of(tested, restorer.stopping_points, **same)
+    write_json(output_dir / "summary.json", summary)
     title = f"{restorer.name}: trade-off on {restorer.curve[0]['n']} validation images"
-    save_figure(tradeoff_figure(restorer.curve, restorer.stops, tested.metrics, title), run_dir / "tradeoff.png")
-    save_figure(stopping_figure(tested.gallery, restorer.stops), run_dir / "samples.png")
+    figure = tradeoff_figure(restorer.curve, restorer.stopping_points, tested.metrics, title)
+    save_figure(figure, output_dir / "tradeoff.png")
+    save_figure(stopping_figure(tested.gallery, restorer.stopping_points), output_dir / "samples.png")
     images = f"{summary['n']} test images"
     stops_from = f"Stopping times were found on {restorer.curve[0]['n']} validation images."
-    page = evaluation_page("training", tested, restorer.stops, summary, restorer, images, stops_from, origin)
-    write_atomically(run_dir / NAME, page)
+    page = evaluation_page("training", tested, restorer.stopping_points, summary, restorer, images, stops_from, origin)
+    write_atomically(output_dir / NAME, page)
     print_summary(summary, tested.metrics, f"{restorer.name}: {summary['n']} test images")
-    folder = os.path.relpath(run_dir)
+    folder = os.path.relpath(output_dir)
     say(f"report, for a browser: {folder}/{NAME}")
     say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     if restorer.name not in ("denoise", "prior", "pmrf"):
         python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
-        target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stops.get(name))
+        target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stopping_points.get(name))
         words = f"checkpoint={folder}/{BEST} input=FILE_OR_FOLDER output=restored target={target}"
         say(f"next: {python} -m diracdiff restore {words}")
 

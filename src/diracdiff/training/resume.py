@@ -15,22 +15,22 @@ from diracdiff.training.saving import LAST
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import read_rows, write_rows
 
-MAY_DIFFER = ("dataset.root", "optimization.lr", "processes")
+MAY_DIFFER = ("data.root", "optimization.lr", "processes")
 """Settings that a resumed run may change."""
 
 
-def find(requested: str | None, run_dir: Path) -> tuple[Path, Checkpoint] | None:
+def find(requested: str | None, output_dir: Path) -> tuple[Path, Checkpoint] | None:
     """Return path and content of the checkpoint to resume from: "auto" is `last.ckpt` in the run's folder if it exists.
 
     Raises:
         ValueError: if it cannot be read, or holds weights alone.
     """
-    path = run_dir / LAST if requested == "auto" else Path(requested or "")
+    path = output_dir / LAST if requested == "auto" else Path(requested or "")
     if requested is None or (requested == "auto" and not path.exists()):
         return None
     checkpoint = Checkpoint.read(path)
     if not checkpoint.rest.get("optimizer_states"):
-        raise ValueError(f"checkpoint={path}: holds weights but no training run. Give a last.ckpt.")
+        raise ValueError(f"ckpt_path={path}: holds weights but no training run. Give a last.ckpt.")
     return path, checkpoint
 
 
@@ -57,7 +57,7 @@ def check_same(
     for name in now:
         if name in before and before[name] != now[name] and name not in MAY_DIFFER:
             values = f"{str(before[name])[:60]}, now {str(now[name])[:60]}"
-            raise ValueError(f"checkpoint={path}: was trained with another {name} ({values}). Give its command.")
+            raise ValueError(f"ckpt_path={path}: was trained with another {name} ({values}). Give its command.")
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -67,10 +67,10 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
 
 
-def trim_logs(run_dir: Path, step: int) -> None:
+def trim_logs(output_dir: Path, step: int) -> None:
     """Remove the rows that a run has logged after the step that it resumes from, 0 for a new run."""
     remedy = "Move it away: the run then resumes without its earlier rows."
-    for path, last in ((run_dir / METRICS_CSV, step - 1), (run_dir / TRADEOFF_CSV, step)):
+    for path, last in ((output_dir / METRICS_CSV, step - 1), (output_dir / TRADEOFF_CSV, step)):
         if not path.exists():
             continue
         rows = read_rows(path, {"step": int}, remedy, unfinished=True)

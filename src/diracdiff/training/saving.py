@@ -37,20 +37,20 @@ class LastCheckpoint(ModelCheckpoint):
     losing or repeating a batch; from other moments it does not.
 
     Args:
-        run_dir: the run's folder.
+        output_dir: the run's folder.
         every_minutes: time between two files; None or 0: not by time.
         every_n_steps: steps between two files, instead of a time; None or 0: not by steps.
     """
 
-    def __init__(self, run_dir: str | Path, every_minutes: float | None = 5.0, every_n_steps: int | None = None):
+    def __init__(self, output_dir: str | Path, every_minutes: float | None = 5.0, every_n_steps: int | None = None):
         super().__init__(
-            run_dir,
+            output_dir,
             filename=LAST.removesuffix(".ckpt"),
             train_time_interval=timedelta(minutes=every_minutes) if every_minutes and not every_n_steps else None,
             every_n_train_steps=every_n_steps or 0,
             enable_version_counter=False,
         )
-        self.path = Path(run_dir) / LAST
+        self.path = Path(output_dir) / LAST
         self.between_steps = False
 
     def on_train_batch_end(
@@ -75,10 +75,10 @@ class LastCheckpoint(ModelCheckpoint):
             trainer.save_checkpoint(self.path)
 
 
-def point_latest(run_dir: Path) -> None:
+def point_latest(output_dir: Path) -> None:
     """Point the link `runs/latest` to a run's folder inside `runs`. Anything else of that name is left as it is."""
-    runs = next((parent for parent in run_dir.resolve().parents if parent.name == "runs"), None)
+    runs = next((parent for parent in output_dir.resolve().parents if parent.name == "runs"), None)
     if runs is not None and ((runs / "latest").is_symlink() or not (runs / "latest").exists()):
         link = runs / f".latest.{os.getpid()}"
-        link.symlink_to(os.path.relpath(run_dir.resolve(), runs))
+        link.symlink_to(os.path.relpath(output_dir.resolve(), runs))
         os.replace(link, runs / "latest")

@@ -21,12 +21,16 @@ CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 # checks before anything is written
 
 
-def check_output(folder: Path, targets: Iterable[Path], overwrite: bool, key: str = "overwrite=true") -> None:
-    """Refuse an output folder that cannot be written, and targets in it that exist unless they may be replaced.
+def check_output(
+    folder: Path, targets: Iterable[Path], if_exists: str = "error", options: Sequence[str] = ("error", "overwrite")
+) -> None:
+    """Refuse an output folder that cannot be written and, for if_exists="error", targets that exist.
 
     Raises:
-        ValueError: naming the file or folder that is in the way.
+        ValueError: if `if_exists` is not one of the options, or naming the file or folder that is in the way.
     """
+    if if_exists not in options:
+        raise ValueError(f"if_exists={if_exists}: must be one of {', '.join(options)}.")
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     if not existing.is_dir():
         raise ValueError(f"output={folder} must be a folder, but {existing} is a file: give another output")
@@ -37,8 +41,8 @@ def check_output(folder: Path, targets: Iterable[Path], overwrite: bool, key: st
     for target in targets:
         if target.is_dir():
             raise ValueError(f"{target} must be a file, but is a folder: give another output")
-        if os.path.lexists(target) and not overwrite:
-            raise ValueError(f"{target} exists: give another output, or {key}")
+        if os.path.lexists(target) and if_exists == "error":
+            raise ValueError(f"{target} exists: give another output, or if_exists=overwrite")
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
