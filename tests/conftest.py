@@ -1,4 +1,4 @@
-"""What tests share: small processes, small data, and the place of real images where they are available."""
+"""Fixtures and helpers of the tests: small degradation processes, small data sets, and commands."""
 
 import contextlib
 import importlib
@@ -44,12 +44,12 @@ SHARED = ROOT.parent / "shared"
 TORCH_HOME = SHARED / "weights" / "torch_home"
 
 for _number in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(_number) == signal.SIG_IGN:  # as in the background of a shell: processes would inherit it
+    if signal.getsignal(_number) == signal.SIG_IGN:  # set by background shells and inherited
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
-class OneHole(FreeformInpainting):
-    """All images have one hole, a disc beside their centre."""
+class FixedMask(FreeformInpainting):
+    """Inpainting with a fixed mask for all images: a disc near the centre."""
 
     is_bound = True
 
@@ -59,8 +59,8 @@ class OneHole(FreeformInpainting):
         return (min(height, width) / 4 - (rows**2 + columns**2).sqrt()).to(like)[None, None]
 
 
-class OneKernel(KernelBlur):
-    """All images have one kernel, a short slanted path that tapers, whose frequencies are all positive."""
+class FixedKernel(KernelBlur):
+    """Blur with a fixed diagonal kernel for all images. Its Fourier transform is not negative."""
 
     is_bound = True
 
@@ -68,8 +68,8 @@ class OneKernel(KernelBlur):
         return torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]]).to(like)[None, None] / 4
 
 
-class OneFactor(MultiScaleSuperResolution):
-    """All images have the factor 3."""
+class FixedFactor(MultiScaleSuperResolution):
+    """Super-resolution with the factor 3 for all images."""
 
     is_bound = True
 
@@ -81,11 +81,11 @@ DEGRADATIONS = {
     "blur": lambda size: GaussianBlur(LinearSeverity(0.3, 3.0), size),
     "blur_published": lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size),
     "inpainting": lambda size: GaussianInpainting(LinearSeverity(0.1, 50.0), size),
-    "freeform": lambda size: OneHole(LinearSeverity(0.0, 1.0), size),
-    "kernel": lambda size: OneKernel(LinearSeverity(0.0, 1.0), size),
+    "freeform": lambda size: FixedMask(LinearSeverity(0.0, 1.0), size),
+    "kernel": lambda size: FixedKernel(LinearSeverity(0.0, 1.0), size),
     "box": lambda size: BoxInpainting(LinearSeverity(0.0, 128.0), size),
     "super_resolution": lambda size: SuperResolution(LinearSeverity(1.0, 4.0), size),
-    "multi_scale": lambda size: OneFactor(LinearSeverity(0.0, 1.0), size),
+    "multi_scale": lambda size: FixedFactor(LinearSeverity(0.0, 1.0), size),
     "motion_blur": lambda size: MotionBlur(LinearSeverity(0.0, 40.0), size, angle=30.0),
     "quantisation": lambda size: ColourQuantisation(LinearSeverity(1.0, 8.0), size),
     "fourier": lambda size: FourierUndersampling(LinearSeverity(0.0, 0.75), size),
@@ -94,18 +94,18 @@ DEGRADATIONS = {
 
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data, real images")
 HAS_LPIPS = (TORCH_HOME / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth").is_file()
-"""Found out once: a failing download makes the folder."""
+"""True if the LPIPS weights exist at import. A failed download creates the folder, so the test is not repeated."""
 
 needs_lpips = pytest.mark.skipif(not HAS_LPIPS, reason="needs ../shared/weights, LPIPS' squeeze backbone")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread_is_faster_for_small_tensors():
+def single_thread():
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seed_generator():
     torch.manual_seed(0)
 
 
@@ -126,7 +126,7 @@ def torch_home(monkeypatch):
 
 @pytest.fixture
 def without_weights(monkeypatch, tmp_path):
-    """No cached weights and no network to fetch them from."""
+    """Remove cached weights and block downloads."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty_torch_home"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -145,7 +145,7 @@ def image_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def measured_folder(tmp_path_factory, image_folder):
-    """Those images as task=inpaint measures them at 32 pixels: a noisy hole in the middle."""
+    """Measurements of `image_folder` at 32 x 32 pixels: Gaussian inpainting with noise."""
     folder = tmp_path_factory.mktemp("measured")
     process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
     generator = torch.Generator().manual_seed(0)
@@ -157,13 +157,13 @@ def measured_folder(tmp_path_factory, image_folder):
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """The environment for a command of its own: one thread, no trace of a running distributed job."""
+    """Environment for a subprocess: one thread, and no variables of a distributed job."""
     dropped = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "DIRACDIFF_SWEEP_DIR")
     kept = {k: v for k, v in os.environ.items() if k not in dropped and not k.startswith(("MASTER_", "WANDB_"))}
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | extra
 
 
-# commands, as a user types them
+# commands
 
 SMALL = [
     "model.network.channels=8",
@@ -194,7 +194,7 @@ def command(name, *overrides, cwd, **environment):
 
 @contextlib.contextmanager
 def full_disk(size):
-    """Files cannot become larger than `size` bytes, as on a full disk or under a quota."""
+    """Limit the size of written files to `size` bytes, which simulates a full disk or a quota."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -203,10 +203,10 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def begin(*words, cwd, **environment):
-    """Python in a session of its own, which can be ended whole."""
+def begin(*args, cwd, **environment):
+    """Start Python in a new session, so that a test can kill the process group."""
     return subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, *args],
         cwd=cwd,
         env=clean_environment(**environment),
         stdout=subprocess.PIPE,
@@ -217,32 +217,32 @@ def begin(*words, cwd, **environment):
 
 
 def run_here(cwd, name, *overrides):
-    """Return the exit status of a command that runs in this process, which spares the imports of another one."""
+    """Run a command in this process, which avoids repeated imports, and return its exit status."""
     handlers = list(logging.root.handlers)
     with contextlib.chdir(cwd), mock.patch.object(sys, "argv", [name, *overrides]):
         try:
             getattr(importlib.import_module(f"diracdiff.commands.{name}"), name)()
-        except SystemExit as stop:
-            return stop.code
+        except SystemExit as error:
+            return error.code
         finally:
-            logging.root.handlers[:] = handlers  # Hydra's write to the streams of this command
+            logging.root.handlers[:] = handlers  # handlers of Hydra write to the streams of this command
     return 0
 
 
 @pytest.fixture
 def own_modules(tmp_path, monkeypatch):
-    """Lets Python find modules of the folder, `my_module` say, and forget them afterwards: others have them, too."""
+    """Return a function that makes modules `my_*` in `tmp_path` importable. They are unloaded after the test."""
 
-    def forget():
+    def unload():
         for name in [name for name in sys.modules if name.startswith("my_")]:
             del sys.modules[name]
 
-    def find():
-        forget()
+    def make_importable():
+        unload()
         monkeypatch.syspath_prepend(tmp_path)
 
-    yield find
-    forget()
+    yield make_importable
+    unload()
 
 
 @pytest.fixture(scope="session")
@@ -253,7 +253,7 @@ def folder(image_folder):
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, folder):
-    """A training run: (working directory, run folder, what it printed)."""
+    """A training run: (working directory, run folder, output on stdout)."""
     cwd = tmp_path_factory.mktemp("work")
     with contextlib.redirect_stdout(io.StringIO()) as printed, mock.patch.dict(os.environ, TORCH_HOME=str(TORCH_HOME)):
         assert run_here(cwd, "train", "task=inpaint", *folder, *SMALL, *BRIEF) == 0
@@ -262,7 +262,7 @@ def run(tmp_path_factory, folder):
 
 @pytest.fixture(scope="session")
 def paper(tmp_path_factory, folder):
-    """A checkpoint of the paper's method, which walks from milder measurements, too; hardly trained."""
+    """Checkpoint of a short training run with the paper's method."""
     cwd = tmp_path_factory.mktemp("paper")
     assert run_here(cwd, "train", "task=inpaint", "method=paper", *folder, *SMALL, *BRIEF, "hydra.run.dir=run") == 0
     return cwd / "run" / "best.ckpt"
@@ -281,6 +281,7 @@ def call(monkeypatch, tmp_path, capsys):
 
 
 def refused(result, *parts):
+    """Assert exit status 2 and a single error line that matches all patterns."""
     status, lines = result
     assert status == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
     for part in parts:
@@ -288,7 +289,7 @@ def refused(result, *parts):
 
 
 def renamed_copies(folder, target):
-    """Copy the files of a folder under other names, to a data set that a checkpoint of the folder does not know."""
+    """Copy the files of a folder under new names, which are in no split of the training data."""
     target.mkdir()
     for path in folder.iterdir():
         (target / f"other_{path.name}").write_bytes(path.read_bytes())

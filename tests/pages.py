@@ -1,4 +1,4 @@
-"""Pages of results that tests look at, made of images and figures that are known."""
+"""HTML reports of known images and metric values, for the tests of reports."""
 
 import torch
 
@@ -16,13 +16,13 @@ from diracdiff.samplers import State
 EVIL = "</script><script>document.title='broken'</script><!-- \"'&.png"
 NAMES = [EVIL, "plain.png", "other.png"]
 TIMES = (1.0, 0.75, 0.5, 0.25, 0.0)
-DO, GOOD = StoppingPoint(0.75, "x_hat"), StoppingPoint(0.25, "iterate")
-STOPS = {"psnr": DO, "lpips": None, "swd": GOOD, "fid": None}
+DO, PO = StoppingPoint(0.75, "x_hat"), StoppingPoint(0.25, "iterate")
+STOPS = {"psnr": DO, "lpips": None, "swd": PO, "fid": None}
 ORIGIN = Origin(f"python -m diracdiff evaluate checkpoint='{EVIL}'", "seed: 3\n", 3)
 
 
-def walked(size=32, steps=TIMES, names=NAMES, metrics=None):
-    """An evaluation of images that x_hat meets in their left half; PSNR of x_hat is best at t = 0.75."""
+def evaluated(size=32, steps=TIMES, names=NAMES, metrics=None):
+    """Evaluation of random images. The left half of x_hat is exact, and its PSNR is highest at t = 0.75."""
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(len(names), 3, size, size, generator=generator)
     right = (torch.arange(size) >= size // 2).float()
@@ -41,14 +41,14 @@ def walked(size=32, steps=TIMES, names=NAMES, metrics=None):
 
 
 def page_of(evaluation, restorer, stopping_points=STOPS):
-    """The page of an evaluation, as bytes."""
+    """Report of an evaluation, as bytes."""
     summary = summary_of(evaluation, stopping_points, seed=3, steps=restorer.sampler.num_steps, task=restorer.name)
-    words = (f"{summary['n']} images", "Stopping times were found elsewhere.")
-    return evaluation_page("evaluation", evaluation, stopping_points, summary, restorer, *words, ORIGIN)
+    texts = (f"{summary['n']} images", "Stopping times were found elsewhere.")
+    return evaluation_page("evaluation", evaluation, stopping_points, summary, restorer, *texts, ORIGIN)
 
 
 class Lower(ImageMetric):
-    """A distance."""
+    """Metric whose lower values are better. It must not be computed."""
 
     name, title, target, abbreviation, higher_is_better = "lpips_squeeze", "LPIPS", "lpips", "PO", False
 
@@ -57,7 +57,7 @@ class Lower(ImageMetric):
 
 
 def comparison():
-    """The report of a comparison of four methods on three images, two with pictures of one grey level, as bytes."""
+    """Report of a comparison of four methods on three images, as bytes. Two images have constant grey pictures."""
     methods = ["measurement", EVIL, "dirac_do", "dirac_po"]
     table = Table([PSNR(), SSIM(), Lower()], {"sigma": 0.05})
     for i, method in enumerate(methods):

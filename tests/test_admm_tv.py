@@ -1,4 +1,4 @@
-"""ADMM-TV against solvers of the same problem that share no line with it."""
+"""ADMM-TV against independent solvers of the same problem."""
 
 import math
 
@@ -15,7 +15,7 @@ SIGMA = 0.05
 
 
 def blocks(count, size, dtype=torch.float64):
-    """Images of flat blocks, with an edge that only one channel has."""
+    """Images of constant blocks, with an additional edge in one channel."""
     coarse = torch.rand(count, 3, 4, 4, dtype=dtype)
     x = coarse.repeat_interleave(size // 4, -1).repeat_interleave(size // 4, -2)
     x[:, 0, : size // 3] += 0.2
@@ -30,14 +30,14 @@ def measured(task, count=2, size=32, dtype=torch.float64):
 
 
 def dense(function, shape):
-    """The matrix of a linear map of one-channel images."""
+    """Matrix of a linear map of one-channel images."""
     n = math.prod(shape)
     columns = function(torch.eye(n, dtype=torch.float64).reshape(n, 1, *shape))
     return columns.reshape(n, -1).mT
 
 
 def primal_dual(y, operator, weight, coupled, steps=3000):
-    """Chambolle & Pock (2011, Algorithm 1) with matrices, and the objective of where it ends, (B,)."""
+    """Return the objective (B,) at the solution of Chambolle & Pock (2011, Algorithm 1), computed with matrices."""
     size = y.shape[-1]
     n = size * size
     a = dense(lambda x: operator.degradation(x, 1.0), (size, size))
@@ -65,7 +65,7 @@ def primal_dual(y, operator, weight, coupled, steps=3000):
 
 
 @pytest.mark.parametrize(("task", "coupled"), [*((task, True) for task in TASKS), ("blur", False)])
-def test_no_solver_gets_lower(task, coupled):
+def test_objective_is_minimal(task, coupled):
     y, operator = measured(task, size=12)
     least = primal_dual(y, operator, weight := 0.05, coupled)
     for steps, gap in ((100, 1e-3), (400, 1e-5)):
@@ -74,7 +74,7 @@ def test_no_solver_gets_lower(task, coupled):
         assert (reached <= (1 + gap) * least).all(), (steps, reached / least - 1)
 
 
-def test_no_solver_gets_lower_where_the_data_term_takes_conjugate_gradients():
+def test_objective_is_minimal_with_conjugate_gradients():
     y, operator = measured("motion_blur", count=1, size=12)
     least = primal_dual(y, operator, 0.05, coupled=True)
     method = ADMMTV(0.05, 40)
@@ -83,7 +83,7 @@ def test_no_solver_gets_lower_where_the_data_term_takes_conjugate_gradients():
 
 
 @pytest.mark.parametrize("task", ["blur", "box"])
-def test_penalty_and_threshold_do_not_change_the_limit(task):
+def test_penalty_and_threshold_do_not_change_the_solution(task):
     y, operator = measured(task, size=12)
     reference = ADMMTV(0.05, 1000)(y, operator, SIGMA).images
     other = ADMMTV(0.05, 2000, penalty=0.03, threshold=0.1)(y, operator, SIGMA).images
@@ -98,7 +98,7 @@ def test_single_precision_is_enough(task):
     assert (method(y.float(), single, SIGMA).images - method(y, operator, SIGMA).images).abs().max() < 1e-4
 
 
-def test_the_total_variation_of_a_plane():
+def test_total_variation_of_a_plane():
     n, method = 8, ADMMTV(weight=2.0)
     y = torch.zeros(1, 3, n, n, dtype=torch.float64)
     row, column = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
@@ -114,7 +114,7 @@ def test_the_total_variation_of_a_plane():
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (7, 12)])
-def test_the_gradient_its_transpose_and_the_solve_fit_together(shape):
+def test_gradient_transpose_and_solve_are_consistent(shape):
     x, u = torch.randn(2, 3, *shape).double(), torch.randn(2, 2, 3, *shape).double()
     assert torch.allclose((gradient(x) * u).sum(), (x * transposed_gradient(u)).sum())
     solution = _Cosine(x)(x, 0.3, 2.0)

@@ -1,4 +1,4 @@
-"""The shape of the code: what may import what."""
+"""Import rules and module structure of the package."""
 
 import ast
 import re
@@ -40,7 +40,7 @@ ORDER = METHOD + APPLICATION
 
 
 def unit(module: str) -> str:
-    """Return the longest entry of the order that a module of the package lies in."""
+    """Return the longest entry of `ORDER` that contains the module."""
     parts = module.split(".")[1:3]
     return ".".join(parts) if ".".join(parts) in ORDER else parts[0]
 
@@ -50,21 +50,21 @@ def unit_of(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Modules that a file imports, at its top or inside functions."""
-    found = set()
+    """Names of all modules that a file imports, at module level or inside functions."""
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-    return found
+            modules.add(node.module)
+    return modules
 
 
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_point_upwards(path):
+def test_imports_follow_the_order(path):
     importer = unit_of(path)
     for module in imports(path):
         if module.startswith("diracdiff.") and unit(module) != importer:
@@ -72,33 +72,33 @@ def test_imports_point_upwards(path):
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if unit_of(p) in METHOD], ids=lambda p: str(p.relative_to(SOURCE)))
-def test_the_method_needs_torch_alone(path):
+def test_method_needs_torch_only(path):
     outer = {module.split(".")[0] for module in imports(path)}
     assert not outer & {"pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_no_private_name_leaves_its_file(path):
+def test_private_names_are_not_imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diracdiff"):
             names = {alias.name for alias in node.names} - {"__version__"}
             assert not [name for name in names if name.startswith("_")]
 
 
-def test_models_and_data_sets_stand_alone():
+def test_models_and_data_sets_import_no_process():
     sets = sorted((SOURCE / "data").glob("*.py"))
     for path in [*sets, SOURCE / "models" / "ncsnpp.py", SOURCE / "models" / "layers.py"]:
         assert not any(re.match(r"diracdiff\.(degradations|noise|process|losses|samplers)", m) for m in imports(path))
 
 
-def test_every_module_has_its_place():
+def test_every_module_is_in_the_order():
     assert {unit_of(path) for path in FILES} == set(ORDER)
 
 
 CHANGES = {"append", "add", "update", "setdefault", "pop", "clear", "extend", "remove", "insert"}
 STATE = {"ContextVar", "cache", "lru_cache", "cached_property"}
 ALLOWED_STATE = {"scheduling/distance.py", "scheduling/greedy.py"}
-"""Files that may cache: there a cache belongs to one object or one call."""
+"""Files that may cache, because the cache belongs to an object or a call."""
 
 DOCUMENTED = {"_exit", "_replace"}
 """Public names of the standard library that begin with an underscore."""
@@ -114,23 +114,23 @@ def test_no_module_holds_mutable_state(path):
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     }
-    found = []
+    state = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
-            found.append(f"global {node.names}")
+            state.append(f"global {node.names}")
         elif isinstance(node, ast.ImportFrom):
-            found += [alias.name for alias in node.names if alias.name in STATE - {"cached_property"}]
+            state += [alias.name for alias in node.names if alias.name in STATE - {"cached_property"}]
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found += [node.attr] * (node.value.id == "functools" and node.attr in STATE)
-            found += [f"{node.value.id}.{node.attr}"] * (node.value.id in top and node.attr in CHANGES)
+            state += [node.attr] * (node.value.id == "functools" and node.attr in STATE)
+            state += [f"{node.value.id}.{node.attr}"] * (node.value.id in top and node.attr in CHANGES)
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
-            found += [f"{node.value.id}[…] ="] * (node.value.id in top)
-    assert not found or str(path.relative_to(SOURCE)) in ALLOWED_STATE, found
+            state += [f"{node.value.id}[…] ="] * (node.value.id in top)
+    assert not state or str(path.relative_to(SOURCE)) in ALLOWED_STATE, state
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_no_private_attribute_of_another_object_is_used(path):
-    """`self._x`, `cls._x` and names of the file itself apart."""
+    """Allowed are `self._x`, `cls._x` and names defined in the same file."""
     text = path.read_text()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):

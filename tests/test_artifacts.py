@@ -1,4 +1,4 @@
-"""Residual noise and seams, on images with known noise and known seams."""
+"""Residual noise and seams of images with known noise and known seams."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ PROCESS = StochasticDegradation(Identity(image_size=64), GeometricNoise(SIGMA, S
 
 
 def scene():
-    """A sky with a slow gradient in the upper half, texture in the lower half, (2, 3, 72, 72)."""
+    """Images (2, 3, 72, 72) with a smooth gradient in the upper half and texture in the lower half."""
     sky = 0.6 + 0.1 * torch.linspace(0, 1, 72)[:, None].expand(2, 3, 72, 72)
     texture = (0.5 + 0.3 * torch.randn(2, 3, 72, 72)).clamp(0, 1)
     return torch.where(torch.arange(72)[:, None] < 36, sky, texture)
@@ -31,39 +31,39 @@ def reference_of(clean):
     return Reference(clean, clean + SIGMA * torch.randn_like(clean), PROCESS)
 
 
-def test_white_noise_keeps_its_standard_deviation():
+def test_high_pass_keeps_the_standard_deviation_of_white_noise():
     assert high_passed(torch.randn(4, 3, 128, 128)).std().item() == pytest.approx(1, rel=0.01)
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     assert high_passed(ramp)[..., 1:-1].abs().max() < 1e-6
 
 
-def test_the_measurement_has_a_residual_noise_of_1_and_the_clean_image_of_0():
+def test_residual_noise_is_1_for_the_measurement_and_0_for_the_clean_image():
     reference = reference_of(scene())
     assert ResidualNoise()(reference.measurement, reference).tolist() == pytest.approx([1, 1], rel=0.03)
     assert ResidualNoise()(reference.clean, reference).tolist() == [0, 0]
 
 
-def test_known_noise_in_flat_regions_is_found_and_errors_elsewhere_are_not():
+def test_residual_noise_measures_noise_in_flat_regions_only():
     reference = reference_of(scene())
     noisy = reference.clean + 0.3 * SIGMA * torch.randn_like(reference.clean)
-    noisy[:, :, 36:] = 0.5  # the texture is lost
-    noisy += 0.02  # a shift in brightness is no noise
+    noisy[:, :, 36:] = 0.5  # remove the texture
+    noisy += 0.02  # a brightness shift is not noise
     assert ResidualNoise()(noisy, reference).tolist() == pytest.approx([0.3, 0.3], rel=0.05)
 
 
-def test_images_without_flat_patches_have_no_value_and_means_leave_them_out():
+def test_images_without_flat_patches_have_no_value_and_are_excluded_from_means():
     clean = scene()
     clean[0] = torch.rand(3, 72, 72)
     reference = reference_of(clean)
-    without, found = ResidualNoise().values(reference.measurement, reference)
-    assert without is None and found == pytest.approx(1, rel=0.05)
+    missing, value = ResidualNoise().values(reference.measurement, reference)
+    assert missing is None and value == pytest.approx(1, rel=0.05)
     assert mean_of_known([None, 2.0, 4.0]) == 3 and mean_of_known([None]) is None
     assert interval([None] * 3 + [1.0] * 7) is None and interval([None] + [1.0] * 8) == (1, 1)
     evaluation = Evaluation([PSNR(), ResidualNoise()])
     states = [State(1.0, reference.measurement, reference.clean + 0.001, 1, True)]
     evaluation.add(["a", "b"], [0, 1], states, reference)
     iterate = next(row for row in evaluation.finish() if row["output"] == "iterate")
-    assert iterate["residual_noise"] == found and iterate["n"] == 2
+    assert iterate["residual_noise"] == value and iterate["n"] == 2
 
 
 def test_residual_noise_needs_a_measurement():
@@ -83,7 +83,7 @@ def test_blocks_of_different_brightness_are_seams():
         Seams(1)
 
 
-def test_a_noisier_stopping_point_is_named():
+def test_warning_names_a_noisier_stopping_point():
     summary = {"n": 100, "do": {"residual_noise": 0.2}, "po": {"residual_noise": 0.32}, "swd": {"residual_noise": 0.2}}
     (line,) = cautions(summary, [PSNR(), ResidualNoise()])
     assert line.startswith("PO (best LPIPS) has 1.6 times the residual noise of DO")
@@ -91,7 +91,7 @@ def test_a_noisier_stopping_point_is_named():
 
 
 @needs_lpips
-def test_lpips_of_small_images_is_that_of_enlarged_ones(torch_home):
+def test_lpips_enlarges_small_images(torch_home):
     clean, restored = torch.rand(2, 2, 3, 24, 32)
     metric = LPIPS("squeeze")
     large = enlarged(clean)

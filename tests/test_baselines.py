@@ -1,4 +1,4 @@
-"""What all comparison methods share: operators, priors and the checks of the signature."""
+"""Operators of the comparison methods: adjoint, SVD, proximal point and whitening."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def operator(request):
 
 @pytest.fixture(params=TIMES, ids=["one", "per_image"])
 def problem(request, operator):
-    """An operator, an image and another one, in single precision."""
+    """An operator, an image and a noise image, in single precision."""
     x, v = torch.rand(3, 3, 32, 32), torch.randn(3, 3, 32, 32)
     return Operator(DEGRADATIONS[operator](32), x, request.param), x, v
 
@@ -28,7 +28,7 @@ def test_adjoints_are_exact(problem):
     assert error.abs() < 1e-5 * operator(x).norm() * v.norm()
 
 
-def test_the_decomposition_is_the_operator(problem):
+def test_svd_reproduces_the_operator(problem):
     operator, x, _ = problem
     svd = operator.svd
     if svd is None:
@@ -36,8 +36,8 @@ def test_the_decomposition_is_the_operator(problem):
         return
     assert (svd.u(svd.values * svd.vt(x)) - operator(x)).abs().max() < 2e-6
     assert (svd.values >= 0).all()
-    for there, back in ((svd.u, svd.ut), (svd.v, svd.vt)):
-        assert (back(there(x)) - x).abs().max() < 5e-6
+    for forward, inverse in ((svd.u, svd.ut), (svd.v, svd.vt)):
+        assert (inverse(forward(x)) - x).abs().max() < 5e-6
 
 
 def test_the_proximal_point_has_no_gradient(problem):
@@ -56,7 +56,7 @@ def test_whitening_solves_its_equation(problem):
     assert (image - v).abs().max() < 1e-4
 
 
-def test_an_operator_per_image_is_that_of_each_image(problem):
+def test_batched_operators_equal_single_operators(problem):
     operator, x, v = problem
     for i in range(len(x)):
         t = operator.t if operator.t.ndim == 0 else operator.t[i]

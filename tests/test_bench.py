@@ -1,4 +1,4 @@
-"""The benchmark: one small run, its comparison with a saved run, and counted operations."""
+"""The benchmark: a small run, its comparison with a saved run, and the number of operations."""
 
 import json
 
@@ -19,14 +19,14 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def bench():
-    """The module, whose command runs in this process with the settings of the tests."""
+    """The benchmark module. Its function `bench` runs the command in this process with small settings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
         from benchmarks import run
 
-        def main(*words):
+        def main(*args):
             quick = ["--device=cpu", "--batch=2", "--rounds=2", "--seconds=0.001", "--variants", "bf16"]
-            patch.setattr("sys.argv", ["benchmarks.run", *words, *quick, "--", *SMALL])
+            patch.setattr("sys.argv", ["benchmarks.run", *args, *quick, "--", *SMALL])
             threads = torch.get_num_threads()
             try:
                 run.main()
@@ -66,13 +66,13 @@ def test_a_run_is_compared_with_a_saved_one(bench, saved, tmp_path, capsys, fact
     for row in content["rows"]:
         row["relative"] = [factor * value for value in row["relative"]]
     (tmp_path / "before.json").write_text(json.dumps(content))
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         bench.bench("--measure", "metrics", "--compare", str(tmp_path / "before.json"))
-    assert ended.value.code == status and message in "".join(capsys.readouterr())
+    assert error.value.code == status and message in "".join(capsys.readouterr())
 
 
-def test_the_paper_s_network_takes_542_gflop_an_image(bench):
-    """The gradient takes twice as much again."""
+def test_network_of_the_paper_needs_542_gflop_per_image(bench):
+    """The backward pass needs twice as many operations as the forward pass."""
     with torch.device("meta"):
         network = network_of("base")
     forward, both = bench.flops(network, 256)

@@ -1,4 +1,4 @@
-"""I2SB, InDI and Palette: distributions, steps, targets, training, and rows in a comparison."""
+"""I2SB, InDI and Palette: distributions, steps, training targets and comparison."""
 
 import json
 from itertools import pairwise
@@ -22,7 +22,7 @@ from diracdiff.samplers import I2SB, BridgeSampler, ImageNoise, InDI, Palette, P
 NAMES = ["i2sb", "indi", "palette"]
 BRIDGES = [I2SB(), I2SB(0.3), I2SB(ot_ode=True), InDI(0.1), Palette()]
 IDS = ["i2sb", "i2sb_sr", "i2sb_ot_ode", "indi", "palette"]
-DEGRADED = StochasticDegradation(Identity(), GeometricNoise())  # of a measurement; samplers of bridges do not use it
+DEGRADED = StochasticDegradation(Identity(), GeometricNoise())  # bridge samplers ignore the process
 
 
 def double(value):
@@ -35,7 +35,7 @@ def double(value):
 @pytest.mark.parametrize("bridge", BRIDGES, ids=IDS)
 @pytest.mark.parametrize("eta", [1.0, 0.5, 0.0])
 def test_steps_with_the_true_image_keep_the_distribution_of_x_t(bridge, eta):
-    """x_t = x + w_t (y - x) + s_t z: composed steps have the weight w_t and the variance s_t^2, exactly."""
+    """x_t = x + w_t (y - x) + s_t z. Composed steps have the exact weight w_t and variance s_t^2."""
     if eta < 1 and isinstance(bridge, I2SB) and not bridge.ot_ode:
         pytest.skip("less noise than the bridge: another distribution, see the OT-ODE below")
     times = [1.0, 0.93, 0.5, 0.31, 0.3, 0.02, 0.001]
@@ -70,7 +70,7 @@ def test_iterates_of_the_sampler_have_the_distribution_of_x_t(bridge):
 
 
 def test_i2sb_matches_the_published_bridge():
-    """1000 betas on [-1, 1], mirrored; x_t is the product of two Gaussians, x_s has a posterior (Eq. 4 and 11)."""
+    """Symmetric schedule of 1000 betas for images in [-1, 1]; distributions of x_t and x_s (Eq. 4 and 11)."""
     half = torch.linspace(1e-4**0.5, 1e-3**0.5, 1000, dtype=torch.float64)[:500] ** 2
     betas = torch.cat([half, half.flip(0)])
     forward = betas.cumsum(0)
@@ -113,7 +113,7 @@ def test_indi_follows_a_straight_line_from_one_draw_of_noise():
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_palette_with_the_exact_posterior_mean_samples_a_gaussian(eta):
-    """x ~ N(m, 0.2^2) given y: DDIM and ancestral steps end at that mean and variance."""
+    """For x | y ~ N(m, 0.2^2), DDIM and ancestral steps give this mean and variance at t = 0."""
     mean, std, bridge = 0.3, 0.2, Palette()
 
     def posterior_mean(x_t, t):
@@ -133,9 +133,9 @@ def test_palette_steps_are_those_of_ddim():
     before, after = bridge.sigma(double([0.6, 0.4])).tolist()
     for eta in (0.0, 0.3, 1.0):
         keep, std = bridge.step(0.6, 0.4, eta)
-        fresh = eta * after * (1 - (after / before) ** 2) ** 0.5
-        assert eta * std == pytest.approx(fresh)
-        assert keep == pytest.approx((after**2 - fresh**2) ** 0.5 / before)
+        added = eta * after * (1 - (after / before) ** 2) ** 0.5
+        assert eta * std == pytest.approx(added)
+        assert keep == pytest.approx((after**2 - added**2) ** 0.5 / before)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_arguments_are_checked(make, message):
 
 
 class Probe(torch.nn.Module):
-    """Network whose output is the mean of its input images, which makes the inputs visible."""
+    """Network that records its input and returns the first image plus the noise level."""
 
     image_channels, multiple, conditions = 3, 1, 1
 
@@ -171,7 +171,7 @@ class Probe(torch.nn.Module):
 
 
 def test_the_network_of_a_bridge_regresses_the_scaled_difference():
-    """x_hat = x_t - sigma_t F; the loss with weight 1 / sigma_t^2 is ||F - (x_t - x) / sigma_t||^2 (Eq. 12)."""
+    """x_hat = x_t - sigma_t F. The loss with weight 1 / sigma_t^2 is ||F - (x_t - x) / sigma_t||^2 (Eq. 12)."""
     bridge, network = I2SB(), Probe(images=2)
     denoiser = Denoiser(network, "time", preconditioning="bridge")
     x, y, z = torch.rand(3, 2, 3, 8, 8)
@@ -203,7 +203,7 @@ DATA = ["task=inpaint", *BRIEF, "lpips=null"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, folder):
-    """Checkpoints of the three methods, trained for a few steps."""
+    """Checkpoints of the three methods after a few training steps."""
     cwd = tmp_path_factory.mktemp("bridges")
     for name in NAMES:
         assert run_here(cwd, "train", *folder, *SMALL, *DATA, f"experiment={name}", f"hydra.run.dir={name}") == 0
@@ -237,35 +237,35 @@ def test_results_do_not_depend_on_the_batch(trained, name):
 
 
 def test_a_comparison_has_a_row_for_each_method(trained, run, folder, call):
-    few = [*("tune_images=2", "test_images=3", "batch_size=2", "device=cpu"), "dirac.search=null", "tune_for=psnr"]
-    few += ["lpips=null", "trials=2", *folder[:2], *folder[3:]]
-    ours, keys = f"checkpoint={run[1] / 'best.ckpt'}", {n: f"baseline.{n}.method.checkpoint" for n in NAMES}
-    given = [f"{keys[name]}={trained[name]}" for name in NAMES]
+    options = [*("tune_images=2", "test_images=3", "batch_size=2", "device=cpu"), "dirac.search=null", "tune_for=psnr"]
+    options += ["lpips=null", "trials=2", *folder[:2], *folder[3:]]
+    dirac, keys = f"checkpoint={run[1] / 'best.ckpt'}", {n: f"baseline.{n}.method.checkpoint" for n in NAMES}
+    checkpoints = [f"{keys[name]}={trained[name]}" for name in NAMES]
     steps = [
         "baseline.i2sb.search.num_steps=[3]",
         "baseline.indi.search.num_steps=[2]",
         "baseline.palette.search.num_steps=[4]",
     ]
-    status, errors = call("compare", ours, *few, "baseline=[i2sb,indi,palette]", *given, *steps)
+    status, errors = call("compare", dirac, *options, "baseline=[i2sb,indi,palette]", *checkpoints, *steps)
     assert status == 0, errors
     rows = {row["method"]: row for row in json.loads(Path("comparison/comparison.json").read_text())["rows"]}
     assert {name: rows[name]["calls"] for name in NAMES} == {"i2sb": 3, "indi": 2, "palette": 4}
     assert len({row["psnr"] for row in rows.values()}) == len(rows) == 4
 
-    only = ["baseline=[i2sb]", "output=other"]
-    refused(call("compare", ours, *few, *only), f"{keys['i2sb']}=null: must be a checkpoint", "experiment=i2sb")
-    refused(call("compare", ours, *few, *only, f"{keys['i2sb']}={trained['indi']}"), "must be of i2sb")
-    refused(call("compare", ours, *few, *only, f"{keys['i2sb']}={run[1] / 'best.ckpt'}"), "must be of i2sb")
-    refused(call("compare", f"checkpoint={trained['i2sb']}", *few), "must not be of I2SB, a comparison method")
-    other = [*folder, *SMALL, "task=deblur", "lpips=null", "hydra.run.dir=deblur", "method=paper"]
-    assert call("train", *other, "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")[0] == 0
-    blur = ["checkpoint=deblur/best.ckpt", *few, *only, f"{keys['i2sb']}={trained['i2sb']}"]
+    single = ["baseline=[i2sb]", "output=other"]
+    refused(call("compare", dirac, *options, *single), f"{keys['i2sb']}=null: must be a checkpoint", "experiment=i2sb")
+    refused(call("compare", dirac, *options, *single, f"{keys['i2sb']}={trained['indi']}"), "must be of i2sb")
+    refused(call("compare", dirac, *options, *single, f"{keys['i2sb']}={run[1] / 'best.ckpt'}"), "must be of i2sb")
+    refused(call("compare", f"checkpoint={trained['i2sb']}", *options), "must not be of I2SB, a comparison method")
+    training = [*folder, *SMALL, "task=deblur", "lpips=null", "hydra.run.dir=deblur", "method=paper"]
+    assert call("train", *training, "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")[0] == 0
+    blur = ["checkpoint=deblur/best.ckpt", *options, *single, f"{keys['i2sb']}={trained['i2sb']}"]
     refused(call("compare", *blur), "undoes another degradation", keys["i2sb"])
     assert not Path("other").exists()
 
 
 def test_a_sampler_must_fit_the_network(trained, run, folder, call):
-    words = ["input=x", "output=out"]
-    refused(call("restore", f"checkpoint={trained['indi']}", *words, "sampler=ode"), "^error: sampler: does not fit")
-    refused(call("restore", f"checkpoint={run[1] / 'best.ckpt'}", *words, "sampler=i2sb"), "sampler: does not fit")
+    paths = ["input=x", "output=out"]
+    refused(call("restore", f"checkpoint={trained['indi']}", *paths, "sampler=ode"), "^error: sampler: does not fit")
+    refused(call("restore", f"checkpoint={run[1] / 'best.ckpt'}", *paths, "sampler=i2sb"), "sampler: does not fit")
     refused(call("train", *folder, *SMALL, *DATA, "sampler=i2sb", "hydra.run.dir=a"), "experiment=i2sb")

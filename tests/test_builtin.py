@@ -1,4 +1,4 @@
-"""Bundled models: recipes, photographs, and the files of the models that are present."""
+"""Bundled models: recipes, training photographs and model files."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_a_recipe_has_a_small_local_network_and_its_degradation(name):
 
 
 @pytest.mark.parametrize("name", bundled_models())
-def test_a_bundled_model_is_small_credits_photographs_and_reduces_the_error(name):
+def test_a_bundled_model_is_small_and_reduces_the_error(name):
     restorer, place = load(name), located(name)
     degradation = restorer.process.degradation
     assert weights_file(name).stat().st_size <= LARGEST
@@ -62,8 +62,8 @@ def test_only_photographs_of_the_list_are_collected(tmp_path, monkeypatch):
         *("public domain", "no known copyright restrictions"),
         *("CC0 1.0", "CC BY 4.0"),
     }
-    kept = [row for row in rows if row["file"] in ("astronaut.png", "chelsea.png", "sunset_by_Aitzol_Berasategi.jpg")]
-    monkeypatch.setattr(photographs, "read_rows", lambda path, types: kept)
+    chosen = [row for row in rows if row["file"] in ("astronaut.png", "chelsea.png", "sunset_by_Aitzol_Berasategi.jpg")]
+    monkeypatch.setattr(photographs, "read_rows", lambda path, types: chosen)
     wallpapers, flowers = tmp_path / "wallpapers", tmp_path / "flowers"
     for split in ("train", "val", "test"):
         (flowers / split).mkdir(parents=True)
@@ -89,12 +89,12 @@ def test_bicubic_and_wiener_estimate_the_image_from_its_measurement():
     restorer = restorer_of("super_resolution")
     x = Photos(64).split("test")[0]["x"][None]
     problem = measure.enlarging(4)
-    one = measure.bound(restorer, problem, x, "x")
-    y = one.measure(x, ["x"]).y
+    bound = measure.bound(restorer, problem, x, "x")
+    y = bound.measure(x, ["x"]).y
     scores = {"measurement": measure.psnr(y, x)}
-    scores |= {name: measure.psnr(m(one, y, "x"), x) for name, m in (("b", measure.bicubic), ("w", measure.wiener))}
+    scores |= {name: measure.psnr(m(bound, y, "x"), x) for name, m in (("b", measure.bicubic), ("w", measure.wiener))}
     assert scores["w"] > scores["b"] > scores["measurement"]
-    assert torch.allclose(one.process.mean(x, 1.0), enlarge(shrink(one.process.mean(x, 1.0), 4), 4), atol=1e-4)
+    assert torch.allclose(bound.process.mean(x, 1.0), enlarge(shrink(bound.process.mean(x, 1.0), 4), 4), atol=1e-4)
     level = measure.bound(restorer_of("denoise"), measure.denoising(25 / 255, "sigma 25"), x, "x")
     noisy = level.measure(x, ["x"]).y
     assert (noisy - x).std().item() == pytest.approx(25 / 255, rel=0.03)

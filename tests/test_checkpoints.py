@@ -1,4 +1,4 @@
-"""Recipes and checkpoints: what is written is read, torn and killed writes, and restoration with PyTorch alone."""
+"""Recipes and checkpoints: round trips, interrupted writes, and restoration with PyTorch alone."""
 
 import os
 import pickle
@@ -28,11 +28,13 @@ def restorer():
     blur = GaussianBlur(TabulatedSeverity([0, 0.5, 1], [0.3, 1, 3]), 16)
     process = StochasticDegradation(blur, GeometricNoise(0.02, 0.1))
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.1)).eval()
-    return Restorer(process, denoiser, ReverseSampler(7, guidance=Guidance("error", 0.3)), seed=3, output_type="iterate")
+    return Restorer(
+        process, denoiser, ReverseSampler(7, guidance=Guidance("error", 0.3)), seed=3, output_type="iterate"
+    )
 
 
 def saved(path, change=lambda content: None):
-    """A checkpoint whose content is changed."""
+    """Write a checkpoint with changed content and return its path."""
     restorer().save(path)
     content = torch.load(path, weights_only=True)
     change(content)
@@ -51,7 +53,7 @@ def test_a_recipe_builds_the_same_object():
     pickle.dumps(recipe)
 
 
-def test_an_argument_that_is_not_kept_has_no_recipe():
+def test_an_argument_that_is_not_an_attribute_has_no_recipe():
     class Forgetful:
         def __init__(self, width):
             pass
@@ -73,7 +75,7 @@ def test_a_checkpoint_needs_nothing_else(tmp_path):
     assert torch.equal(loaded.restore(y), module.restore(y))
 
 
-def test_a_checkpoint_carries_its_incremental_network(tmp_path):
+def test_a_checkpoint_contains_its_incremental_network(tmp_path):
     module = restorer()
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2)
     for parameter in network.parameters():
@@ -87,7 +89,7 @@ def test_a_checkpoint_carries_its_incremental_network(tmp_path):
     assert not torch.equal(module.restore(y, "t=0"), loaded.restore(y, "t=0"))
 
 
-def test_a_tuned_checkpoint_keeps_all_but_sampler_stops_and_curve():
+def test_tuning_replaces_sampler_stopping_times_and_curve_only():
     module, other = restorer(), restorer()
     module.dataset = {"_target_": "diracdiff.data.Photos"}
     other.sampler = other.sampler.replace(num_steps=3, guidance=None)
@@ -114,7 +116,7 @@ def test_a_tuned_checkpoint_keeps_all_but_sampler_stops_and_curve():
         (lambda content: next(iter(content["state_dict"].values())).fill_(torch.nan), "weights that are not finite"),
     ],
 )
-def test_content_that_does_not_fit_is_refused(tmp_path, change, message):
+def test_invalid_content_is_refused(tmp_path, change, message):
     assert diracdiff.__version__.startswith(f"{VERSION}.")
     with pytest.raises(ValueError, match=message):
         load(saved(tmp_path / "a.ckpt", change))
@@ -127,27 +129,27 @@ def write_forever(path, checkpoint):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")
-def test_kills_while_writing_leave_whole_checkpoints(tmp_path):
-    made, draw, during = restorer().checkpoint(), random.Random(0), 0
+def test_a_killed_writer_leaves_a_complete_checkpoint(tmp_path):
+    checkpoint, rng, interrupted = restorer().checkpoint(), random.Random(0), 0
     for number in range(10):
         path = tmp_path / str(number) / "last.ckpt"
-        made.write(path)
+        checkpoint.write(path)
         if not (child := os.fork()):
-            write_forever(path, made)
-        time.sleep(draw.uniform(0.05, 0.2))
+            write_forever(path, checkpoint)
+        time.sleep(rng.uniform(0.05, 0.2))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        read = Checkpoint.read(path)
-        values = {value for weight in read.weights.values() for value in (weight.min().item(), weight.max().item())}
-        assert not read.rest or values == {float(read.rest["global_step"])}
-        during += len(list(path.parent.iterdir())) > 1
-    assert during
+        loaded = Checkpoint.read(path)
+        values = {value for weight in loaded.weights.values() for value in (weight.min().item(), weight.max().item())}
+        assert not loaded.rest or values == {float(loaded.rest["global_step"])}
+        interrupted += len(list(path.parent.iterdir())) > 1
+    assert interrupted
 
 
-def test_a_torn_file_is_refused_in_one_line(tmp_path):
+def test_a_truncated_file_is_refused_in_one_line(tmp_path):
     data = saved(tmp_path / "a.ckpt").read_bytes()
-    for torn in (data[: len(data) // 2], data[:-1], data[:-100_000] + bytes(100_000), b""):
-        (tmp_path / "a.ckpt").write_bytes(torn)
+    for damaged in (data[: len(data) // 2], data[:-1], data[:-100_000] + bytes(100_000), b""):
+        (tmp_path / "a.ckpt").write_bytes(damaged)
         with pytest.raises(Damaged, match=r"^checkpoint=.*a.ckpt is not a checkpoint, or is damaged: give one that"):
             Checkpoint.read(tmp_path / "a.ckpt")
 

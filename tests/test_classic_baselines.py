@@ -1,4 +1,4 @@
-"""What every comparison method keeps to, shown for the ones that run no diffusion."""
+"""Properties of every comparison method, tested for methods without diffusion."""
 
 import pytest
 import torch
@@ -13,8 +13,8 @@ TASKS = ["blur", "inpainting", "box", "super_resolution"]
 
 
 def prior():
-    place = torch.arange(SIZE, dtype=torch.float64)
-    return GaussianPrior(0.2 * torch.exp(-(place - place[:, None]).abs() / 8))
+    position = torch.arange(SIZE, dtype=torch.float64)
+    return GaussianPrior(0.2 * torch.exp(-(position - position[:, None]).abs() / 8))
 
 
 METHODS = {
@@ -32,7 +32,7 @@ def method(request) -> Baseline:
 
 
 def measured(task, t=1.0, sigma=0.05):
-    """Three measurements that differ a hundredfold in contrast, so that a norm over the batch would show."""
+    """Three measurements with contrasts 1, 0.1 and 0.01, which expose norms over the batch."""
     degradation, t = DEGRADATIONS[task](SIZE), torch.as_tensor(t)
     x = prior().sample(torch.randn(3, 3, SIZE, SIZE))
     x = 0.5 + torch.tensor([1.0, 0.1, 0.01]).reshape(3, 1, 1, 1) * (x - 0.5)
@@ -41,7 +41,7 @@ def measured(task, t=1.0, sigma=0.05):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_measurement_stays_as_it_is(method, task):
+def test_the_measurement_is_not_modified(method, task):
     y, operator = measured(task)
     before = y.clone()
     first = method(y, operator, 0.05, prior()).images
@@ -59,21 +59,21 @@ def test_the_measurement_stays_as_it_is(method, task):
     ids=["plain", "operator_per_image", "sigma_per_image", "both_per_image"],
 )
 @pytest.mark.parametrize("task", TASKS)
-def test_a_batch_is_as_many_single_runs(method, task, t, sigma):
+def test_a_batch_equals_single_runs(method, task, t, sigma):
     y, operator = measured(task, t, sigma)
     sigma = torch.tensor(sigma)
     together = method(y, operator, sigma, prior(), seeds=[3, 1, 2])
     for i, seed in enumerate([3, 1, 2]):
-        own = slice(i, i + 1)
-        single = Operator(operator.degradation, y[own], operator.t[own] if operator.t.ndim else operator.t)
-        alone = method(y[own], single, sigma[i] if sigma.ndim else sigma, prior(), seeds=[seed])
+        index = slice(i, i + 1)
+        single = Operator(operator.degradation, y[index], operator.t[index] if operator.t.ndim else operator.t)
+        alone = method(y[index], single, sigma[i] if sigma.ndim else sigma, prior(), seeds=[seed])
         assert alone.calls == together.calls == (15 if isinstance(method, PnPADMM) else 0)
-        assert (alone.images - together.images[own]).abs().max() < 1e-5
+        assert (alone.images - together.images[index]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_it_does_more_than_the_measurement(method, task):
-    """A wrong sign or a solve that is left out would pass the tests above."""
+def test_methods_reduce_the_error_of_the_measurement(method, task):
+    """The tests above do not detect a wrong sign or a missing solve."""
     degradation = DEGRADATIONS[task](SIZE)
     x = prior().sample(torch.randn(4, 3, SIZE, SIZE))
     y = degradation(x, 1.0) + 0.1 * torch.randn_like(x)
@@ -83,7 +83,7 @@ def test_it_does_more_than_the_measurement(method, task):
     assert torch.equal(restored, y) if isinstance(method, Measurement) else after < 0.7 * before
 
 
-def test_a_degradation_that_is_not_linear_is_refused_where_it_must_be(method):
+def test_nonlinear_degradations_are_refused(method):
     y, operator = measured("quantisation")
     if isinstance(method, Measurement):
         assert torch.equal(method(y, operator, 0.05).images, y)

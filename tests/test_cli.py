@@ -1,4 +1,4 @@
-"""End-to-end runs of the commands, and mistakes on the command line."""
+"""End-to-end runs of the commands, and errors on the command line."""
 
 import json
 import os
@@ -64,12 +64,12 @@ def test_the_summary_measures_test_images_at_the_stopping_times_of_validation(ru
     metrics = {"psnr", "ssim", "lpips_squeeze", "swd", "residual_noise", "consistency"}
     assert summary["measurement"].keys() == {"t", "output", "nfe", "seconds", "interval"} | metrics
     assert {k: summary["swd"][k] for k in ("t", "output")} == vars(restorer.stopping_points["swd"])
-    assert set(summary["do"]["interval"].values()) == {None}  # three images are too few for an interval
+    assert set(summary["do"]["interval"].values()) == {None}  # no interval for three images
     if HAS_LPIPS:
         assert {k: summary["po"][k] for k in ("t", "output")} == vars(restorer.stopping_points["lpips"])
 
 
-def test_without_weights_there_is_no_perceptual_stop(tmp_path, folder, call, without_weights, capsys):
+def test_without_lpips_weights_there_is_no_perceptual_stopping_time(tmp_path, folder, call, without_weights, capsys):
     brief = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
     assert run_here(tmp_path, "train", "task=inpaint", *folder, *SMALL, *brief) == 0
     printed, errors = capsys.readouterr()
@@ -95,7 +95,7 @@ def test_real_faces_and_photographs_train_and_validate(tmp_path, dataset, root, 
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monkeypatch, capsys, signum, status):
+def test_a_training_run_resumes_after_a_signal(tmp_path, folder, monkeypatch, capsys, signum, status):
     step = RestorerModule.training_step
 
     def interrupted(module, batch, index):
@@ -111,8 +111,8 @@ def test_a_signal_ends_a_training_run_that_can_be_resumed(tmp_path, folder, monk
     assert "interrupted" in printed + errors and "Traceback" not in errors
     assert signum == signal.SIGTERM or f"partial results are in {tmp_path}/run" in errors
     last = tmp_path / "run" / "last.ckpt"
-    begun = torch.load(last, weights_only=True)["global_step"]
-    assert load(last) and begun == (STEPS_PER_EPOCH if signum == signal.SIGINT else STEPS_PER_EPOCH + 3)
+    saved_step = torch.load(last, weights_only=True)["global_step"]
+    assert load(last) and saved_step == (STEPS_PER_EPOCH if signum == signal.SIGINT else STEPS_PER_EPOCH + 3)
     assert run_here(tmp_path, "train", *options, "trainer.max_epochs=3", "ckpt_path=auto") == 0
     steps = [int(row["step"]) for row in read_rows(tmp_path / "run" / "metrics.csv") if row["train/loss"]]
     assert steps == list(range(3 * STEPS_PER_EPOCH))
@@ -124,8 +124,8 @@ def test_the_console_command_imports_nothing_from_the_working_folder(tmp_path):
     for module in ("numpy", "torch", "hydra", "json", "random"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the working folder')")
     script = Path(sys.executable).with_name("diracdiff")
-    words = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t:0"]
-    done = subprocess.run([script, *words], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
+    overrides = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t:0"]
+    done = subprocess.run([script, *overrides], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "photo.png").is_file()
 
@@ -137,10 +137,10 @@ def test_an_unknown_command_is_refused_with_the_known_ones(monkeypatch, capsys):
     refused((stop.value.code, capsys.readouterr().err.splitlines()), "train, restore, evaluate")
 
 
-# restoring
+# restoration
 
 
-def test_restore_takes_every_kind_of_image(run, tmp_path, call):
+def test_restore_reads_every_kind_of_image(run, tmp_path, call):
     _, latest, _ = run
     photos, out = tmp_path / "my photos (1)", tmp_path / "out, restored"
     (photos / "sub").mkdir(parents=True)
@@ -173,7 +173,7 @@ def test_a_result_does_not_depend_on_other_images(run, tmp_path, call, image_fol
     assert abs(together - alone).max() <= 1
 
 
-def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
+def test_degrade_simulates_the_measurement(run, tmp_path, call, image_folder):
     _, latest, _ = run
     options = [f"checkpoint={latest}/best.ckpt", f"input={image_folder}/05.png", "output=out", "degrade=true"]
     assert call("restore", *options) == (0, [])
@@ -184,19 +184,19 @@ def test_degrade_makes_the_measurement_first(run, tmp_path, call, image_folder):
 
 
 @needs_lpips
-def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, folder, tmp_path, call, torch_home):
+def test_evaluate_reproduces_the_summary_for_another_batch_size(run, folder, tmp_path, call, torch_home):
     _, latest, _ = run
     options = [f"checkpoint={latest}/best.ckpt", *folder[:2], *folder[3:], "data.test_images=3", "trainer=cpu"]
     assert call("evaluate", *options, "data.eval_batch_size=1", "output=out")[0] == 0
-    found, expected = (json.loads(p.read_text()) for p in (tmp_path / "out/evaluation.json", latest / "summary.json"))
-    assert found["n"] == expected["n"] == 3
+    result, expected = (json.loads(p.read_text()) for p in (tmp_path / "out/evaluation.json", latest / "summary.json"))
+    assert result["n"] == expected["n"] == 3
     for stop in ("measurement", "one_shot", "do", "po"):
-        for entry in (found[stop], expected[stop]):
+        for entry in (result[stop], expected[stop]):
             del entry["seconds"]
-        assert found[stop].pop("output") == expected[stop].pop("output")
-        ends, wanted = found[stop].pop("interval"), expected[stop].pop("interval")
-        assert found[stop] == pytest.approx(expected[stop], abs=1e-4)
-        assert all(ends[metric] == pytest.approx(wanted[metric], abs=1e-4) for metric in wanted)
+        assert result[stop].pop("output") == expected[stop].pop("output")
+        ends, expected_ends = result[stop].pop("interval"), expected[stop].pop("interval")
+        assert result[stop] == pytest.approx(expected[stop], abs=1e-4)
+        assert all(ends[metric] == pytest.approx(expected_ends[metric], abs=1e-4) for metric in expected_ends)
     rows = read_rows(tmp_path / "out" / "images.csv")
     assert len({row["name"] for row in rows}) == 3 and len(rows) == 3 * (4 * 2 + 1)
 
@@ -204,7 +204,7 @@ def test_evaluate_repeats_the_summary_and_does_not_depend_on_the_batch(run, fold
 # existing files
 
 
-def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path):
+def test_latest_replaces_only_a_link(tmp_path):
     (tmp_path / "runs" / "one").mkdir(parents=True)
     (tmp_path / "runs" / "latest").write_text("precious")
     for _ in range(2):
@@ -212,35 +212,35 @@ def test_only_a_link_is_replaced_by_the_link_to_the_newest_run(tmp_path):
     assert (tmp_path / "runs" / "latest").read_text() == "precious" and len(list((tmp_path / "runs").iterdir())) == 2
 
 
-def test_a_comparison_writes_over_comparisons_alone(call, run, folder, tmp_path):
+def test_a_comparison_replaces_only_files_of_a_comparison(call, run, folder, tmp_path):
     from diracdiff.comparison.comparison import WRITTEN as COMPARED
 
     options = [f"checkpoint={run[1]}/best.ckpt", *folder[:2], *folder[3:], "baseline=[measurement]", "lpips=null"]
     options += ["tune_for=psnr", "dirac.search=null", "tune_images=2", "test_images=2", "device=cpu", "output=mine"]
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "notes.txt").write_text("precious")
-    (mine / COMPARED[0]).write_text("precious")
+    output = tmp_path / "mine"
+    output.mkdir()
+    (output / "notes.txt").write_text("precious")
+    (output / COMPARED[0]).write_text("precious")
     refused(call("compare", *options), f"mine/{COMPARED[0]} exists: give another output")
-    assert {path.name: path.read_text() for path in mine.iterdir()} == dict.fromkeys(
+    assert {path.name: path.read_text() for path in output.iterdir()} == dict.fromkeys(
         ["notes.txt", COMPARED[0]], "precious"
     )
-    (mine / COMPARED[0]).unlink()
+    (output / COMPARED[0]).unlink()
     assert call("compare", *options) == (0, [])
-    assert (mine / "notes.txt").read_text() == "precious"
+    assert (output / "notes.txt").read_text() == "precious"
     kept = {"notes.txt", "measurements_val.pt", "measurements_test.pt", "parts"}
-    made = {path.name for path in mine.iterdir()} - kept
-    assert made <= set(COMPARED) and {*COMPARED} - made == {"plane.png"}
+    written = {path.name for path in output.iterdir()} - kept
+    assert written <= set(COMPARED) and {*COMPARED} - written == {"plane.png"}
 
 
-def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
-    checkpoint, would = f"checkpoint={run[1]}/best.ckpt", "would replace the input checkpoint="
+def test_inputs_are_not_replaced(call, run, image_folder, tmp_path):
+    checkpoint, message = f"checkpoint={run[1]}/best.ckpt", "would replace the input checkpoint="
     os.link(run[1] / "best.ckpt", tmp_path / "same.ckpt")
-    refused(call("import_official", checkpoint, "output=same.ckpt", "if_exists=overwrite"), would)
-    refused(call("evaluate", checkpoint, "split=val", "save_tuned=same.ckpt", "if_exists=overwrite"), would)
+    refused(call("import_official", checkpoint, "output=same.ckpt", "if_exists=overwrite"), message)
+    refused(call("evaluate", checkpoint, "split=val", "save_tuned=same.ckpt", "if_exists=overwrite"), message)
     (tmp_path / "calibration").mkdir()
     os.link(run[1] / "best.ckpt", tmp_path / "calibration" / "calibrated.ckpt")
-    refused(call("calibrate", checkpoint, "if_exists=overwrite"), would)
+    refused(call("calibrate", checkpoint, "if_exists=overwrite"), message)
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("a.png", "a_measurement.png"):
@@ -249,7 +249,7 @@ def test_what_is_read_is_not_written(call, run, image_folder, tmp_path):
     assert status == 2 and "a_measurement.png would replace that of photos/a.png" in lines[0]
 
 
-def test_a_folder_that_holds_a_run_is_refused_unless_the_run_resumes(call, run, folder, tmp_path):
+def test_a_folder_of_another_run_is_refused(call, run, folder, tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "last.ckpt").write_text("precious")
     options = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"]
@@ -257,11 +257,11 @@ def test_a_folder_that_holds_a_run_is_refused_unless_the_run_resumes(call, run, 
     assert (tmp_path / "old" / "last.ckpt").read_text() == "precious"
 
 
-# mistakes
+# errors
 
 IMAGE, MODEL = "input={images}/05.png", "checkpoint={model}"
-MISTAKES = [
-    # keys and their grammar
+ERRORS = [
+    # keys and syntax
     ("train", ["task=debl"], "task/debl", "deblur"),
     ("train", ["tusk=deblur"], "tusk: train has no such key. Did you mean task"),
     ("train", ["--help", "tusk=deblur"], "tusk"),
@@ -271,7 +271,7 @@ MISTAKES = [
     ("restore", ["input=my photo (1).png"], "Quote it"),
     ("restore", [MODEL], "input: must be given. Add input=…"),
     ("train", ["data=celebahq"], "data.root: must be given"),
-    # paths that are numbers, lists or nothing
+    # paths
     ("restore", [MODEL, IMAGE, "if_exists=no"], "if_exists=no: must be one of error, skip, overwrite"),
     ("restore", [MODEL, "input=2024"], "input=2024: must be a path. Write input=./2024"),
     ("restore", [MODEL, "input=null"], "input=null: must be given"),
@@ -321,13 +321,15 @@ def files(tmp_path_factory, run, image_folder):
     return {"images": image_folder, "model": run[1].resolve() / "best.ckpt"}
 
 
-@pytest.mark.parametrize(("name", "words", "parts"), [(name, words, parts) for name, words, *parts in MISTAKES])
-def test_a_mistake_is_one_line_and_status_2(call, tmp_path, files, folder, name, words, parts):
+@pytest.mark.parametrize(
+    ("name", "overrides", "parts"), [(name, overrides, parts) for name, overrides, *parts in ERRORS]
+)
+def test_an_error_is_one_line_and_status_2(call, tmp_path, files, folder, name, overrides, parts):
     (tmp_path / "file").write_text("in the way")
-    good = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"] if name == "train" else []
-    if any(word.startswith(("data=", "task=")) for word in words):
-        good = []
-    refused(call(name, *good, *(word.format(**files) for word in words)), *parts)
+    usual = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null"] if name == "train" else []
+    if any(word.startswith(("data=", "task=")) for word in overrides):
+        usual = []
+    refused(call(name, *usual, *(word.format(**files) for word in overrides)), *parts)
     assert not list(tmp_path.rglob("*.ckpt")) and not (tmp_path / "evaluation").exists()
 
 
@@ -350,7 +352,7 @@ def test_a_full_disk_ends_a_training_run_with_one_line(call, folder):
         )
 
 
-def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folder, tmp_path):
+def test_resuming_another_task_or_without_optimizer_state_is_refused(call, run, folder, tmp_path):
     options = [*folder, *SMALL, *BRIEF, "lpips=null"]
     refused(call("train", "task=deblur", *options, f"ckpt_path={run[1]}/last.ckpt"), "was trained with another process")
     content = torch.load(run[1] / "last.ckpt", weights_only=True)
@@ -359,7 +361,7 @@ def test_resuming_another_task_or_from_weights_alone_is_refused(call, run, folde
 
 
 @pytest.mark.parametrize("name", ["it's, [1] {2}=b", "2024", "-m é 写真"])
-def test_the_documented_form_of_a_path_takes_every_name(call, run, image_folder, tmp_path, name):
+def test_quoted_paths_may_contain_special_characters(call, run, image_folder, tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "05.png").write_bytes((image_folder / "05.png").read_bytes())
     quoted = "'" + name.replace("'", "\\'") + "'"
@@ -368,7 +370,7 @@ def test_the_documented_form_of_a_path_takes_every_name(call, run, image_folder,
     assert (tmp_path / f"{name}_out" / "05.png").is_file()
 
 
-def test_a_defect_shows_its_traceback(call, run, image_folder, monkeypatch):
+def test_an_unexpected_exception_shows_its_traceback(call, run, image_folder, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a defect")
 
@@ -377,10 +379,10 @@ def test_a_defect_shows_its_traceback(call, run, image_folder, monkeypatch):
         call("restore", f"checkpoint={run[1]}/best.ckpt", f"input={image_folder}")
 
 
-@pytest.mark.parametrize("words", [["train", "--help"], ["train", "tusk=deblur"]])
-def test_help_and_plain_mistakes_import_nothing_slow(tmp_path, words):
+@pytest.mark.parametrize("overrides", [["train", "--help"], ["train", "tusk=deblur"]])
+def test_help_and_unknown_keys_import_nothing_slow(tmp_path, overrides):
     slow = {"torch", "pytorch_lightning", "wandb", "matplotlib", "scipy", "kornia", "lpips"}
-    process = begin("-X", "importtime", "-m", "diracdiff", *words, cwd=tmp_path)
+    process = begin("-X", "importtime", "-m", "diracdiff", *overrides, cwd=tmp_path)
     _, errors = process.communicate(timeout=240)
     names = {line.rpartition("|")[2].strip() for line in errors.splitlines() if line.startswith("import time:")}
     assert "hydra" in names and not names & slow

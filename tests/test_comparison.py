@@ -1,4 +1,4 @@
-"""`python -m diracdiff compare`: the same measurements, the same budget, like rows only."""
+"""`python -m diracdiff compare`: measurements, budget, tables and errors."""
 
 import contextlib
 import csv
@@ -25,7 +25,7 @@ from diracdiff.metrics import PSNR
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 
-FEW = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.num_steps=[4]"]
+BUDGET = ["tune_images=2", "test_images=3", "batch_size=2", "device=cpu", "dirac.search.num_steps=[4]"]
 
 PLAIN = ["lpips=null", "tune_for=psnr"]
 
@@ -37,7 +37,7 @@ def train(cwd, folder, *overrides, output_dir):
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory, folder, run):
-    """Checkpoints of Dirac, a prior and a regression network of the same images, all hardly trained."""
+    """Checkpoints of Dirac, a prior and a regression network after short training runs on the same images."""
     cwd = tmp_path_factory.mktemp("networks")
     prior = train(cwd, folder, "task=prior", output_dir="prior")
     regression = train(cwd, folder, "experiment=regression", "task=inpaint", output_dir="regression")
@@ -46,12 +46,12 @@ def networks(tmp_path_factory, folder, run):
 
 @pytest.fixture(scope="module")
 def arguments(networks, folder):
-    return [f"{key}={path}" for key, path in networks.items()] + folder[:2] + folder[3:] + FEW
+    return [f"{key}={path}" for key, path in networks.items()] + folder[:2] + folder[3:] + BUDGET
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, arguments):
-    """A comparison: (working directory, its folder, what it printed)."""
+    """A comparison: (working directory, output folder, output on stdout)."""
     cwd, printed = tmp_path_factory.mktemp("compared"), io.StringIO()
     extra = ["baseline=[measurement,regression]", "output=all", "fid=squeezenet", "picture_rows=2"]
     with mock.patch.dict(os.environ, TORCH_HOME=str(TORCH_HOME)), contextlib.redirect_stdout(printed):
@@ -76,7 +76,7 @@ def test_tables_and_pictures_are_written(compared):
     assert methods == ["measurement", "regression", "dirac_do", "dirac_po"]
     assert content["conditions"]["n"] == 3 and content["conditions"]["sigma"] == pytest.approx(0.05)
     for row in content["rows"]:
-        assert row["interval"]["psnr"] is None and row["n"] == 3  # too few images
+        assert row["interval"]["psnr"] is None and row["n"] == 3  # no interval for three images
     assert [row["calls"] for row in content["rows"][:2]] == [0, 1]
     assert len(rows_of(folder / "images.csv")) == 4 * 3
     for name in ("table.md", "table.tex", "paired.md", "paired.tex", "tuning.csv", "images.png", "plane.png"):
@@ -92,8 +92,8 @@ def test_tables_and_pictures_are_written(compared):
 
 
 @needs_lpips
-def test_dirac_is_what_evaluate_measures(torch_home, compared, networks, folder):
-    """The same measurements and the same reverse process: every figure is that of the evaluation's curve."""
+def test_dirac_has_the_values_of_evaluate(torch_home, compared, networks, folder):
+    """Measurements and reverse process are equal, and so are all metrics."""
     cwd, out, _ = compared
     row, before = rows_in(out)[3], rows_in(out)[0]
     setting = [f"sampler.{key}={value}" for key, value in row["setting"].items()]
@@ -108,16 +108,16 @@ def test_dirac_is_what_evaluate_measures(torch_home, compared, networks, folder)
 
 
 @needs_lpips
-def test_the_choice_is_the_best_trial(compared):
+def test_the_best_trial_is_selected(compared):
     _, folder, _ = compared
     content, log = json.loads((folder / "comparison.json").read_text()), rows_of(folder / "tuning.csv")
     trials = [row for row in log if row["method"] == "dirac"]
     assert {row["trial"] for row in trials} == {"0", "1"} and {row["n"] for row in trials} == {"2"}
-    for row, (metric, choose) in zip(content["rows"][2:], (("psnr", max), ("lpips_squeeze", min)), strict=True):
+    for row, (metric, optimum) in zip(content["rows"][2:], (("psnr", max), ("lpips_squeeze", min)), strict=True):
         assert metric in row["for"].split(", ")
-        chosen = choose(trials, key=lambda r: float(r[metric]))
+        selected = optimum(trials, key=lambda r: float(r[metric]))
         same = [r for r in trials if (json.loads(r["setting"]), r["stop"]) == (row["setting"], row["stop"])]
-        assert float(chosen[metric]) == pytest.approx(float(same[0][metric]))
+        assert float(selected[metric]) == pytest.approx(float(same[0][metric]))
 
 
 @needs_lpips
@@ -126,11 +126,11 @@ def test_an_interrupted_comparison_resumes(torch_home, compared, arguments):
     before = json.loads((folder / "comparison.json").read_text())
     parts = sorted((folder / "parts").rglob("*.pt"))
     times = {path: path.stat().st_mtime_ns for path in parts}
-    lost = next(path for path in parts if "regression" in path.parts)
-    lost.unlink()
+    removed = next(path for path in parts if "regression" in path.parts)
+    removed.unlink()
     extra = ["baseline=[measurement,regression]", "output=all", "fid=squeezenet", "picture_rows=2"]
     assert run_here(cwd, "compare", *arguments, *extra) == 0
-    assert {path for path in parts if path.stat().st_mtime_ns != times[path]} == {lost}
+    assert {path for path in parts if path.stat().st_mtime_ns != times[path]} == {removed}
     after = json.loads((folder / "comparison.json").read_text())
     for old, new in zip(before["rows"], after["rows"], strict=True):
         assert old | {"seconds": 0} == new | {"seconds": 0}
@@ -159,7 +159,7 @@ def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
     content = json.loads((tmp_path / "sampled/comparison.json").read_text())
     assert content["conditions"]["samples"] == 2
     coverage = {row["method"]: row["coverage_90"] for row in content["rows"]}
-    assert coverage["measurement"] < min(coverage["ddrm"], coverage["dirac_do"])  # without randomness
+    assert coverage["measurement"] < min(coverage["ddrm"], coverage["dirac_do"])  # the measurement has no randomness
     for row in content["rows"]:
         assert row["interval"]["crps"] is None and row["crps"] > 0 and math.isfinite(row["energy_distance"])
     header, *rest = (tmp_path / "sampled/table.md").read_text().splitlines()
@@ -169,11 +169,11 @@ def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
     assert "energy distance" in (tmp_path / "sampled/report.html").read_text()
 
 
-# mistakes
+# errors
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("override", "message"),
     [
         ("baseline=[regression]", "regression=null.*experiment=regression"),
         ("baseline=[dps]", r"needs a prior: train one with task=prior and give prior="),
@@ -187,14 +187,21 @@ def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
         ("checkpoint=nowhere.ckpt", r"nowhere.ckpt does not exist"),
     ],
 )
-def test_mistakes_are_one_line(networks, folder, call, words, message):
-    usual = [f"checkpoint={networks['checkpoint']}", *folder[:2], *folder[3:], *FEW, *PLAIN, "baseline=[measurement]"]
-    refused(call("compare", *usual, "dirac.search=null", words.format(**networks)), message)
+def test_errors_are_one_line(networks, folder, call, override, message):
+    options = [
+        f"checkpoint={networks['checkpoint']}",
+        *folder[:2],
+        *folder[3:],
+        *BUDGET,
+        *PLAIN,
+        "baseline=[measurement]",
+    ]
+    refused(call("compare", *options, "dirac.search=null", override.format(**networks)), message)
     assert not Path("comparison").exists()
 
 
 @needs_lpips
-def test_an_output_of_another_problem_is_kept(compared, arguments, call):
+def test_an_output_of_another_problem_is_not_replaced(compared, arguments, call):
     _, folder, _ = compared
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     extra = ["baseline=[measurement]", f"output={folder}", "lpips=null", "tune_for=psnr", "seed=3"]
@@ -202,11 +209,11 @@ def test_an_output_of_another_problem_is_kept(compared, arguments, call):
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-# pieces
+# functions
 
 
 def trained_on(root, **changes):
-    """Return a restorer of another data set, or with parts of its process changed."""
+    """Return a restorer with another data set, or another process."""
     module = restorer()
     module.dataset = {"_target_": "diracdiff.data.ImageFolder", "root": str(root)} | changes.pop("dataset", {})
     parts = {"degradation": module.process.degradation, "noise": module.process.noise} | changes
@@ -217,45 +224,45 @@ def trained_on(root, **changes):
 def test_networks_of_other_images_are_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "linked").symlink_to("photos")
-    ours, other = trained_on(tmp_path / "photos"), trained_on(tmp_path / "faces")
-    check_same_images(ours, trained_on(tmp_path / "linked", dataset={"flip": True}), "prior=p.ckpt")
-    check_same_images(ours, other, "prior=p.ckpt", allow_other_data=True)
+    dirac, other = trained_on(tmp_path / "photos"), trained_on(tmp_path / "faces")
+    check_same_images(dirac, trained_on(tmp_path / "linked", dataset={"flip": True}), "prior=p.ckpt")
+    check_same_images(dirac, other, "prior=p.ckpt", allow_other_data=True)
     with pytest.raises(ValueError, match=r"p.ckpt was trained on ImageFolder .*faces, .* or add allow_other_data=true"):
-        check_same_images(ours, other, "prior=p.ckpt")
+        check_same_images(dirac, other, "prior=p.ckpt")
     larger = trained_on(tmp_path, degradation=GaussianBlur(LinearSeverity(0.3, 3.0), 32))
     with pytest.raises(ValueError, match=r"images of 32 px, the checkpoint on 16 px: train it with data.image_size"):
-        check_same_images(ours, larger, "prior=p.ckpt", allow_other_data=True)
+        check_same_images(dirac, larger, "prior=p.ckpt", allow_other_data=True)
 
 
 def test_networks_of_another_problem_are_refused(tmp_path):
-    ours = trained_on(tmp_path)
-    check_same_problem(ours, trained_on(tmp_path), "regression=r.ckpt")
+    dirac = trained_on(tmp_path)
+    check_same_problem(dirac, trained_on(tmp_path), "regression=r.ckpt")
     with pytest.raises(ValueError, match=r"r.ckpt was trained for sigma 0.2, the checkpoint for 0.1"):
-        check_same_problem(ours, trained_on(tmp_path, noise=GeometricNoise(0.02, 0.2)), "regression=r.ckpt")
+        check_same_problem(dirac, trained_on(tmp_path, noise=GeometricNoise(0.02, 0.2)), "regression=r.ckpt")
     blur = GaussianBlur(LinearSeverity(0.3, 2.0), 16)
     with pytest.raises(ValueError, match="undoes another degradation"):
-        check_same_problem(ours, trained_on(tmp_path, degradation=blur), "regression=r.ckpt")
+        check_same_problem(dirac, trained_on(tmp_path, degradation=blur), "regression=r.ckpt")
 
 
-def test_a_grid_is_spread_over_the_combinations():
+def test_a_limited_grid_covers_all_values():
     search = {"a": [1, 2, 3], "b": [10, 20, 30, 40]}
     assert len(grid(search, 100)) == 12
-    few = grid(search, 4)
-    assert len(few) == 4 and few[0] == {"a": 1, "b": 10} and {s["a"] for s in few} == {1, 2, 3}
+    selected = grid(search, 4)
+    assert len(selected) == 4 and selected[0] == {"a": 1, "b": 10} and {s["a"] for s in selected} == {1, 2, 3}
     assert grid({}, 8) == [{}]
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_setting_that_diverges_is_not_chosen(order):
-    broken = {"": {"psnr": math.nan, "lpips_squeeze": math.nan, "calls": 1}}
-    fine = {"": {"psnr": 20.0, "lpips_squeeze": 0.3, "calls": 2}}
-    tried = [({"a": 1}, broken), ({"a": 2}, fine)][::order]
+def test_a_diverging_setting_is_not_selected(order):
+    diverged = {"": {"psnr": math.nan, "lpips_squeeze": math.nan, "calls": 1}}
+    converged = {"": {"psnr": 20.0, "lpips_squeeze": 0.3, "calls": 2}}
+    tried = [({"a": 1}, diverged), ({"a": 2}, converged)][::order]
 
     for metric in (PSNR(), Lower()):
         assert best(tried, metric).setting == {"a": 2}
 
 
-def test_a_network_that_is_replaced_makes_another_run(tmp_path, monkeypatch):
+def test_a_changed_checkpoint_changes_the_digest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("best.ckpt").write_bytes(b"one")
     before = file_digests({"checkpoint": "best.ckpt", "steps": 3, "others": ["none", None, 300 * "a"]})
@@ -263,8 +270,8 @@ def test_a_network_that_is_replaced_makes_another_run(tmp_path, monkeypatch):
     assert len(before) == 1 and file_digests(["best.ckpt"]) != before
 
 
-def test_dirac_starts_where_the_measurements_are(tmp_path):
-    """Whatever `start` the checkpoint's sampler has: the methods of a table restore the same y_1."""
+def test_dirac_starts_at_the_measurements(tmp_path):
+    """The comparison ignores `t_start` of the checkpoint, because all methods restore the same y_1."""
     module, x = restorer(), torch.rand(2, 3, 16, 16)
     (batch,) = freeze(tmp_path / "y.pt", [{"x": x, "name": ["a", "b"]}], module.process, 0).batches(2)
     plain = list(Dirac("dirac", {}, None, module).prepare({})(batch))

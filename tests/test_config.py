@@ -1,4 +1,4 @@
-"""Every file in conf/ composes and builds."""
+"""Configuration: every file in conf/ composes and builds."""
 
 import itertools
 from pathlib import Path
@@ -25,7 +25,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [
     (str(path.parent.relative_to(CONF)), path.stem)
     for group in GROUPS
-    if group not in ("dissimilarity", "published", "baseline")  # of other commands: test_scheduling.py, and below
+    if group not in ("dissimilarity", "published", "baseline")  # groups of other commands
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
 
@@ -41,7 +41,7 @@ def composed(tmp_path, *overrides):
 
 
 def selected(group, option):
-    """Return an option as it is typed; groups of callbacks and metrics take lists."""
+    """Return an option as an override. The groups callbacks, metrics and baseline take lists."""
     return f"[{option}]" if group in ("callbacks", "metrics", "baseline") else option
 
 
@@ -101,7 +101,7 @@ def test_every_option_builds(tmp_path, image_folder, monkeypatch, group, option)
         ("mri", 0.0, 0.75, 1.0),
     ],
 )
-def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ahead):
+def test_a_task_sets_its_schedule_and_loss(tmp_path, task, start, end, look_ahead):
     cfg = composed(tmp_path, f"task={task}", "method=paper")
     severity = build_process(cfg).degradation.severity
     assert severity(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([start, end])
@@ -110,21 +110,21 @@ def test_a_task_brings_its_schedule_and_loss(tmp_path, task, start, end, look_ah
 
 @needs_lpips
 @pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "metrics").glob("*.yaml")))
-def test_every_metric_can_be_chosen(tmp_path, torch_home, option):
+def test_every_metric_builds(tmp_path, torch_home, option):
     for command in ("train", "evaluate", "compare"):
-        given = [f"paths.output_dir={tmp_path}"] if command == "train" else ["checkpoint=x"]
-        (metric,) = build_metrics(compose(command, [*given, f"metrics=[{option}]", "fid=squeezenet"]))
+        required = [f"paths.output_dir={tmp_path}"] if command == "train" else ["checkpoint=x"]
+        (metric,) = build_metrics(compose(command, [*required, f"metrics=[{option}]", "fid=squeezenet"]))
         assert type(metric) in METRICS and metric.name.startswith(option)
 
 
 @needs_lpips
-def test_metrics_come_in_the_order_of_every_table(tmp_path, torch_home):
+def test_metrics_have_the_order_of_the_tables(tmp_path, torch_home):
     built = build_metrics(composed(tmp_path, "fid=squeezenet", "metrics=[consistency,kid,fid,swd,lpips,ssim,psnr]"))
     assert [type(metric) for metric in built] == [kind for kind in METRICS if kind in {type(m) for m in built}]
     assert len(built) == 7
 
 
-def test_a_metric_whose_weights_are_missing_is_left_out(tmp_path, without_weights, capsys):
+def test_a_metric_without_weights_is_skipped(tmp_path, without_weights, capsys):
     built = build_metrics(composed(tmp_path, "metrics=[psnr,lpips]", "lpips=alex"))
     assert [metric.name for metric in built] == ["psnr"]
     assert "LPIPS is left out" in capsys.readouterr().err
@@ -138,10 +138,10 @@ TRAINED_BRIDGES = ("i2sb", "indi", "palette")
 def test_every_comparison_method_builds_with_every_setting(name):
     cfg = compose("compare", [f"baseline=[{name}]", "checkpoint=x"])
     node = cfg.baseline[name]
-    needs = {"regression": "regression=", "pmrf": "regression=", "pnp_admm_dncnn": "dncnn="}
-    needs |= dict.fromkeys(TRAINED_BRIDGES, "method.checkpoint=null")
-    if name in needs:
-        with pytest.raises(ValueError, match=needs[name]):
+    messages = {"regression": "regression=", "pmrf": "regression=", "pnp_admm_dncnn": "dncnn="}
+    messages |= dict.fromkeys(TRAINED_BRIDGES, "method.checkpoint=null")
+    if name in messages:
+        with pytest.raises(ValueError, match=messages[name]):
             build(node.method)
         return
     for setting in grid(OmegaConf.to_container(node).get("search") or {}, 100):
@@ -149,7 +149,7 @@ def test_every_comparison_method_builds_with_every_setting(name):
         assert {key: getattr(method, key) for key in setting} == setting
 
 
-def test_a_comparison_has_every_method_by_default_that_needs_no_checkpoint_of_its_own():
+def test_a_comparison_includes_all_methods_without_a_checkpoint():
     trained = {"regression", "pmrf", "pnp_admm_dncnn", *TRAINED_BRIDGES}
     assert set(compose("compare", ["checkpoint=x"]).baseline) == {*METHODS} - trained
 
@@ -163,25 +163,25 @@ def test_the_command_line_overrides_the_task(tmp_path):
 
 
 def test_an_experiment_overrides_other_options(tmp_path):
-    """Whatever an experiment or a task sets is composed so, in whatever order the command names them."""
+    """The result does not depend on the order of overrides on the command line."""
     for task in (["experiment=regression", "task=inpaint"], ["task=inpaint", "experiment=regression"]):
         assert composed(tmp_path, *task).task.t_range == [1.0, 1.0] and composed(tmp_path, *task).task.name == "inpaint"
     for name in ("paper", *(path.stem for path in (CONF / "experiment").glob("*_*.yaml"))):
         cfg = composed(tmp_path, f"experiment={name}")
         assert cfg.data.batch_size == 32 and cfg.lpips == "vgg"
-        own = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
-        del own["defaults"]
-        assert OmegaConf.merge(cfg, own) == cfg
+        experiment = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+        del experiment["defaults"]
+        assert OmegaConf.merge(cfg, experiment) == cfg
     assert composed(tmp_path, "task=pmrf").task.t_range == [0.001, 1.0]
     assert composed(tmp_path, "experiment=paper", "data.batch_size=4").data.batch_size == 4
 
 
-def test_the_average_is_updated_before_anything_is_saved(tmp_path):
+def test_the_average_is_updated_before_checkpoints_are_saved(tmp_path):
     callbacks = list(composed(tmp_path).callbacks)
     assert callbacks.index("ema") < callbacks.index("last")
 
 
-def test_the_network_is_conditioned_on_the_measurement_where_the_operator_is_known(tmp_path):
+def test_the_network_is_conditioned_on_the_measurement_for_diagonal_operators(tmp_path):
     for task in ("deblur", "inpaint", "inpaint_box", "super_resolution", "mri"):
         cfg = composed(tmp_path, f"task={task}")
         assert cfg.model.condition_on_measurement and cfg.model.preconditioning == "operator"
@@ -193,7 +193,7 @@ def test_the_network_is_conditioned_on_the_measurement_where_the_operator_is_kno
         build_restorer(composed(tmp_path, "task=motion_deblur", "method=posterior"))
 
 
-def test_settings_of_the_paper_s_table(tmp_path):
+def test_settings_of_the_paper(tmp_path):
     for task, data in itertools.product(("deblur", "inpaint"), ("celebahq", "imagenet")):
         cfg = composed(tmp_path, f"experiment={task}_{data}", "data.root=x")
         assert (cfg.data.image_size, cfg.optimizer.lr, cfg.optimizer.decay) == (256, 1e-4, "none")
@@ -216,15 +216,15 @@ def test_settings_of_the_paper_s_table(tmp_path):
         ("inpaint_imagenet_do", 100, "t:1", LookAhead, None, "x_hat"),
     ],
 )
-def test_published_samplings(name, steps, target, increment, guidance, output):
+def test_published_samplers(name, steps, target, increment, guidance, output):
     current = ReverseSampler(7, increment=ExactLookBack(), guidance=Guidance("error", 9.0), eta=0.0)
     for command in ("evaluate", "restore"):
         cfg = compose(command, [f"published={name}", "checkpoint=x"])
         sampler = build_sampler(cfg.sampler, current)
         assert (sampler.num_steps, cfg.target, cfg.output_type, sampler.eta) == (steps, target, output, 1.0)
         assert type(sampler.increment) is increment
-        found = sampler.guidance and (sampler.guidance.scaling, sampler.guidance.step)
-        assert found == guidance
+        parts = sampler.guidance and (sampler.guidance.scaling, sampler.guidance.step)
+        assert parts == guidance
 
 
 def test_the_sampler_of_the_checkpoint_is_the_default():
@@ -236,10 +236,10 @@ def test_the_sampler_of_the_checkpoint_is_the_default():
 
 def test_the_keys_of_the_wandb_sweep_exist(tmp_path):
     sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "wandb.yaml"), resolve=False)
-    chosen = {
+    values = {
         key: values.get("value", values.get("min", values.get("values"))) for key, values in sweep["parameters"].items()
     }
-    one = {key: value[0] if isinstance(value, list) else value for key, value in chosen.items()}
-    cfg = composed(tmp_path, *(f"{key}={value}" for key, value in one.items()))
-    assert cfg.optimizer.muon_lr == one["optimizer.muon_lr"]
+    overrides = {key: value[0] if isinstance(value, list) else value for key, value in values.items()}
+    cfg = composed(tmp_path, *(f"{key}={value}" for key, value in overrides.items()))
+    assert cfg.optimizer.muon_lr == overrides["optimizer.muon_lr"]
     assert sweep["metric"] == {"name": "val/psnr", "goal": "maximize"}

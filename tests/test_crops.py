@@ -1,11 +1,11 @@
-"""Random and fixed crops of photographs of one's own."""
+"""Random and fixed crops of photographs in a folder."""
 
 import numpy as np
 import pytest
 import torch
 from conftest import BRIEF, SMALL, refused
 from PIL import Image
-from test_data import refused as refused_call
+from test_data import refused as refused_value
 
 from diracdiff.data import ImageFolder, crops
 from diracdiff.data.sampler import ShardSampler
@@ -15,7 +15,7 @@ from diracdiff.utils.pixels import to_pixels
 
 @pytest.fixture
 def photos(tmp_path):
-    """Thirty photographs of different sizes, in which every pixel names its place."""
+    """Thirty images of different sizes whose pixel values encode the position."""
     for i in range(30):
         width, height = 60 + i, 90 - i
         rows, columns = np.indices((height, width), dtype=np.uint8)
@@ -38,9 +38,9 @@ def test_random_crops_are_squares_of_the_photographs(photos):
             photo, left, top, side = item["name"].rsplit("-", 3)
             pixels = np.asarray(Image.open(photos / photo))
             crop = pixels[int(top) : int(top) + 16, int(left) : int(left) + 16]
-            found = (item["x"] * 255).round().byte().permute(1, 2, 0).numpy()
-            flipped += (found == crop[:, ::-1]).all()
-            assert side == "0016" and ((found == crop).all() or (found == crop[:, ::-1]).all())
+            image = (item["x"] * 255).round().byte().permute(1, 2, 0).numpy()
+            flipped += (image == crop[:, ::-1]).all()
+            assert side == "0016" and ((image == crop).all() or (image == crop[:, ::-1]).all())
             seen.add(item["name"])
     assert len(seen) > 350 and 120 < flipped < 280
     plain = folder(photos, crops_per_epoch=200, flip=False).split("train")
@@ -51,7 +51,7 @@ def test_recoloured_crops_have_permuted_channels_raised_to_powers(tmp_path):
     generator, orders, powers = np.random.default_rng(0), set(), []
     for i in range(12):
         Image.fromarray(generator.integers(40, 220, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-    plain, coloured = (folder(tmp_path, crops_per_epoch=60, recolour=on).split("train") for on in (False, True))
+    plain, coloured = (folder(tmp_path, crops_per_epoch=60, recolour=r).split("train") for r in (False, True))
     for index in range(60):
         x, y = (split[0, index]["x"].flatten(1).log() for split in (plain, coloured))
         order = torch.corrcoef(torch.cat([y, x]))[:3, 3:].argmax(1)
@@ -62,7 +62,7 @@ def test_recoloured_crops_have_permuted_channels_raised_to_powers(tmp_path):
     assert len(orders) == 6 and 0.49 < min(powers) < 0.6 and 1.8 < max(powers) < 2.01
 
 
-def test_the_scale_of_random_crops_has_a_limit(photos):
+def test_max_scale_limits_random_crops(photos):
     for limit, largest in ((1, 16), (2, 32), (100, 75)):
         train = folder(photos, crops_per_epoch=300, max_scale=limit).split("train")
         sides = [int(train[0, i]["name"].rsplit("-", 1)[1]) for i in range(300)]
@@ -106,16 +106,16 @@ def test_consecutive_crops_come_from_few_photographs(photos):
     order = [index for _, index in ShardSampler(len(train), seed=1, shuffle=True, order=train.order)]
     names = [train[0, index]["name"].rsplit("-", 3)[0] for index in order]
     assert len(set(names)) == 24
-    kept, decoded = [], 0
+    recent, decoded = [], 0
     for name in names:
-        decoded += name not in kept
-        kept = [*(other for other in kept if other != name), name][-crops.TOGETHER :]
-    assert decoded <= 3 * 24  # of 64 crops each
-    assert all(len(set(names[at : at + 32])) > 3 for at in range(0, len(names), 32))
+        decoded += name not in recent
+        recent = [*(other for other in recent if other != name), name][-crops.TOGETHER :]
+    assert decoded <= 3 * 24  # each has 64 crops
+    assert all(len(set(names[start : start + 32])) > 3 for start in range(0, len(names), 32))
     assert order != [index for _, index in ShardSampler(len(train), seed=2, shuffle=True, order=train.order)]
 
 
-def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
+def test_unusable_photographs_are_refused_or_skipped(photos, capfd):
     whole = {name: list(folder(photos).split(name).photographs.names) for name in ("train", "val", "test")}
     small, cut = whole["val"][0], whole["val"][1]
     bad = [*whole["train"][:2], small, cut]
@@ -123,7 +123,7 @@ def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
     for name in bad:
         if name != small:
             (photos / name).write_bytes((photos / name).read_bytes()[:-300] + name.encode())
-    with refused_call(small, "15x80", "smaller than data.image_size=16"):
+    with refused_value(small, "15x80", "smaller than data.image_size=16"):
         folder(photos).split("val")
     module = ImageDataModule(folder(photos, on_error="skip", crops_per_epoch=64), batch_size=8)
     names = [name for batch in module.train_dataloader() for name in batch["name"]]
@@ -132,12 +132,12 @@ def test_unsuitable_photographs_are_refused_or_skipped(photos, capfd):
     assert {name.rsplit("-", 3)[0] for name in held_out} == {whole["val"][2]} and len(held_out) == 12
     lines = capfd.readouterr().err.splitlines()
     assert sum(line.startswith("warning: skipped, ") for line in lines) == 4
-    with refused_call(whole["train"][0]):
+    with refused_value(whole["train"][0]):
         train = folder(photos, crops_per_epoch=200).split("train")
         [train[0, i] for i in range(200)]
 
 
-def test_mistakes_in_crops_are_refused(photos):
+def test_invalid_crop_options_are_refused(photos):
     for options, part in (
         ({"crop": "center"}, "data.crop=center: must be one of resize, random"),
         ({"crop": "random", "max_scale": 0.5}, "data.max_scale=0.5"),
@@ -148,14 +148,14 @@ def test_mistakes_in_crops_are_refused(photos):
         ({"recolour": True}, "need random crops"),
         ({"crop": "random", "recolour": 1}, "data.recolour=1: must be true or false"),
     ):
-        with refused_call(part):
+        with refused_value(part):
             ImageFolder(photos, 16, **options)
 
 
 def test_the_commands_train_on_crops_and_evaluate(photos, tmp_path, call):
-    words = ["data=folder", f"data.root={photos}", "data.image_size=32", "lpips=null", "data.crop=random"]
-    more = ["data.crops_per_epoch=8", "data.max_scale=1.5"]
-    assert call("train", "task=inpaint", *words, *more, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
-    assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
+    options = ["data=folder", f"data.root={photos}", "data.image_size=32", "lpips=null", "data.crop=random"]
+    crop_options = ["data.crops_per_epoch=8", "data.max_scale=1.5"]
+    assert call("train", "task=inpaint", *options, *crop_options, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
+    assert call("evaluate", "checkpoint=run/best.ckpt", *options, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
     assert "-0032," in (tmp_path / "out" / "images.csv").read_text()
-    refused(call("pack", *[word for word in words if "lpips" not in word], "output=set"), "random crops")
+    refused(call("pack", *[word for word in options if "lpips" not in word], "output=set"), "random crops")

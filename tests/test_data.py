@@ -1,4 +1,4 @@
-"""Image files, data sets, the order of images over epochs and ranks, and batches as Lightning sees them."""
+"""Image files, data sets, image order over epochs and ranks, and batches in Lightning."""
 
 import inspect
 import types
@@ -45,7 +45,7 @@ def names_of(dataset):
 
 @contextmanager
 def refused(*parts):
-    """Expect a ValueError whose message is one line and holds all `parts`."""
+    """Expect a ValueError with a single-line message that contains all `parts`."""
     with pytest.raises(ValueError) as caught:
         yield
     message = str(caught.value)
@@ -54,7 +54,7 @@ def refused(*parts):
         assert str(part) in message
 
 
-# Image files
+# image files
 
 
 def test_images_below_a_folder_are_listed_in_order(tmp_path):
@@ -83,7 +83,7 @@ def test_center_crop_resize(tmp_path):
         center_crop_resize(tall, 31, "photo.png")
 
 
-# Data sets
+# data sets
 
 
 FLAT = [f"{i:02}.png" for i in range(20)]
@@ -109,7 +109,7 @@ DATASETS = {
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_every_data_set_keeps_the_contract(tmp_path, kind):
+def test_every_data_set_implements_the_interface(tmp_path, kind):
     dataset = DATASETS[kind](tmp_path)
     for argument in inspect.signature(type(dataset)).parameters:
         assert isinstance(getattr(dataset, argument), str | int | float | bool | None)
@@ -132,7 +132,7 @@ def test_every_data_set_keeps_the_contract(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_training_images_follow_from_epoch_and_index(tmp_path, kind):
+def test_epoch_and_index_determine_training_images(tmp_path, kind):
     train, again = (DATASETS[kind](tmp_path).split("train") for _ in range(2))
     epochs = [[train[epoch, i]["x"] for i in range(len(train))] for epoch in range(4)]
     backwards = [again[3, i]["x"] for i in reversed(range(len(train)))]
@@ -162,7 +162,7 @@ def test_folders_refuse_bad_arguments(tmp_path):
     assert ImageFolder("~/faces").root == "~/faces"
 
 
-def test_ffhq_divides_by_folder(tmp_path):
+def test_ffhq_splits_by_folder(tmp_path):
     dataset = FFHQ(make_ffhq(tmp_path), 8)
     assert names_of(dataset.split("test")) == ["00000/00000.png", "00000/00001.png", "00000/00002.png"]
     assert {name[:5] for name in names_of(dataset.split("val"))} == {"00001"}
@@ -188,7 +188,7 @@ def test_imagenet_holds_out_the_first_and_last_of_each_class(tmp_path):
             ImageNet(tmp_path / "flat", 8).split(split)
 
 
-def test_photos_holds_whole_photographs_out():
+def test_photos_holds_out_whole_photographs():
     files = [file for part in PHOTOS.values() for file in part]
     assert len(set(files)) == len(files)
     dataset = Photos(64, crops_per_epoch=100)
@@ -204,7 +204,7 @@ def test_photos_holds_whole_photographs_out():
             assert len(crops) == 16
             small = [box for box in crops if box[2] == min(side for _, _, side in crops)]
             assert len(small) == 12
-            for i, (left, top, side) in enumerate(small):  # side by side, with little overlap
+            for i, (left, top, side) in enumerate(small):  # adjacent, with little overlap
                 for other_left, other_top, _ in small[:i]:
                     assert max(abs(left - other_left), abs(top - other_top)) > 0.9 * side
     crops = [dataset.split("train")[0, i]["name"] for i in range(100)]
@@ -229,7 +229,7 @@ def test_photos_refuses_bad_arguments(monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_images_that_cannot_be_read_end_the_command_or_are_replaced_by_the_next(tmp_path, workers, capfd):
+def test_unreadable_images_raise_or_are_replaced_by_the_next(tmp_path, workers, capfd):
     write_images(tmp_path, FLAT)
     whole = {name: ImageFolder(tmp_path, 8, 0.2).split(name).names for name in ("train", "val")}
     bad = [whole["train"][3], whole["val"][1]]
@@ -244,14 +244,14 @@ def test_images_that_cannot_be_read_end_the_command_or_are_replaced_by_the_next(
     val = [name for batch in modules["skip"].val_dataloader() for name in batch["name"]]
     assert val == [whole["val"][i] for i in (0, 2, 2, 3)]
     assert workers or capfd.readouterr().err.count("warning: skipped, the next image takes its place: ") == 2
-    try:  # not pytest.raises, which would keep the worker alive with the traceback
+    try:  # the traceback of pytest.raises would keep the worker alive
         list(modules["error"].val_dataloader())
     except ValueError as error:
         message = str(error)
     assert message.startswith(f"{tmp_path / bad[1]}: it cannot be decoded (") and "\n" not in message
 
 
-# The order of images
+# image order
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -274,19 +274,19 @@ def test_shards_cover_the_data(world_size):
 
 def test_skip_belongs_to_one_epoch():
     sampler = ShardSampler(10, shuffle=True, rank=1, world_size=2, epoch=4, skip=2)
-    full = list(ShardSampler(10, shuffle=True, rank=1, world_size=2, epoch=4))
+    complete = list(ShardSampler(10, shuffle=True, rank=1, world_size=2, epoch=4))
     sampler.set_epoch(4)
-    assert list(sampler) == full[2:] and len(sampler) == 5
+    assert list(sampler) == complete[2:] and len(sampler) == 5
     sampler.set_epoch(5)
     assert len(list(sampler)) == 5
     assert list(ShardSampler(10, rank=1, world_size=2, skip=2)) == [5, 7, 9]
 
 
-# Batches
+# batches
 
 
 class Numbers(Dataset):
-    """Images that hold their own index and epoch."""
+    """Images whose values encode index and epoch."""
 
     def __init__(self, length):
         self.length = length
@@ -309,7 +309,7 @@ class Source:
 
 
 class Process(StochasticDegradation):
-    """Returns the noise, so that tests can look at it."""
+    """Process that returns the noise as the degraded image."""
 
     def __init__(self):
         super().__init__(Identity(image_size=2), ConstantNoise(1.0))
@@ -332,12 +332,12 @@ def measured(batches, seed=0, t=1.0):
     return [measure(Process(), batch["x"], batch["name"], seed, t) for batch in batches]
 
 
-def test_measurements_belong_to_the_image():
-    of_one, of_many = (eval_batches(ImageDataModule(Source(), eval_batch_size=n)) for n in (1, 5))
-    assert [len(batch["x"]) for batch in of_many] == [5, 2]
-    assert all(set(batch) == {"x", "name", "index"} for batch in (*of_one, *of_many))
-    assert [name for batch in of_many for name in batch["name"]] == [f"n{i}" for i in range(7)]
-    one, many = measured(of_one), measured(of_many)
+def test_measurements_do_not_depend_on_the_batch():
+    single_batches, large_batches = (eval_batches(ImageDataModule(Source(), eval_batch_size=n)) for n in (1, 5))
+    assert [len(batch["x"]) for batch in large_batches] == [5, 2]
+    assert all(set(batch) == {"x", "name", "index"} for batch in (*single_batches, *large_batches))
+    assert [name for batch in large_batches for name in batch["name"]] == [f"n{i}" for i in range(7)]
+    one, many = measured(single_batches), measured(large_batches)
     y = torch.cat([batch.y for batch in one])
     assert torch.equal(y, torch.cat([batch.y for batch in many]))
     assert y.flatten(1).unique(dim=0).shape[0] == 7
@@ -346,10 +346,10 @@ def test_measurements_belong_to_the_image():
     following = torch.cat([batch.noise.normal((3, 2, 2), torch.float32) for batch in one])
     assert torch.equal(following, torch.cat([b.noise.normal((3, 2, 2), torch.float32) for b in many]))
     assert not torch.equal(following, y)
-    assert not torch.equal(measured(of_many, seed=1)[0].y, many[0].y)
+    assert not torch.equal(measured(large_batches, seed=1)[0].y, many[0].y)
 
 
-def test_limits_are_spread_over_the_split():
+def test_limited_images_are_spaced_over_the_split():
     module = ImageDataModule(Source(val=100), val_images=4, test_images=50)
     assert [batch["index"].tolist() for batch in eval_batches(module)] == [[0, 25, 50, 75]]
     assert len(eval_batches(module, "test")[0]["x"]) == 7
@@ -379,11 +379,11 @@ def test_datamodule_refuses_bad_arguments():
         ImageDataModule(Source(), batch_size=16).train_dataloader()
 
 
-# Training with Lightning
+# training with Lightning
 
 
 class Spy(torch.nn.Module):
-    """A network that keeps what it was given: (level, y)."""
+    """Network that records its inputs (level, y)."""
 
     image_channels, multiple, conditions = 3, 1, 1
 
@@ -398,7 +398,7 @@ class Spy(torch.nn.Module):
 
 
 class Recorder(RestorerModule):
-    """Keeps the images, times and degraded images that the network is trained on."""
+    """Record the images, times and degraded images of every training batch."""
 
     def __init__(self):
         denoiser = Denoiser(Spy(), conditioning="time")
@@ -415,7 +415,7 @@ class Recorder(RestorerModule):
 
 
 def fit(module, **options):
-    """The training batches of a run: 3 epochs."""
+    """Train for 3 epochs and return the recorded batches."""
     torch.manual_seed(0)
     recorder = Recorder()
     quiet = {f"enable_{name}": False for name in ("checkpointing", "progress_bar", "model_summary")}
@@ -425,14 +425,14 @@ def fit(module, **options):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_training_batches_follow_from_the_step(accumulate):
-    """Images of an epoch once each, with noise and times that differ, whatever the number of workers."""
+def test_the_step_determines_training_batches(accumulate):
+    """An epoch contains each image once. Noise and times differ and do not depend on the number of workers."""
     batches = fit(ImageDataModule(Source(), batch_size=4), accumulate_grad_batches=accumulate)
     assert len(batches) == 9
-    for at in range(0, 9, 3):
-        images = [image for batch in batches[at : at + 3] for image in batch[3]]
+    for start in range(0, 9, 3):
+        images = [image for batch in batches[start : start + 3] for image in batch[3]]
         assert len(images) == len({index for index, _ in images}) == 12
-        assert {epoch for _, epoch in images} == {at // 3}
+        assert {epoch for _, epoch in images} == {start // 3}
     for epoch, step, number, images, t, y in batches:
         x = torch.tensor([[index, epoch, 0] for index, _ in images]).float().view(4, 3, 1, 1).expand(4, 3, 2, 2) / 100
         expected = training_batch(Process(), x, step_seed(0, DEGRADATION, step, number % accumulate, 0))
@@ -446,7 +446,7 @@ def test_training_batches_follow_from_the_step(accumulate):
 
 
 @pytest.mark.parametrize("times", [(0.0, 1.0), (0.25, 0.5), (1.0, 1.0)])
-def test_a_training_batch_follows_from_its_seed(times):
+def test_the_seed_determines_a_training_batch(times):
     x, process = torch.rand(50, 3, 2, 2), StochasticDegradation(Identity(image_size=2), ConstantNoise(0.5))
     one, same, other = (training_batch(process, x, seed, times) for seed in (1, 1, 2))
     assert torch.equal(one.x, x) and one.t.shape == one.s.shape == (50,) and one.y.shape == x.shape
@@ -460,13 +460,13 @@ def test_a_training_batch_follows_from_its_seed(times):
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.15
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
-def test_a_share_of_a_training_batch_is_at_the_last_time(share):
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 1.0])
+def test_prob_terminal_is_the_fraction_at_the_last_time(fraction):
     x, process = torch.rand(2000, 1, 1, 1), StochasticDegradation(Identity(image_size=1), ConstantNoise(0.5))
-    plain, shared = (training_batch(process, x, 1, (0.25, 0.5), prob_terminal=s) for s in (0.0, share))
-    at_end = shared.t == 0.5
-    assert at_end.float().mean().item() == pytest.approx(share, abs=0.04)
-    assert torch.equal(shared.t[~at_end], plain.t[~at_end]) and (shared.s < shared.t).all()
+    plain, terminal = (training_batch(process, x, 1, (0.25, 0.5), prob_terminal=s) for s in (0.0, fraction))
+    at_end = terminal.t == 0.5
+    assert at_end.float().mean().item() == pytest.approx(fraction, abs=0.04)
+    assert torch.equal(terminal.t[~at_end], plain.t[~at_end]) and (terminal.s < terminal.t).all()
 
 
 def test_a_wrong_folder_is_reported_before_training(tmp_path):

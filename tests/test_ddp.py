@@ -1,4 +1,4 @@
-"""Two processes on a CPU against one: bit for bit, or to the precision of sums."""
+"""Two processes on a CPU give the results of one, exactly or up to rounding of sums."""
 
 import json
 import os
@@ -42,9 +42,9 @@ TWO = ["trainer=ddp", "trainer.devices=2"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 
 
-def run(*words, cwd):
-    """A command in a session of its own, which is ended whole if it hangs."""
-    process = begin(*words, cwd=cwd)
+def run(*args, cwd):
+    """Run a command in a new session, and kill its process group after a timeout."""
+    process = begin(*args, cwd=cwd)
     try:
         _, errors = process.communicate(timeout=180)
     except subprocess.TimeoutExpired:
@@ -55,7 +55,7 @@ def run(*words, cwd):
 
 
 class Degraded(RestorerModule):
-    """Train on degraded images: a joint batch, of which each process takes a part."""
+    """Train on one fixed batch, which is divided among the processes."""
 
     def training_step(self, batch, batch_idx):
         x, y, t = batch["x"], batch["y"], batch["t"]
@@ -79,7 +79,7 @@ class SaveGradient(Callback):
             torch.save([p.grad for p in module.parameters()], self.path)
 
 
-def test_two_processes_make_the_gradient_of_one(tmp_path):
+def test_two_processes_give_the_gradient_of_one(tmp_path):
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 30), 16), GeometricNoise())
     restorer = Restorer(process, Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0)))
     module = Degraded(restorer, IncrementalReconstructionLoss(0.3))
@@ -104,28 +104,29 @@ def test_two_processes_make_the_gradient_of_one(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, image_folder):
-    """A sweep over two numbers of steps on two processes, with damaged images of the second process.
+    """A sweep over two numbers of steps on two processes. The second process has damaged images.
 
-    Returns the working folder, the folder of the first run and the words that select the data.
+    Returns the working folder, the folder of the first run and the overrides of the data.
     """
     cwd = tmp_path_factory.mktemp("ddp")
     shutil.copytree(image_folder, cwd / "photos")
     dataset = ImageFolder(cwd / "photos", 32, 0.25, 0.25)
     train, val = (dataset.split(name).names for name in ("train", "val"))
     order = [index for _, index in ShardSampler(len(train), shuffle=True)]
-    lost = [val[1], val[4], *(train[index] for index in order[1:8:2])]  # of four to validate on, the second's two
-    for name in lost:
+    # images of the second process
+    damaged = [val[1], val[4], *(train[index] for index in order[1:8:2])]
+    for name in damaged:
         (cwd / "photos" / name).write_bytes((cwd / "photos" / name).read_bytes()[:50])
     data = ["data=folder", f"data.root={cwd}/photos", "data.image_size=32", "data.on_error=skip"]
     data += ["data.val_fraction=0.25", "data.test_fraction=0.25", "data.val_images=4"]
     errors = run("-m", "diracdiff", "train", "-m", "sampler.num_steps=3,2", *SMALL, *TWO, *data, cwd=cwd)
-    assert errors.count("warning: skipped, the next image takes its place") == 2 * len(lost)
+    assert errors.count("warning: skipped, the next image takes its place") == 2 * len(damaged)
     (sweep,) = (cwd / "runs").glob("sweep_*")
     return cwd, sweep / "0_inpaint", data
 
 
-def test_a_sweep_makes_one_folder_and_covers_every_image_once(trained):
-    """In each split, the next images take the place of those that cannot be read, and processes agree on batches."""
+def test_a_sweep_has_one_folder_and_covers_every_image_once(trained):
+    """In each split, the next image replaces an unreadable one, and the processes agree on batches."""
     _, first, _ = trained
     assert sorted(p.name for p in first.parent.iterdir() if p.is_dir()) == ["0_inpaint", "1_inpaint"]
     assert [load(first.parent / f"{i}_inpaint/best.ckpt").sampler.num_steps for i in (0, 1)] == [3, 2]
@@ -137,9 +138,9 @@ def test_a_sweep_makes_one_folder_and_covers_every_image_once(trained):
 
 def test_evaluation_does_not_depend_on_the_number_of_processes(trained):
     cwd, first, data = trained
-    asked = [f"checkpoint={first}/best.ckpt", "lpips=null", "split=val", *data]
-    assert run_here(cwd, "evaluate", *asked, "output=one", "trainer=cpu") == 0
-    run("-m", "diracdiff", "evaluate", *asked, "output=two", *TWO, "trainer.accelerator=cpu", cwd=cwd)
+    options = [f"checkpoint={first}/best.ckpt", "lpips=null", "split=val", *data]
+    assert run_here(cwd, "evaluate", *options, "output=one", "trainer=cpu") == 0
+    run("-m", "diracdiff", "evaluate", *options, "output=two", *TWO, "trainer.accelerator=cpu", cwd=cwd)
     one, two = (read_rows(cwd / name / "images.csv") for name in ("one", "two"))
     assert len(one) == len(two) == 4 * (2 * 3 + 1)
     curve = load(first / "best.ckpt").curve
@@ -151,34 +152,34 @@ def test_evaluation_does_not_depend_on_the_number_of_processes(trained):
         assert point["psnr"] == pytest.approx(sum(values) / 4, abs=1e-4)
 
 
-def test_restoring_does_not_depend_on_the_number_of_processes(trained, image_folder, tmp_path):
-    """Bit for bit: the processes share the batches of one."""
+def test_restoration_does_not_depend_on_the_number_of_processes(trained, image_folder, tmp_path):
+    """Results are bitwise equal, because the batches are divided among the processes."""
     cwd, first, _ = trained
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(5):
         (photos / f"{i}.png").write_bytes((image_folder / f"{i:02d}.png").read_bytes())
-    asked = [f"checkpoint={first}/best.ckpt", f"input={photos}", "target=t:0.5", "batch_size=2", "device=cpu"]
-    asked += ["samples=2", "sampler.eta=1"]
-    assert run_here(cwd, "restore", *asked, f"output={tmp_path}/one") == 0
-    run(*TORCHRUN, "diracdiff", "restore", *asked, f"output={tmp_path}/two", cwd=cwd)
+    options = [f"checkpoint={first}/best.ckpt", f"input={photos}", "target=t:0.5", "batch_size=2", "device=cpu"]
+    options += ["samples=2", "sampler.eta=1"]
+    assert run_here(cwd, "restore", *options, f"output={tmp_path}/one") == 0
+    run(*TORCHRUN, "diracdiff", "restore", *options, f"output={tmp_path}/two", cwd=cwd)
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
     for files in (one, two):
         files.pop("restored.csv")
     lines = [read_rows(tmp_path / name / "restored.csv") for name in ("one", "two")]
-    for rows in lines:  # in the order in which they were restored
+    for rows in lines:  # rows have the order of restoration
         rows.sort(key=lambda row: row["image"])
     assert [{**row, "seconds": 0} for row in lines[0]] == [{**row, "seconds": 0} for row in lines[1]]
     assert len(one) == 5 * 5 and one == two and len(lines[0]) == 5
 
 
-def test_comparing_does_not_depend_on_the_number_of_processes(trained, tmp_path):
-    """But for seconds and memory, bit for bit: the processes share the batches of one."""
+def test_comparison_does_not_depend_on_the_number_of_processes(trained, tmp_path):
+    """Results except time and memory are bitwise equal, because the batches are divided among the processes."""
     cwd, first, data = trained
-    asked = [f"checkpoint={first}/best.ckpt", "lpips=null", "tune_for=psnr", "baseline=[measurement]", "device=cpu"]
-    asked += ["batch_size=2", "tune_images=3", "test_images=5", "dirac.search.num_steps=[3]", *data[:2], *data[3:6]]
-    assert run_here(cwd, "compare", *asked, f"output={tmp_path}/one") == 0
-    run(*TORCHRUN, "diracdiff", "compare", *asked, f"output={tmp_path}/two", cwd=cwd)
+    options = [f"checkpoint={first}/best.ckpt", "lpips=null", "tune_for=psnr", "baseline=[measurement]", "device=cpu"]
+    options += ["batch_size=2", "tune_images=3", "test_images=5", "dirac.search.num_steps=[3]", *data[:2], *data[3:6]]
+    assert run_here(cwd, "compare", *options, f"output={tmp_path}/one") == 0
+    run(*TORCHRUN, "diracdiff", "compare", *options, f"output={tmp_path}/two", cwd=cwd)
     one, two = (read_rows(tmp_path / name / "images.csv") for name in ("one", "two"))
     assert len(one) == 2 * 5
     for a, b in zip(one, two, strict=True):

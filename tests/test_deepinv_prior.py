@@ -1,4 +1,4 @@
-"""The prior that takes deepinv's network: units, range, and what it says when something is missing."""
+"""The prior with the DiffUNet of deepinv: units, noise range and warnings."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from diracdiff.baselines import DiffUNetPrior
 
 @pytest.fixture(scope="module")
 def network():
-    """A DiffUNet with random weights, its last layer too."""
+    """A DiffUNet with random weights, including the last layer."""
     models = pytest.importorskip("deepinv").models
     torch.manual_seed(0)
     network = models.DiffUNet(pretrained=None).eval().half().float()
@@ -33,11 +33,11 @@ def prior(file):
 
 
 def schedule():
-    """a_t, in double precision."""
+    """Cumulative products a_t of the noise schedule, in double precision."""
     return torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
 
 
-def test_its_range_of_noise_is_that_of_the_1000_times(prior):
+def test_noise_range_covers_the_1000_times(prior):
     a = schedule()
     levels = ((1 - a) / a).sqrt() / 2
     assert prior.sigma_min == pytest.approx(levels[0].item(), rel=1e-3) == pytest.approx(0.005, rel=1e-3)
@@ -57,8 +57,8 @@ def test_sigma_is_in_units_of_the_image_range(network, prior):
     assert (prior(y, 2 * sigma.flatten()) - expected).abs().max() > 0.05
 
 
-def test_it_is_the_denoiser_of_deepinv(network, prior, capsys):
-    """Images of other sizes are padded by reflection, with one warning."""
+def test_the_prior_equals_the_denoiser_of_deepinv(network, prior, capsys):
+    """Images of other sizes are padded by reflection, with a single warning."""
     y, sigma = torch.rand(2, 3, 32, 32), torch.tensor([0.03, 0.4])
     together = prior(y, sigma)
     assert torch.equal(together, network(y, sigma))

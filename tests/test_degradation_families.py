@@ -1,4 +1,4 @@
-"""What single families of degradations promise."""
+"""Properties of single degradations: super-resolution, motion blur, quantisation and undersampling."""
 
 import math
 
@@ -43,15 +43,15 @@ def test_arguments_belong_to_the_recipe():
         FourierUndersampling(LinearSeverity(0, 0.4), 64, centre=0.3, seed=5),
         Identity(),
     ):
-        again, x = from_recipe(to_recipe(degradation)), torch.rand(1, 1, 16, 16)
-        assert torch.equal(again(x, 0.7), degradation(x, 0.7))
+        rebuilt, x = from_recipe(to_recipe(degradation)), torch.rand(1, 1, 16, 16)
+        assert torch.equal(rebuilt(x, 0.7), degradation(x, 0.7))
 
 
 # super-resolution
 
 
 def response(degradation, n, times=TIMES):
-    """The response at (time, frequency), from the cosine transform of the operator's action on cosines."""
+    """Frequency response (time, frequency) from the cosine transform of degraded cosines."""
     k = torch.arange(n, dtype=torch.float64)
     cosines = torch.cos(math.pi / n * k.unsqueeze(1) * (k + 0.5))
     x = cosines.reshape(1, n, 1, n).expand(len(times), n, 2, n)
@@ -60,7 +60,7 @@ def response(degradation, n, times=TIMES):
 
 
 @pytest.mark.parametrize("n", [24, 31])
-def test_low_pass_multiplies_cosines_by_a_response_that_never_grows(n):
+def test_low_pass_multiplies_cosines_by_a_decreasing_response(n):
     gain, y, cosines = response(SuperResolution(LinearSeverity(1, 4), 32), n)
     assert torch.allclose(y, gain.unsqueeze(-1) * cosines, atol=1e-12)
     assert gain.min() > -1e-12 and gain.max() < 1 + 1e-12
@@ -87,21 +87,21 @@ def test_low_pass_is_continuous_in_time():
 
 def test_per_image_factors_equal_single_degradations():
     x, factors = images(3, 2, 24, 31), torch.tensor([[2.0], [3.0], [4.0]])
-    found = MultiScaleSuperResolution(LinearSeverity(0, 1), 32).bind(factors)
+    degradation = MultiScaleSuperResolution(LinearSeverity(0, 1), 32).bind(factors)
     for i, factor in enumerate((2, 3, 4)):
         alone = SuperResolution(LinearSeverity(1, factor), 32)
         for t, power in ((1.0, 1.0), (0.5, 0.5)):
             expected = alone(x[i : i + 1], (factor**power - 1) / (factor - 1))
-            assert torch.allclose(found(x, t)[i : i + 1], expected, atol=1e-6)
-            svd = found.diagonal(x, t)
+            assert torch.allclose(degradation(x, t)[i : i + 1], expected, atol=1e-6)
+            svd = degradation.diagonal(x, t)
             assert torch.allclose(svd.u(svd.values * svd.vt(x))[i : i + 1], expected, atol=1e-6)
-            svd = found.svd(x, t)
+            svd = degradation.svd(x, t)
             assert torch.allclose(svd.u(svd.values * svd.vt(x))[i : i + 1], expected, atol=1e-6)
 
 
 def test_random_factors_are_two_three_and_four():
-    drawn = MultiScaleSuperResolution(LinearSeverity(0, 1)).sample_params(range(300), torch.zeros(1)).flatten()
-    assert all(70 < (drawn == factor).sum() < 130 for factor in (2, 3, 4))
+    factors = MultiScaleSuperResolution(LinearSeverity(0, 1)).sample_params(range(300), torch.zeros(1)).flatten()
+    assert all(70 < (factors == factor).sum() < 130 for factor in (2, 3, 4))
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -140,7 +140,7 @@ def test_kernels_sum_to_one_and_have_the_moments_of_the_path(angle):
 
 @pytest.mark.parametrize("shape", [(30, 24), (9, 40)])
 def test_motion_blur_equals_scipy_with_reflection(shape):
-    """Of a short image, too, that is reflected several times."""
+    """One shape is shorter than the kernel and needs repeated reflection."""
     degradation, x = MotionBlur(LinearSeverity(0, 24), angle=60), images(2, 3, *shape)
     t = torch.tensor([0.5, 1.0], dtype=torch.float64)
     expected = torch.stack(
@@ -163,7 +163,7 @@ def staircase(levels=4, exponents=(1.0, 8.0), low=-0.4, high=1.4, n=3001):
 
 
 @pytest.mark.parametrize("levels", [2, 4, 5])
-def test_staircase_grows_with_the_value_and_keeps_levels(levels):
+def test_staircase_is_increasing_and_keeps_levels(levels):
     x, y = staircase(levels)
     assert (y.diff(dim=1) > -1e-15).all()
     away = (((levels - 1) * x).round() - (levels - 1) * x).abs() > 0.05
@@ -190,8 +190,8 @@ def test_staircase_has_the_stated_form_and_slope():
     assert x.grad[1:].tolist() == pytest.approx([6, 6], rel=1e-6)
 
 
-def test_quantisation_continues_itself():
-    """The same formula leads from A_s to A_t."""
+def test_quantisation_has_a_transition():
+    """The formula of A_t also maps A_s x to A_t x."""
     degradation, x = ColourQuantisation(LinearSeverity(1, 8)), images(2, 3, 16, 16) * 1.4 - 0.2
     for s, t in ((0.1, 0.3), (0.5, 1.0)):
         ratio = torch.tensor((1 + 7 * t) / (1 + 7 * s), dtype=torch.float64)
@@ -202,7 +202,7 @@ def test_quantisation_continues_itself():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 33, 256])
-def test_missing_lines_add_up_to_the_severity(n):
+def test_fraction_of_missing_lines_is_the_severity(n):
     degradation = FourierUndersampling(LinearSeverity(0, 0.75), seed=3)
     mask = degradation.mask(0.75 * TIMES, n)
     lines = torch.tensor([1 if 2 * k % n == 0 else 2 for k in range(n // 2 + 1)])
@@ -212,13 +212,13 @@ def test_missing_lines_add_up_to_the_severity(n):
     assert ((mask > 0) & (mask < 1)).sum(1).max() <= 1
 
 
-def test_lines_go_for_good_and_the_centre_stays():
+def test_removed_lines_stay_removed_and_the_centre_remains():
     mask = FourierUndersampling(LinearSeverity(0, 0.92), 256).mask(0.92 * TIMES, 256)
     assert (mask.diff(dim=0) <= 0).all()
     assert (mask[:, :10] == 1).all() and (mask[-1, 10:] == 0).sum() >= 117
 
 
-def test_lines_go_in_a_seeded_order_with_high_frequencies_first():
+def test_lines_are_removed_in_seeded_order_with_high_frequencies_first():
     def missing(seed):
         return 1 - FourierUndersampling(LinearSeverity(0, 0.75), seed=seed).mask(torch.tensor([0.25, 0.9]), 256)
 
@@ -231,7 +231,7 @@ def test_lines_go_in_a_seeded_order_with_high_frequencies_first():
 
 
 @pytest.mark.parametrize("shape", [(16, 11), (15, 8)])
-def test_only_the_rows_direction_is_undersampled_and_by_the_mask(shape):
+def test_undersampling_applies_the_mask_to_rows_only(shape):
     degradation, x = FourierUndersampling(LinearSeverity(0, 0.75), seed=1), images(2, 3, *shape)
     t = torch.tensor([0.3, 0.8], dtype=torch.float64)
     n = shape[0]

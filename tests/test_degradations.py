@@ -1,4 +1,4 @@
-"""Degradation processes: Definition 3.1, closed form, batching, gradients."""
+"""Degradations: Definition 3.1, closed forms, batching and derivatives."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_paper_blur_is_nearly_the_identity_at_zero_at_256_px():
 
 
 @pytest.mark.parametrize("size", [31, 32])
-def test_masks_hide_nothing_at_zero_whatever_the_parity(size):
+def test_masks_hide_nothing_at_zero_for_even_and_odd_sizes(size):
     x = images(1, size)
     for family, start in ((GaussianInpainting, 0.1), (BoxInpainting, 0.0)):
         assert torch.allclose(family(LinearSeverity(start, 50.0), size)(x, 0.0), x, atol=1e-6)
@@ -54,10 +54,10 @@ def test_severity_grows_with_time(degradation):
 
 
 @pytest.mark.parametrize(("s", "t"), [(0.23, 0.41), (0.41, 0.97), (0.97, 1.0)])
-def test_a_transition_leads_to_later_times(degradation, s, t):
-    """A_t = G A_s, and G amplifies nothing much, but for motion blur: A_s loses nothing that A_t still has."""
+def test_a_transition_maps_to_later_times(degradation, s, t):
+    """A_t = G A_s for a matrix G. The norm of G is below 1.5 except for motion blur."""
     if not degradation.linear:
-        pytest.skip("has a transition in closed form, which has a test of its own")
+        pytest.skip("has a transition in closed form, which has its test")
     shape = (9, 12)
     units = torch.eye(math.prod(shape), dtype=torch.float64).unflatten(1, (1, *shape))
     early, late = (degradation(units, time).flatten(1).T for time in (s, t))
@@ -112,7 +112,7 @@ def test_precision_survives_autocast(degradation):
     assert inside.dtype == torch.float32 and torch.equal(inside, degradation(x, 0.7))
 
 
-def test_widths_scale_with_the_image_size_and_factors_do_not():
+def test_lengths_scale_with_the_image_size_and_factors_do_not():
     class Fade(Degradation):
         in_pixels = False
 
@@ -168,7 +168,7 @@ def test_gaussian_mask_has_the_published_form():
     assert mask[0, 0, 100, 90].item() == pytest.approx((1 - math.exp(-(u**2 + v**2) / (2 * 50**2))) ** 4)
 
 
-def test_the_hole_can_be_centred_on_a_pixel_as_the_authors_have_it():
+def test_the_mask_can_be_centred_on_a_pixel_as_in_the_authors_code():
     mask = GaussianInpainting(LinearSeverity(50, 50), 256, centre=0.0)(torch.ones(1, 1, 256, 256), 1.0)[0, 0]
     assert mask[128, 128] == 0 and mask[128, 100] == mask[156, 128] and mask[127, 127] > 0
     with pytest.raises(ValueError, match="must lie"):
@@ -190,7 +190,7 @@ def test_tabulated_severity_interpolates_and_is_differentiable():
 
 
 @needs_shared
-def test_shipped_table_is_the_published_one():
+def test_bundled_table_is_the_published_one():
     published = TabulatedSeverity.from_csv(SHARED / "data" / "published-blur-schedule.csv")
     assert TabulatedSeverity.from_csv("published_blur").values == published.values
 

@@ -1,4 +1,4 @@
-"""Posterior samplers with a prior: levels, formulas against literal ones, and what every method must keep to."""
+"""Posterior samplers with a prior: noise levels, published formulas, and properties of every method."""
 
 import math
 from itertools import pairwise
@@ -25,18 +25,18 @@ OPERATORS = ("blur", "inpainting", "box")
 
 
 def correlated(size=SIZE, std=0.2, length=4.0):
-    place = torch.arange(size, dtype=torch.float64)
-    return GaussianPrior(std * torch.exp(-(place - place.unsqueeze(-1)).abs() / length))
+    position = torch.arange(size, dtype=torch.float64)
+    return GaussianPrior(std * torch.exp(-(position - position.unsqueeze(-1)).abs() / length))
 
 
 class Spy:
-    """A prior with narrow limits that notes the levels it is asked about."""
+    """Prior with a narrow noise range that records the noise levels of its calls."""
 
     def __init__(self, prior, sigma_min=0.01, sigma_max=30.0):
-        self.prior, self.sigma_min, self.sigma_max, self.asked = prior, sigma_min, sigma_max, []
+        self.prior, self.sigma_min, self.sigma_max, self.levels = prior, sigma_min, sigma_max, []
 
     def __call__(self, y, sigma):
-        self.asked.append(float(sigma))
+        self.levels.append(float(sigma))
         return self.prior(y, sigma)
 
 
@@ -70,7 +70,7 @@ def test_levels_fall_between_the_limits_of_the_prior(levels, limits, steps):
     assert limits[0] <= values[-1] < max(1.2 * limits[0], 0.0051)
 
 
-def test_all_levels_of_the_training_are_those_of_the_chain():
+def test_1000_levels_are_those_of_ddpm():
     prior = Spy(None, 1e-4, 100.0)
     abar, values = 1.0, []
     for k in range(1000):
@@ -81,34 +81,34 @@ def test_all_levels_of_the_training_are_those_of_the_chain():
 
 
 def test_dps_is_the_published_chain_on_minus_one_to_one():
-    """Chung et al. 2023, Algorithm 1, as it is written, for images in [-1, 1] of variance-preserving chains."""
+    """Chung et al. 2023, Algorithm 1, for images in [-1, 1] and a variance-preserving chain."""
     steps, zeta = 20, 0.05
     levels = DDPMLevels(beta_max=0.35, training_steps=steps)
     y, prior = measurement(DEGRADATIONS["inpainting"](SIZE), count=2)
     y = y.double()
     operator = Operator(DEGRADATIONS["inpainting"](SIZE), y)
-    found = DPS(num_steps=steps, zeta=zeta, levels=levels)(y, operator, 0.05, prior).images
+    result = DPS(num_steps=steps, zeta=zeta, levels=levels)(y, operator, 0.05, prior).images
 
     beta = torch.linspace(1e-4, 0.35, steps, dtype=torch.float64)
     abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)])
     noise = ImageNoise(range(2))
     u = (1 - abar[-1]).sqrt() * noise.normal(y.shape[1:], y.dtype)
     for i in range(steps, 0, -1):
-        b, now, before = beta[i - 1], abar[i], abar[i - 1]
+        b, current, before = beta[i - 1], abar[i], abar[i - 1]
         u = u.detach().requires_grad_()
-        x_hat = 2 * prior((u / now.sqrt() + 1) / 2, ((1 - now) / now).sqrt() / 2) - 1
-        # the operator is a mask: on [-1, 1] the hidden value is -1, so that y' = 2 y - 1
+        x_hat = 2 * prior((u / current.sqrt() + 1) / 2, ((1 - current) / current).sqrt() / 2) - 1
+        # hidden values of the mask are -1 in the range [-1, 1], so that y' = 2 y - 1
         norm = ((2 * y - 1) - (2 * operator((x_hat + 1) / 2) - 1)).flatten(1).norm(dim=1)
         (gradient,) = torch.autograd.grad(norm.sum(), u)
-        mean = (1 - b).sqrt() * (1 - before) / (1 - now) * u + before.sqrt() * b / (1 - now) * x_hat
+        mean = (1 - b).sqrt() * (1 - before) / (1 - current) * u + before.sqrt() * b / (1 - current) * x_hat
         u = mean - zeta * gradient
         if i > 1:
-            u = u + ((1 - before) / (1 - now) * b).sqrt() * noise.normal(y.shape[1:], y.dtype)
-    assert (found - (u.detach() + 1) / 2).abs().max() < 1e-6
+            u = u + ((1 - before) / (1 - current) * b).sqrt() * noise.normal(y.shape[1:], y.dtype)
+    assert (result - (u.detach() + 1) / 2).abs().max() < 1e-6
 
 
 def test_ddrm_is_the_published_rule_for_every_coefficient():
-    """Kawar et al. 2022, Eq. 7 and 8, coefficient by coefficient."""
+    """Kawar et al. 2022, Eq. 7 and 8, for each coefficient."""
     eta, eta_b, sigma = 0.7, 0.9, 0.05
     y, prior = measurement(DEGRADATIONS["inpainting"](SIZE), count=1)
     y = y.double()
@@ -117,7 +117,7 @@ def test_ddrm_is_the_published_rule_for_every_coefficient():
     operator = Operator(DEGRADATIONS["inpainting"](SIZE), y)
     operator.svd = Mask(mask)
     method = DDRM(num_steps=5, eta=eta, eta_b=eta_b)
-    found = method(y, operator, sigma, prior).images
+    result = method(y, operator, sigma, prior).images
 
     levels = [*method.levels(5, prior), 0.0]
     noise, s = ImageNoise([0]), mask.expand_as(y).flatten().tolist()
@@ -125,8 +125,8 @@ def test_ddrm_is_the_published_rule_for_every_coefficient():
 
     def rule(i, level, following, x, h, z):
         if level is None:
-            known = s[i] > 0 and following >= sigma / s[i]
-            return w[i] / s[i] + math.sqrt(following**2 - (sigma / s[i]) ** 2) * z if known else 0.5 + following * z
+            visible = s[i] > 0 and following >= sigma / s[i]
+            return w[i] / s[i] + math.sqrt(following**2 - (sigma / s[i]) ** 2) * z if visible else 0.5 + following * z
         if s[i] == 0:
             return h + math.sqrt(1 - eta**2) * following * (x - h) / level + eta * following * z
         if following < sigma / s[i]:
@@ -142,18 +142,18 @@ def test_ddrm_is_the_published_rule_for_every_coefficient():
         x = [rule(i, level, following, x[i], h[i], z[i]) for i in range(len(s))]
         h = prior(torch.tensor(x, dtype=y.dtype).reshape(y.shape), torch.tensor(following).double()).flatten().tolist()
         level = following
-    assert (found.flatten() - torch.tensor(h, dtype=y.dtype)).abs().max() < 1e-6
+    assert (result.flatten() - torch.tensor(h, dtype=y.dtype)).abs().max() < 1e-6
 
 
-def test_diffpir_and_pigdm_end_where_the_data_say_all():
-    """With next to no noise and A the identity, nothing but y explains y."""
+def test_diffpir_and_pigdm_return_a_noiseless_measurement():
+    """For the identity and almost no noise, the posterior concentrates at y."""
     y, prior = measurement(DEGRADATIONS["identity"](SIZE), sigma=1e-3)
     operator = Operator(DEGRADATIONS["identity"](SIZE), y)
     for method in (DiffPIR(num_steps=20), PiGDM(num_steps=20)):
         assert (method(y, operator, 1e-3, prior).images - y).abs().max() < 0.01
 
 
-def test_a_batch_is_its_single_images_each_with_its_operator_and_noise(method, degradation):
+def test_a_batch_with_per_image_operators_and_noise_equals_single_images(method, degradation):
     t, sigma = torch.tensor([0.3, 0.7, 1.0]), torch.tensor([0.02, 0.05, 0.1])
     y, prior = measurement(degradation, t, sigma)
     batch = method(y, Operator(degradation, y, t), sigma, prior, seeds=[5, 6, 7]).images
@@ -164,7 +164,7 @@ def test_a_batch_is_its_single_images_each_with_its_operator_and_noise(method, d
         assert (single - batch[i : i + 1]).abs().max() < 1e-4
 
 
-def test_results_follow_from_the_seeds(method):
+def test_the_seeds_determine_the_results(method):
     degradation = DEGRADATIONS["inpainting"](SIZE)
     y, prior = measurement(degradation)
     first, same, other = (
@@ -178,15 +178,15 @@ def test_the_prior_is_evaluated_within_its_limits_and_the_measurement_is_not_cha
     y, prior = measurement(degradation)
     spy, before = Spy(prior), y.clone()
     restored = method(y, Operator(degradation, y), 0.05, spy)
-    assert restored.calls == len(spy.asked) == method.num_steps and torch.equal(y, before)
-    assert all(spy.sigma_min * (1 - 1e-6) <= sigma <= spy.sigma_max * (1 + 1e-6) for sigma in spy.asked)
+    assert restored.calls == len(spy.levels) == method.num_steps and torch.equal(y, before)
+    assert all(spy.sigma_min * (1 - 1e-6) <= sigma <= spy.sigma_max * (1 + 1e-6) for sigma in spy.levels)
     with pytest.raises(ValueError, match=f"{type(method).__name__} needs a prior"):
         method(y, Operator(degradation, y), 0.05)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_operators_without_a_decomposition(name):
-    degradation, method = DEGRADATIONS["motion_blur"](SIZE), METHODS[name](steps=2)
+    degradation, method = DEGRADATIONS["motion_blur"](SIZE), METHODS[name](num_steps=2)
     y, prior = measurement(degradation)
     if method.needs_svd:
         with pytest.raises(ValueError, match=r"DDRM needs a closed-form SVD, and MotionBlur"):
@@ -206,10 +206,10 @@ def test_nonlinear_operators(name):
             method(y, operator, 0.05, prior)
         return
     assert name.startswith("DPS")
-    guided = METHODS[name](steps=200, zeta=0.3 if name == "DPS" else 1.0)
-    without = METHODS[name](steps=200, zeta=0.0)
-    near, far = ((y - operator(m(y, operator, 0.05, prior).images)).norm() for m in (guided, without))
-    assert near < 0.4 * far
+    guided = METHODS[name](num_steps=200, zeta=0.3 if name == "DPS" else 1.0)
+    unguided = METHODS[name](num_steps=200, zeta=0.0)
+    error, error_0 = ((y - operator(m(y, operator, 0.05, prior).images)).norm() for m in (guided, unguided))
+    assert error < 0.4 * error_0
 
 
 @pytest.mark.parametrize(

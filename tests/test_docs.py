@@ -1,4 +1,4 @@
-"""The documentation builds without a warning and without the network, and asks for nothing when it is read."""
+"""The documentation builds without warnings and without the network, and its pages load no external files."""
 
 import json
 import re
@@ -16,7 +16,7 @@ sphinx = pytest.importorskip("sphinx", reason="needs the extra docs: pip install
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built pages."""
+    """Folder of the built documentation."""
     from sphinx.cmd.build import build_main
 
     folder, path = tmp_path_factory.mktemp("site"), list(sys.path)
@@ -25,19 +25,19 @@ def site(tmp_path_factory):
     return folder
 
 
-def test_every_page_is_built_and_has_its_pictures(site):
+def test_every_page_and_its_images_are_built(site):
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     assert {"index.html", "nouns.html", "faq.html", "api.html", "cite.html", "platforms.html"} <= pages
-    written = {
+    sources = {
         path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")
     }
-    assert {name for name in written if not name.startswith("_build")} <= pages
+    assert {name for name in sources if not name.startswith("_build")} <= pages
     for page in site.rglob("*.html"):
         for source in re.findall(r'<img[^>]* src="([^"]+)"', page.read_text()):
             assert (page.parent / source).is_file(), f"{page.name}: {source}"
 
 
-def test_pages_ask_for_nothing_from_elsewhere(site):
+def test_pages_load_no_external_files(site):
     for page in site.rglob("*.html"):
         text = page.read_text()
         assert not re.findall(r'<(?:script|img|iframe|source)[^>]* src="(?:https?:)?//[^"]*"', text), page.name
@@ -67,18 +67,18 @@ def test_the_notebook_runs(tmp_path, monkeypatch, without_weights, capsys):
     cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    for number, smaller in (
+    for setting, smaller in (
         ("crops_per_epoch=2048", "crops_per_epoch=16"),
         ("SIZE = 64", "SIZE = 32"),
         ("channels=16", "channels=4"),
         ("max_epochs=3", "max_epochs=1"),
         ("n_epoch=3", "n_epoch=1"),
     ):
-        assert number in code
-        code = code.replace(number, smaller)
+        assert setting in code
+        code = code.replace(setting, smaller)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
-    names = {}
-    exec(compile(code, "docs/notebook.ipynb", "exec"), names)
+    namespace = {}
+    exec(compile(code, "docs/notebook.ipynb", "exec"), namespace)
     assert re.search(r"stops at t = [\d.]+: [\d.]+ dB become [\d.]+ dB", capsys.readouterr().out)
-    assert names["states"][0].t == 1 and (tmp_path / "restorer.ckpt").exists()
+    assert namespace["states"][0].t == 1 and (tmp_path / "restorer.ckpt").exists()

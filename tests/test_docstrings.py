@@ -1,4 +1,4 @@
-"""Every public name of the package says what it is: shapes, units, ranges, errors, source."""
+"""Public names of the package have docstrings, which name the errors that they raise."""
 
 import ast
 import importlib
@@ -9,7 +9,7 @@ import pytest
 from test_architecture import FILES, SOURCE
 
 MODULES = [path for path in FILES if path.name != "__main__.py"]
-LIBRARY = [path for path in MODULES if path.parent.name != "commands"]  # what a command refuses is printed in one line
+LIBRARY = [path for path in MODULES if path.parent.name != "commands"]  # errors of commands are printed, not raised
 
 
 def module_of(path):
@@ -18,7 +18,7 @@ def module_of(path):
 
 
 def public(path):
-    """Public classes, functions and methods that a file defines."""
+    """Yield (name, object) of public classes, functions and methods that a file defines."""
     module = module_of(path)
     for name, value in vars(module).items():
         if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
@@ -32,14 +32,14 @@ def public(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_public_names_have_a_docstring_of_their_own_or_of_what_they_override(path):
+def test_public_names_have_a_docstring(path):
     for name, value in public(path):
         assert inspect.getdoc(value), f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_errors_that_a_function_raises_are_in_its_docstring(path):
-    """A public function that raises says so, unless it overrides one that does, or is the constructor of a class."""
+    """Constructors are exempt. An overriding method may inherit the docstring."""
     module = module_of(path)
     for node in ast.parse(path.read_text()).body:
         owners = [node] if isinstance(node, ast.FunctionDef) else getattr(node, "body", [])

@@ -1,4 +1,4 @@
-"""How networks are executed: compiled, in bfloat16, with less memory, in parts; and what a walk computes once."""
+"""Execution of networks: compilation, bfloat16, activation checkpointing, accumulation and caching."""
 
 import copy
 import shutil
@@ -66,7 +66,7 @@ def test_a_compiled_network_agrees_up_to_rounding():
 
 
 class Seen(torch.nn.Module):
-    """Keeps what it is given, and the precision that its convolution works in."""
+    """Network that records its input and the output of its convolution."""
 
     image_channels, multiple, conditions, images = 3, 1, 1, 2
 
@@ -75,7 +75,7 @@ class Seen(torch.nn.Module):
         self.convolution = torch.nn.Conv2d(6, 3, 1)
 
     def forward(self, y, level):
-        self.given, self.output = y.detach().clone(), self.convolution(y)
+        self.inputs, self.output = y.detach().clone(), self.convolution(y)
         return self.output
 
 
@@ -90,27 +90,27 @@ def conditional(size=32):
 def test_scales_are_computed_in_full_precision_under_autocast():
     process, denoiser, y_1, y = conditional()
     t = torch.tensor(0.5)
-    plain, given = denoiser(process, y, t, measurement=y_1), denoiser.network.given
+    plain, inputs = denoiser(process, y, t, measurement=y_1), denoiser.network.inputs
     with torch.autocast("cpu", torch.bfloat16):
         mixed = denoiser(process, y, t, measurement=y_1)
         assert torch.equal(denoiser.condition_on(process, y_1)(y, t), mixed)
     assert denoiser.network.output.dtype == torch.bfloat16 and mixed.dtype == torch.float32
-    assert torch.equal(denoiser.network.given, given)
+    assert torch.equal(denoiser.network.inputs, inputs)
     assert 0 < (mixed - plain).abs().max() < 0.02
     denoiser.autocast = torch.bfloat16
     assert torch.equal(denoiser(process, y, t, measurement=y_1), mixed)
 
 
 @pytest.mark.parametrize("t", [torch.tensor(0.7), torch.tensor([1.0, 0.2])])
-def test_what_is_known_of_a_measurement_is_computed_once_to_the_same_bits(t):
+def test_conditioning_once_gives_bitwise_equal_results(t):
     process, denoiser, y_1, y = conditional()
-    whole, walk = denoiser(process, y, t, measurement=y_1), denoiser.condition_on(process, y_1)
-    assert torch.equal(walk(y, t), whole) and torch.equal(walk(y, t), whole)
-    assert not torch.equal(denoiser.condition_on(process, 1 - y_1)(y, t), whole)
+    expected, conditioned = denoiser(process, y, t, measurement=y_1), denoiser.condition_on(process, y_1)
+    assert torch.equal(conditioned(y, t), expected) and torch.equal(conditioned(y, t), expected)
+    assert not torch.equal(denoiser.condition_on(process, 1 - y_1)(y, t), expected)
 
 
 class Steps(Callback):
-    """Keeps the images of every batch, and the gradient before every step of the optimiser."""
+    """Record the images of every batch and the gradients before every optimiser step."""
 
     def __init__(self):
         self.images, self.gradients = [], []
@@ -122,7 +122,7 @@ class Steps(Callback):
         self.gradients.append([p.grad.clone() for p in module.denoiser.parameters()])
 
 
-def test_accumulated_gradients_are_the_mean_over_batches_of_their_own_noise(tmp_path, image_folder):
+def test_accumulated_gradients_are_the_mean_over_batches(tmp_path, image_folder):
     module, data = make(image_folder, dropout=0.0)
     denoiser, steps = copy.deepcopy(module.denoiser), Steps()
     options = {"accumulate_grad_batches": 2, "limit_train_batches": 4, "limit_val_batches": 0}
@@ -133,5 +133,5 @@ def test_accumulated_gradients_are_the_mean_over_batches_of_their_own_noise(tmp_
     for part, x in enumerate(steps.images[:2]):
         batch = training_batch(process, x, step_seed(0, DEGRADATION, 0, part, 0))
         (module.loss(process, denoiser(process, batch.y, batch.t), batch.x, batch.t) / 2).backward()
-    for parameter, found in zip(denoiser.parameters(), steps.gradients[0], strict=True):
-        assert torch.allclose(parameter.grad, found, rtol=1e-4, atol=1e-7)
+    for parameter, gradient in zip(denoiser.parameters(), steps.gradients[0], strict=True):
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Exported models: safetensors, JSON and a card; the same restorer from a folder, a bundled model and the Hub."""
+"""Exported models: safetensors, JSON and model card, loaded from a folder, a bundled model and the Hub."""
 
 import resource
 import signal
@@ -18,14 +18,14 @@ from diracdiff.samplers import NetworkIncrement
 
 
 def random_restorer(increment=False):
-    made = restorer()
+    model = restorer()
     if increment:
         network = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, conditions=2))
-        made.sampler = made.sampler.replace(increment=NetworkIncrement(network))
-    for denoiser in [made.denoiser, *([network] if increment else [])]:
-        for parameter in denoiser.parameters():  # those that begin at zero, too
+        model.sampler = model.sampler.replace(increment=NetworkIncrement(network))
+    for denoiser in [model.denoiser, *([network] if increment else [])]:
+        for parameter in denoiser.parameters():  # including those initialised to zero
             torch.nn.init.normal_(parameter, 0, 0.05)
-    return made
+    return model
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def content(folder):
 
 @pytest.mark.parametrize("increment", [False, True])
 def test_an_exported_model_restores_bit_for_bit(tmp_path, increment):
-    made = random_restorer(increment)
-    write_exported(made.checkpoint(), tmp_path / "out", "card")
+    model = random_restorer(increment)
+    write_exported(model.checkpoint(), tmp_path / "out", "card")
     y = torch.rand(2, 3, 16, 16)
-    assert torch.equal(load(tmp_path / "out").restore(y, "t=0"), made.restore(y, "t=0"))
+    assert torch.equal(load(tmp_path / "out").restore(y, "t=0"), model.restore(y, "t=0"))
 
 
-def test_half_takes_half_the_bytes(exported, tmp_path):
+def test_half_precision_halves_the_file_size(exported, tmp_path):
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=half", "half=true") == 0
     sizes = [(folder / places.WEIGHTS).stat().st_size for folder in (tmp_path / "half", exported)]
     assert sizes[0] < 0.6 * sizes[1]
@@ -57,10 +57,10 @@ def test_half_takes_half_the_bytes(exported, tmp_path):
 
 
 def test_weights_beyond_float16_are_not_halved(tmp_path):
-    made = restorer()
-    made.denoiser.network.head[2].bias.data.fill_(1e6)
+    model = restorer()
+    model.denoiser.network.head[2].bias.data.fill_(1e6)
     with pytest.raises(ValueError, match="half=true: a weight is beyond the range of float16"):
-        write_exported(made.checkpoint(), tmp_path / "out", "card", half=True)
+        write_exported(model.checkpoint(), tmp_path / "out", "card", half=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -81,22 +81,22 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
         load("builtin:blur")
 
 
-def damage(folder, how):
-    if how == "bit":
+def damage(folder, kind):
+    if kind == "bit":
         data = bytearray((folder / places.WEIGHTS).read_bytes())
         data[len(data) // 2] ^= 1
         (folder / places.WEIGHTS).write_bytes(data)
-    elif how in (places.WEIGHTS, places.CONFIG):
-        (folder / how).unlink()
+    elif kind in (places.WEIGHTS, places.CONFIG):
+        (folder / kind).unlink()
     else:
         text = (folder / places.CONFIG).read_text()
-        (folder / places.CONFIG).write_text(text[: len(text) // 2] if how == "torn" else how)
+        (folder / places.CONFIG).write_text(text[: len(text) // 2] if kind == "torn" else kind)
 
 
-@pytest.mark.parametrize("how", ["bit", "torn", "[]", "{}", "1", places.WEIGHTS, places.CONFIG])
-def test_a_damaged_folder_is_refused(tmp_path, how):
+@pytest.mark.parametrize("kind", ["bit", "torn", "[]", "{}", "1", places.WEIGHTS, places.CONFIG])
+def test_a_damaged_folder_is_refused(tmp_path, kind):
     write_exported(restorer().checkpoint(), tmp_path / "out", "card")
-    damage(tmp_path / "out", how)
+    damage(tmp_path / "out", kind)
     with pytest.raises(Damaged, match=r"checkpoint=.*out is (damaged|a folder without).*export it again"):
         load(tmp_path / "out")
 
@@ -110,14 +110,14 @@ def test_a_damaged_folder_is_refused(tmp_path, how):
         (["output=out"], "exists: give another output, or if_exists=overwrite"),
     ],
 )
-def test_mistakes(exported, tmp_path, capsys, overrides, message):
+def test_errors(exported, tmp_path, capsys, overrides, message):
     capsys.readouterr()
     status = run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=new", *overrides)
     refused((status, capsys.readouterr().err.splitlines()), message)
     assert not (tmp_path / "new").exists()
 
 
-def test_the_files_that_are_read_are_not_replaced(exported, tmp_path, capsys):
+def test_input_files_are_not_replaced(exported, tmp_path, capsys):
     (tmp_path / "link").symlink_to("out")
     before = content(exported)
     for options in (
@@ -132,7 +132,7 @@ def test_the_files_that_are_read_are_not_replaced(exported, tmp_path, capsys):
     assert content(exported) == before
 
 
-def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model(exported, tmp_path, capsys):
+def test_an_export_to_a_full_disk_keeps_the_existing_model(exported, tmp_path, capsys):
     before, limit = content(exported), resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for output in ("out", "new"):
@@ -148,11 +148,11 @@ def test_an_export_to_a_full_disk_is_one_line_and_keeps_the_model(exported, tmp_
     assert content(exported) == before and not content(tmp_path / "new")
 
 
-def test_the_card_has_the_recipe_escaped_the_license_and_more_text():
-    made = restorer()
-    made.name = "a\n# Title <script> [x](y) _b_ `c` \x1b[31m"
-    made.dataset = {"_target_": "diracdiff.data.ImageFolder", "root": "x`\n- [x](y)"}
-    text = model_card(made.checkpoint(), "a b\n```", "mit", "## Limits\n\nNight scenes.\n")
+def test_the_card_has_the_escaped_recipe_the_license_and_additional_text():
+    model = restorer()
+    model.name = "a\n# Title <script> [x](y) _b_ `c` \x1b[31m"
+    model.dataset = {"_target_": "diracdiff.data.ImageFolder", "root": "x`\n- [x](y)"}
+    text = model_card(model.checkpoint(), "a b\n```", "mit", "## Limits\n\nNight scenes.\n")
     assert text.startswith("---\nlibrary_name: diracdiff\n") and "license: mit\n" in text
     assert '"_target_": "diracdiff.degradations.GaussianBlur"' in text and text.endswith("\n\nNight scenes.\n")
     lines = text.splitlines()

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read or refused in one line, and text from outside escaped."""
+"""Files: atomic writes, one-line errors for damaged files, and escaped text."""
 
 import csv
 import os
@@ -77,7 +77,7 @@ def test_files_are_replaced_together_or_not_at_all(tmp_path):
     assert os.listdir(tmp_path / "out") == ["a.csv"]
 
 
-def test_nothing_is_replaced_that_exists_or_is_read(tmp_path):
+def test_existing_files_and_inputs_are_not_replaced(tmp_path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(ValueError, match=r"a\.png must be a file, but is a folder"):
         check_output(tmp_path, [tmp_path / "a.png"], if_exists="overwrite")
@@ -94,7 +94,7 @@ def test_nothing_is_replaced_that_exists_or_is_read(tmp_path):
         check_not_input("output", tmp_path / "same", "checkpoint", tmp_path / "file")
 
 
-def test_lines_of_several_writers_are_whole(tmp_path):
+def test_concurrent_writers_write_complete_lines(tmp_path):
     path = tmp_path / "table.csv"
     append_rows(path, [{"n": 0, "text": ""}])
     with ThreadPoolExecutor(8) as pool:
@@ -122,13 +122,13 @@ def test_every_text_is_restored_from_csv(text):
     assert not cell.startswith(("=", "@")) and (not cell.startswith(("+", "-")) or float(cell) is not None)
 
 
-def test_rows_are_added_with_new_columns_and_old_ones_stay(tmp_path):
+def test_rows_with_new_columns_are_appended(tmp_path):
     path = tmp_path / "metrics.csv"
     for rows in ([{"step": 1, "name": "=a"}], [{"step": 2}], [{"step": 3, "loss": 0.5}, {"name": "b"}], []):
         append_rows(path, rows)
-    found = [tuple(row.values()) for row in read_rows(path)]
-    assert found == [("1", "=a", ""), ("2", "", ""), ("3", "", "0.5"), ("", "b", "")]
-    path.write_bytes(b"step,loss\n1,0.5\n2,0.2")  # a killed process left the last row
+    values = [tuple(row.values()) for row in read_rows(path)]
+    assert values == [("1", "=a", ""), ("2", "", ""), ("3", "", "0.5"), ("", "b", "")]
+    path.write_bytes(b"step,loss\n1,0.5\n2,0.2")  # a killed process leaves an incomplete row
     assert [row["step"] for row in read_rows(path, {"step": int}, unfinished=True)] == [1]
     assert [row["step"] for row in read_rows(path, {"step": int})] == [1, 2]
 
@@ -136,15 +136,15 @@ def test_rows_are_added_with_new_columns_and_old_ones_stay(tmp_path):
 # damaged files
 
 
-def spoiled(data, draw):
-    """Return bytes with a random change: replaced, cut, repeated, filled with NUL, or of another kind of file."""
-    place, length = draw.randrange(len(data)), draw.randrange(1, 40)
-    head, part, tail = data[:place], data[place : place + length], data[place + length :]
-    other = draw.choice([b"", b"\n", b"null", b"5", b"[]", b'"text"', b"[" * 100_000, b"\xff\xfe", b"9" * 10_000])
-    encoded = data.decode("latin-1").encode(draw.choice(["utf-16", "utf-32", "utf-8-sig"]))
-    swapped = data.replace(draw.choice([b",", b"\n", b'"', b":", b"0"]), draw.choice([b"", b";", b"\r", b"\0"]))
-    changed = (head, head + tail, head + draw.randbytes(length) + tail, head + part + part + tail)
-    return draw.choice([*changed, head + b"\0" * length + tail, other, encoded, swapped])
+def mutated(data, rng):
+    """Return bytes with a random change: replaced, removed, repeated or NUL bytes, or content of another file type."""
+    position, length = rng.randrange(len(data)), rng.randrange(1, 40)
+    head, part, tail = data[:position], data[position : position + length], data[position + length :]
+    other = rng.choice([b"", b"\n", b"null", b"5", b"[]", b'"text"', b"[" * 100_000, b"\xff\xfe", b"9" * 10_000])
+    encoded = data.decode("latin-1").encode(rng.choice(["utf-16", "utf-32", "utf-8-sig"]))
+    replaced = data.replace(rng.choice([b",", b"\n", b'"', b":", b"0"]), rng.choice([b"", b";", b"\r", b"\0"]))
+    changed = (head, head + tail, head + rng.randbytes(length) + tail, head + part + part + tail)
+    return rng.choice([*changed, head + b"\0" * length + tail, other, encoded, replaced])
 
 
 READERS = {
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, name):
     whole, refused = path.read_bytes(), 0
     read(path)
     for seed in range(COUNT):
-        path.write_bytes(spoiled(whole, random.Random(seed)))
+        path.write_bytes(mutated(whole, random.Random(seed)))
         try:
             read(path)
         except ValueError as error:

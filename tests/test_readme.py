@@ -31,7 +31,7 @@ def test_files_that_the_readme_names_exist():
 
 
 def test_choices_that_the_readme_names_exist():
-    for kind in ("task", "model", "dataset", "trainer", "logger", "experiment"):
+    for kind in ("task", "model", "data", "trainer", "logger", "experiment"):
         named = set(re.findall(rf"\b{kind}=(\w+)", README))
         assert named <= {path.stem for path in (ROOT / "conf" / kind).glob("*.yaml")}
 
@@ -52,7 +52,7 @@ def test_the_keys_of_every_command_exist():
     for path, name, overrides in commands():
         options, values = [], {}
         for key, equals, value in (override.partition("=") for override in overrides):
-            if not equals or (key, value) in (("task", "…"), ("dataset", "…")):
+            if not equals or (key, value) in (("task", "…"), ("data", "…")):
                 continue
             value = value.split(",")[0] if "-m" in overrides and "[" not in value else value
             before, inner, after = re.fullmatch(r"([^{]*)(?:\{(.*)\})?([^}]*)", key).groups()  # the shell's braces

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 import torch
-from pages import DO, EVIL, GOOD, NAMES, TIMES, comparison, page_of, walked
+from pages import DO, EVIL, NAMES, PO, TIMES, comparison, evaluated, page_of
 from PIL import Image
 from test_checkpoints import restorer
 
@@ -36,7 +36,7 @@ def pixels(uri):
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return walked()
+    return evaluated()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_pictures_and_figures_are_those_of_the_evaluation(evaluation, made):
     for entry, key in ((clean, "clean"), (measurement, "measurement")):
         assert torch.equal(pixels(entry["pictures"][2]), evaluation.gallery[key][2])
     shown = {stop["name"]: (stop["t"], stop["show"]) for stop in content["stops"]}
-    both = {"accurate (DO)": (DO.t, "t0"), "best SWD": (GOOD.t, "t1")}
+    both = {"accurate (DO)": (DO.t, "t0"), "best SWD": (PO.t, "t1")}
     assert shown == {"measurement": (1.0, "t1"), "one-shot": (1.0, "t0"), **both}
     assert "exact (PNG)" in made.decode()
 
@@ -111,7 +111,7 @@ def test_pictures_fit_and_the_note_tells_what_is_left_out(budget, exact, every, 
 
 def test_a_report_of_many_large_pictures_stays_below_its_size():
     steps = [1 - i / 40 for i in range(41)]
-    evaluation = walked(size=128, steps=steps, names=list("abcdef"), metrics=[PSNR()])
+    evaluation = evaluated(size=128, steps=steps, names=list("abcdef"), metrics=[PSNR()])
     made = page_of(evaluation, restorer(), {"psnr": DO})
     (mean, iterate), size = (line["points"] for line in content_of(made)["trajectories"]), len(made)
     with_pictures = [point["row"]["t"] for point in iterate if point["pictures"]]
@@ -187,10 +187,10 @@ def test_time_stops_and_images_of_an_evaluation(opened, paths, evaluation):
     page.keyboard.press("End")
     assert page.inner_text("#t-now") == "0.00" and names()[1] == "x̂ at t = 0.25"  # x_hat has no t = 0
     page.click("#stops button:has-text('best SWD')")
-    (row,) = [row for row in evaluation.curve if (row["t"], row["output"]) == (GOOD.t, "iterate")]
+    (row,) = [row for row in evaluation.curve if (row["t"], row["output"]) == (PO.t, "iterate")]
     assert names()[1] == "iterate at t = 0.25" and f"NFE {row['nfe']}, " in page.inner_text("#cost")
     page.locator("#picker button").nth(1).click()
-    (record,) = [row for row in evaluation.records.at(GOOD.t, "iterate") if row["name"] == NAMES[1]]
+    (record,) = [row for row in evaluation.records.at(PO.t, "iterate") if row["name"] == NAMES[1]]
     assert page.inner_text("#figures").startswith(f"{NAMES[1]}. measurement: PSNR ")
     assert f"iterate at t = 0.25: PSNR {record['psnr']:.2f} dB" in page.inner_text("#figures")
     page.select_option("#left", label="clean")

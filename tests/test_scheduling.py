@@ -190,7 +190,7 @@ def test_blur_of_photographs_is_scheduled_as_in_the_paper(torch_home):
 # the command
 
 
-def composed(*overrides, key="dataset", name="schedule"):
+def composed(*overrides, key="data", name="schedule"):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return build(OmegaConf.select(compose(name, list(overrides)), key))
 

@@ -168,8 +168,8 @@ def test_evaluation_uses_the_division_of_the_checkpoint(trained, tmp_path, call)
     shutil.copytree(cwd / "photos", tmp_path / "photos")  # the same images in another folder
     assert measured(call, cwd, *words) == list(data.split("test").names)
     for key, value in (("val_fraction", 0.5), ("test_fraction", 0.25), ("seed", 0)):
-        line = f"dataset.{key}={value}: the checkpoint was trained with "
-        refused(measured(call, cwd, *words, f"dataset.{key}={value}"), line)
+        line = f"data.{key}={value}: the checkpoint was trained with "
+        refused(measured(call, cwd, *words, f"data.{key}={value}"), line)
     write(tmp_path / "others", *(f"{i:02}.png" for i in range(24)), size=33)
     other = ["data=folder", "data.root=others", "metrics=[psnr]", "lpips=null", "data.test_fraction=0.5"]
     assert len(measured(call, cwd, *other)) == 12
