@@ -295,7 +295,6 @@ ERRORS = [
     ("train", ["schedule.noise.sigma_max=-1"], "schedule.noise.sigma_max=-1"),
     ("train", ["trainer.max_epochs=many"], "trainer.max_epochs=many"),
     ("train", ["trainer.accumulate_grad_batches=0"], "trainer.*accumulate_grad_batches"),
-    ("train", ["trainer.check_val_every_n_epoch=3"], "must be at most trainer.max_epochs"),
     ("train", ["data.batch_size=400"], "data.batch_size=400: .* fewer than one batch"),
     ("train", ["metrics=[]"], "must not be empty"),
     ("train", ["+data.foo=1"], "data: .*foo"),

@@ -44,7 +44,7 @@ def test_a_sweep_has_a_folder_and_a_wandb_run_for_each_job_and_a_table(tmp_path,
 
 def test_optuna_searches(tmp_path, folder):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ["hparams_search=optimizer", "hydra.sweeper.n_trials=2", "metrics=[psnr]"]
+    search = ["hparams_search=optuna", "hydra.sweeper.n_trials=2", "metrics=[psnr]"]
     search.append("hydra.sweeper.sampler.n_startup_trials=2")
     assert run_here(tmp_path, "train", "-m", *folder, *SHORT, *search, "hydra.sweeper.storage=sqlite:///study.db") == 0
     best = OmegaConf.load(sweep_of(tmp_path) / "optimization_results.yaml")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 
 from diracdiff.utils.errors import fail, say
 
@@ -23,10 +24,14 @@ def main() -> None:
     """Hand over to the module of the command."""
     name, *words = sys.argv[1:] or [""]
     if name in ("", "-h", "--help"):
+        say("usage: diracdiff COMMAND key=value …")
         for command, text in COMMANDS.items():
-            say(f"  diracdiff {command} key=value …   {text}")
-        say("Every command shows its keys with --help.")
+            say(f"  {command:<16}  {text}")
+        say("diracdiff COMMAND --help lists the keys of a command, and diracdiff --version prints the version.")
         raise SystemExit(0 if name else 2)
+    if name == "--version":
+        say(f"diracdiff {version('diracdiff')}")
+        raise SystemExit(0)
     if name not in COMMANDS:
         fail(f"unknown command {name!r}, must be one of: {', '.join(COMMANDS)}")
     if __name__ == "__main__":

@@ -131,8 +131,8 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     """Build the trainer with its loggers and callbacks."""
     check_count(cfg.trainer.accumulate_grad_batches, "trainer.accumulate_grad_batches")
     epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
-    if isinstance(epochs, int) and isinstance(every, int) and 0 <= epochs < every:
-        raise ValueError(f"trainer.check_val_every_n_epoch={every}: must be at most trainer.max_epochs ({epochs}).")
+    if isinstance(epochs, int) and isinstance(every, int) and 0 < epochs < every:
+        cfg.trainer.check_val_every_n_epoch = epochs  # a short run is validated at its end
     return _trainer(
         cfg,
         logger=[build(node) for node in (cfg.logger or {}).values()],

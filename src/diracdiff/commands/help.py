@@ -3,7 +3,7 @@
 The head of a file describes it; lines of the head that begin with `diracdiff` are examples. The comment after a key
 explains it and may end with the range and unit of its values in brackets:
 
-    steps: 20  # network calls of sampling [>= 1]
+    num_steps: 20  # network evaluations of sampling [>= 1]
 
 A key of one full name means the same in all files, so one explanation is enough.
 """
@@ -26,6 +26,13 @@ FLAGS = """flags, before the keys
   --cfg job               print the configuration as YAML and do nothing
   --config-dir FOLDER     further options: FOLDER/task/mine.yaml is task=mine
   --hydra-help            the other flags of Hydra"""
+
+
+SECTIONS = (
+    *("keys", "task", "data", "schedule", "model", "loss", "optimizer", "trainer", "sampler", "metrics", "baseline"),
+    *("callbacks", "logger", "paths", "extras"),
+)
+"""Sections of keys in `--help`, in the order of use."""
 
 
 class Key(NamedTuple):
@@ -113,16 +120,28 @@ def help_of(command: str, words: list[str]) -> str:
     pages = read_pages(CONF, *flags.config_dir)
     (page,) = [page for page in pages if not page.group and page.choice == command]
     lines = [f"diracdiff {command} – {page.about}", "", *(f"  {example}" for example in page.examples), "", "options"]
-    for group, choice in sorted(choices.items()):
+    if "callbacks" in config:
+        choices["callbacks"] = None  # a list, which Hydra does not report
+    for group, choice in sorted(choices.items(), key=lambda item: (_place(item[0].partition("/")[0]), item[0])):
         others = {other.choice for other in pages if other.group == group}
         others -= set(choice if isinstance(choice, list) else [choice])
-        lines.append(_line(group, choice, f"or {', '.join(sorted(others))}" if others else ""))
-    lines += ["", "keys"]
+        if others:
+            value, text = ("…", "a list of") if group == "callbacks" else (choice, "or")
+            lines.append(_line(group, value, f"{text} {', '.join(sorted(others))}"))
+    texts: dict[str, list[str]] = {}
     for name, value in leaves(config):
         if not (isinstance(value, str) and value.startswith("${")):  # the value of another key
-            needed = "must be given: " if value == "???" else ""
-            lines.append(_line(name, value, f"{needed}{explain(name, pages, {**choices, '': command})}"))
+            needed = "required: " if value == "???" else ""
+            line = _line(name, value, f"{needed}{explain(name, pages, {**choices, '': command})}")
+            texts.setdefault(name.partition(".")[0] if "." in name else "keys", []).append(line)
+    for section in sorted(texts, key=_place):
+        lines += ["", section, *texts[section]]
     return "\n".join([*lines, "", FLAGS])
+
+
+def _place(section: str) -> int:
+    """Return the place of a section or a group in the order of use."""
+    return SECTIONS.index(section) if section in SECTIONS else len(SECTIONS)
 
 
 def _line(name: str, value: Any, text: str) -> str:

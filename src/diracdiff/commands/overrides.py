@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ def explained(error: Exception, name: str) -> str:
     if unknown := re.search(r"To append to your config use \+([\w./@]+)", text):
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return _unknown(unknown[1], name, hydra.compose(name))
+    if option := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text):
+        options = sorted(path.stem for path in (CONF / option[1]).glob("*.yaml"))
+        return f"{option[1]}={option[2]}: is not an option. {_similar(option[2], options)}"
     if "Config group override must be a string" in text:
         return "null: is not an option of a group. Choose an option, or remove a group with ~GROUP, such as ~logger."
     hydras = r" (full_key|object_type|reference_type|Config search path|Set the environment variable)[:= ].*"
@@ -43,8 +46,13 @@ def explained(error: Exception, name: str) -> str:
 
 
 def _unknown(key: str, name: str, defaults: DictConfig) -> str:
-    similar = difflib.get_close_matches(key, [*dict(leaves(defaults)), *map(str, defaults)], 1, 0.4)
-    return f"{key}: {name} has no such key. {f'Did you mean {similar[0]}?' if similar else 'Remove it.'}"
+    return f"{key}: {name} has no such key. {_similar(key, [*dict(leaves(defaults)), *map(str, defaults)])}"
+
+
+def _similar(word: str, names: Sequence[str]) -> str:
+    """Return the remedy for an unknown key or option: the name that is most similar, if any is."""
+    similar = difflib.get_close_matches(word, names, 1, 0.4)
+    return f"Did you mean {similar[0]}?" if similar else "List all with --help."
 
 
 def check_values(cfg: DictConfig, name: str) -> None:

@@ -74,7 +74,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
-            report(best, tested.evaluation, output_dir, origin(cfg))
+            report(best, tested.evaluation, output_dir, origin(cfg), output_dir / BEST)
     return objective(optimized, best)
 
 
@@ -98,7 +98,7 @@ def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
     optimized = check_objective(cfg.optimized_metric, tested.metrics)
     trainer.test(tested, data, verbose=False)
     if trainer.is_global_zero:
-        report(best, tested.evaluation, output_dir, origin(cfg))
+        report(best, tested.evaluation, output_dir, origin(cfg), Path(cfg.ckpt_path))
     return objective(optimized, best)
 
 
@@ -109,7 +109,8 @@ def _apply_extras(cfg: DictConfig) -> None:
     if cfg.extras.enforce_tags and not cfg.tags:
         raise ValueError("tags=[]: must hold at least one tag. Add tags=[baseline], or extras.enforce_tags=false.")
     if cfg.extras.print_config:
-        say(OmegaConf.to_yaml(cfg, resolve=True))
+        for line in OmegaConf.to_yaml(cfg, resolve=True).splitlines():
+            say(line)
 
 
 def _check_folder(cfg: DictConfig, output_dir: Path) -> None:

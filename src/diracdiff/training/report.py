@@ -16,13 +16,12 @@ from diracdiff.report import Origin
 from diracdiff.report.page import NAME
 from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
-from diracdiff.training.saving import BEST
 from diracdiff.utils.errors import say
 from diracdiff.utils.files import write_atomically, write_json
 
 
-def report(restorer: Restorer, tested: Evaluation, output_dir: Path, origin: Origin) -> None:
-    """Write a summary, pictures and a page of `best.ckpt` and its test to the run's folder; print the next command."""
+def report(restorer: Restorer, tested: Evaluation, output_dir: Path, origin: Origin, checkpoint: Path) -> None:
+    """Write a summary, pictures and a page of a checkpoint and its test to a folder; print the next command."""
     same: dict[str, Any] = {"seed": restorer.seed, "steps": restorer.sampler.num_steps, "task": restorer.name}
     summary = summary_of(tested, restorer.stopping_points, **same)
     write_json(output_dir / "summary.json", summary)
@@ -41,7 +40,7 @@ def report(restorer: Restorer, tested: Evaluation, output_dir: Path, origin: Ori
     if restorer.name not in ("denoise", "prior", "pmrf"):
         python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
         target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stopping_points.get(name))
-        words = f"checkpoint={folder}/{BEST} input=FILE_OR_FOLDER output=restored target={target}"
+        words = f"checkpoint={os.path.relpath(checkpoint)} input=FILE_OR_FOLDER output=restored target={target}"
         say(f"next: {python} -m diracdiff restore {words}")
 
 
