@@ -58,7 +58,7 @@ def test_help_has_a_line_for_every_key_and_its_examples_compose(command, tmp_pat
         for name, value in leaves(OmegaConf.to_container(compose(command), resolve=False)):
             if not (isinstance(value, str) and value.startswith("${")) and not isinstance(value, dict):
                 assert len(rows[name].partition("  ")[2].split("  ")[-1].strip()) > 4, rows[name]
-                assert ("=…" in rows[name]) == ("must be given" in rows[name]) == (value == "???")
+                assert ("=…" in rows[name]) == ("required" in rows[name]) == (value == "???")
         for words in examples:
             given = [word.split(",")[0] if "-m" in words else word for word in words]
             compose(command, [word for word in given if word != "-m" and not word.startswith("hydra.")])

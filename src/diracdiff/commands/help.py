@@ -86,8 +86,9 @@ def _comments(text: str) -> dict[str, str]:
 
 
 def read_pages(*roots: Path) -> list[Page]:
-    """Read all files below folders of configuration, the commands first."""
-    pages = [read_page(path, root) for root in roots for path in sorted(root.rglob("*.yaml"))]
+    """Read all files below folders of configuration, except for Hydra's settings, with the commands first."""
+    paths = [(path, root) for root in roots for path in sorted(root.rglob("*.yaml"))]
+    pages = [read_page(path, root) for path, root in paths if path.parent != root / "hydra"]
     return sorted(pages, key=lambda page: page.group)
 
 
