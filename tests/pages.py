@@ -33,7 +33,7 @@ def evaluated(size=32, steps=TIMES, names=NAMES, metrics=None):
         for nfe, t in enumerate(steps):
             noise = torch.randn(clean.shape, generator=generator)
             x_hat = clean + (0.05 + 0.2 * abs(t - 0.75)) * noise * right
-            yield State(t, clean + 0.3 * (t + 0.1) * noise, x_hat, min(nfe + 1, len(steps) - 1), fresh=t > 0)
+            yield State(t, clean + 0.3 * (t + 0.1) * noise, x_hat, min(nfe + 1, len(steps) - 1), x_hat_is_current=t > 0)
 
     evaluation.add(names, list(range(len(names))), states(), Reference(clean, clean + 0.2))
     evaluation.finish()

@@ -41,8 +41,8 @@ def test_steps_with_the_true_image_keep_the_distribution_of_x_t(bridge, eta):
     times = [1.0, 0.93, 0.5, 0.31, 0.3, 0.02, 0.001]
     weight, variance = bridge.weight(double(1.0)), bridge.std(double(1.0)) ** 2
     for t, s in pairwise(times):
-        keep, std = bridge.step(t, s, eta)
-        weight, variance = keep * weight, keep**2 * variance + (eta * std) ** 2
+        decay, std = bridge.step_coefficients(t, s, eta)
+        weight, variance = decay * weight, decay**2 * variance + (eta * std) ** 2
         torch.testing.assert_close(weight, bridge.weight(double(s)), rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(variance, bridge.std(double(s)) ** 2, rtol=1e-9, atol=1e-12)
 
@@ -82,8 +82,8 @@ def test_i2sb_matches_the_published_bridge():
     torch.testing.assert_close(bridge.std(t) ** 2, variance * backward / (variance + backward))
     t, s = 0.7, 0.2
     before, after = (bridge.sigma(double(value)).item() ** 2 for value in (t, s))
-    keep, std = bridge.step(t, s, 1.0)
-    assert keep == pytest.approx(after / (before - after + after))
+    decay, std = bridge.step_coefficients(t, s, 1.0)
+    assert decay == pytest.approx(after / (before - after + after))
     assert std**2 == pytest.approx(after * (before - after) / before)
 
 
@@ -92,11 +92,11 @@ def test_the_ot_ode_with_the_true_image_ends_at_the_image():
     x, y = torch.rand(2, 2, 3, 4, 4, generator=generator, dtype=torch.float64)
     noiseless = I2SB(ot_ode=True)
     for sampler in (BridgeSampler(I2SB(), 5, 0.0), BridgeSampler(noiseless, 5)):
-        assert not sampler.adds_noise(DEGRADED)
+        assert not sampler.is_stochastic(DEGRADED)
         for state in sampler.states(DEGRADED, lambda y, t: x, y, ImageNoise([0, 1])):
             torch.testing.assert_close(state.y, noiseless.sample(x, y, state.t, torch.zeros_like(x)))
     assert torch.equal(state.y, x)
-    assert BridgeSampler(I2SB(), 5).adds_noise(DEGRADED)
+    assert BridgeSampler(I2SB(), 5).is_stochastic(DEGRADED)
 
 
 def test_indi_follows_a_straight_line_from_one_draw_of_noise():
@@ -108,7 +108,7 @@ def test_indi_follows_a_straight_line_from_one_draw_of_noise():
         line = (1 - state.t) * x + state.t * (y + 0.1 * z)
         torch.testing.assert_close(state.y, line)
         torch.testing.assert_close(bridge.sample(x, y, state.t, z), line)
-    assert BridgeSampler(bridge).adds_noise(DEGRADED) and not BridgeSampler(InDI(0.0)).adds_noise(DEGRADED)
+    assert BridgeSampler(bridge).is_stochastic(DEGRADED) and not BridgeSampler(InDI(0.0)).is_stochastic(DEGRADED)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
@@ -132,10 +132,10 @@ def test_palette_steps_are_those_of_ddim():
     bridge = Palette()
     before, after = bridge.sigma(double([0.6, 0.4])).tolist()
     for eta in (0.0, 0.3, 1.0):
-        keep, std = bridge.step(0.6, 0.4, eta)
+        decay, std = bridge.step_coefficients(0.6, 0.4, eta)
         added = eta * after * (1 - (after / before) ** 2) ** 0.5
         assert eta * std == pytest.approx(added)
-        assert keep == pytest.approx((after**2 - added**2) ** 0.5 / before)
+        assert decay == pytest.approx((after**2 - added**2) ** 0.5 / before)
 
 
 @pytest.mark.parametrize(

@@ -408,7 +408,7 @@ def test_missing_noise_is_added_and_the_measurement_stays():
 def test_samples_of_the_ode_differ_where_noise_is_added():
     plain, wide = process_of("inpainting"), process_of("inpainting", 0.02)
     sampler = ReverseSampler(2, eta=0.0)
-    assert not sampler.adds_noise(plain) and sampler.adds_noise(wide) and ReverseSampler(2).adds_noise(plain)
+    assert not sampler.is_stochastic(plain) and sampler.is_stochastic(wide) and ReverseSampler(2).is_stochastic(plain)
 
 
 def test_motion_blur_is_given_its_measurement_without_a_basis():

@@ -54,15 +54,15 @@ def test_grid_and_calls(process):
     assert [s.t for s in states] == [1.0, 0.75, 0.5, 0.25, 0.0]
     assert denoiser.calls == [1.0, 0.75, 0.5, 0.25]
     assert [s.nfe for s in states] == [1, 2, 3, 4, 4]
-    assert [s.fresh for s in states] == [True] * 4 + [False]
-    assert [s.calls("iterate") for s in states] == [0, 1, 2, 3, 4]
+    assert [s.x_hat_is_current for s in states] == [True] * 4 + [False]
+    assert [s.nfe_for("iterate") for s in states] == [0, 1, 2, 3, 4]
 
 
 def test_an_iterate_takes_no_call_at_its_end(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
     last = trajectory(process, x, num_steps=4, stop=0.5, output="iterate", denoiser=denoiser)[-1]
-    assert denoiser.calls == [1.0, 0.75] and last.calls("iterate") == 2 and not last.fresh
+    assert denoiser.calls == [1.0, 0.75] and last.nfe_for("iterate") == 2 and not last.x_hat_is_current
 
 
 def test_one_step_is_one_shot_reconstruction(process):
@@ -341,7 +341,7 @@ def test_heun_takes_two_calls_a_step(process):
     denoiser = Constant(x)
     states = trajectory(process, x, num_steps=2, solver=Heun(), eta=0.0, denoiser=denoiser)
     assert denoiser.calls == [1.0, 0.5, 0.5, 0.0] and [s.nfe for s in states] == [1, 3, 4]
-    assert [s.calls("iterate") for s in states] == [0, 2, 4]
+    assert [s.nfe_for("iterate") for s in states] == [0, 2, 4]
 
 
 # times and measurements
@@ -391,7 +391,7 @@ def test_the_noise_of_the_steps_is_scaled_at_unchanged_drift(process, step):
         assert torch.equal(c.y, d.y)
         assert torch.allclose(b.y - a.y, (c.y - a.y) / 2, atol=1e-6)
     assert (whole[5].y - none[5].y).std() > 0.01
-    assert not ReverseSampler(noise_scale=0).adds_noise(process) and ReverseSampler().adds_noise(process)
+    assert not ReverseSampler(noise_scale=0).is_stochastic(process) and ReverseSampler().is_stochastic(process)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
@@ -403,7 +403,7 @@ def test_sampling_restarts_from_the_image_of_its_first_call(process, eta):
     noise = ImageNoise([0])
     assert torch.equal(first.y, process.measure(x, noise.normal(x.shape[1:])))
     assert torch.equal(second.y, process.sample(denoiser.image, 0.6, noise.normal(x.shape[1:])))
-    assert ReverseSampler(5, eta=0, t_restart=0.6).adds_noise(process)
+    assert ReverseSampler(5, eta=0, t_restart=0.6).is_stochastic(process)
     assert [s.t for s in trajectory(process, x, num_steps=5, denoiser=denoiser, t_restart=0.6, stop=0.7)] == [1.0]
 
 

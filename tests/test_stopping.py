@@ -84,7 +84,7 @@ def test_curves_average_over_images_and_ignore_their_order():
     def evaluated(parts):
         evaluation = Evaluation([PSNR(), SSIM()])
         for part in parts:
-            sliced = [State(s.t, s.y[part], s.x_hat[part], s.nfe, s.fresh) for s in states]
+            sliced = [State(s.t, s.y[part], s.x_hat[part], s.nfe, s.x_hat_is_current) for s in states]
             evaluation.add([f"image{i}" for i in part], part, sliced, Reference(clean[part]))
         evaluation.finish()
         return evaluation
@@ -111,7 +111,7 @@ POINTS = [{"t": t, "output": "x_hat", "nfe": nfe} for nfe, t in enumerate((1.0, 
 def known_states():
     """A trajectory of known images: x_hat is t above x, and y is t below it."""
     for nfe, t in enumerate((1.0, 0.75, 0.5, 0.25, 0.0), start=1):
-        yield State(t, X - t, X + t, min(nfe, 4), fresh=t > 0)
+        yield State(t, X - t, X + t, min(nfe, 4), x_hat_is_current=t > 0)
 
 
 def test_images_at_a_stopping_point_are_those_of_the_trajectory():

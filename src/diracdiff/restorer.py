@@ -184,7 +184,7 @@ class Restorer:
         measurement = self._checked(measurement, "measurement", self.device)
         check_measurement(measurement, self.process, self.sampler.t_start)
         names, stop = check_names(names, len(measurement)), self.stopping_point_for(target)
-        if count > 1 and not self.sampler.adds_noise(self.process):
+        if count > 1 and not self.sampler.is_stochastic(self.process):
             raise ValueError(f"samples={count}: would all be the same without noise. Use sampler.eta=1.")
         named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
         noises = (self._noise(each, measurement.device) for each in named)

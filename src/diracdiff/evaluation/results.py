@@ -49,9 +49,9 @@ def results(states: Iterable[State], like: Tensor) -> Iterator[Result]:
     elapsed, began = 0.0, clock(like)
     for state in states:
         before, elapsed = elapsed, elapsed + clock(like) - began
-        for output in ("x_hat", "iterate") if state.fresh else ("iterate",):
-            seconds = before if output == "iterate" and state.fresh else elapsed  # y is there before x_hat
-            yield Result(state.image(output), state.calls(output), seconds / len(like), round(state.t, 9), output)
+        for output in ("x_hat", "iterate") if state.x_hat_is_current else ("iterate",):
+            seconds = before if output == "iterate" and state.x_hat_is_current else elapsed  # y is there before x_hat
+            yield Result(state.image(output), state.nfe_for(output), seconds / len(like), round(state.t, 9), output)
         began = clock(like)
 
 

@@ -6,7 +6,7 @@ A bridge is a distribution of x_t, given a clean image x (t = 0) and its measure
 
 A network is trained to estimate x from x_t. A sampling step from t to s < t, with eta in [0, 1], is
 
-    x_s = x_hat + keep (x_t - x_hat) + eta std z
+    x_s = x_hat + decay (x_t - x_hat) + eta std z
 
 All noise levels are in units of the [0, 1] range, half of those published for images in [-1, 1].
 """
@@ -22,7 +22,14 @@ from torch import Tensor
 from diracdiff.degradations import Identity
 from diracdiff.noise import LogLogisticNoise, check_level
 from diracdiff.process import StochasticDegradation
-from diracdiff.samplers.reverse_process import Conditional, ImageNoise, Prediction, Predictor, ReverseProcess, State
+from diracdiff.samplers.reverse_process import (
+    ConditionalDenoiser,
+    ImageNoise,
+    Prediction,
+    Predictor,
+    ReverseProcess,
+    State,
+)
 from diracdiff.samplers.sampler import ReverseSampler
 from diracdiff.samplers.solvers import Solver
 from diracdiff.utils.shapes import as_time, per_image
@@ -45,8 +52,8 @@ class Bridge(ABC):
         """Return sigma_t, which scales the target (x_t - x) / sigma_t of the network, for times of any shape."""
 
     @abstractmethod
-    def step(self, t: float, s: float, eta: float) -> tuple[float, float]:
-        """Return `keep` and `std` of the step from t to s < t, see this module.
+    def step_coefficients(self, t: float, s: float, eta: float) -> tuple[float, float]:
+        """Return `decay` and `std` of the step from t to s < t, see this module.
 
         For x_hat = x, x_s has the distribution of the bridge if eta = 1, or for any eta if w_t = 0.
         """
@@ -68,7 +75,7 @@ class Bridge(ABC):
         time = as_time(t, x)
         return x + per_image(self.weight(time), x) * (y - x) + per_image(self.std(time), x) * noise
 
-    def begin(self, y: Tensor, noise: ImageNoise) -> Tensor:
+    def sample_initial(self, y: Tensor, noise: ImageNoise) -> Tensor:
         """Return x_1, (B, C, H, W), for measurements y. If x_1 does not depend on y, its mean is 1/2."""
         return self.sample(torch.full_like(y, 0.5), y, 1.0, noise.normal(y.shape[1:], y.dtype))
 
@@ -78,7 +85,7 @@ class I2SB(Bridge):
 
     sigma_t^2 is the integral of beta from 0 to t, w_t = sigma_t^2 / sigma_1^2 and s_t^2 = sigma_t^2 (1 - w_t). Up to
     t = 1/2, 4 beta_t = (sqrt(beta_min) + t (sqrt(beta_max) - sqrt(beta_min)))^2; beta is symmetric about t = 1/2. The
-    factor 4 converts variances from the range [-1, 1]. A step has keep = w_s / w_t, std^2 = sigma_s^2 (1 - keep). For
+    factor 4 converts variances from the range [-1, 1]. A step has decay = w_s / w_t, std^2 = sigma_s^2 (1 - decay). For
     eta = 1 it samples the posterior of x_s given x_hat and x_t; for eta = 0 it is a step of the OT-ODE.
 
     Args:
@@ -107,10 +114,10 @@ class I2SB(Bridge):
             return torch.zeros_like(t)
         return (self._variance(t) * (1 - self.weight(t))).clamp(min=0).sqrt()
 
-    def step(self, t: float, s: float, eta: float) -> tuple[float, float]:
+    def step_coefficients(self, t: float, s: float, eta: float) -> tuple[float, float]:
         before, after = self._variance(torch.tensor([t, s], dtype=torch.float64)).tolist()
-        keep: float = after / before
-        return keep, 0.0 if self.ot_ode else (after * (1 - keep)) ** 0.5
+        decay: float = after / before
+        return decay, 0.0 if self.ot_ode else (after * (1 - decay)) ** 0.5
 
     def _variance(self, t: Tensor) -> Tensor:
         """Return sigma_t^2."""
@@ -126,7 +133,7 @@ class I2SB(Bridge):
 class InDI(Bridge):
     """Inversion by direct iteration (Delbracio and Milanfar 2023), with noise of a constant level epsilon.
 
-    x_t = (1 - t) x + t (y + epsilon z). Sampling starts at y + epsilon z, and its steps have keep = s / t and no noise.
+    x_t = (1 - t) x + t (y + epsilon z). Sampling starts at y + epsilon z, and steps have decay = s / t and no noise.
     The network's target is scaled by t / 4, because pixels have a standard deviation of about 1/4.
 
     Args:
@@ -149,7 +156,7 @@ class InDI(Bridge):
     def std(self, t: Tensor) -> Tensor:
         return self.epsilon * t
 
-    def step(self, t: float, s: float, eta: float) -> tuple[float, float]:
+    def step_coefficients(self, t: float, s: float, eta: float) -> tuple[float, float]:
         return s / t, 0.0
 
 
@@ -157,7 +164,7 @@ class Palette(Bridge):
     """Gaussian diffusion of the image, x_t = x + sigma_t z, with a network conditioned on y (Saharia et al. 2022).
 
     x_t does not depend on y. Steps are those of DDIM (Song et al. 2021, Eq. 12), which for eta = 1 are ancestral:
-    keep = r sqrt(1 - eta^2 (1 - r^2)), std^2 = sigma_s^2 (1 - r^2), r = sigma_s / sigma_t.
+    decay = r sqrt(1 - eta^2 (1 - r^2)), std^2 = sigma_s^2 (1 - r^2), r = sigma_s / sigma_t.
 
     Args:
         noise: noise levels sigma_t as a function of t; by default those of task=prior, 0.001 to 40.
@@ -179,21 +186,21 @@ class Palette(Bridge):
     def std(self, t: Tensor) -> Tensor:
         return self.noise(t)
 
-    def step(self, t: float, s: float, eta: float) -> tuple[float, float]:
+    def step_coefficients(self, t: float, s: float, eta: float) -> tuple[float, float]:
         before, after = self.noise(torch.tensor([t, s], dtype=torch.float64)).tolist()
         ratio = after / before
         return ratio * (1 - eta**2 * (1 - ratio**2)) ** 0.5, after * (1 - ratio**2) ** 0.5
 
 
-class BridgeStep(Solver):
+class BridgeSolver(Solver):
     """First-order step of a bridge, with one network call, see this module."""
 
     def __init__(self, bridge: Bridge):
         self.bridge = bridge
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        keep, std = self.bridge.step(t, s, reverse.eta)
-        y = prediction.x_hat + keep * (y - prediction.x_hat)
+        decay, std = self.bridge.step_coefficients(t, s, reverse.eta)
+        y = prediction.x_hat + decay * (y - prediction.x_hat)
         return reverse.diffuse(y, y.new_tensor(std)) if std > 0 else y
 
 
@@ -219,13 +226,13 @@ class BridgeSampler(ReverseSampler):
         eta: float = 1.0,
         grid: Callable[[float], float] | None = None,
     ):
-        super().__init__(num_steps, BridgeStep(bridge), eta=eta, grid=grid)
+        super().__init__(num_steps, BridgeSolver(bridge), eta=eta, grid=grid)
         self.bridge = bridge
 
     def states(
         self,
         process: StochasticDegradation,
-        denoiser: Predictor | Conditional,
+        denoiser: Predictor | ConditionalDenoiser,
         measurement: Tensor,
         noise: ImageNoise,
         t_stop: float = 0.0,
@@ -236,12 +243,16 @@ class BridgeSampler(ReverseSampler):
         yield replace(next(states), y=measurement)
         yield from states
 
-    def adds_noise(self, process: StochasticDegradation) -> bool:
+    def is_stochastic(self, process: StochasticDegradation) -> bool:
         """Return True if two samples from the same measurement differ."""
-        draws = self.eta * self.bridge.step(1.0, 0.5, self.eta)[1] > 0
+        draws = self.eta * self.bridge.step_coefficients(1.0, 0.5, self.eta)[1] > 0
         return draws or self.bridge.std(torch.tensor(1.0)).item() > 0
 
-    def _first(
-        self, process: StochasticDegradation, denoiser: Predictor | Conditional, measurement: Tensor, noise: ImageNoise
+    def _initial_state(
+        self,
+        process: StochasticDegradation,
+        denoiser: Predictor | ConditionalDenoiser,
+        measurement: Tensor,
+        noise: ImageNoise,
     ) -> tuple[Tensor, Tensor]:
-        return measurement, self.bridge.begin(measurement, noise)
+        return measurement, self.bridge.sample_initial(measurement, noise)

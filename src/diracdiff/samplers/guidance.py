@@ -25,7 +25,7 @@ class Guidance:
         self.scaling, self.step = scaling, float(step)
 
     def __call__(
-        self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor, start: float = 1.0
+        self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor, t_start: float = 1.0
     ) -> Tensor:
         """Return the term to add to the score, (B, C, H, W).
 
@@ -33,13 +33,13 @@ class Guidance:
             process: the degradation process.
             y: the iterate.
             x_hat: with the graph back to y.
-            measurement: y at `start`.
-            start: time of the measurement, where A and sigma are taken.
+            measurement: y at `t_start`.
+            t_start: time of the measurement, where A and sigma are taken.
         """
-        residual = (measurement - process.mean(x_hat, start)).square().flatten(1).sum(1)
+        residual = (measurement - process.mean(x_hat, t_start)).square().flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(residual.sum(), y)
         if self.scaling == "std":
-            eta = self.step / (2 * process.sigma_of_measurement(y, start) ** 2)
+            eta = self.step / (2 * process.sigma_of_measurement(y, t_start) ** 2)
         else:
             eta = self.step / per_image(residual.detach().sqrt().clamp(min=1e-12), y)
         return -eta * gradient

@@ -25,8 +25,8 @@ class Increment(ABC):
     ) -> Tensor:
         """Return R, (B, C, H, W), for x_hat, `degraded`, which is A_t(x_hat), and the iterate y, like R each."""
 
-    def check(self, smallest: float) -> None:  # noqa: B027
-        """Raise ValueError if the estimate does not suit a sampler whose smallest step is this."""
+    def check(self, min_step: float) -> None:  # noqa: B027
+        """Raise ValueError if the estimate does not suit a sampler whose smallest step is `min_step`."""
 
 
 class FiniteDifference(Increment):
@@ -71,10 +71,10 @@ class SmallLookAhead(FiniteDifference):
             raise ValueError(f"delta={delta}: must lie in (0, 1].")
         self.delta = float(delta)
 
-    def check(self, smallest: float) -> None:
-        if self.delta > smallest + TOLERANCE:
+    def check(self, min_step: float) -> None:
+        if self.delta > min_step + TOLERANCE:
             raise ValueError(
-                f"the increment's delta must not exceed the sampler's smallest step, {smallest:.4g}, got {self.delta}: "
+                f"the increment's delta must not exceed the sampler's smallest step, {min_step:.4g}, got {self.delta}: "
                 "lower it or take fewer steps"
             )
 

@@ -21,7 +21,7 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 
 
 @runtime_checkable
-class Conditional(Protocol):
+class ConditionalDenoiser(Protocol):
     """A denoiser that depends on the process, and on the measurement if `condition_on_measurement`."""
 
     condition_on_measurement: bool
@@ -31,9 +31,9 @@ class Conditional(Protocol):
         ...
 
 
-def takes_measurement(denoiser: Predictor | Conditional) -> bool:
+def is_conditional(denoiser: Predictor | ConditionalDenoiser) -> bool:
     """Return True for a denoiser that is conditioned on the measurement."""
-    return isinstance(denoiser, Conditional) and denoiser.condition_on_measurement
+    return isinstance(denoiser, ConditionalDenoiser) and denoiser.condition_on_measurement
 
 
 class Prediction(NamedTuple):
@@ -52,18 +52,18 @@ class State:
         y: the iterate y_t, (B, C, H, W).
         x_hat: the denoised image of the last network call, (B, C, H, W).
         nfe: number of function evaluations (network calls) per image so far.
-        fresh: x_hat was made from this y. False for a last state whose output is the iterate, and at t = 0.
+        x_hat_is_current: x_hat was made from this y. False for a last state whose output is the iterate, and at t = 0.
     """
 
     t: float
     y: Tensor
     x_hat: Tensor
     nfe: int
-    fresh: bool
+    x_hat_is_current: bool
 
-    def calls(self, output: str) -> int:
+    def nfe_for(self, output: str) -> int:
         """Return the NFE that the output takes: y is there before x_hat is made from it."""
-        return self.nfe - 1 if output == "iterate" and self.fresh else self.nfe
+        return self.nfe - 1 if output == "iterate" and self.x_hat_is_current else self.nfe
 
     def image(self, output: str) -> Tensor:
         """Return x_hat or, for "iterate", y."""
@@ -97,9 +97,10 @@ class ReverseProcess:
 
     Attributes:
         predictor: x_hat of (y, t).
-        measurement: y at `start`, (B, C, H, W).
+        measurement: y at `t_start`, (B, C, H, W).
         nfe: network calls per image so far.
-        latest: time and result of the last network call, or None before the first one; `earlier`: of the call before.
+        last_call: time and result of the last network call, or None before the first one.
+        previous_call: time and result of the network call before the last one, or None.
     """
 
     process: StochasticDegradation
@@ -109,24 +110,24 @@ class ReverseProcess:
     increment: Increment
     guidance: Guidance | None
     eta: float
-    start: float
+    t_start: float
     noise_scale: float = 1.0
     nfe: int = 0
-    latest: tuple[float, Prediction] | None = None
-    earlier: tuple[float, Prediction] | None = None
+    last_call: tuple[float, Prediction] | None = None
+    previous_call: tuple[float, Prediction] | None = None
 
     def predict(self, y: Tensor, t: float) -> Prediction:
         """Call the network on y_t, (B, C, H, W). Keeps a graph only while guidance needs one."""
         with torch.set_grad_enabled(self.guidance is not None):
             y = y.detach().requires_grad_(self.guidance is not None)
             x_hat = self.predictor(y, torch.tensor(t, dtype=y.dtype, device=y.device)).to(y.dtype)
-            term = self.guidance(self.process, y, x_hat, self.measurement, self.start) if self.guidance else None
+            term = self.guidance(self.process, y, x_hat, self.measurement, self.t_start) if self.guidance else None
         prediction = Prediction(x_hat.detach(), term)
-        self.nfe, self.earlier, self.latest = self.nfe + 1, self.latest, (t, prediction)
+        self.nfe, self.previous_call, self.last_call = self.nfe + 1, self.last_call, (t, prediction)
         return prediction
 
     @torch.no_grad()
-    def change(
+    def reverse_increment(
         self,
         y: Tensor,
         prediction: Prediction,

@@ -15,17 +15,17 @@ from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import TOLERANCE, Increment, LookAhead
 from diracdiff.samplers.reverse_process import (
     OUTPUTS,
-    Conditional,
+    ConditionalDenoiser,
     ImageNoise,
     Predictor,
     ReverseProcess,
     State,
-    takes_measurement,
+    is_conditional,
 )
 from diracdiff.samplers.solvers import Euler, Solver
 from diracdiff.utils.validate import COMPUTED_IN, check_between, check_count, check_images, check_option
 
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 
 
 class ReverseSampler:
@@ -75,8 +75,8 @@ class ReverseSampler:
         t_restart: float | None = None,
     ):
         check_count(num_steps, "num_steps")
-        if num_steps > MOST_STEPS:
-            raise ValueError(f"num_steps={num_steps}: must be at most {MOST_STEPS}.")
+        if num_steps > MAX_STEPS:
+            raise ValueError(f"num_steps={num_steps}: must be at most {MAX_STEPS}.")
         check_between(0, 1, eta=eta)
         check_between(0, 100, noise_scale=noise_scale)
         if not 0 < t_start <= 1:
@@ -110,7 +110,7 @@ class ReverseSampler:
     def states(
         self,
         process: StochasticDegradation,
-        denoiser: Predictor | Conditional,
+        denoiser: Predictor | ConditionalDenoiser,
         measurement: Tensor,
         noise: ImageNoise,
         t_stop: float = 0.0,
@@ -147,21 +147,23 @@ class ReverseSampler:
                 f"noise: must have one stream per image, got {len(noise.generators)} for {len(measurement)}. Give "
                 "ImageNoise one seed per image."
             )
-        measurement, y = self._first(process, denoiser, measurement, noise)
+        measurement, y = self._initial_state(process, denoiser, measurement, noise)
         guidance = self.guidance if self.guidance is not None and self.guidance.step > 0 else None
-        predictor = denoiser.condition_on(process, measurement) if isinstance(denoiser, Conditional) else denoiser
+        predictor = (
+            denoiser.condition_on(process, measurement) if isinstance(denoiser, ConditionalDenoiser) else denoiser
+        )
         parts = (self.increment, guidance, self.eta, self.t_start, self.noise_scale)
         reverse = ReverseProcess(process, predictor, measurement, noise, *parts)
         times = self.times(t_stop)
         for t, s in zip(times, [*times[1:], None], strict=True):
-            if reverse.latest is not None and (t == 0 or (s is None and output == "iterate")):
-                yield State(t, y, reverse.latest[1].x_hat, reverse.nfe, fresh=False)
+            if reverse.last_call is not None and (t == 0 or (s is None and output == "iterate")):
+                yield State(t, y, reverse.last_call[1].x_hat, reverse.nfe, x_hat_is_current=False)
                 return
             prediction = reverse.predict(y, t)
-            yield State(t, y, prediction.x_hat, reverse.nfe, fresh=True)
+            yield State(t, y, prediction.x_hat, reverse.nfe, x_hat_is_current=True)
             if s is not None and self.t_restart is not None and t == self.t_start:
                 z = noise.normal(y.shape[1:], y.dtype)
-                if takes_measurement(denoiser):
+                if is_conditional(denoiser):
                     y = process.sample_given_measurement(prediction.x_hat, s, z, measurement)
                 else:
                     y = process.sample(prediction.x_hat, s, z)
@@ -171,7 +173,7 @@ class ReverseSampler:
     def run(
         self,
         process: StochasticDegradation,
-        denoiser: Predictor | Conditional,
+        denoiser: Predictor | ConditionalDenoiser,
         measurement: Tensor,
         noise: ImageNoise,
         t_stop: float = 0.0,
@@ -181,16 +183,20 @@ class ReverseSampler:
         *_, last = self.states(process, denoiser, measurement, noise, t_stop, output)
         return last.image(output)
 
-    def adds_noise(self, process: StochasticDegradation) -> bool:
+    def is_stochastic(self, process: StochasticDegradation) -> bool:
         """Return True if two samples from the same measurement differ."""
         draws = self.eta * self.noise_scale > 0 or self.t_restart is not None
         return draws or self.sigma is not None or process.measurement_sigma is not None
 
-    def _first(
-        self, process: StochasticDegradation, denoiser: Predictor | Conditional, measurement: Tensor, noise: ImageNoise
+    def _initial_state(
+        self,
+        process: StochasticDegradation,
+        denoiser: Predictor | ConditionalDenoiser,
+        measurement: Tensor,
+        noise: ImageNoise,
     ) -> tuple[Tensor, Tensor]:
         """Return the measurement for the denoiser, and y with the noise of the process at `t_start`."""
-        given = takes_measurement(denoiser)
+        given = is_conditional(denoiser)
         if given and self.t_start != 1:
             rule = "must be 1 for a network that is conditioned on the measurement."
             raise ValueError(f"t_start={self.t_start:g}: {rule}")

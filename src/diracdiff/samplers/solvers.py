@@ -32,14 +32,16 @@ class Euler(Solver):
     """
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        return reverse.diffuse(y + reverse.change(y, prediction, t, s), reverse.variance_decrement(y, t, s).sqrt())
+        return reverse.diffuse(
+            y + reverse.reverse_increment(y, prediction, t, s), reverse.variance_decrement(y, t, s).sqrt()
+        )
 
 
 class Exponential(Solver):
     """Steps that are exact where x_hat is constant.
 
-    y_s = A_s x_hat + keep (y_t - A_t x_hat) + eta sigma_s sqrt(1 - r^2) z, r = sigma_s / sigma_t.
-    keep = r sqrt(1 - eta^2 (1 - r^2)) is r^2 for the SDE (ancestral steps, those of DDPM for A = identity) and r for
+    y_s = A_s x_hat + decay (y_t - A_t x_hat) + eta sigma_s sqrt(1 - r^2) z, r = sigma_s / sigma_t.
+    decay = r sqrt(1 - eta^2 (1 - r^2)) is r^2 for the SDE (ancestral steps, those of DDPM for A = identity) and r for
     the ODE (DDIM). If x_hat were x, y_s would have its exact distribution for every step size; Euler's steps add more
     noise, by sigma_t / sigma_s. First order; one network call a step.
     """
@@ -48,9 +50,9 @@ class Exponential(Solver):
         before, after = reverse.process.sigma(t, y), reverse.process.sigma(s, y)
         ratio = after / before
         fresh = (1 - ratio**2).clamp(min=0)
-        keep = ratio * (1 - reverse.eta**2 * fresh).sqrt()
+        decay = ratio * (1 - reverse.eta**2 * fresh).sqrt()
         # For a score without guidance, (A_t x_hat - y) / sigma_t^2, this is the formula above.
-        y = y + reverse.change(y, prediction, t, s, (1 - keep) * before**2)
+        y = y + reverse.reverse_increment(y, prediction, t, s, (1 - decay) * before**2)
         return reverse.diffuse(y, after * fresh.sqrt())
 
 
@@ -68,9 +70,9 @@ class Heun(Solver):
             )
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        change = reverse.change(y, prediction, t, s)
+        change = reverse.reverse_increment(y, prediction, t, s)
         corrected = reverse.predict(y + change, s)
-        return y + (change + reverse.change(y + change, corrected, t, s, at=s)) / 2
+        return y + (change + reverse.reverse_increment(y + change, corrected, t, s, at=s)) / 2
 
 
 class Multistep(Exponential):
@@ -88,8 +90,8 @@ class Multistep(Exponential):
         self.variable = variable
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
-        if reverse.earlier is not None:
-            earlier, (x_hat, _) = reverse.earlier
+        if reverse.previous_call is not None:
+            earlier, (x_hat, _) = reverse.previous_call
             here, there, before = (self._variable(reverse, y, time) for time in (t, s, earlier))
             weight = (there - here) / (here - before) / 2
             prediction = prediction._replace(x_hat=prediction.x_hat + weight * (prediction.x_hat - x_hat))
