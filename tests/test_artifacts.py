@@ -10,8 +10,8 @@ from diracdiff.evaluation import Evaluation, interval
 from diracdiff.evaluation.statistics import mean_of_known
 from diracdiff.evaluation.tables import cautions
 from diracdiff.metrics import LPIPS, PSNR, Reference, ResidualNoise, Seams
-from diracdiff.metrics.artifacts import high_passed
-from diracdiff.metrics.lpips import enlarged
+from diracdiff.metrics.artifacts import high_pass
+from diracdiff.metrics.lpips import upscale_to_min_side
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import State
@@ -32,9 +32,9 @@ def reference_of(clean):
 
 
 def test_high_pass_keeps_the_standard_deviation_of_white_noise():
-    assert high_passed(torch.randn(4, 3, 128, 128)).std().item() == pytest.approx(1, rel=0.01)
+    assert high_pass(torch.randn(4, 3, 128, 128)).std().item() == pytest.approx(1, rel=0.01)
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
-    assert high_passed(ramp)[..., 1:-1].abs().max() < 1e-6
+    assert high_pass(ramp)[..., 1:-1].abs().max() < 1e-6
 
 
 def test_residual_noise_is_1_for_the_measurement_and_0_for_the_clean_image():
@@ -94,6 +94,6 @@ def test_warning_names_a_noisier_stopping_point():
 def test_lpips_enlarges_small_images(torch_home):
     clean, restored = torch.rand(2, 2, 3, 24, 32)
     metric = LPIPS("squeeze")
-    large = enlarged(clean)
-    assert large.shape[-2:] == (64, 85) and enlarged(large) is large
-    assert torch.equal(metric(restored, Reference(clean)), metric(enlarged(restored), Reference(large)))
+    large = upscale_to_min_side(clean)
+    assert large.shape[-2:] == (64, 85) and upscale_to_min_side(large) is large
+    assert torch.equal(metric(restored, Reference(clean)), metric(upscale_to_min_side(restored), Reference(large)))

@@ -11,7 +11,7 @@ from diracdiff.commands.build import build_restorer
 from diracdiff.commands.overrides import CONF
 from diracdiff.data import Photos
 from diracdiff.degradations import FreeformInpainting, Identity, KernelBlur, MultiScaleSuperResolution
-from diracdiff.degradations.super_resolution import enlarge, shrink
+from diracdiff.degradations.super_resolution import downscale, upscale
 
 DEGRADATIONS = {
     "denoise": Identity,
@@ -94,7 +94,7 @@ def test_bicubic_and_wiener_estimate_the_image_from_its_measurement():
     scores = {"measurement": measure.psnr(y, x)}
     scores |= {name: measure.psnr(m(bound, y, "x"), x) for name, m in (("b", measure.bicubic), ("w", measure.wiener))}
     assert scores["w"] > scores["b"] > scores["measurement"]
-    assert torch.allclose(bound.process.mean(x, 1.0), enlarge(shrink(bound.process.mean(x, 1.0), 4), 4), atol=1e-4)
+    assert torch.allclose(bound.process.mean(x, 1.0), upscale(downscale(bound.process.mean(x, 1.0), 4), 4), atol=1e-4)
     level = measure.bound(restorer_of("denoise"), measure.denoising(25 / 255, "sigma 25"), x, "x")
     noisy = level.measure(x, ["x"]).y
     assert (noisy - x).std().item() == pytest.approx(25 / 255, rel=0.03)

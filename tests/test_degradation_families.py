@@ -18,7 +18,7 @@ from diracdiff.degradations import (
     MultiScaleSuperResolution,
     SuperResolution,
 )
-from diracdiff.degradations.super_resolution import enlarge, shrink
+from diracdiff.degradations.super_resolution import downscale, upscale
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 ANGLES = [0.0, 30.0, 45.0, 90.0, 200.0]
@@ -108,15 +108,15 @@ def test_random_factors_are_two_three_and_four():
 def test_downscaling_keeps_the_measurement_and_white_noise(factor):
     x = images(1, 3, 24, 36)
     y = SuperResolution(LinearSeverity(1, factor))(x, 1.0)
-    small = shrink(y, factor)
-    assert small.shape == (1, 3, 24 // factor, 36 // factor) and torch.allclose(enlarge(small, factor), y, atol=1e-12)
+    small = downscale(y, factor)
+    assert small.shape == (1, 3, 24 // factor, 36 // factor) and torch.allclose(upscale(small, factor), y, atol=1e-12)
     assert torch.allclose(small.mean((-2, -1)), x.mean((-2, -1)))
     pixels = torch.eye(24 * 36, dtype=torch.float64).reshape(-1, 1, 24, 36)
-    operator = shrink(pixels, factor).flatten(1)
+    operator = downscale(pixels, factor).flatten(1)
     covariance = operator.mT @ operator
     assert torch.allclose(covariance, torch.eye(len(covariance), dtype=torch.float64) / factor**2, atol=1e-12)
     with pytest.raises(ValueError, match="factor=5: must divide"):
-        shrink(x, 5)
+        downscale(x, 5)
 
 
 # motion blur

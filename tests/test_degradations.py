@@ -116,8 +116,8 @@ def test_lengths_scale_with_the_image_size_and_factors_do_not():
     class Fade(Degradation):
         in_pixels = False
 
-        def apply(self, x, size):
-            return x * size
+        def apply(self, x, severity):
+            return x * severity
 
     for size in (32, 256):
         box = BoxInpainting(LinearSeverity(0, 128), size)(torch.ones(1, 1, size, size), 1.0)
@@ -127,7 +127,7 @@ def test_lengths_scale_with_the_image_size_and_factors_do_not():
 
 def test_an_operator_that_changes_the_shape_is_refused():
     class Halve(Degradation):
-        def apply(self, x, size):
+        def apply(self, x, severity):
             return x[..., ::2, ::2]
 
     with pytest.raises(ValueError, match=r"Halve.apply must keep .* x, \(1, 3, 8, 6\), got \(1, 3, 4, 3\)"):

@@ -218,7 +218,7 @@ def test_dirac_has_the_right_distribution_over_all_measurements(small, problem, 
     """
     bench = small[problem]
     factor, spread = bench.trajectory(times(400), eta)
-    result, expected = factor @ bench.marginal(1.0) @ factor.mT + spread, bench.marginal(0.0)
+    result, expected = factor @ bench.marginal_covariance(1.0) @ factor.mT + spread, bench.marginal_covariance(0.0)
     assert (result - expected).norm() < 0.02 * expected.norm()
 
 

@@ -13,7 +13,7 @@ from diracdiff.data.image_io import ImageInfo
 from diracdiff.data.inputs import MAX_PIXELS, Input, batches
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.models import Denoiser, NCSNpp
-from diracdiff.models.tiled import Tiled, Tiles, spans
+from diracdiff.models.tiled import Tiled, Tiles, tile_spans
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
@@ -50,7 +50,7 @@ def test_tiles_cover_an_image_once(side, overlap):
     tiled = Tiled(Local(), Tiles(side, overlap))
     for length in (4, 20, 64, 68, 100, 1000):
         total = torch.zeros(length, dtype=torch.float64)
-        for part, weight in tiled._parts(length, total):
+        for part, weight in tiled._spans_with_weights(length, total):
             assert part.start % 4 == part.stop % 4 == 0 and 0 < part.stop - part.start <= max(side, 4)
             assert (weight >= 0).all()
             total[part] += weight
@@ -58,9 +58,9 @@ def test_tiles_cover_an_image_once(side, overlap):
 
 
 def test_parts_are_as_few_as_can_be():
-    assert spans(512, 512, 64, 16) == [(0, 512)]
-    assert spans(960, 512, 64, 16) == [(0, 512), (448, 960)]
-    assert [last - first for first, last in spans(976, 512, 64, 16)] == [368, 368, 368]
+    assert tile_spans(512, 512, 64, 16) == [(0, 512)]
+    assert tile_spans(960, 512, 64, 16) == [(0, 512), (448, 960)]
+    assert [last - first for first, last in tile_spans(976, 512, 64, 16)] == [368, 368, 368]
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_tiles_beyond_the_reach_of_the_network_change_nothing(sampler):
     module.tiles = Tiles(None)
     whole = module.restore(y, "t=0")
     module.denoiser.network.seen.clear()
-    module.tiles = Tiles(32, 16, whole=0)
+    module.tiles = Tiles(32, 16, max_pixels=0)
     assert torch.allclose(module.restore(y, "t=0"), whole, atol=2e-6)
     assert max(module.denoiser.network.seen) <= 32 * 32
-    module.tiles = Tiles(32, 0, whole=0)
+    module.tiles = Tiles(32, 0, max_pixels=0)
     assert not torch.allclose(module.restore(y, "t=0"), whole, atol=1e-4)
 
 
@@ -116,11 +116,11 @@ def test_tiles_leave_no_edge():
 
 
 def test_small_images_are_not_cut():
-    assert not Tiles().cut(torch.empty(1, 3, 1024, 1024)) and Tiles().cut(torch.empty(1, 3, 1024, 1025))
-    assert not Tiles(None).cut(torch.empty(1, 3, 5000, 5000))
-    assert Tiles(64, 16, whole=64**2).cut(torch.empty(1, 3, 60, 70))
+    assert not Tiles().needed_for(torch.empty(1, 3, 1024, 1024)) and Tiles().needed_for(torch.empty(1, 3, 1024, 1025))
+    assert not Tiles(None).needed_for(torch.empty(1, 3, 5000, 5000))
+    assert Tiles(64, 16, max_pixels=64**2).needed_for(torch.empty(1, 3, 60, 70))
     module = restorer()
-    same = module.tiles.applied(module.denoiser, module.sampler, torch.empty(1, 3, 8, 8))
+    same = module.tiles.apply_to(module.denoiser, module.sampler, torch.empty(1, 3, 8, 8))
     assert same == (module.denoiser, module.sampler)
 
 

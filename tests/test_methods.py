@@ -32,12 +32,12 @@ from diracdiff.degradations import Degradation
 class Fade(Degradation):
     in_pixels = False
 
-    def apply(self, x, size):
-        return x * (1 - size.reshape(-1, 1, 1, 1))
+    def apply(self, x, severity):
+        return x * (1 - severity.reshape(-1, 1, 1, 1))
 
 
 class Shrinking(Fade):
-    def apply(self, x, size):
+    def apply(self, x, severity):
         return x[..., ::2, ::2]
 """
 
@@ -196,8 +196,8 @@ def test_an_incremental_network_predicts_every_severity(preconditioning):
 def test_loss_of_an_increment_is_zero_at_the_truth(process):
     x, t = torch.rand(3, 3, 32, 32), torch.tensor([0.2, 0.5, 1.0])
     s, loss = t / 2, IncrementalReconstructionLoss()
-    assert loss.of_increment(process, process.mean(x, s), x, t, s) == 0
-    off = loss.of_increment(process, process.mean(x, s) + 0.1, x, t, s)
+    assert loss.increment_loss(process, process.mean(x, s), x, t, s) == 0
+    off = loss.increment_loss(process, process.mean(x, s) + 0.1, x, t, s)
     assert off.item() == pytest.approx((0.01 / process.noise(t) ** 2).mean().item(), rel=1e-4)
 
 

@@ -126,10 +126,12 @@ def test_a_noise_level_serves_as_well_as_the_time_that_has_it(conditioning, prec
     process = denoising(10)
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), conditioning, preconditioning=preconditioning).eval()
     y, t = torch.randn(3, 3, 16, 16), torch.tensor([0.1, 0.5, 1.0])
-    assert torch.allclose(denoiser.at(y, process.noise(t)), denoiser(process, y, t), atol=1e-6)
-    assert torch.allclose(denoiser.at(y, 0.3), torch.cat([denoiser.at(image[None], 0.3) for image in y]), atol=1e-5)
+    assert torch.allclose(denoiser.denoise(y, process.noise(t)), denoiser(process, y, t), atol=1e-6)
+    assert torch.allclose(
+        denoiser.denoise(y, 0.3), torch.cat([denoiser.denoise(image[None], 0.3) for image in y]), atol=1e-5
+    )
     with pytest.raises(ValueError, match="no x_hat for a noise level alone"):
-        Denoiser(denoiser.network, "time").at(y, 0.1)
+        Denoiser(denoiser.network, "time").denoise(y, 0.1)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (13, 21), (3, 40)])
@@ -144,7 +146,7 @@ def test_a_denoiser_takes_any_size(shape):
     y, process = torch.rand(2, 3, *shape), denoising()
     assert torch.equal(Denoiser(NeedsEight(), residual=False)(process, y, torch.tensor(0.5)), 2 * y)
     assert torch.equal(Denoiser(NeedsEight())(process, y, torch.tensor([0.5, 0.1])), 3 * y)
-    assert torch.equal(Denoiser(NeedsEight(), residual=False).at(y, 0.05), 2 * y)
+    assert torch.equal(Denoiser(NeedsEight(), residual=False).denoise(y, 0.05), 2 * y)
 
 
 def test_finite_data_oracle_is_the_posterior_mean(process):

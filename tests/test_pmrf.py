@@ -38,7 +38,7 @@ def test_a_flow_s_denoiser_follows_its_velocity_to_the_end():
         y + scale * 0.25 * ((y - 0.5) / 0.25 + scale),
     )
     with pytest.raises(ValueError, match="no x_hat for a noise level alone"):
-        denoiser.at(y, 0.1)
+        denoiser.denoise(y, 0.1)
 
 
 def test_steps_of_the_walk_are_euler_s_steps_along_the_flow():

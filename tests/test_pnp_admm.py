@@ -114,7 +114,7 @@ def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
 
     for _ in range(50):
         x, y = batch()
-        loss = (network.at(y, 0.1) - x).square().mean()
+        loss = (network.denoise(y, 0.1) - x).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -225,7 +225,7 @@ def test_a_network_gets_the_measurement_if_it_takes_it():
     with pytest.raises(ValueError, match=r"incremental .* cannot be given the measurement"):
         Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0, images=2, conditions=2))
     with pytest.raises(ValueError, match="no x_hat for a noise level alone"):
-        untrained().at(y, 0.05)
+        untrained().denoise(y, 0.05)
     for preconditioning in ("none", "edm"):
         network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=2)
         for parameter in network.parameters():
@@ -429,14 +429,14 @@ def test_a_network_may_see_the_linear_estimate_and_its_standard_deviation(name, 
     scales = OperatorPreconditioning(3.0, inputs="estimate")
     images, linear = scales(process, y, t, given)
     assert torch.equal(linear.estimate, expected.estimate) and torch.equal(linear.precision, expected.precision)
-    assert images.shape[1] == 3 * scales.image_count(process, conditioned)
+    assert images.shape[1] == 3 * scales.num_images(process, conditioned)
     estimate, rest = images[:, :3], images[:, 3:]
     assert torch.allclose(0.5 + 0.25 * estimate, linear.x_hat(torch.zeros_like(x)), atol=1e-5)
     assert torch.equal(rest[:, : whitened.shape[1]], whitened)
     if name in ("box", "inpainting"):
         std = rest[:, whitened.shape[1] :]
         assert torch.allclose(std, 4 * linear.precision.rsqrt().expand_as(std)) and std.min() > 0 and std.max() <= 1
-    network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=scales.image_count(process, conditioned))
+    network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=scales.num_images(process, conditioned))
     denoiser = Denoiser(network, "log_sigma", preconditioning=scales, condition_on_measurement=conditioned)
     Restorer(process, denoiser).save(tmp_path / "model.ckpt")
     loaded = load(tmp_path / "model.ckpt")

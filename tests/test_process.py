@@ -88,7 +88,7 @@ def test_a_nonlinear_degradation_is_compared_after_it_acts():
     class Square(Degradation):
         linear = False
 
-        def apply(self, x, size):
+        def apply(self, x, severity):
             return x**2
 
     process = StochasticDegradation(Square(LinearSeverity(0, 1)), ConstantNoise(1.0))

@@ -9,7 +9,7 @@ from conftest import needs_lpips
 from diracdiff.evaluation import StoppingPoint as P
 from diracdiff.evaluation import on_grid
 from diracdiff.metrics import LPIPS, Reference
-from diracdiff.metrics.lpips import enlarged
+from diracdiff.metrics.lpips import upscale_to_min_side
 from diracdiff.models import NCSNpp
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
@@ -74,5 +74,5 @@ def test_features_of_the_clean_images_are_found_once(torch_home, size):
     assert len(calls) == 4
     for images, values in zip(walk, found, strict=True):
         assert torch.equal(
-            values, network(enlarged(images.clamp(0, 1)), enlarged(clean), normalize=True).flatten().detach()
+            values, network(*map(upscale_to_min_side, (images.clamp(0, 1), clean)), normalize=True).flatten().detach()
         )

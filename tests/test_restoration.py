@@ -15,7 +15,7 @@ from diracdiff.apps import Batch, RestoreOptions, SourceImage, prepare
 from diracdiff.data.image_io import read_image, write_image
 from diracdiff.data.inputs import TABLE, plan
 from diracdiff.degradations import GaussianBlur, Identity, KernelBlur, LinearSeverity, MultiScaleSuperResolution
-from diracdiff.degradations.super_resolution import enlarge, shrink
+from diracdiff.degradations.super_resolution import downscale, upscale
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
 from diracdiff.noise import GeometricNoise
 from diracdiff.process import StochasticDegradation
@@ -246,8 +246,8 @@ def test_small_images_are_enlarged(tmp_path, call):
     """The coarse grid is kept, and the missing frequencies are filled with noise of the model's level."""
     factor, small = 3, torch.rand(3, 40, 32)
     batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=factor))
-    assert torch.allclose(shrink(batch.y[0], factor), small, atol=1e-5)
-    missing = batch.y[0] - enlarge(small, factor)
+    assert torch.allclose(downscale(batch.y[0], factor), small, atol=1e-5)
+    missing = batch.y[0] - upscale(small, factor)
     assert missing.square().mean().item() == pytest.approx(0.02**2 * (1 - 1 / factor**2), rel=0.05)
     factor_restorer().save(tmp_path / "factors.ckpt")
     picture(tmp_path / "photo.png", size=(20, 16), mode="RGBA")
@@ -262,7 +262,7 @@ def test_p_values_of_an_enlarged_image_are_uniform_for_the_true_image():
     for seed in range(60):
         torch.manual_seed(seed)
         x, restorer = torch.rand(1, 3, 32, 32), factor_restorer().bind(torch.tensor([[2.0]]))
-        small = shrink(restorer.process.measure(x, torch.randn_like(x)), 2)[0]
+        small = downscale(restorer.process.measure(x, torch.randn_like(x)), 2)[0]
         batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=2))
         found.append(batch.test(0, x[0])["p_larger"])
     assert abs(np.mean(found) - 0.5) < 0.12 and np.std(found) == pytest.approx(12**-0.5, rel=0.25)

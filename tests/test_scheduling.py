@@ -49,13 +49,13 @@ def exhaustive(distance, candidates, budget):
 def test_bisection_finds_what_exhaustive_search_finds(candidates, budget, power):
     distance, _ = curve(candidates, power)
     *_, last = greedy(distance, candidates, budget)
-    assert last.chosen == exhaustive(distance, candidates, budget)
-    assert last.largest == max(distance(*pair) for pair in itertools.pairwise(last.chosen))
+    assert last.indices == exhaustive(distance, candidates, budget)
+    assert last.max_distance == max(distance(*pair) for pair in itertools.pairwise(last.indices))
 
 
 def test_equal_steps_where_the_distance_is_the_separation():
     *_, last = greedy(lambda i, j: j - i, 65, 7)
-    assert last.chosen == tuple(range(0, 65, 8))
+    assert last.indices == tuple(range(0, 65, 8))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -63,11 +63,11 @@ def test_the_largest_distance_never_grows_even_if_the_distance_is_noise(seed):
     noise = torch.rand(30, 30, generator=torch.Generator().manual_seed(seed)).tolist()
     noise[0][29] = 1.0
     placements = list(greedy(lambda i, j: noise[i][j], 30, 28))
-    recorded = [max(noise[i][j] for i, j in itertools.pairwise(p.chosen)) for p in placements]
-    assert [p.largest for p in placements] == recorded
+    recorded = [max(noise[i][j] for i, j in itertools.pairwise(p.indices)) for p in placements]
+    assert [p.max_distance for p in placements] == recorded
     assert len(recorded) > 1 and all(b <= a for a, b in itertools.pairwise(recorded))
     for before, after in itertools.pairwise(placements):
-        assert set(before.chosen) < set(after.chosen) and len(after.chosen) == len(before.chosen) + 1
+        assert set(before.indices) < set(after.indices) and len(after.indices) == len(before.indices) + 1
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_the_largest_distance_never_grows_even_if_the_distance_is_noise(seed):
     ids=["one", "none"],
 )
 def test_only_insertions_that_do_not_let_the_largest_distance_grow_are_made(known, other, chosen):
-    assert [p.chosen for p in greedy(lambda i, j: known.get((i, j), other), 100, 5)] == chosen
+    assert [p.indices for p in greedy(lambda i, j: known.get((i, j), other), 100, 5)] == chosen
 
 
 def test_trials_are_fewer_than_candidates():
     distance, asked = curve(1000, 2.0)
     *_, last = greedy(distance, 1000, 100)
-    assert len(last.chosen) == 102 and len(set(asked)) == len(asked)
+    assert len(last.indices) == 102 and len(set(asked)) == len(asked)
     tried = {i for pair in asked for i in pair}
     assert len(tried) < 1000 and len(asked) < 2 * 1000
 
@@ -101,7 +101,7 @@ def test_a_budget_that_does_not_fit_is_refused(candidates, budget):
 
 def distance_of(images, dissimilarity, candidates=11, **options):
     degradation = GaussianInpainting(LinearSeverity(0.1, 60.0), images.shape[-1])
-    return Distance.of_degradation(degradation, images, dissimilarity, candidates, **options)
+    return Distance.from_degradation(degradation, images, dissimilarity, candidates, **options)
 
 
 def test_mse_and_ssim_are_those_of_the_definition_and_of_the_metrics():
@@ -139,28 +139,28 @@ def test_the_mean_does_not_depend_on_the_batch_and_features_are_computed_once():
 
 def test_values_are_clipped_before_they_are_compared():
     class Bright(GaussianBlur):
-        def apply(self, x, size):
-            return x + size.to(x.dtype)
+        def apply(self, x, severity):
+            return x + severity.to(x.dtype)
 
     bright = Bright(LinearSeverity(0.0, 2.0), 256)
-    distance = Distance.of_degradation(bright, torch.full((1, 3, 12, 12), 0.5), MSE(), 3)
+    distance = Distance.from_degradation(bright, torch.full((1, 3, 12, 12), 0.5), MSE(), 3)
     assert distance(0, 1) == distance(0, 2) == pytest.approx(0.25)
 
 
 def test_a_schedule_evens_out_the_distances():
     images = torch.rand(2, 3, 24, 24)
-    distance = Distance.of_degradation(GaussianBlur(LinearSeverity(0.3, 20.0), 24), images, MSE(), 400)
+    distance = Distance.from_degradation(GaussianBlur(LinearSeverity(0.3, 20.0), 24), images, MSE(), 400)
     first, *_, last = greedy(distance, 400, 15)
     linear = [round(k * 399 / 16) for k in range(17)]
-    assert last.largest < max(distance(i, j) for i, j in itertools.pairwise(linear)) / 3 < first.largest
+    assert last.max_distance < max(distance(i, j) for i, j in itertools.pairwise(linear)) / 3 < first.max_distance
 
 
 def test_greedy_times_even_out_a_trajectory():
     """u^3 changes most near 1, where the greedy times are dense."""
     u = torch.linspace(0, 1, 400)
-    *_, last = greedy(Distance.of_trajectory((u**3).reshape(400, 1, 1, 1, 1), MSE()), 400, 7)
-    changes = (u[list(last.chosen)] ** 3).diff()
-    assert len(last.chosen) == 9 and changes.max() / changes.min() < 1.1
+    *_, last = greedy(Distance.from_trajectory((u**3).reshape(400, 1, 1, 1, 1), MSE()), 400, 7)
+    changes = (u[list(last.indices)] ** 3).diff()
+    assert len(last.indices) == 9 and changes.max() / changes.min() < 1.1
 
 
 def test_the_table_goes_through_the_chosen_severities():
@@ -180,9 +180,9 @@ def test_images_that_are_too_small_are_refused():
 def test_blur_of_photographs_is_scheduled_as_in_the_paper(torch_home):
     photos = composed("data=imagenet", f"data.root={SHARED}/data/imagenet-sample", "output=x.csv").split("train")
     images, blur = photos[len(photos) // 2]["x"][None], LinearSeverity(0.3, 3.0)
-    distance = Distance.of_degradation(GaussianBlur(blur, 256), images, LPIPS("squeeze"), 250)
+    distance = Distance.from_degradation(GaussianBlur(blur, 256), images, LPIPS("squeeze"), 250)
     *_, last = greedy(distance, 250, 15)
-    severity = tabulate(last.chosen, 250, blur)
+    severity = tabulate(last.indices, 250, blur)
     for t, std, tolerance in ((0.13, 0.52, 0.1), (0.5, 1.11, 0.25), (0.89, 2.35, 0.25)):
         assert severity(torch.tensor(t)).item() == pytest.approx(std, abs=tolerance), t
 

@@ -16,7 +16,7 @@ from diracdiff.evaluation.statistics import FEWEST
 from diracdiff.evaluation.stopping import candidates, row_at
 from diracdiff.evaluation.tables import brackets, cautions
 from diracdiff.metrics import FID, KID, PSNR, SSIM, SWD, Consistency, Reference
-from diracdiff.metrics.swd import LEAST_SPREAD, swd
+from diracdiff.metrics.swd import MIN_STD, swd
 from diracdiff.samplers import State
 
 
@@ -193,16 +193,16 @@ def test_an_evaluation_of_one_image_has_means_and_no_intervals(paper, folder, tm
 
 @pytest.mark.parametrize("level", [0.0, 0.37, 1.0])
 def test_swd_from_constant_images_is_bounded(level):
-    """Noise of 0.01 is at most 1000 * 0.01 / LEAST_SPREAD spreads away; without a bound it was over ten million."""
+    """Noise of 0.01 is at most 1000 * 0.01 / MIN_STD spreads away; without a bound it was over ten million."""
     clean = torch.full((1, 3, 64, 64), level)
     noisy = (clean + 0.01 * torch.randn(clean.shape)).clamp(0, 1)
     value = swd(*(SWD.extractor.features(images) for images in (clean, noisy)))
-    assert 0 < value < 1000 * 0.01 / LEAST_SPREAD
+    assert 0 < value < 1000 * 0.01 / MIN_STD
 
 
 def test_metrics_of_sets_warn_of_few_images():
     fid, kid = (object.__new__(metric) for metric in (FID, KID))
-    fid.name, fid.fewest, kid.name = "fid_squeezenet", 512, "kid_squeezenet"
+    fid.name, fid.min_images, kid.name = "fid_squeezenet", 512, "kid_squeezenet"
     sentences = cautions({"n": 20}, [PSNR(), SWD(), fid, kid])
     assert [sentence.partition(" ")[0] for sentence in sentences] == [fid.name, kid.name]
     assert cautions({"n": 512}, [fid, kid]) == []

@@ -110,6 +110,6 @@ for problem in ("blur", "soft mask", "box"):
         if kind == "geometric" and steps == 100:
             factor, spread = of_kind.trajectory(sampler.times(), eta)
             law = (spread.diagonal().mean() / of_kind.covariance.diagonal().mean()).sqrt().item()
-            before, after = (of_kind.marginal(t) for t in (1.0, 0.0))
+            before, after = (of_kind.marginal_covariance(t) for t in (1.0, 0.0))
             off = (factor @ before @ factor.mT + spread - after).norm() / after.norm()
             print(f"    the law of the walk: standard deviation {law:.4f}, marginal off by {off:.4f}", flush=True)

@@ -21,12 +21,12 @@ from diracdiff.baselines import ADMMTV
 from diracdiff.data.images import load_image
 from diracdiff.degradations import Operator
 from diracdiff.degradations.kernels import parse_kernel
-from diracdiff.degradations.super_resolution import shrink
+from diracdiff.degradations.super_resolution import downscale
 from diracdiff.evaluation.data_consistency import estimate_sigma
 from diracdiff.evaluation.measurement import measure
 from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.models import OperatorPreconditioning
-from diracdiff.noise import time_of_level
+from diracdiff.noise import time_at_noise_level
 from diracdiff.restorer import Restorer
 from diracdiff.utils.files import append_rows, read_rows, write_rows
 from diracdiff.utils.pixels import from_pixels
@@ -84,7 +84,7 @@ GAINS += [Problem("inpaint", "random masks"), enlarging(2), enlarging(4)]
 def bound(restorer: Restorer, problem: Problem, x: Tensor, name: str) -> Restorer:
     """Return the restorer for the operator and the noise level of a photograph, (1, 3, H, W)."""
     if problem.level is not None:
-        start = time_of_level(restorer.process.noise, problem.level)
+        start = time_at_noise_level(restorer.process.noise, problem.level)
         return restorer.replace(sampler=restorer.sampler.replace(t_start=start))
     return restorer.bind(problem.params).bind_images([name], x)
 
@@ -97,7 +97,7 @@ def denoised(restorer: Restorer, y: Tensor, name: str) -> Tensor:
     """Denoise a measurement, (1, 3, H, W), from its estimated noise level."""
     level = estimate_sigma(y[0])
     assert level is not None
-    start = time_of_level(restorer.process.noise, level)
+    start = time_at_noise_level(restorer.process.noise, level)
     return restorer.replace(sampler=restorer.sampler.replace(t_start=start)).restore(y, "t:1", names=[name])
 
 
@@ -117,7 +117,7 @@ def total_variation(weight: float) -> Method:
 def bicubic(restorer: Restorer, y: Tensor, name: str) -> Tensor:
     """Downscale a measurement to its coarse grid, and enlarge it with bicubic interpolation."""
     factor = int(restorer.process.degradation.params.item())
-    return F.interpolate(shrink(y, factor), scale_factor=factor, mode="bicubic", align_corners=False)
+    return F.interpolate(downscale(y, factor), scale_factor=factor, mode="bicubic", align_corners=False)
 
 
 def biharmonic(restorer: Restorer, y: Tensor, name: str) -> Tensor:

@@ -80,7 +80,7 @@ whole = restored(Tiles(None), {})
 known = statistics.take()
 rows = []
 for side, overlap in TILES:
-    tiles, own = Tiles(side, overlap, whole=0), {}
+    tiles, own = Tiles(side, overlap, max_pixels=0), {}
     images = {"tile's": restored(tiles, own)}
     for passes in (1, 2):
         own = statistics.take()

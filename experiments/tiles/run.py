@@ -52,7 +52,7 @@ rows = []
 for target in ("t=1", "t=0"):
     whole = None
     for side, overlap in TILES:
-        restorer.tiles = Tiles(side, overlap, whole=0)
+        restorer.tiles = Tiles(side, overlap, max_pixels=0)
         began = time.process_time()
         image = restorer.restore(y, f"{target}", names=["coffee"])
         seconds = time.process_time() - began

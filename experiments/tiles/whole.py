@@ -45,7 +45,7 @@ for checkpoint in sys.argv[1:] or MODELS:
         y = measure(bound.process, x, [name], bound.seed).y
         whole = bound.replace(tiles=Tiles(None)).restore(y, "psnr", names=[name])
         for side, overlap in TILES:
-            tiled = bound.replace(tiles=Tiles(side, overlap, whole=0))
+            tiled = bound.replace(tiles=Tiles(side, overlap, max_pixels=0))
             gap = 255 * (tiled.restore(y, "psnr", names=[name]) - whole).abs()
             gaps.setdefault((side, overlap), []).append(gap)
     for (side, overlap), found in gaps.items():

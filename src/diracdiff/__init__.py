@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-_HOMES = {
+_EXPORTS = {
     "diracdiff.data": ["CelebAHQ", "FFHQ", "HuggingFace", "ImageFolder", "ImageNet", "Photos"],
     "diracdiff.degradations": [
         "BoxInpainting",
@@ -30,15 +30,15 @@ _HOMES = {
     "diracdiff.samplers": ["Guidance", "ImageNoise", "ReverseSampler"],
     "diracdiff.training": ["EMA", "ImageDataModule", "Optimization", "RestorerModule"],
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME_OF, "__version__"])
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+__all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     """Import public names when they are first used: Lightning alone takes seconds to import."""
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'diracdiff' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -32,7 +32,7 @@ class IncrementalReconstructionLoss:
         tau = (as_time(t, x) - self.look_ahead).clamp(min=0)
         return self._weighted(process, _degraded_error(process, x_hat, x, tau), t)
 
-    def of_increment(
+    def increment_loss(
         self, process: StochasticDegradation, predicted: Tensor, x: Tensor, t: Tensor, s: Tensor
     ) -> Tensor:
         """Return the loss, (), of an incremental reconstruction network's predictions of A_s(x)."""
@@ -68,8 +68,8 @@ class MatchedLoss:
         total = (x_hat - x) ** 2 / self.data_std**2
         if self.condition_on_measurement:
             measured = _degraded_error(process, x_hat, x, 1.0)
-            weight, free = process.conditional_noise(t, x)
-            total = total + (measured / process.sigma_of_measurement(x)) ** 2 + (error - weight * measured) ** 2 / free
+            weight, v = process.conditional_noise(t, x)
+            total = total + (measured / process.sigma_of_measurement(x)) ** 2 + (error - weight * measured) ** 2 / v
         else:
             total = total + (error / process.sigma(t, x)) ** 2
         return total.mean()

@@ -8,24 +8,24 @@ from torch import Tensor
 
 from diracdiff.utils.validate import check_between
 
-LARGEST, LARGEST_AT_END = 100.0, 0.5
+MAX_SIGMA, MAX_SIGMA_AT_ZERO = 100.0, 0.5
 """Largest noise level at t = 1, and at t = 0, where the reverse process ends: that noise stays in the result."""
 
 
-def check_level(name: str, value: Any, most: float, least: float = 0.0) -> float:
+def check_noise_level(name: str, value: Any, maximum: float, minimum: float = 0.0) -> float:
     """Return a noise level as a float.
 
     Raises:
-        ValueError: unless it is positive and lies in [least, most].
+        ValueError: unless it is positive and lies in [minimum, maximum].
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and least <= value <= most):
-        rule = f"from {least:g} to {most:g}" if least else f"above 0 and at most {most:g}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and minimum <= value <= maximum):
+        rule = f"from {minimum:g} to {maximum:g}" if minimum else f"above 0 and at most {maximum:g}"
         remedy = "Divide a level on [-1, 1] by 2 and one on 0 … 255 by 255."
         raise ValueError(f"{name}={value}: must be {rule}, in units of the [0, 1] image range. {remedy}")
     return float(value)
 
 
-def time_of_level(noise: Callable[[Tensor], Tensor], sigma: float) -> float:
+def time_at_noise_level(noise: Callable[[Tensor], Tensor], sigma: float) -> float:
     """Return the time in [0, 1] at which an increasing noise level equals sigma; 0 or 1 if sigma is out of range."""
     low, high = 0.0, 1.0
     for _ in range(50):
@@ -46,8 +46,8 @@ class GeometricNoise:
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 0.05):
-        self.sigma_min = check_level("sigma_min", sigma_min, LARGEST_AT_END)
-        self.sigma_max = check_level("sigma_max", sigma_max, LARGEST, self.sigma_min)
+        self.sigma_min = check_noise_level("sigma_min", sigma_min, MAX_SIGMA_AT_ZERO)
+        self.sigma_max = check_noise_level("sigma_max", sigma_max, MAX_SIGMA, self.sigma_min)
 
     def __call__(self, t: Tensor) -> Tensor:
         return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
@@ -68,12 +68,12 @@ class LogLogisticNoise:
     """
 
     def __init__(self, sigma_min: float = 0.001, sigma_max: float = 40.0, median: float = 0.15, scale: float = 0.8):
-        self.sigma_min = check_level("sigma_min", sigma_min, LARGEST_AT_END)
-        self.sigma_max = check_level("sigma_max", sigma_max, LARGEST, self.sigma_min)
+        self.sigma_min = check_noise_level("sigma_min", sigma_min, MAX_SIGMA_AT_ZERO)
+        self.sigma_max = check_noise_level("sigma_max", sigma_max, MAX_SIGMA, self.sigma_min)
         if self.sigma_max == self.sigma_min:
             raise ValueError(f"sigma_max={sigma_max}: must exceed sigma_min. Use constant noise for one level.")
-        self.median = check_level("median", median, LARGEST)
-        check_between(1e-6, LARGEST, scale=scale)
+        self.median = check_noise_level("median", median, MAX_SIGMA)
+        check_between(1e-6, MAX_SIGMA, scale=scale)
         self.scale = float(scale)
 
     def __call__(self, t: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class ConstantNoise:
     """sigma_t = sigma, in (0, 1]: the reverse process only undoes the degradation."""
 
     def __init__(self, sigma: float = 0.05):
-        self.sigma = check_level("sigma", sigma, 1.0)
+        self.sigma = check_noise_level("sigma", sigma, 1.0)
 
     def __call__(self, t: Tensor) -> Tensor:
         return t * 0 + self.sigma
@@ -96,7 +96,7 @@ class LinearNoise:
     """sigma_t = t sigma_max, sigma_max in (0, 1]: the noise of a rectified flow (Liu et al. 2023)."""
 
     def __init__(self, sigma_max: float = 0.1):
-        self.sigma_max = check_level("sigma_max", sigma_max, 1.0)
+        self.sigma_max = check_noise_level("sigma_max", sigma_max, 1.0)
 
     def __call__(self, t: Tensor) -> Tensor:
         return t * self.sigma_max

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import Degradation, Identity
-from diracdiff.noise import check_level
+from diracdiff.noise import check_noise_level
 from diracdiff.utils.shapes import as_time, per_image
 
-LEAST_FREE_NOISE = 1e-9
+MIN_VARIANCE_FRACTION = 1e-9
 """Least fraction of y_t's variance that is independent of the measurement's noise; it avoids 0 at t = 1."""
 
 
@@ -34,12 +34,12 @@ class StochasticDegradation:
     ):
         self.degradation, self.noise = degradation, noise
         self.measurement_sigma: float | None = None
-        largest = self._largest()
-        if largest > 1 and not isinstance(degradation, Identity):
-            rule = f"sigma at t = 1 must be at most 1 in units of the [0, 1] image range, got {largest:.4g}"
+        sigma_max = self._sigma_max()
+        if sigma_max > 1 and not isinstance(degradation, Identity):
+            rule = f"sigma at t = 1 must be at most 1 in units of the [0, 1] image range, got {sigma_max:.4g}"
             raise ValueError(f"noise: {rule}. Divide a level on 0 … 255 by 255, or use Identity.")
         if measurement_sigma is not None:
-            self.measurement_sigma = check_level("measurement_sigma", measurement_sigma, largest * (1 + 1e-6))
+            self.measurement_sigma = check_noise_level("measurement_sigma", measurement_sigma, sigma_max * (1 + 1e-6))
 
     def bind(self, params: Tensor | None) -> Self:
         """Return this process with the parameters of per-image operators, (B, …); itself for None."""
@@ -59,7 +59,7 @@ class StochasticDegradation:
     @property
     def sigma_y(self) -> float:
         """Standard deviation of a measurement's noise, in units of the [0, 1] range."""
-        return self._largest() if self.measurement_sigma is None else self.measurement_sigma
+        return self._sigma_max() if self.measurement_sigma is None else self.measurement_sigma
 
     def mean(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Return A_t(x), (B, C, H, W), for x (B, C, H, W) and t () or (B,)."""
@@ -106,19 +106,19 @@ class StochasticDegradation:
         sigma = self.sigma(t, x)
         weight = (sigma / self.sigma(1.0, x)) ** 2
         rho = sigma * self.sigma_of_measurement(x) / self.sigma(1.0, x) ** 2
-        return weight, sigma**2 * (1 - rho**2).clamp(min=LEAST_FREE_NOISE)
+        return weight, sigma**2 * (1 - rho**2).clamp(min=MIN_VARIANCE_FRACTION)
 
     def sample_given_measurement(self, x: Tensor, t: float | Tensor, noise: Tensor, measurement: Tensor) -> Tensor:
         """Return y_t given x and its measurement y_1, (B, C, H, W) each, with the distribution of `sample_joint`.
 
         y_t = A_t(x) + a (y_1 - A_1(x)) + sqrt(v) z, see `conditional_noise`; z is standard normal noise.
         """
-        weight, free = self.conditional_noise(t, x)
-        return self.mean(x, t) + weight * (measurement - self.mean(x, 1.0)) + free.sqrt() * noise
+        weight, variance = self.conditional_noise(t, x)
+        return self.mean(x, t) + weight * (measurement - self.mean(x, 1.0)) + variance.sqrt() * noise
 
     def residual(self, measurement: Tensor, x_hat: Tensor, t: float = 1.0) -> Tensor:
         """Return ||measurement - A_t(x_hat)||^2 / n of each image, (B,); sigma_t^2 for an x_hat that fits."""
         return (measurement - self.mean(x_hat, t)).square().flatten(1).mean(1)
 
-    def _largest(self) -> float:
+    def _sigma_max(self) -> float:
         return self.noise(torch.tensor(1.0, dtype=torch.float64)).item()

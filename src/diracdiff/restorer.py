@@ -27,7 +27,7 @@ from diracdiff.samplers import OUTPUTS, ImageNoise, NetworkIncrement, ReverseSam
 from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import check_count, check_images, check_names, check_option, check_range
 
-LEAST_SIGMA_TO_GENERATE = 2.5
+MIN_SIGMA_TO_GENERATE = 2.5
 """Ten standard deviations of a pixel: a measurement with more noise contains almost nothing of its image."""
 
 
@@ -203,16 +203,16 @@ class Restorer:
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
-        if sigma < LEAST_SIGMA_TO_GENERATE:
+        if sigma < MIN_SIGMA_TO_GENERATE:
             raise ValueError(
-                f"images can be generated where noise hides them, sigma_1 of at least {LEAST_SIGMA_TO_GENERATE} in "
+                f"images can be generated where noise hides them, sigma_1 of at least {MIN_SIGMA_TO_GENERATE} in "
                 f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
             )
         return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.output_type))[0]
 
     def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint) -> tuple[Tensor, int]:
         training = self.denoiser.training
-        denoiser, sampler = self.tiles.applied(self.denoiser.eval(), self.sampler, measurement)
+        denoiser, sampler = self.tiles.apply_to(self.denoiser.eval(), self.sampler, measurement)
         try:
             states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.output)
             images, nfe = image_at(stop, states)
@@ -257,7 +257,7 @@ class Restorer:
             raise ValueError("it does not describe a restorer, give one that diracdiff train wrote")
         return restorer
 
-    def remember(self, checkpoint: Checkpoint) -> None:
+    def load_metadata(self, checkpoint: Checkpoint) -> None:
         """Take over the entries of a checkpoint other than its recipe and weights.
 
         Raises:
@@ -290,7 +290,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: 
     checkpoint = Checkpoint.read(path)
     try:
         restorer = Restorer.from_recipe(checkpoint.recipe, trusted_modules)
-        restorer.remember(checkpoint)
+        restorer.load_metadata(checkpoint)
     except ValueError as error:
         raise ValueError(f"checkpoint={path}: {' '.join(str(error).split())[:400]}") from error
     load_weights(restorer.denoiser, checkpoint.weights, str(path))

@@ -102,7 +102,7 @@ def restore(
         source = replace(source, pixels=pixels, step=0.0)
     batch = prepare(restorer, [source], RestoreOptions(degrade=degrade))
     restorer, y, frames = batch.restorer, batch.y, []
-    denoiser, sampler = restorer.tiles.applied(restorer.denoiser, restorer.sampler, y)
+    denoiser, sampler = restorer.tiles.apply_to(restorer.denoiser, restorer.sampler, y)
     noise = ImageNoise([image_seed(restorer.seed, path.name)], y.device)
     for result in results(sampler.states(restorer.process, denoiser, y, noise), y):
         advance(1 - result.t)

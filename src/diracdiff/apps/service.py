@@ -21,10 +21,10 @@ from diracdiff.data.image_io import DecodedImage
 from diracdiff.degradations import FreeformInpainting, Identity, KernelBlur, MultiScaleSuperResolution
 from diracdiff.degradations.kernel_blur import make_periodic
 from diracdiff.degradations.kernels import FORMATS
-from diracdiff.degradations.super_resolution import enlarge, shrink
+from diracdiff.degradations.super_resolution import downscale, upscale
 from diracdiff.evaluation.data_consistency import estimate_sigma, evaluate_residuals, standardise
 from diracdiff.evaluation.uncertainty import Interval
-from diracdiff.noise import time_of_level
+from diracdiff.noise import time_at_noise_level
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import BridgeSampler, ImageNoise
 from diracdiff.utils.errors import warn
@@ -154,7 +154,7 @@ class Batch:
             y, x_hat = y.mean(0, keepdim=True), x_hat.mean(0, keepdim=True).expand(3, -1, -1)
         process = restorer.process.bind(None if self.params is None else self.params[index : index + 1])
         scale = 1 if self.options.degrade else self.options.factor or 1
-        estimated = estimate_sigma(shrink(y, scale) if scale > 1 else y, step)
+        estimated = estimate_sigma(downscale(y, scale) if scale > 1 else y, step)
         requested = self.options.sigma
         if requested == "auto" and estimated is not None:
             sigma, source = max(estimated, 1e-6), "estimated"
@@ -164,7 +164,7 @@ class Batch:
             sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item() / scale, "model"
         mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
         if scale > 1:  # the test uses the grid of the file
-            y, mean = shrink(y, scale), shrink(mean, scale)
+            y, mean = downscale(y, scale), downscale(mean, scale)
         z = standardise(y, mean, sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
         clipped = ((y <= 0) | (y >= 1)).float().mean().item() if step else 0.0
         noise = {"sigma": sigma, "sigma_from": source, "sigma_estimated": estimated, "clipped": clipped}
@@ -209,10 +209,10 @@ def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreO
         hidden = torch.stack(masks).unsqueeze(1).to(pixels.device)
         y = torch.where(hidden, sigma * noise.normal(pixels.shape[1:], pixels.dtype), pixels)
     elif options.factor:
-        y = enlarge(pixels, options.factor)
+        y = upscale(pixels, options.factor)
         noise = ImageNoise([image_seed(restorer.seed, name) for name in noises], pixels.device)
         missing = restorer.process.sigma_of_measurement(y) * noise.normal(y.shape[1:], y.dtype)
-        y = y + missing - enlarge(shrink(missing, options.factor), options.factor)
+        y = y + missing - upscale(downscale(missing, options.factor), options.factor)
     return Batch(restorer, options, images, y, params, margin)
 
 
@@ -257,7 +257,7 @@ def _start_at_level(
             raise ValueError(f"sigma={level:g}: must be at most {largest:g}, the largest noise level of this model.")
     else:
         return restorer, options
-    start = max(time_of_level(noise, level), MIN_START)
+    start = max(time_at_noise_level(noise, level), MIN_START)
     return restorer.replace(sampler=restorer.sampler.replace(t_start=start)), options
 
 

@@ -42,7 +42,7 @@ class NetworkPrior:
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return x_hat, see `Prior`; sigma is clamped to the range of the training."""
         sigma = as_time(sigma, y).to(y.dtype).clamp(self.sigma_min, self.sigma_max)
-        return self.denoiser.at(y, sigma).to(y.dtype)
+        return self.denoiser.denoise(y, sigma).to(y.dtype)
 
 
 def load_prior(

@@ -108,7 +108,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     preconditioning, images = model.preconditioning, 1 + conditioned
     if preconditioning == "operator":
         preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.inputs)
-        images = preconditioning.image_count(process, conditioned)
+        images = preconditioning.num_images(process, conditioned)
     inputs = ({"conditions": 2} if increment else {}) | ({"images": images} if images > 1 else {})
     network = build(model.network, **inputs)
     if model.compile:

@@ -15,7 +15,7 @@ from diracdiff.baselines import Regression
 from diracdiff.commands.build import build, given, made
 from diracdiff.data.files import check_root
 from diracdiff.data.splits import split_folders
-from diracdiff.metrics import Metric, in_order
+from diracdiff.metrics import Metric, sort_metrics
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import BridgeSampler
 from diracdiff.training.bridge import BridgeModule
@@ -55,7 +55,7 @@ def build_metrics(cfg: DictConfig) -> list[Metric]:
     if not cfg.get("metrics"):
         raise ValueError("metrics=[]: must not be empty. Choose some of psnr, ssim, lpips, swd, fid, kid.")
     built = [build(node) for node in cfg.metrics.values()]
-    return in_order([metric for metric in built if metric is not None])
+    return sort_metrics([metric for metric in built if metric is not None])
 
 
 def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequence[str] = ()) -> ImageDataModule:

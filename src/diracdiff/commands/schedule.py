@@ -52,14 +52,14 @@ def schedule(cfg: DictConfig) -> None:
     first = image_seed(cfg.seed, "schedule") % max(1, len(split) // cfg.images)
     images = torch.stack([split[first + k * len(split) // cfg.images]["x"] for k in range(cfg.images)]).to(device)
     if cfg.checkpoint is None:
-        distance = Distance.of_degradation(degradation, images, dissimilarity, cfg.candidates, cfg.batch_size)
+        distance = Distance.from_degradation(degradation, images, dissimilarity, cfg.candidates, cfg.batch_size)
     else:
         parts = track(images.split(cfg.batch_size), description="sampling")
         states = trajectories(restorer, parts, cfg.candidates)
-        distance = Distance.of_trajectory(states, dissimilarity, cfg.batch_size)
+        distance = Distance.from_trajectory(states, dissimilarity, cfg.batch_size)
     placements = greedy(distance, cfg.candidates, cfg.budget)
     ends, *_, last = track(placements, total=cfg.budget + 1, description=f"placing {name}")
-    table, found = tabulate(last.chosen, cfg.candidates, line), len(last.chosen) - 2
+    table, found = tabulate(last.indices, cfg.candidates, line), len(last.indices) - 2
     rows = zip(table.times, table.values, strict=True)
     write_rows(output, [{"t": f"{t:.8g}", "value": f"{value:.8g}"} for t, value in rows])
     by = f"by {dissimilarity.name} of {cfg.images} images"
@@ -67,7 +67,7 @@ def schedule(cfg: DictConfig) -> None:
     if found < cfg.budget:
         warn(f"placed {found} of {cfg.budget}: with any more the largest distance would grow")
     say(f"{name}: {found} of {cfg.candidates} candidates {by}")
-    say(f"largest distance between neighbours: {ends.largest:.4g} before, {last.largest:.4g} after")
+    say(f"largest distance between neighbours: {ends.max_distance:.4g} before, {last.max_distance:.4g} after")
     say(f"written: {output} {picture}; {use}{output}")
 
 

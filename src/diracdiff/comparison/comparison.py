@@ -192,7 +192,8 @@ class Comparison:
 def _rows(name: str, choices: Sequence[Choice], wanted: Sequence[Metric], dirac: bool) -> dict[str, Choice]:
     """Return choices by the names of their rows: one row for equal choices of a method."""
     if dirac:
-        return {f"{name}_{metric.stop_name().lower()}": choice for metric, choice in zip(wanted, choices, strict=True)}
+        suffixes = (metric.stopping_point_name().lower() for metric in wanted)
+        return {f"{name}_{suffix}": choice for suffix, choice in zip(suffixes, choices, strict=True)}
     if all(choice.setting == choices[0].setting for choice in choices):
         return {name: choices[0]}
     return {f"{name} ({metric.target})": choice for metric, choice in zip(wanted, choices, strict=True)}

@@ -68,7 +68,7 @@ class Degradation(ABC):
         """
         check_images(x, "x", dtypes=COMPUTED_IN)
         with torch.autocast(x.device.type, enabled=False):
-            degraded = self.apply(x, self._size(x, t))
+            degraded = self.apply(x, self._severity_at(x, t))
         if degraded.shape != x.shape:
             shapes = f"{tuple(x.shape)}, got {tuple(degraded.shape)}"
             raise ValueError(f"{type(self).__name__}.apply must keep the shape of x, {shapes}")
@@ -76,7 +76,7 @@ class Degradation(ABC):
 
     def svd(self, x: Tensor, t: float | Tensor) -> SVD | None:
         """Return the decomposition of A_t on images like x, (B, C, H, W), t () or (B,); None without a closed form."""
-        return self.decompose(x, self._size(x, t)) if self.linear else None
+        return self.decompose(x, self._severity_at(x, t)) if self.linear else None
 
     def diagonal(self, x: Tensor, t: float | Tensor) -> SVD | None:
         """Return A_t on images like x, (B, C, H, W), in a basis that is the same for every t, () or (B,).
@@ -84,23 +84,23 @@ class Degradation(ABC):
         White noise in pixels is white noise in the basis, except for the pixels at the border. None without a closed
         form.
         """
-        return self.diagonalise(x, self._size(x, t)) if self.linear else None
+        return self.diagonalise(x, self._severity_at(x, t)) if self.linear else None
 
-    def _size(self, x: Tensor, t: float | Tensor) -> Tensor:
+    def _severity_at(self, x: Tensor, t: float | Tensor) -> Tensor:
         if not isinstance(t, Tensor) and not -TOLERANCE <= t <= 1 + TOLERANCE:
             raise ValueError(f"t={t}: must lie in [0, 1].")
         return self.severity(as_time(t, x)) * (self.image_size / REFERENCE_SIZE if self.in_pixels else 1.0)
 
     @abstractmethod
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        """Degrade x, (B, C, H, W), with the parameter `size`, () or (B,), in pixels of x where `in_pixels`."""
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        """Degrade x, (B, C, H, W), with the parameter `severity`, () or (B,), in pixels of x where `in_pixels`."""
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD | None:
-        """Return `svd` for the parameter `size`, see `apply`."""
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD | None:
+        """Return `svd` for the parameter `severity`, see `apply`."""
         return None
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD | None:
-        """Return `diagonal` for the parameter `size`, see `apply`."""
+    def diagonalise(self, x: Tensor, severity: Tensor) -> SVD | None:
+        """Return `diagonal` for the parameter `severity`, see `apply`."""
         return None
 
     @property
@@ -176,10 +176,10 @@ class Identity(Degradation):
     def __init__(self, severity: Severity | None = None, image_size: int = REFERENCE_SIZE):
         super().__init__(LinearSeverity(0, 0) if severity is None else severity, image_size)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
         return x
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Mask(torch.ones(*size.shape, 1, 1, 1, dtype=x.dtype, device=x.device))
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD:
+        return Mask(torch.ones(*severity.shape, 1, 1, 1, dtype=x.dtype, device=x.device))
 
     diagonalise = decompose

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
-from diracdiff.degradations.svd import SVD, Separable, both_sides, factors, in_cosines
+from diracdiff.degradations.svd import SVD, Separable, apply_separable, cosine_svd, matrix_svd
 
 SUPPORT = 61
 
@@ -25,22 +25,22 @@ class GaussianBlur(Degradation):
         """Half the support, in pixels: 30 at 256 px."""
         return max(1, round((SUPPORT // 2) * self.image_size / REFERENCE_SIZE))
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return both_sides(*self._matrices(x, size), x)
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        return apply_separable(*self._matrices(x, severity), x)
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        rows, columns = map(factors, self._matrices(x, size))
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD:
+        rows, columns = map(matrix_svd, self._matrices(x, severity))
         return Separable(rows, columns)
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        responses = (blur_response(size.to(x.dtype), n, self.radius) for n in x.shape[-2:])
-        return in_cosines(x, responses, (cosine_basis(n, x) for n in x.shape[-2:]))
+    def diagonalise(self, x: Tensor, severity: Tensor) -> SVD:
+        responses = (blur_response(severity.to(x.dtype), n, self.radius) for n in x.shape[-2:])
+        return cosine_svd(x, responses, (cosine_basis(n, x) for n in x.shape[-2:]))
 
-    def _matrices(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    def _matrices(self, x: Tensor, severity: Tensor) -> tuple[Tensor, Tensor]:
         """Return the matrices of the two directions."""
         height, width = x.shape[-2:]
-        rows = blur_matrix(size.to(x.dtype), height, self.radius)
-        return rows, rows if width == height else blur_matrix(size.to(x.dtype), width, self.radius)
+        rows = blur_matrix(severity.to(x.dtype), height, self.radius)
+        return rows, rows if width == height else blur_matrix(severity.to(x.dtype), width, self.radius)
 
 
 def blur_matrix(std: Tensor, n: int, radius: int) -> Tensor:

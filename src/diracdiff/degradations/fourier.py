@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
 from diracdiff.degradations.severity import Severity
-from diracdiff.degradations.svd import SVD, Separable, factors
+from diracdiff.degradations.svd import SVD, Separable, matrix_svd
 
 
 class FourierUndersampling(Degradation):
@@ -40,20 +40,20 @@ class FourierUndersampling(Degradation):
         super().__init__(severity, image_size)
         self.centre, self.seed = float(centre), int(seed)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        missing = 1 - self.mask(size.to(x.dtype), x.shape[-2])
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        missing = 1 - self.mask(severity.to(x.dtype), x.shape[-2])
         lost: Tensor = torch.fft.rfft(x, dim=-2) * missing.unsqueeze(-2).unsqueeze(-1)
         return x - torch.fft.irfft(lost, n=x.shape[-2], dim=-2)
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD:
         height, width = x.shape[-2:]
-        one = torch.eye(height, dtype=x.dtype, device=x.device).expand(*size.shape, 1, height, height)
-        rows = self.apply(one if size.ndim else one.unsqueeze(0), size).reshape(*size.shape, height, height)
-        return Separable(factors(rows), factors(torch.eye(width, dtype=x.dtype, device=x.device)))
+        one = torch.eye(height, dtype=x.dtype, device=x.device).expand(*severity.shape, 1, height, height)
+        rows = self.apply(one if severity.ndim else one.unsqueeze(0), severity).reshape(*severity.shape, height, height)
+        return Separable(matrix_svd(rows), matrix_svd(torch.eye(width, dtype=x.dtype, device=x.device)))
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
+    def diagonalise(self, x: Tensor, severity: Tensor) -> SVD:
         frequency, basis = fourier_basis(x.shape[-2], x)
-        values, one = self.mask(size.to(x.dtype), x.shape[-2])[..., frequency], x.new_ones(1)
+        values, one = self.mask(severity.to(x.dtype), x.shape[-2])[..., frequency], x.new_ones(1)
         pixels = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
         rows, columns = (values, basis, basis.mT, basis, basis.mT), (one, pixels, pixels, pixels, pixels)
         return Separable(rows, columns, (2 * frequency.to(x.dtype), None))

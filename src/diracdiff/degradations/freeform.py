@@ -53,13 +53,13 @@ class FreeformInpainting(PerImageDegradation, Masking):
         )
         return torch.where(hidden.cpu(), within - 0.5, 0.5 - without).unsqueeze(1).to(hidden.device)
 
-    def masks(self, x: Tensor, size: Tensor) -> Tensor:
+    def masks(self, x: Tensor, severity: Tensor) -> Tensor:
         """See `Masking.masks`; raises ValueError if bound masks do not fit."""
         depth = self.params_for(x)
         if depth.shape[-2:] != x.shape[-2:]:
             raise ValueError(f"masks of {tuple(depth.shape)} do not fit images of {tuple(x.shape)}")
         deepest = depth.flatten(1).amax(1).clamp(min=0).reshape(-1, 1, 1, 1) + 0.5
-        severity = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
+        severity = severity.to(x.dtype).reshape(*severity.shape, 1, 1, 1)
         return (0.5 + deepest * (1 - severity) - depth).clamp(0, 1)
 
 

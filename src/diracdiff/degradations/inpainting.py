@@ -17,17 +17,17 @@ from diracdiff.utils.validate import check_between
 class Masking(Degradation):
     """Multiplication with a mask of values in [0, 1]."""
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return self.masks(x, size) * x
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        return self.masks(x, severity) * x
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return Mask(self.masks(x, size))
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD:
+        return Mask(self.masks(x, severity))
 
     diagonalise = decompose
 
     @abstractmethod
-    def masks(self, x: Tensor, size: Tensor) -> Tensor:
-        """Return masks of images like x, (B, C, H, W), for the parameter `size`, see `apply`: they broadcast over x."""
+    def masks(self, x: Tensor, severity: Tensor) -> Tensor:
+        """Return masks that broadcast over images like x, (B, C, H, W), for a severity as in `apply`."""
 
 
 class GaussianInpainting(Masking):
@@ -47,10 +47,10 @@ class GaussianInpainting(Masking):
         check_between(-1, 1, centre=centre)
         self.centre = float(centre)
 
-    def masks(self, x: Tensor, size: Tensor) -> Tensor:
+    def masks(self, x: Tensor, severity: Tensor) -> Tensor:
         rows, columns = _from_centre(x, self.centre)
-        size = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
-        return (-torch.expm1(-(rows**2 + columns**2) / (2 * size.clamp(min=1e-3) ** 2))) ** 4
+        severity = severity.to(x.dtype).reshape(*severity.shape, 1, 1, 1)
+        return (-torch.expm1(-(rows**2 + columns**2) / (2 * severity.clamp(min=1e-3) ** 2))) ** 4
 
 
 class BoxInpainting(Masking):
@@ -59,9 +59,9 @@ class BoxInpainting(Masking):
     A rim one pixel wide, in which the mask is the fraction of the pixel outside the box, makes it continuous in t.
     """
 
-    def masks(self, x: Tensor, size: Tensor) -> Tensor:
-        size = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
-        rows, columns = ((size / 2 - distance.abs() + 0.5).clamp(0, 1) for distance in _from_centre(x, -0.5))
+    def masks(self, x: Tensor, severity: Tensor) -> Tensor:
+        severity = severity.to(x.dtype).reshape(*severity.shape, 1, 1, 1)
+        rows, columns = ((severity / 2 - distance.abs() + 0.5).clamp(0, 1) for distance in _from_centre(x, -0.5))
         return 1 - rows * columns
 
 

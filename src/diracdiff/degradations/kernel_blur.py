@@ -16,7 +16,7 @@ from diracdiff.degradations.base import PerImageDegradation
 from diracdiff.degradations.kernels import random_kernel
 from diracdiff.degradations.svd import SVD
 
-LEAST = 1e-12
+MIN_MAGNITUDE = 1e-12
 """Magnitude below which a frequency counts as lost."""
 
 
@@ -36,12 +36,12 @@ class KernelBlur(PerImageDegradation):
     def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         return torch.stack([random_kernel(seed) for seed in seeds]).unsqueeze(1).to(like)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return self.decompose(x, size).operator(x)
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        return self.decompose(x, severity).operator(x)
 
-    def decompose(self, x: Tensor, size: Tensor) -> "HartleyBasis":
+    def decompose(self, x: Tensor, severity: Tensor) -> "HartleyBasis":
         transform = torch.fft.fft2(pad_kernels(self.params_for(x).double(), *x.shape[-2:]))
-        power = size.to(x.dtype).reshape(*size.shape, 1, 1, 1)
+        power = severity.to(x.dtype).reshape(*severity.shape, 1, 1, 1)
         magnitude, phase = (part.to(x.dtype) for part in _polar(transform))
         return HartleyBasis(magnitude**power, phase * power)
 
@@ -111,7 +111,7 @@ def _polar(transform: Tensor) -> tuple[Tensor, Tensor]:
     """Return magnitudes and phases that are exactly conjugate for opposite frequencies, 0 for self-conjugate ones."""
     rows, columns = (_sign(n, transform.real) for n in transform.shape[-2:])
     half = torch.where(rows.unsqueeze(1) != 0, rows.unsqueeze(1), columns)
-    magnitude, angle = transform.abs().clamp(LEAST, 1.0), transform.angle()
+    magnitude, angle = transform.abs().clamp(MIN_MAGNITUDE, 1.0), transform.angle()
     opposite = [part.flip(-2, -1).roll((1, 1), (-2, -1)) for part in (magnitude, angle)]
     return torch.where(half < 0, opposite[0], magnitude), torch.where(half < 0, -opposite[1], angle * half)
 

@@ -12,7 +12,7 @@ SIDE = 25
 GAUSSIAN, DISC, PATH = (0.4, 3.0), (0.7, 4.5), (2.0, 20.0)
 """Ranges of standard deviation, radius and length of random kernels, in pixels."""
 
-LARGEST = {"gaussian": 50.0, "disc": 200.0, "line": 400.0}
+MAX_SIZE = {"gaussian": 50.0, "disc": 200.0, "line": 400.0}
 """Largest standard deviation, radius and length of kernels from text, in pixels."""
 
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)")
@@ -48,11 +48,11 @@ def parse_kernel(text: str) -> Tensor:
         ValueError: if the text describes no kernel.
     """
     kind, *numbers = text.split(":")
-    if kind not in LARGEST or len(numbers) != 1 + (kind == "line") or not all(map(NUMBER.fullmatch, numbers)):
+    if kind not in MAX_SIZE or len(numbers) != 1 + (kind == "line") or not all(map(NUMBER.fullmatch, numbers)):
         raise ValueError(f"kernel={text}: must be {FORMATS}, or an existing file or folder.")
     size, *angle = map(float, numbers)
-    if not 0 < size <= LARGEST[kind]:
-        raise ValueError(f"kernel={text}: must be above 0 and at most {LARGEST[kind]:g} pixels.")
+    if not 0 < size <= MAX_SIZE[kind]:
+        raise ValueError(f"kernel={text}: must be above 0 and at most {MAX_SIZE[kind]:g} pixels.")
     if kind == "gaussian":
         kernel = _gaussian(_odd(4.0 * size), size, size, 0.0)
     elif kind == "disc":

@@ -36,8 +36,8 @@ class MotionBlur(Degradation):
             raise ValueError(f"angle={angle}: must be a finite number of degrees.")
         self.angle = float(angle)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        kernel = self.kernel(size.to(x.dtype))
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        kernel = self.kernel(severity.to(x.dtype))
         for axis, length in zip((-2, -1), kernel.shape[-2:], strict=True):
             x = x.index_select(axis, _reflected(x.shape[axis], length // 2, x.device))
         planes = x.flatten(0, 1)

@@ -9,7 +9,7 @@ from diracdiff.degradations.base import REFERENCE_SIZE, Degradation
 from diracdiff.degradations.severity import Severity
 from diracdiff.utils.validate import check_count
 
-SMALLEST = 1e-6
+EPSILON = 1e-6
 
 
 class ColourQuantisation(Degradation):
@@ -34,10 +34,10 @@ class ColourQuantisation(Degradation):
         check_count(levels, "levels", 2)
         self.levels = levels
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
         scaled = (self.levels - 1) * x
         distance = scaled - torch.round(scaled)
-        exponent = size.to(x.dtype).reshape(-1, 1, 1, 1) - 1
+        exponent = severity.to(x.dtype).reshape(-1, 1, 1, 1) - 1
         # The power of 0 has no derivative where the exponent is below 1, and the levels 0 and 1 are common.
-        shrinkage = (2 * distance.abs()).clamp(min=SMALLEST) ** exponent
+        shrinkage = (2 * distance.abs()).clamp(min=EPSILON) ** exponent
         return x + distance * (shrinkage - 1) / (self.levels - 1)

@@ -1,7 +1,7 @@
 """Super-resolution: an anti-aliasing low-pass filter whose cut-off falls with t, on the grid of the clean image.
 
 An image that is downscaled by a factor f has the frequencies below Nyquist / f. Here the measurement is the low-pass
-filtered image with this cut-off, at full size, so A_t keeps the shape of the image. `shrink` and `enlarge` convert
+filtered image with this cut-off, at full size, so A_t keeps the shape of the image. `downscale` and `upscale` convert
 between the two grids.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations.base import Degradation, PerImageDegradation
-from diracdiff.degradations.svd import SVD, Separable, both_sides, factors, in_cosines
+from diracdiff.degradations.svd import SVD, Separable, apply_separable, cosine_svd, matrix_svd
 
 ROLL_OFF = 0.5
 
@@ -32,17 +32,17 @@ class SuperResolution(Degradation):
     in_pixels = False
     limits = (1.0, math.inf)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        rows, columns = (low_pass_matrix(size.to(x.dtype), n) for n in x.shape[-2:])
-        return both_sides(rows, columns, x)
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        rows, columns = (low_pass_matrix(severity.to(x.dtype), n) for n in x.shape[-2:])
+        return apply_separable(rows, columns, x)
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        rows, columns = (factors(low_pass_matrix(size.to(x.dtype), n)) for n in x.shape[-2:])
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD:
+        rows, columns = (matrix_svd(low_pass_matrix(severity.to(x.dtype), n)) for n in x.shape[-2:])
         return Separable(rows, columns)
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        responses = (1 - _removed(size.to(x.dtype), n) for n in x.shape[-2:])
-        return in_cosines(x, responses, ((dct.mT, dct) for dct in (dct_matrix(n, x) for n in x.shape[-2:])))
+    def diagonalise(self, x: Tensor, severity: Tensor) -> SVD:
+        responses = (1 - _attenuation(severity.to(x.dtype), n) for n in x.shape[-2:])
+        return cosine_svd(x, responses, ((dct.mT, dct) for dct in (dct_matrix(n, x) for n in x.shape[-2:])))
 
 
 class MultiScaleSuperResolution(PerImageDegradation, SuperResolution):
@@ -63,20 +63,20 @@ class MultiScaleSuperResolution(PerImageDegradation, SuperResolution):
         drawn = [FACTORS[int(torch.randint(len(FACTORS), (), generator=generator))] for generator in generators]
         return torch.tensor(drawn).unsqueeze(1).to(like)
 
-    def apply(self, x: Tensor, size: Tensor) -> Tensor:
-        return super().apply(x, self._factor(x, size))
+    def apply(self, x: Tensor, severity: Tensor) -> Tensor:
+        return super().apply(x, self._factor(x, severity))
 
-    def decompose(self, x: Tensor, size: Tensor) -> SVD:
-        return super().decompose(x, self._factor(x, size))
+    def decompose(self, x: Tensor, severity: Tensor) -> SVD:
+        return super().decompose(x, self._factor(x, severity))
 
-    def diagonalise(self, x: Tensor, size: Tensor) -> SVD:
-        return super().diagonalise(x, self._factor(x, size))
+    def diagonalise(self, x: Tensor, severity: Tensor) -> SVD:
+        return super().diagonalise(x, self._factor(x, severity))
 
-    def _factor(self, x: Tensor, size: Tensor) -> Tensor:
-        return self.params_for(x).squeeze(1) ** size.to(x.dtype)
+    def _factor(self, x: Tensor, severity: Tensor) -> Tensor:
+        return self.params_for(x).squeeze(1) ** severity.to(x.dtype)
 
 
-def shrink(y: Tensor, factor: int) -> Tensor:
+def downscale(y: Tensor, factor: int) -> Tensor:
     """Downscale images, (..., H, W), by an integer factor: (..., H / factor, W / factor).
 
     Only the cosines below Nyquist / factor remain. White noise with standard deviation sigma becomes white noise with
@@ -93,10 +93,10 @@ def shrink(y: Tensor, factor: int) -> Tensor:
     return rows.mT @ coefficients @ columns / factor
 
 
-def enlarge(y: Tensor, factor: int) -> Tensor:
+def upscale(y: Tensor, factor: int) -> Tensor:
     """Upscale images, (..., H, W), by an integer factor: (..., factor H, factor W).
 
-    It is the inverse of `shrink` for images without cosines at or above Nyquist / factor.
+    It is the inverse of `downscale` for images without cosines at or above Nyquist / factor.
     """
     height, width = y.shape[-2:]
     coefficients = dct_matrix(height, y) @ y @ dct_matrix(width, y).mT
@@ -106,8 +106,8 @@ def enlarge(y: Tensor, factor: int) -> Tensor:
 
 def low_pass_matrix(factor: Tensor, n: int) -> Tensor:
     """Return the matrix of the low-pass on n samples, (n, n) or (B, n, n), for factors () or (B,) of at least 1."""
-    basis, removed = dct_matrix(n, factor), _removed(factor, n)
-    return torch.eye(n, dtype=basis.dtype, device=basis.device) - basis.mT @ (removed.unsqueeze(-1) * basis)
+    basis, attenuation = dct_matrix(n, factor), _attenuation(factor, n)
+    return torch.eye(n, dtype=basis.dtype, device=basis.device) - basis.mT @ (attenuation.unsqueeze(-1) * basis)
 
 
 def dct_matrix(n: int, like: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def dct_matrix(n: int, like: Tensor) -> Tensor:
     return angle.cos() * (torch.where(k == 0, 1, 2).to(like.dtype) / n).sqrt().unsqueeze(-1)
 
 
-def _removed(factor: Tensor, n: int) -> Tensor:
+def _attenuation(factor: Tensor, n: int) -> Tensor:
     """Return 1 - response of every frequency, (n,) or (B, n)."""
     factor = factor.unsqueeze(-1)
     relative = torch.arange(n, dtype=factor.dtype, device=factor.device) * factor / n

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-Factors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+MatrixSVD = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """The decomposition of one direction: S, (n,) or (B, n), then U, U^T, V and V^T, (n, n) or (B, n, n) each."""
 
 
@@ -58,38 +58,38 @@ class Separable(SVD):
     """x -> R x C^T, with the decompositions of R, (H, H) or (B, H, H), and of C, (W, W) or (B, W, W)."""
 
     def __init__(
-        self, rows: Factors, columns: Factors, frequencies: tuple[Tensor | None, Tensor | None] = (None, None)
+        self, rows: MatrixSVD, columns: MatrixSVD, frequencies: tuple[Tensor | None, Tensor | None] = (None, None)
     ):
         self.values = (rows[0].unsqueeze(-1) * columns[0].unsqueeze(-2)).unsqueeze(-3)
         self.frequencies = frequencies
         self._u, self._ut, self._v, self._vt = zip(rows[1:], columns[1:], strict=True)
 
     def u(self, x: Tensor) -> Tensor:
-        return both_sides(*self._u, x)
+        return apply_separable(*self._u, x)
 
     def ut(self, x: Tensor) -> Tensor:
-        return both_sides(*self._ut, x)
+        return apply_separable(*self._ut, x)
 
     def v(self, x: Tensor) -> Tensor:
-        return both_sides(*self._v, x)
+        return apply_separable(*self._v, x)
 
     def vt(self, x: Tensor) -> Tensor:
-        return both_sides(*self._vt, x)
+        return apply_separable(*self._vt, x)
 
 
-def factors(matrix: Tensor) -> Factors:
+def matrix_svd(matrix: Tensor) -> MatrixSVD:
     """Return the singular value decomposition of a matrix, (n, n) or (B, n, n), computed in double precision."""
     u, s, vt = (part.to(matrix.dtype) for part in torch.linalg.svd(matrix.double()))
     return s, u, u.mT, vt.mT, vt
 
 
-def in_cosines(x: Tensor, responses: Iterable[Tensor], bases: Iterable[tuple[Tensor, Tensor]]) -> Separable:
+def cosine_svd(x: Tensor, responses: Iterable[Tensor], bases: Iterable[tuple[Tensor, Tensor]]) -> Separable:
     """Return the operator with a response, (n,) or (B, n), and a basis of cosines and its inverse per direction."""
     rows, columns = ((s, *basis, *basis) for s, basis in zip(responses, bases, strict=True))
     height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
     return Separable(rows, columns, (height, width))
 
 
-def both_sides(rows: Tensor, columns: Tensor, image: Tensor) -> Tensor:
+def apply_separable(rows: Tensor, columns: Tensor, image: Tensor) -> Tensor:
     """Return R x C^T for images, (B, C, H, W), and matrices per direction, with or without a batch."""
     return rows.unsqueeze(-3) @ image @ columns.unsqueeze(-3).mT

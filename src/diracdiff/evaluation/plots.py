@@ -67,7 +67,7 @@ def stopping_figure(gallery: Gallery, stopping_points: Mapping[str, StoppingPoin
     for target, metric in TARGETS.items():
         if stop := stopping_points.get(target):
             found = images[stop.output]
-            columns[f"{metric.stop_name()} {stop.t:.2f}"] = found[last_before(found, stop.t)]
+            columns[f"{metric.stopping_point_name()} {stop.t:.2f}"] = found[last_before(found, stop.t)]
     return images_figure(columns | ({f"y {end:.2f}": images["iterate"][end]} if end < start else {}))
 
 
@@ -123,7 +123,7 @@ def _plot_metric(
         label = f"{metric.title} of the {name}"
         lines += axis.plot([row["t"] for row in rows], values[output], style, color=colour, label=label)
     if stop := stopping_points.get(str(metric.target)):
-        label = f"t_{metric.stop_name()}: best {metric.title}, {STYLES[stop.output][1]}, t = {stop.t:.2f}"
+        label = f"t_{metric.stopping_point_name()}: best {metric.title}, {STYLES[stop.output][1]}, t = {stop.t:.2f}"
         lines.append(axis.axvline(stop.t, color=colour, linestyle="--", linewidth=1, label=label))
     # The range of x_hat and of the best iterate: bad iterates would flatten the curve of x_hat.
     best = min(values["iterate"], key=metric.cost)

@@ -87,7 +87,7 @@ def key_rows(
     points = StoppingPoints(measurement=StoppingPoint(1.0, "iterate"), one_shot=StoppingPoint(1.0, "x_hat"))
     for target, metric in TARGETS.items():
         if stopping_points.get(target) or metric.abbreviation:
-            points[metric.stop_name().lower()] = stopping_points.get(target)
+            points[metric.stopping_point_name().lower()] = stopping_points.get(target)
     points |= {"target": extra} if extra else {}
     return {key: row_at(curve, point) if point else None for key, point in points.items()}
 

@@ -19,12 +19,12 @@ INTERVALS = f"In brackets: 95 % bootstrap confidence intervals (BCa) over the im
 NAMES = {
     "measurement": "measurement",
     "one_shot": "one-shot",
-    **{m.stop_name().lower(): f"{m.stop_name()} (best {m.title})" for m in TARGETS.values()},
+    **{m.stopping_point_name().lower(): f"{m.stopping_point_name()} (best {m.title})" for m in TARGETS.values()},
     "target": "target",
 }
 """The rows of a table by the keys of a summary."""
 
-STOPPED = [metric.stop_name().lower() for metric in TARGETS.values()]
+STOPPED = [metric.stopping_point_name().lower() for metric in TARGETS.values()]
 """Keys of stopping points that a metric chooses."""
 
 MOST_NOISE = 1.2
@@ -128,9 +128,9 @@ def cautions(summary: Summary, metrics: Sequence[Metric]) -> list[str]:
         if key in STOPPED and least and noise and noise > MOST_NOISE * least:
             found.append(f"{name} has {noise / least:.1f} times the residual noise of DO: part of its detail is noise.")
     return found + [
-        f"{metric.name} of {n} images compares only with values of the same images: use {metric.fewest} or more."
+        f"{metric.name} of {n} images compares only with values of the same images: use {metric.min_images} or more."
         for metric in set_metrics(metrics)
-        if n < metric.fewest
+        if n < metric.min_images
     ]
 
 

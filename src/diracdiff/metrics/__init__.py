@@ -29,13 +29,13 @@ __all__ = [
     "Row",
     "Seams",
     "SetMetric",
-    "in_order",
+    "sort_metrics",
 ]
 
 METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, ResidualNoise, Seams, Consistency)
 
 
-def in_order(metrics: Iterable[Metric]) -> list[Metric]:
+def sort_metrics(metrics: Iterable[Metric]) -> list[Metric]:
     """Return metrics in the order of METRICS, custom ones last; metrics with equal feature networks share one."""
     places = {metric: place for place, metric in enumerate(METRICS)}
     found = sorted(metrics, key=lambda metric: places.get(type(metric), len(places)))

@@ -23,7 +23,7 @@ class ResidualNoise(ImageMetric):
 
     name = "residual_noise"
     title, digits, higher_is_better = "residual noise", 3, False
-    smallest, partial = PATCH, True
+    min_side, may_be_nan = PATCH, True
 
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
         """See `ImageMetric`.
@@ -32,7 +32,7 @@ class ResidualNoise(ImageMetric):
             ValueError: if the reference has no measurement or no process.
         """
         clean = reference.clean.float()
-        noise, flat = high_passed(images - clean).square().mean(1, keepdim=True), is_flat(clean)
+        noise, flat = high_pass(images - clean).square().mean(1, keepdim=True), flat_patches(clean)
         inside = F.pad(noise.new_ones(PATCH - 2, PATCH - 2), (1, 1, 1, 1))  # the filter reaches one pixel further
         energy = F.conv2d(noise, inside[None, None] / inside.sum(), stride=PATCH)
         return ((energy * flat).sum((1, 2, 3)) / flat.sum((1, 2, 3))).sqrt() / reference.noise_level("residual_noise")
@@ -54,7 +54,7 @@ class Seams(ImageMetric):
     def __init__(self, block: int = 8):
         if block < 2:
             raise ValueError(f"block={block}: must be at least 2.")
-        self.block, self.smallest = block, 2 * block
+        self.block, self.min_side = block, 2 * block
 
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
         return self._ratio(images.clamp(0, 1)) / self._ratio(reference.clean.float())
@@ -70,7 +70,7 @@ class Seams(ImageMetric):
         return torch.cat(across, 1).mean(1).clamp(min=floor) / torch.cat(within, 1).mean(1).clamp(min=floor)
 
 
-def high_passed(images: Tensor) -> Tensor:
+def high_pass(images: Tensor) -> Tensor:
     """Return images, (B, C, H, W), without their low frequencies; white noise keeps its standard deviation."""
     blur = images.new_tensor([1.0, 2.0, 1.0]) / 4
     kernel = -torch.outer(blur, blur)
@@ -81,7 +81,7 @@ def high_passed(images: Tensor) -> Tensor:
     return F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
 
 
-def is_flat(clean: Tensor) -> Tensor:
+def flat_patches(clean: Tensor) -> Tensor:
     """Return which patches of clean images, (B, C, H, W), are flat, as 0 or 1: (B, 1, H // PATCH, W // PATCH)."""
     mean, square = F.avg_pool2d(clean, PATCH), F.avg_pool2d(clean.square(), PATCH)
     variance = (square - mean.square()).mean(1, keepdim=True)

@@ -45,7 +45,7 @@ class FID(NetworkDistance):
 
     def __init__(self, network: str):
         super().__init__(network)
-        self.fewest = FEATURES[network]  # the covariance of fewer images is singular
+        self.min_images = FEATURES[network]  # the covariance of fewer images is singular
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return fid(clean, restored)
@@ -55,7 +55,7 @@ class KID(NetworkDistance):
     """Kernel distance of the features of two sets of images, see `kid`."""
 
     title, limit = "KID", KID_SUBSET_SIZE
-    fewest = 50
+    min_images = 50
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return kid(clean, restored, seed)

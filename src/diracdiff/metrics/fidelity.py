@@ -26,7 +26,7 @@ class SSIM(ImageMetric):
 
     name = "ssim"
     title, higher_is_better = "SSIM", True
-    smallest = WINDOW
+    min_side = WINDOW
 
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
         return structural_similarity(images.clamp(0, 1), reference.clean.float())

@@ -20,7 +20,7 @@ BACKBONES = {
 }
 """Each backbone's network in torchvision, and smallest side of its images in pixels."""
 
-LEAST_SIDE = 64
+MIN_SIDE = 64
 """Side in pixels to which smaller images are enlarged."""
 
 
@@ -63,20 +63,18 @@ class LPIPS(ImageMetric):
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
         network = self._network.to(images.device)
         if self.name not in reference.cache:
-            reference.cache[self.name] = features(network, enlarged(reference.clean.float()))
-        layers = zip(
-            network.lins, features(network, enlarged(images.clamp(0, 1))), reference.cache[self.name], strict=True
-        )
+            reference.cache[self.name] = features(network, upscale_to_min_side(reference.clean.float()))
+        restored_layers = features(network, upscale_to_min_side(images.clamp(0, 1)))
         values = torch.zeros(len(images), device=images.device)
-        for weigh, restored, clean in layers:
-            values = values + weigh((restored - clean) ** 2).mean((2, 3)).flatten()
+        for head, restored, clean in zip(network.lins, restored_layers, reference.cache[self.name], strict=True):
+            values = values + head((restored - clean) ** 2).mean((2, 3)).flatten()
         return values
 
 
-def enlarged(images: Tensor) -> Tensor:
-    """Return images, (B, C, H, W), whose shorter side is at least LEAST_SIDE."""
+def upscale_to_min_side(images: Tensor) -> Tensor:
+    """Return images, (B, C, H, W), whose shorter side is at least MIN_SIDE."""
     height, width = images.shape[-2:]
-    scale = LEAST_SIDE / min(height, width)
+    scale = MIN_SIDE / min(height, width)
     if scale <= 1:
         return images
     return F.interpolate(images, (round(scale * height), round(scale * width)), mode="bilinear")

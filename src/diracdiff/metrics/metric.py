@@ -78,7 +78,7 @@ class Metric(ABC):
         return self  # keeps its network out of checkpoints and averaged copies of a module
 
     @classmethod
-    def stop_name(cls) -> str:
+    def stopping_point_name(cls) -> str:
         """Name of its stopping point: "DO", "PO", "SWD"; in lower case its key in summaries."""
         return cls.abbreviation or cls.title
 
@@ -109,21 +109,21 @@ class ImageMetric(Metric):
     """A metric of single images.
 
     Attributes:
-        smallest: smallest side of images that can be compared, in pixels.
-        partial: some images have no value, which is NaN; means leave them out.
+        min_side: smallest side of images that can be compared, in pixels.
+        may_be_nan: some images have no value, which is NaN; means leave them out.
     """
 
-    smallest: int = 1
-    partial: bool = False
+    min_side: int = 1
+    may_be_nan: bool = False
 
     def check_size(self, side: int) -> None:
-        """Refuse images of fewer pixels a side than `smallest`.
+        """Refuse images of fewer pixels a side than `min_side`.
 
         Raises:
             ValueError: if they are too small.
         """
-        if side < self.smallest:
-            least = f"images of at least {self.smallest} pixels a side, got {side}"
+        if side < self.min_side:
+            least = f"images of at least {self.min_side} pixels a side, got {side}"
             raise ValueError(f"{self.title} needs {least}: use larger images or leave the metric out")
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ class ImageMetric(Metric):
     def values(self, images: Tensor, reference: Reference) -> list[float | None]:
         """Return the values of a batch as numbers; None for images without one."""
         found = self(images, reference).tolist()
-        return [None if self.partial and value != value else value for value in found]
+        return [None if self.may_be_nan and value != value else value for value in found]
 
     @abstractmethod
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
@@ -166,12 +166,12 @@ class SetMetric(Metric):
 
     Attributes:
         extractor: computes the features that are compared; metrics with equal extractors share their features.
-        fewest: number of images below which tables warn of the value.
+        min_images: number of images below which tables warn of the value.
         limit: number of images whose features are kept; of a larger set a sample of this size is compared.
     """
 
     extractor: FeatureNetwork
-    fewest: int = 1
+    min_images: int = 1
     limit: int = 1000
 
     @abstractmethod

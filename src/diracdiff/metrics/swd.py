@@ -17,7 +17,7 @@ from diracdiff.utils.validate import check_images
 LEVELS, PATCH, PATCHES, DIRECTIONS, SEED = 3, 7, 64, 256, 0
 """Levels of the pyramid, side of a patch, patches per image and level, directions, seed: all part of the metric."""
 
-LEAST_SPREAD = 1 / 510
+MIN_STD = 1 / 510
 """Least standard deviation of a patch's value that standardisation divides by: half a grey level.
 
 Sets of two or more photographs exceed it, so that only nearly constant images are affected.
@@ -106,7 +106,7 @@ class SWD(SetMetric):
 def swd(clean: Tensor, restored: Tensor) -> float:
     """Return 1000 times the sliced Wasserstein distance of two sets of features of `Patches`, the mean over levels.
 
-    Patches are standardised by the mean and the standard deviation, at least LEAST_SPREAD, of every value over the
+    Patches are standardised by the mean and the standard deviation, at least MIN_STD, of every value over the
     clean set. The distance is the mean absolute difference of their sorted projections onto fixed random directions.
 
     Args:
@@ -130,7 +130,7 @@ def swd(clean: Tensor, restored: Tensor) -> float:
         real, fake = (patches.flatten(0, 1) for patches in level)
         spread, mean = torch.std_mean(real, 0)
         first, second = (
-            (((patches - mean) / spread.clamp(min=LEAST_SPREAD)) @ directions).sort(0)[0] for patches in (real, fake)
+            (((patches - mean) / spread.clamp(min=MIN_STD)) @ directions).sort(0)[0] for patches in (real, fake)
         )
         distances.append((first - second).abs().mean())
     return 1000 * torch.stack(distances).mean().item()

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, OperatorPreconditioning, Terms
+from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, MeasurementTerms, OperatorPreconditioning
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.shapes import as_time, on_multiples, per_image
 from diracdiff.utils.validate import check_images, check_option
@@ -107,7 +107,7 @@ class Denoiser(nn.Module):
         y: Tensor,
         t: Tensor,
         s: Tensor | None = None,
-        measurement: Tensor | Terms | None = None,
+        measurement: Tensor | MeasurementTerms | None = None,
     ) -> Tensor:
         """Return x_hat, (B, C, H, W); with an incremental network and s < t, A_s(x).
 
@@ -142,7 +142,7 @@ class Denoiser(nn.Module):
             output = self._predict(images, level)
             with full_precision(y):
                 return linear.x_hat(output)
-        assert not isinstance(measurement, Terms)
+        assert not isinstance(measurement, MeasurementTerms)
         if self.preconditioning == "flow":
             return y + per_image(t * DATA_STD, y) * self._predict((y - DATA_MEAN) / DATA_STD, level)
         return self._clean(y, sigma, level, measurement)
@@ -158,7 +158,7 @@ class Denoiser(nn.Module):
         with full_precision(measurement):
             return partial(self, process, measurement=self.preconditioning.measurement_terms(process, measurement))
 
-    def at(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+    def denoise(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Return x_hat, (B, C, H, W), for y (B, C, H, W) with noise of level sigma, () or (B,), whatever its t.
 
         Raises:

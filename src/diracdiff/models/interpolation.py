@@ -30,7 +30,7 @@ def interpolate(information: Tensor, precision: Tensor, exponent: float, size: i
     for k, detail in enumerate(variances):
         gain = 1 / (1 + detail * level[:, channels:])
         gain = torch.cat([gain.expand(-1, channels, -1, -1), gain], 1)
-        level = gather(level * gain, 2**k)
+        level = dilated_sum(level * gain, 2**k)
         levels.append(level)
     mean, variance = torch.zeros_like(information), torch.ones_like(precision)
     for level, detail in zip(reversed(levels), [0.0, *reversed(variances)], strict=True):
@@ -48,7 +48,7 @@ def detail_variances(side: int, exponent: float, size: int) -> list[float]:
     return [growth ** min(k, octaves - 1) / total for k in range(levels)]
 
 
-def gather(part: Tensor, distance: int) -> Tensor:
+def dilated_sum(part: Tensor, distance: int) -> Tensor:
     """Return sums of pixels at offsets 0 and ±distance, weighted by 1 and 1/2 per axis, reflected at borders."""
     for axis in (-2, -1):
         n = part.shape[axis]

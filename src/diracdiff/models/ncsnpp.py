@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualBlock, conv, group_norm, linear
 from diracdiff.utils.validate import check_count
 
-MOST_BLOCKS = 64
+MAX_BLOCKS = 64
 """Largest number of blocks of a resolution: a mistyped number must not fill the memory."""
 
 
@@ -70,8 +70,8 @@ class NCSNpp(nn.Module):
         counts = {"channels": channels, "blocks": blocks, "patch": patch, "conditions": conditions, "images": images}
         for name, value in counts.items():
             check_count(value, name)
-        if blocks > MOST_BLOCKS:
-            raise ValueError(f"blocks={blocks}: must be at most {MOST_BLOCKS}.")
+        if blocks > MAX_BLOCKS:
+            raise ValueError(f"blocks={blocks}: must be at most {MAX_BLOCKS}.")
         if channels % 4 or not multipliers or min(multipliers) < 1:
             raise ValueError(f"channels={channels} must be a multiple of 4, multipliers={list(multipliers)} positive.")
         if not 0 <= dropout < 1:

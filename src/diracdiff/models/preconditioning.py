@@ -16,22 +16,22 @@ DATA_MEAN, DATA_STD = 0.5, 0.25
 INPUTS = ("whitened", "estimate")
 
 
-class Terms(NamedTuple):
+class MeasurementTerms(NamedTuple):
     """Terms of a degraded image y in a basis in which A is diagonal.
 
     Attributes:
         basis: diagonal form of A, with eigenvalues s.
-        rest: coefficients of y - A m, (B, C, H, W).
-        images: whitened data, y - A m at unit scale, (B, C, H, W).
+        residual: coefficients of y - A m, (B, C, H, W).
+        whitened: whitened data, y - A m at unit scale, (B, C, H, W).
         precision: s^2 / sigma^2.
-        estimate: s rest / sigma^2.
+        information: s residual / sigma^2.
     """
 
     basis: SVD
-    rest: Tensor
-    images: Tensor
+    residual: Tensor
+    whitened: Tensor
     precision: Tensor
-    estimate: Tensor
+    information: Tensor
 
 
 class LinearEstimate(NamedTuple):
@@ -96,9 +96,9 @@ class OperatorPreconditioning:
             )
 
     def __call__(
-        self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | Terms | None = None
+        self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | MeasurementTerms | None = None
     ) -> tuple[Tensor, LinearEstimate]:
-        """Return the network's input, (B, image_count C, H, W), and the linear estimate for its output.
+        """Return the network's input, (B, num_images C, H, W), and the linear estimate for its output.
 
         Args:
             process: the degradation process of y.
@@ -109,32 +109,33 @@ class OperatorPreconditioning:
         terms = _terms(process, y, t, process.sigma(t, y) ** 2)
         basis = terms.basis
         prior = spectrum(basis, y.detach(), self.exponent, process.degradation.image_size)
-        estimate, whitened, total = terms.estimate, [terms.images], 1 / prior + terms.precision
+        information, whitened, total = terms.information, [terms.whitened], 1 / prior + terms.precision
         if measurement is not None:
-            given = self.measurement_terms(process, measurement) if isinstance(measurement, Tensor) else measurement
-            weight, free = process.conditional_noise(t, y)
-            s = basis.values - weight * given.basis.values
-            estimate = given.estimate + s * (terms.rest - weight * given.rest) / free
-            whitened, total = [terms.images, given.images], 1 / prior + given.precision + s**2 / free
+            if isinstance(measurement, Tensor):
+                measurement = self.measurement_terms(process, measurement)
+            weight, v = process.conditional_noise(t, y)
+            s = basis.values - weight * measurement.basis.values
+            information = measurement.information + s * (terms.residual - weight * measurement.residual) / v
+            whitened, total = [terms.whitened, measurement.whitened], 1 / prior + measurement.precision + s**2 / v
         pixels = basis.frequencies == (None, None)
         if pixels and self.exponent > 0:
             size = process.degradation.image_size
-            mean, variance = interpolate((estimate * prior).expand_as(y), total * prior - 1, self.exponent, size)
+            mean, variance = interpolate((information * prior).expand_as(y), total * prior - 1, self.exponent, size)
             linear = LinearEstimate(basis, mean, 1 / (variance * prior))
         else:
-            linear = LinearEstimate(basis, estimate / total, total)
+            linear = LinearEstimate(basis, information / total, total)
         images = whitened
         if self.inputs == "estimate":
             images = [basis.v(linear.estimate) / DATA_STD, *whitened]
             images += [(linear.precision.rsqrt() / DATA_STD).expand_as(y)] if pixels else []
         return torch.cat(images, 1), linear
 
-    def image_count(self, process: StochasticDegradation, conditioned: bool) -> int:
+    def num_images(self, process: StochasticDegradation, condition_on_measurement: bool) -> int:
         """Return the number of images in the network's input, with or without conditioning on the measurement."""
-        further = (2 if _has_pixel_basis(process) else 1) if self.inputs == "estimate" else 0
-        return 1 + conditioned + further
+        extra = (2 if _has_pixel_basis(process) else 1) if self.inputs == "estimate" else 0
+        return 1 + condition_on_measurement + extra
 
-    def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> Terms:
+    def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> MeasurementTerms:
         """Return the terms of a measurement y_1, (B, C, H, W), which are the same at every time."""
         one, variance = measurement.new_ones(len(measurement)), process.sigma_of_measurement(measurement) ** 2
         return _terms(process, measurement, one, variance)
@@ -145,14 +146,14 @@ def _has_pixel_basis(process: StochasticDegradation) -> bool:
     return basis is not None and basis.frequencies == (None, None)
 
 
-def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tensor) -> Terms:
+def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tensor) -> MeasurementTerms:
     """Return the terms of y with noise of a variance that broadcasts over it."""
     basis = process.degradation.diagonal(y, t)
     assert basis is not None
     s = basis.values
-    rest = basis.ut(y) - s * basis.vt(y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN))
-    images = basis.u(rest / (s**2 * DATA_STD**2 + variance).sqrt())
-    return Terms(basis, rest, images, s**2 / variance, s * rest / variance)
+    residual = basis.ut(y) - s * basis.vt(y.new_full((1, 1, *y.shape[-2:]), DATA_MEAN))
+    whitened = basis.u(residual / (s**2 * DATA_STD**2 + variance).sqrt())
+    return MeasurementTerms(basis, residual, whitened, s**2 / variance, s * residual / variance)
 
 
 def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
@@ -172,12 +173,12 @@ def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
         for n, axis in zip((height, width), basis.frequencies, strict=True)
     )
     r = torch.arange(size, dtype=like.dtype, device=like.device)
-    variance = _power(rows * size / height, columns * size / width, exponent) / _power(r, r, exponent).mean()
+    variance = _power_law(rows * size / height, columns * size / width, exponent) / _power_law(r, r, exponent).mean()
     for axis, frequencies in zip((-2, -1), basis.frequencies, strict=True):
         if frequencies is None:  # of pixels along the axis: the mean over its frequencies
             variance = variance.mean(axis, keepdim=True).expand(height, width)
     return DATA_STD**2 * variance
 
 
-def _power(rows: Tensor, columns: Tensor, exponent: float) -> Tensor:
+def _power_law(rows: Tensor, columns: Tensor, exponent: float) -> Tensor:
     return (1 + rows.unsqueeze(-1) ** 2 + columns**2) ** (-exponent / 2)

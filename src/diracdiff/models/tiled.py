@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from diracdiff.models.denoiser import Denoiser, Network
 from diracdiff.samplers import NetworkIncrement, ReverseSampler
 
-TILE, OVERLAP, WHOLE = 512, 128, 2**20
+TILE_SIDE, TILE_OVERLAP, MAX_PIXELS = 512, 128, 2**20
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Tiles:
     Args:
         side: largest side of a tile in pixels; None: images are never cut.
         overlap: of neighbouring tiles in pixels, at most half a tile.
-        whole: largest number of pixels of an image that is not cut.
+        max_pixels: largest number of pixels of an image that is not cut.
     """
 
-    side: int | None = TILE
-    overlap: int = OVERLAP
-    whole: int = WHOLE
+    side: int | None = TILE_SIDE
+    overlap: int = TILE_OVERLAP
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
@@ -43,20 +43,20 @@ class Tiles:
         if self.overlap < 0 or (self.side is not None and 2 * self.overlap > self.side):
             raise ValueError(f"overlap must lie between 0 and half a tile of {self.side} pixels, got {self.overlap}")
 
-    def applied(self, denoiser: Denoiser, sampler: ReverseSampler, images: Tensor) -> tuple[Denoiser, ReverseSampler]:
+    def apply_to(self, denoiser: Denoiser, sampler: ReverseSampler, images: Tensor) -> tuple[Denoiser, ReverseSampler]:
         """Return both unchanged, or with tiled networks if images like these, (B, C, H, W), are cut."""
-        if not self.cut(images):
+        if not self.needed_for(images):
             return denoiser, sampler
         if isinstance(increment := getattr(sampler.increment, "denoiser", None), Denoiser):
-            sampler = sampler.replace(increment=NetworkIncrement(self.of(increment)))
-        return self.of(denoiser), sampler
+            sampler = sampler.replace(increment=NetworkIncrement(self.wrap(increment)))
+        return self.wrap(denoiser), sampler
 
-    def cut(self, images: Tensor) -> bool:
+    def needed_for(self, images: Tensor) -> bool:
         """Return True if images, (B, C, H, W), are cut."""
         height, width = images.shape[-2:]
-        return self.side is not None and height * width > self.whole and max(height, width) > self.side
+        return self.side is not None and height * width > self.max_pixels and max(height, width) > self.side
 
-    def of(self, denoiser: Denoiser) -> Denoiser:
+    def wrap(self, denoiser: Denoiser) -> Denoiser:
         """Return the denoiser with its network, whose weights it shares, in tiles."""
         arguments = {name: getattr(denoiser, name) for name in inspect.signature(type(denoiser)).parameters}
         return type(denoiser)(**arguments | {"network": Tiled(denoiser.network, self)})
@@ -76,29 +76,29 @@ class Tiled(nn.Module):
         network: Callable[..., Tensor] = self.network
         if torch.is_grad_enabled() and y.requires_grad:
             network = partial(checkpoint, self.network, use_reentrant=False)
-        whole = y.new_zeros(0)
-        for rows, row_weights in self._parts(y.shape[-2], y):
-            for columns, column_weights in self._parts(y.shape[-1], y):
+        output = y.new_zeros(0)
+        for rows, row_weights in self._spans_with_weights(y.shape[-2], y):
+            for columns, column_weights in self._spans_with_weights(y.shape[-1], y):
                 part = network(y[..., rows, columns], level)
-                whole = whole if whole.numel() else part.new_zeros(*part.shape[:2], *y.shape[-2:])
-                whole[..., rows, columns] += row_weights.unsqueeze(-1).to(part) * column_weights.to(part) * part
-        return whole
+                output = output if output.numel() else part.new_zeros(*part.shape[:2], *y.shape[-2:])
+                output[..., rows, columns] += row_weights.unsqueeze(-1).to(part) * column_weights.to(part) * part
+        return output
 
-    def _parts(self, length: int, like: Tensor) -> list[tuple[slice, Tensor]]:
+    def _spans_with_weights(self, length: int, like: Tensor) -> list[tuple[slice, Tensor]]:
         """Return parts of an axis, and weights of their pixels, which sum to 1 at every pixel of it."""
         assert self.tiles.side is not None
         multiple = self.multiple
         side, overlap = (math.ceil(n / multiple) * multiple for n in (self.tiles.side, self.tiles.overlap))
         overlap = min(overlap, side // 2 // multiple * multiple)
-        parts = spans(length, side, overlap, multiple)
-        weights = [fade(first, last, length, overlap).to(like.device) for first, last in parts]
+        parts = tile_spans(length, side, overlap, multiple)
+        weights = [blend_weights(first, last, length, overlap).to(like.device) for first, last in parts]
         total = torch.zeros(length, dtype=torch.float64, device=like.device)
         for (first, last), weight in zip(parts, weights, strict=True):
             total[first:last] += weight
         return [(slice(a, b), weight / total[a:b]) for (a, b), weight in zip(parts, weights, strict=True)]
 
 
-def spans(length: int, side: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+def tile_spans(length: int, side: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
     """Return as few overlapping parts of an axis as possible, of one length, with ends at multiples of a number.
 
     Args:
@@ -115,7 +115,7 @@ def spans(length: int, side: int, overlap: int, multiple: int) -> list[tuple[int
     return [(start, start + part) for start in [*starts, length - part]]
 
 
-def fade(first: int, last: int, length: int, overlap: int) -> Tensor:
+def blend_weights(first: int, last: int, length: int, overlap: int) -> Tensor:
     """Return weights of a part's pixels, float64: 1, and a cosine to 0 at its ends, except those of the axis."""
     position = torch.arange(last - first, dtype=torch.float64) + 0.5
     weight = torch.ones_like(position)

@@ -122,7 +122,7 @@ class GaussianBench:
             factor, spread = step @ factor, step @ spread @ step.mT + eta**2 * (before - after) * one
         return factor, spread
 
-    def marginal(self, t: float) -> Tensor:
+    def marginal_covariance(self, t: float) -> Tensor:
         """Return the covariance of the pixels of a channel of y_t, (n, n), in double precision."""
         _, operator = self.oracle.gain(self.y, t)
         noise = self.process.sigma(t, self.y).double().squeeze() ** 2

@@ -91,7 +91,7 @@ def _buttons(curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint |
     found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
     for target, metric in TARGETS.items():
         if stop := stopping_points.get(target):
-            name = LABELS.get(metric.stop_name(), f"best {metric.title}")
+            name = LABELS.get(metric.stopping_point_name(), f"best {metric.title}")
             found.append((name, f"best {metric.title}", row_at(curve, stop)))
     if summary.get("target"):
         found.append(("target", "requested stopping time", summary["target"]))

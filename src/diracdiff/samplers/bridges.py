@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from diracdiff.degradations import Identity
-from diracdiff.noise import LogLogisticNoise, check_level
+from diracdiff.noise import LogLogisticNoise, check_noise_level
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.reverse_process import (
     ConditionalDenoiser,
@@ -175,7 +175,8 @@ class Palette(Bridge):
 
     def __init__(self, noise: Callable[[Tensor], Tensor] | None = None):
         self.noise = noise if noise is not None else LogLogisticNoise()
-        check_level("noise: sigma at t = 1", self.noise(torch.tensor(1.0, dtype=torch.float64)).item(), 100.0, 2.5)
+        sigma_max = self.noise(torch.tensor(1.0, dtype=torch.float64)).item()
+        check_noise_level("noise: sigma at t = 1", sigma_max, 100.0, 2.5)
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.noise(t)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from diracdiff.noise import LARGEST
+from diracdiff.noise import MAX_SIGMA
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers.grid import UniformGrid
 from diracdiff.samplers.guidance import Guidance
@@ -81,8 +81,8 @@ class ReverseSampler:
         check_between(0, 100, noise_scale=noise_scale)
         if not 0 < t_start <= 1:
             raise ValueError(f"t_start={t_start}: must lie in (0, 1].")
-        if sigma is not None and not 0 <= sigma <= LARGEST:
-            raise ValueError(f"sigma={sigma}: must be from 0 to {LARGEST:g}, in units of the [0, 1] image range.")
+        if sigma is not None and not 0 <= sigma <= MAX_SIGMA:
+            raise ValueError(f"sigma={sigma}: must be from 0 to {MAX_SIGMA:g}, in units of the [0, 1] image range.")
         if t_restart is not None and not (0 < t_restart < t_start and num_steps > 1):
             rule = f"must be null, or in (0, t_start={t_start:g}) with 2 or more steps."
             raise ValueError(f"t_restart={t_restart}: {rule}")

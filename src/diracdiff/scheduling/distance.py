@@ -19,7 +19,7 @@ from diracdiff.metrics.lpips import BACKBONES, load_lpips
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import LookAhead, UniformGrid
 
-KEPT = 8  # versions whose features are kept; bisection compares three at a time
+CACHED_VERSIONS = 8  # versions whose features are kept; bisection compares three at a time
 
 
 class Dissimilarity(ABC):
@@ -27,11 +27,11 @@ class Dissimilarity(ABC):
 
     Attributes:
         name: name in titles and tables.
-        smallest: smallest side of images, in pixels.
+        min_side: smallest side of images, in pixels.
     """
 
     name: str
-    smallest: int = 1
+    min_side: int = 1
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class MSE(Dissimilarity):
 class SSIM(Dissimilarity):
     """1 - SSIM, see `diracdiff.metrics.SSIM`."""
 
-    name, smallest = "1 - SSIM", WINDOW
+    name, min_side = "1 - SSIM", WINDOW
 
     def features(self, x: Tensor) -> Tensor:
         return x
@@ -77,7 +77,7 @@ class LPIPS(Dissimilarity):
 
     def __init__(self, net: str = "squeeze"):
         self._network = load_lpips(net)
-        self.name, self.smallest = f"LPIPS ({net})", BACKBONES[net][1]
+        self.name, self.min_side = f"LPIPS ({net})", BACKBONES[net][1]
 
     def features(self, x: Tensor) -> Tensor:
         network = self._network.to(x.device)
@@ -102,10 +102,10 @@ class Distance:
 
     def __init__(self, version: Callable[[int, int], Tensor], batches: int, dissimilarity: Dissimilarity):
         self.version, self.batches, self.dissimilarity = version, batches, dissimilarity
-        self._features = functools.lru_cache(KEPT * batches)(self._extract)
+        self._features = functools.lru_cache(CACHED_VERSIONS * batches)(self._extract)
 
     @classmethod
-    def of_degradation(
+    def from_degradation(
         cls, degradation: Degradation, images: Tensor, dissimilarity: Dissimilarity, count: int, batch_size: int = 8
     ) -> Self:
         """Compare A_t(x) at t = i / (N - 1), for clean images in [0, 1], (n, C, H, W), and a count N of at least 2."""
@@ -117,7 +117,7 @@ class Distance:
         return cls(version, len(parts), dissimilarity)
 
     @classmethod
-    def of_trajectory(cls, states: Tensor, dissimilarity: Dissimilarity, batch_size: int = 8) -> Self:
+    def from_trajectory(cls, states: Tensor, dissimilarity: Dissimilarity, batch_size: int = 8) -> Self:
         """Compare iterates y_t at t = i / (N - 1), (N, n, C, H, W)."""
         batches = -(-states.shape[1] // batch_size)
         return cls(lambda i, batch: states[i].split(batch_size)[batch], batches, dissimilarity)
@@ -129,7 +129,7 @@ class Distance:
         return torch.cat([self.dissimilarity.between(a, b) for a, b in features]).double().mean().item()
 
     def _extract(self, candidate: int, batch: int) -> Tensor:
-        x, least = self.version(candidate, batch).clamp(0, 1), self.dissimilarity.smallest
+        x, least = self.version(candidate, batch).clamp(0, 1), self.dissimilarity.min_side
         if min(x.shape[-2:]) < least:
             raise ValueError(
                 f"{self.dissimilarity.name} needs images of at least {least} pixels a side, got {tuple(x.shape)}: "

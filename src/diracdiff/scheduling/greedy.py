@@ -22,15 +22,15 @@ from diracdiff.degradations.severity import Severity
 class Placement(NamedTuple):
     """Numbers of the chosen candidates, increasing, both ends included, and the largest distance of neighbours."""
 
-    chosen: tuple[int, ...]
-    largest: float
+    indices: tuple[int, ...]
+    max_distance: float
 
 
 def greedy(distance: Callable[[int, int], float], candidates: int, budget: int) -> Iterator[Placement]:
     """Place points one by one: yield the two ends, then the placement after every insertion.
 
-    `largest` never grows. Where the distance grows with separation every insertion is the best one. Otherwise, an
-    insertion by bisection that would let `largest` grow is replaced by the best of all candidates between the two
+    `max_distance` never grows. Where the distance grows with separation every insertion is the best one. Otherwise, an
+    insertion by bisection that would let `max_distance` grow is replaced by the best of all candidates between the two
     neighbours. If that one would as well, the next farthest neighbours are tried; without any, iteration ends early.
 
     Args:
@@ -50,7 +50,7 @@ def greedy(distance: Callable[[int, int], float], candidates: int, budget: int) 
     while gaps and len(chosen) < budget + 2:
         largest = max(final, -gaps[0][0])
         size, left, right = heapq.heappop(gaps)
-        middle = _part(distance, left, right, largest)
+        middle = _best_split(distance, left, right, largest)
         if middle is None:
             final = max(final, -size)
             continue
@@ -60,7 +60,7 @@ def greedy(distance: Callable[[int, int], float], candidates: int, budget: int) 
         yield Placement(tuple(chosen), max(final, -gaps[0][0]))
 
 
-def _part(distance: Callable[[int, int], float], left: int, right: int, limit: float) -> int | None:
+def _best_split(distance: Callable[[int, int], float], left: int, right: int, limit: float) -> int | None:
     """Return the candidate between two others that is nearest to both; None if it is farther than the limit."""
 
     def farther(s: int) -> float:
@@ -77,14 +77,14 @@ def _part(distance: Callable[[int, int], float], left: int, right: int, limit: f
     return best if best is not None and farther(best) <= limit else None
 
 
-def tabulate(chosen: Sequence[int], candidates: int, severity: Severity) -> TabulatedSeverity:
+def tabulate(indices: Sequence[int], candidates: int, severity: Severity) -> TabulatedSeverity:
     """Return the schedule through chosen candidates: the k-th of m + 2 at t = k / (m + 1), linear in between.
 
     Args:
-        chosen: numbers of candidates, increasing, from 0 to N - 1.
+        indices: numbers of candidates, increasing, from 0 to N - 1.
         candidates: number N of candidates.
         severity: curve along which the candidates are evenly spaced.
     """
-    steps = len(chosen) - 1
-    values = severity(torch.tensor(chosen, dtype=torch.float64) / (candidates - 1))
+    steps = len(indices) - 1
+    values = severity(torch.tensor(indices, dtype=torch.float64) / (candidates - 1))
     return TabulatedSeverity([k / steps for k in range(steps + 1)], values.tolist())

@@ -145,7 +145,7 @@ class RestorerModule(pl.LightningModule):
         """Return the loss of degraded images."""
         if self.denoiser.incremental:
             predicted = self.denoiser(given.process, given.y, given.t, given.s)
-            return self.loss.of_increment(given.process, predicted, given.x, given.t, given.s)
+            return self.loss.increment_loss(given.process, predicted, given.x, given.t, given.s)
         x_hat = self.denoiser(given.process, given.y, given.t, measurement=given.measurement)
         return self.loss(given.process, x_hat, given.x, given.t)
 
@@ -248,7 +248,7 @@ class RestorerModule(pl.LightningModule):
             if best[metric.name] is not None:
                 self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
             if (stop := stopping_points.get(metric.target or "")) is not None:
-                self.log(f"val/t_{metric.stop_name().lower()}", stop.t)
+                self.log(f"val/t_{metric.stopping_point_name().lower()}", stop.t)
 
     def on_test_epoch_end(self) -> None:
         """Gather the records of all processes."""
@@ -266,4 +266,4 @@ class RestorerModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the stopping times and the curve of a resumed run."""
-        self.restorer.remember(Checkpoint.of(checkpoint))
+        self.restorer.load_metadata(Checkpoint.of(checkpoint))
