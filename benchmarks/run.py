@@ -1,8 +1,8 @@
 """Time the parts of training and sampling: `python -m benchmarks.run --output before.json task=inpaint`.
 
-Arguments without dashes are keys of `diracdiff train`, which choose the model, the data set, the task and the rest.
-All cases take turns in every round. On a CPU, time is the CPU time of this process. A fixed piece of work, the
-reference, takes turns with the cases: runs on different days are compared in its units.
+Arguments without dashes are overrides of `diracdiff train`, such as the model, the data set and the task. Every round
+runs all cases once. On a CPU, the benchmark measures the CPU time of this process. Every round also runs a fixed
+reference workload. Runs of different days are compared in units of the reference.
 """
 
 import argparse
@@ -41,7 +41,7 @@ GROUPS = ("network", "training", "sampling", "metrics", "loading")
 VARIANTS = ("bf16", "checkpointed", "compiled")
 REFERENCE = "reference"
 MUST_AGREE = ("network", "image_size", "batch", "device", "threads", "task")
-"""Settings that two runs must share to be compared."""
+"""Settings that must be equal in two compared runs."""
 
 
 @dataclass
@@ -49,13 +49,13 @@ class Case:
     """A function to time.
 
     Attributes:
-        name: group and part, "network, forward, batch 8".
-        call: the function.
-        images: number of images that a call handles.
-        flops: floating-point operations of a call; 0: not counted.
-        nfe: network evaluations of a call.
-        seconds: of a call, one number for each round.
-        memory: peak of the GPU's memory in bytes; 0: not known.
+        name: group and part, such as "network, forward, batch 8".
+        call: the timed function.
+        images: number of images per call.
+        flops: floating-point operations per call; 0: not counted.
+        nfe: number of function evaluations per call.
+        seconds: seconds per call, one value per round.
+        memory: peak GPU memory in bytes; 0: unknown.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Suite:
     """Cases of one configuration.
 
     Args:
-        cfg: of `diracdiff train`.
-        device: of the networks.
-        batch: number of images.
-        variants: further ways to run the network, see VARIANTS.
+        cfg: configuration of `diracdiff train`.
+        device: device of the networks.
+        batch: batch size.
+        variants: execution modes of the network, a subset of VARIANTS.
     """
 
     def __init__(self, cfg: DictConfig, device: torch.device, batch: int, variants: list[str]):
@@ -85,9 +85,9 @@ class Suite:
         self.x = torch.stack([images[i % len(images)]["x"] for i in range(batch)]).to(device)
 
     def cases(self, group: str) -> Iterator[Case]:
-        """Return the cases of a group, see GROUPS."""
-        found: Iterator[Case] = getattr(self, f"_{group}")()
-        return found
+        """Return the cases of one of the GROUPS."""
+        cases: Iterator[Case] = getattr(self, f"_{group}")()
+        return cases
 
     def _network(self) -> Iterator[Case]:
         network, size = self.restorer.denoiser.network, self.restorer.image_size
@@ -113,14 +113,14 @@ class Suite:
             return training_batch(process, x, 0, tuple(cfg.task.t_range), denoiser.condition_on_measurement)
 
         def compute_loss() -> Tensor:
-            given = degrade()
-            x_hat = denoiser(given.process, given.y, given.t, measurement=given.measurement)
-            found: Tensor = loss(given.process, x_hat, given.x, given.t)
-            return found
+            degraded = degrade()
+            x_hat = denoiser(degraded.process, degraded.y, degraded.t, measurement=degraded.measurement)
+            value: Tensor = loss(degraded.process, x_hat, degraded.x, degraded.t)
+            return value
 
         def loss_alone() -> None:
             x_hat.grad = None
-            loss(given.process, x_hat, given.x, given.t).backward()
+            loss(degraded.process, x_hat, degraded.x, degraded.t).backward()
 
         def step() -> None:
             optimizer.zero_grad()
@@ -129,7 +129,7 @@ class Suite:
             optimizer.step()
             torch._foreach_lerp_(average, parameters, 1e-3)
 
-        given, x_hat = degrade(), (x + 0.01).requires_grad_()
+        degraded, x_hat = degrade(), (x + 0.01).requires_grad_()
         step()
         yield Case("training, whole step", step, len(x))
         yield Case("training, degradation", degrade, len(x))
@@ -171,7 +171,7 @@ class Suite:
 def passes(
     network: Any, size: int, batch: int, device: torch.device, once: tuple[float, float], name: str
 ) -> Iterator[Case]:
-    """Return the forward pass, and forward and backward pass, of a network."""
+    """Yield the cases of the forward pass, and of forward and backward pass, of a network."""
     y, level = inputs(network, size, batch, device)
 
     def autocast() -> Any:
@@ -193,14 +193,14 @@ def passes(
 
 
 def inputs(network: Any, size: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return random inputs of a network: images, (B, C, size, size), and levels, (B,) or (B, conditions)."""
+    """Return random inputs of a network: images (B, C, size, size) and noise levels (B,) or (B, conditions)."""
     shape = (batch,) if network.conditions == 1 else (batch, network.conditions)
     channels = network.image_channels * getattr(network, "images", 1)
     return torch.rand(batch, channels, size, size, device=device), torch.rand(shape, device=device)
 
 
 def flops(network: nn.Module, size: int) -> tuple[float, float]:
-    """Count the operations for one image of size x size pixels: of a forward pass, and of forward and backward."""
+    """Count the operations for one image of size x size pixels: (forward pass, forward and backward pass)."""
     empty = copy.deepcopy(network).to("meta")
     y, level = inputs(empty, size, 1, torch.device("meta"))
     with FlopCounterMode(display=False) as forward, torch.no_grad():
@@ -211,13 +211,13 @@ def flops(network: nn.Module, size: int) -> tuple[float, float]:
 
 
 def saved_bytes(network: nn.Module, size: int) -> int:
-    """Count the bytes that autograd saves for the backward pass of one image of size x size pixels, in float32."""
+    """Return the bytes that autograd saves for the backward pass of one float32 image of size x size pixels."""
     empty = copy.deepcopy(network).to("meta")
     saved, weights = {}, {id(p.untyped_storage()) for p in empty.parameters()}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        saved[id(storage)] = storage  # kept alive, so that identities stay unique
+        saved[id(storage)] = storage  # storages stay alive, so that their ids are unique
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -226,7 +226,7 @@ def saved_bytes(network: nn.Module, size: int) -> int:
 
 
 def reference_case(device: torch.device) -> Case:
-    """Return the reference: a convolution, a normalisation and a SiLU of fixed size."""
+    """Return the reference workload: a convolution, a group normalisation and a SiLU of fixed size."""
     images = torch.linspace(0, 1, 4 * 32 * 32 * 32, device=device).reshape(4, 32, 32, 32)
     weight = torch.linspace(-1, 1, 32 * 32 * 9, device=device).reshape(32, 32, 3, 3) / 17
 
@@ -238,41 +238,41 @@ def reference_case(device: torch.device) -> Case:
 
 
 def measure(cases: list[Case], device: torch.device, rounds: int, seconds: float) -> None:
-    """Time cases in turn, in every second round backwards.
+    """Time all cases in every round, in reversed order in every second round.
 
     Args:
-        cases: get their times.
-        device: whose clock counts.
-        rounds: number of times of a case.
-        seconds: a case is repeated in a round for about this long.
+        cases: cases, whose `seconds` and `memory` are set.
+        device: wall time is measured for CUDA, CPU time of the process otherwise.
+        rounds: number of rounds.
+        seconds: approximate duration of a case per round.
     """
-    clock = wall_clock if device.type == "cuda" else time.process_time
+    timer_function = wall_clock if device.type == "cuda" else time.process_time
     timed = []
     for case in cases:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        case.call()  # compile, allocate
+        case.call()  # compiles and allocates
         case.memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
         threads = torch.get_num_threads()
-        timed.append((case, Timer("call()", globals={"call": case.call}, timer=clock, num_threads=threads)))
+        timed.append((case, Timer("call()", globals={"call": case.call}, timer=timer_function, num_threads=threads)))
     for number in range(rounds):
         for case, timer in timed if number % 2 == 0 else reversed(timed):
             case.seconds.append(timer.blocked_autorange(min_run_time=seconds).median)
 
 
 def row(case: Case, reference: Case, peak: float | None) -> dict[str, Any]:
-    """Return the result of a case: quartiles of its seconds, in seconds and in units of the reference."""
-    relative = [own / other for own, other in zip(case.seconds, reference.seconds, strict=True)]
-    found: dict[str, Any] = {"name": case.name, "images": case.images, "seconds": quartiles(case.seconds)}
-    found |= {"relative": quartiles(relative), "images_per_second": case.images / found["seconds"][1]}
+    """Return the results of a case: quartiles in seconds and in units of the reference, throughput and memory."""
+    relative = [a / b for a, b in zip(case.seconds, reference.seconds, strict=True)]
+    result: dict[str, Any] = {"name": case.name, "images": case.images, "seconds": quartiles(case.seconds)}
+    result |= {"relative": quartiles(relative), "images_per_second": case.images / result["seconds"][1]}
     if case.nfe:
-        found["seconds_per_nfe"] = found["seconds"][1] / case.nfe
+        result["seconds_per_nfe"] = result["seconds"][1] / case.nfe
     if case.flops:
-        found["tflops"] = case.flops / found["seconds"][1] / 1e12
-        found["fraction_of_peak"] = found["tflops"] / peak if peak else None
+        result["tflops"] = case.flops / result["seconds"][1] / 1e12
+        result["fraction_of_peak"] = result["tflops"] / peak if peak else None
     if case.memory:
-        found["memory"] = case.memory
-    return found
+        result["memory"] = case.memory
+    return result
 
 
 def quartiles(values: list[float]) -> list[float]:
@@ -281,19 +281,19 @@ def quartiles(values: list[float]) -> list[float]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return results as a table in Markdown."""
+    """Return results as a Markdown table."""
     lines = ["| case | ms | quartiles | images/s | ms per NFE | TFLOP/s | of peak | GPU MiB |", "|---|" + "---:|" * 7]
-    for found in rows:
-        low, median, high = (f"{1000 * value:.4g}" for value in found["seconds"])
-        per_nfe = f"{1000 * found['seconds_per_nfe']:.4g}" if "seconds_per_nfe" in found else ""
-        peak = f"{found['fraction_of_peak']:.1%}" if found.get("fraction_of_peak") else ""
-        rate = f"{found['tflops']:.3g}" if "tflops" in found else ""
-        memory = f"{found['memory'] / 2**20:.0f}" if "memory" in found else ""
+    for result in rows:
+        low, median, high = (f"{1000 * value:.4g}" for value in result["seconds"])
+        per_nfe = f"{1000 * result['seconds_per_nfe']:.4g}" if "seconds_per_nfe" in result else ""
+        peak = f"{result['fraction_of_peak']:.1%}" if result.get("fraction_of_peak") else ""
+        rate = f"{result['tflops']:.3g}" if "tflops" in result else ""
+        memory = f"{result['memory'] / 2**20:.0f}" if "memory" in result else ""
         cells = [
-            found["name"],
+            result["name"],
             median,
             f"{low}–{high}",
-            f"{found['images_per_second']:.4g}",
+            f"{result['images_per_second']:.4g}",
             per_nfe,
             rate,
             peak,
@@ -304,7 +304,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def cost_table(network: Any, sizes: list[int]) -> str:
-    """Return the counted cost of one image of several sizes as a table in Markdown."""
+    """Return a Markdown table of the cost per image for several image sizes."""
     parameters = sum(p.numel() for p in network.parameters())
     lines = ["| side | network call [GFLOP] | with gradient [GFLOP] | weights [MiB] | saved for backward [MiB] |"]
     lines.append("|---:|---:|---:|---:|---:|")
@@ -318,17 +318,19 @@ def cost_table(network: Any, sizes: list[int]) -> str:
 
 
 def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
-    """Describe the cases that are slower than before: whose first quartile lies above the other's third."""
-    known = {found["name"]: found["relative"] for found in before}
+    """Describe the cases whose first quartile is above the third quartile of the other run."""
+    previous = {result["name"]: result["relative"] for result in before}
     return [
-        f"slower: {found['name']}: {found['relative'][1] / known[found['name']][1]:.2f} times"
-        for found in rows
-        if found["name"] in known and found["name"] != REFERENCE and found["relative"][0] > known[found["name"]][2]
+        f"slower: {result['name']}: {result['relative'][1] / previous[result['name']][1]:.2f} times"
+        for result in rows
+        if result["name"] in previous
+        and result["name"] != REFERENCE
+        and result["relative"][0] > previous[result["name"]][2]
     ]
 
 
 def settings(cfg: DictConfig, device: torch.device, batch: int) -> dict[str, Any]:
-    """Return what must be known to read the numbers."""
+    """Return the settings of a run: date, network, task, batch size and machine."""
     network = {str(key): list(v) if not isinstance(v, int | float | str) else v for key, v in cfg.model.network.items()}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
     return {
@@ -346,22 +348,26 @@ def settings(cfg: DictConfig, device: torch.device, batch: int) -> dict[str, Any
 
 
 def main() -> None:
-    """Measure, print tables, write the numbers, and compare them with those of another run."""
+    """Run the benchmark, print and write the results, and compare them with another run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("overrides", nargs="*", help="keys of diracdiff train: model=base data.image_size=128")
+    parser.add_argument(
+        "overrides", nargs="*", help="overrides of diracdiff train, such as model=base data.image_size=128"
+    )
     parser.add_argument("--measure", nargs="+", default=GROUPS, choices=GROUPS, help="groups of cases")
     parser.add_argument(
-        "--cost", nargs="+", type=int, metavar="SIDE", help="only count the cost of images of these sides"
+        "--cost", nargs="+", type=int, metavar="SIDE", help="only count the cost for these image sizes in pixels"
     )
-    parser.add_argument("--batch", type=int, default=8, help="images")
+    parser.add_argument("--batch", type=int, default=8, help="batch size")
     parser.add_argument("--variants", nargs="*", default=["bf16", "checkpointed"], choices=VARIANTS)
-    parser.add_argument("--rounds", type=int, default=5, help="number of times of every case")
-    parser.add_argument("--seconds", type=float, default=0.1, help="of a case in a round")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds")
+    parser.add_argument("--seconds", type=float, default=0.1, help="duration of a case per round")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--peak-tflops", type=float, help="of the GPU in bfloat16, by its data sheet")
-    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
-    parser.add_argument("--compare", type=Path, help="a JSON file of another run: status 1 if a case is slower")
+    parser.add_argument("--peak-tflops", type=float, help="peak throughput of the GPU in bfloat16")
+    parser.add_argument("--output", type=Path, help="JSON file for the results")
+    parser.add_argument(
+        "--compare", type=Path, help="JSON file of another run; the exit status is 1 if a case is slower"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -371,9 +377,9 @@ def main() -> None:
     if options.cost:
         print(cost_table(build_restorer(cfg).denoiser.network, options.cost))
         return
-    now = settings(cfg, device, options.batch)
+    current = settings(cfg, device, options.batch)
     before = json.loads(options.compare.read_text()) if options.compare else None
-    differing = [key for key in MUST_AGREE if before and before["settings"].get(key) != now[key]]
+    differing = [key for key in MUST_AGREE if before and before["settings"].get(key) != current[key]]
     if differing:
         parser.error(f"--compare: {options.compare} has another {', '.join(differing)}")
     suite = Suite(cfg, device, options.batch, options.variants)
@@ -382,11 +388,11 @@ def main() -> None:
     rows = [row(case, cases[0], options.peak_tflops) for case in cases]
     print(table(rows))
     if options.output:
-        options.output.write_text(json.dumps({"settings": now, "rows": rows}, indent=1) + "\n")
+        options.output.write_text(json.dumps({"settings": current, "rows": rows}, indent=1) + "\n")
     if before:
-        found = slower(rows, before["rows"])
-        print("\n".join(found) or f"nothing is slower than in {options.compare}")
-        raise SystemExit(bool(found))
+        lines = slower(rows, before["rows"])
+        print("\n".join(lines) or f"nothing is slower than in {options.compare}")
+        raise SystemExit(bool(lines))
 
 
 if __name__ == "__main__":

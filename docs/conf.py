@@ -1,4 +1,4 @@
-"""Sphinx: `make docs`. Pages that follow from the code and from conf/ are made before every build, into _generated/."""
+"""Sphinx configuration for `make docs`. Every build first generates pages from the code and conf/ in _generated/."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ html_copy_source = False
 default_role, highlight_language = "code", "text"
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings = ["myst.header"]  # pages of experiments have headings of their own depth
+suppress_warnings = ["myst.header"]  # reports of experiments start at other heading levels
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -38,32 +38,35 @@ MARKUP = re.compile(r"([|*]|_(?!\w))")
 
 
 def setup(app):
-    """Make the generated pages, and point links of the repository's pages at the documentation's."""
+    """Connect the generation of pages, the conversion of links, and the escaping of docstrings."""
     app.connect("builder-inited", lambda app: generate.everything(HERE / "_generated"))
     app.connect("source-read", relink)
-    app.connect("autodoc-process-docstring", plain, priority=400)  # before napoleon, which reads the sections
+    app.connect("autodoc-process-docstring", plain, priority=400)  # before napoleon parses the sections
 
 
 def relink(app, docname, source):
-    """Links of a page of docs/ lead to pages of the documentation; what has none is named."""
+    """Convert the links of a page in docs/. Links without a page in the documentation become plain text."""
     if not docname.startswith("_generated/"):
         source[0] = generate.relinked(source[0], (HERE / docname).parent)
 
 
-def plain(app, what, name, obj, options, lines):
-    """Docstrings are plain text with code in single backticks: their bars, stars and formulas are not markup."""
-    made, formula, sections = [], False, False
+def plain(app, kind, name, obj, options, lines):
+    """Escape markup in docstrings, and convert indented formulas into literal blocks.
+
+    Docstrings are plain text with code in single backticks.
+    """
+    escaped, formula, sections = [], False, False
     for line in lines:
         sections = sections or bool(re.match(r"(Args|Attributes|Raises|Returns|Yields):$", line))
         indented = line.startswith("    ") and not sections
-        if indented and not formula and made and not made[-1].strip():
-            made += ["::", ""]
+        if indented and not formula and escaped and not escaped[-1].strip():
+            escaped += ["::", ""]
             formula = True
         elif line.strip() and not indented:
             formula = False
         if formula:
-            made.append(line)
+            escaped.append(line)
         else:
             parts = re.split(r"(`[^`]*`)", line)
-            made.append("".join(part if part.startswith("`") else MARKUP.sub(r"\\\1", part) for part in parts))
-    lines[:] = made
+            escaped.append("".join(part if part.startswith("`") else MARKUP.sub(r"\\\1", part) for part in parts))
+    lines[:] = escaped

@@ -1,4 +1,4 @@
-"""Pages that are made: every key of the configuration, the experiments and benchmarks, the notebook, and pictures."""
+"""Generate pages of configuration keys, experiments, benchmarks and the notebook, and draw figures."""
 
 import json
 import os
@@ -12,12 +12,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 LIMITS = re.compile(r"^(.*?)\s*\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]$", re.DOTALL)
-"""An explanation that ends with the range and the unit of a key in brackets."""
+"""Pattern of an explanation that ends with range and unit in brackets."""
 FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
 def everything(folder: Path) -> None:
-    """Make all pages; those that would be the same are left alone, so that a build does what is new."""
+    """Write all pages. Unchanged pages are not rewritten, so that Sphinx builds only changed ones."""
     folder.mkdir(exist_ok=True)
     pages = {"config.md": config_page(), "notebook.md": notebook_page(HERE / "notebook.ipynb")}
     for path in [ROOT / "benchmarks" / "README.md", *sorted((ROOT / "experiments").glob("**/README.md"))]:
@@ -33,7 +33,7 @@ def everything(folder: Path) -> None:
 
 
 def draw_pictures(folder: Path) -> None:
-    """Draw the pictures of the four nouns, unless they are there."""
+    """Draw the missing figures of the concepts page."""
     import pictures
 
     for name, draw in pictures.PICTURES.items():
@@ -45,21 +45,24 @@ def draw_pictures(folder: Path) -> None:
 
 
 def page_of(path: Path) -> Path:
-    """The generated page of a README."""
+    """Return the path of the generated page of a README."""
     return HERE / "_generated" / ("_".join(path.parent.relative_to(ROOT).parts) + ".md")
 
 
 def relinked(text: str, folder: Path, target: Path | None = None) -> str:
-    """A page whose links lead to pages and pictures of the documentation, and what has no page is named alone.
+    """Convert links to pages and images of the documentation. Links without a page become plain text.
 
     Args:
-        text: Markdown.
-        folder: that its links are relative to.
-        target: of the page, where that is another folder.
+        text: Markdown text.
+        folder: base folder of the relative links.
+        target: folder of the generated page; None: `folder`.
+
+    Returns:
+        Markdown text with converted links.
     """
 
     def one(match: re.Match[str]) -> str:
-        picture, words, link = match.groups()
+        picture, label, link = match.groups()
         if link.startswith(("http:", "https:", "#", "/", "mailto:")):
             return match[0]
         path, _, anchor = link.partition("#")
@@ -68,28 +71,29 @@ def relinked(text: str, folder: Path, target: Path | None = None) -> str:
             path = page_of(path)
         inside = path.is_relative_to(HERE) and path.suffix in (".md", ".ipynb")
         if not (picture or inside):
-            return words
+            return label
         relative = os.path.relpath(path, target or folder)
-        return f"{picture}[{words}]({relative}{'#' + anchor if anchor else ''})"
+        return f"{picture}[{label}]({relative}{'#' + anchor if anchor else ''})"
 
     parts = FENCE.split(text)
     return "".join(part if part.startswith("```") else LINK.sub(one, part) for part in parts)
 
 
-# every key
+# configuration keys
 
 
 def config_page() -> str:
-    """Every command and every choice with its keys: default, range and unit, and what it means."""
+    """Return a page of every command and option with the default, range, unit and meaning of each key."""
     pages = read_pages(ROOT / "conf")
     groups = sorted({page.group for page in pages if page.group})
     lines = [
-        "# Every command, choice and key",
+        "# Commands, options and keys",
         "",
-        "Made from the comments in `conf/`, which `--help` prints as well: `diracdiff train task=inpaint --help` shows "
-        "the values of that training. `${key}` is the value of another key. Where a file gives a value and the "
-        "explanation is another's, both are shown. Flags and grammar are Hydra's: `key=value` sets a key, "
-        "`group=choice` takes another file of a group, `group/part=choice` a part of it, `-m key=1,2` runs both.",
+        "This page is generated from the comments in `conf/`. `--help` prints the same text: "
+        "`diracdiff train task=inpaint --help` shows the values for this task. `${key}` is the value of another key. "
+        "Keys without a comment have the explanation of another file. The syntax is that of Hydra: `key=value` sets a "
+        "key, `group=option` selects a file of a group, `group/part=option` selects a file of a subgroup, and "
+        "`-m key=1,2` runs both values.",
         "",
     ]
     for command in COMMANDS:
@@ -108,9 +112,9 @@ def _table(page: Page, pages: list[Page]) -> list[str]:
         return []
     rows = ["| key | default | range, unit | meaning |", "|---|---|---|---|"]
     for key in page.keys:
-        found = LIMITS.match(explanation := explain(key.name, pages, {page.group: page.choice}))
+        match = LIMITS.match(explanation := explain(key.name, pages, {page.group: page.choice}))
         value = "must be given" if key.value == "???" else f"`{shown(key.value)}`"
-        text, limits = (found[1], found[2]) if found else (explanation, "")
+        text, limits = (match[1], match[2]) if match else (explanation, "")
         rows.append(f"| `{key.name}` | {value} | {_cell(limits)} | {_cell(text)} |")
     return [*rows, ""]
 
@@ -123,7 +127,7 @@ def _cell(text: str) -> str:
 
 
 def notebook_page(path: Path) -> str:
-    """The cells of a notebook as a page."""
+    """Return the cells of a notebook as a Markdown page."""
     lines = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])

@@ -1,4 +1,4 @@
-"""Draw which parts of the package import which: `python docs/imports.py` writes docs/imports.svg."""
+"""Draw the import dependencies of the package: `python docs/imports.py` writes docs/imports.svg."""
 
 import sys
 from collections import Counter
@@ -14,18 +14,20 @@ from test_architecture import FILES, METHOD, ORDER, imports, unit, unit_of  # no
 
 
 def draw() -> Figure:
-    """Return the dependency matrix: a row for each part, with the number of its files that import each other part."""
+    """Return the dependency matrix. Cell (i, j) is the number of files of part i that import part j."""
     edges: Counter[tuple[str, str]] = Counter()
     lines: Counter[str] = Counter()
     for path in FILES:
         lines[unit_of(path)] += len(path.read_text(encoding="utf-8").splitlines())
         used = {unit(name) for name in imports(path) if name.startswith("diracdiff.")} - {unit_of(path)}
         edges.update((unit_of(path), other) for other in used)
-    place = {name: row for row, name in enumerate(ORDER)}
+    position = {name: row for row, name in enumerate(ORDER)}
     figure, axes = plt.subplots(figsize=(0.3 * len(ORDER) + 2.5, 0.3 * len(ORDER) + 1.5))
     for (importer, imported), files in edges.items():
         colour = "#2b6cb0" if importer in METHOD else "#b7791f"
-        axes.text(place[imported], place[importer], str(files), color=colour, ha="center", va="center", fontsize=8)
+        axes.text(
+            position[imported], position[importer], str(files), color=colour, ha="center", va="center", fontsize=8
+        )
     axes.axhline(len(METHOD) - 0.5, color="#718096", linewidth=0.8)
     axes.axvline(len(METHOD) - 0.5, color="#718096", linewidth=0.8)
     axes.plot([-0.5, len(ORDER) - 0.5], [-0.5, len(ORDER) - 0.5], color="#cbd5e0", linewidth=0.8)

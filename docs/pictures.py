@@ -1,4 +1,4 @@
-"""The four nouns in pictures: what the code does to a photograph that comes with scikit-image, in seconds on a CPU."""
+"""Figures of the concepts page, drawn from a photograph of scikit-image in seconds on a CPU."""
 
 from pathlib import Path
 
@@ -33,24 +33,24 @@ TASKS = (
 
 
 def composed(*overrides: str) -> DictConfig:
-    """The configuration of a training with these overrides."""
+    """Return the configuration of `diracdiff train` with overrides."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", [f"data.image_size={SIDE}", *overrides])
 
 
 def process_of(*overrides: str) -> StochasticDegradation:
-    """The process of a training with these overrides."""
+    """Return the degradation process of `diracdiff train` with overrides."""
     return build_process(composed(*overrides))
 
 
 def photograph() -> torch.Tensor:
-    """A photograph that `make train` tests on: (1, 3, SIDE, SIDE) in [0, 1]."""
+    """Return a test image of the data set photos, (1, 3, SIDE, SIDE) in [0, 1]."""
     items = map(Photos(image_size=SIDE).split("test").__getitem__, range(32))
     return next(item["x"] for item in items if item["name"] == "coffee-0000-0000-0300")[None]
 
 
 def draw_grid(path: Path, rows: dict[str, list[torch.Tensor]], columns: list[str]) -> None:
-    """Draw images in rows and columns with their names."""
+    """Draw a labelled grid of images."""
     figure = Figure(figsize=(1.5 * len(columns) + 1.4, 1.55 * len(rows) + 0.3), layout="constrained")
     for i, (row, images) in enumerate(rows.items()):
         for j, image in enumerate(images):
@@ -66,7 +66,7 @@ def draw_grid(path: Path, rows: dict[str, list[torch.Tensor]], columns: list[str
 
 
 def draw_degradations(path: Path) -> None:
-    """A_t of every task over t."""
+    """Draw A_t(x) of every task over t."""
     x = photograph()
     rows = {}
     for task in TASKS:
@@ -76,7 +76,7 @@ def draw_degradations(path: Path) -> None:
 
 
 def draw_noise(path: Path) -> None:
-    """y_t over t, with the default noise and with ten times as much."""
+    """Draw y_t over t with the default noise level and with ten times this level."""
     x = photograph()
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     rows = {}
@@ -87,30 +87,30 @@ def draw_noise(path: Path) -> None:
 
 
 def draw_severities(path: Path) -> None:
-    """Severity and noise over t."""
+    """Draw severity and noise level over t."""
     t = torch.linspace(0, 1, 101)
     figure = Figure(figsize=(8, 2.6), layout="constrained")
     axes = figure.subplots(1, 2)
     for task in ("deblur", "super_resolution", "inpaint"):
         severity = process_of(f"task={task}").degradation.severity(t)
         axes[0].plot(t, severity / severity[-1], label=task)
-    axes[0].set(xlabel="t", ylabel="severity, of its end")
+    axes[0].set(xlabel="t", ylabel="severity / severity at t = 1")
     axes[0].legend(fontsize=8, frameon=False)
     axes[1].plot(t, process_of().noise(t))
-    axes[1].set(xlabel="t", ylabel="sigma, of the [0, 1] range")
+    axes[1].set(xlabel="t", ylabel="sigma in units of the [0, 1] range")
     figure.savefig(path, dpi=80)
 
 
 @torch.no_grad()
-def draw_walk(path: Path) -> None:
-    """Iterates and what an untrained network makes of them, which by its preconditioning is a linear filter."""
+def draw_trajectory(path: Path) -> None:
+    """Draw iterates and x_hat of an untrained network, which is a linear filter by its preconditioning."""
     torch.manual_seed(0)
-    blind = build_restorer(composed("task=deblur", "sampler.num_steps=20", "sampler.eta=1"))
-    blind.denoiser.eval()
-    y = blind.measure(photograph()).y
+    restorer = build_restorer(composed("task=deblur", "sampler.num_steps=20", "sampler.eta=1"))
+    restorer.denoiser.eval()
+    y = restorer.measure(photograph()).y
     shown = (1.0, 0.75, 0.5, 0.25, 0.05)
     rows: dict[str, list[torch.Tensor]] = {"y_t": [], "x_hat(y_t, t)": []}
-    for state in blind.sampler.states(blind.process, blind.denoiser, y, ImageNoise([0])):
+    for state in restorer.sampler.states(restorer.process, restorer.denoiser, y, ImageNoise([0])):
         if any(abs(state.t - t) < 1e-6 for t in shown):
             rows["y_t"].append(state.y)
             rows["x_hat(y_t, t)"].append(state.x_hat)
@@ -121,5 +121,5 @@ PICTURES = {
     "degradations.png": draw_degradations,
     "noise.png": draw_noise,
     "severities.png": draw_severities,
-    "walk.png": draw_walk,
+    "trajectory.png": draw_trajectory,
 }

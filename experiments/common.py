@@ -1,4 +1,4 @@
-"""What the experiments share: run `diracdiff evaluate` for each of several settings, collect and draw."""
+"""Helpers of the experiments: run `diracdiff evaluate` for several settings, collect and plot results."""
 
 import json
 import subprocess
@@ -17,7 +17,11 @@ COLOURS = ("#2463a8", "#c8553d", "#4a9061", "#8a5a9e", "#8a8a8a", "#b08a1e")
 
 
 def run(module: str, *overrides: str) -> None:
-    """Run a command of the package, or stop where it fails."""
+    """Run a command of the package.
+
+    Raises:
+        SystemExit: if the command fails.
+    """
     command = [sys.executable, "-m", "diracdiff", module, *overrides]
     print(" ".join(command[2:]), flush=True)
     if subprocess.run(command).returncode:
@@ -25,22 +29,27 @@ def run(module: str, *overrides: str) -> None:
 
 
 def evaluate(folder: Path, *overrides: str) -> dict[str, Any]:
-    """The summary of `diracdiff evaluate` with these overrides in `folder`; it is run unless it was, with the same."""
-    summary, asked = folder / "evaluation.json", folder / "overrides.json"
-    if not summary.exists() or not asked.exists() or json.loads(asked.read_text()) != list(overrides):
+    """Return the summary of `diracdiff evaluate` in `folder`. A finished run with equal overrides is reused."""
+    summary, previous = folder / "evaluation.json", folder / "overrides.json"
+    if not summary.exists() or not previous.exists() or json.loads(previous.read_text()) != list(overrides):
         command = [sys.executable, "-m", "diracdiff", "evaluate", f"output={folder}", "if_exists=overwrite", *overrides]
         print(" ".join(command[2:]), flush=True)
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit(2)
-        asked.write_text(json.dumps(overrides))
+        previous.write_text(json.dumps(overrides))
     return json.loads(summary.read_text())
 
 
 def sweep(name: str, settings: Mapping[str, Sequence[str]], arguments: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Evaluate every setting, {its name: its overrides}, with `arguments` besides; write `results.csv`.
+    """Evaluate several settings and write `results.csv`.
+
+    Args:
+        name: name of the experiment.
+        settings: {name of a setting: overrides}.
+        arguments: overrides of all settings.
 
     Returns:
-        The summaries by the name of their setting.
+        {name of a setting: summary}.
     """
     summaries = {key: evaluate(RUNS / name / key, *arguments, *more) for key, more in settings.items()}
     rows = []
@@ -55,18 +64,18 @@ def sweep(name: str, settings: Mapping[str, Sequence[str]], arguments: Sequence[
 
 
 def lpips_of(summary: dict[str, Any]) -> str:
-    """The name of the LPIPS column of a summary."""
+    """Return the name of the LPIPS column of a summary."""
     return next(key for key in summary["measurement"] if key.startswith("lpips_"))
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """The rows of x_hat of a `curve.csv`, as numbers, from t = 1 down."""
+    """Return the rows of x_hat of a `curve.csv` as numbers, in the order of falling t."""
     rows = [row for row in read_rows(folder / "curve.csv") if row["output"] == "x_hat"]
     return [{key: float(value) for key, value in row.items() if key != "output"} for row in rows]
 
 
 def panels(count: int, width: float = 4.6, height: float = 3.6):
-    """A figure with `count` axes side by side: (figure, axes)."""
+    """Return a figure with `count` adjacent axes: (figure, axes)."""
     figure = Figure(figsize=(width * count, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -230,18 +230,18 @@ def run_here(cwd, name, *overrides):
 
 
 @pytest.fixture
-def own_modules(tmp_path, monkeypatch):
+def make_importable(tmp_path, monkeypatch):
     """Return a function that makes modules `my_*` in `tmp_path` importable. They are unloaded after the test."""
 
     def unload():
         for name in [name for name in sys.modules if name.startswith("my_")]:
             del sys.modules[name]
 
-    def make_importable():
+    def add_to_path():
         unload()
         monkeypatch.syspath_prepend(tmp_path)
 
-    yield make_importable
+    yield add_to_path
     unload()
 
 

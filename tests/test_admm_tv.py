@@ -67,19 +67,19 @@ def primal_dual(y, operator, weight, coupled, steps=3000):
 @pytest.mark.parametrize(("task", "coupled"), [*((task, True) for task in TASKS), ("blur", False)])
 def test_objective_is_minimal(task, coupled):
     y, operator = measured(task, size=12)
-    least = primal_dual(y, operator, weight := 0.05, coupled)
+    minimum = primal_dual(y, operator, weight := 0.05, coupled)
     for steps, gap in ((100, 1e-3), (400, 1e-5)):
         method = ADMMTV(weight, steps, coupled=coupled)
         reached = method.objective(method(y, operator, SIGMA).images, y, operator)
-        assert (reached <= (1 + gap) * least).all(), (steps, reached / least - 1)
+        assert (reached <= (1 + gap) * minimum).all(), (steps, reached / minimum - 1)
 
 
 def test_objective_is_minimal_with_conjugate_gradients():
     y, operator = measured("motion_blur", count=1, size=12)
-    least = primal_dual(y, operator, 0.05, coupled=True)
+    minimum = primal_dual(y, operator, 0.05, coupled=True)
     method = ADMMTV(0.05, 40)
     assert operator.svd is None
-    assert (method.objective(method(y, operator, SIGMA).images, y, operator) <= (1 + 1e-3) * least).all()
+    assert (method.objective(method(y, operator, SIGMA).images, y, operator) <= (1 + 1e-3) * minimum).all()
 
 
 @pytest.mark.parametrize("task", ["blur", "box"])

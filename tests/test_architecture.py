@@ -134,6 +134,6 @@ def test_no_private_attribute_of_another_object_is_used(path):
     text = path.read_text()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
-            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            is_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
             defined = f"def {node.attr}(" in text or f"self.{node.attr}" in text or f"    {node.attr}:" in text
-            assert own or defined or node.attr in DOCUMENTED, f"{ast.unparse(node)}, line {node.lineno}"
+            assert is_self or defined or node.attr in DOCUMENTED, f"{ast.unparse(node)}, line {node.lineno}"

@@ -63,10 +63,10 @@ def test_iterates_of_the_sampler_have_the_distribution_of_x_t(bridge):
         assert state.y.mean().item() == pytest.approx(expected.mean().item(), abs=4 * std / 200 + 1e-6)
         assert state.y.std().item() == pytest.approx(std, rel=0.02, abs=1e-6)
     assert (state.t, state.nfe) == (0.0, 6)
-    drawn = bridge.sample(
+    samples = bridge.sample(
         torch.full_like(measurement, x), measurement, 0.4, torch.randn(1, 1, 200, 200, generator=generator)
     )
-    assert drawn.std().item() == pytest.approx(bridge.std(double(0.4)).item(), rel=0.02, abs=1e-6)
+    assert samples.std().item() == pytest.approx(bridge.std(double(0.4)).item(), rel=0.02, abs=1e-6)
 
 
 def test_i2sb_matches_the_published_bridge():

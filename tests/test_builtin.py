@@ -44,11 +44,11 @@ def test_a_recipe_has_a_small_local_network_and_its_degradation(name):
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_is_small_and_reduces_the_error(name):
-    restorer, place = load(name), located(name)
+    restorer, folder = load(name), located(name)
     degradation = restorer.process.degradation
     assert weights_file(name).stat().st_size <= LARGEST
     assert isinstance(degradation, DEGRADATIONS[name.removeprefix(BUILTIN)])
-    assert "scikit-image" in (place / CARD).read_text()
+    assert "scikit-image" in (folder / CARD).read_text()
     x = Photos(64).split("test")[0]["x"][None]
     bound = restorer.bind_images(["x"], x)
     y = bound.measure(x, ["x"]).y

@@ -125,8 +125,8 @@ def test_the_console_command_imports_nothing_from_the_working_folder(tmp_path):
         (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the working folder')")
     script = Path(sys.executable).with_name("diracdiff")
     overrides = ["restore", "checkpoint=model.ckpt", "input=photo.png", "output=out", "device=cpu", "target=t:0"]
-    done = subprocess.run([script, *overrides], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([script, *overrides], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "photo.png").is_file()
 
 

@@ -112,10 +112,10 @@ def test_frames_equal_restorations_at_the_stopping_times(tmp_path, mode):
     assert frames == [(1.0, "x_hat", 1), (0.67, "x_hat", 2), (0.33, "x_hat", 3), (0.0, "iterate", 3)]
     assert restored.place == 0 and fractions == sorted(fractions) and fractions[-1] == 1
     y = restored.batch.y
-    for place, target in enumerate(("psnr", "t:0.66", "t:0.33", "swd")):
+    for index, target in enumerate(("psnr", "t:0.66", "t:0.33", "swd")):
         expected = restorer.restore(y, target, names=["photo.png"])[0]
         expected = expected if mode == "RGB" else expected.mean(0, keepdim=True).expand(3, -1, -1)
-        assert torch.equal(restored.picture(place), to_pixels(expected)), target
+        assert torch.equal(restored.picture(index), to_pixels(expected)), target
 
 
 def test_a_large_photograph_is_shrunk_and_a_clean_one_degraded(tmp_path):

@@ -43,32 +43,32 @@ def cross(size=SIZE):
 # the degradation
 
 
-def test_given_masks_hide_their_pixels_at_the_end():
+def test_masks_hide_their_pixels_at_t_1():
     hidden, x = cross(), torch.rand(2, 3, SIZE, SIZE)
-    found = degradation().bind(degradation().signed_distance(hidden))
-    assert torch.equal(found(x, 0.0), x)
-    assert torch.equal(found(x, 1.0), x * ~hidden.unsqueeze(1))
+    operator = degradation().bind(degradation().signed_distance(hidden))
+    assert torch.equal(operator(x, 0.0), x)
+    assert torch.equal(operator(x, 1.0), x * ~hidden.unsqueeze(1))
 
 
-def test_a_mask_grows_from_its_inside():
-    found, one = degradation().bind(degradation().signed_distance(cross())), torch.ones(2, 1, SIZE, SIZE)
-    masks = torch.stack([found(one, t) for t in torch.linspace(0, 1, 11)])
+def test_a_mask_grows_from_its_interior():
+    operator, one = degradation().bind(degradation().signed_distance(cross())), torch.ones(2, 1, SIZE, SIZE)
+    masks = torch.stack([operator(one, t) for t in torch.linspace(0, 1, 11)])
     assert (masks.diff(dim=0) <= 0).all()
     half = 1 - masks[5, 0, 0]
     assert half[11:13, 11:13].min() > 0.9 and half[10, 4:9].max() == 0 < half[11, 4:9].min()
 
 
-def test_random_masks_follow_from_seeds_and_have_many_sizes():
-    found, like = degradation(64), torch.zeros(3, 3, 64, 64)
-    drawn = found.sample_params(range(400), like)
-    assert drawn.shape == (400, 1, 64, 64)
-    assert torch.equal(found.sample_params([6], like)[0], drawn[6]) and not torch.equal(drawn[0], drawn[1])
-    fractions = (drawn > 0).flatten(1).float().mean(1)
+def test_seeds_determine_random_masks_of_many_sizes():
+    operator, like = degradation(64), torch.zeros(3, 3, 64, 64)
+    sampled = operator.sample_params(range(400), like)
+    assert sampled.shape == (400, 1, 64, 64)
+    assert torch.equal(operator.sample_params([6], like)[0], sampled[6]) and not torch.equal(sampled[0], sampled[1])
+    fractions = (sampled > 0).flatten(1).float().mean(1)
     assert fractions.min() > 0 and fractions.max() < 0.6
     assert (fractions < 0.05).float().mean() > 0.1 and (fractions > 0.2).float().mean() > 0.1
 
 
-def test_binding_changes_the_bound_copy_alone():
+def test_binding_does_not_change_the_original():
     process, x = StochasticDegradation(degradation(), GeometricNoise()), torch.rand(1, 3, SIZE, SIZE)
     outside, masks = process.mean(x, 1.0), degradation().signed_distance(cross())
     first, second = process.bind(masks[:1]), process.bind(masks[1:])
@@ -78,23 +78,23 @@ def test_binding_changes_the_bound_copy_alone():
     assert first.bind_images([0], x) is first and torch.equal(first.bind(masks[1:]).mean(x, 1.0), second.mean(x, 1.0))
 
 
-def test_masks_that_do_not_fit_are_refused():
-    found = degradation()
+def test_invalid_masks_are_refused():
+    operator = degradation()
     with pytest.raises(ValueError, match="must hide some pixels and not all, mask 1 hides 100%"):
-        found.signed_distance(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
+        operator.signed_distance(torch.stack([cross()[0], torch.ones(SIZE, SIZE, dtype=torch.bool)]))
     with pytest.raises(ValueError, match="operators of 2 images do not fit"):
-        found.bind(found.signed_distance(cross()))(torch.rand(3, 3, SIZE, SIZE), 1.0)
+        operator.bind(operator.signed_distance(cross()))(torch.rand(3, 3, SIZE, SIZE), 1.0)
 
 
 # restorers
 
 
-def test_a_batch_is_restored_as_its_images_are():
-    made, hidden, y = restorer(), cross(), torch.rand(2, 3, SIZE, SIZE)
-    masks = made.process.degradation.signed_distance(hidden)
-    together = made.bind(masks).restore(y, "t=0", names=["a", "b"])
+def test_a_batch_is_restored_as_single_images():
+    model, hidden, y = restorer(), cross(), torch.rand(2, 3, SIZE, SIZE)
+    masks = model.process.degradation.signed_distance(hidden)
+    together = model.bind(masks).restore(y, "t=0", names=["a", "b"])
     for i, name in enumerate("ab"):
-        alone = made.bind(masks[i : i + 1]).restore(y[i : i + 1], "t=0", names=[name])[0]
+        alone = model.bind(masks[i : i + 1]).restore(y[i : i + 1], "t=0", names=[name])[0]
         assert torch.allclose(alone, together[i], atol=1e-5)
 
 
@@ -103,11 +103,11 @@ def test_a_mask_must_be_bound():
         restorer().restore(torch.rand(1, 3, SIZE, SIZE), "t=0")
 
 
-def test_measurements_have_the_masks_of_their_names():
-    made, x = restorer(), torch.rand(2, 3, SIZE, SIZE)
-    y = made.measure(x, ["a", "b"]).y
-    drawn = made.process.degradation.sample_params([image_seed(0, "a"), image_seed(0, "b")], x) > 0.5
-    assert y[drawn.expand_as(y)].abs().max() < 6 * 0.02 and not torch.equal(drawn[0], drawn[1])
+def test_names_determine_the_masks_of_measurements():
+    model, x = restorer(), torch.rand(2, 3, SIZE, SIZE)
+    y = model.measure(x, ["a", "b"]).y
+    sampled = model.process.degradation.sample_params([image_seed(0, "a"), image_seed(0, "b")], x) > 0.5
+    assert y[sampled.expand_as(y)].abs().max() < 6 * 0.02 and not torch.equal(sampled[0], sampled[1])
 
 
 # commands
@@ -139,9 +139,9 @@ def pixels(path):
     return np.asarray(Image.open(path).convert("RGB"), dtype=int)
 
 
-def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "target=t:0"]
-    assert call(*asked, "mask=masks") == (0, [])
+def test_only_the_masked_region_is_changed(trained, pictures, call):
+    arguments = ["restore", f"checkpoint={trained}", "input=photos", "target=t:0"]
+    assert call(*arguments, "mask=masks") == (0, [])
     for name in ("00", "01"):
         before, after = (pixels(pictures / folder / f"{name}.png") for folder in ("photos", "restored"))
         hidden = pixels(pictures / "masks" / f"{name}.png")[..., 0] > 0
@@ -149,12 +149,12 @@ def test_a_mask_is_filled_and_nothing_else_is_changed(trained, pictures, call):
         painted = before.astype(np.uint8)
         painted[hidden] = [255, 0, 0]
         Image.fromarray(painted).save(pictures / "photos" / f"{name}.png")
-    assert call(*asked, "mask=masks", "output=again") == (0, [])
+    assert call(*arguments, "mask=masks", "output=again") == (0, [])
     for name in ("00", "01"):  # the content of the masked region does not matter
         assert (pixels(pictures / "again" / f"{name}.png") == pixels(pictures / "restored" / f"{name}.png")).all()
 
 
-def test_one_mask_may_be_of_all_images(trained, pictures, call):
+def test_one_mask_can_be_used_for_all_images(trained, pictures, call):
     noisy = ["mask=masks/00.png", "target=t:0", "samples=2", "sampler.eta=1"]
     assert call("restore", f"checkpoint={trained}", "input=photos", *noisy)[0] == 0
     hidden = pixels(pictures / "masks" / "00.png")[..., 0] > 0
@@ -162,9 +162,9 @@ def test_one_mask_may_be_of_all_images(trained, pictures, call):
     assert spread[hidden].mean() > spread[~hidden].mean()
 
 
-def test_clean_images_get_masks_by_their_names(trained, pictures, call):
-    asked = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
-    assert call(*asked) == (0, []) and call(*asked, "batch_size=1", "output=alone") == (0, [])
+def test_names_determine_the_masks_of_clean_images(trained, pictures, call):
+    arguments = ["restore", f"checkpoint={trained}", "input=photos", "degrade=true", "target=t:0", "device=cpu"]
+    assert call(*arguments) == (0, []) and call(*arguments, "batch_size=1", "output=alone") == (0, [])
     first, second = (pixels(pictures / "restored" / f"{name}_measurement.png") for name in ("00", "01"))
     assert ((first < 20).all(-1) != (second < 20).all(-1)).any()
     for name in ("00", "01"):
@@ -174,8 +174,8 @@ def test_clean_images_get_masks_by_their_names(trained, pictures, call):
 
 def test_evaluations_and_comparisons_bind_every_mask(trained, folder, call, tmp_path):
     checkpoint = f"checkpoint={trained}"
-    few = ["data.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
-    assert call("evaluate", checkpoint, *folder, *few)[0] == 0
+    limits = ["data.test_images=3", "trainer=cpu", "lpips=null", "output=evaluated"]
+    assert call("evaluate", checkpoint, *folder, *limits)[0] == 0
     measured = json.loads((tmp_path / "evaluated" / "evaluation.json").read_text())["measurement"]["psnr"]
     methods = [
         "baseline=[measurement,admm_tv]",
@@ -195,6 +195,6 @@ def test_evaluations_and_comparisons_bind_every_mask(trained, folder, call, tmp_
 
 def test_schedules_bind_every_mask(call, trained, image_folder, tmp_path):
     folder = ["data=folder", f"data.root={image_folder}", "data.val_fraction=0.125"]
-    asked = ["data.test_fraction=0.125", "dissimilarity=mse", "images=2", "candidates=5", "budget=2"]
-    assert call("schedule", f"checkpoint={trained}", *folder, *asked, "output=times.csv") == (0, [])
+    arguments = ["data.test_fraction=0.125", "dissimilarity=mse", "images=2", "candidates=5", "budget=2"]
+    assert call("schedule", f"checkpoint={trained}", *folder, *arguments, "output=times.csv") == (0, [])
     assert len(read_rows(tmp_path / "times.csv")) == 4

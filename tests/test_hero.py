@@ -1,4 +1,4 @@
-"""Figure and animation of experiments/hero, with tiny restorers."""
+"""Figure and animation of experiments/hero, with small restorers."""
 
 import importlib
 from types import SimpleNamespace
@@ -72,7 +72,7 @@ def test_the_image_with_the_median_gain_is_shown(hero):
     rows += [{"stop": "po", "lpips_squeeze": 0.9 - gain, "residual_noise": level} for gain, level in pairs]
     run = Run(rows, dict.fromkeys(("do", "po"), torch.zeros(5, 3, 8, 8)))
     results = hero.Results(None, SimpleNamespace(names=[*"abcde"]), {"DO": (run, "do"), "PO": (run, "po")}, {})
-    assert hero.choose([results, results]) == [0, 1]  # of the first three, which have a flat patch
+    assert hero.choose([results, results]) == [0, 1]  # only the first three images have a flat patch
 
 
 def test_large_figures_are_compressed(hero, tmp_path):

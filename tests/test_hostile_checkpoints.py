@@ -1,4 +1,4 @@
-"""Checkpoints that somebody else wrote: they load or are refused in one line, run nothing and read nothing else."""
+"""Untrusted checkpoints: they load or are refused in one line, run no code and read no other file."""
 
 import json
 import os
@@ -27,7 +27,7 @@ COUNT = os.environ.get("DIRACDIFF_FUZZ", "45")
 
 
 class Touch:
-    """An object whose pickle makes a file when it is loaded."""
+    """Object whose pickle creates a file when it is loaded."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -38,7 +38,7 @@ class Touch:
 
 @pytest.fixture
 def plain(tmp_path):
-    """A checkpoint, and a function that writes a copy with a changed header."""
+    """Write a checkpoint, and return a function that writes a copy with a changed header."""
     path = tmp_path / "plain.ckpt"
     restorer().save(path)
 
@@ -53,11 +53,11 @@ def plain(tmp_path):
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
-    """Results of `tests/hostile.py`, which runs in a separate process; DIRACDIFF_FUZZ=2000 for many mutations."""
+    """Results of `tests/hostile.py`, which runs in a separate process. DIRACDIFF_FUZZ sets the number of mutations."""
     command = [sys.executable, str(Path(__file__).with_name("hostile.py")), COUNT, str(tmp_path_factory.mktemp("fuzz"))]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    result = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def test_mutated_checkpoints_load_or_are_refused(fuzzed):
@@ -82,9 +82,9 @@ def test_classes_outside_the_registry_are_refused(plain, tmp_path):
             from_recipe({"_target_": target, **arguments})
     path = plain(lambda header: header["recipe"].update(name={"_target_": "os.system", **arguments}))
     write_exported(Checkpoint.read(path), tmp_path / "exported", "card")
-    for place in (path, tmp_path / "exported"):
-        with pytest.raises(ValueError, match=rf"^checkpoint={place}: the recipe names .* may not build: refused"):
-            load(place)
+    for source in (path, tmp_path / "exported"):
+        with pytest.raises(ValueError, match=rf"^checkpoint={source}: the recipe names .* may not build: refused"):
+            load(source)
     assert not (tmp_path / "PWNED").exists()
 
 
@@ -94,7 +94,7 @@ def test_the_registry_opens_no_file():
         assert "Path" not in annotations and "trusted_modules" not in annotations, name
 
 
-def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypatch):
+def test_a_trusted_module_builds_only_classes_that_it_defines(plain, tmp_path, monkeypatch):
     (tmp_path / "mine_too.py").write_text("from subprocess import Popen\n")
     monkeypatch.syspath_prepend(tmp_path)
     part = {"_target_": "mine_too.Popen", "args": ["touch", str(tmp_path / "PWNED")]}
@@ -113,7 +113,7 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("place", "change", "message"),
+    ("part", "change", "message"),
     [
         ("network", {"channels": 2**30}, r"NCSNpp.channels must lie in \[1, 4096\], got 1073741824"),
         ("network", {"channels": 4096, "multipliers": [64] * 10, "blocks": 2}, "its weights do not fit its recipe"),
@@ -130,18 +130,18 @@ def test_a_trusted_module_builds_its_own_classes_alone(plain, tmp_path, monkeypa
         ("process", {"noise": {"_target_": "diracdiff.samplers.Heun"}}, "StochasticDegradation.noise cannot be a Heun"),
     ],
 )
-def test_arguments_have_types_and_limits(plain, place, change, message):
+def test_arguments_have_types_and_limits(plain, part, change, message):
     def apply(header):
         process = header["recipe"]["process"]
         parts = {"process": process, "degradation": process["degradation"]}
         parts |= {"severity": process["degradation"]["severity"], "network": header["recipe"]["denoiser"]["network"]}
-        parts[place].update(change)
+        parts[part].update(change)
 
     with pytest.raises(ValueError, match=message):
         load(plain(apply))
 
 
-def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
+def test_tensors_larger_than_their_file_are_refused(plain, tmp_path):
     content = torch.load(tmp_path / "plain.ckpt", weights_only=True)
     key = next(name for name, weight in content["state_dict"].items() if weight.ndim == 4)
     for weight in (torch.zeros(1).expand(10**6, 10**6), torch.empty(10**12, device="meta"), torch.eye(3).to_sparse()):
@@ -151,7 +151,7 @@ def test_tensors_hold_no_more_than_their_file(plain, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["recipe", "curve", "calibrations", "version"])
-def test_containers_inside_themselves_are_refused(plain, key):
+def test_recursive_containers_are_refused(plain, key):
     value = nested(60, 2)
     with pytest.raises(ValueError, match=r"damaged|unknown version"):
         load(plain(lambda header: header.update({key: {"a": value} if key != "version" else value})))
@@ -160,7 +160,7 @@ def test_containers_inside_themselves_are_refused(plain, key):
 # files
 
 
-def test_a_pickle_inside_is_refused_and_not_run(plain, tmp_path):
+def test_pickled_objects_are_refused_and_not_run(plain, tmp_path):
     content = torch.load(tmp_path / "plain.ckpt", weights_only=True)
     torch.save(content | {"extra": Touch(tmp_path / "PWNED")}, tmp_path / "bad.ckpt")
     with pytest.raises(ValueError, match="holds pickled objects"):
@@ -168,17 +168,17 @@ def test_a_pickle_inside_is_refused_and_not_run(plain, tmp_path):
     assert not (tmp_path / "PWNED").exists()
 
 
-@pytest.mark.parametrize("named", [b"cbuiltins\nbytearray\n", b"cos\nsystem\n", b"ctorch\nTensor\n"])
-def test_names_that_weights_do_not_need_are_refused(plain, tmp_path, named):
+@pytest.mark.parametrize("payload", [b"cbuiltins\nbytearray\n", b"cos\nsystem\n", b"ctorch\nTensor\n"])
+def test_unnecessary_globals_are_refused(plain, tmp_path, payload):
     def insert(name, data):
-        return data[:2] + named + b"0" + data[2:] if name.endswith("data.pkl") else data
+        return data[:2] + payload + b"0" + data[2:] if name.endswith("data.pkl") else data
 
     rezip(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", insert)
     with pytest.raises(ValueError, match=r"holds pickled objects .* which could run code: refused"):
         load(tmp_path / "a.ckpt")
 
 
-def test_compressed_and_doubled_archives_are_refused(plain, tmp_path):
+def test_compressed_archives_and_duplicate_names_are_refused(plain, tmp_path):
     source, target = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
     rezip(source, target, lambda name, data: data + bytes(2**24 if name.endswith("/0") else 0), zipfile.ZIP_DEFLATED)
     with pytest.raises(Damaged, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"):
@@ -192,8 +192,8 @@ def test_compressed_and_doubled_archives_are_refused(plain, tmp_path):
 def test_tensors_of_every_type_are_read(tmp_path, dtype):
     content = {"weight": torch.zeros(2, 3, dtype=dtype), "dtype": dtype, "size": torch.Size([2, 3])}
     write_weights(tmp_path / "a.pt", content)
-    found = read_weights(tmp_path / "a.pt", "another one")
-    assert torch.equal(found["weight"], content["weight"]) and found["dtype"] is dtype and found["size"] == (2, 3)
+    loaded = read_weights(tmp_path / "a.pt", "another one")
+    assert torch.equal(loaded["weight"], content["weight"]) and loaded["dtype"] is dtype and loaded["size"] == (2, 3)
 
 
 def test_files_of_other_kinds_are_refused_in_one_line(tmp_path):
@@ -217,7 +217,7 @@ def test_a_large_config_is_refused_before_it_is_read(plain, tmp_path):
         load(tmp_path / "exported")
 
 
-def test_a_pickle_in_place_of_the_backbone_of_lpips_is_refused(tmp_path, monkeypatch):
+def test_invalid_weights_of_the_lpips_backbone_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     file = tmp_path / "hub/checkpoints/squeezenet1_1-b8a52dc0.pth"
     file.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face `datasets`, and what `diracdiff pack` writes."""
+"""Data sets of Hugging Face `datasets`, and data sets written by `diracdiff pack`."""
 
 import pickle
 
@@ -16,7 +16,7 @@ SPLITS = ("train", "val", "test")
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def separate_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
@@ -35,12 +35,12 @@ def test_a_packed_data_set_equals_its_folder(folder, tmp_path):
         assert two.names == one.names and two.fingerprint()["count"] == len(one)
         for epoch in (0, 5):
             assert all(torch.equal(one[epoch, i]["x"], two[epoch, i]["x"]) for i in range(len(one)))
-    assert len(pickle.dumps(packed.split("train"))) < 20_000  # workers map the file themselves
+    assert len(pickle.dumps(packed.split("train"))) < 20_000  # workers map the file
     with refused("packed with 8 pixels a side", "data.image_size=8"):
         HuggingFace(tmp_path / "packed", 4).split("val")[0]
 
 
-def test_the_image_folder_parquet_and_saved_data_sets_are_opened(folder, tmp_path):
+def test_image_folders_parquet_files_and_saved_data_sets_are_read(folder, tmp_path):
     table = datasets.load_dataset(str(folder), split="train")
     table.to_parquet(tmp_path / "table.parquet")
     table.save_to_disk(tmp_path / "saved")
@@ -52,14 +52,14 @@ def test_the_image_folder_parquet_and_saved_data_sets_are_opened(folder, tmp_pat
         assert {name: len(split) for name, split in splits.items()} == {"train": 14, "val": 4, "test": 2}
         rows = [row for split in splits.values() for row in split.rows]
         assert sorted(rows) == list(range(20))
-        found = torch.stack([item["x"] for split in splits.values() for item in split])
-        assert all((found == x).flatten(1).all(1).any() for x in truth)
+        stacked = torch.stack([item["x"] for split in splits.values() for item in split])
+        assert all((stacked == x).flatten(1).all(1).any() for x in truth)
         assert HuggingFace(path, 8, val_fraction=0.2, seed=1).split("val").rows != splits["val"].rows
     both = HuggingFace(tmp_path / "both", 8)
     assert [len(both.split(name)) for name in SPLITS] == [18, 5, 2]
 
 
-def test_images_that_cannot_be_read_are_skipped_or_end_the_packing(folder, tmp_path, capfd):
+def test_unreadable_images_raise_or_are_skipped(folder, tmp_path, capfd):
     name = ImageFolder(folder, 8).split("train").names[0]
     (folder / name).write_bytes(b"no image")
     with refused(name, "not an image"):
@@ -71,7 +71,7 @@ def test_images_that_cannot_be_read_are_skipped_or_end_the_packing(folder, tmp_p
         pack(ImageFolder(folder, 8, crop="random"), SPLITS, tmp_path / "crops")
 
 
-def test_mistakes_are_refused(folder, tmp_path):
+def test_invalid_arguments_are_refused(folder, tmp_path):
     for path in (None, "", "???"):
         with refused("data.path must be"):
             HuggingFace(path)
@@ -87,13 +87,15 @@ def test_mistakes_are_refused(folder, tmp_path):
 
 def test_the_commands_pack_train_and_evaluate(tmp_path, call):
     write_images(tmp_path / "photos", [f"{i:02}.jpg" for i in range(20)], size=(40, 32))
-    words = ["data.image_size=32", "data.root=photos"]
-    assert call("pack", "data=folder", *words, "output=packed", "num_workers=1")[0] == 0
-    assert call("pack", "data=folder", *words, "output=packed")[0] == 2
-    words = ["data=huggingface", "data.path=packed", "data.image_size=32", "lpips=null"]
-    run = ["task=inpaint", *words, *SMALL, *BRIEF, "hydra.run.dir=run"]
+    overrides = ["data.image_size=32", "data.root=photos"]
+    assert call("pack", "data=folder", *overrides, "output=packed", "num_workers=1")[0] == 0
+    assert call("pack", "data=folder", *overrides, "output=packed")[0] == 2
+    overrides = ["data=huggingface", "data.path=packed", "data.image_size=32", "lpips=null"]
+    run = ["task=inpaint", *overrides, *SMALL, *BRIEF, "hydra.run.dir=run"]
     assert call("train", *run)[0] == 0
-    assert call("evaluate", "checkpoint=run/best.ckpt", *words, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
+    assert (
+        call("evaluate", "checkpoint=run/best.ckpt", *overrides, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
+    )
     assert (tmp_path / "out" / "images.csv").exists()
 
 

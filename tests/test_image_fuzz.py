@@ -1,4 +1,4 @@
-"""Files that nobody would write: a result or one line for the user, never another exception."""
+"""Damaged image files give a result or a one-line error, and no other exception."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 from diracdiff.data.images import load_square
 from diracdiff.data.inputs import plan
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, of metadata
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of Pillow on metadata
 CASES = int(os.environ.get("FUZZ_CASES", 50))
 SETTINGS = settings(
     max_examples=CASES,
@@ -31,7 +31,7 @@ def encoded(image, kind, **options):
 
 
 def seeds():
-    """Small files of every kind that Pillow is let open, {name: bytes}."""
+    """Return {name: bytes} of small files of every supported format."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 4), dtype=np.uint8)
     colour, clear = Image.fromarray(pixels[..., :3]), Image.fromarray(pixels)
     grey, deep = Image.fromarray(pixels[..., 0]), Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
@@ -63,29 +63,29 @@ damage = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 300), st.binar
 
 
 def damaged(data, changes):
-    """Replace up to 300 bytes at each place by others, so that parts are lost, set or inserted."""
+    """Replace up to 300 bytes at each position, which removes, overwrites or inserts data."""
     data = bytearray(data)
-    for place, removed, inserted in changes:
-        at = place % max(1, len(data))
-        data[at : at + min(removed, len(inserted) if removed % 2 else removed)] = inserted
+    for position, removed, inserted in changes:
+        start = position % max(1, len(data))
+        data[start : start + min(removed, len(inserted) if removed % 2 else removed)] = inserted
     return bytes(data)
 
 
 def repaired(data):
-    """A PNG with the checksums that its chunks should have, so that damage gets past them."""
-    out, at = bytearray(data[:8]), 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        chunk = data[at + 4 : at + 8 + length]
+    """Return a PNG with corrected checksums, so that decoders read the damaged chunks."""
+    out, start = bytearray(data[:8]), 8
+    while start + 12 <= len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        chunk = data[start + 4 : start + 8 + length]
         if len(chunk) < 4 + length:
             break
-        out += data[at : at + 4] + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-        at += 12 + length
-    return bytes(out) + data[at:]
+        out += data[start : start + 4] + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        start += 12 + length
+    return bytes(out) + data[start:]
 
 
-def result_or_line(call):
-    """What a call gives, or the one line for the user that it raises."""
+def result_or_none(call):
+    """Return the result of a call, or None after a one-line ValueError."""
     try:
         return call()
     except ValueError as error:
@@ -94,9 +94,9 @@ def result_or_line(call):
 
 
 def read_every_way(path):
-    image = result_or_line(lambda: load_square(path, 8, 10_000))
+    image = result_or_none(lambda: load_square(path, 8, 10_000))
     assert image is None or image.shape == (3, 8, 8)
-    result_or_line(lambda: plan(path, path.parent / "restored", [], False))
+    result_or_none(lambda: plan(path, path.parent / "restored", [], False))
 
 
 @pytest.mark.parametrize("name", FILES)

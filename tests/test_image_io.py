@@ -1,4 +1,4 @@
-"""The image reader and writer, with files that other programs wrote: the arrays that were written are the truth."""
+"""The image reader and writer, compared with arrays in files of other programs."""
 
 import io
 import itertools
@@ -26,7 +26,7 @@ GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
 
 
 def read_bytes(data, read=read_image):
-    """Read an image from a file of these bytes."""
+    """Read an image from bytes through a temporary file."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -42,7 +42,7 @@ def three(pixels):
 
 
 def check(image, colours, alpha=None, grey=None):
-    """Compare a decoded image with the colours, (H, W, 1 or 3), and alpha, (H, W), that were written."""
+    """Compare a decoded image with the written colours, (H, W, 1 or 3), and alpha, (H, W)."""
     assert image.pixels.dtype == colours.dtype and image.pixels.flags.c_contiguous
     assert np.array_equal(image.pixels, three(colours))
     assert image.grey == (colours.shape[2] == 1 if grey is None else grey)
@@ -53,10 +53,10 @@ def check(image, colours, alpha=None, grey=None):
 
 
 def refusal(read, *arguments):
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ImageError) as error:
         read(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 # TIFF files of tifffile
@@ -95,7 +95,7 @@ def test_every_layout_of_tiff(kind, photometric, alpha):
         options = {"extrasamples": ["unassalpha"]} if alpha else {}
         try:
             image = read_bytes(tiff(pixels, photometric, *layout, **options))
-        except ImageError as error:  # Pillow does not know every combination
+        except ImageError as error:  # a combination that Pillow does not support
             assert photometric == "miniswhite" and kind == "u2" and layout[2] == ">", error
             continue
         check(image, shown, opacity[..., 0] if alpha else None)
@@ -113,8 +113,8 @@ def test_cmyk_becomes_srgb(kind):
     assert yellow[2] < 60 < 200 < min(yellow[:2])
 
 
-def test_what_a_tiff_cannot_be_is_refused_in_a_line(tmp_path):
-    """Unsupported kinds of pixels, which libvips or Pillow would partly misread."""
+def test_unsupported_tiff_files_are_refused_in_one_line(tmp_path):
+    """Unsupported pixel formats, some of which libvips or Pillow decode incorrectly."""
     rgb, path, grey16 = noise(3), tmp_path / "a.tif", noise(1, "u2")
     for options in (
         dict(data=rgb.astype("f4"), photometric="rgb"),
@@ -148,11 +148,11 @@ def test_what_a_tiff_cannot_be_is_refused_in_a_line(tmp_path):
 def test_files_of_opencv(kind, suffix, channels):
     pixels = noise(channels, kind)
     if channels == 4 and suffix == ".webp":
-        pixels[..., 3] |= 1  # colours of fully transparent pixels are not kept
+        pixels[..., 3] |= 1  # WebP drops the colours of fully transparent pixels
     stored = pixels[..., [2, 1, 0, 3][:channels]] if channels > 1 else pixels
     options = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
-    done, data = cv2.imencode(suffix, np.ascontiguousarray(stored), options)
-    assert done
+    success, data = cv2.imencode(suffix, np.ascontiguousarray(stored), options)
+    assert success
     check(read_bytes(data.tobytes()), pixels[..., :3], pixels[..., 3] if channels == 4 else None)
 
 
@@ -165,9 +165,9 @@ def test_every_orientation_is_applied_once(orientation, suffix):
     image = read_bytes(buffer.getvalue())
     check(image, np.asarray(ImageOps.exif_transpose(Image.open(buffer)).convert("RGB")))
     if suffix != "tiff":
-        kept = Image.Exif()
-        kept.load(image.exif)
-        assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
+        loaded_exif = Image.Exif()
+        loaded_exif.load(image.exif)
+        assert loaded_exif.get(0x0112, 1) == 1 and loaded_exif[0x010F] == "Maker"
 
 
 @pytest.mark.parametrize(
@@ -210,19 +210,20 @@ def test_grey_stored_as_rgb_is_grey(suffix, options):
 
 
 @pytest.mark.parametrize(
-    ("mode", "profile", "kept"), [("RGB", SRGB, True), ("L", GREY, True), ("RGB", GREY, False), ("L", SRGB, False)]
+    ("mode", "profile", "kept"),
+    [("RGB", SRGB, True), ("L", GREY, True), ("RGB", GREY, False), ("L", SRGB, False)],
 )
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "tiff"])
-def test_a_profile_is_kept_where_it_fits(mode, profile, kept, suffix):
+def test_a_profile_is_kept_if_it_fits_the_mode(mode, profile, kept, suffix):
     buffer = io.BytesIO()
     Image.fromarray(noise(3)).convert(mode).save(buffer, suffix, icc_profile=profile)
     if suffix == "png" and not kept:
-        pytest.skip("libpng refuses it itself")
+        pytest.skip("libpng refuses it")
     assert read_bytes(buffer.getvalue()).icc == (profile if kept else None)
 
 
-def test_the_exif_of_a_jpeg_is_kept_byte_by_byte_but_for_its_orientation():
-    """UTF-8 text and a maker's note, as cameras write them."""
+def test_the_exif_of_a_jpeg_is_kept_except_for_its_orientation():
+    """The data contain UTF-8 text and a maker note of a camera."""
     text = "Zürich, 東京 ☀".encode() + b"\0"
     note = bytes(range(256))
     entries, values = [(0x010E, 2, text), (0x0112, 3, b"\x06\0"), (0x927C, 7, note)], b""
@@ -242,7 +243,7 @@ def test_the_exif_of_a_jpeg_is_kept_byte_by_byte_but_for_its_orientation():
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tiff", "png"])
-def test_of_several_frames_the_first_is_read(suffix):
+def test_the_first_of_several_frames_is_read(suffix):
     frames, buffer = [Image.new("RGB", (12, 10), colour) for colour in ("red", "blue", "lime")], io.BytesIO()
     frames[0].save(buffer, suffix, save_all=True, append_images=frames[1:], lossless=True)
     assert read_bytes(buffer.getvalue()).pixels[5, 5].tolist() == [255, 0, 0]
@@ -266,7 +267,7 @@ def test_only_a_regular_file_of_a_known_format_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "gif", "bmp", "tiff"])
-def test_limits_hold_before_decoding(tmp_path, suffix):
+def test_limits_are_checked_before_decoding(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise(3)).save(path)
     size = path.stat().st_size
@@ -292,8 +293,8 @@ for path in sys.argv[2:]:
 """
 
 
-def test_bombs_need_little_memory(tmp_path):
-    """A volume of 3,000 depths, 30,000 x 30,000 pixels, 100 pages, huge tiles and 1 GB of compressed text."""
+def test_decompression_bombs_need_little_memory(tmp_path):
+    """Files: 3,000 slices, 30,000 x 30,000 pixels, 100 pages, large tiles, and 900 MB of compressed text."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -303,8 +304,8 @@ def test_bombs_need_little_memory(tmp_path):
         return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
 
     Image.fromarray(noise(3)).save(tmp_path / "small.png")
-    squeeze = zlib.compressobj(1)
-    block = squeeze.compress(bytes(3_000_000)) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    compressor = zlib.compressobj(1)
+    block = compressor.compress(bytes(3_000_000)) + compressor.flush(zlib.Z_FULL_FLUSH)
     rows = block + block[2:] * 300  # 900 MB of zeros
     (tmp_path / "wide.png").write_bytes(png(30000, 30000, chunk(b"IDAT", rows)))
     options = {"photometric": "minisblack", "compression": "zlib"}
@@ -322,7 +323,7 @@ def test_bombs_need_little_memory(tmp_path):
 
 
 @needs_shared
-def test_pixels_equal_those_of_pillow():
+def test_pixels_are_equal_to_pillow():
     files = sorted((SHARED / "data").rglob("*.[jJpP]*[gG]"))[::100]
     assert len(files) > 50
     for path in files:
@@ -348,7 +349,7 @@ def test_transparency_is_composited_onto_white():
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("transparent", [False, True])
-def test_other_programs_read_what_is_written(tmp_path, kind, suffix, grey, transparent):
+def test_other_programs_read_the_written_files(tmp_path, kind, suffix, grey, transparent):
     path, pixels, alpha = tmp_path / f"a{suffix}", noise(1 if grey else 3, kind), noise(1, kind)
     icc = None if grey and transparent and suffix == ".tif" else GREY if grey else SRGB
     write_image(
@@ -358,12 +359,12 @@ def test_other_programs_read_what_is_written(tmp_path, kind, suffix, grey, trans
         **{"alpha": alpha[..., 0]} if transparent else {},
     )
     expected = np.concatenate([three(pixels), alpha], -1) if transparent else pixels
-    if suffix == ".tif":  # OpenCV multiplies colours by alpha
-        found = tifffile.imread(path).reshape(expected.shape)
+    if suffix == ".tif":  # OpenCV multiplies TIFF colours by alpha
+        loaded = tifffile.imread(path).reshape(expected.shape)
     else:
-        found = np.atleast_3d(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-        found = found if grey and not transparent else found[..., [2, 1, 0, 3][: found.shape[2]]]
-    assert found.dtype == kind and np.array_equal(found, expected)
+        loaded = np.atleast_3d(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        loaded = loaded if grey and not transparent else loaded[..., [2, 1, 0, 3][: loaded.shape[2]]]
+    assert loaded.dtype == kind and np.array_equal(loaded, expected)
     with Image.open(path) as opened:
         assert opened.info.get("icc_profile") == icc
     image = read_image(path)
@@ -381,6 +382,6 @@ def test_exif_is_written(tmp_path, suffix, order):
     payload = exif.tobytes().removeprefix(b"Exif\0\0")
     write_image(tmp_path / f"a{suffix}", noise(3), exif=payload)
     with Image.open(tmp_path / f"a{suffix}") as opened:
-        found = opened.getexif()
-        assert found[0x010F] == "Maker"
-        assert found.get_ifd(0x8769)[0x829A] == 0.5 and found.get_ifd(0x8825)[1] == "N"
+        loaded = opened.getexif()
+        assert loaded[0x010F] == "Maker"
+        assert loaded.get_ifd(0x8769)[0x829A] == 0.5 and loaded.get_ifd(0x8825)[1] == "N"

@@ -1,4 +1,4 @@
-"""Checkpoints that the authors released: their network and ours are one function; settings of a file are read."""
+"""Checkpoints of the authors: equality of the networks, and settings of a file."""
 
 import argparse
 import subprocess
@@ -27,7 +27,7 @@ EDM = {  # image size, channels, multipliers, sides with attention
 BLUR = {"experiment_config_file": "configs/experiments/gaussian_blur.yaml", "model_arch": "tiny"}
 
 
-# their network, from what is published of it
+# network of the authors, from its published description
 
 
 def edm_block(name, inputs, outputs, width, resample=False, attention=False) -> Iterator[tuple[str, tuple]]:
@@ -51,7 +51,7 @@ def edm_block(name, inputs, outputs, width, resample=False, attention=False) -> 
 
 
 def edm_shapes(size, channels, multipliers, sides) -> Iterator[tuple[str, tuple]]:
-    """Names and shapes in the order in which their modules are made."""
+    """Yield (name, shape) of the weights in the order of their modules."""
     width = 4 * channels
     yield "map_noise.freqs", (channels,)
     for layer, inputs in (("map_layer0", 2 * channels), ("map_layer1", width)):
@@ -62,30 +62,30 @@ def edm_shapes(size, channels, multipliers, sides) -> Iterator[tuple[str, tuple]
     current, aux, skips = channels, 3, [channels]
     for level, multiplier in enumerate(multipliers):
         side = size >> level
-        at = f"enc.{side}x{side}"
+        prefix = f"enc.{side}x{side}"
         if level:
-            yield from edm_block(f"{at}_down", current, current, width, resample=True)
-            yield f"{at}_aux_residual.weight", (current, aux, 3, 3)
-            yield f"{at}_aux_residual.bias", (current,)
-            yield f"{at}_aux_residual.resample_filter", (1, 1, 4, 4)
+            yield from edm_block(f"{prefix}_down", current, current, width, resample=True)
+            yield f"{prefix}_aux_residual.weight", (current, aux, 3, 3)
+            yield f"{prefix}_aux_residual.bias", (current,)
+            yield f"{prefix}_aux_residual.resample_filter", (1, 1, 4, 4)
             aux = current
             skips.append(current)
         for i in range(2):
-            yield from edm_block(f"{at}_block{i}", current, channels * multiplier, width, attention=side in sides)
+            yield from edm_block(f"{prefix}_block{i}", current, channels * multiplier, width, attention=side in sides)
             current = channels * multiplier
             skips.append(current)
     for level in reversed(range(len(multipliers))):
         side = size >> level
-        at = f"dec.{side}x{side}"
+        prefix = f"dec.{side}x{side}"
         if level == len(multipliers) - 1:
-            yield from edm_block(f"{at}_in0", current, current, width, attention=True)
-            yield from edm_block(f"{at}_in1", current, current, width)
+            yield from edm_block(f"{prefix}_in0", current, current, width, attention=True)
+            yield from edm_block(f"{prefix}_in1", current, current, width)
         else:
-            yield from edm_block(f"{at}_up", current, current, width, resample=True)
+            yield from edm_block(f"{prefix}_up", current, current, width, resample=True)
         for i in range(3):
             inputs, current = current + skips.pop(), channels * multipliers[level]
             attended = i == 2 and side in sides
-            yield from edm_block(f"{at}_block{i}", inputs, current, width, attention=attended)
+            yield from edm_block(f"{prefix}_block{i}", inputs, current, width, attention=attended)
     yield f"dec.{size}x{size}_aux_norm.weight", (current,)
     yield f"dec.{size}x{size}_aux_norm.bias", (current,)
     yield f"dec.{size}x{size}_aux_conv.weight", (3, current, 3, 3)
@@ -93,7 +93,7 @@ def edm_shapes(size, channels, multipliers, sides) -> Iterator[tuple[str, tuple]
 
 
 def random_weights(seed=0) -> dict[str, torch.Tensor]:
-    """A tiny network with no weight at zero, and activations so small at first that eps of the norms matters."""
+    """Weights of a small network without zeros. Small activations in the first layer make eps of the norms matter."""
     generator = torch.Generator().manual_seed(seed)
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     weights = {}
@@ -112,7 +112,7 @@ def random_weights(seed=0) -> dict[str, torch.Tensor]:
 
 
 def edm_forward(w: dict[str, torch.Tensor], y: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """Output of their network for images and noise levels, written from its published description."""
+    """Compute the output of the authors' network for images and noise levels, from its published description."""
 
     def norm(name, x):
         groups = min(32, x.shape[1] // 4)
@@ -171,47 +171,47 @@ def edm_forward(w: dict[str, torch.Tensor], y: torch.Tensor, level: torch.Tensor
         elif name.endswith("aux_conv"):
             x = convolved(name, x)
         else:
-            wanted = w[f"{name}.norm0.weight"].numel()
-            x = block(name, x if wanted == x.shape[1] else torch.cat([x, skips.pop()], 1))
+            width = w[f"{name}.norm0.weight"].numel()
+            x = block(name, x if width == x.shape[1] else torch.cat([x, skips.pop()], 1))
     assert not skips
     return x
 
 
-def test_the_imported_network_is_theirs():
+def test_the_imported_network_equals_the_network_of_the_authors():
     weights, network = random_weights(), NCSNpp(**TINY["network"]).eval()
     network.load_state_dict(official.translate(weights, network, 32))
     y, level = torch.rand(3, 3, 32, 32), torch.tensor([0.01, 0.03, 0.05])
     with torch.no_grad():
-        theirs, ours = edm_forward(weights, y, level), network(y, level)
-    assert theirs.std() > 0.1
-    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+        expected, actual = edm_forward(weights, y, level), network(y, level)
+    assert expected.std() > 0.1
+    assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("tiny", None), ("base", 67_745_027), ("large", 520_915_459)])
-def test_names_and_shapes_are_theirs(name, parameters):
-    described = official.ARCHITECTURES.get(name, TINY)
+def test_names_and_shapes_equal_those_of_the_authors(name, parameters):
+    architecture = official.ARCHITECTURES.get(name, TINY)
     with torch.device("meta"):
-        network = NCSNpp(**described["network"])
-    ours, names = network.state_dict(), official.official_names(network, described["image_size"])
-    theirs = {k: s for k, s in edm_shapes(*EDM[name]) if not k.endswith("resample_filter")}
-    assert set(names) == set(ours)
-    assert {names[key]: tuple(value.shape) for key, value in ours.items()} == theirs
+        network = NCSNpp(**architecture["network"])
+    actual, names = network.state_dict(), official.official_names(network, architecture["image_size"])
+    expected = {k: s for k, s in edm_shapes(*EDM[name]) if not k.endswith("resample_filter")}
+    assert set(names) == set(actual)
+    assert {names[key]: tuple(value.shape) for key, value in actual.items()} == expected
     if parameters:
-        assert sum(torch.Size(s).numel() for k, s in theirs.items() if k != "map_noise.freqs") == parameters
+        assert sum(torch.Size(s).numel() for k, s in expected.items() if k != "map_noise.freqs") == parameters
 
 
 # files
 
 
-def released(weights=None, settings=BLUR, **more) -> dict:
+def released(weights=None, settings=BLUR, **extra) -> dict:
     weights = random_weights() if weights is None else weights
     state = {f"denoiser_fn.{key}": value for key, value in weights.items()}
-    return {"epoch": 3, "state_dict": state | {"lpips.x": torch.zeros(1)}, "hyper_parameters": settings} | more
+    return {"epoch": 3, "state_dict": state | {"lpips.x": torch.zeros(1)}, "hyper_parameters": settings} | extra
 
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
-    """A function that imports the content of a file."""
+    """Return a function that writes a file and imports it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(official.ARCHITECTURES, "tiny", TINY)
 
@@ -222,10 +222,10 @@ def read(monkeypatch, tmp_path):
     return read
 
 
-def test_the_command_writes_a_checkpoint_that_restores(read, tmp_path, capsys):
+def test_the_command_writes_a_usable_checkpoint(read, tmp_path, capsys):
     weights = random_weights()
     imported = read(released(weights, BLUR | {"loss_type": "weighted_mse_x_loss"}))
-    torch.full((2**20,), torch.nan)  # what uninitialised memory may hold
+    torch.full((2**20,), torch.nan)  # freed memory with NaN exposes uninitialised tensors
     command = ["import_official", "checkpoint=theirs.ckpt", "output=ours.ckpt"]
     assert run_here(tmp_path, *command) == 0
     printed, restorer = capsys.readouterr().out, load("ours.ckpt")
@@ -292,7 +292,7 @@ def test_conditioning_residual_and_look_ahead_are_read(read):
         (released(settings=BLUR | {"experiment_config_file": "mine.yaml"}), "'mine', must be one of .*gaussian_blur"),
     ],
 )
-def test_mistakes(read, content, message):
+def test_errors(read, content, message):
     with pytest.raises(ValueError, match=message):
         read(content)
 
@@ -300,7 +300,7 @@ def test_mistakes(read, content, message):
 @pytest.mark.parametrize(
     "name", ["enc.16x16_down.conv0.bias", "enc.4x4_x.weight", "map_layer1.bias", "dec.16x16_up.skip.resample_filter"]
 )
-def test_another_network_is_refused_by_name(name):
+def test_another_network_is_refused(name):
     weights = random_weights()
     weights[name] = torch.full((1, 1, 2, 2), 0.25)
     if name.startswith("enc.16"):

@@ -1,4 +1,4 @@
-"""Masked pixels are interpolated from visible ones with a multiscale prior."""
+"""Interpolation of masked pixels with a multiscale prior."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ MASKS = ["inpainting", "box", "freeform"]
 
 
 def crops():
-    """Return the 16 crops of a cat."""
+    """Return the 16 validation crops of the cat photograph."""
     images = Photos(64).split("val")
     return torch.stack([image["x"] for image in map(images.__getitem__, range(32)) if "chelsea" in image["name"]])
 
@@ -49,7 +49,7 @@ def test_a_ramp_continues_in_a_masked_region():
     precision[..., 12:20, 12:20] = 0
     ramp = (torch.arange(32.0) / 32).expand(1, 1, 32, 32) - 0.5
     mean, variance = interpolate(precision * ramp, precision, 3.0, 32)
-    assert (mean - ramp).abs().max() < 0.1  # of a rise of 0.25
+    assert (mean - ramp).abs().max() < 0.1  # the ramp rises by 0.25 in the masked region
     inside = variance[0, 0, 12:20, 12:20]
     assert inside[3:5, 3:5].min() > inside[0, 0] > 5 * variance[0, 0, 0, 0]
 
@@ -67,22 +67,22 @@ def test_interpolation_is_linear_and_does_not_mix_images():
 def test_interpolation_is_equivariant_to_translation(shift):
     image, precision = torch.rand(2, 1, 1, 128, 128) * torch.tensor([1.0, 400.0]).view(2, 1, 1, 1, 1)
     mean = interpolate(precision * image, precision, 3.0, 8)[0]
-    moved = interpolate(*(part.roll((shift, shift), (-2, -1)) for part in (precision * image, precision)), 3.0, 8)[0]
+    shifted = interpolate(*(part.roll((shift, shift), (-2, -1)) for part in (precision * image, precision)), 3.0, 8)[0]
     inside = slice(60, 68)
     assert torch.allclose(
-        mean[..., inside, inside], moved.roll((-shift, -shift), (-2, -1))[..., inside, inside], atol=0.02
+        mean[..., inside, inside], shifted.roll((-shift, -shift), (-2, -1))[..., inside, inside], atol=0.02
     )
 
 
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("conditioned", [False, True])
 @pytest.mark.parametrize("name", MASKS)
-def test_an_untrained_network_fills_masked_regions_of_photographs_without_seams(name, given):
+def test_an_untrained_network_fills_masked_regions_of_photographs_without_seams(name, conditioned):
     process, x = process_of(name, 0.02, 64), crops()
     y, t = process.measure(x, torch.randn_like(x)), torch.ones(16)
     hidden = (process.mean(torch.ones_like(x), 1.0) < 0.01).expand_as(x)
     mse = {}
     for exponent in (0.0, 3.0):
-        _, linear = OperatorPreconditioning(exponent)(process, y, t, y if given else None)
+        _, linear = OperatorPreconditioning(exponent)(process, y, t, y if conditioned else None)
         x_hat = linear.x_hat(torch.zeros_like(x))
         mse[exponent] = (x_hat - x)[hidden].square().mean().item()
     assert mse[3.0] < 0.5 * mse[0.0]

@@ -27,12 +27,12 @@ def degradation(size=32):
 
 
 def bound(count, like):
-    """The degradation with drawn kernels."""
+    """Return the degradation with `count` random kernels."""
     return degradation().bind(degradation().sample_params(range(count), like))
 
 
 def skew():
-    """A kernel without any symmetry."""
+    """Return a kernel without symmetry."""
     kernel = torch.tensor([[0.0, 0.1, 0.4], [0.0, 0.3, 0.1], [0.05, 0.05, 0.0]])
     return kernel[None, None]
 
@@ -40,7 +40,7 @@ def skew():
 # the degradation
 
 
-def test_at_the_end_it_is_the_convolution_with_the_kernel():
+def test_at_t_1_the_degradation_is_the_convolution_with_the_kernel():
     x = torch.rand(1, 1, 31, 21, dtype=torch.float64)
     blurred = degradation().bind(skew())(x, 1.0)
     expected = convolve(x[0, 0].numpy(), skew()[0, 0].double().numpy(), mode="wrap")
@@ -48,53 +48,54 @@ def test_at_the_end_it_is_the_convolution_with_the_kernel():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_drawn_kernels_are_met_but_for_frequencies_that_are_their_own(size):
+def test_random_kernels_are_exact_except_at_self_conjugate_frequencies(size):
     x = torch.rand(8, 3, *size, dtype=torch.float64)
-    found = bound(8, x)
-    exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(pad_kernels(found.params, *size))).real
-    gap = torch.fft.fft2(found(x, 1.0) - exact).abs()
+    blur = bound(8, x)
+    exact = torch.fft.ifft2(torch.fft.fft2(x) * torch.fft.fft2(pad_kernels(blur.params, *size))).real
+    error = torch.fft.fft2(blur(x, 1.0) - exact).abs()
     rows, columns = (torch.arange(n) * 2 % n == 0 for n in size)
-    of_their_own = rows.unsqueeze(1) & columns
-    assert gap[..., ~of_their_own].max() < 1e-3 * math.prod(size) and gap[..., 0, 0].max() < 1e-6 * math.prod(size)
+    self_conjugate = rows.unsqueeze(1) & columns
+    assert error[..., ~self_conjugate].max() < 1e-3 * math.prod(size)
+    assert error[..., 0, 0].max() < 1e-6 * math.prod(size)
 
 
 def test_powers_of_a_gaussian_are_gaussians():
-    place = torch.arange(31, dtype=torch.float64) - 15
-    kernels = [torch.outer(line, line) for s in (2.0, 1.0) for line in [(-(place**2) / (2 * s**2)).exp()]]
+    position = torch.arange(31, dtype=torch.float64) - 15
+    kernels = [torch.outer(line, line) for s in (2.0, 1.0) for line in [(-(position**2) / (2 * s**2)).exp()]]
     wide, narrow = (kernel[None, None] / kernel.sum() for kernel in kernels)
-    found, x = degradation(), torch.rand(1, 3, 40, 40, dtype=torch.float64)
-    quarter = found.bind(wide)(x, 0.25)  # of the variance
-    assert torch.allclose(quarter, found.bind(narrow)(x, 1.0), atol=3e-3)  # samples of a Gaussian alias
+    blur, x = degradation(), torch.rand(1, 3, 40, 40, dtype=torch.float64)
+    quarter = blur.bind(wide)(x, 0.25)  # a quarter of the variance
+    assert torch.allclose(quarter, blur.bind(narrow)(x, 1.0), atol=3e-3)  # sampled Gaussians have aliasing
 
 
-def test_there_is_a_transition_that_amplifies_nothing():
+def test_a_transition_without_amplification_exists():
     x = torch.rand(4, 3, 32, 32, dtype=torch.float64)
     early, late = (bound(4, x).svd(x, t) for t in (0.3, 0.8))
     assert (late.values <= early.values + 1e-12).all() and early.values.max() <= 1
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_decomposition_is_that_of_the_operator(size):
+def test_svd_reproduces_the_operator(size):
     x = torch.rand(3, 3, *size, dtype=torch.float64)
-    found = bound(3, x)
+    blur = bound(3, x)
     for t in (0.0, 0.4, 1.0):
-        svd = found.svd(x, t)
-        assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
-        for there, back in ((svd.u, svd.ut), (svd.ut, svd.u), (svd.v, svd.vt)):
-            assert torch.allclose(there(back(x)), x, atol=1e-12)
-            assert torch.allclose(back(x).square().sum(), x.square().sum())
+        svd = blur.svd(x, t)
+        assert torch.allclose(svd.u(svd.values * svd.vt(x)), blur(x, t), atol=1e-12)
+        for forward, inverse in ((svd.u, svd.ut), (svd.ut, svd.u), (svd.v, svd.vt)):
+            assert torch.allclose(forward(inverse(x)), x, atol=1e-12)
+            assert torch.allclose(inverse(x).square().sum(), x.square().sum())
 
 
-def test_frequencies_that_a_kernel_loses_leave_images_real():
+def test_images_are_real_for_kernels_with_zero_frequencies():
     x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
-    found = degradation().bind(torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]])[None, None] / 4)
+    blur = degradation().bind(torch.tensor([[0.0, 0, 1], [0, 2, 0], [1, 0, 0]])[None, None] / 4)
     for t in (0.1, 0.5, 1.0):
-        svd = found.svd(x, t)
+        svd = blur.svd(x, t)
         assert torch.allclose(svd.ut(svd.u(x)), x, atol=1e-12)
-        assert torch.allclose(svd.u(svd.values * svd.vt(x)), found(x, t), atol=1e-12)
+        assert torch.allclose(svd.u(svd.values * svd.vt(x)), blur(x, t), atol=1e-12)
 
 
-def test_drawn_kernels_are_kernels_of_many_kinds():
+def test_random_kernels_are_normalised_and_diverse():
     kernels = degradation().sample_params(range(300), torch.zeros(1))
     assert kernels.shape == (300, 1, 25, 25) and kernels.min() >= 0
     assert torch.allclose(kernels.sum((-2, -1)), torch.ones(300, 1), atol=1e-5)
@@ -102,7 +103,7 @@ def test_drawn_kernels_are_kernels_of_many_kinds():
     assert highest.min() < 0.03 and highest.max() > 0.4
 
 
-def test_borders_of_photographs_are_made_periodic():
+def test_borders_are_made_periodic():
     y = torch.rand(2, 3, 20, 30)
     padded, margin = make_periodic(y, torch.zeros(2, 1, 5, 7))
     assert margin == 7 and padded.shape == (2, 3, 34, 44)
@@ -111,7 +112,7 @@ def test_borders_of_photographs_are_made_periodic():
     assert jump.max() < 0.1 and (y[..., 0] - y[..., -1]).abs().max() > 0.5
 
 
-def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photographs():
+def test_an_untrained_network_is_the_wiener_filter():
     images, process = Photos(64).split("val"), StochasticDegradation(degradation(64), GeometricNoise(0.005, 0.02))
     x = torch.stack([image["x"] for image in map(images.__getitem__, range(32)) if "chelsea" in image["name"]])
     process = process.bind_images(range(16), x)
@@ -125,7 +126,7 @@ def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photograph
 
 
 @pytest.mark.parametrize(
-    ("words", "rows", "columns"),
+    ("text", "rows", "columns"),
     [
         ("gaussian:2.5", 2.5**2, 2.5**2),
         ("disc:6", 9.0, 9.0),
@@ -134,14 +135,14 @@ def test_an_untrained_network_is_wiener_s_filter_with_the_spectrum_of_photograph
         ("line:16:30", 16 / 3, 16.0),
     ],
 )
-def test_a_kernel_in_words_has_its_spread(words, rows, columns):
-    kernel = parse_kernel(words)
+def test_a_kernel_from_text_has_its_variance(text, rows, columns):
+    kernel = parse_kernel(text)
     height, width = kernel.shape
     assert height % 2 and width % 2 and kernel.min() >= 0 and kernel.sum() == pytest.approx(1)
     assert torch.allclose(kernel, kernel.flip(0, 1), atol=1e-6)
     for marginal, variance in ((kernel.sum(1), rows), (kernel.sum(0), columns)):
-        place = torch.arange(len(marginal)) - len(marginal) // 2
-        assert (marginal * place**2).sum().item() == pytest.approx(variance, rel=0.12, abs=1e-6)
+        position = torch.arange(len(marginal)) - len(marginal) // 2
+        assert (marginal * position**2).sum().item() == pytest.approx(variance, rel=0.12, abs=1e-6)
 
 
 def test_a_line_rises_counterclockwise():
@@ -155,7 +156,7 @@ def test_a_line_rises_counterclockwise():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A checkpoint of an untrained network, which is Wiener's filter."""
+    """Checkpoint of an untrained network, which is the Wiener filter."""
     network = NCSNpp(8, [1, 2], 1, [1], 0.0, images=2)
     preconditioning = OperatorPreconditioning(3.0)
     process = StochasticDegradation(degradation(), GeometricNoise(0.005, 0.02))
@@ -167,7 +168,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def pictures(tmp_path, image_folder):
-    """Two photographs, blurred with a kernel each."""
+    """Two photographs, each blurred with another kernel."""
     for part in ("photos", "kernels"):
         (tmp_path / part).mkdir()
     for i, name in enumerate(("00", "01")):
@@ -185,7 +186,7 @@ def colours(path):
 
 
 def test_photographs_are_restored_with_their_kernels(checkpoint, pictures, image_folder, call):
-    """From a folder, a file or text; a larger kernel of another photograph changes nothing."""
+    """Kernels come from a folder, a file or text. A larger kernel of another photograph has no effect."""
     kernel = (65535 * parse_kernel("line:5:20") / parse_kernel("line:5:20").max()).round().numpy().astype(np.uint16)
     Image.fromarray(kernel).save(pictures / "line.png")
     options = ["restore", f"checkpoint={checkpoint}", "target=t:1", "device=cpu"]
@@ -226,7 +227,7 @@ def test_bad_kernels_are_refused(checkpoint, pictures, call, kernel, message):
     refused(call("restore", f"checkpoint={checkpoint}", "input=photos", f"kernel={kernel}", "device=cpu"), message)
 
 
-def test_clean_images_get_kernels_by_their_names(checkpoint, pictures, call):
+def test_names_determine_the_kernels_of_clean_images(checkpoint, pictures, call):
     options = ["restore", f"checkpoint={checkpoint}", "input=photos", "degrade=true", "target=t:1", "device=cpu"]
     assert call(*options) == (0, []) and call(*options, "batch_size=1", "output=alone") == (0, [])
     for name in ("00", "01"):

@@ -1,4 +1,4 @@
-"""Parts of the method as a user chooses them: samplers, targets, operators, generation."""
+"""Options of the method: samplers, targets, custom operators and generation."""
 
 import json
 import math
@@ -46,13 +46,13 @@ class Shrinking(Fade):
 
 
 def restorer_with(checkpoint, *overrides):
-    """The restorer of a checkpoint as the evaluate command configures it."""
+    """Return the restorer of a checkpoint, configured as by the command evaluate."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return load_restorer(compose("evaluate", [f"checkpoint={checkpoint}", *overrides]))
 
 
 def sampled(restorer):
-    """The states of the reverse process of one image."""
+    """Return the states of the reverse process of one image."""
     measured = restorer.measure(torch.full((1, 3, 32, 32), 0.4))
     return list(restorer.sampler.states(measured.process, restorer.denoiser, measured.y, measured.noise))
 
@@ -71,14 +71,14 @@ def sampled(restorer):
         (["sampler.t_restart=0.5"], 4),
     ],
 )
-def test_every_part_of_the_sampler_can_be_chosen(paper, overrides, calls):
+def test_every_part_of_the_sampler_can_be_configured(paper, overrides, calls):
     last = sampled(restorer_with(paper, *overrides))[-1]
     assert (last.t, last.nfe) == (0, calls) and last.y.isfinite().all()
 
 
-def test_times_are_placed_where_the_trajectory_changes_most(paper, folder, tmp_path, call):
-    asked = [f"checkpoint={paper}", *folder, "images=2", "dissimilarity=mse", "budget=5", "candidates=20"]
-    assert call("schedule", *asked, "output=times.csv") == (0, [])
+def test_scheduled_times_define_an_adaptive_grid(paper, folder, tmp_path, call):
+    options = [f"checkpoint={paper}", *folder, "images=2", "dissimilarity=mse", "budget=5", "candidates=20"]
+    assert call("schedule", *options, "output=times.csv") == (0, [])
     times = [float(row["value"]) for row in read_rows(tmp_path / "times.csv")]
     assert len(times) == 7 and (times[0], times[-1]) == (0, 1) and times == sorted(set(times))
     grid = ["sampler/grid=adaptive", f"sampler.grid.path={tmp_path}/times.csv", "sampler.num_steps=6"]
@@ -90,7 +90,7 @@ def test_times_are_placed_where_the_trajectory_changes_most(paper, folder, tmp_p
 
 @pytest.fixture
 def evaluated(paper, folder, tmp_path, call):
-    """Evaluate the paper's method; returns the folder with the results."""
+    """Return a function that evaluates the paper's method and returns the folder of the results."""
 
     def evaluate(*overrides):
         data = [*folder[:2], *folder[3:], "data.test_images=3", "trainer=cpu", "lpips=null"]
@@ -117,7 +117,7 @@ def test_an_evaluation_writes_tables_and_pictures(evaluated):
     assert seconds == sorted(seconds) and seconds[0] > 0 and summary["measurement"]["seconds"] == 0
 
 
-def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
+def test_consistency_is_the_residual_in_units_of_the_noise():
     from test_checkpoints import restorer
 
     module = restorer()
@@ -135,7 +135,7 @@ def test_consistency_is_the_distance_from_the_measurement_in_its_noise():
         Consistency()(x, Reference(x))
 
 
-def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, paper, tmp_path):
+def test_save_tuned_writes_the_stopping_times_of_another_sampler(evaluated, paper, tmp_path):
     out = evaluated("split=val", "save_tuned=tuned.ckpt", "sampler.num_steps=8", "sampler.eta=1")
     tuned = load(tmp_path / "tuned.ckpt")
     assert (tuned.sampler.num_steps, tuned.sampler.eta, len(tuned.curve)) == (8, 1.0, 17)
@@ -146,7 +146,7 @@ def test_tuning_writes_the_stopping_times_of_another_sampler(evaluated, paper, t
     assert all(torch.equal(a, b) for a, b in zip(*networks, strict=True))
 
 
-def test_the_interval_is_bias_corrected_and_follows_from_the_seed():
+def test_the_interval_is_bias_corrected_and_reproducible():
     values = np.random.default_rng(0).normal(30, 2, 400).tolist()
     half = 1.96 * np.std(values) / np.sqrt(400)
     assert interval(values) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.03)
@@ -154,7 +154,7 @@ def test_the_interval_is_bias_corrected_and_follows_from_the_seed():
     assert all(math.isnan(end) for end in interval([1.0] * 7 + [math.nan]))
     values = np.random.default_rng(1).exponential(1.0, 30).tolist()
     low, high = interval(values)
-    assert np.mean(values) - low < high - np.mean(values)  # of a skewed sample, which percentiles would miss
+    assert np.mean(values) - low < high - np.mean(values)  # skewed sample, for which percentile intervals are symmetric
     assert interval(values) == (low, high) != interval(values, seed=1)
     pairs = np.random.default_rng(2).normal(30, 5, 50)
     narrow = interval((pairs + 0.1 + 0.01 * np.random.default_rng(3).normal(size=50) - pairs).tolist())
@@ -193,24 +193,24 @@ def test_an_incremental_network_predicts_every_severity(preconditioning):
         Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0))(process, y, t, t)
 
 
-def test_loss_of_an_increment_is_zero_at_the_truth(process):
+def test_loss_of_an_increment_is_zero_for_the_true_image(process):
     x, t = torch.rand(3, 3, 32, 32), torch.tensor([0.2, 0.5, 1.0])
     s, loss = t / 2, IncrementalReconstructionLoss()
     assert loss.increment_loss(process, process.mean(x, s), x, t, s) == 0
-    off = loss.increment_loss(process, process.mean(x, s) + 0.1, x, t, s)
-    assert off.item() == pytest.approx((0.01 / process.noise(t) ** 2).mean().item(), rel=1e-4)
+    loss_value = loss.increment_loss(process, process.mean(x, s) + 0.1, x, t, s)
+    assert loss_value.item() == pytest.approx((0.01 / process.noise(t) ** 2).mean().item(), rel=1e-4)
 
 
 def test_an_incremental_network_is_trained_and_used(tmp_path, folder, paper):
-    asked = ["task=inpaint", "method=paper", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
-    assert run_here(tmp_path, "train", *asked) == 0
+    options = ["task=inpaint", "method=paper", "task.predict=increment", *folder, *SMALL, *BRIEF, "lpips=null"]
+    assert run_here(tmp_path, "train", *options) == 0
     trained = tmp_path / "runs" / "latest" / "best.ckpt"
     assert load(trained).denoiser.incremental and load(trained).curve
     with_network = restorer_with(paper, "sampler/increment=network", f"sampler.increment.checkpoint={trained}")
     assert not torch.equal(sampled(with_network)[-1].y, sampled(restorer_with(paper))[-1].y)
 
 
-# noise alone
+# pure noise
 
 
 def test_edm_preconditioning_is_table_1():
@@ -229,11 +229,11 @@ def test_edm_preconditioning_is_table_1():
     shape = (2, 1, 1, 1)
     assert torch.allclose(probe.seen[0], (y - DATA_MEAN) / total.sqrt().reshape(shape))
     assert torch.allclose(probe.seen[1], sigma.log() / 4)
-    skip, out = (DATA_STD**2 / total).reshape(shape), (sigma * DATA_STD / total.sqrt()).reshape(shape)
-    assert torch.allclose(x_hat, DATA_MEAN + skip * (y - DATA_MEAN) + out, atol=1e-6)
+    skip, scale_out = (DATA_STD**2 / total).reshape(shape), (sigma * DATA_STD / total.sqrt()).reshape(shape)
+    assert torch.allclose(x_hat, DATA_MEAN + skip * (y - DATA_MEAN) + scale_out, atol=1e-6)
 
 
-def test_loss_weights_of_edm_make_the_untrained_loss_even(process):
+def test_loss_weights_of_edm(process):
     x, t = torch.zeros(1, 3, 32, 32), torch.tensor([0.7])
     sigma = process.noise(t).item()
     loss = IncrementalReconstructionLoss(1.0, data_std=0.25)(process, torch.ones_like(x), x, t)
@@ -254,23 +254,23 @@ def test_denoise_trains_and_generates(tmp_path, folder, run, call):
 # custom operators
 
 
-def test_a_custom_operator(tmp_path, folder, image_folder, call, monkeypatch, own_modules):
+def test_a_custom_operator(tmp_path, folder, image_folder, call, monkeypatch, make_importable):
     (tmp_path / "my_module.py").write_text(OPERATOR)
-    asked = ["task=custom", "task.severity=[0,0.8]", *folder, *SMALL, *BRIEF, "lpips=null"]
-    with monkeypatch.context() as patched:
-        patched.syspath_prepend(tmp_path)
+    options = ["task=custom", "task.severity=[0,0.8]", *folder, *SMALL, *BRIEF, "lpips=null"]
+    with monkeypatch.context() as context:
+        context.syspath_prepend(tmp_path)
         fade = "task.degradation._target_=my_module.Fade"
-        assert call("train", *asked, fade, "hydra.run.dir=faded", "trainer.max_epochs=1") == (0, [])
+        assert call("train", *options, fade, "hydra.run.dir=faded", "trainer.max_epochs=1") == (0, [])
         del sys.modules["my_module"]
     with pytest.raises(ValueError, match="needs the module my_module"):
         load(tmp_path / "faded/best.ckpt", trusted_modules=["my_module"])
-    own_modules()
-    refused(call("train", *asked, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")
+    make_importable()
+    refused(call("train", *options, "task.degradation._target_=my_module.Shrinking"), "Shrinking.* shape")
     restore = ["restore", "checkpoint=faded/best.ckpt", f"input={image_folder}/05.png", "sigma=auto"]
     refused(call(*restore), r"add trusted_modules=\[my_module\]")
     assert call(*restore, "trusted_modules=[my_module]") == (0, [])
     assert Image.open(tmp_path / "restored/05.png").size == (40, 40)
     networks = ["checkpoint=faded/best.ckpt", "regression=faded/best.ckpt", "baseline=[regression]"]
-    few = ["tune_images=1", "test_images=2", "dirac.search=null", "device=cpu", "lpips=null", "tune_for=psnr"]
-    assert call("compare", *networks, *folder, *few, "trusted_modules=[my_module]", "output=compared") == (0, [])
+    limits = ["tune_images=1", "test_images=2", "dirac.search=null", "device=cpu", "lpips=null", "tune_for=psnr"]
+    assert call("compare", *networks, *folder, *limits, "trusted_modules=[my_module]", "output=compared") == (0, [])
     assert "| regression |" in (tmp_path / "compared/table.md").read_text()

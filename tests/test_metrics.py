@@ -1,4 +1,4 @@
-"""Metrics of single images and of sets, the features they compare, and the sets that an evaluation keeps."""
+"""Metrics of single images and of sets, features, and samples of images in an evaluation."""
 
 import hashlib
 from itertools import pairwise
@@ -27,18 +27,18 @@ def test_psnr_is_per_image_and_clipped():
     restored = clean + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1)
     assert PSNR()(restored, Reference(clean)).tolist() == pytest.approx([20, 40], abs=1e-3)
     assert PSNR()(torch.full_like(clean, 7.0), Reference(torch.ones_like(clean))).min() > 80
-    beyond = 3 * torch.rand_like(clean) - 1
-    assert torch.equal(SSIM()(beyond, Reference(clean)), SSIM()(beyond.clamp(0, 1), Reference(clean)))
+    outside = 3 * torch.rand_like(clean) - 1
+    assert torch.equal(SSIM()(outside, Reference(clean)), SSIM()(outside.clamp(0, 1), Reference(clean)))
 
 
-def test_ssim_is_wang_s():
+def test_ssim_equals_skimage():
     clean, restored = torch.rand(2, 3, 40, 32), torch.rand(2, 3, 40, 32)
-    ours = SSIM()(restored, Reference(clean))
+    values = SSIM()(restored, Reference(clean))
     for i in range(2):
         a, b = (np.asarray(v[i].permute(1, 2, 0), dtype=np.float64) for v in (clean, restored))
         options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2)
         _, full = structural_similarity(a, b, full=True, **options)
-        assert ours[i].item() == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-4)
+        assert values[i].item() == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-4)
 
 
 @needs_lpips
@@ -53,13 +53,13 @@ def test_lpips_is_named_by_its_backbone_and_equals_the_package(torch_home):
     assert torch.allclose(metric(restored, Reference(clean)), expected, atol=1e-6)
 
 
-def test_lpips_without_weights_is_left_out_with_one_line(without_weights, capsys):
+def test_lpips_without_weights_is_skipped_with_a_warning(without_weights, capsys):
     assert LPIPS.if_available("vgg") is None and LPIPS.if_available(None) is None
     (line,) = capsys.readouterr().err.splitlines()
     assert "vgg16-397923af.pth" in line and "no t_PO" in line
 
 
-def test_metrics_are_of_full_precision_under_autocast():
+def test_metrics_have_full_precision_under_autocast():
     clean, restored = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     for metric in (PSNR(), SSIM()):
         expected = metric(restored, Reference(clean))
@@ -88,7 +88,7 @@ def sliced(clean, restored):
     return SLICED.score(*(SLICED.extractor.features(images) for images in (clean, restored)), 0)
 
 
-def test_it_is_zero_for_the_same_images_and_grows_with_noise_and_blur():
+def test_swd_is_zero_for_equal_images_and_grows_with_noise_and_blur():
     x = smooth(12)
     noisy = [sliced(x, x + sigma * torch.randn_like(x)) for sigma in (0.0, 0.01, 0.03, 0.1)]
     blurred = [sliced(x, F.avg_pool2d(F.pad(x, (k, k, k, k), mode="reflect"), 2 * k + 1, 1)) for k in (0, 1, 2, 4)]
@@ -97,14 +97,14 @@ def test_it_is_zero_for_the_same_images_and_grows_with_noise_and_blur():
     assert sliced(x, smooth(12, seed=1)) < sliced(x, torch.rand_like(x))
 
 
-def test_it_is_a_distance_of_sets_not_of_pairs():
+def test_swd_compares_sets_not_pairs():
     x = smooth(40, 16)
     assert sliced(x, x.flip(0)) == 0
     assert sliced(x, x[:1].expand(40, -1, -1, -1)) > 0.2 * sliced(x, torch.full_like(x, 0.5))
 
 
-def test_it_is_what_its_definition_says():
-    """One level, with NumPy: standardise, project, sort, compare."""
+def test_swd_equals_its_definition():
+    """One level with NumPy: standardise, project, sort and compare."""
     x, y = smooth(6, 12), smooth(6, 12, seed=3)
     features = [SLICED.extractor.features(images) for images in (x, y)]
     assert features[0].shape == (6, 1, PATCHES, PATCH**2 * 3)
@@ -116,16 +116,16 @@ def test_it_is_what_its_definition_says():
     assert swd(*features) == pytest.approx(1000 * np.abs(lines[0] - lines[1]).mean(), rel=1e-4)
 
 
-def test_patches_are_cut_out_of_the_image():
+def test_patches_are_windows_of_the_image():
     x = smooth(2, 12)
-    found = SLICED.extractor.features(x)[0, 0].float()
+    features = SLICED.extractor.features(x)[0, 0].float()
     windows = x[0].unfold(1, PATCH, 1).unfold(2, PATCH, 1).permute(1, 2, 3, 4, 0).reshape(-1, PATCH**2 * 3)
-    distance = torch.cdist(found, windows).min(1).values
-    assert distance.max() < 0.02 and len(torch.cdist(found, windows).argmin(1).unique()) > 10
+    distance = torch.cdist(features, windows).min(1).values
+    assert distance.max() < 0.02 and len(torch.cdist(features, windows).argmin(1).unique()) > 10
 
 
 @pytest.mark.parametrize(("size", "levels"), [((64, 64), 3), ((33, 47), 3), ((25, 25), 3), ((24, 24), 2), ((7, 9), 1)])
-def test_a_pyramid_adds_up_to_the_image(size, levels):
+def test_laplacian_pyramid_separates_scales(size, levels):
     x = torch.rand(2, 3, *size)
     bands = laplacian_pyramid(x)
     assert len(bands) == levels
@@ -136,11 +136,11 @@ def test_a_pyramid_adds_up_to_the_image(size, levels):
         assert bands[0].std() < x.std()
 
 
-def test_broken_and_unlike_images():
+def test_swd_of_nan_and_of_unequal_shapes():
     x = smooth(2)
-    broken = x.clone()
-    broken[0, 0, 0, 0] = torch.nan
-    assert np.isnan(sliced(x, broken))
+    with_nan = x.clone()
+    with_nan[0, 0, 0, 0] = torch.nan
+    assert np.isnan(sliced(x, with_nan))
     with pytest.raises(ValueError, match="SWD needs images of at least 7 pixels a side"):
         SLICED.extractor.features(torch.rand(1, 3, 6, 9))
     with pytest.raises(ValueError, match="patches must both be"):
@@ -160,13 +160,13 @@ def gaussian(n: int, d: int = FEATURES, shift: float = 0.0) -> torch.Tensor:
 
 
 def with_moments(mean: torch.Tensor, covariance: torch.Tensor, n: int = 60) -> torch.Tensor:
-    """Features whose sample mean and sample covariance are exactly these."""
+    """Features with an exact sample mean and sample covariance."""
     orthonormal = torch.linalg.qr(torch.cat([torch.ones(n, 1), torch.randn(n, len(mean))], 1).double())[0][:, 1:]
     return (n - 1) ** 0.5 * orthonormal @ torch.linalg.cholesky(covariance).T + mean
 
 
 def fid_by_singular_values(real: torch.Tensor, fake: torch.Tensor) -> float:
-    """FID without a square root of matrices: tr (S_1 S_2)^(1/2) is the nuclear norm of X_1 X_2^T, X centred, scaled."""
+    """FID without a matrix square root: tr (S_1 S_2)^(1/2) is the nuclear norm of X_1 X_2^T for centred, scaled X."""
     means = [features.double().mean(0) for features in (real, fake)]
     x, y = ((f.double() - m) / (len(f) - 1) ** 0.5 for f, m in zip((real, fake), means, strict=True))
     overlap = torch.linalg.svdvals(x @ y.T).sum()
@@ -174,7 +174,7 @@ def fid_by_singular_values(real: torch.Tensor, fake: torch.Tensor) -> float:
 
 
 def test_fid_of_known_gaussians():
-    """Covariances that do not commute."""
+    """The covariances do not commute."""
     a, b = (torch.randn(FEATURES, FEATURES).double() for _ in range(2))
     covariances = [a @ a.T + 0.1 * torch.eye(FEATURES), b @ b.T + 0.1 * torch.eye(FEATURES)]
     mean = torch.randn(FEATURES).double()
@@ -205,7 +205,7 @@ def test_kid_is_unbiased_and_grows_with_the_distance():
     assert 10 * same.std() < kid(real, fake + 0.5) < kid(real, fake + 1.0)
 
 
-def test_kid_is_the_estimate_of_its_definition():
+def test_kid_equals_its_definition():
     real, fake = gaussian(20).double(), gaussian(20, shift=0.5).double()
 
     def kernel(a, b):
@@ -217,7 +217,7 @@ def test_kid_is_the_estimate_of_its_definition():
     assert kid(real, fake[torch.randperm(20)], seed=2) == pytest.approx(expected, rel=1e-9)
 
 
-def test_kid_of_unequal_sets_is_the_mean_of_draws_by_the_seed():
+def test_kid_of_unequal_sets_is_the_mean_over_seeded_subsets():
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     real, fake = gaussian(25), gaussian(20, shift=0.5)
@@ -228,14 +228,14 @@ def test_kid_of_unequal_sets_is_the_mean_of_draws_by_the_seed():
 
 
 @pytest.mark.parametrize("distance", [fid, kid])
-def test_sets_that_have_no_distance(distance, capfd):
+def test_invalid_sets_have_no_distance(distance, capfd):
     with pytest.raises(ValueError, match="at least 2 images in each set, got 1 and 5"):
         distance(gaussian(1), gaussian(5))
     with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 8\)"):
         distance(gaussian(5), gaussian(5, 8))
-    broken = gaussian(5)
-    broken[2] = float("nan")
-    assert distance(gaussian(5), broken) != distance(gaussian(5), broken)
+    with_nan = gaussian(5)
+    with_nan[2] = float("nan")
+    assert distance(gaussian(5), with_nan) != distance(gaussian(5), with_nan)
     distance(gaussian(5), gaussian(6))
     assert capfd.readouterr() == ("", "")
 
@@ -246,7 +246,7 @@ def squeezenet(torch_home):
 
 
 @needs_lpips
-def test_features_belong_to_the_image(squeezenet):
+def test_features_do_not_depend_on_the_batch(squeezenet):
     images = torch.rand(7, 3, 40, 32)
     features = squeezenet.features(images)
     assert features.shape == (7, 512) and features.dtype == torch.float32 and not features.requires_grad
@@ -254,23 +254,23 @@ def test_features_belong_to_the_image(squeezenet):
     assert (features - singles).norm(dim=1).max() < 1e-5 * features.norm(dim=1).min()
     assert (features[0] - features[1]).norm() > 0.01 * features[0].norm()
     images[0, 0, 0, 0] = float("nan")
-    broken = squeezenet.features(images)
-    assert broken[0].isnan().all() and torch.equal(broken[1:], features[1:])
+    with_nan = squeezenet.features(images)
+    assert with_nan[0].isnan().all() and torch.equal(with_nan[1:], features[1:])
 
 
 @needs_lpips
-def test_features_are_of_the_saved_image(squeezenet):
-    beyond = 3 * torch.rand(2, 3, 32, 32) - 1
-    saved = beyond.clamp(0, 1).mul(255).round() / 255
+def test_features_are_computed_from_8_bit_pixels(squeezenet):
+    outside = 3 * torch.rand(2, 3, 32, 32) - 1
+    saved = outside.clamp(0, 1).mul(255).round() / 255
     expected = squeezenet.features(saved)
-    assert torch.equal(squeezenet.features(beyond), expected)
+    assert torch.equal(squeezenet.features(outside), expected)
     assert torch.equal(squeezenet.features(saved.double()), expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(squeezenet.features(saved), expected)
 
 
 @needs_lpips
-def test_features_are_of_the_trunk_of_torchvision(squeezenet):
+def test_features_equal_torchvision(squeezenet):
     from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 
     network = squeezenet1_1().eval()
@@ -283,7 +283,7 @@ def test_features_are_of_the_trunk_of_torchvision(squeezenet):
 
 
 @needs_lpips
-def test_the_metrics_are_the_distances_and_share_the_work(squeezenet):
+def test_fid_and_kid_share_an_extractor(squeezenet):
     metrics = FID("squeezenet"), KID("squeezenet")
     assert metrics[0].extractor == metrics[1].extractor
     assert len({metric.extractor for metric in sort_metrics(metrics)}) == 1
@@ -295,7 +295,7 @@ def test_the_metrics_are_the_distances_and_share_the_work(squeezenet):
 
 
 @needs_lpips
-def test_an_extractor_leaves_the_generator_alone_and_refuses_unsuitable_images(torch_home):
+def test_an_extractor_keeps_the_generator_state_and_refuses_invalid_images(torch_home):
     state = torch.get_rng_state()
     squeezenet = Extractor("squeezenet")
     assert torch.equal(torch.get_rng_state(), state)
@@ -320,7 +320,7 @@ def test_missing_weights_are_named(without_weights):
     ],
 )
 def test_bad_weights_are_refused(name, content, message, tmp_path, monkeypatch):
-    """A damaged file in torch hub's folder."""
+    """Weights are read from the folder of torch hub."""
     files = {"inception": "weights-inception-2015-12-05-6726825d.pth", "squeezenet": "squeezenet1_1-b8a52dc0.pth"}
     path = tmp_path / "hub/checkpoints" / files[name]
     path.parent.mkdir(parents=True)
@@ -332,12 +332,12 @@ def test_bad_weights_are_refused(name, content, message, tmp_path, monkeypatch):
 
 
 def test_inception_reads_its_file(monkeypatch, tmp_path):
-    """With random weights in the place of the published ones."""
+    """Random weights replace the published ones."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    with monkeypatch.context() as patched, torch.device("meta"):
-        patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
-        patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    with monkeypatch.context() as context, torch.device("meta"):
+        context.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
+        context.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
         shapes = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
     path = tmp_path / "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth"
     path.parent.mkdir(parents=True)
@@ -354,7 +354,7 @@ def test_inception_reads_its_file(monkeypatch, tmp_path):
 # sets
 
 
-def test_a_sample_follows_from_the_names():
+def test_names_determine_a_sample():
     features = np.random.default_rng(0).normal(size=(50, 4))
     images = {f"image{i}": features[i] for i in range(50)}
     samples = [Sample(20) for _ in range(4)]
@@ -367,9 +367,9 @@ def test_a_sample_follows_from_the_names():
     parts[0].add(parts[1].features)
     assert len(whole.features) == 20 and not set(whole.features) <= set(list(images)[:25])
     assert torch.equal(whole.stacked(), reverse.stacked()) and torch.equal(whole.stacked(), parts[0].stacked())
-    some = Sample(50)
-    some.add(images)
-    assert np.array_equal(some.stacked(), [images[name] for name in sorted(images)])
+    complete = Sample(50)
+    complete.add(images)
+    assert np.array_equal(complete.stacked(), [images[name] for name in sorted(images)])
 
 
 @pytest.mark.parametrize("limit", [20, 100])
@@ -386,8 +386,8 @@ def test_an_evaluation_compares_a_sample_of_its_images(limit):
     for i in range(0, 60, 10):
         part = x[i : i + 10]
         evaluation.add(names[i : i + 10], range(10), [State(1.0, part, part + 0.1, 1, True)], Reference(part))
-    kept = [int(name) for name in evaluation._sets._sets[0]["clean"].features]
+    names_kept = [int(name) for name in evaluation._sets._sets[0]["clean"].features]
     (row,) = [row for row in evaluation.finish() if row["output"] == "x_hat"]
-    assert row["n"] == 60 and len(kept) == min(limit, 60)
-    clean, restored = (Means().features(images[sorted(kept)]) for images in (x, x + 0.1))
+    assert row["n"] == 60 and len(names_kept) == min(limit, 60)
+    clean, restored = (Means().features(images[sorted(names_kept)]) for images in (x, x + 0.1))
     assert (row["FID"], row["KID"]) == (fid(clean, restored), kid(clean, restored))

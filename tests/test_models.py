@@ -1,4 +1,4 @@
-"""NCSN++, the denoiser made of it, and oracles."""
+"""NCSN++, denoisers and oracles."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_every_input_pixel_and_the_level_matter():
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_a_local_network_does_not_look_far(local):
+def test_a_local_network_has_a_limited_receptive_field(local):
     network = NCSNpp(**TINY | {"local": local, "attention_levels": [] if local else [1]})
     with torch.no_grad():
         for p in network.parameters():
@@ -64,14 +64,14 @@ def test_a_local_network_does_not_look_far(local):
     assert (change[96:] > 0).all() and change[:48].any() != local
 
 
-def test_images_of_a_batch_do_not_mix():
+def test_images_of_a_batch_are_independent():
     network = NCSNpp(**TINY).eval()
     y, level = torch.rand(3, 3, 16, 16), torch.tensor([0.01, 0.02, 0.05])
     singles = torch.cat([network(y[i : i + 1], level[i : i + 1]) for i in range(3)])
     assert torch.allclose(network(y, level), singles, atol=1e-5)
 
 
-def test_wrong_shapes_are_refused_with_the_multiple():
+def test_invalid_shapes_are_refused():
     network = NCSNpp(8, [1, 1, 1], 1, [2], 0.0, patch=2)
     with pytest.raises(ValueError, match="multiples of 8, got 20x16"):
         network(torch.rand(1, 3, 20, 16), torch.tensor([0.1]))
@@ -91,7 +91,7 @@ def test_wrong_shapes_are_refused_with_the_multiple():
         {"local": True},
     ],
 )
-def test_bad_networks_are_refused(bad):
+def test_invalid_networks_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         NCSNpp(**TINY | bad)
 
@@ -122,7 +122,7 @@ def test_denoiser_predicts_the_residual_from_the_noise_level():
 
 @pytest.mark.parametrize("preconditioning", ["none", "edm"])
 @pytest.mark.parametrize("conditioning", ["sigma", "log_sigma"])
-def test_a_noise_level_serves_as_well_as_the_time_that_has_it(conditioning, preconditioning):
+def test_a_denoiser_accepts_noise_levels_and_times(conditioning, preconditioning):
     process = denoising(10)
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0), conditioning, preconditioning=preconditioning).eval()
     y, t = torch.randn(3, 3, 16, 16), torch.tensor([0.1, 0.5, 1.0])
@@ -135,7 +135,7 @@ def test_a_noise_level_serves_as_well_as_the_time_that_has_it(conditioning, prec
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (13, 21), (3, 40)])
-def test_a_denoiser_takes_any_size(shape):
+def test_a_denoiser_accepts_any_size(shape):
     class NeedsEight(torch.nn.Module):
         image_channels, multiple, conditions = 3, 8, 1
 
@@ -166,6 +166,6 @@ def test_gaussian_oracle_is_the_regression_of_x_on_y():
     y = process.sample(x, 0.7, torch.randn_like(x))
     slope = ((x - x.mean(0)) * (y - y.mean(0))).mean(0) / y.var(0)
     oracle = GaussianOracle(process, 0.5, 0.2)
-    one = oracle(y[:1] + 1, torch.tensor(0.7)) - oracle(y[:1], torch.tensor(0.7))
-    assert torch.allclose(one[0], slope, atol=0.02)
+    change_of_x_hat = oracle(y[:1] + 1, torch.tensor(0.7)) - oracle(y[:1], torch.tensor(0.7))
+    assert torch.allclose(change_of_x_hat[0], slope, atol=0.02)
     assert torch.allclose(oracle(y.mean(0, keepdim=True), torch.tensor(0.7)), x.mean(0), atol=0.01)

@@ -9,10 +9,10 @@ from diracdiff.training.muon import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (144, 16), (24, 24)])
-def test_orthogonal_keeps_directions_and_evens_out_their_lengths(shape):
+def test_orthogonal_keeps_singular_vectors_and_equalises_singular_values(shape):
     matrices = torch.randn(3, *shape, dtype=torch.float64)
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
-    inner = u.mT @ orthogonal(matrices) @ vh.mT  # diagonal, where the singular vectors are the same
+    inner = u.mT @ orthogonal(matrices) @ vh.mT  # diagonal for equal singular vectors
     lengths = inner.diagonal(dim1=1, dim2=2)
     assert (inner - torch.diag_embed(lengths)).abs().max() < 1e-9
     assert lengths.min() > 0.3 and lengths.max() < 1.3
@@ -31,18 +31,23 @@ def gradients(module, seed):
         parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
-def test_the_rest_is_adams_bit_for_bit():
-    ours, theirs = network(), network()
-    optimizer, adam = Muon(ours.parameters(), 0.01, 2e-3), torch.optim.Adam(theirs.parameters(), 2e-3, fused=True)
+def test_other_parameters_are_updated_by_adam():
+    module_muon, module_adam = network(), network()
+    optimizer, adam = (
+        Muon(module_muon.parameters(), 0.01, 2e-3),
+        torch.optim.Adam(module_adam.parameters(), 2e-3, fused=True),
+    )
     for step in range(3):
-        for module, chosen in ((ours, optimizer), (theirs, adam)):
+        for module, stepped in ((module_muon, optimizer), (module_adam, adam)):
             gradients(module, step)
-            chosen.step()
-    same = {name: torch.equal(p, dict(theirs.named_parameters())[name]) for name, p in ours.named_parameters()}
+            stepped.step()
+    same = {
+        name: torch.equal(p, dict(module_adam.named_parameters())[name]) for name, p in module_muon.named_parameters()
+    }
     assert [name for name, equal in same.items() if not equal] == ["0.weight", "3.weight"]
 
 
-def test_a_step_of_a_convolution_has_the_length_of_the_learning_rate():
+def test_a_step_of_a_convolution_has_the_norm_of_the_learning_rate():
     module = network()
     before = module[3].weight.detach().clone()
     optimizer = Muon(module.parameters(), 0.01, 2e-3)
@@ -52,7 +57,7 @@ def test_a_step_of_a_convolution_has_the_length_of_the_learning_rate():
     assert lengths[0] < 1.3 and lengths[7] > 0.3  # 8 of 16 rows are independent
 
 
-def test_both_rates_rise_and_fall_together():
+def test_both_learning_rates_follow_one_schedule():
     module = network()
     optimization = Optimization(2e-3, warmup_steps=1, decay="cosine", muon_lr=0.01)
     built = optimization.build(module.parameters(), lambda: 4)
@@ -71,7 +76,7 @@ def test_both_rates_rise_and_fall_together():
         endless.step()
 
 
-def test_a_rate_must_be_positive():
+def test_a_learning_rate_must_be_positive():
     for rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"muon_lr=.*: must be positive"):
             Optimization(muon_lr=rate)

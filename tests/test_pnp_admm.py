@@ -1,4 +1,4 @@
-"""Plug-and-play ADMM where the answer is known, and the denoiser of one noise level that it was made for."""
+"""Plug-and-play ADMM with a known solution, and denoisers of one noise level."""
 
 import pytest
 import torch
@@ -14,9 +14,9 @@ SIZE, SIGMA = 12, 0.05
 
 
 def gaussian(dtype=torch.float64):
-    """Smooth images: a correlation that falls with distance, variance 0.05 of a pixel."""
-    place = torch.arange(SIZE, dtype=dtype)
-    return GaussianPrior(0.05**0.5 * torch.exp(-(place - place[:, None]).abs() / 6))
+    """Prior of smooth images with the pixel variance 0.05."""
+    position = torch.arange(SIZE, dtype=dtype)
+    return GaussianPrior(0.05**0.5 * torch.exp(-(position - position[:, None]).abs() / 6))
 
 
 def measured(task, prior, count=3):
@@ -27,18 +27,18 @@ def measured(task, prior, count=3):
 
 
 def mode(y, operator, prior, variance):
-    """The mode of p(x | y), with matrices: argmin ||A x - y||^2 / variance + (x - mean)^T C^-1 (x - mean)."""
+    """Compute the mode of p(x | y), argmin ||A x - y||^2 / variance + (x - mean)^T C^-1 (x - mean), with matrices."""
     n = SIZE * SIZE
     one = torch.eye(n, dtype=torch.float64).reshape(n, 1, SIZE, SIZE)
     a = operator.degradation(one, 1.0).reshape(n, n).mT
     precision = torch.linalg.inv(torch.kron(prior.matrix, prior.matrix))
-    right = (y - operator(torch.full_like(y, prior.mean))).flatten(2) @ a / variance
-    return prior.mean + torch.linalg.solve(a.mT @ a / variance + precision, right.mT).mT.reshape(y.shape)
+    rhs = (y - operator(torch.full_like(y, prior.mean))).flatten(2) @ a / variance
+    return prior.mean + torch.linalg.solve(a.mT @ a / variance + precision, rhs.mT).mT.reshape(y.shape)
 
 
 @pytest.mark.parametrize("level", [0.1, 0.05])
 @pytest.mark.parametrize("task", ["blur", "inpainting", "box", "super_resolution"])
-def test_it_finds_the_mode_of_the_exact_posterior(task, level):
+def test_pnp_admm_converges_to_the_posterior_mode(task, level):
     prior = gaussian()
     y, operator = measured(task, prior)
     restored = PnPADMM(SIGMA**2 / level**2, num_steps=2000, level=level)(y, operator, SIGMA, prior)
@@ -48,7 +48,7 @@ def test_it_finds_the_mode_of_the_exact_posterior(task, level):
     assert (mode(y, operator, prior, 2 * SIGMA**2) - exact).abs().max() > 3e-3
 
 
-def test_the_penalty_sets_the_balance():
+def test_the_penalty_weights_prior_and_data():
     prior = gaussian()
     y, operator = measured("blur", prior)
     restored = PnPADMM(1.5, num_steps=600, level=0.1)(y, operator, SIGMA, prior)
@@ -56,7 +56,7 @@ def test_the_penalty_sets_the_balance():
 
 
 class Shift:
-    """Adds a number, and notes the levels it was asked for."""
+    """Denoiser that adds a constant and records the noise levels of its calls."""
 
     def __init__(self, shift, sigma_min, sigma_max):
         self.shift, self.sigma_min, self.sigma_max, self.levels = shift, sigma_min, sigma_max, []
@@ -66,7 +66,7 @@ class Shift:
         return y + self.shift
 
 
-def test_a_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
+def test_a_denoiser_replaces_the_prior_and_its_calls_are_counted():
     y, operator = measured("blur", gaussian())
     single, wide = Shift(0.01, 0.1, 0.1), Shift(0.5, 0.01, 1.0)
     method = PnPADMM(num_steps=7, level=None, denoiser=single)
@@ -74,8 +74,8 @@ def test_a_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
     restored = method(y, operator, SIGMA)
     assert restored.calls == 7 and single.levels == [0.1] * 7
     assert torch.equal(method(y, operator, SIGMA, wide).images, restored.images) and wide.levels == []
-    given = PnPADMM(num_steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
-    assert given.calls == 7 and torch.equal(given.images, restored.images)
+    explicit = PnPADMM(num_steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
+    assert explicit.calls == 7 and torch.equal(explicit.images, restored.images)
     PnPADMM(num_steps=3, level=0.07)(y, operator, SIGMA, wide)
     assert wide.levels == [0.07] * 3
     with pytest.raises(ValueError, match="needs a prior"):
@@ -87,7 +87,7 @@ def test_a_denoiser_takes_the_place_of_the_prior_and_its_calls_count():
 # DnCNN
 
 
-def test_dncnn_has_17_layers_and_treats_each_channel_alike():
+def test_dncnn_has_17_layers_and_processes_channels_independently():
     network = DnCNN().eval()
     convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
     assert len(convolutions) == 17 and len(network.norms) == 15
@@ -104,7 +104,7 @@ def test_dncnn_has_17_layers_and_treats_each_channel_alike():
     assert change[1] > 1e-3 and change[[0, 2]].max() < 1e-5
 
 
-def test_a_dncnn_learns_to_denoise_and_serves_pnp_admm():
+def test_a_trained_dncnn_denoises_and_works_in_pnp_admm():
     network = Denoiser(DnCNN(depth=5, channels=16))
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
 

@@ -1,4 +1,4 @@
-"""Training, restoring, evaluating and comparing with a walk that is given its measurement, as a user types it."""
+"""Commands with networks that are conditioned on the measurement."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from PIL import Image
 from diracdiff.restorer import load
 from diracdiff.samplers import Multistep
 
-GIVEN = [
+CONDITIONED = [
     "model.condition_on_measurement=true",
     "model.preconditioning=operator",
     "model.conditioning=log_sigma",
@@ -19,16 +19,16 @@ WIDE = ["schedule.noise.sigma_max=0.2", "task.measurement_sigma=0.05"]
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory, folder):
-    """A training with more noise at t = 1 than the measurement has: (working directory, checkpoint)."""
+def trained(tmp_path_factory, folder):
+    """A training run with more noise at t = 1 than the measurement: (working directory, checkpoint)."""
     cwd = tmp_path_factory.mktemp("given")
-    asked = ["task=inpaint", *GIVEN, *WIDE, *folder, *SMALL, *BRIEF, "lpips=null", "sampler/solver=multistep"]
-    assert run_here(cwd, "train", *asked, "hydra.run.dir=run") == 0
+    options = ["task=inpaint", *CONDITIONED, *WIDE, *folder, *SMALL, *BRIEF, "lpips=null", "sampler/solver=multistep"]
+    assert run_here(cwd, "train", *options, "hydra.run.dir=run") == 0
     return cwd, cwd / "run" / "best.ckpt"
 
 
-def test_a_checkpoint_says_what_its_network_is_given(given):
-    restorer = load(given[1])
+def test_a_checkpoint_stores_the_conditioning(trained):
+    restorer = load(trained[1])
     assert restorer.denoiser.condition_on_measurement and restorer.denoiser.network.images == 4
     assert restorer.process.measurement_sigma == 0.05 and restorer.process.sigma_y == 0.05
     assert isinstance(restorer.sampler.solver, Multistep) and restorer.training["loss"]["condition_on_measurement"]
@@ -37,16 +37,16 @@ def test_a_checkpoint_says_what_its_network_is_given(given):
     assert noise.std().item() == pytest.approx(0.05, rel=0.02)
 
 
-def test_restoring_does_not_depend_on_company_and_takes_any_size(given, image_folder, tmp_path, call):
-    asked = [f"checkpoint={given[1]}", "target=t:0"]
-    assert call("restore", *asked, f"input={image_folder}", "output=all")[0] == 0
-    assert call("restore", *asked, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
+def test_restoration_does_not_depend_on_other_images(trained, image_folder, tmp_path, call):
+    options = [f"checkpoint={trained[1]}", "target=t:0"]
+    assert call("restore", *options, f"input={image_folder}", "output=all")[0] == 0
+    assert call("restore", *options, f"input={image_folder}/05.png", "output=one", "batch_size=1")[0] == 0
     together, alone = (np.asarray(Image.open(tmp_path / f / "05.png"), dtype=int) for f in ("all", "one"))
     assert together.shape == (40, 40, 3) and abs(together - alone).max() <= 1
 
 
-def test_samples_of_the_ode_differ_by_the_noise_that_is_added(given):
-    restorer = load(given[1])
+def test_samples_of_the_ode_differ_by_the_added_noise(trained):
+    restorer = load(trained[1])
     assert restorer.sampler.eta == 0
     y = torch.rand(1, 3, 32, 32)
     one, other = restorer.sample(y, 2, "t=0.25").images

@@ -18,7 +18,7 @@ NORMAL = torch.distributions.Normal(0.0, 1.0)
 
 
 def test_crps_of_gaussian_samples_has_the_closed_form():
-    """Gneiting and Raftery 2007, Eq. 21, for clean values at distance z in units of the standard deviation s."""
+    """Gneiting and Raftery 2007, Eq. 21, for clean values at z standard deviations s from the mean."""
     s, z = 0.2, torch.tensor([0.0, 0.7, -2.0])
     clean = (0.5 + s * z).reshape(3, 1, 1, 1).expand(3, 1, 150, 150)
     exact = s * (z * (2 * NORMAL.cdf(z) - 1) + 2 * NORMAL.log_prob(z).exp() - 1 / math.sqrt(math.pi))
@@ -27,7 +27,7 @@ def test_crps_of_gaussian_samples_has_the_closed_form():
 
 
 def posterior(images, count, scale=1.0, shift=0.0, pixels=40):
-    """Return samples for the denoising of Gaussian pixels, with wrong standard deviation (scale) and mean (shift)."""
+    """Return posterior samples of Gaussian pixels with scaled standard deviation and shifted mean."""
     prior, sigma = 0.25, 0.2
     clean = 0.5 + prior * torch.randn(images, 1, pixels, pixels)
     y = clean + sigma * torch.randn_like(clean)
@@ -54,7 +54,7 @@ def test_crps_of_equal_samples_is_the_absolute_error():
 
 
 def test_energy_distance_of_gaussians_has_the_closed_form():
-    """The closed form uses E |N(m, 2)|; with equal channels the distance does not change."""
+    """The closed form uses E |N(m, 2)|. Equal channels do not change the distance."""
     shift = 1.5
     x, s = torch.randn(2000, 1, 1, 1), shift + torch.randn(2, 2000, 1, 1, 1)
     m = torch.tensor(shift / math.sqrt(2))
@@ -65,7 +65,7 @@ def test_energy_distance_of_gaussians_has_the_closed_form():
 
 
 def test_energy_distance_is_zero_only_for_the_posterior():
-    """The expectation is zero also for few images."""
+    """The expectation is zero for any number of images."""
     values = torch.tensor([energy_distance(*posterior(5, 3, pixels=2)[:2]) for _ in range(500)])
     error = values.std() / math.sqrt(len(values))
     assert abs(values.mean()) < 3 * error < 0.01
@@ -99,18 +99,18 @@ def test_samples_do_not_depend_on_the_batch(tmp_path, stop):
     """The first sample is the restoration in the table."""
     module = restorer()
     module.sampler = module.sampler.replace(num_steps=2, eta=1.0)
-    given = freeze(tmp_path / "y.pt", [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}], module.process, 0)
+    frozen = freeze(tmp_path / "y.pt", [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}], module.process, 0)
     contender = Dirac("dirac", {}, 0, module) if stop else Method("m", {}, 0, lambda _: Drawing(), module.process)
 
     def run(size, samples):
         runner = Runner(tmp_path / "parts", module.process, [PSNR()], size, samples=samples)
-        return runner.run(contender, {}, given, "", {stop})
+        return runner.run(contender, {}, frozen, "", {stop})
 
     single, batch, plain = run(1, 3), run(3, 3), run(3, 0)
     for name in ("crps", "coverage_90"):
-        values = [[row[name] for row in done.of(stop)] for done in (single, batch)]
+        values = [[row[name] for row in result.of(stop)] for result in (single, batch)]
         assert values[0] == pytest.approx(values[1], abs=1e-5) and len(set(values[0])) == 3
-    distances = [done.score(SAMPLE_METRICS[2], stop, 0) for done in (single, batch)]
+    distances = [result.score(SAMPLE_METRICS[2], stop, 0) for result in (single, batch)]
     assert distances[0] == pytest.approx(distances[1], abs=1e-4)
     pixels = batch.features["energy_distance"][stop]
     assert (pixels.float().std(1).mean((1, 2, 3)) > 0.01).all()
@@ -119,16 +119,16 @@ def test_samples_do_not_depend_on_the_batch(tmp_path, stop):
 
 
 def test_samples_of_a_method_without_randomness_are_equal(tmp_path):
-    """Their row in the table has intervals, too."""
+    """Their row in the table has intervals."""
     module = restorer()
     clean = [{"x": torch.rand(8, 3, 16, 16), "name": [*"abcdefgh"]}]
-    given = freeze(tmp_path / "y.pt", clean, module.process, 0)
+    frozen = freeze(tmp_path / "y.pt", clean, module.process, 0)
     runner = Runner(tmp_path / "parts", module.process, [PSNR()], 5, samples=4)
-    done = runner.run(Method("m", {}, 0, lambda _: Measurement(), module.process), {}, given, "", {""})
-    errors = (given.y.clamp(0, 1) - from_pixels(given.clean)).abs().mean((1, 2, 3))
-    assert [row["crps"] for row in done.rows] == pytest.approx(errors.tolist(), abs=1e-6)
-    row = Table([PSNR(), *SAMPLE_METRICS]).add("m", None, {}, "", done, 0)
+    result = runner.run(Method("m", {}, 0, lambda _: Measurement(), module.process), {}, frozen, "", {""})
+    errors = (frozen.y.clamp(0, 1) - from_pixels(frozen.clean)).abs().mean((1, 2, 3))
+    assert [row["crps"] for row in result.rows] == pytest.approx(errors.tolist(), abs=1e-6)
+    row = Table([PSNR(), *SAMPLE_METRICS]).add("m", None, {}, "", result, 0)
     low, high = row["interval"]["crps"]
     assert low < row["crps"] < high and row["interval"].keys() == {"psnr", "crps", "coverage_90"}
-    once = energy_distance(given.y.clamp(0, 1)[None], from_pixels(given.clean))
-    assert row["energy_distance"] == pytest.approx(once, abs=1e-3)
+    expected = energy_distance(frozen.y.clamp(0, 1)[None], from_pixels(frozen.clean))
+    assert row["energy_distance"] == pytest.approx(expected, abs=1e-3)

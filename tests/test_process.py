@@ -1,4 +1,4 @@
-"""The stochastic degradation process and its loss."""
+"""The stochastic degradation process and its losses."""
 
 import math
 
@@ -22,9 +22,9 @@ def test_log_logistic_noise_has_its_quantiles():
     assert noise(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() == pytest.approx([0.001, 40.0])
     levels = noise(torch.rand(100000, dtype=torch.float64))
     assert (noise(torch.linspace(0, 1, 999)).diff() > 0).all()
-    for share in (0.1, 0.5, 0.9):  # of the distribution, whose cut-off tails hold less than 0.3 %
-        expected = 0.15 * (share / (1 - share)) ** 0.8
-        assert levels.quantile(share).item() == pytest.approx(expected, rel=0.03)
+    for quantile in (0.1, 0.5, 0.9):  # the truncated tails contain less than 0.3 %
+        expected = 0.15 * (quantile / (1 - quantile)) ** 0.8
+        assert levels.quantile(quantile).item() == pytest.approx(expected, rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_log_logistic_noise_has_its_quantiles():
         lambda: StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0)), GeometricNoise(0.5, 12.75)),
     ],
 )
-def test_bad_noise_is_refused_and_its_unit_named(bad):
+def test_invalid_noise_is_refused_and_the_unit_is_named(bad):
     with pytest.raises(ValueError, match=r"\[0, 1\] image range"):
         bad()
 
@@ -53,7 +53,7 @@ def test_moments(process):
         assert y.var(0).mean().item() == pytest.approx(sigma**2, rel=1e-2)
 
 
-def test_residual_of_the_truth_is_the_noise_floor(process):
+def test_residual_of_the_true_image_is_the_noise_variance(process):
     x = torch.rand(4, 3, 32, 32)
     y = process.measure(x, torch.randn_like(x))
     assert process.residual(y, x).tolist() == pytest.approx([0.05**2] * 4, rel=0.1)
@@ -61,7 +61,7 @@ def test_residual_of_the_truth_is_the_noise_floor(process):
 
 @pytest.mark.parametrize("look_ahead", [0.0, 0.25, 1.0])
 def test_the_loss_is_equation_14(process, look_ahead):
-    """With D = 0 it is score matching (Eq. 12), with D = 1 the loss of clean images (Eq. 28)."""
+    """The loss is score matching (Eq. 12) for D = 0, and the loss of clean images (Eq. 28) for D = 1."""
     x, x_hat, t = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32), torch.rand(4)
     tau, loss = (t - look_ahead).clamp(min=0), IncrementalReconstructionLoss(look_ahead)
     expected = ((process.mean(x_hat, tau) - process.mean(x, tau)) ** 2 / process.sigma(t, x) ** 2).mean()
@@ -84,7 +84,7 @@ def test_gradient_matches_finite_differences(degradation):
     assert torch.autograd.gradcheck(lambda v: loss(process, v, x, t), (x_hat,), eps=1e-6, atol=1e-3)
 
 
-def test_a_nonlinear_degradation_is_compared_after_it_acts():
+def test_the_loss_compares_nonlinearly_degraded_images():
     class Square(Degradation):
         linear = False
 
@@ -97,15 +97,15 @@ def test_a_nonlinear_degradation_is_compared_after_it_acts():
     assert loss.item() == pytest.approx(((x_hat**2 - x**2) ** 2).mean().item())
 
 
-@pytest.mark.parametrize("what", ["degradation", "loss"])
-def test_a_batch_costs_no_loop_over_its_images(process, what):
+@pytest.mark.parametrize("target", ["degradation", "loss"])
+def test_batches_are_vectorised(process, target):
     """The number of tensor operations does not depend on the batch size."""
     loss = IncrementalReconstructionLoss(0.5)
 
     def operations(batch):
         x, t = torch.rand(batch, 3, 32, 32), torch.rand(batch)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            process.mean(x, t) if what == "degradation" else loss(process, x * 0.9, x, t)
+            process.mean(x, t) if target == "degradation" else loss(process, x * 0.9, x, t)
         return sum(event.count for event in profile.key_averages())
 
     operations(2)

@@ -1,4 +1,4 @@
-"""Commands of several processes: one that dies ends the run, and torchrun starts them as well."""
+"""Training with several processes: torchrun, and the end of a run after one process is killed."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from diracdiff.restorer import load
 TWO = ["task=inpaint", "trainer=ddp", "trainer.devices=2", "data.batch_size=2", "metrics=[psnr]", "lpips=null"]
 
 
-def test_processes_from_outside_need_a_folder(folder, call, monkeypatch):
+def test_external_launchers_need_an_output_folder(folder, call, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     refused(call("train", *folder, *SMALL, *TWO), "hydra.run.dir: must be given")
 
@@ -37,7 +37,7 @@ def running(pid):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("killed", ["other", "first"])
-def test_a_process_that_dies_ends_the_run_with_an_error_in_a_minute(tmp_path, folder, killed):
+def test_a_killed_process_ends_the_run_within_a_minute(tmp_path, folder, killed):
     endless = ["trainer.max_epochs=10000", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run"]
     process = begin("-m", "diracdiff", "train", *folder, *SMALL, *TWO, *endless, cwd=tmp_path)
     try:
@@ -45,8 +45,12 @@ def test_a_process_that_dies_ends_the_run_with_an_error_in_a_minute(tmp_path, fo
         while not (tmp_path / "run" / "best.ckpt").exists():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.2)
-        listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True)
-        (other,) = [int(line.split()[0]) for line in listed.stdout.splitlines() if "diracdiff.commands.train" in line]
+        processes = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
+        )
+        (other,) = [
+            int(line.split()[0]) for line in processes.stdout.splitlines() if "diracdiff.commands.train" in line
+        ]
         os.kill(other if killed == "other" else process.pid, signal.SIGKILL)
         start = time.monotonic()
         process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""Mistakes in Python: one clear error that names the argument, what was given and the remedy."""
+"""Errors of the Python API name the argument, its value and a remedy."""
 
 import math
 
@@ -46,21 +46,21 @@ NOT_IMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), NOT_IMAGES)
-def test_arguments_other_than_a_batch_of_images_are_refused(restorer, given, message):
-    for call, name, further in (("restore", "measurement", ()), ("sample", "measurement", (2,)), ("measure", "x", ())):
+@pytest.mark.parametrize(("make_images", "message"), NOT_IMAGES)
+def test_invalid_images_are_refused(restorer, make_images, message):
+    for call, name, extra in (("restore", "measurement", ()), ("sample", "measurement", (2,)), ("measure", "x", ())):
         with pytest.raises(ValueError, match=f"^{name}: {message}"):
-            getattr(restorer, call)(given(), *further)
+            getattr(restorer, call)(make_images(), *extra)
 
 
-def test_names_that_do_not_fit_are_refused(restorer):
+def test_invalid_names_are_refused(restorer):
     for names in (["a"], ["a", "a"], "ab"):
         for call in (restorer.restore, restorer.measure):
             with pytest.raises(ValueError, match="names: must"):
                 call(images(), names=names)
 
 
-def test_images_are_generated_for_names_that_differ():
+def test_names_of_generated_images_must_differ():
     process = StochasticDegradation(Identity(image_size=SIZE), GeometricNoise(0.01, 10.0))
     prior = Restorer(process, Denoiser(NCSNpp(8, [1], 1, [0])), ReverseSampler(2))
     assert prior.generate(["a", "b"]).shape == (2, 3, SIZE, SIZE)
@@ -69,7 +69,7 @@ def test_images_are_generated_for_names_that_differ():
             prior.generate(names)
 
 
-def test_a_denoiser_and_a_process_refuse_other_precisions_and_times(restorer):
+def test_invalid_types_and_times_are_refused(restorer):
     process = restorer.process
     with pytest.raises(ValueError, match=r"y: must be torch\.float32, got torch\.float64"):
         restorer.denoiser(process, images().double(), torch.tensor(0.5))
@@ -101,22 +101,22 @@ def refused(y, process):
 
 @needs_shared
 @pytest.mark.parametrize("sigma", [0.05, 0.3])
-def test_no_measurement_of_a_photograph_is_refused_and_other_ranges_are(sigma):
-    tried, found = 0, {"-1 … 1": 0, "0 … 2": 0, "0 … 255": 0}
+def test_measurements_in_other_ranges_are_refused(sigma):
+    trials, refusals = 0, {"-1 … 1": 0, "0 … 2": 0, "0 … 255": 0}
     for x in photographs("imagenet-sample/val", 64, 25):
         for make in FAMILIES:
             process = StochasticDegradation(make(64), GeometricNoise(0.01, sigma))
             y = process.measure(x, torch.randn_like(x))
             assert not refused(y, process)
-            tried += 1
-            for scale, other in zip(found, (2 * y - 1, 2 * y, 255 * y), strict=True):
-                found[scale] += refused(other, process)
-    assert found["0 … 255"] == tried and found["-1 … 1"] >= 0.97 * tried and found["0 … 2"] >= 0.85 * tried
+            trials += 1
+            for scale, other in zip(refusals, (2 * y - 1, 2 * y, 255 * y), strict=True):
+                refusals[scale] += refused(other, process)
+    assert refusals["0 … 255"] == trials and refusals["-1 … 1"] >= 0.97 * trials and refusals["0 … 2"] >= 0.85 * trials
 
 
 @pytest.mark.parametrize("sigma", [0.01, 1.0, 20.0])
-def test_noise_alone_is_never_refused(sigma):
-    """Noise moves zeros and ones furthest out of the range."""
+def test_pure_noise_is_never_refused(sigma):
+    """The levels 0 and 1 exceed the range most often."""
     process = StochasticDegradation(Identity(image_size=SIZE), GeometricNoise(0.005, sigma))
     for level in [0.0, 0.5, 1.0] * 200:
         x = torch.full((2, 3, SIZE, SIZE), level)

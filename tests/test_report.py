@@ -1,4 +1,4 @@
-"""Reports: their content, size, safety, and use in Chromium with mouse and keyboard."""
+"""HTML reports: content, size, security, and interaction in Chromium."""
 
 import base64
 import csv
@@ -24,8 +24,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
-def content_of(made):
-    (text,) = re.findall(rb'<script type="application/json" id="data">(.*?)</script>', made, re.DOTALL)
+def content_of(report):
+    (text,) = re.findall(rb'<script type="application/json" id="data">(.*?)</script>', report, re.DOTALL)
     return json.loads(text)
 
 
@@ -40,15 +40,15 @@ def evaluation():
 
 
 @pytest.fixture(scope="module")
-def made(evaluation):
+def report(evaluation):
     return page_of(evaluation, restorer())
 
 
 @pytest.fixture(scope="module")
-def paths(made, tmp_path_factory):
-    """The reports of an evaluation and of a comparison."""
+def paths(report, tmp_path_factory):
+    """Paths of a report of an evaluation and of a comparison."""
     folder = tmp_path_factory.mktemp("reports")
-    (folder / "evaluation.html").write_bytes(made)
+    (folder / "evaluation.html").write_bytes(report)
     (folder / "comparison.html").write_bytes(comparison())
     return {name: folder / f"{name}.html" for name in ("evaluation", "comparison")}
 
@@ -56,8 +56,8 @@ def paths(made, tmp_path_factory):
 # content
 
 
-def test_pictures_and_figures_are_those_of_the_evaluation(evaluation, made):
-    content = content_of(made)
+def test_images_and_metrics_equal_those_of_the_evaluation(evaluation, report):
+    content = content_of(report)
     assert content["images"] == NAMES and [line["name"] for line in content["trajectories"]] == ["x̂", "iterate"]
     curve = {(row["t"], row["output"]): row for row in evaluation.curve}
     for output, line in zip(("x_hat", "iterate"), content["trajectories"], strict=True):
@@ -72,21 +72,21 @@ def test_pictures_and_figures_are_those_of_the_evaluation(evaluation, made):
     clean, measurement = content["entries"]
     for entry, key in ((clean, "clean"), (measurement, "measurement")):
         assert torch.equal(pixels(entry["pictures"][2]), evaluation.gallery[key][2])
-    shown = {stop["name"]: (stop["t"], stop["show"]) for stop in content["stops"]}
-    both = {"accurate (DO)": (DO.t, "t0"), "best SWD": (PO.t, "t1")}
-    assert shown == {"measurement": (1.0, "t1"), "one-shot": (1.0, "t0"), **both}
-    assert "exact (PNG)" in made.decode()
+    actual = {stop["name"]: (stop["t"], stop["show"]) for stop in content["stops"]}
+    expected = {"accurate (DO)": (DO.t, "t0"), "best SWD": (PO.t, "t1")}
+    assert actual == {"measurement": (1.0, "t1"), "one-shot": (1.0, "t0"), **expected}
+    assert "exact (PNG)" in report.decode()
 
 
-def test_names_of_files_do_not_become_markup(made):
-    for text in (made.decode(), comparison().decode()):
-        own = text.partition("<style>")[0] + text.partition("</style>")[2]
-        assert "<script>document.title" not in own and "<!-- \"'" not in own
-        assert len(re.findall(r"<script[ >]", own)) == 3 and EVIL in content_of(text.encode())["images"]
-    assert "&lt;script&gt;document.title" in made.decode()
+def test_file_names_are_escaped(report):
+    for text in (report.decode(), comparison().decode()):
+        markup = text.partition("<style>")[0] + text.partition("</style>")[2]
+        assert "<script>document.title" not in markup and "<!-- \"'" not in markup
+        assert len(re.findall(r"<script[ >]", markup)) == 3 and EVIL in content_of(text.encode())["images"]
+    assert "&lt;script&gt;document.title" in report.decode()
 
 
-def test_numbers_that_are_none_become_null():
+def test_nan_and_infinity_become_null():
     page = render("evaluation", "<title>", "", [], {"a": [float("nan"), float("inf"), 1.5]}, [], None, {})
     assert content_of(page) == {"a": [None, None, 1.5]}
     assert b"<title>&lt;title&gt;: diracdiff evaluation</title>" in page
@@ -98,8 +98,8 @@ def test_numbers_that_are_none_become_null():
     ("budget", "exact", "every", "shrink"),
     [(1000, True, 1, 1), (90, False, 1, 1), (30, False, 4, 1), (5, False, 32, 2)],
 )
-def test_pictures_fit_and_the_note_tells_what_is_left_out(budget, exact, every, shrink):
-    """The budget is in units of one picture as JPEG; there are 21 times 4, of which 18 times 4 may be left out."""
+def test_images_fit_the_budget_and_the_note_names_omissions(budget, exact, every, shrink):
+    """The budget is in units of one JPEG image. There are 21 x 4 images, of which 18 x 4 may be omitted."""
     noise = (255 * torch.rand(4, 3, 64, 64)).byte()
     budget = int(budget * max(len(data_uri(image, exact=False)) for image in noise))
     pictures, note = encode_pictures({key: noise for key in ("clean", *range(20))}, [[i] for i in range(1, 19)], budget)
@@ -109,11 +109,11 @@ def test_pictures_fit_and_the_note_tells_what_is_left_out(budget, exact, every, 
     assert ("sides divided" in note) == (shrink > 1)
 
 
-def test_a_report_of_many_large_pictures_stays_below_its_size():
+def test_a_report_of_many_large_images_stays_below_the_size_limit():
     steps = [1 - i / 40 for i in range(41)]
     evaluation = evaluated(size=128, steps=steps, names=list("abcdef"), metrics=[PSNR()])
-    made = page_of(evaluation, restorer(), {"psnr": DO})
-    (mean, iterate), size = (line["points"] for line in content_of(made)["trajectories"]), len(made)
+    report = page_of(evaluation, restorer(), {"psnr": DO})
+    (mean, iterate), size = (line["points"] for line in content_of(report)["trajectories"]), len(report)
     with_pictures = [point["row"]["t"] for point in iterate if point["pictures"]]
     assert 4_800_000 + BUDGET / 2 < size < LARGEST and len(mean) + len(iterate) == 40 + 41
     assert {1.0, 0.0, DO.t} <= set(with_pictures) and len(with_pictures) < 41
@@ -135,7 +135,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """Open a report; at the end the console must be empty, and nothing may have been requested from the network."""
+    """Return a function that opens a report. Fails if the page logs messages or requests external files."""
     contexts, messages, requests = [], [], []
 
     def open_page(path, viewport=DESKTOP, **options):
@@ -157,7 +157,7 @@ def opened(browser):
 
 
 def pixel(page, selector):
-    """Return the grey level in the middle of a picture."""
+    """Return the mean grey level of an image element."""
     return page.evaluate(
         """async (selector) => {
             const [image, canvas] = [document.querySelector(selector), document.createElement("canvas")];
@@ -170,11 +170,11 @@ def pixel(page, selector):
 
 
 def points(page, chart):
-    """Return {name: [x of every point]} of the traces of a chart."""
+    """Return {name: x values} of the traces of a chart."""
     return dict(page.evaluate("(id) => document.getElementById(id).data.map((trace) => [trace.name, trace.x])", chart))
 
 
-def test_time_stops_and_images_of_an_evaluation(opened, paths, evaluation):
+def test_controls_of_an_evaluation(opened, paths, evaluation):
     page = opened(paths["evaluation"])
     names = lambda: (page.inner_text("#before-name"), page.inner_text("#after-name"))  # noqa: E731
     assert page.title() == "restoration: diracdiff evaluation" and EVIL in page.inner_text("#command")
@@ -185,7 +185,7 @@ def test_time_stops_and_images_of_an_evaluation(opened, paths, evaluation):
     page.keyboard.press("ArrowRight")
     assert names()[1] == "x̂ at t = 0.50" and page.get_attribute("#after", "src") != before
     page.keyboard.press("End")
-    assert page.inner_text("#t-now") == "0.00" and names()[1] == "x̂ at t = 0.25"  # x_hat has no t = 0
+    assert page.inner_text("#t-now") == "0.00" and names()[1] == "x̂ at t = 0.25"  # x_hat is not computed at t = 0
     page.click("#stops button:has-text('best SWD')")
     (row,) = [row for row in evaluation.curve if (row["t"], row["output"]) == (PO.t, "iterate")]
     assert names()[1] == "iterate at t = 0.25" and f"NFE {row['nfe']}, " in page.inner_text("#cost")
@@ -205,7 +205,7 @@ def test_time_stops_and_images_of_an_evaluation(opened, paths, evaluation):
     assert page.inner_text("#t-now") == "0.50"
 
 
-def test_the_wipe_and_the_error(opened, paths):
+def test_slider_and_error_map(opened, paths):
     page = opened(paths["evaluation"])
     clip = "getComputedStyle(document.getElementById('before')).clipPath"
     before, frame = page.evaluate(clip), page.locator("#cut").bounding_box()
@@ -221,7 +221,7 @@ def test_the_wipe_and_the_error(opened, paths):
     )
     picture = np.asarray(Image.open(io.BytesIO(page.locator("#frame").screenshot())).convert("L"))
     height, width = picture.shape
-    assert picture[height // 6 : height // 3, width // 3 : 2 * width // 3].max() == 0  # the clean image has no error
+    assert picture[height // 6 : height // 3, width // 3 : 2 * width // 3].max() == 0  # no error of the clean image
     page.select_option("#right", label="measurement")
     picture = np.asarray(Image.open(io.BytesIO(page.locator("#frame").screenshot())).convert("L"))
     assert picture[height // 6 : height // 3, width // 3 : 2 * width // 3].mean() > 50
@@ -257,7 +257,7 @@ def test_methods_of_a_comparison(opened, paths):
 
 
 @pytest.mark.parametrize("kind", ["evaluation", "comparison"])
-def test_phones_dark_mode_and_names_for_screen_readers(opened, paths, kind):
+def test_mobile_layout_dark_mode_and_accessible_names(opened, paths, kind):
     phone = opened(paths[kind], PHONE, is_mobile=True, has_touch=True, color_scheme="dark")
     assert phone.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
     paper = (
@@ -275,7 +275,7 @@ def test_phones_dark_mode_and_names_for_screen_readers(opened, paths, kind):
     assert unnamed == [] and phone.locator("h1").count() == 1 and phone.locator("th:not([scope])").count() == 0
 
 
-def test_the_policy_forbids_the_network_and_other_scripts(browser, paths):
+def test_the_content_security_policy_blocks_requests_and_scripts(browser, paths):
     requested = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -284,7 +284,7 @@ def test_the_policy_forbids_the_network_and_other_scripts(browser, paths):
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    page, where = browser.new_page(), f"http://127.0.0.1:{server.server_port}"
+    page, address = browser.new_page(), f"http://127.0.0.1:{server.server_port}"
     page.goto(paths["evaluation"].as_uri())
     attempt = """async (where) => {
         const image = Object.assign(new Image(), { src: `${where}/a.png` });
@@ -293,7 +293,7 @@ def test_the_policy_forbids_the_network_and_other_scripts(browser, paths):
         document.body.style.backgroundImage = `url(${where}/b.png)`;
         return [window.ran || "did not run", await fetch(where).then(() => "went", (error) => error.name)];
     }"""
-    assert page.evaluate(attempt, where) == ["did not run", "TypeError"] and requested == []
+    assert page.evaluate(attempt, address) == ["did not run", "TypeError"] and requested == []
     page.close()
     server.shutdown()
 

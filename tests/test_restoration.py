@@ -1,4 +1,4 @@
-"""Restoration of files: each is isolated, matched with its mask or kernel, keeps its form, and has a row of results."""
+"""Restoration of files: isolated failures, masks and kernels, formats, and the table of results."""
 
 import os
 import socket
@@ -30,7 +30,7 @@ def blur_restorer():
     torch.manual_seed(0)
     process = StochasticDegradation(GaussianBlur(LinearSeverity(0.3, 3.0), 16), GeometricNoise())
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0))
-    for parameter in denoiser.parameters():  # those that begin at zero, too
+    for parameter in denoiser.parameters():  # including those initialised to zero
         torch.nn.init.normal_(parameter, 0, 0.05)
     return Restorer(process, denoiser, ReverseSampler(3), name="deblur")
 
@@ -57,7 +57,7 @@ def kernels_model(tmp_path):
 
 
 def factor_restorer():
-    """Return a restorer for super-resolution with an untrained network, which is the Wiener filter."""
+    """Return a super-resolution restorer with an untrained network, which is the Wiener filter."""
     process = StochasticDegradation(
         MultiScaleSuperResolution(LinearSeverity(0.0, 1.0), 24), GeometricNoise(0.005, 0.02)
     )
@@ -66,14 +66,14 @@ def factor_restorer():
 
 
 def noise_restorer():
-    """Return a denoiser with an untrained network, which shrinks images towards grey according to the noise level."""
+    """Return a denoiser with an untrained network, which scales images towards grey by the noise level."""
     process = StochasticDegradation(Identity(image_size=24), GeometricNoise(0.005, 0.2))
     denoiser = Denoiser(NCSNpp(8, [1, 2], 1, [1]), "log_sigma", preconditioning="edm")
     return Restorer(process, denoiser, ReverseSampler(3), name="denoise")
 
 
 def picture(path, seed=0, size=(24, 24), mode="RGB"):
-    """Write an image of noise as PNG, or in the format of its suffix."""
+    """Write a noise image in the format of the suffix."""
     path = Path(os.fsdecode(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(0, 256, (*reversed(size), 3), dtype=np.uint8)
@@ -90,14 +90,14 @@ def table(folder):
     return read_rows(folder / TABLE, dict.fromkeys(numbers, float))
 
 
-# every file is isolated
+# isolated failures
 
 
-def test_every_unusable_file_is_named_and_the_rest_is_restored(blur, tmp_path, call):
+def test_unusable_files_are_named_and_others_are_restored(blur, tmp_path, call):
     photos = tmp_path / "photos"
     for name in ("a.png", "deep/b.jpg", "z.tif"):
         picture(photos / name)
-    picture(photos / ("n" * 250 + ".jpg"))  # its result has an allowed name
+    picture(photos / ("n" * 250 + ".jpg"))  # the name of the result is shortened
     picture(os.fsencode(photos) + b"/caf\xe9.png", 1)
     os.mkfifo(photos / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -107,32 +107,32 @@ def test_every_unusable_file_is_named_and_the_rest_is_restored(blur, tmp_path, c
     (photos / "loop").symlink_to(".")
     status, lines = call("restore", *blur, "input=photos", "output=out")
     assert status == 2 and lines[-1].startswith("error: 4 of 9 images not restored")
-    named = {line.split(": ")[1] for line in lines[:-1]}
-    assert named == {f"photos/{name}" for name in ("pipe.jpg", "socket.png", "itself.png", "none.png")}
+    paths = {line.split(": ")[1] for line in lines[:-1]}
+    assert paths == {f"photos/{name}" for name in ("pipe.jpg", "socket.png", "itself.png", "none.png")}
     assert all(line.startswith("warning: photos/") and line.endswith(". Skipped.") for line in lines[:-1])
     out = os.fsencode(tmp_path / "out")
     names = {b"a.png", b"deep", b"z.tif", b"n" * 250 + b".png", b"caf\xe9.png", TABLE.encode()}
     assert set(os.listdir(out)) == names and (tmp_path / "out" / "deep" / "b.png").is_file()
 
 
-def test_a_file_that_changes_or_vanishes_ends_nothing(blur, tmp_path, call, monkeypatch):
+def test_changed_or_removed_files_do_not_stop_the_command(blur, tmp_path, call, monkeypatch):
     for name in ("a.png", "b.png", "c.png"):
         picture(tmp_path / "photos" / name)
 
-    def changed(*arguments):
-        found = plan(*arguments)
-        picture(tmp_path / "photos" / "a.png", 5, (40, 28))  # another size than its header had
+    def plan_then_change(*arguments):
+        inputs = plan(*arguments)
+        picture(tmp_path / "photos" / "a.png", 5, (40, 28))  # another size than when the header was read
         (tmp_path / "photos" / "b.png").unlink()
-        return found
+        return inputs
 
-    monkeypatch.setattr("diracdiff.data.inputs.plan", changed)
+    monkeypatch.setattr("diracdiff.data.inputs.plan", plan_then_change)
     status, lines = call("restore", *blur, "input=photos", "output=out")
     assert status == 2 and len(lines) == 2 and "photos/b.png: the file does not exist" in lines[0]
     assert {row["result"] for row in table(tmp_path / "out")} == {"a.png", "c.png"}
     assert pixels(tmp_path / "out" / "a.png").shape == (28, 40, 3)
 
 
-def test_a_defect_in_one_file_ends_no_other(blur, tmp_path, call, monkeypatch):
+def test_an_exception_in_one_file_does_not_affect_others(blur, tmp_path, call, monkeypatch):
     for name in ("a.png", "b.png", "c.png"):
         picture(tmp_path / "photos" / name)
     before = Batch.restore
@@ -148,11 +148,11 @@ def test_a_defect_in_one_file_ends_no_other(blur, tmp_path, call, monkeypatch):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "c.png", TABLE}
 
 
-# the form of results
+# formats of results
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_a_grey_image_comes_back_exactly_grey_in_the_channels_of_its_file(blur, tmp_path, call, mode):
+def test_a_grey_image_stays_grey_in_its_mode(blur, tmp_path, call, mode):
     grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8))
     (tmp_path / "photos").mkdir()
     grey.convert(mode).save(tmp_path / "photos" / "grey.png")
@@ -163,7 +163,7 @@ def test_a_grey_image_comes_back_exactly_grey_in_the_channels_of_its_file(blur, 
         assert result.mode == mode
         assert mode == "L" or (np.ptp(np.asarray(result)[..., :3], axis=-1) == 0).all()
     (row,) = table(tmp_path / "out")
-    assert row["chi_square"] / row["residual_over_sigma"] ** 2 == pytest.approx(24 * 24, rel=1e-3)  # of one channel
+    assert row["chi_square"] / row["residual_over_sigma"] ** 2 == pytest.approx(24 * 24, rel=1e-3)  # counts one channel
 
 
 def test_depth_transparency_profile_and_exif_are_kept(blur, tmp_path, call):
@@ -172,8 +172,8 @@ def test_depth_transparency_profile_and_exif_are_kept(blur, tmp_path, call):
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "Maker", 3
     (tmp_path / "photos").mkdir()
     values = np.random.default_rng(0).integers(0, 65536, (24, 24, 3), dtype=np.uint16)
-    kept = {"alpha": np.full((24, 24), 30000, np.uint16), "icc": profile, "exif": exif.tobytes()[6:]}
-    write_image(tmp_path / "photos" / "deep.png", values, **kept)
+    attributes = {"alpha": np.full((24, 24), 30000, np.uint16), "icc": profile, "exif": exif.tobytes()[6:]}
+    write_image(tmp_path / "photos" / "deep.png", values, **attributes)
     write_image(tmp_path / "photos" / "deep.tif", values)
     assert call("restore", *blur, "input=photos", "output=auto") == (0, [])
     deep, tiff = (read_image(tmp_path / "auto" / name) for name in ("deep.png.png", "deep.tif.tif"))
@@ -184,7 +184,7 @@ def test_depth_transparency_profile_and_exif_are_kept(blur, tmp_path, call):
     assert Image.open(tmp_path / "jpg" / "deep.tif.jpg").format == "JPEG"
 
 
-def test_decoded_images_are_restored_as_the_command_restores_them(blur, tmp_path, call):
+def test_python_and_command_give_equal_results(blur, tmp_path, call):
     path = picture(tmp_path / "photo.png")
     assert call("restore", *blur, "input=photo.png", "output=out")[0] == 0
     batch = prepare(blur_restorer(), [SourceImage.of(read_image(path), "photo.png")], RestoreOptions(target="t:1"))
@@ -200,7 +200,7 @@ def test_decoded_images_are_restored_as_the_command_restores_them(blur, tmp_path
 
 
 def box_mask(path, box):
-    """Write a mask that is white in a box."""
+    """Write a mask with a white box, and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mask = np.zeros((24, 24), dtype=np.uint8)
     mask[box] = 255
@@ -208,7 +208,7 @@ def box_mask(path, box):
     return mask > 0
 
 
-def test_masks_are_matched_by_their_relative_paths(masks_model, tmp_path, call):
+def test_masks_are_matched_by_relative_path(masks_model, tmp_path, call):
     photos, masks = tmp_path / "photos", tmp_path / "masks"
     for name in ("a/x.jpg", "b/x.png", "c/x.png", "x.png", "two.png"):
         picture(photos / name)
@@ -229,21 +229,21 @@ def test_masks_are_matched_by_their_relative_paths(masks_model, tmp_path, call):
         assert not changed[~mask].any() and changed[mask].mean() > 0.9, name
 
 
-def test_kernels_are_read_from_pictures_and_text(kernels_model, tmp_path, call):
+def test_kernels_are_read_from_images_and_text(kernels_model, tmp_path, call):
     picture(tmp_path / "photo.png")
     alpha = np.zeros((5, 5), dtype=np.uint8)
     alpha[2] = [50, 100, 255, 100, 50]
     Image.fromarray(alpha).save(tmp_path / "black.png")
     Image.merge("LA", [Image.new("L", (5, 5), 255), Image.fromarray(alpha)]).save(tmp_path / "white.png")
-    for name, kernel in (("black", "black.png"), ("white", "white.png"), ("words", "gaussian:1")):
+    for name, kernel in (("black", "black.png"), ("white", "white.png"), ("text", "gaussian:1")):
         options = ["input=photo.png", f"kernel={kernel}", f"output={name}"]
         assert call("restore", *kernels_model, *options)[0] == 0
-    black, white, words = (table(tmp_path / name)[0]["chi_square"] for name in ("black", "white", "words"))
-    assert black == white != words and pixels(tmp_path / "words" / "photo.png").shape == (24, 24, 3)
+    black, white, text = (table(tmp_path / name)[0]["chi_square"] for name in ("black", "white", "text"))
+    assert black == white != text and pixels(tmp_path / "text" / "photo.png").shape == (24, 24, 3)
 
 
 def test_small_images_are_enlarged(tmp_path, call):
-    """The coarse grid is kept, and the missing frequencies are filled with noise of the model's level."""
+    """The coarse grid is kept, and missing frequencies get noise of the noise level of the model."""
     factor, small = 3, torch.rand(3, 40, 32)
     batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=factor))
     assert torch.allclose(downscale(batch.y[0], factor), small, atol=1e-5)
@@ -254,18 +254,18 @@ def test_small_images_are_enlarged(tmp_path, call):
     options = ["checkpoint=factors.ckpt", "input=photo.png", "factor=2", "target=t:1", "device=cpu"]
     assert call("restore", *options) == (0, [])
     assert pixels(tmp_path / "restored" / "photo.png").shape == (32, 40, 4)
-    assert table(tmp_path / "restored")[0]["sigma"] == 0.01  # of a model for 0.02 on the fine grid
+    assert table(tmp_path / "restored")[0]["sigma"] == 0.01  # 0.02 on the fine grid
 
 
 def test_p_values_of_an_enlarged_image_are_uniform_for_the_true_image():
-    found = []
+    p_values = []
     for seed in range(60):
         torch.manual_seed(seed)
         x, restorer = torch.rand(1, 3, 32, 32), factor_restorer().bind(torch.tensor([[2.0]]))
         small = downscale(restorer.process.measure(x, torch.randn_like(x)), 2)[0]
         batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=2))
-        found.append(batch.test(0, x[0])["p_larger"])
-    assert abs(np.mean(found) - 0.5) < 0.12 and np.std(found) == pytest.approx(12**-0.5, rel=0.25)
+        p_values.append(batch.test(0, x[0])["p_larger"])
+    assert abs(np.mean(p_values) - 0.5) < 0.12 and np.std(p_values) == pytest.approx(12**-0.5, rel=0.25)
 
 
 def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
@@ -287,8 +287,8 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
         shrunk = 0.5 + (pixels(tmp_path / "photos" / f"{name}.png") / 255 - 0.5) / (1 + rows[name]["sigma"] ** 2 * 16)
         assert np.abs(pixels(tmp_path / "restored" / f"{name}.png") / 255 - shrunk).max() < 0.003
     assert call(*options, "sigma=0.05", "output=given") == (0, [])
-    given = read_rows(tmp_path / "given" / TABLE, {"t": float})
-    assert [row["t"] for row in given] == [pytest.approx(np.log(10) / np.log(40), abs=1e-4)] * 2
+    rows_given = read_rows(tmp_path / "given" / TABLE, {"t": float})
+    assert [row["t"] for row in rows_given] == [pytest.approx(np.log(10) / np.log(40), abs=1e-4)] * 2
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
         ("checkpoint=kernels.ckpt degrade=true samples=2", "samples=2: would all be the same"),
     ],
 )
-def test_bad_input_is_one_line(masks_model, kernels_model, tmp_path, call, options, message):
+def test_invalid_input_is_refused_in_one_line(masks_model, kernels_model, tmp_path, call, options, message):
     picture(tmp_path / "photo.png")
     factor_restorer().save(tmp_path / "factors.ckpt")
     noise_restorer().save(tmp_path / "noise.ckpt")
@@ -319,10 +319,10 @@ def test_bad_input_is_one_line(masks_model, kernels_model, tmp_path, call, optio
     )
 
 
-# samples, noise and the log
+# samples, noise and the table
 
 
-def test_samples_give_a_mean_bounds_and_a_map(blur, tmp_path, call):
+def test_samples_give_mean_bounds_and_uncertainty_map(blur, tmp_path, call):
     for i, name in enumerate(("a.png", "b.png")):
         picture(tmp_path / "photos" / name, i)
     options = ["input=photos", "output=out", "target=t:0.5", "samples=4", "sampler.eta=1"]
@@ -335,7 +335,7 @@ def test_samples_give_a_mean_bounds_and_a_map(blur, tmp_path, call):
     assert all(row["nfe"] == 4 * 2 and row["samples"] == "4" and float(row["std"]) > 0 for row in rows)
 
 
-def test_the_noise_is_the_model_s_given_or_estimated_and_follows_from_the_path(blur, tmp_path, call):
+def test_the_noise_level_has_three_sources_and_the_path_seeds_the_noise(blur, tmp_path, call):
     for name in ("x.png", "a/x.png"):
         picture(tmp_path / "photos" / name)
     for sigma, source in (("null", "model"), ("0.07", "given"), ("auto", "estimated")):
@@ -372,7 +372,7 @@ def test_existing_results_are_kept_or_replaced_with_their_rows(blur, tmp_path, c
     refused(call("restore", *options, "if_exists=overwrite"), r"out/restored.csv, line 1: cannot be read")
 
 
-def test_the_output_folder_is_no_input(blur, tmp_path, call):
+def test_the_output_folder_is_not_an_input(blur, tmp_path, call):
     photos = tmp_path / "photos"
     for name in ("a.png", "b.png"):
         picture(photos / name)
@@ -380,5 +380,5 @@ def test_the_output_folder_is_no_input(blur, tmp_path, call):
         assert call("restore", *blur, "input=photos", "output=photos/one", "if_exists=overwrite") == (0, [])
     assert {path.name for path in (photos / "one").iterdir()} == {"a.png", "b.png", TABLE}
     refused(call("restore", *blur, "input=photos", "output=photos"), "output=photos is the input folder")
-    inputs, _ = plan(photos / "one", tmp_path / "other", [], "error")  # a second model after a first one
+    inputs, _ = plan(photos / "one", tmp_path / "other", [], "error")  # results of one model as input of another
     assert len(inputs) == 2

@@ -1,4 +1,4 @@
-"""The reverse process against denoisers that are exactly right."""
+"""The reverse process with exact denoisers."""
 
 import math
 from itertools import pairwise
@@ -30,7 +30,7 @@ from diracdiff.samplers import (
 
 
 class Constant:
-    """A denoiser that answers what it is given, and counts its calls."""
+    """Denoiser that returns a fixed image and records the times of its calls."""
 
     def __init__(self, image):
         self.image, self.calls = image, []
@@ -58,7 +58,7 @@ def test_grid_and_calls(process):
     assert [s.nfe_for("iterate") for s in states] == [0, 1, 2, 3, 4]
 
 
-def test_an_iterate_takes_no_call_at_its_end(process):
+def test_an_iterate_needs_no_call_at_its_time(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
     last = trajectory(process, x, num_steps=4, stop=0.5, output="iterate", denoiser=denoiser)[-1]
@@ -82,9 +82,9 @@ def test_a_step_is_equation_7(process):
     _, state, _ = ReverseSampler(2).states(process, Constant(x), y, noise)
     sigma_t, sigma_s = (process.noise(torch.tensor(v)) for v in (t, s))
     score = (process.mean(x, t) - y) / sigma_t**2
-    removed = sigma_t**2 - sigma_s**2
-    expected = y + process.mean(x, s) - process.mean(x, t) + removed * score
-    expected = expected + removed.sqrt() * same.normal(x.shape[1:])
+    variance = sigma_t**2 - sigma_s**2
+    expected = y + process.mean(x, s) - process.mean(x, t) + variance * score
+    expected = expected + variance.sqrt() * same.normal(x.shape[1:])
     assert torch.allclose(state.y, expected, atol=1e-5)
 
 
@@ -97,25 +97,26 @@ def test_finite_data_oracle_recovers_the_image(process):
 
 
 def marginal_error(steps, eta):
-    """Largest relative errors of the iterates' standard deviation and mean against the forward process.
+    """Return the largest relative errors of standard deviation and mean of the iterates.
 
-    Every step is affine in each pixel, so the variance of an iterate is a sum of squared responses to unit impulses:
-    image 0 of the batch is the mean, image 1 has an impulse in y_1, and image i in the noise of step i - 2.
+    The reference is the forward process. Every step is affine in each pixel, so that the variance of an iterate is the
+    sum of squared responses to unit impulses. Image 0 of the batch is the mean. Image 1 has an impulse in y_1, and
+    image i has an impulse in the noise of step i - 2.
     """
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 60), 16), GeometricNoise(0.02, 0.3))
-    oracle, one = GaussianOracle(process, mean=0.5, std=0.2), torch.ones(1, 1, 16, 16, dtype=torch.float64)
+    oracle, ones = GaussianOracle(process, mean=0.5, std=0.2), torch.ones(1, 1, 16, 16, dtype=torch.float64)
 
     class Impulses:
-        device, generators, places = torch.device("cpu"), range(steps + 2), iter(range(2, steps + 2))
+        device, generators, indices = torch.device("cpu"), range(steps + 2), iter(range(2, steps + 2))
 
         def normal(self, shape, dtype):
             z = torch.zeros(steps + 2, *shape, dtype=dtype)
-            z[next(self.places)] = 1
+            z[next(self.indices)] = 1
             return z
 
     def forward(t):
-        mask = process.mean(one, t)
-        return mask * 0.5, (mask**2 * 0.2**2 + process.sigma(t, one) ** 2).sqrt()
+        mask = process.mean(ones, t)
+        return mask * 0.5, (mask**2 * 0.2**2 + process.sigma(t, ones) ** 2).sqrt()
 
     mean, std = forward(1.0)
     y = mean.repeat(steps + 2, 1, 1, 1)
@@ -123,8 +124,8 @@ def marginal_error(steps, eta):
     worst_std, worst_mean = 0.0, 0.0
     for state in ReverseSampler(steps, eta=eta).states(process, oracle, y, Impulses()):
         mean, std = forward(state.t)
-        found = (state.y[1:] - state.y[0]).square().sum(0).sqrt()
-        worst_std = max(worst_std, (found / std - 1).mean().abs().item())
+        std_of = (state.y[1:] - state.y[0]).square().sum(0).sqrt()
+        worst_std = max(worst_std, (std_of / std - 1).mean().abs().item())
         worst_mean = max(worst_mean, ((state.y[0] - mean) / std).mean().abs().item())
     return worst_std, worst_mean
 
@@ -170,8 +171,8 @@ def test_guidance_lowers_the_residual_of_every_image(process, scaling):
         return 0.8 * v + 0.05
 
     for step in (1e-6, 1e-4):
-        moved = y.clone().requires_grad_()
-        term = Guidance(scaling, step)(process, moved, denoiser(moved, None), y)
+        variable = y.clone().requires_grad_()
+        term = Guidance(scaling, step)(process, variable, denoiser(variable, None), y)
         before, after = process.residual(y, denoiser(y, None)), process.residual(y, denoiser(y + term, None))
         assert (after < before).all()
 
@@ -179,7 +180,7 @@ def test_guidance_lowers_the_residual_of_every_image(process, scaling):
 @pytest.mark.parametrize("start", [1.0, 0.5])
 @pytest.mark.parametrize("scaling", ["std", "error"])
 def test_guidance_has_the_published_size(process, scaling, start):
-    """With the operator and the noise of the measurement's time."""
+    """The operator and the noise level are those at the time of the measurement."""
     x = torch.rand(3, 3, 32, 32)
     y = process.measure(x, torch.randn_like(x), start).requires_grad_()
     x_hat = y * torch.tensor([0.5, 0.7, 0.9]).reshape(3, 1, 1, 1)
@@ -215,16 +216,16 @@ def test_guidance_works_inside_no_grad_and_leaves_no_graph(process):
         ({"increment": SmallLookBack(0.04), "grid": PowerGrid(2)}, r"smallest step, 0.0025, got 0.04"),
     ],
 )
-def test_bad_samplers_are_refused(options, rule):
+def test_invalid_samplers_are_refused(options, rule):
     with pytest.raises(ValueError, match=rule):
         ReverseSampler(**options)
 
 
-def test_a_bad_stop_or_output_is_refused_before_the_network_is_called(process):
+def test_invalid_arguments_are_refused_before_the_first_network_call(process):
     denoiser = Constant(torch.rand(1, 3, 32, 32))
-    for wanted in ({"t_stop": 1.5}, {"output": "best"}):
-        with pytest.raises(ValueError, match=f"{next(iter(wanted))}=.*must"):
-            ReverseSampler(4).run(process, denoiser, denoiser.image, ImageNoise([0]), **wanted)
+    for options in ({"t_stop": 1.5}, {"output": "best"}):
+        with pytest.raises(ValueError, match=f"{next(iter(options))}=.*must"):
+            ReverseSampler(4).run(process, denoiser, denoiser.image, ImageNoise([0]), **options)
     assert denoiser.calls == []
 
 
@@ -281,18 +282,18 @@ def test_increments_have_their_published_form(process):
 
 
 def ode_error(steps, **options):
-    """Largest distance of the ODE's iterates from its closed-form solution for Gaussian pixels behind a mask.
+    """Return the largest error of the iterates of the ODE for Gaussian pixels and a mask.
 
-    The solution moves y along its quantile: (y_t - m_t mean) / std_t stays what it was at the start.
+    In the closed-form solution, (y_t - m_t mean) / std_t is constant over t.
     """
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(20, 60), 16), GeometricNoise(0.05, 0.3))
     oracle, mean, std = GaussianOracle(process, 0.5, 0.2), 0.5, 0.2
     generator = torch.Generator().manual_seed(1)
-    draw = torch.randn(8, 1, 16, 16, dtype=torch.float64, generator=generator)
+    quantiles = torch.randn(8, 1, 16, 16, dtype=torch.float64, generator=generator)
 
     def quantile(t):
         mask = process.mean(torch.ones(1, 1, 16, 16, dtype=torch.float64), t)
-        return mask * mean + draw * (mask**2 * std**2 + process.sigma(t, mask) ** 2).sqrt()
+        return mask * mean + quantiles * (mask**2 * std**2 + process.sigma(t, mask) ** 2).sqrt()
 
     start = options.get("t_start", 1.0)
     if "increment" in options:
@@ -323,7 +324,7 @@ def test_order_of_convergence_on_the_ode(options, order):
     assert abs(observed[-1] - order) < 0.3
 
 
-def test_a_network_that_is_exactly_right_is_look_ahead_for_linear_degradations():
+def test_an_exact_increment_network_equals_look_ahead_for_linear_degradations():
     process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise())
     x = torch.rand(3, 3, 32, 32)
     oracle = FiniteDataOracle(process, x)
@@ -336,7 +337,7 @@ def test_a_network_that_is_exactly_right_is_look_ahead_for_linear_degradations()
     assert torch.allclose(a, trajectory(process, x, num_steps=5)[-1].y, atol=1e-5)
 
 
-def test_heun_takes_two_calls_a_step(process):
+def test_heun_needs_two_calls_per_step(process):
     x = torch.rand(1, 3, 32, 32)
     denoiser = Constant(x)
     states = trajectory(process, x, num_steps=2, solver=Heun(), eta=0.0, denoiser=denoiser)
@@ -358,7 +359,7 @@ def test_grids():
     assert ReverseSampler(4, t_start=0.5).times(t_stop=0.9) == [0.5]
 
 
-def test_a_milder_measurement_is_recovered_from_its_own_time(process):
+def test_a_measurement_of_an_earlier_time_is_restored_from_t_start(process):
     x, noise = torch.rand(4, 3, 32, 32), ImageNoise(range(4))
     y = process.measure(x, noise.normal(x.shape[1:]), 0.6)
     states = list(ReverseSampler(50, t_start=0.6).states(process, FiniteDataOracle(process, x), y, noise))
@@ -367,7 +368,7 @@ def test_a_milder_measurement_is_recovered_from_its_own_time(process):
     assert (states[-1].y - x).square().mean().item() == pytest.approx(0.01**2, rel=0.1)
 
 
-def test_noise_that_a_measurement_lacks_is_added():
+def test_missing_noise_of_a_measurement_is_added():
     process = StochasticDegradation(DEGRADATIONS["inpainting"](32), GeometricNoise(0.01, 0.05))
     x, noise = torch.rand(32, 3, 32, 32), ImageNoise(range(32))
     clean = process.mean(x, 1.0)
@@ -381,21 +382,21 @@ def test_noise_that_a_measurement_lacks_is_added():
 
 
 @pytest.mark.parametrize("step", [Euler(), Exponential()])
-def test_the_noise_of_the_steps_is_scaled_at_unchanged_drift(process, step):
+def test_noise_scale_does_not_change_the_drift(process, step):
     x = torch.rand(1, 3, 32, 32)
-    none, half, whole, plain = (
+    without, half, whole, plain = (
         trajectory(process, x, denoiser=Constant(x), solver=step, **({} if scale is None else {"noise_scale": scale}))
         for scale in (0, 0.5, 1, None)
     )
-    for a, b, c, d in zip(none, half, whole, plain, strict=True):
+    for a, b, c, d in zip(without, half, whole, plain, strict=True):
         assert torch.equal(c.y, d.y)
         assert torch.allclose(b.y - a.y, (c.y - a.y) / 2, atol=1e-6)
-    assert (whole[5].y - none[5].y).std() > 0.01
+    assert (whole[5].y - without[5].y).std() > 0.01
     assert not ReverseSampler(noise_scale=0).is_stochastic(process) and ReverseSampler().is_stochastic(process)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_sampling_restarts_from_the_image_of_its_first_call(process, eta):
+def test_sampling_restarts_from_the_first_x_hat(process, eta):
     x, denoiser = torch.rand(1, 3, 32, 32), Constant(torch.rand(1, 3, 32, 32))
     first, second, *_ = states = trajectory(process, x, num_steps=5, denoiser=denoiser, t_restart=0.6, eta=eta)
     assert [s.t for s in states] == pytest.approx([1.0, 0.6, 0.45, 0.3, 0.15, 0.0])
@@ -408,9 +409,9 @@ def test_sampling_restarts_from_the_image_of_its_first_call(process, eta):
 
 
 def test_a_restart_is_conditioned_on_the_measurement(process):
-    """The iterate has the joint distribution with y_1 of training."""
+    """The joint distribution of iterate and y_1 is that of training."""
 
-    class Given(Constant):
+    class ConditionedConstant(Constant):
         condition_on_measurement = True
 
         def condition_on(self, process, measurement):
@@ -418,14 +419,14 @@ def test_a_restart_is_conditioned_on_the_measurement(process):
 
     x, t = torch.full((1, 3, 32, 32), 0.3), 0.6
     wide = StochasticDegradation(process.degradation, process.noise, process.sigma(1.0, x).item() / 2)
-    for of in (process, wide):
+    for current in (process, wide):
         states = ReverseSampler(5, t_restart=t, eta=0).states(
-            of, Given(x), y_1 := of.measure(x, torch.randn_like(x)), ImageNoise([7])
+            current, ConditionedConstant(x), y_1 := current.measure(x, torch.randn_like(x)), ImageNoise([7])
         )
         y = [state.y for state in states][1]
-        trained = of.sample_joint(x, t, torch.randn_like(x), z := torch.randn_like(x))
-        noise, expected = (y - of.mean(x, t)), (trained - of.mean(x, t))
+        trained = current.sample_joint(x, t, torch.randn_like(x), z := torch.randn_like(x))
+        noise, expected = (y - current.mean(x, t)), (trained - current.mean(x, t))
         assert noise.std().item() == pytest.approx(expected.std().item(), rel=0.1)
-        share = (noise * (y_1 - of.mean(x, 1.0))).mean() / (y_1 - of.mean(x, 1.0)).square().mean()
-        sigma_y = of.sigma_of_measurement(x)
-        assert share.item() == pytest.approx((expected * sigma_y * z).mean().item() / sigma_y.item() ** 2, abs=0.05)
+        weight = (noise * (y_1 - current.mean(x, 1.0))).mean() / (y_1 - current.mean(x, 1.0)).square().mean()
+        sigma_y = current.sigma_of_measurement(x)
+        assert weight.item() == pytest.approx((expected * sigma_y * z).mean().item() / sigma_y.item() ** 2, abs=0.05)

@@ -1,4 +1,4 @@
-"""Checkpoints of training: whole files, clear refusals, resumed runs with the same bits."""
+"""Checkpoints of training runs: files, refusals, and bitwise equal resumed runs."""
 
 import signal
 from pathlib import Path
@@ -26,7 +26,7 @@ def same(a, b):
 # files
 
 
-def test_latest_points_to_the_newest_run_and_replaces_links_alone(tmp_path):
+def test_latest_points_to_the_newest_run_and_replaces_only_links(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         point_latest(tmp_path / "runs" / name)
@@ -41,18 +41,18 @@ def test_latest_points_to_the_newest_run_and_replaces_links_alone(tmp_path):
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing may be saved on the way out."""
+    """Simulates SIGKILL, after which nothing is saved."""
 
 
 def at_call(monkeypatch, hook, count, action):
     """Call an action before the `count`-th call of a hook of the module."""
     original, seen = getattr(RestorerModule, hook), []
 
-    def counted(self, *given):
+    def counted(self, *args):
         seen.append(1)
         if len(seen) == count:
             action()
-        return original(self, *given)
+        return original(self, *args)
 
     monkeypatch.setattr(RestorerModule, hook, counted)
 
@@ -80,26 +80,26 @@ TWO_EPOCHS = [*SMALL, "lpips=null", "trainer.max_epochs=2", "trainer.check_val_e
 TWO_EPOCHS += ["trainer.log_every_n_steps=1", "callbacks.last.every_n_steps=1", "model.network.dropout=0.1"]
 
 
-def test_a_killed_or_terminated_run_resumes_to_the_same_bits(call, folder, tmp_path, monkeypatch):
-    words = ["task=inpaint", *folder, *TWO_EPOCHS]
-    assert call("train", *words, "hydra.run.dir=whole") == (0, [])
-    again = [*words, "hydra.run.dir=parts", "ckpt_path=auto"]
+def test_a_killed_or_terminated_run_resumes_bitwise_equal(call, folder, tmp_path, monkeypatch):
+    options = ["task=inpaint", *folder, *TWO_EPOCHS]
+    assert call("train", *options, "hydra.run.dir=whole") == (0, [])
+    resumed = [*options, "hydra.run.dir=parts", "ckpt_path=auto"]
     for hook, count in [("training_step", 1), ("training_step", 4), ("validation_step", 1), ("on_train_start", 1)]:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             at_call(patch, hook, count, kill)
-            call("train", *again)
+            call("train", *resumed)
         if (log := tmp_path / "parts" / "metrics.csv").exists():
-            log.write_bytes(log.read_bytes() + b"0.1,")  # a row that the killed run has not finished
+            log.write_bytes(log.read_bytes() + b"0.1,")  # an incomplete row of a killed run
     with monkeypatch.context() as patch:
         at_call(patch, "training_step", 3, lambda: signal.raise_signal(signal.SIGTERM))
-        assert call("train", *again, "callbacks.last.every_n_steps=null")[0] == 143
+        assert call("train", *resumed, "callbacks.last.every_n_steps=null")[0] == 143
     assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == 6
-    assert call("train", *again) == (0, [])
+    assert call("train", *resumed) == (0, [])
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    figures = read_rows(tmp_path / "parts" / "tradeoff.csv")
-    assert call("train", *again) == (0, [])  # at its end: tested and reported again
+    rows_before = read_rows(tmp_path / "parts" / "tradeoff.csv")
+    assert call("train", *resumed) == (0, [])  # a finished run is tested and reported again
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    assert read_rows(tmp_path / "parts" / "tradeoff.csv") == figures
+    assert read_rows(tmp_path / "parts" / "tradeoff.csv") == rows_before
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_killed_or_terminated_run_resumes_to_the_same_bits(call, folder, tmp_p
     ],
 )
 def test_a_resumed_run_keeps_its_settings(call, run, folder, override, message):
-    words = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", f"ckpt_path={run[1]}/last.ckpt"]
-    refused(call("train", *words, override), message)
+    options = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", f"ckpt_path={run[1]}/last.ckpt"]
+    refused(call("train", *options, override), message)
 
 
 def test_another_learning_rate_takes_effect(call, run, folder, tmp_path):
@@ -123,10 +123,10 @@ def test_another_learning_rate_takes_effect(call, run, folder, tmp_path):
     content[KIND]["dataset"]["setting_of_another_version"] = 3
     torch.save(content, tmp_path / "last.ckpt")
     epochs = 1 + content["epoch"]
-    words = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", "trainer.log_every_n_steps=1"]
-    words += ["ckpt_path=last.ckpt", f"trainer.max_epochs={epochs + 1}"]
-    assert call("train", *words, "optimizer.lr=5e-4", "hydra.run.dir=slower")[0] == 0
-    assert call("train", *words, "hydra.run.dir=same")[0] == 0
+    options = ["task=inpaint", *folder, *SMALL, *BRIEF, "lpips=null", "trainer.log_every_n_steps=1"]
+    options += ["ckpt_path=last.ckpt", f"trainer.max_epochs={epochs + 1}"]
+    assert call("train", *options, "optimizer.lr=5e-4", "hydra.run.dir=slower")[0] == 0
+    assert call("train", *options, "hydra.run.dir=same")[0] == 0
     slower, same_rate = (
         [float(row["train/lr"]) for row in read_rows(tmp_path / name / "metrics.csv") if row["train/lr"]]
         for name in ("slower", "same")
@@ -137,11 +137,18 @@ def test_another_learning_rate_takes_effect(call, run, folder, tmp_path):
 def test_checkpoints_by_time(call, folder, tmp_path, monkeypatch):
     saved, write = [], CheckpointFiles.save_checkpoint
 
-    def note(self, checkpoint, path, storage_options=None):
+    def record(self, checkpoint, path, storage_options=None):
         saved.append((Path(path).name, checkpoint["global_step"]))
         write(self, checkpoint, path)
 
-    monkeypatch.setattr(CheckpointFiles, "save_checkpoint", note)
-    words = ["task=inpaint", *folder, *SMALL, "lpips=null", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
-    assert call("train", *words, "callbacks.last.every_minutes=1e-9", "hydra.run.dir=run") == (0, [])
+    monkeypatch.setattr(CheckpointFiles, "save_checkpoint", record)
+    options = [
+        "task=inpaint",
+        *folder,
+        *SMALL,
+        "lpips=null",
+        "trainer.max_epochs=1",
+        "trainer.check_val_every_n_epoch=1",
+    ]
+    assert call("train", *options, "callbacks.last.every_minutes=1e-9", "hydra.run.dir=run") == (0, [])
     assert [step for name, step in saved if name == "last.ckpt"] == [1, 2, 3, 4]

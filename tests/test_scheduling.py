@@ -1,4 +1,4 @@
-"""Greedy scheduling and its command."""
+"""Greedy scheduling and the command schedule."""
 
 import itertools
 
@@ -19,47 +19,47 @@ TINY = ["dissimilarity=mse", "data.image_size=16", "images=3", "candidates=40", 
 
 
 def curve(candidates, power=1.0):
-    """A distance that grows with separation, and the pairs it was asked for."""
-    place = torch.rand(candidates, dtype=torch.float64).cumsum(0).tolist()
-    asked = []
+    """Return a distance that grows with separation, and the list of its calls."""
+    position = torch.rand(candidates, dtype=torch.float64).cumsum(0).tolist()
+    calls = []
 
     def distance(i, j):
-        asked.append((i, j))
-        return (place[j] - place[i]) ** power
+        calls.append((i, j))
+        return (position[j] - position[i]) ** power
 
-    return distance, asked
+    return distance, calls
 
 
 def exhaustive(distance, candidates, budget):
-    """Algorithm 2 word by word."""
-    chosen = [0, candidates - 1]
-    while len(chosen) < budget + 2:
-        pairs = [(i, j) for i, j in itertools.pairwise(chosen) if j > i + 1]
+    """Compute the schedule of Algorithm 2 by exhaustive search."""
+    selected = [0, candidates - 1]
+    while len(selected) < budget + 2:
+        pairs = [(i, j) for i, j in itertools.pairwise(selected) if j > i + 1]
         left, right = max(pairs, key=lambda pair: distance(*pair))
         between = range(left + 1, right)
-        chosen = sorted([*chosen, min(between, key=lambda s: max(distance(left, s), distance(s, right)))])
-    return tuple(chosen)
+        selected = sorted([*selected, min(between, key=lambda s: max(distance(left, s), distance(s, right)))])
+    return tuple(selected)
 
 
-# placing
+# greedy search
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("candidates", "budget"), [(3, 1), (10, 8), (57, 20), (200, 31)])
-def test_bisection_finds_what_exhaustive_search_finds(candidates, budget, power):
+def test_bisection_equals_exhaustive_search(candidates, budget, power):
     distance, _ = curve(candidates, power)
     *_, last = greedy(distance, candidates, budget)
     assert last.indices == exhaustive(distance, candidates, budget)
     assert last.max_distance == max(distance(*pair) for pair in itertools.pairwise(last.indices))
 
 
-def test_equal_steps_where_the_distance_is_the_separation():
+def test_steps_are_equal_if_the_distance_is_the_separation():
     *_, last = greedy(lambda i, j: j - i, 65, 7)
     assert last.indices == tuple(range(0, 65, 8))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_largest_distance_never_grows_even_if_the_distance_is_noise(seed):
+def test_the_largest_distance_never_grows_for_random_distances(seed):
     noise = torch.rand(30, 30, generator=torch.Generator().manual_seed(seed)).tolist()
     noise[0][29] = 1.0
     placements = list(greedy(lambda i, j: noise[i][j], 30, 28))
@@ -71,27 +71,27 @@ def test_the_largest_distance_never_grows_even_if_the_distance_is_noise(seed):
 
 
 @pytest.mark.parametrize(
-    ("known", "other", "chosen"),
+    ("distances", "other", "selected"),
     [
         ({(0, 99): 1.0, (0, 70): 0.5, (70, 99): 0.9}, 2.0, [(0, 99), (0, 70, 99)]),
         ({(0, 99): 0.1}, 1.0, [(0, 99)]),
     ],
     ids=["one", "none"],
 )
-def test_only_insertions_that_do_not_let_the_largest_distance_grow_are_made(known, other, chosen):
-    assert [p.indices for p in greedy(lambda i, j: known.get((i, j), other), 100, 5)] == chosen
+def test_insertions_do_not_increase_the_largest_distance(distances, other, selected):
+    assert [p.indices for p in greedy(lambda i, j: distances.get((i, j), other), 100, 5)] == selected
 
 
-def test_trials_are_fewer_than_candidates():
-    distance, asked = curve(1000, 2.0)
+def test_few_distances_are_computed():
+    distance, calls = curve(1000, 2.0)
     *_, last = greedy(distance, 1000, 100)
-    assert len(last.indices) == 102 and len(set(asked)) == len(asked)
-    tried = {i for pair in asked for i in pair}
-    assert len(tried) < 1000 and len(asked) < 2 * 1000
+    assert len(last.indices) == 102 and len(set(calls)) == len(calls)
+    candidates_used = {i for pair in calls for i in pair}
+    assert len(candidates_used) < 1000 and len(calls) < 2 * 1000
 
 
 @pytest.mark.parametrize(("candidates", "budget"), [(10, 0), (10, 9), (2, 1)])
-def test_a_budget_that_does_not_fit_is_refused(candidates, budget):
+def test_an_invalid_budget_is_refused(candidates, budget):
     with pytest.raises(ValueError, match=r"budget must lie in \[1, candidates - 2\]"):
         next(greedy(lambda i, j: 1.0, candidates, budget))
 
@@ -104,7 +104,7 @@ def distance_of(images, dissimilarity, candidates=11, **options):
     return Distance.from_degradation(degradation, images, dissimilarity, candidates, **options)
 
 
-def test_mse_and_ssim_are_those_of_the_definition_and_of_the_metrics():
+def test_mse_and_ssim_equal_their_definitions():
     images = torch.rand(3, 3, 20, 24)
     a, b = (GaussianInpainting(LinearSeverity(0.1, 60.0), 24)(images, t) for t in (0.2, 0.7))
     assert distance_of(images, MSE())(2, 7) == pytest.approx((a - b).square().mean().item(), rel=1e-5)
@@ -114,15 +114,15 @@ def test_mse_and_ssim_are_those_of_the_definition_and_of_the_metrics():
 
 @needs_lpips
 @pytest.mark.parametrize("shape", [(2, 3, 64, 64), (1, 3, 17, 40)])
-def test_lpips_is_the_package_s(torch_home, shape):
+def test_lpips_equals_the_package(torch_home, shape):
     from lpips import LPIPS as Package
 
     a, b = torch.rand(shape), torch.rand(shape)
-    ours = LPIPS("squeeze")
+    metric = LPIPS("squeeze")
     with torch.no_grad():
         expected = Package(net="squeeze", verbose=False)(2 * a - 1, 2 * b - 1).flatten()
-        assert torch.allclose(ours.between(ours.features(a), ours.features(b)), expected, atol=1e-5)
-    assert ours.name == "LPIPS (squeeze)" and expected.min() > 0.01
+        assert torch.allclose(metric.between(metric.features(a), metric.features(b)), expected, atol=1e-5)
+    assert metric.name == "LPIPS (squeeze)" and expected.min() > 0.01
 
 
 def test_the_mean_does_not_depend_on_the_batch_and_features_are_computed_once():
@@ -131,13 +131,13 @@ def test_the_mean_does_not_depend_on_the_batch_and_features_are_computed_once():
     assert parts(1, 8) == pytest.approx(whole(1, 8), rel=1e-6)
     distance, calls = distance_of(images, MSE()), []
     version = distance.version
-    distance.version = lambda *where: calls.append(where) or version(*where)
+    distance.version = lambda *args: calls.append(args) or version(*args)
     for i, j in [(0, 5), (0, 5), (0, 9), (5, 9)]:
         distance(i, j)
     assert calls == [(0, 0), (5, 0), (9, 0)] and KEPT >= 3
 
 
-def test_values_are_clipped_before_they_are_compared():
+def test_values_are_clipped_before_comparison():
     class Bright(GaussianBlur):
         def apply(self, x, severity):
             return x + severity.to(x.dtype)
@@ -147,7 +147,7 @@ def test_values_are_clipped_before_they_are_compared():
     assert distance(0, 1) == distance(0, 2) == pytest.approx(0.25)
 
 
-def test_a_schedule_evens_out_the_distances():
+def test_a_schedule_equalises_the_distances():
     images = torch.rand(2, 3, 24, 24)
     distance = Distance.from_degradation(GaussianBlur(LinearSeverity(0.3, 20.0), 24), images, MSE(), 400)
     first, *_, last = greedy(distance, 400, 15)
@@ -155,22 +155,22 @@ def test_a_schedule_evens_out_the_distances():
     assert last.max_distance < max(distance(i, j) for i, j in itertools.pairwise(linear)) / 3 < first.max_distance
 
 
-def test_greedy_times_even_out_a_trajectory():
-    """u^3 changes most near 1, where the greedy times are dense."""
+def test_greedy_times_equalise_changes_of_a_trajectory():
+    """u^3 changes fastest near 1, and greedy times are dense there."""
     u = torch.linspace(0, 1, 400)
     *_, last = greedy(Distance.from_trajectory((u**3).reshape(400, 1, 1, 1, 1), MSE()), 400, 7)
     changes = (u[list(last.indices)] ** 3).diff()
     assert len(last.indices) == 9 and changes.max() / changes.min() < 1.1
 
 
-def test_the_table_goes_through_the_chosen_severities():
+def test_the_table_interpolates_the_selected_severities():
     severity = tabulate([0, 1, 4, 10], 11, LinearSeverity(1.0, 3.0))
     assert severity.times == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert severity.values == pytest.approx([1.0, 1.2, 1.8, 3.0])
     assert (severity.times[-1], severity.values[0], severity.values[-1]) == (1, 1, 3)
 
 
-def test_images_that_are_too_small_are_refused():
+def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match=r"1 - SSIM needs images of at least 11 pixels a side, got .*image_size"):
         distance_of(torch.rand(1, 3, 8, 8), SSIM())(0, 1)
 
@@ -195,7 +195,7 @@ def composed(*overrides, key="data", name="schedule"):
         return build(OmegaConf.select(compose(name, list(overrides)), key))
 
 
-def test_the_command_writes_a_table_that_a_task_can_use(tmp_path, capsys):
+def test_a_task_can_use_the_table_of_the_command(tmp_path, capsys):
     assert run_here(tmp_path, "schedule", "task=inpaint", *TINY, "output=new/table.csv") == 0
     printed, errors = capsys.readouterr()
     assert "9 of 40 candidates by MSE of 3 images" in printed and errors == ""
@@ -211,7 +211,7 @@ def test_the_command_writes_a_table_that_a_task_can_use(tmp_path, capsys):
     assert steps == pytest.approx([round(step) for step in steps], abs=1e-4)
 
 
-def test_a_table_follows_from_the_seed(call, tmp_path):
+def test_the_seed_determines_a_table(call, tmp_path):
     tables = []
     for number, seed in enumerate((0, 0, 1)):
         assert call("schedule", *TINY, f"output={number}.csv", f"seed={seed}") == (0, [])
@@ -233,6 +233,6 @@ def test_a_table_follows_from_the_seed(call, tmp_path):
         ([*TINY, "task.severity=[1,2,3]"], ["task=deblur: has no one severity to schedule"]),
     ],
 )
-def test_mistakes_are_refused_in_one_line(call, tmp_path, without_weights, options, parts):
+def test_errors_are_one_line(call, tmp_path, without_weights, options, parts):
     refused(call("schedule", "output=table.csv", *options), *parts)
     assert not list(tmp_path.glob("table*"))

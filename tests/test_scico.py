@@ -1,4 +1,4 @@
-"""SCICO's DnCNN: files are read as the network they describe, and anything else is refused."""
+"""DnCNN weights of SCICO: equality of the networks, and refused files."""
 
 import importlib.util
 import pickle
@@ -14,7 +14,7 @@ from diracdiff.baselines import load_prior
 
 
 def pack(value) -> bytes:
-    """Write a value in the MessagePack format as Flax does."""
+    """Encode a value in the MessagePack format of Flax."""
 
     def extension(array):
         name = str(array.dtype).removeprefix("torch.")
@@ -24,14 +24,14 @@ def pack(value) -> bytes:
 
 
 def flax(depth, channels=64):
-    """Random arrays by their names in a Flax DnCNN."""
+    """Return random arrays with the names of a Flax DnCNN."""
     generator = torch.Generator().manual_seed(depth)
 
     def kernel(inputs, outputs):
         return {"kernel": torch.randn(3, 3, inputs, outputs, generator=generator) / (4 * inputs) ** 0.5}
 
-    def numbers(least):
-        return least + torch.rand(channels, generator=generator)
+    def numbers(minimum):
+        return minimum + torch.rand(channels, generator=generator)
 
     params, stats = {"conv_start": kernel(1, channels), "conv_end": kernel(channels, 1)}, {}
     for i in range(depth - 2):
@@ -42,7 +42,7 @@ def flax(depth, channels=64):
 
 
 def denoised(arrays, y):
-    """The network by its definition: y minus circular convolutions, normalised by the running statistics."""
+    """Compute the output by its definition: y minus circular convolutions, normalised by running statistics."""
 
     def convolved(h, layer):
         return F.conv2d(F.pad(h, (1, 1, 1, 1), mode="circular"), layer["kernel"].permute(3, 2, 0, 1))
@@ -58,7 +58,7 @@ def denoised(arrays, y):
 
 
 @pytest.mark.parametrize(("name", "depth", "sigma"), [("6L", 6, 0.06), ("17M", 17, 0.1), ("6H", 6, 0.2)])
-def test_a_file_gives_the_network_that_it_describes(tmp_path, name, depth, sigma):
+def test_a_file_defines_the_network(tmp_path, name, depth, sigma):
     arrays, path = flax(depth), tmp_path / f"dncnn{name}.mpk"
     path.write_bytes(pack(arrays))
     prior = load_prior(path, key="dncnn")
@@ -83,9 +83,17 @@ def test_other_files_are_refused(tmp_path):
     whole = pack(flax(6))
     refused("dncnn17N.mpk", whole, "named as in SCICO")
     refused("dncnn17H.mpk", None, "must be a file")
-    double = flax(6)
-    double["params"]["conv_end"]["kernel"] = double["params"]["conv_end"]["kernel"].double()
-    for content in (b"", whole[:-1], pickle.dumps({}), pack(flax(6, 32)), pack(flax(17)), pack(double), b"\x91" * 5000):
+    float64 = flax(6)
+    float64["params"]["conv_end"]["kernel"] = float64["params"]["conv_end"]["kernel"].double()
+    for content in (
+        b"",
+        whole[:-1],
+        pickle.dumps({}),
+        pack(flax(6, 32)),
+        pack(flax(17)),
+        pack(float64),
+        b"\x91" * 5000,
+    ):
         refused("dncnn6M.mpk", content, "must hold the 6 layers")
 
 

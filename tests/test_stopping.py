@@ -1,4 +1,4 @@
-"""Trade-off curves, stopping points, targets, and figures of few images."""
+"""Trade-off curves, stopping times, targets, and statistics of few images."""
 
 import json
 import math
@@ -21,14 +21,14 @@ from diracdiff.samplers import State
 
 
 def curve(psnr, lpips=None, iterate=(0.0, 9.0), t_iterate=0.0):
-    """Four times; `iterate` is PSNR and LPIPS of the iterate at `t_iterate`."""
+    """Return a curve of four times. `iterate` is (PSNR, LPIPS) of the iterate at `t_iterate`."""
     rows = []
     for i, t in enumerate((1.0, 0.75, 0.5, 0.0)):
-        known = iterate if t == t_iterate else (0.0, 9.0)
-        row = {"t": t, "nfe": i, "output": "iterate", "n": 4, "psnr": known[0], "ssim": 0.5}
+        iterate_values = iterate if t == t_iterate else (0.0, 9.0)
+        row = {"t": t, "nfe": i, "output": "iterate", "n": 4, "psnr": iterate_values[0], "ssim": 0.5}
         mean = row | {"nfe": i + 1, "output": "x_hat", "psnr": psnr[i]}
         if lpips:
-            row["lpips_squeeze"], mean["lpips_squeeze"] = known[1], lpips[i]
+            row["lpips_squeeze"], mean["lpips_squeeze"] = iterate_values[1], lpips[i]
         rows += [row, mean]
     return rows
 
@@ -68,7 +68,7 @@ def test_without_lpips_there_is_no_perceptual_stopping_point():
         Consistency().best([{"consistency": 1.0}])
 
 
-def test_a_stop_between_times_ends_at_the_one_before():
+def test_a_stopping_time_between_grid_times_selects_the_one_before():
     rows = curve([20, 22, 21, 19])
     assert row_at(rows, P(0.6, "x_hat"))["t"] == 0.75
     assert row_at(rows, P(0.1, "x_hat"))["t"] == 0.5
@@ -94,8 +94,8 @@ def test_curves_average_over_images_and_ignore_their_order():
 
     whole, split = evaluated([[0, 1, 2, 3, 4]]), evaluated([[4, 2], [0], [3, 1]])
     assert values(whole) == values(split) and len(values(whole)) == 15
-    found = [(row["t"], row["output"], row["n"]) for row in whole.curve]
-    assert found == [(1.0, "iterate", 5), (1.0, "x_hat", 5), (0.0, "iterate", 5)]
+    points = [(row["t"], row["output"], row["n"]) for row in whole.curve]
+    assert points == [(1.0, "iterate", 5), (1.0, "x_hat", 5), (0.0, "iterate", 5)]
     psnr = -10 * torch.log10((states[1].y - clean).square().flatten(1).mean(1))
     assert whole.curve[2]["psnr"] == pytest.approx(psnr.mean().item(), abs=1e-4)
 
@@ -109,7 +109,7 @@ POINTS = [{"t": t, "output": "x_hat", "nfe": nfe} for nfe, t in enumerate((1.0, 
 
 
 def known_states():
-    """A trajectory of known images: x_hat is t above x, and y is t below it."""
+    """Yield states with x_hat = x + t and y = x - t."""
     for nfe, t in enumerate((1.0, 0.75, 0.5, 0.25, 0.0), start=1):
         yield State(t, X - t, X + t, min(nfe, 4), x_hat_is_current=t > 0)
 
@@ -147,12 +147,12 @@ def test_a_target_has_a_stopping_point(target, expected):
         ("nfe:0", r"N of at least 1, .* got 'nfe:0'"),
     ],
 )
-def test_targets_that_are_refused(target, message):
+def test_invalid_targets_are_refused(target, message):
     with pytest.raises(ValueError, match=message):
         stopping_point_for(target, STOPS, POINTS)
 
 
-def test_network_calls_need_a_curve_that_begins_early_enough():
+def test_nfe_targets_need_a_curve_with_early_times():
     with pytest.raises(ValueError, match="needs a validation's curve"):
         stopping_point_for("nfe:3", STOPS, [])
     with pytest.raises(ValueError, match="takes 2 NFE"):
@@ -173,7 +173,7 @@ def test_a_mean_of_fewer_than_eight_images_has_no_interval():
 
 
 def test_intervals_of_eight_skewed_values_cover_the_mean_as_documented():
-    """86 to 90 % instead of 95 % for PSNR-like values; fewer than half the time for two values."""
+    """Coverage is 86 to 90 % instead of 95 % for values like PSNR."""
     generator = np.random.default_rng(0)
     covered = 0
     for trial in range(300):

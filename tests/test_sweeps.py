@@ -1,4 +1,4 @@
-"""Sweeps: over lists of values, and by Optuna."""
+"""Sweeps over lists of values, and with Optuna."""
 
 import json
 from types import SimpleNamespace
@@ -14,11 +14,11 @@ SHORT = ["task=inpaint", "trainer.max_epochs=1", "trainer.check_val_every_n_epoc
 
 
 def sweep_of(cwd):
-    (found,) = (cwd / "runs").glob("sweep_*")
-    return found
+    (sweep,) = (cwd / "runs").glob("sweep_*")
+    return sweep
 
 
-def test_a_job_that_fails_ends_no_other_and_the_sweep_with_its_error(tmp_path, folder, capsys):
+def test_a_failed_job_does_not_stop_others_but_fails_the_sweep(tmp_path, folder, capsys):
     steps = [word for word in SHORT if not word.startswith("sampler.num_steps")]
     assert run_here(tmp_path, "train", "-m", *folder, *steps, "sampler.num_steps=0,2") == 2
     assert load(sweep_of(tmp_path) / "1_inpaint" / "best.ckpt").sampler.num_steps == 2
@@ -28,8 +28,8 @@ def test_a_job_that_fails_ends_no_other_and_the_sweep_with_its_error(tmp_path, f
 
 def test_a_sweep_has_a_folder_and_a_wandb_run_for_each_job_and_a_table(tmp_path, folder, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
-    swept = [word for word in SHORT if not word.startswith("task=")]
-    assert run_here(tmp_path, "train", "-m", *folder, *swept, "logger=wandb", "task=deblur,inpaint") == 0
+    overrides = [word for word in SHORT if not word.startswith("task=")]
+    assert run_here(tmp_path, "train", "-m", *folder, *overrides, "logger=wandb", "task=deblur,inpaint") == 0
     sweep = sweep_of(tmp_path)
     rows = read_rows(sweep / "runs.csv")
     assert [(row["run"], row["task"]) for row in rows] == [("0_deblur", "deblur"), ("1_inpaint", "inpaint")]
@@ -44,16 +44,16 @@ def test_a_sweep_has_a_folder_and_a_wandb_run_for_each_job_and_a_table(tmp_path,
 
 def test_optuna_searches(tmp_path, folder):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ["hparams_search=optuna", "hydra.sweeper.n_trials=2", "metrics=[psnr]"]
-    search.append("hydra.sweeper.sampler.n_startup_trials=2")
-    assert run_here(tmp_path, "train", "-m", *folder, *SHORT, *search, "hydra.sweeper.storage=sqlite:///study.db") == 0
+    options = ["hparams_search=optuna", "hydra.sweeper.n_trials=2", "metrics=[psnr]"]
+    options.append("hydra.sweeper.sampler.n_startup_trials=2")
+    assert run_here(tmp_path, "train", "-m", *folder, *SHORT, *options, "hydra.sweeper.storage=sqlite:///study.db") == 0
     best = OmegaConf.load(sweep_of(tmp_path) / "optimization_results.yaml")
     psnr = [max(row["psnr"] for row in load(path).curve) for path in sweep_of(tmp_path).glob("*/best.ckpt")]
     assert len(psnr) == 2 and best.best_value == pytest.approx(max(psnr), rel=1e-6)
     assert (tmp_path / "study.db").exists()
 
 
-def test_a_metric_is_named_as_it_is_logged_or_by_its_kind():
+def test_objectives_are_named_as_logged_metrics():
     from diracdiff.metrics import METRICS
     from diracdiff.training.report import check_objective, objective
 

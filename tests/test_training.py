@@ -1,4 +1,4 @@
-"""Training in this process: average, guards, lines, resumed runs, validation."""
+"""Training: weight average, divergence, printed lines, resumed runs and validation."""
 
 import copy
 import re
@@ -32,16 +32,16 @@ SIZE = 32
 METRICS = [PSNR(), SSIM(), Consistency()]
 
 
-def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, given=False, decay="cosine"):
+def make(folder, seed=0, guidance=None, dropout=0.1, lr=1e-3, conditioned=False, decay="cosine"):
     torch.manual_seed(seed)
-    sigma = 0.02 if given else None
+    sigma = 0.02 if conditioned else None
     process = StochasticDegradation(GaussianInpainting(LinearSeverity(0.1, 50), SIZE), GeometricNoise(), sigma)
-    scales = OperatorPreconditioning() if given else "none"
-    network = NCSNpp(8, [1, 2], 1, [1], dropout, patch=2, images=2 if given else 1)
+    scales = OperatorPreconditioning() if conditioned else "none"
+    network = NCSNpp(8, [1, 2], 1, [1], dropout, patch=2, images=2 if conditioned else 1)
     denoiser = Denoiser(network, preconditioning=scales)
     module = RestorerModule(
         Restorer(process, denoiser, ReverseSampler(3, guidance=guidance)),
-        MatchedLoss(condition_on_measurement=True) if given else IncrementalReconstructionLoss(1.0),
+        MatchedLoss(condition_on_measurement=True) if conditioned else IncrementalReconstructionLoss(1.0),
         Optimization(lr, decay=decay),
         METRICS,
     )
@@ -82,7 +82,7 @@ def assert_same(a, b):
 
 
 class At(Callback):
-    """Call an action after a number of steps."""
+    """Callback that runs an action after a number of steps."""
 
     def __init__(self, step, action):
         self.step, self.action = step, action
@@ -93,14 +93,14 @@ class At(Callback):
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL."""
+    """Simulates SIGKILL."""
 
 
 def kill(*_):
     raise Killed
 
 
-def test_a_run_leaves_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
+def test_a_run_writes_its_files_and_a_usable_checkpoint(tmp_path, image_folder):
     module, data = make(image_folder)
     trainer(tmp_path).fit(module, data)
     restorer = module.restorer
@@ -122,10 +122,10 @@ def test_training_improves_on_the_measurement(tmp_path, image_folder):
     assert max(r["psnr"] for r in restorer.curve) > measurement["psnr"] + 2
 
 
-def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_folder):
-    seen = {}
+def test_validation_and_checkpoint_use_the_average(tmp_path, image_folder):
+    parameters_at = {}
 
-    class Watch(Callback):
+    class Tracker(Callback):
         average = None
 
         def on_train_batch_end(self, trainer, module, *_):
@@ -138,12 +138,14 @@ def test_validation_uses_the_average_and_a_checkpoint_holds_it(tmp_path, image_f
                 self.average = [decay * a + (1 - decay) * c for a, c in zip(self.average, current, strict=True)]
 
         def on_validation_batch_start(self, trainer, module, *_):
-            seen["validated"] = [p.detach().clone() for p in module.parameters()]
+            parameters_at["validated"] = [p.detach().clone() for p in module.parameters()]
 
-    watch = Watch()
-    trainer(tmp_path, watch, epochs=1).fit(*make(image_folder))
+    tracker = Tracker()
+    trainer(tmp_path, tracker, epochs=1).fit(*make(image_folder))
     loaded = load(tmp_path / "last.ckpt").denoiser
-    for expected, validated, saved in zip(watch.average, seen["validated"], loaded.parameters(), strict=True):
+    for expected, validated, saved in zip(
+        tracker.average, parameters_at["validated"], loaded.parameters(), strict=True
+    ):
         assert torch.allclose(expected, validated, atol=1e-6) and torch.equal(validated, saved)
     _, weights = state(tmp_path / "last.ckpt")
     assert any(not torch.equal(weights[k], weights[k.replace("average", "current")]) for k in weights if "average" in k)
@@ -162,25 +164,25 @@ RESUMED = {
 
 
 @pytest.mark.parametrize("kind", RESUMED)
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path, image_folder, kind):
-    """Five batches an epoch, with dropout; a file after every step."""
-    steps, options, given = RESUMED[kind]
-    trainer(tmp_path / "whole", epochs=3, **options).fit(*make(image_folder, given=given))
+def test_a_killed_run_resumes_bitwise_equal(tmp_path, image_folder, kind):
+    """Train with five batches per epoch, dropout, and a checkpoint after every step."""
+    steps, options, conditioned = RESUMED[kind]
+    trainer(tmp_path / "whole", epochs=3, **options).fit(*make(image_folder, conditioned=conditioned))
     path = None
     for seed, step in enumerate(steps):
         pl.seed_everything(seed, verbose=False)
         with pytest.raises(Killed):
             killed = trainer(tmp_path / "parts", At(step, kill), epochs=3, every_n_steps=1, **options)
-            killed.fit(*make(image_folder, given=given), ckpt_path=path, weights_only=True)
+            killed.fit(*make(image_folder, conditioned=conditioned), ckpt_path=path, weights_only=True)
         path = tmp_path / "parts" / "last.ckpt"
         assert state(path)[0] == step - 1
     trainer(tmp_path / "parts", epochs=3, **options).fit(
-        *make(image_folder, given=given), ckpt_path=path, weights_only=True
+        *make(image_folder, conditioned=conditioned), ckpt_path=path, weights_only=True
     )
     assert_same(tmp_path / "whole" / "last.ckpt", tmp_path / "parts" / "last.ckpt")
 
 
-def test_a_run_that_ends_early_or_gets_more_epochs_resumes_to_the_same_bits(tmp_path, image_folder):
+def test_a_stopped_or_extended_run_resumes_bitwise_equal(tmp_path, image_folder):
     trainer(tmp_path / "whole", epochs=3).fit(*make(image_folder, decay="none"))
     stop = At(7, lambda trainer, _: setattr(trainer, "should_stop", True))
     trainer(tmp_path / "parts", stop, epochs=3).fit(*make(image_folder, decay="none"))
@@ -194,20 +196,20 @@ def test_a_run_that_ends_early_or_gets_more_epochs_resumes_to_the_same_bits(tmp_
     assert_same(tmp_path / "whole" / "last.ckpt", path)
 
 
-def test_gradients_that_are_not_finite_are_skipped_and_ten_in_a_row_end_training(tmp_path, image_folder, capsys):
+def test_steps_with_nan_gradients_are_skipped_and_ten_in_a_row_stop_training(tmp_path, image_folder, capsys):
     module, data = make(image_folder)
     weights = {}
 
-    def poison(trainer, module):
+    def set_nan(trainer, module):
         weights[trainer.global_step] = copy.deepcopy(module.state_dict())
         module.loss.look_ahead = float("nan")
 
-    def cure(trainer, module):
+    def reset(trainer, module):
         weights[trainer.global_step] = copy.deepcopy(module.state_dict())
         module.loss.look_ahead = 1.0
 
     with pytest.raises(ValueError, match=r"training diverged: .* smaller optimizer.lr"):
-        trainer(tmp_path, At(2, poison), At(4, cure), At(6, poison), epochs=5).fit(module, data)
+        trainer(tmp_path, At(2, set_nan), At(4, reset), At(6, set_nan), epochs=5).fit(module, data)
     assert all(torch.equal(weights[2][k], weights[4][k]) for k in weights[2])
     assert any(not torch.equal(weights[4][k], weights[6][k]) for k in weights[4])
     assert all(p.isfinite().all() for p in module.parameters())
@@ -228,7 +230,7 @@ def without_seconds(curve):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in curve]
 
 
-def test_lines_of_a_run(image_folder, tmp_path, capsys):
+def test_printed_lines_of_a_run(image_folder, tmp_path, capsys):
     module, data = make(image_folder)
     trainer(tmp_path, Progress(), epochs=1, limit_train_batches=3).fit(module, data)
     lines = capsys.readouterr().out.splitlines()

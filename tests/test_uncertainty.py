@@ -27,8 +27,8 @@ from diracdiff.utils.files import read_rows
 SAMPLES = {"samples": 8, "stop": {"t": 0.0, "output": "x_hat"}, "sampler": {}}
 
 
-def drawn(images, scale=1.0, samples=8, seed=0):
-    """Images and samples of one distribution, whose standard deviation differs by image; that of samples is scaled."""
+def sampled(images, scale=1.0, samples=8, seed=0):
+    """Return samples and images of one distribution per image. `scale` multiplies the deviation of the samples."""
     generator = torch.Generator().manual_seed(seed)
     std = 0.01 + 0.03 * torch.rand(images, 1, 1, 1, generator=generator)
     centre = torch.full((images, 3, 8, 8), 0.5)
@@ -37,21 +37,21 @@ def drawn(images, scale=1.0, samples=8, seed=0):
     return Spread(y), x
 
 
-def tally(images, **how):
-    counted, (spread, x) = Tally(), drawn(images, **how)
-    counted.add(spread, x)
-    return counted
+def tally(images, **options):
+    counts, (spread, x) = Tally(), sampled(images, **options)
+    counts.add(spread, x)
+    return counts
 
 
-def test_raw_intervals_of_exact_samples_hold_their_level():
-    counted = tally(200)
+def test_raw_intervals_of_exact_samples_have_nominal_coverage():
+    counts = tally(200)
     for level in LEVELS:
-        assert counted.covered(raw_factor(level, 8)) == pytest.approx(level, abs=0.01)
+        assert counts.covered(raw_factor(level, 8)) == pytest.approx(level, abs=0.01)
     assert raw_factor(0.9, 8) == pytest.approx(1.8946 * math.sqrt(9 / 8), rel=1e-4)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
-def test_calibration_corrects_spreads_that_are_wrong(scale):
+def test_calibration_corrects_wrong_deviations(scale):
     for row in coverage(calibrated(SAMPLES, tally(400, scale=scale)), tally(400, scale=scale, seed=1)):
         assert row["pixels_calibrated"] == pytest.approx(row["level"], abs=0.015)
         assert row["images_calibrated"] == pytest.approx(row["level"], abs=0.05)
@@ -61,19 +61,19 @@ def test_calibration_corrects_spreads_that_are_wrong(scale):
 
 
 def test_the_next_image_counts_as_missed():
-    """Conformal risk control: the least factor with (misses + 1) / (n + 1) at most 1 - level, counted by hand."""
-    spread, x = drawn(19)
-    counted = Tally()
-    counted.add(spread, x)
-    (interval,) = calibrated(SAMPLES, counted, [0.9])
-    needed = ((x - spread.mean).abs() / spread.std).flatten(1)
+    """Conformal risk control: the smallest factor with (misses + 1) / (n + 1) <= 1 - level."""
+    spread, x = sampled(19)
+    counts = Tally()
+    counts.add(spread, x)
+    (interval,) = calibrated(SAMPLES, counts, [0.9])
+    factors = ((x - spread.mean).abs() / spread.std).flatten(1)
 
     def risk(factor):
-        return ((needed > factor).float().mean(1).sum() + 1) / 20
+        return ((factors > factor).float().mean(1).sum() + 1) / 20
 
     assert risk(interval.factor) <= 0.1 < risk(interval.factor / 1.012)
-    errors = sorted(counted.errors)
-    assert interval.errors == (errors[0], errors[18])  # 90 % of 20 places lie between the 1st and the 19th
+    errors = sorted(counts.errors)
+    assert interval.errors == (errors[0], errors[18])  # 90 % of 20 positions are between the 1st and the 19th
     assert construct(Interval, asdict(interval)) == interval
 
 
@@ -90,7 +90,7 @@ def test_levels_that_need_more_images_are_refused():
             choose_interval(intervals, SAMPLES, level)
 
 
-def test_a_calibration_holds_for_its_samples_alone():
+def test_a_calibration_applies_only_to_its_samples():
     intervals = calibrated(SAMPLES, tally(30))
     assert choose_interval(intervals, SAMPLES, 0.9).images == 30
     for other in ({"samples": 4}, {"stop": {"t": 0.5, "output": "x_hat"}}, {"sampler": {"steps": 1}}):
@@ -98,34 +98,34 @@ def test_a_calibration_holds_for_its_samples_alone():
         assert raw.images == 0 and raw.factor == raw_factor(0.9, other.get("samples", 8))
 
 
-def test_bounds_as_files_hold_what_they_hold_as_numbers():
-    spread, _ = drawn(2)
+def test_bounds_in_files_contain_the_numeric_bounds():
+    spread, _ = sampled(2)
     pictures = Interval(0.9, 2.0).pictures(spread, 1)
     low, high = ((spread.mean[1] + sign * 2.0 * spread.std[1]).clamp(0, 1) for sign in (-1, 1))
     assert (pictures["low"] <= low + 1e-6).all() and (pictures["high"] >= high - 1e-6).all()
     assert (255 * pictures["low"]).sub((255 * pictures["low"]).round()).abs().max() < 1e-3
 
 
-def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder):
+def test_the_command_calibrates(run, folder, tmp_path, call, measured_folder):
     best = run[1] / "best.ckpt"
     sampling = ["sampler.eta=1", "samples=3", "target=t:0.25"]
     assert call("calibrate", f"checkpoint={best}", *folder, *sampling) == (0, [])
-    found = read_rows(tmp_path / "calibration/coverage.csv")
-    assert [row["level"] for row in found] == ["0.8", "0.9", "0.95"] and {row["images"] for row in found} == {"3"}
-    kept = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
-    assert [(each["images"], each["samples"]["samples"]) for each in kept] == [(3, 3)] * 3
+    rows = read_rows(tmp_path / "calibration/coverage.csv")
+    assert [row["level"] for row in rows] == ["0.8", "0.9", "0.95"] and {row["images"] for row in rows} == {"3"}
+    calibrations = Checkpoint.read(tmp_path / "calibration/calibrated.ckpt").calibrations
+    assert [(each["images"], each["samples"]["samples"]) for each in calibrations] == [(3, 3)] * 3
     assert not Checkpoint.read(best).calibrations
     refused(
         call("calibrate", f"checkpoint={best}", *folder, *sampling), "calibrated.ckpt exists", "if_exists=overwrite"
     )
     refused(call("calibrate", f"checkpoint={best}", "samples=1"), "samples=1: must be an integer of at least 2")
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")
-    assert restorer.sampler.eta == load(best).sampler.eta != 1  # its stopping_points are of that sampler
+    assert restorer.sampler.eta == load(best).sampler.eta != 1  # its stopping times belong to that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
-    asked = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *sampling]
-    refused(call("restore", *asked), "level=0.9: needs more images than the 3")
+    arguments = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *sampling]
+    refused(call("restore", *arguments), "level=0.9: needs more images than the 3")
     assert not (tmp_path / "restored").exists()
-    assert call("restore", *asked[:-1], "target=t:0.5", "output=raw") == (0, [])
+    assert call("restore", *arguments[:-1], "target=t:0.5", "output=raw") == (0, [])
     (raw,) = read_rows(tmp_path / "raw/restored.csv")
     assert raw["calibrated_on"] == "0" and raw["psnr_low"] == ""
     pictures = (Image.open(tmp_path / f"raw/05_{name}.png") for name in ("low", "mean", "high"))
@@ -134,14 +134,14 @@ def test_calibrated_from_the_shell(run, folder, tmp_path, call, measured_folder)
 
 
 def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_folder):
-    """With enough images: here those of one folder serve for calibration, which 10 of them are enough for at 80 %."""
+    """Ten calibration images are enough for the level 80 %."""
     fractions = [part.replace("0.125", "0.4") for part in folder]
     fractions[1] = f"data.root={renamed_copies(image_folder, tmp_path / 'others')}"
     sampling = ["sampler.eta=1", "samples=2", "target=t:0.5"]
     assert run_here(tmp_path, "calibrate", f"checkpoint={run[1]}/best.ckpt", *fractions, *sampling, "output=c") == 0
     assert "samples=2 target=t:0.5 sampler.eta=1" in capsys.readouterr().out
-    asked = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
-    assert run_here(tmp_path, "restore", *asked, *sampling) == 0
+    arguments = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
+    assert run_here(tmp_path, "restore", *arguments, *sampling) == 0
     assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
     (row,) = read_rows(tmp_path / "o/restored.csv")
     assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])

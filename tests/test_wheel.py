@@ -1,4 +1,4 @@
-"""The wheel is complete and pinned: with the dependencies alone, the console command trains in an empty folder."""
+"""The wheel: content, pinned dependencies, and a training run with the installed command."""
 
 import contextlib
 import re
@@ -20,14 +20,14 @@ CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of this tree, built without the network."""
+    """Wheel of the working tree, built without the network."""
     build = pytest.importorskip("hatchling.build", reason="needs hatchling, of the extra dev")
     folder = tmp_path_factory.mktemp("wheel")
     with contextlib.chdir(ROOT):
         return folder / build.build_wheel(str(folder))
 
 
-def test_the_wheel_holds_the_package_its_configuration_and_nothing_else(wheel):
+def test_the_wheel_contains_only_the_package_and_its_configuration(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     source = {
         path.relative_to(ROOT / "src").as_posix()
@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_package_its_configuration_and_nothing_else(wheel):
     assert "diracdiff/py.typed" in names and any(name.endswith("LICENSE") for name in info)
 
 
-def test_the_version_is_one(wheel):
+def test_all_versions_are_equal(wheel):
     assert PROJECT["version"] == diracdiff.__version__
     assert f"version: {diracdiff.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {diracdiff.__version__}" in (ROOT / "CHANGELOG.md").read_text()
@@ -49,49 +49,49 @@ def test_the_version_is_one(wheel):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The programs of an environment that holds the wheel, and sees the dependencies of this one."""
+    """Programs of an environment with the wheel and the dependencies of the current environment."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True, with_pip=False)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
-    done = subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
 
 
-def outside(program, *words, cwd):
+def run_installed(program, *args, cwd):
     environment = {key: value for key, value in clean_environment().items() if key != "PYTHONPATH"}
-    return subprocess.run([program, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run([program, *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_the_installed_command_trains_in_an_empty_folder(installed, tmp_path):
-    where = outside(installed / "python", "-c", "import diracdiff; print(diracdiff.__file__)", cwd=tmp_path)
-    assert where.stdout.startswith(str(installed.parent)), where
+    location = run_installed(installed / "python", "-c", "import diracdiff; print(diracdiff.__file__)", cwd=tmp_path)
+    assert location.stdout.startswith(str(installed.parent)), location
     small = ["data.image_size=16", "data.crops_per_epoch=8", "lpips=null", "metrics=[psnr]", "sampler.num_steps=1"]
     short = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "task=inpaint", "hydra.run.dir=run"]
-    kept = [word for word in SMALL if not word.startswith("sampler")]
-    done = outside(installed / "diracdiff", "train", *kept, *small, *short, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    network = [word for word in SMALL if not word.startswith("sampler")]
+    result = run_installed(installed / "diracdiff", "train", *network, *small, *short, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert {"best.ckpt", "config.yaml", "samples.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
-    assert re.search(r"diracdiff restore checkpoint=\S+best.ckpt", done.stdout)
+    assert re.search(r"diracdiff restore checkpoint=\S+best.ckpt", result.stdout)
 
 
 def names(requirements):
     return {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in requirements if line.strip()}
 
 
-def test_every_dependency_is_pinned_and_no_address_is_named():
-    wanted = names(PROJECT["dependencies"]) | set.union(*map(names, PROJECT["optional-dependencies"].values()))
-    assert wanted <= names(CONSTRAINTS)
+def test_every_dependency_is_pinned_without_addresses():
+    required = names(PROJECT["dependencies"]) | set.union(*map(names, PROJECT["optional-dependencies"].values()))
+    assert required <= names(CONSTRAINTS)
     assert all("==" in line for line in CONSTRAINTS if line.strip())
     assert "://" not in "".join(CONSTRAINTS)
 
 
-def test_the_repository_holds_no_large_files_weights_or_checkpoints():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for name in listed:
+def test_the_repository_has_no_large_files_weights_or_checkpoints():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in files:
         if (ROOT / name).exists():
             assert (ROOT / name).stat().st_size < 1_000_000, name
             assert not name.endswith((".ckpt", ".pth", ".pt", ".safetensors")), name

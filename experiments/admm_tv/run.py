@@ -1,9 +1,9 @@
-"""ADMMTV against deepinv's solvers of the same problem: CPU time to the same objective.
+"""Compare the CPU time of ADMMTV and of solvers of deepinv to the same objective.
 
-1/2 ||A x - y||^2 + weight TV(x) with a TV per channel, which is deepinv's. The steps that each solver needs until no
-image is more than `gap` above the least objective are counted first; then all take these steps in turns, on one
-thread, and every repetition gives a ratio of CPU times. deepinv gets the singular value decomposition as well, without
-which it solves its linear systems with conjugate gradients, and the primal-dual method the best of four step sizes.
+The objective is 1/2 ||A x - y||^2 + weight TV(x) with a TV per channel, as in deepinv. The script first counts the
+steps of each solver until all objectives are at most (1 + GAP) times the minimum. Then all solvers run these steps
+repeatedly on one thread, and every repetition gives a ratio of CPU times. The solvers of deepinv use the singular value
+decomposition, which avoids conjugate gradients. They run with several step sizes.
 """
 
 import statistics
@@ -26,11 +26,11 @@ TASKS = {
     "blur": GaussianBlur(LinearSeverity(0.3, 3.0), SIZE),
     "soft mask": GaussianInpainting(LinearSeverity(0.1, 50.0), SIZE),
 }
-MOST_STEPS = {"ADMMTV": 512, "deepinv PDCP": 2048, "deepinv ADMM": 128}
+MAX_STEPS = {"ADMMTV": 512, "deepinv PDCP": 2048, "deepinv ADMM": 128}
 
 
 class Physics(DecomposablePhysics):
-    """An operator of ours for deepinv."""
+    """Operator of diracdiff with the interface of deepinv."""
 
     def __init__(self, operator):
         super().__init__(mask=operator.svd.values.expand_as(operator.like[:1]))
@@ -73,12 +73,12 @@ def admm(y, physics, steps, stepsize):
     return solver(y, physics, init=(x, torch.zeros_like(x)))
 
 
-def fewest(enough, most: int) -> int | None:
-    """The least number of steps that is enough; None above the most."""
+def min_steps(enough, max_steps: int) -> int | None:
+    """Return the smallest sufficient number of steps, or None if it exceeds `max_steps`."""
     high = 8
     while not enough(high):
         high *= 2
-        if high > most:
+        if high > max_steps:
             return None
     low = high // 2
     while high - low > 1:
@@ -101,15 +101,17 @@ for task, degradation in TASKS.items():
     def objective(image, y=y, double=double, tv=tv):
         return tv.objective(image.double(), y.double(), double)
 
-    least = objective(ADMMTV(WEIGHT, 5000, coupled=False)(y.double(), double, SIGMA).images)
+    minimum = objective(ADMMTV(WEIGHT, 5000, coupled=False)(y.double(), double, SIGMA).images)
     solvers = {"ADMMTV": lambda n, y=y, o=operator: ADMMTV(WEIGHT, n, coupled=False)(y, o, SIGMA).images}
     for stepsize in (0.35, 1.0, 2.0, 4.0):
         solvers[f"deepinv PDCP, step {stepsize}"] = lambda n, y=y, p=physics, s=stepsize: primal_dual(y, p, n, s)
     for stepsize in (4.0, 10.0, 30.0):
         solvers[f"deepinv ADMM, step {stepsize:g}"] = lambda n, y=y, p=physics, s=stepsize: admm(y, p, n, s)
-    most = {name: MOST_STEPS[name.split(",")[0]] for name in solvers}
+    max_steps = {name: MAX_STEPS[name.split(",")[0]] for name in solvers}
     steps = {
-        name: fewest(lambda n, solve=solve, least=least: (objective(solve(n)) <= (1 + GAP) * least).all(), most[name])
+        name: min_steps(
+            lambda n, solve=solve, minimum=minimum: (objective(solve(n)) <= (1 + GAP) * minimum).all(), max_steps[name]
+        )
         for name, solve in solvers.items()
     }
     spent = {name: [] for name, count in steps.items() if count}
@@ -119,12 +121,14 @@ for task, degradation in TASKS.items():
             solvers[name](steps[name])
             spent[name].append(time.process_time() - start)
     for name, count in steps.items():
-        ratios = [theirs / ours for theirs, ours in zip(spent.get(name, []), spent["ADMMTV"], strict=False)]
-        gap = (objective(solvers[name](count or most[name])) / least - 1).max().item()
+        ratios = [other / admm_tv for other, admm_tv in zip(spent.get(name, []), spent["ADMMTV"], strict=False)]
+        gap = (objective(solvers[name](count or max_steps[name])) / minimum - 1).max().item()
         cells = {"ratio": "", "lowest": "", "highest": ""}
         if ratios:
             cells = {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
             cells = {key: f"{value:.3g}" for key, value in cells.items()}
-        rows.append({"task": task, "solver": name, "steps": count or f"> {most[name]}", "gap": f"{gap:.1e}"} | cells)
+        rows.append(
+            {"task": task, "solver": name, "steps": count or f"> {max_steps[name]}", "gap": f"{gap:.1e}"} | cells
+        )
         print(rows[-1], flush=True)
 write_rows(RUNS / "admm_tv" / "results.csv", rows)

@@ -20,12 +20,12 @@ TASKS = {
 }
 OT_ODE = ["sampler.bridge.beta_max=1", "sampler.bridge.ot_ode=true"]
 I2SB = {"deblur": OT_ODE, "inpaint": OT_ODE, "super_resolution": ["sampler.bridge.beta_max=0.3"]}
-"""Published settings of I2SB."""
+"""Published settings of I2SB for each task."""
 
 WITH_PRIOR = ("pnp_admm", "ddrm", "dps", "diffpir", "pigdm")
 TRAINED = ("regression", "pmrf", "i2sb", "indi", "palette")
 METHODS = ("measurement", "admm_tv", *WITH_PRIOR, *TRAINED)
-"""Methods of the table; Dirac is always added."""
+"""Methods of the table. Dirac is always included."""
 
 LENGTH = ["data.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
 """18 epochs of 2,223 photographs: 2,484 steps of 16 images."""
@@ -58,19 +58,19 @@ def networks(methods: list[str]) -> list[str]:
 
 def compare(task: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Compare the methods on a task, and return the rows of the table with intervals."""
-    found = {name: run_folder(task, name, seed) / "best.ckpt" for name in networks(arguments.methods)}
+    checkpoints = {name: run_folder(task, name, seed) / "best.ckpt" for name in networks(arguments.methods)}
     keys = {"ours": "checkpoint", "prior": "prior", "regression": "regression", "pmrf": "flow"}
-    given = [f"{keys.get(name, f'baseline.{name}.method.checkpoint')}={path}" for name, path in found.items()]
+    options = [f"{keys.get(name, f'baseline.{name}.method.checkpoint')}={path}" for name, path in checkpoints.items()]
     methods = [*arguments.methods, "pnp_admm_dncnn"] if arguments.scico else arguments.methods
     output, rows = FOLDER / f"table_{task}_{seed}", f"baseline=[{','.join(methods)}]"
     data = ["data=folder", f"data.root={arguments.root}"]
-    given += [f"dncnn={arguments.scico}"] if arguments.scico else []
-    run("compare", *given, rows, *data, *MEASURED, *COMPARED, f"output={output}", *arguments.compare)
+    options += [f"dncnn={arguments.scico}"] if arguments.scico else []
+    run("compare", *options, rows, *data, *MEASURED, *COMPARED, f"output={output}", *arguments.compare)
     return [cells(task, seed, row) for row in json.loads((output / "comparison.json").read_text())["rows"]]
 
 
 def cells(task: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of results: values and the ends of their 95 % intervals, empty if there are too few images."""
+    """Return a row of results: values and the ends of their 95 % intervals, or None for too few images."""
     intervals = row.pop("interval")
     values = {"task": task, "seed": seed} | row | {"setting": json.dumps(row["setting"])}
     for key, ends in intervals.items():
@@ -98,8 +98,8 @@ def main() -> None:
             for name in networks(arguments.methods):
                 folder = run_folder(task, name, seed)
                 if not (folder / "summary.json").exists():
-                    words = [*settings(task, name, seed), *data, *LENGTH, *MEASURED, *arguments.overrides]
-                    run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
+                    overrides = [*settings(task, name, seed), *data, *LENGTH, *MEASURED, *arguments.overrides]
+                    run("train", *overrides, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
             rows += compare(task, seed, arguments)
             write_rows(FOLDER / "results.csv", rows)
     print(f"written: {FOLDER / 'results.csv'}")

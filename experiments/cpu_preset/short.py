@@ -1,7 +1,7 @@
-"""Which settings learn most within equal CPU seconds of training: real trainings, chosen on validation images.
+"""Compare training settings at equal CPU seconds, by PSNR on validation images.
 
-The benchmark measures the cost of a step of every variant, in turn; a variant then makes as many steps as fit into the
-seconds, so that other work on the machine changes how long it takes and not what it learns.
+The benchmark measures the CPU time of a training step of every variant. Each variant then runs as many steps as fit
+into the given seconds. Load on the machine affects the duration, but not the number of steps.
 """
 
 import argparse
@@ -31,17 +31,17 @@ FOLDER = RUNS / "cpu_preset"
 
 
 def costs(rounds: int = 3) -> dict[str, float]:
-    """CPU seconds of a training step of every variant: the least of some rounds in which all take turns.
+    """Return the CPU seconds of a training step of every variant: the minimum over several rounds.
 
-    Where some are known already, the others take turns with the first of them, and are in its units.
+    Stored costs are reused. New costs are scaled by the cost of the first variant, which is measured again.
     """
-    file, known = FOLDER / "costs.json", {}
+    file, stored = FOLDER / "costs.json", {}
     if file.exists():
-        known = json.loads(file.read_text())
-    if wanted := {name: shape(overrides) for name, overrides in VARIANTS.items() if name not in known}:
-        first, table, least = next(iter(VARIANTS)), FOLDER / "cost.json", {}
+        stored = json.loads(file.read_text())
+    if missing := {name: shape(overrides) for name, overrides in VARIANTS.items() if name not in stored}:
+        first, table, minimum = next(iter(VARIANTS)), FOLDER / "cost.json", {}
         for _ in range(rounds):
-            for what in dict.fromkeys([shape(VARIANTS[first]), *wanted.values()]):
+            for arguments in dict.fromkeys([shape(VARIANTS[first]), *missing.values()]):
                 command = [
                     sys.executable,
                     "-m",
@@ -50,27 +50,27 @@ def costs(rounds: int = 3) -> dict[str, float]:
                     "training",
                     "--output",
                     str(table),
-                    *what,
+                    *arguments,
                 ]
                 subprocess.run(command, check=True)
                 rows = json.loads(table.read_text())["rows"]
                 step = next(row["seconds"][1] for row in rows if row["name"] == "training, whole step")
-                least[what] = min(step, least.get(what, step))
-        unit = known.get(first, least[shape(VARIANTS[first])]) / least[shape(VARIANTS[first])]
-        known |= {name: unit * least[what] for name, what in wanted.items()}
-        file.write_text(json.dumps(known, indent=1))
-    return known
+                minimum[arguments] = min(step, minimum.get(arguments, step))
+        unit = stored.get(first, minimum[shape(VARIANTS[first])]) / minimum[shape(VARIANTS[first])]
+        stored |= {name: unit * minimum[arguments] for name, arguments in missing.items()}
+        file.write_text(json.dumps(stored, indent=1))
+    return stored
 
 
 def shape(overrides: list[str]) -> tuple[str, ...]:
-    """Return the arguments of the benchmark that change the cost of a step."""
+    """Return the benchmark arguments that affect the cost of a step."""
     return tuple(
         o.replace("data.batch_size", "--batch") for o in overrides if o.startswith(("data", "model", "optimizer="))
     )
 
 
 def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> dict[str, float]:
-    """Train for so many steps; what validation and test find."""
+    """Train for a number of steps, and return metrics of validation and test."""
     folder = FOLDER / f"{name.replace(',', '').replace(' ', '_')}_{task}_{seed}_{steps}"
     if not (folder / "summary.json").exists():
         batch = next((int(o.split("=")[1]) for o in overrides if o.startswith("data.batch_size=")), 8)
@@ -100,10 +100,10 @@ def train(name: str, task: str, seed: int, steps: int, overrides: list[str]) -> 
 
 
 def main() -> None:
-    """Train every variant that is asked for, and add a row for each to the table."""
+    """Train the selected variants, and append a row for each to the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=160, help="CPU seconds of training steps")
-    parser.add_argument("--steps", type=int, help="train for so many steps instead")
+    parser.add_argument("--steps", type=int, help="number of steps, instead of --seconds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tasks", nargs="+", default=["deblur", "inpaint"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)

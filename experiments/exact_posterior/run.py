@@ -1,10 +1,10 @@
-"""Samples of Dirac and of the comparison methods with a prior against an exact posterior.
+"""Compare samples of Dirac and of methods with a prior with an exact posterior.
 
-The prior is Gaussian, see `diracdiff.oracles.GaussianBench`: three draws of 16 x 16 pixels, their measurements with a
-Gaussian blur of 1.5 pixels, the soft mask and a box of half the side, noise 0.05, and the denoisers are exact. Many
-samples of the same measurement are compared with the posterior's mean and covariance in closed form.
+The prior is Gaussian (`diracdiff.oracles.GaussianBench`), and the denoisers are exact. Three images of 16 x 16 pixels
+are measured with a Gaussian blur of 1.5 pixels, a soft mask, or a box of half the side length, and noise of 0.05. The
+script compares many samples of one measurement with the mean and covariance of the posterior in closed form.
 
-Arguments: samples=256 (a quarter of them for methods of 500 and more calls).
+Arguments: samples=256 (a quarter of them for methods with at least 500 calls).
 """
 
 import sys
@@ -28,8 +28,8 @@ from diracdiff.utils.files import write_rows
 from experiments.common import RUNS
 
 NAME, SIDE, SEED = "exact_posterior", 16, 0
-given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-samples = int(given.get("samples", 256))
+options = dict(argument.split("=", 1) for argument in sys.argv[1:])
+samples = int(options.get("samples", 256))
 torch.set_num_threads(1)
 
 METHODS = {
@@ -56,7 +56,7 @@ METHODS = {
     "DDRM, 200 steps, eta 0.85": DDRM(num_steps=200),
     "DDRM, 200 steps, eta 1": DDRM(num_steps=200, eta=1.0),
 }
-WALKS = {
+SAMPLERS = {
     f"Dirac, {kind}, {steps} steps, eta {eta:g}": (kind, steps, eta)
     for kind in ("geometric", "noise first")
     for steps in (20, 100, 500)
@@ -66,7 +66,7 @@ WALKS = {
 
 
 def bench(problem: str, kind: str) -> GaussianBench:
-    """A problem; "noise first" has another way to the same measurement."""
+    """Return a problem. "noise first" has another process with the same measurement."""
     late = kind == "noise first"
 
     def severity(start: float, end: float):
@@ -84,9 +84,9 @@ def bench(problem: str, kind: str) -> GaussianBench:
 rows = []
 
 
-def note(problem: str, setting: str, count: int, found, started: float) -> None:
-    ok = found.bias < 0.5 and 0.85 < found.std < 1.15 and 0.85 < found.residual < 1.25
-    values = {key: round(value, 4) for key, value in found._asdict().items()}
+def record(problem: str, setting: str, count: int, calibration, started: float) -> None:
+    ok = calibration.bias < 0.5 and 0.85 < calibration.std < 1.15 and 0.85 < calibration.residual < 1.25
+    values = {key: round(value, 4) for key, value in calibration._asdict().items()}
     rows.append({"problem": problem, "setting": setting, "samples": count} | values | {"within": ok})
     print(rows[-1], f"{time.time() - started:.1f} s", flush=True)
     write_rows(RUNS / NAME / "results.csv", rows)
@@ -95,21 +95,24 @@ def note(problem: str, setting: str, count: int, found, started: float) -> None:
 for problem in ("blur", "soft mask", "box"):
     started, exact = time.time(), bench(problem, "geometric")
     normal = torch.randn(samples, *exact.y.shape[1:], generator=torch.Generator().manual_seed(SEED))
-    note(problem, "posterior", samples, exact.calibration(exact.posterior(normal)), started)
+    record(problem, "posterior", samples, exact.calibration(exact.posterior(normal)), started)
     for setting, method in METHODS.items():
         started, count = time.time(), samples if method.num_steps < 500 else samples // 4
-        found = method(exact.measurements(count), exact.operator(count), exact.sigma, exact.prior).images
-        note(problem, setting, count, exact.calibration(found), started)
-    for setting, (kind, steps, eta) in WALKS.items():
-        started, count, of_kind = time.time(), samples // 4 if steps >= 500 else samples, bench(problem, kind)
+        images = method(exact.measurements(count), exact.operator(count), exact.sigma, exact.prior).images
+        record(problem, setting, count, exact.calibration(images), started)
+    for setting, (kind, steps, eta) in SAMPLERS.items():
+        started, count, current = time.time(), samples // 4 if steps >= 500 else samples, bench(problem, kind)
         sampler = ReverseSampler(num_steps=steps, eta=eta)
-        noise, y = ImageNoise(range(count)), of_kind.measurements(count)
-        *_, last = sampler.states(of_kind.process, of_kind.oracle, y, noise)
+        noise, y = ImageNoise(range(count)), current.measurements(count)
+        *_, last = sampler.states(current.process, current.oracle, y, noise)
         for output in ("iterate", "x_hat"):
-            note(problem, f"{setting}, {output}", count, of_kind.calibration(last.image(output)), started)
+            record(problem, f"{setting}, {output}", count, current.calibration(last.image(output)), started)
         if kind == "geometric" and steps == 100:
-            factor, spread = of_kind.trajectory(sampler.times(), eta)
-            law = (spread.diagonal().mean() / of_kind.covariance.diagonal().mean()).sqrt().item()
-            before, after = (of_kind.marginal_covariance(t) for t in (1.0, 0.0))
+            factor, spread = current.trajectory(sampler.times(), eta)
+            deviation = (spread.diagonal().mean() / current.covariance.diagonal().mean()).sqrt().item()
+            before, after = (current.marginal_covariance(t) for t in (1.0, 0.0))
             off = (factor @ before @ factor.mT + spread - after).norm() / after.norm()
-            print(f"    the law of the walk: standard deviation {law:.4f}, marginal off by {off:.4f}", flush=True)
+            print(
+                f"    exact distribution of iterates: standard deviation {deviation:.4f}, marginal off by {off:.4f}",
+                flush=True,
+            )

@@ -49,7 +49,7 @@ METHODS = {
     "pmrf": "PMRF",
     "pnp_admm": "PnP-ADMM",
 }
-TILE = 240  # least side in pixels of an enlarged image
+TILE = 240  # minimum side in pixels of an enlarged image
 FIGURE_BYTES, ANIMATION_BYTES = 400_000, 1_000_000
 FRAME, PAUSE, END = 140, 1000, 2000  # milliseconds of a frame, of DO and PO, and of the last frame
 LPIPS_NAME = "lpips_squeeze"
@@ -72,12 +72,12 @@ class Results:
     points: dict[str, Row]
 
     def shown(self) -> int:
-        """Return the number of images whose restorations are stored, which are the first ones."""
+        """Return the number of images with stored restorations, which are the first ones."""
         return min(len(run.images[stop]) for run, stop in self.columns.values())
 
 
 def from_checkpoint(path: str, root: str, count: int, folder: Path) -> Results:
-    """Restore the first test images of a data set; the third column is the result of one network call."""
+    """Restore the first test images of a data set. The third column is the one-shot result."""
     restorer = load(path)
     test = ImageFolder(root, restorer.image_size).split("test")
     items = (test[i] for i in range(min(count, len(test))))
@@ -93,7 +93,7 @@ def from_checkpoint(path: str, root: str, count: int, folder: Path) -> Results:
 
 
 def from_comparison(path: str, folder: Path, best: str) -> Results:
-    """Read the results of `diracdiff compare`; the other method is the best one for a metric, "psnr" or "lpips"."""
+    """Read the results of `diracdiff compare`. The other method is the best one by `best`, "psnr" or "lpips"."""
     images = Measurements(**read_weights(folder / "measurements_test.pt", "measurements of diracdiff compare"))
     rows = {row["method"]: row for row in json.loads((folder / "comparison.json").read_text())["rows"]}
     others = {name: row for name, row in rows.items() if not name.startswith(("dirac_", "measurement"))}
@@ -102,8 +102,8 @@ def from_comparison(path: str, folder: Path, best: str) -> Results:
     sign, column = (-1, "psnr") if best == "psnr" else (1, LPIPS_NAME)
     other = min(others, key=lambda name: sign * others[name][column])
     columns = {"DO": "dirac_do", "PO": "dirac_po", title(other): other}
-    found = {column: (find_run(folder, rows[name]), rows[name]["stop"]) for column, name in columns.items()}
-    return Results(load(path), images, found, {title(name): row for name, row in others.items()})
+    runs = {column: (find_run(folder, rows[name]), rows[name]["stop"]) for column, name in columns.items()}
+    return Results(load(path), images, runs, {title(name): row for name, row in others.items()})
 
 
 def find_run(folder: Path, row: Row) -> Run:
@@ -118,7 +118,7 @@ def find_run(folder: Path, row: Row) -> Run:
 
 
 def title(name: str) -> str:
-    """Return the name of a row of a comparison as the literature writes it."""
+    """Return the name of a row of a comparison as used in the literature."""
     method, *rest = name.split(" (")
     return " (".join([METHODS.get(method, method), *rest])
 
@@ -143,8 +143,8 @@ def choose(tasks: Sequence[Results]) -> list[int]:
     for results in tasks:
         gains = candidates(results)
         median = sorted(gains.values())[len(gains) // 2]
-        fresh = [i for i in gains if results.images.names[i] not in names] or list(gains)
-        chosen.append(min(fresh, key=lambda i: (abs(gains[i] - median), i)))
+        unused = [i for i in gains if results.images.names[i] not in names] or list(gains)
+        chosen.append(min(unused, key=lambda i: (abs(gains[i] - median), i)))
         names.add(results.images.names[chosen[-1]])
     return chosen
 
@@ -153,7 +153,7 @@ def choose(tasks: Sequence[Results]) -> list[int]:
 
 
 def font(size: int) -> Any:
-    """Return the font that comes with Matplotlib."""
+    """Return the font of Matplotlib in a size."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
@@ -215,7 +215,7 @@ def draw(tasks: Sequence[Results], chosen: Sequence[int]) -> Image.Image:
 
 
 def write_figure(image: Image.Image, path: Path) -> Path:
-    """Write an image as PNG or, where that is too large, as WebP; return its path."""
+    """Write an image as PNG, or as WebP if the PNG is too large, and return its path."""
     image.save(path, optimize=True)
     for quality in range(95, 40, -5):
         if path.stat().st_size <= FIGURE_BYTES:
@@ -233,8 +233,8 @@ def frames(results: Results, i: int) -> Iterator[tuple[Image.Image, int]]:
     """Yield frames of x_hat of an image as t falls, next to the trade-off curve, and their milliseconds."""
     run = results.columns["PO"][0]
     curve = curve_points(run)
-    found = ((name, *results.columns[name]) for name in ("DO", "PO"))
-    stopping_points = {name: (of_name.means()[stop], stop) for name, of_name, stop in found}
+    columns = ((name, *results.columns[name]) for name in ("DO", "PO"))
+    stopping_points = {name: (column_run.means()[stop], stop) for name, column_run, stop in columns}
     for k, point in enumerate(curve):
         reached = [name for name, (_, stop) in stopping_points.items() if stop == point["stop"]]
         plot = Image.fromarray(figure_pixels(plane(results, curve, stopping_points, k)))
@@ -256,19 +256,19 @@ def plane(results: Results, curve: Sequence[Row], stopping_points: dict[str, tup
     axis.plot(psnrs, values, "-", color=MUTED, linewidth=1.5)
     axis.plot(psnrs[: k + 1], values[: k + 1], "-", color=DISTORTION, linewidth=2.5)
     axis.plot(psnrs[k], values[k], "o", color=DISTORTION, markersize=9)
-    everything = [*zip(psnrs, values, strict=True)]
+    points = [*zip(psnrs, values, strict=True)]
     for (name, (row, _)), colour in zip(stopping_points.items(), (DISTORTION, PERCEPTION), strict=True):
-        place = row["psnr"], row[LPIPS_NAME]
-        everything.append(place)
-        axis.plot(*place, "D", color=colour, markersize=7)
-        axis.annotate(name, place, (0, 8), textcoords="offset points", color=colour, ha="center", weight="bold")
-    spans = [3 * (max(axis_) - min(axis_)) + 1e-3 for axis_ in zip(*everything, strict=True)]
-    centre = everything[-1]
+        position = row["psnr"], row[LPIPS_NAME]
+        points.append(position)
+        axis.plot(*position, "D", color=colour, markersize=7)
+        axis.annotate(name, position, (0, 8), textcoords="offset points", color=colour, ha="center", weight="bold")
+    spans = [3 * (max(values_) - min(values_)) + 1e-3 for values_ in zip(*points, strict=True)]
+    centre = points[-1]
     for name, row in results.points.items():
-        place = row["psnr"], row[LPIPS_NAME]
-        if all(abs(a - b) < span for a, b, span in zip(place, centre, spans, strict=True)):
-            axis.plot(*place, "x", color=INK)
-            axis.annotate(name, place, (0, -11), textcoords="offset points", fontsize=7, color=INK, ha="center")
+        position = row["psnr"], row[LPIPS_NAME]
+        if all(abs(a - b) < span for a, b, span in zip(position, centre, spans, strict=True)):
+            axis.plot(*position, "x", color=INK)
+            axis.annotate(name, position, (0, -11), textcoords="offset points", fontsize=7, color=INK, ha="center")
     axis.margins(0.12)
     axis.set_xlabel(PSNR().label, fontsize=9)
     axis.set_ylabel("LPIPS (squeeze), lower is better", fontsize=9)
@@ -281,31 +281,33 @@ def plane(results: Results, curve: Sequence[Row], stopping_points: dict[str, tup
 def write_animation(results: Results, i: int, path: Path) -> None:
     """Write the animation of an image as WebP."""
     images, times = zip(*frames(results, i), strict=True)
-    same = {"save_all": True, "append_images": images[1:], "duration": times, "loop": 0, "method": 4}
+    shared = {"save_all": True, "append_images": images[1:], "duration": times, "loop": 0, "method": 4}
     for options in ({"lossless": True}, *({"quality": quality} for quality in range(95, 20, -10))):
-        images[0].save(path, **same, **options)
+        images[0].save(path, **shared, **options)
         if path.stat().st_size <= ANIMATION_BYTES:
             break
 
 
 @torch.no_grad()
-def main(words: Sequence[str] | None = None) -> None:
-    """Restore, choose and draw."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Restore test images, select one per task, and draw figure and animation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", nargs="+", required=True, help="one of each task, in the order of the rows")
+    parser.add_argument(
+        "--checkpoints", nargs="+", required=True, help="a checkpoint for each task, in the order of the rows"
+    )
     parser.add_argument("--root", help="folder of images with train, val and test, for tasks without a comparison")
-    parser.add_argument("--comparisons", nargs="*", default=[], help="folders of diracdiff compare; - for none")
+    parser.add_argument("--comparisons", nargs="*", default=[], help="folders of diracdiff compare; -: none")
     parser.add_argument("--best", choices=("psnr", "lpips"), default="lpips", help="metric of the best other method")
     parser.add_argument("--images", type=int, default=32, help="test images, for tasks without a comparison")
-    parser.add_argument("--animate", type=int, default=0, help="number of the checkpoint of the animation")
+    parser.add_argument("--animate", type=int, default=0, help="index of the checkpoint for the animation")
     parser.add_argument("--output", type=Path, default=RUNS / "hero")
-    options = parser.parse_args(words)
-    given = [*options.comparisons, *["-"] * (len(options.checkpoints) - len(options.comparisons))]
-    if "-" in given and options.root is None:
+    options = parser.parse_args(arguments)
+    comparisons = [*options.comparisons, *["-"] * (len(options.checkpoints) - len(options.comparisons))]
+    if "-" in comparisons and options.root is None:
         parser.error("--root: must be a folder of images for checkpoints without a comparison.")
     options.output.mkdir(parents=True, exist_ok=True)
     tasks = []
-    for k, (path, comparison) in enumerate(zip(options.checkpoints, given, strict=True)):
+    for k, (path, comparison) in enumerate(zip(options.checkpoints, comparisons, strict=True)):
         if comparison == "-":
             tasks.append(from_checkpoint(path, options.root, options.images, options.output / str(k)))
         else:

@@ -1,4 +1,4 @@
-"""Every estimate of the incremental reconstruction, every kind of step and grid, with one checkpoint."""
+"""Evaluate all increment estimates, solvers and time grids with one checkpoint."""
 
 import sys
 

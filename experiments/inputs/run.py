@@ -1,8 +1,8 @@
-"""Train variants of the network's inputs and of the training times on photographs, and measure sharpness and noise.
+"""Train variants of network inputs and training times on photographs, and evaluate them.
 
 `python -m experiments.inputs.run --root FLOWERS --tasks super_resolution --variants whitened estimate --seeds 0`
 trains missing networks, resumes interrupted runs, and writes `runs/experiments/inputs/results.csv`. `--samplers` also
-evaluates every network with other samplers, for which it first finds the stopping times.
+evaluates every network with other samplers, after tuning their stopping times on validation images.
 """
 
 import argparse
@@ -29,10 +29,10 @@ VARIANTS = {
     "estimate_up": ["task.prob_terminal=[0,0.75]"],
     "regression": ["experiment=regression"],
 }
-"""The default method with other inputs, and other fractions of the training at t = 1 (0.75 unless given).
+"""The default method with other inputs, and other fractions of training images at t = 1 (default: 0.75).
 
-A pair of fractions changes linearly from the first step to the last. `regression` is trained at t = 1 alone, and
-restores in one step.
+A pair of fractions changes linearly from the first step to the last. `regression` is trained at t = 1 only and restores
+in one step.
 """
 
 LENGTH = ["data.batch_size=16", "trainer.max_epochs=18", "trainer.check_val_every_n_epoch=18", "threads=1"]
@@ -50,34 +50,34 @@ SAMPLERS = {
 
 
 def measure_sampler(folder: Path, sampler: str, data: list[str]) -> None:
-    """Find the stopping times of a trained network with another sampler, and evaluate it, in a subfolder."""
-    found, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler]]
-    tuned = found / "tuned.ckpt"
+    """Tune the stopping times of a trained network for another sampler, and evaluate it in a subfolder."""
+    output, arguments = folder / sampler, [*data, MEASURED[0], *SAMPLERS[sampler]]
+    tuned = output / "tuned.ckpt"
     if not tuned.exists():
-        validation = [f"output={found / 'val'}", "if_exists=overwrite", "split=val", "data.val_images=64"]
+        validation = [f"output={output / 'val'}", "if_exists=overwrite", "split=val", "data.val_images=64"]
         run("evaluate", f"checkpoint={folder / 'best.ckpt'}", f"save_tuned={tuned}", *validation, *arguments)
-    if not (found / "evaluation.json").exists():
-        run("evaluate", f"checkpoint={tuned}", f"output={found}", "if_exists=overwrite", "times=stopping", *arguments)
+    if not (output / "evaluation.json").exists():
+        run("evaluate", f"checkpoint={tuned}", f"output={output}", "if_exists=overwrite", "times=stopping", *arguments)
 
 
 def rows_of(summary: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return a row of results for each stopping time of a summary."""
     rows = []
     for stop in STOPS:
-        if found := summary.get(stop):
-            values = {key: value for key, value in found.items() if key != "interval"}
-            intervals = {f"{key}_95": f"{low:.4g} {high:.4g}" for key, (low, high) in found.get("interval", {}).items()}
+        if entry := summary.get(stop):
+            values = {key: value for key, value in entry.items() if key != "interval"}
+            intervals = {f"{key}_95": f"{low:.4g} {high:.4g}" for key, (low, high) in entry.get("interval", {}).items()}
             rows.append({"run": name, "stop": stop, "n": summary["n"]} | values | intervals)
     return rows
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a summary."""
+    """Read a JSON file."""
     return dict(json.loads(path.read_text()))
 
 
 def main() -> None:
-    """Train and measure."""
+    """Train and evaluate all variants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="folder of photographs with train, val and test")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
@@ -92,8 +92,8 @@ def main() -> None:
             for variant in arguments.variants:
                 folder = FOLDER / f"{task}_{variant}_{seed}"
                 if not (folder / "summary.json").exists():
-                    words = [*TASKS[task], *data, *LENGTH, *MEASURED, *VARIANTS[variant], *arguments.overrides]
-                    run("train", *words, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
+                    overrides = [*TASKS[task], *data, *LENGTH, *MEASURED, *VARIANTS[variant], *arguments.overrides]
+                    run("train", *overrides, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
                 for sampler in arguments.samplers if (folder / "best.ckpt").exists() else ():
                     measure_sampler(folder, sampler, data)
     rows = [row for path in sorted(FOLDER.glob("*/summary.json")) for row in rows_of(read(path), path.parent.name)]

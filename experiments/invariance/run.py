@@ -1,4 +1,7 @@
-"""Do the numbers of an evaluation depend on the batch size or the number of processes? Arguments: of evaluate."""
+"""Test if evaluation results depend on the batch size or the number of processes.
+
+Arguments: overrides of diracdiff evaluate.
+"""
 
 import sys
 
@@ -11,7 +14,7 @@ METRICS = ("psnr", "ssim", "lpips_squeeze", "consistency")
 
 
 def gap(metric: str, a: float, b: float) -> float:
-    """The difference of two values; of FIDs, as a share of them."""
+    """Return the absolute difference of two values, which is relative for FID."""
     return abs(a - b) / (abs(a) if metric.startswith("fid_") else 1)
 
 
@@ -24,8 +27,8 @@ for name, overrides in RUN.items():
 first, *others = tables
 for name in others:
     assert tables[name].keys() == tables[first].keys()
-    for what, found in (("single images", tables), ("means", means)):
-        metrics = [m for m in found[first][next(iter(found[first]))] if m in METRICS or m.startswith("fid_")]
-        pairs = [(row, found[name][key]) for key, row in found[first].items()]
+    for kind, results in (("single images", tables), ("means", means)):
+        metrics = [m for m in results[first][next(iter(results[first]))] if m in METRICS or m.startswith("fid_")]
+        pairs = [(row, results[name][key]) for key, row in results[first].items()]
         gaps = {m: max(gap(m, float(a[m]), float(b[m])) for a, b in pairs) for m in metrics}
-        print(f"{name} against {first}, {what}:", {m: f"{gap:.1e}" for m, gap in gaps.items()})
+        print(f"{name} against {first}, {kind}:", {m: f"{gap:.1e}" for m, gap in gaps.items()})

@@ -1,4 +1,4 @@
-"""Kill a training run at random moments, resume it, and compare it bit by bit with a run that was not killed.
+"""Kill a training run at random times, resume it, and compare it bitwise with an uninterrupted run.
 
 Arguments: number of kills, number of processes (1 or 2), overrides of the training run.
 """
@@ -39,14 +39,14 @@ COMPARED = ("state_dict", "current_model_state", "optimizer_states", "lr_schedul
 
 
 def begin(folder: Path, overrides: list[str]) -> subprocess.Popen[bytes]:
-    """Start or resume the run in a session of its own."""
-    words = [*SHORT, *overrides, f"hydra.run.dir={folder}", "ckpt_path=auto"]
-    command = [sys.executable, "-m", "diracdiff", "train", *words]
+    """Start or resume the run in a new session."""
+    arguments = [*SHORT, *overrides, f"hydra.run.dir={folder}", "ckpt_path=auto"]
+    command = [sys.executable, "-m", "diracdiff", "train", *arguments]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def killed(folder: Path, overrides: list[str], delay: float) -> bool:
-    """Train, and kill all processes `delay` seconds after the configuration was written; return False if it ended."""
+    """Kill a training run `delay` seconds after it wrote its configuration. Return False if it finished before."""
     process, config = begin(folder, overrides), folder / "config.yaml"
     before = config.stat().st_mtime if config.exists() else 0.0
     while process.poll() is None and (config.stat().st_mtime if config.exists() else 0.0) == before:
@@ -59,7 +59,7 @@ def killed(folder: Path, overrides: list[str], delay: float) -> bool:
 
 
 def bits(a: Any, b: Any) -> int:
-    """Count bits of tensors, and other values, that differ."""
+    """Count the differing bits of tensors and the differing other values."""
     if isinstance(a, torch.Tensor):
         one, other = (t.contiguous().view(-1).view(torch.uint8) for t in (a, b))
         return int(sum(((one ^ other) >> i & 1).sum() for i in range(8)))
@@ -71,7 +71,7 @@ def bits(a: Any, b: Any) -> int:
 
 
 def differing(one: Path, other: Path) -> int:
-    """Count the bits and cells in which checkpoints and logs of two runs differ, seconds apart."""
+    """Count the differing bits and cells in checkpoints and logs of two runs, without times."""
     count = 0
     for name in ("last.ckpt", "best.ckpt"):
         a, b = (torch.load(folder / name, weights_only=True) for folder in (one, other))
@@ -83,26 +83,26 @@ def differing(one: Path, other: Path) -> int:
 
 
 def main(kills: int, processes: int, overrides: list[str]) -> None:
-    """Train once without kills, then runs with kills until enough were made; compare each with the first."""
+    """Train once without kills, then train with kills, and compare all runs with the first one."""
     overrides += ["trainer=ddp", "trainer.devices=2"] if processes == 2 else []
     for folder in FOLDER.glob(f"{processes}_*"):
         shutil.rmtree(folder)
     whole, generator, start = FOLDER / f"{processes}_whole", random.Random(0), time.monotonic()
     if begin(whole, overrides).wait():
         raise SystemExit("the run without kills failed")
-    duration, done, runs, count = time.monotonic() - start, 0, 0, 0
-    while done < kills:
+    duration, kill_count, runs, count = time.monotonic() - start, 0, 0, 0
+    while kill_count < kills:
         runs += 1
         parts = FOLDER / f"{processes}_{runs}"
-        while done < kills and killed(parts, overrides, generator.uniform(0, duration / 4)):
-            done += 1
-            last = parts / "last.ckpt"  # loadable after every kill, or not written yet
+        while kill_count < kills and killed(parts, overrides, generator.uniform(0, duration / 4)):
+            kill_count += 1
+            last = parts / "last.ckpt"  # must be loadable if it exists
             step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
-            print(f"kill {done}: last.ckpt of run {runs} is of step {step}", flush=True)
+            print(f"kill {kill_count}: last.ckpt of run {runs} is of step {step}", flush=True)
         if begin(parts, overrides).wait():
             raise SystemExit("a resumed run failed")
         count += differing(whole, parts)
-    print(f"{processes} process(es), {done} kills in {runs} run(s): {count} bits differ")
+    print(f"{processes} process(es), {kill_count} kills in {runs} run(s): {count} bits differ")
 
 
 if __name__ == "__main__":

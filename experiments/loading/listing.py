@@ -1,4 +1,4 @@
-"""Seconds to list 1.3 million names, of ImageNet's layout and of a folder that a hash divides.
+"""Measure the time to list 1.3 million names in the layout of ImageNet and in a folder split by a hash.
 
 Usage: python -m experiments.loading.listing [COUNT]
 """
@@ -15,7 +15,7 @@ FOLDERS = 1000
 
 
 def main(count=1_300_000):
-    """Print wall and CPU seconds."""
+    """Print wall time and CPU time in seconds."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for number in range(FOLDERS):
@@ -28,9 +28,9 @@ def main(count=1_300_000):
             ("imagenet, train", lambda: len(ImageNet(root, 64).split("train"))),
         ):
             wall, cpu = time.perf_counter(), time.process_time()
-            found = listing()
+            listed = listing()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            print(f"{label}: {found} in {wall:.1f} s ({cpu:.1f} s of CPU)")
+            print(f"{label}: {listed} in {wall:.1f} s ({cpu:.1f} s of CPU)")
 
 
 if __name__ == "__main__":

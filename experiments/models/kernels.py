@@ -1,6 +1,6 @@
-"""Photographs that are blurred as cameras blur, not periodically, each with a kernel of its own, and restored as files.
+"""Blur photographs with non-periodic borders and per-image kernels, and restore the files.
 
-Arguments: a folder of photographs, and how many of them.
+Arguments: a folder of photographs and their number.
 """
 
 import math
@@ -27,7 +27,7 @@ def psnr(image: torch.Tensor, clean: torch.Tensor) -> float:
 
 
 def main() -> None:
-    """Blur, restore, and measure."""
+    """Blur and restore photographs, and compute PSNR."""
     source, count = Path(sys.argv[1]), int(sys.argv[2])
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     files = files[:: max(1, len(files) // count)][:count]
@@ -43,8 +43,8 @@ def main() -> None:
         y += SIGMA * torch.randn(y.shape, generator=generator)
         clean[f"{i:02d}.png"] = x[:, 0, margin:-margin, margin:-margin]
         Image.fromarray(to_pixels(y).permute(1, 2, 0).numpy()).save(FOLDER / "blurred" / f"{i:02d}.png")
-    asked = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel={FOLDER / 'kernels'}"]
-    run("restore", *asked, f"output={FOLDER / 'restored'}", "if_exists=overwrite")
+    options = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel={FOLDER / 'kernels'}"]
+    run("restore", *options, f"output={FOLDER / 'restored'}", "if_exists=overwrite")
     rows = []
     for name, x in clean.items():
         before, after = (psnr(from_pixels(load_image(FOLDER / part / name)), x) for part in ("blurred", "restored"))

@@ -1,7 +1,7 @@
 """Train the bundled models and export them into the package.
 
-`make models` trains all models on the photographs of scikit-image alone. `--flowers` and `--wallpapers` add
-photographs. An interrupted run resumes, and a trained model is only exported.
+`make models` trains all models on photographs of scikit-image. `--flowers` and `--wallpapers` add photographs.
+Interrupted runs resume, and trained models are only exported.
 """
 
 import argparse
@@ -15,7 +15,7 @@ FOLDER = RUNS / "models"
 ABOUT = Path(__file__).with_name("about")
 BATCH = 16
 LARGEST = 2_500_000
-"""Bytes of the weights of a bundled model."""
+"""Maximum size of the weights of a bundled model in bytes."""
 
 LOCAL = ["experiment=local", "schedule.noise.sigma_min=0.005"]
 SLIGHT = [*LOCAL, "schedule.noise.sigma_max=0.02"]
@@ -39,19 +39,19 @@ def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Pat
         data += ["data.max_scale=3", "data.recolour=true", f"data.crops_per_epoch={BATCH * steps}"]
         length = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"data.batch_size={BATCH}"]
         measured = ["data.val_images=64", "data.test_images=64", "metrics=[psnr,ssim,lpips,swd,residual_noise]"]
-        words = [*MODELS[name][1], *data, *length, *measured, *arguments]
-        run("train", *words, f"hydra.run.dir={folder}", "ckpt_path=auto")
+        overrides = [*MODELS[name][1], *data, *length, *measured, *arguments]
+        run("train", *overrides, f"hydra.run.dir={folder}", "ckpt_path=auto")
     return folder / "best.ckpt"
 
 
 def describe(name: str, steps: int, credits: list[str]) -> Path:
-    """Write the text for the card of a model, and return the file."""
+    """Write the text for the card of a model, and return its path."""
     crops = f"{steps} steps of {BATCH} crops of 64 px in random colours, Muon"
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
-    made = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
+    training = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
     path = FOLDER / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*data, *made, (ABOUT / f"{name}.md").read_text()]))
+    path.write_text("\n".join([*data, *training, (ABOUT / f"{name}.md").read_text()]))
     return path
 
 
@@ -68,13 +68,13 @@ def export(name: str, checkpoint: Path, about: Path) -> None:
 
 
 def main() -> None:
-    """Collect photographs, train, and export."""
+    """Collect photographs, and train and export the models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(MODELS), choices=MODELS, help="models to train")
     parser.add_argument(
         "--steps", type=int, help=f"training steps of {BATCH} crops; default: about 2.5 hours on one core"
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training run")
     parser.add_argument("--flowers", type=Path, help="folder of flower_photos with train, val and test")
     parser.add_argument("--wallpapers", type=Path, help="folder of Debian's lomiri-wallpapers-16.04")
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")

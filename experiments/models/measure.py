@@ -1,8 +1,8 @@
-"""Compare the bundled models with other methods on the same measurements, and with published figures.
+"""Compare the bundled models with other methods on equal measurements, and with published values.
 
 PSNR in dB of a photograph is -10 log10 of the mean squared error over pixels and channels in the [0, 1] range. Results
-are clipped to [0, 1] and not rounded. Measurements have Gaussian noise and are neither clipped nor rounded. Figures are
-means over photographs; gains over the measurement have 95 % bootstrap intervals. An interrupted run resumes.
+are clipped to [0, 1] and not rounded. Measurements have Gaussian noise and are neither clipped nor rounded. Values are
+means over photographs. Gains over the measurement have 95 % bootstrap intervals. An interrupted run resumes.
 """
 
 import argparse
@@ -35,10 +35,10 @@ from experiments.common import RUNS
 FOLDER = RUNS / "models"
 PUBLISHED = Path(__file__).with_name("published.csv")
 WEIGHTS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03)
-"""Weights of total variation to try."""
+"""Candidate weights of total variation."""
 
 TUNED_ON = 3
-"""Number of photographs of a set, the first ones, on which the weight is chosen; they are also evaluated."""
+"""Number of photographs at the start of a data set that select the weight. They are also evaluated."""
 
 MULTIPLE = 4
 """Photographs are cropped to multiples of this side, so that factors of super-resolution divide it."""
@@ -131,15 +131,15 @@ def methods(problem: Problem, classical: bool) -> dict[str, Method]:
     """Return {name: method} for a problem; `classical` adds slow classical methods."""
     if problem.model == "denoise":
         return {"restored": restored("t:1"), "estimated level": denoised}
-    found = {"restored": restored("psnr")}
+    options = {"restored": restored("psnr")}
     if problem.model == "inpaint":
-        found["biharmonic"] = biharmonic
+        options["biharmonic"] = biharmonic
     elif classical:
-        found["wiener"] = wiener
-        found |= {f"tv {weight:g}": total_variation(weight) for weight in WEIGHTS}
+        options["wiener"] = wiener
+        options |= {f"tv {weight:g}": total_variation(weight) for weight in WEIGHTS}
     if problem.model == "super_resolution":
-        found["bicubic"] = bicubic
-    return found
+        options["bicubic"] = bicubic
+    return options
 
 
 def photographs(folder: Path, count: int) -> Iterator[tuple[str, Tensor]]:
@@ -159,15 +159,15 @@ def psnr(image: Tensor, clean: Tensor) -> float:
 def add(problem: Problem, data: str, folder: Path, count: int, classical: bool, output: Path) -> None:
     """Evaluate all methods on the photographs of a folder, and append a row per photograph and method to a file."""
     key = {"model": problem.model, "problem": problem.name, "data": data}
-    done = [row for row in read_rows(output, {}) if key.items() <= row.items()] if output.exists() else []
-    restorer, tried = load(f"builtin:{problem.model}"), methods(problem, classical)
+    finished = [row for row in read_rows(output, {}) if key.items() <= row.items()] if output.exists() else []
+    restorer, candidates = load(f"builtin:{problem.model}"), methods(problem, classical)
     for number, (name, x) in enumerate(photographs(folder, count)):
-        if any(row["image"] == name for row in done):
+        if any(row["image"] == name for row in finished):
             continue
         one = bound(restorer, problem, x, name)
         y = measure(one.process, x, [name], one.seed, one.sampler.t_start).y
         values = {"measurement": psnr(y, x)}
-        for method, restore in tried.items():
+        for method, restore in candidates.items():
             if number < TUNED_ON or not method.startswith("tv ") or method == best_weight(output, key):
                 values[method] = psnr(restore(one, y, name), x)
         append_rows(output, [key | {"image": name, "method": m, "psnr": value} for m, value in values.items()])
@@ -188,8 +188,8 @@ def summarise(output: Path) -> list[dict[str, object]]:
     """Return a row for each problem, data set and method: means, and gains over the measurement."""
     values: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
     for row in read_rows(output, {"psnr": float}):
-        found = values.setdefault((row["model"], row["problem"], row["data"]), {})
-        found.setdefault(row["method"], {})[row["image"]] = row["psnr"]
+        by_method = values.setdefault((row["model"], row["problem"], row["data"]), {})
+        by_method.setdefault(row["method"], {})[row["image"]] = row["psnr"]
     rows: list[dict[str, object]] = []
     for (model, problem, data), by_method in values.items():
         weight = best_weight(output, {"model": model, "problem": problem, "data": data})
@@ -204,17 +204,17 @@ def summarise(output: Path) -> list[dict[str, object]]:
 
 
 def tables(rows: list[dict[str, object]]) -> str:
-    """Return Markdown tables: denoising with published figures, and all results."""
+    """Return Markdown tables: denoising with published values, and all results."""
     lines = ["| set, sigma | level given | level estimated | published |", "|---|---|---|---|"]
     published = read_rows(PUBLISHED, {"psnr": float})
     for row in rows:
         sigma = str(row["problem"]).removeprefix("sigma ")
-        known = [p for p in published if (p["data"], p["sigma"]) == (row["data"], sigma)]
-        if row["model"] == "denoise" and row["method"] == "restored" and known:
-            others = ", ".join(f"{p['method']} {p['psnr']:.2f} (level {p['level']})" for p in known)
+        reported = [p for p in published if (p["data"], p["sigma"]) == (row["data"], sigma)]
+        if row["model"] == "denoise" and row["method"] == "restored" and reported:
+            others = ", ".join(f"{p['method']} {p['psnr']:.2f} (level {p['level']})" for p in reported)
             key = [row[name] for name in ("model", "problem", "data")] + ["estimated level"]
-            blind = next(o for o in rows if [o[name] for name in ("model", "problem", "data", "method")] == key)
-            lines.append(f"| {row['data']}, {sigma} | {row['psnr']:.2f} | {blind['psnr']:.2f} | {others} |")
+            estimated = next(o for o in rows if [o[name] for name in ("model", "problem", "data", "method")] == key)
+            lines.append(f"| {row['data']}, {sigma} | {row['psnr']:.2f} | {estimated['psnr']:.2f} | {others} |")
     lines += ["", "| model | problem | data | method | PSNR [dB] | gain [dB] |", "|---|---|---|---|---|---|"]
     for row in rows:
         gain = f"{row['gain']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row["method"] != "measurement" else ""
@@ -224,15 +224,19 @@ def tables(rows: list[dict[str, object]]) -> str:
 
 
 def main() -> None:
-    """Measure, and print tables."""
+    """Evaluate all methods, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--testsets", type=Path, help="folder with CBSD68 and Kodak24")
-    parser.add_argument("--photographs", type=Path, help="folder of other photographs, such as of ImageNet")
-    parser.add_argument("--count", type=int, default=50, help="number of --photographs at most, evenly spread")
-    parser.add_argument("--classical", type=int, default=24, help="photographs of Kodak24 for slow classical methods")
-    parser.add_argument("--only", nargs="+", help="models to measure, instead of all")
+    parser.add_argument("--photographs", type=Path, help="folder of other photographs, for example of ImageNet")
+    parser.add_argument("--count", type=int, default=50, help="maximum number of --photographs, evenly spaced")
+    parser.add_argument(
+        "--classical", type=int, default=24, help="number of photographs of Kodak24 for slow classical methods"
+    )
+    parser.add_argument("--only", nargs="+", help="models to evaluate; default: all")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, default=FOLDER / "measured.csv", help="rows of single photographs")
+    parser.add_argument(
+        "--output", type=Path, default=FOLDER / "measured.csv", help="CSV file with a row per photograph and method"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

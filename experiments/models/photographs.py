@@ -1,8 +1,8 @@
 """Collect the photographs for training the bundled models in one folder with train, val and test.
 
-`photographs.csv` lists the files of scikit-image and of Debian's package lomiri-wallpapers-16.04 that may be used: they
-are CC BY, CC0, in the public domain or without known restrictions. Each is downscaled to several sizes, so that crops
-of 64 pixels have detail, and cut into squares. Photographs of flower_photos (CC BY 2.0) are small and copied unchanged.
+`photographs.csv` lists usable files of scikit-image and of the Debian package lomiri-wallpapers-16.04. Their licences
+are CC BY, CC0, public domain or no known restrictions. Each photograph is downscaled to several sizes, so that crops of
+64 pixels have detail, and cut into squares. Photographs of flower_photos (CC BY 2.0) are small and copied unchanged.
 """
 
 import shutil
@@ -15,13 +15,13 @@ from diracdiff.utils.files import read_rows
 
 LIST = Path(__file__).with_name("photographs.csv")
 SIDES = {"train": (1024, 512, 256), "val": (512, 256), "test": (400, 256)}
-"""Shorter sides in pixels of the downscaled photographs."""
+"""Lengths in pixels of the shorter side of downscaled photographs."""
 
 SQUARE = 256
 """Side of the squares in pixels."""
 
 STRIDE = {"train": 128, "val": 256, "test": 256}
-"""Pixels between squares. They overlap in training, so that a few large photographs balance many small ones."""
+"""Distance of squares in pixels. Training squares overlap, so that a few large photographs balance many small ones."""
 
 FLOWERS = {"train": None, "val": 40, "test": 40}
 """Number of photographs of flower_photos in each split, evenly spread; None: all."""
@@ -32,8 +32,8 @@ def collect(folder: Path, flowers: Path | None, wallpapers: Path | None) -> list
 
     Args:
         folder: folder for train, val and test. File names begin with the source.
-        flowers: flower_photos with train, val and test; None: without them.
-        wallpapers: folder of the wallpapers; None: without them.
+        flowers: folder of flower_photos with train, val and test; None: not used.
+        wallpapers: folder of the wallpapers; None: not used.
 
     Returns:
         The credits, one line for each source.

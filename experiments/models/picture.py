@@ -1,4 +1,4 @@
-"""Draw the first figure of the README: test photographs, restored by the bundled model for blur."""
+"""Draw the first figure of the README: test photographs restored by the bundled deblurring model."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from diracdiff.evaluation.plots import save_figure
 from diracdiff.utils.pixels import from_pixels, to_pixels
 
 CROPS = {"chelsea.png": (60, 70), "coffee.png": (60, 70)}
-"""Photographs of scikit-image, CC0, shrunk to 300 pixels, and the first row and column of 160 that are shown."""
+"""CC0 photographs of scikit-image, downscaled to 300 pixels, and (row, column) of the shown crop of 160 pixels."""
 
 DATA = Path(skimage.__file__).parent / "data"
 OUTPUT = Path(__file__).parents[2] / "docs" / "restored.png"
@@ -22,7 +22,7 @@ OUTPUT = Path(__file__).parents[2] / "docs" / "restored.png"
 
 @torch.no_grad()
 def main() -> None:
-    """Draw it."""
+    """Restore the photographs, and write the figure."""
     restorer = load("builtin:deblur").bind(parse_kernel("gaussian:1.5")[None, None])
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes = figure.subplots(len(CROPS), 5)

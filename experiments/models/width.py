@@ -1,6 +1,6 @@
-"""Photographs that are blurred by a Gaussian, and restored with kernels of its width and of others, in words.
+"""Restore photographs with Gaussian blur with kernels of the true width and of other widths.
 
-Arguments: a folder of photographs, how many of them, and their blur's width, 1.5 pixels.
+Arguments: a folder of photographs, their number, and the width of the blur in pixels, 1.5.
 """
 
 import math
@@ -20,12 +20,12 @@ from experiments.common import RUNS, run
 from experiments.models.kernels import SIGMA, psnr
 
 FOLDER = RUNS / "width"
-SHARES = (0.5, 0.67, 0.83, 1.0, 1.17, 1.33, 1.67)
-"""Of the true width."""
+FRACTIONS = (0.5, 0.67, 0.83, 1.0, 1.17, 1.33, 1.67)
+"""Widths of the kernel in units of the true width."""
 
 
 def main() -> None:
-    """Blur, restore with every width, and measure."""
+    """Blur photographs, restore them with every width, and compute PSNR."""
     source, count, width = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     generator, clean, kernel = torch.Generator().manual_seed(0), {}, parse_kernel(f"gaussian:{width}")
@@ -38,16 +38,16 @@ def main() -> None:
         Image.fromarray(to_pixels(y).permute(1, 2, 0).numpy()).save(FOLDER / "blurred" / f"{i:02d}.png")
     before = {name: psnr(from_pixels(load_image(FOLDER / "blurred" / name)), x) for name, x in clean.items()}
     rows = []
-    for share in SHARES:
-        asked, output = round(share * width, 3), FOLDER / f"gaussian_{share}"
-        words = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel=gaussian:{asked}"]
-        run("restore", *words, f"output={output}", "if_exists=overwrite")
+    for fraction in FRACTIONS:
+        kernel_width, output = round(fraction * width, 3), FOLDER / f"gaussian_{fraction}"
+        options = ["checkpoint=builtin:deblur", f"input={FOLDER / 'blurred'}", f"kernel=gaussian:{kernel_width}"]
+        run("restore", *options, f"output={output}", "if_exists=overwrite")
         gains = [psnr(from_pixels(load_image(output / name)), x) - before[name] for name, x in clean.items()]
-        said = read_rows(output / "restored.csv", {"residual_over_sigma": float})
+        table = read_rows(output / "restored.csv", {"residual_over_sigma": float})
         low, high = interval(gains) or (math.nan, math.nan)
-        row = {"width": asked, "gain": mean(gains), "low": low, "high": high}
-        row["residual_over_sigma"] = mean([line["residual_over_sigma"] for line in said])
-        rows.append(row | {"consistent": sum(line["consistent"] == "True" for line in said), "images": len(said)})
+        row = {"width": kernel_width, "gain": mean(gains), "low": low, "high": high}
+        row["residual_over_sigma"] = mean([line["residual_over_sigma"] for line in table])
+        rows.append(row | {"consistent": sum(line["consistent"] == "True" for line in table), "images": len(table)})
         print(rows[-1], flush=True)
     write_rows(FOLDER / "results.csv", rows)
 

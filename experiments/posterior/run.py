@@ -1,6 +1,6 @@
-"""Train the networks of the table at equal numbers of images, compare, and measure quality over network calls.
+"""Train networks on equal numbers of images, compare methods, and measure quality over NFE.
 
-Arguments are those of the data set and the trainer; what is there already is not made again.
+Arguments are overrides of the data set and the trainer. Existing results are reused.
 """
 
 import json
@@ -21,13 +21,13 @@ VARIANTS = {
     "more noise": ["method=posterior", "schedule.noise.sigma_max=0.2", "task.measurement_sigma=0.05"],
     "paper": ["method=paper"],
 }
-"""Ours; the first stands in the table with the methods of others, and has a second seed as they have."""
+"""Variants of Dirac. The first one is compared with other methods and has a second seed."""
 SECOND = "seed 1"
 APART = "more noise"
-"""Its measurements differ from the others' by rounding, and so its rows cannot be compared image by image."""
+"""Variant whose measurements differ from the others by rounding, so that its rows are not paired."""
 OPTIMIZER = "optimizer=adam_cosine"
 INPUTS = "model.inputs=whitened"
-"""The default when the results were measured."""
+"""Default of the published results."""
 LIMITS = ["data.val_images=64", "data.test_images=16"]
 BASELINES = "measurement,ddrm,diffpir,pigdm,regression,pmrf"
 SHORTER = ["baseline.diffpir.method.num_steps=50", "baseline.pigdm.method.num_steps=50"]
@@ -44,7 +44,7 @@ COLUMNS = ("calls", "psnr", "ssim", "lpips_squeeze", "swd", "fid_squeezenet", "c
 
 
 def trainings(task: str) -> dict[str, list[str]]:
-    """{name: overrides} of one task's networks, in an order in which each finds what it needs."""
+    """Return {name: overrides} of the networks of a task. Networks follow those that they depend on."""
     first = {f"{name} {task}": [f"task={task}", *overrides] for name, overrides in VARIANTS.items()}
     second = {f"posterior {task} {SECOND}": [*first[f"posterior {task}"], "seed=1"]}
     for end, seed in (("", []), (f" {SECOND}", ["seed=1"])):
@@ -54,36 +54,41 @@ def trainings(task: str) -> dict[str, list[str]]:
     return first | second
 
 
-def place(name: str) -> Path:
-    """The folder of a network."""
+def folder_of(name: str) -> Path:
+    """Return the folder of a network."""
     return FOLDER / name.replace(" ", "_")
 
 
 def checkpoint(name: str) -> Path:
-    """Where a training leaves its network."""
-    return place(name) / "best.ckpt"
+    """Return the checkpoint of a training run."""
+    return folder_of(name) / "best.ckpt"
 
 
 def train(arguments: list[str]) -> None:
-    """Train what is not there yet."""
-    wanted = {"prior": ["task=prior"]} | {name: o for task in TASKS for name, o in trainings(task).items()}
-    for name, overrides in wanted.items():
+    """Train missing networks."""
+    runs = {"prior": ["task=prior"]} | {name: o for task in TASKS for name, o in trainings(task).items()}
+    for name, overrides in runs.items():
         if not checkpoint(name).exists():
-            run("train", OPTIMIZER, INPUTS, *LIMITS, *arguments, *overrides, f"hydra.run.dir={place(name)}")
+            run("train", OPTIMIZER, INPUTS, *LIMITS, *arguments, *overrides, f"hydra.run.dir={folder_of(name)}")
 
 
 def exact(name: str, arguments: list[str]) -> Path:
-    """A checkpoint with exponential steps and the stopping times found on validation images."""
-    tuned = place(name) / "exponential.ckpt"
+    """Return a checkpoint with the exponential solver and stopping times tuned on validation images."""
+    tuned = folder_of(name) / "exponential.ckpt"
     if not tuned.exists():
-        words = ["split=val", "sampler/solver=exponential", "data.val_images=64", f"output={place(name) / 'tuned'}"]
-        words += [f"save_tuned={tuned}", "if_exists=overwrite"]
-        run("evaluate", *arguments, f"checkpoint={checkpoint(name)}", *words)
+        options = [
+            "split=val",
+            "sampler/solver=exponential",
+            "data.val_images=64",
+            f"output={folder_of(name) / 'tuned'}",
+        ]
+        options += [f"save_tuned={tuned}", "if_exists=overwrite"]
+        run("evaluate", *arguments, f"checkpoint={checkpoint(name)}", *options)
     return tuned
 
 
 def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
-    """The rows of one task's table: ours, its ablations, other methods, and the second seed."""
+    """Return the rows of the table of a task: Dirac, ablations, other methods, and the second seed."""
     first, *ablations = VARIANTS
     tables = [_table(f"{name} {task}", data, "measurement") for name in ablations if name != APART]
     end = f"{task} {SECOND}"
@@ -99,30 +104,30 @@ def compare(task: str, data: list[str]) -> list[dict[str, Any]]:
 
 
 def _table(name: str, data: list[str], baselines: str, *more: str) -> Path:
-    """Compare a network of ours with other methods: the folder."""
+    """Compare a Dirac network with other methods, and return the folder of results."""
     folder = FOLDER / f"table_{name.replace(' ', '_')}"
     common = [*data, "tune_for=[psnr,lpips]", "tune_images=32", "test_images=200", "fid=squeezenet"]
-    mine = [f"checkpoint={exact(name, data)}", f"baseline=[{baselines}]", f"output={folder}"]
-    run("compare", *common, *mine, *more)
+    options = [f"checkpoint={exact(name, data)}", f"baseline=[{baselines}]", f"output={folder}"]
+    run("compare", *common, *options, *more)
     return folder
 
 
 def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
-    """Quality at DO and PO for every sampler and number of steps, with stopping times found on validation images."""
+    """Return metrics at DO and PO for all samplers and numbers of steps, with stopping times of validation images."""
     rows = []
     for sampler, overrides in SAMPLERS.items():
         for steps in CALLS:
             folder = FOLDER / f"calls_{task}" / f"{sampler}_{steps}"
-            asked = [*data, *overrides, f"sampler.num_steps={steps}", "if_exists=overwrite", "data.val_images=64"]
+            options = [*data, *overrides, f"sampler.num_steps={steps}", "if_exists=overwrite", "data.val_images=64"]
             summary = folder / "test" / "evaluation.json"
             if not summary.exists():
-                given, tuned = f"checkpoint={checkpoint(f'posterior {task}')}", folder / "tuned.ckpt"
-                run("evaluate", *asked, given, "split=val", f"save_tuned={tuned}", f"output={folder / 'val'}")
+                network, tuned = f"checkpoint={checkpoint(f'posterior {task}')}", folder / "tuned.ckpt"
+                run("evaluate", *options, network, "split=val", f"save_tuned={tuned}", f"output={folder / 'val'}")
                 more = ["data.test_images=200", f"output={folder / 'test'}"]
-                run("evaluate", *asked, f"checkpoint={tuned}", *more)
-            found = json.loads(summary.read_text())
+                run("evaluate", *options, f"checkpoint={tuned}", *more)
+            results = json.loads(summary.read_text())
             for stop in ("one_shot", "do", "po"):
-                entry = found[stop]
+                entry = results[stop]
                 cells = {key: entry[key] for key in COLUMNS if key in entry}
                 rows.append({"task": task, "sampler": sampler, "steps": steps, "stop": stop, "t": entry["t"]})
                 rows[-1] |= {"calls": entry["nfe"], **cells}
@@ -130,39 +135,41 @@ def over_calls(task: str, data: list[str]) -> list[dict[str, Any]]:
 
 
 def named(method: str, task: str) -> str:
-    """The name of a row of a comparison, of which others are included."""
-    own, _, table = method.partition(" (table_")
+    """Return the name of a row, which may belong to another comparison."""
+    base, _, table = method.partition(" (table_")
     origin = table.removesuffix(")").replace("_", " ").replace(f" {task}", "") or next(iter(VARIANTS))
-    if own in STOPS:
-        return f"{origin}, {STOPS[own]}"
-    return f"{own}, {SECOND}" if table else own
+    if base in STOPS:
+        return f"{origin}, {STOPS[base]}"
+    return f"{base}, {SECOND}" if table else base
 
 
 def cells(task: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of results.csv: the figures and their intervals."""
-    found = {"task": task, "method": named(row["method"], task)} | {key: row.get(key) for key in COLUMNS}
+    """Return a row of results.csv: metrics and their intervals."""
+    values = {"task": task, "method": named(row["method"], task)} | {key: row.get(key) for key in COLUMNS}
     for key, bounds in (row.get("interval") or {}).items():
         low, high = bounds or (None, None)
-        found |= {f"{key}_low": low, f"{key}_high": high}
-    return found
+        values |= {f"{key}_low": low, f"{key}_high": high}
+    return values
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """LPIPS at PO over network calls."""
+    """Plot LPIPS at PO over the number of steps."""
     figure, axes = panels(len(TASKS))
     for axis, task in zip(axes, TASKS, strict=True):
         for sampler in SAMPLERS:
-            mine = [row for row in rows if (row["task"], row["sampler"], row["stop"]) == (task, sampler, "po")]
-            axis.plot([row["steps"] for row in mine], [row["lpips_squeeze"] for row in mine], "o-", label=sampler)
-        axis.set(title=task, xlabel="steps of the whole walk", ylabel="LPIPS (squeeze) at PO", xscale="log")
+            selected = [row for row in rows if (row["task"], row["sampler"], row["stop"]) == (task, sampler, "po")]
+            axis.plot(
+                [row["steps"] for row in selected], [row["lpips_squeeze"] for row in selected], "o-", label=sampler
+            )
+        axis.set(title=task, xlabel="number of sampling steps", ylabel="LPIPS (squeeze) at PO", xscale="log")
         axis.legend()
     save(figure, "posterior")
 
 
 def main(arguments: list[str]) -> None:
-    """Train, compare, and measure over calls."""
+    """Train networks, compare methods, and evaluate samplers."""
     train(arguments)
-    data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
+    data = [argument for argument in arguments if argument.startswith(("data=", "data.root="))]
     write_rows(FOLDER / "results.csv", [cells(task, row) for task in TASKS for row in compare(task, data)])
     rows = [row for task in TASKS for row in over_calls(task, data)]
     write_rows(FOLDER / "calls.csv", rows)

@@ -1,4 +1,4 @@
-"""Compare the bits of two working copies: `python experiments/same_numbers/compare.py OUT_A OUT_B`."""
+"""Compare the results of two working copies: `python experiments/same_numbers/compare.py OUT_A OUT_B`."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Print the differences; exit with status 1 if there are any."""
+    """Print the differences. The exit status is 1 if there are any."""
     first, second = (json.loads((Path(out) / "bits.json").read_text()) for out in sys.argv[1:3])
     different = [name for name in first if name in second and first[name] != second[name]]
     print(f"{len(first.keys() & second.keys())} values, {len(different)} differ")

@@ -1,7 +1,7 @@
-"""Run short commands of a working copy and write the bits of their results to a JSON file.
+"""Run short commands of a working copy, and write hashes and values of their results to a JSON file.
 
-`python experiments/same_numbers/run.py TREE OUT` runs with the Python of TREE/.venv. Finished commands are not
-repeated. `compare.py` compares two such files.
+`python experiments/same_numbers/run.py TREE OUT` uses the Python of TREE/.venv. Finished commands are not repeated.
+`compare.py` compares two of these files.
 """
 
 import argparse
@@ -55,43 +55,44 @@ DEBLURRED = {
 }
 METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,regression,pmrf"
 VARIES = ("second", "time_", "date", "version", "machine", "memory", "command", "path", "output", "checkpoint", "sha")
-"""Parts of names of values that differ between runs of one tree."""
+"""Substrings of the names of values that differ between runs of one working copy."""
 
 
 def commands(images: Path) -> dict[str, list[str]]:
-    """Return all commands by name; `images` is a folder of degraded images, three or more."""
-    found = {name: ["train", *words, *SHORT, f"hydra.run.dir={{out}}/{name}"] for name, words in TRAINED.items()}
+    """Return {name: arguments} of all commands. `images` is a folder of at least three degraded images."""
+    result = {name: ["train", *opts, *SHORT, f"hydra.run.dir={{out}}/{name}"] for name, opts in TRAINED.items()}
     plans = {
         **{task: SAMPLED for task in ("deblur", "inpaint", "prior")},
         **{task: {"default": []} for task in TRAINED if task not in ("deblur", "inpaint", "prior", "pmrf", "dncnn")},
     }
     plans["deblur"] = SAMPLED | DEBLURRED
     for task, plan in plans.items():
-        for name, words in plan.items():
+        for name, overrides in plan.items():
             if task == "prior" and name.startswith(("guidance", "increment")):
                 continue
             options = ["data.test_images=4", "sampler.num_steps=5", f"output={{out}}/evaluate_{task}_{name}"]
-            found[f"evaluate_{task}_{name}"] = ["evaluate", f"checkpoint={{out}}/{task}/best.ckpt", *options, *words]
+            options = [f"checkpoint={{out}}/{task}/best.ckpt", *options, *overrides]
+            result[f"evaluate_{task}_{name}"] = ["evaluate", *options]
     trained = ["regression={out}/regression/best.ckpt", "flow={out}/pmrf/best.ckpt", "dncnn={out}/dncnn/best.ckpt"]
     limits = ["trials=2", "tune_images=2", "test_images=4", "dirac.search.num_steps=[4]", "output={out}/compare"]
     networks = ["checkpoint={out}/deblur/best.ckpt", "prior={out}/prior/best.ckpt", *trained]
-    found["compare"] = ["compare", *networks, f"baseline=[{METHODS}]", *limits]
+    result["compare"] = ["compare", *networks, f"baseline=[{METHODS}]", *limits]
     for task in ("deblur", "bundled_deblur"):
         options = ["sampler.num_steps=5", "target=lpips", f"input={images}", f"output={{out}}/restore_{task}"]
-        found[f"restore_{task}"] = ["restore", f"checkpoint={{out}}/{task}/best.ckpt", *options]
-    found["schedule"] = ["schedule", "task=deblur", "dissimilarity=mse", "output={out}/schedule.csv"]
-    return found
+        result[f"restore_{task}"] = ["restore", f"checkpoint={{out}}/{task}/best.ckpt", *options]
+    result["schedule"] = ["schedule", "task=deblur", "dissimilarity=mse", "output={out}/schedule.csv"]
+    return result
 
 
 def run(tree: Path, out: Path, images: Path) -> None:
-    """Run the commands that have not finished, one thread each."""
+    """Run all unfinished commands with one thread."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     (out / "times.csv").write_text("u,t\n0,0\n0.25,0.1\n0.5,0.3\n0.75,0.6\n1,1\n")
-    for name, words in commands(images).items():
+    for name, arguments in commands(images).items():
         log = out / f"{name}.log"
         if log.exists() and log.read_text().endswith("finished\n"):
             continue
-        filled = [word.replace("{out}", str(out)) for word in words]
+        filled = [argument.replace("{out}", str(out)) for argument in arguments]
         with log.open("w") as stream:
             python = [str(tree / ".venv/bin/python"), "-m", "diracdiff"]
             failed = subprocess.run(
@@ -101,27 +102,27 @@ def run(tree: Path, out: Path, images: Path) -> None:
         print(f"{name}: {'failed, see ' + str(log) if failed else 'finished'}", flush=True)
 
 
-def flat(prefix: str, value: Any, found: dict[str, Any]) -> None:
-    """Put the leaves of nested dictionaries and lists under one name each."""
+def flatten(prefix: str, value: Any, leaves: dict[str, Any]) -> None:
+    """Add the leaves of nested dictionaries and lists to `leaves` under dotted names."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if items is None:
-        found[prefix] = value
+        leaves[prefix] = value
         return
     for key, part in items:
         if not any(text in str(key).lower() for text in VARIES):
-            flat(f"{prefix}.{key}", part, found)
+            flatten(f"{prefix}.{key}", part, leaves)
 
 
 def bits(tree: Path, out: Path) -> dict[str, Any]:
-    """Return hashes of weights and pictures, and all values of tables and JSON files, by name."""
-    found: dict[str, Any] = {}
+    """Return {name: value} with hashes of weights and images, and all values of tables and JSON files."""
+    values: dict[str, Any] = {}
     for path in sorted(out.rglob("*.csv")):
         with path.open(newline="") as stream:
-            flat(f"{path.relative_to(out)}", list(csv.DictReader(stream)), found)
+            flatten(f"{path.relative_to(out)}", list(csv.DictReader(stream)), values)
     for path in sorted(out.rglob("*.json")):
-        flat(f"{path.relative_to(out)}", json.loads(path.read_text()), found)
+        flatten(f"{path.relative_to(out)}", json.loads(path.read_text()), values)
     for path in sorted(out.glob("restore_*/*.png")):
-        found[f"{path.relative_to(out)}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        values[f"{path.relative_to(out)}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     code = (
         "import sys, hashlib, diracdiff\n"
         "for path in sys.argv[1:]:\n"
@@ -135,12 +136,12 @@ def bits(tree: Path, out: Path) -> dict[str, Any]:
     )
     for line in printed.stdout.splitlines():
         path, digest = line.rsplit(" ", 1)
-        found[f"weights of {Path(path).relative_to(out)}"] = digest
-    return found
+        values[f"weights of {Path(path).relative_to(out)}"] = digest
+    return values
 
 
 def main() -> None:
-    """Run, and write OUT/bits.json."""
+    """Run the commands, and write OUT/bits.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tree", type=Path, help="working copy with a .venv")
     parser.add_argument("out", type=Path, help="folder of the results")

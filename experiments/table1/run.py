@@ -1,7 +1,7 @@
-"""Dirac-PO and Dirac-DO with the published sampling settings (paper, Table 1), and with the checkpoint's own.
+"""Evaluate Dirac-PO and Dirac-DO with the published sampling settings (paper, Table 1) and those of the checkpoint.
 
-The argument setting=deblur_celebahq (inpaint_celebahq, deblur_imagenet, inpaint_imagenet) names the column; the
-others go to diracdiff evaluate.
+The argument setting=deblur_celebahq (inpaint_celebahq, deblur_imagenet, inpaint_imagenet) selects the column. Other
+arguments are overrides of diracdiff evaluate.
 """
 
 import sys

@@ -1,4 +1,7 @@
-"""Train every network of the small table, then compare: arguments are those of the data set and the trainer."""
+"""Train the networks of the small table, and compare them.
+
+Arguments are overrides of the data set and the trainer.
+"""
 
 import sys
 from pathlib import Path
@@ -7,7 +10,7 @@ from experiments.common import RUNS, run
 
 FOLDER = RUNS / "table1_small"
 TASKS = ("deblur", "inpaint")
-TRAININGS = {
+NETWORKS = {
     "prior": ["task=prior"],
     **{task: [f"task={task}", "method=paper"] for task in TASKS},
     **{f"regression_{task}": ["experiment=regression", "method=paper", f"task={task}"] for task in TASKS},
@@ -16,7 +19,7 @@ TRAININGS = {
 EPOCHS = ["trainer.max_epochs=16", "trainer.check_val_every_n_epoch=${trainer.max_epochs}"]
 OPTIMIZER = "optimizer=adam_cosine"
 LIMITS = ["data.val_images=64", "data.test_images=16"]
-# What a CPU can do: DPS makes 100 of the published 1000 steps, with the larger ones they take; others 50 of 100.
+# On a CPU, DPS makes 100 instead of 1000 steps, which need a larger zeta. The others make 50 instead of 100 steps.
 SHORTER = [
     "baseline.dps.method.num_steps=100",
     "baseline.dps.search.zeta=[0.5,1.0,2.0,3.0,5.0,7.0,10.0,15.0]",
@@ -27,16 +30,16 @@ METHODS = "measurement,admm_tv,pnp_admm,pnp_admm_dncnn,ddrm,dps,diffpir,pigdm,re
 
 
 def checkpoint(name: str) -> Path:
-    """Where a training leaves its network."""
+    """Return the checkpoint of a training run."""
     return FOLDER / name / "best.ckpt"
 
 
 def main(arguments: list[str]) -> None:
-    """Train what is not there yet, and compare both tasks."""
-    for name, overrides in TRAININGS.items():
+    """Train missing networks, and compare methods on both tasks."""
+    for name, overrides in NETWORKS.items():
         if not checkpoint(name).exists():
             run("train", OPTIMIZER, *EPOCHS, *LIMITS, *arguments, *overrides, f"hydra.run.dir={FOLDER / name}")
-    data = [argument for argument in arguments if argument.startswith("dataset") and "image_size" not in argument]
+    data = [argument for argument in arguments if argument.startswith(("data=", "data.root="))]
     for task in TASKS:
         run(
             "compare",

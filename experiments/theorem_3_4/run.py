@@ -1,9 +1,9 @@
-"""The error of every estimate of R against the three terms of its bound (paper, Theorem 3.4).
+"""Compare the error of every estimate of R with the bound of Theorem 3.4 of the paper.
 
-||R_est - R_MMSE|| <= (L_x(t) + L_x(s)) sqrt(n) B + 2 L_t dt + 2 eps_t. The prior is a finite set of images, whose
-posterior mean is known exactly; the denoiser is a trained network, and eps_t = ||A_t(x_hat) - A_t(E[x | y_t])|| is
-measured. L_x is the largest singular value of A_t, L_t the largest ||dA_t/dt (x)|| over [t - 2 dt, t] and images in
-[0, 1] (for the blur bounded by sqrt(n) times the largest singular value of dA_t/dt).
+||R_est - R_MMSE|| <= (L_x(t) + L_x(s)) sqrt(n) B + 2 L_t dt + 2 eps_t. The prior is a finite set of images with an
+exact posterior mean. The denoiser is a trained network, and eps_t = ||A_t(x_hat) - A_t(E[x | y_t])|| is measured. L_x
+is the largest singular value of A_t. L_t is the largest ||dA_t/dt (x)|| over [t - 2 dt, t] and images in [0, 1]. For
+the blur, it is bounded by sqrt(n) times the largest singular value of dA_t/dt.
 
 Arguments: blur=CHECKPOINT inpaint=CHECKPOINT root=… (a folder of images), images=…, steps=….
 """
@@ -22,8 +22,8 @@ from diracdiff.utils.files import write_rows
 from experiments.common import COLOURS, RUNS, panels, save
 
 NAME = "theorem_3_4"
-given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-count, steps = int(given.get("images", 32)), int(given.get("steps", 20))
+options = dict(argument.split("=", 1) for argument in sys.argv[1:])
+count, steps = int(options.get("images", 32)), int(options.get("steps", 20))
 dt = 1 / steps
 estimates = {
     "look-ahead": LookAhead(),
@@ -35,7 +35,7 @@ estimates = {
 
 
 def largest_singular_value(operator, t, like) -> float:
-    """Of the linear map x -> operator(x, t): power iteration with the transpose from autograd."""
+    """Return the largest singular value of x -> operator(x, t), by power iteration with autograd."""
     v = torch.randn(like.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for _ in range(30):
         v = (v / v.norm()).requires_grad_()
@@ -48,7 +48,7 @@ def largest_singular_value(operator, t, like) -> float:
 
 
 def derivative(degradation, x, t):
-    """dA_t/dt (x), by central differences inside [0, 1]."""
+    """Return dA_t/dt (x) by central differences inside [0, 1]."""
     h = 1e-4
     low, high = max(0.0, t - h), min(1.0, t + h)
     return (degradation(x, high) - degradation(x, low)) / (high - low)
@@ -56,9 +56,9 @@ def derivative(degradation, x, t):
 
 rows = []
 for task in ("blur", "inpaint"):
-    restorer = load(given[task])
+    restorer = load(options[task])
     process, degradation = restorer.process, restorer.process.degradation
-    split = ImageFolder(given["root"], degradation.image_size).split("test")
+    split = ImageFolder(options["root"], degradation.image_size).split("test")
     x = torch.stack([split[i * len(split) // count]["x"] for i in range(count)])
     oracle, one = FiniteDataOracle(process, x), x[:1].double()
     n = x[0].numel()
@@ -90,18 +90,18 @@ write_rows(RUNS / NAME / "results.csv", rows)
 
 figure, axes = panels(2, 5.2, 4.4)
 for axis, task in zip(axes, ("blur", "inpaint"), strict=True):
-    of_task = [row for row in rows if row["task"] == task]
-    times = [row["t"] for row in of_task]
+    task_rows = [row for row in rows if row["task"] == task]
+    times = [row["t"] for row in task_rows]
     for colour, name in zip(COLOURS, estimates, strict=False):
-        axis.semilogy(times, [row[name] for row in of_task], color=colour, label=f"error, {name}")
+        axis.semilogy(times, [row[name] for row in task_rows], color=colour, label=f"error, {name}")
     for style, name in zip(("-", "--", ":"), ("term L_x", "term L_t", "term eps"), strict=True):
-        axis.semilogy(times, [row[name] for row in of_task], style, color="black", linewidth=1, label=name)
+        axis.semilogy(times, [row[name] for row in task_rows], style, color="black", linewidth=1, label=name)
     axis.set(xlim=(1, 0), xlabel="t", ylabel="Euclidean norm over the image", title=f"{task}, dt = {dt:g}")
 axes[0].legend(fontsize=7, frameon=False)
 save(figure, NAME)
-broken = [row for row in rows if not max(row[name] for name in estimates) <= row["bound"]]
-print(f"{len(rows)} times, bound exceeded at {len(broken)}")
+exceeded = [row for row in rows if not max(row[name] for name in estimates) <= row["bound"]]
+print(f"{len(rows)} times, bound exceeded at {len(exceeded)}")
 for task in ("blur", "inpaint"):
-    of_task = [row for row in rows if row["task"] == task]
-    means = {name: sum(row[name] for row in of_task) / len(of_task) for name in (*estimates, *terms, "bound")}
+    task_rows = [row for row in rows if row["task"] == task]
+    means = {name: sum(row[name] for row in task_rows) / len(task_rows) for name in (*estimates, *terms, "bound")}
     print(task, {name: round(value, 3) for name, value in means.items()})

@@ -1,7 +1,9 @@
-"""How much of the difference that tiles make is their normalisation? Arguments: checkpoint=…, of a network that has it.
+"""Measure the part of group normalisation in the difference between tiled and whole restorations.
 
-One network call on one photograph: whole; in tiles; in tiles whose group normalisations take the statistics of the
-whole image's call; and those that a pass over the tiles has gathered, or two.
+The script restores one photograph in one network call: whole, in tiles, in tiles with the normalisation statistics of
+the whole image, and in tiles with statistics gathered in one or two passes over the tiles.
+
+Arguments: checkpoint=…, of a network with group normalisation.
 """
 
 import sys
@@ -27,15 +29,15 @@ torch.set_num_threads(1)
 
 
 class Statistics:
-    """Group normalisation of a whole network by statistics that are given, while those that it has are gathered.
+    """Replace the group normalisation statistics of a network, and gather the actual ones.
 
     Attributes:
-        given: {layer: mean and mean square, (2, B, groups)}; layers that lack them take their own.
-        gathered: {layer: one of these, and a number of values, for each of its calls}.
+        fixed: {layer: mean and mean square, (2, B, groups)}. Other layers use their actual statistics.
+        gathered: {layer: [(statistics, number of values) of each call]}.
     """
 
     def __init__(self, network: nn.Module):
-        self.given: dict[int, Tensor] = {}
+        self.fixed: dict[int, Tensor] = {}
         self.gathered: dict[int, list[tuple[Tensor, int]]] = {}
         for i, layer in enumerate(m for m in network.modules() if isinstance(m, nn.GroupNorm)):
             layer.forward = self._normalise(i, layer)  # type: ignore[method-assign]
@@ -43,22 +45,22 @@ class Statistics:
     def _normalise(self, i: int, layer: nn.GroupNorm) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
             groups = x.reshape(len(x), layer.num_groups, -1)
-            own = torch.stack([groups.mean(-1), groups.square().mean(-1)])
-            self.gathered.setdefault(i, []).append((own, groups.shape[-1]))
-            mean, square = self.given.get(i, own).unsqueeze(-1)
+            actual = torch.stack([groups.mean(-1), groups.square().mean(-1)])
+            self.gathered.setdefault(i, []).append((actual, groups.shape[-1]))
+            mean, square = self.fixed.get(i, actual).unsqueeze(-1)
             normal = (groups - mean) * ((square - mean.square()).clamp_min(0) + layer.eps).rsqrt()
             return normal.reshape(x.shape) * layer.weight[:, None, None] + layer.bias[:, None, None]
 
         return forward
 
-    def take(self) -> dict[int, Tensor]:
-        """The mean of what was gathered, which is forgotten."""
-        found = {
-            i: sum((own * n for own, n in calls), torch.zeros(())) / sum(n for _, n in calls)
+    def pop(self) -> dict[int, Tensor]:
+        """Return the mean of the gathered statistics, and reset them."""
+        means = {
+            i: sum((actual * n for actual, n in calls), torch.zeros(())) / sum(n for _, n in calls)
             for i, calls in self.gathered.items()
         }
         self.gathered = {}
-        return found
+        return means
 
 
 restorer = load(arguments["checkpoint"])
@@ -71,22 +73,22 @@ if not any(isinstance(layer, nn.GroupNorm) for layer in restorer.denoiser.networ
     sys.exit(f"error: the network of checkpoint={arguments['checkpoint']} has no group normalisation")
 
 
-def restored(tiles: Tiles, given: dict[int, Tensor]) -> Tensor:
-    restorer.tiles, statistics.given = tiles, given
+def restored(tiles: Tiles, fixed: dict[int, Tensor]) -> Tensor:
+    restorer.tiles, statistics.fixed = tiles, fixed
     return restorer.restore(y, "t=1", names=["astronaut"])
 
 
 whole = restored(Tiles(None), {})
-known = statistics.take()
+whole_statistics = statistics.pop()
 rows = []
 for side, overlap in TILES:
-    tiles, own = Tiles(side, overlap, max_pixels=0), {}
-    images = {"tile's": restored(tiles, own)}
+    tiles, gathered = Tiles(side, overlap, max_pixels=0), {}
+    images = {"tile's": restored(tiles, gathered)}
     for passes in (1, 2):
-        own = statistics.take()
-        images[f"{passes} pass{'es' * (passes > 1)} over the tiles"] = restored(tiles, own)
-    images["whole image's"] = restored(tiles, known)
-    statistics.take()
+        gathered = statistics.pop()
+        images[f"{passes} pass{'es' * (passes > 1)} over the tiles"] = restored(tiles, gathered)
+    images["whole image's"] = restored(tiles, whole_statistics)
+    statistics.pop()
     for name, image in images.items():
         gap = 255 * (image - whole).abs()
         error = (image - clean).square().mean().log10().item() - (whole - clean).square().mean().log10().item()

@@ -1,4 +1,7 @@
-"""What tiles change of a large photograph. Arguments: checkpoint=… steps=5 repeat=2 (times the photograph a side)."""
+"""Compare tiled restorations of a large photograph with the whole restoration.
+
+Arguments: checkpoint=… steps=5 repeat=2 (copies of the photograph per side).
+"""
 
 import sys
 import time
@@ -33,9 +36,9 @@ def grey_levels(image: Tensor) -> float:
 
 
 def steps(difference: Tensor) -> Tensor:
-    """Steps of a difference between neighbouring lines of pixels, the mean along each line, in grey levels.
+    """Return the mean differences of adjacent rows and of adjacent columns, in grey levels.
 
-    An edge along a seam is one that stands out.
+    A visible seam is an outlier of these values.
     """
     across = [difference.diff(dim=axis).mean([i for i in range(4) if i != 4 + axis]) for axis in (-1, -2)]
     return 255 * torch.cat(across).abs()
@@ -53,9 +56,9 @@ for target in ("t=1", "t=0"):
     whole = None
     for side, overlap in TILES:
         restorer.tiles = Tiles(side, overlap, max_pixels=0)
-        began = time.process_time()
+        start = time.process_time()
         image = restorer.restore(y, f"{target}", names=["coffee"])
-        seconds = time.process_time() - began
+        seconds = time.process_time() - start
         whole = image if whole is None else whole
         gap = image - whole
         values = {

@@ -1,6 +1,6 @@
-"""Are photographs of 512 px in tiles what they are whole? Arguments: checkpoints, those in the box by default.
+"""Compare tiled and whole restorations of photographs of 512 px at target=psnr.
 
-Their restorations at target=psnr, most of which are one call of the network.
+Arguments: checkpoints; default: bundled models.
 """
 
 import sys
@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 
 
 def photograph(name: str) -> Tensor:
-    """A photograph of scikit-image, mirrored where it is too small: (1, 3, SIZE, SIZE)."""
+    """Return a photograph of scikit-image, (1, 3, SIZE, SIZE). Small photographs are mirrored."""
     package = find_spec("skimage")
     assert package is not None and package.origin is not None
     x = from_pixels(load_image(Path(package.origin).parent / "data" / name)[None])
@@ -48,8 +48,8 @@ for checkpoint in sys.argv[1:] or MODELS:
             tiled = bound.replace(tiles=Tiles(side, overlap, max_pixels=0))
             gap = 255 * (tiled.restore(y, "psnr", names=[name]) - whole).abs()
             gaps.setdefault((side, overlap), []).append(gap)
-    for (side, overlap), found in gaps.items():
-        gap = torch.cat(found)
+    for (side, overlap), parts in gaps.items():
+        gap = torch.cat(parts)
         row = {
             "checkpoint": Path(checkpoint).name,
             "tile": side,

@@ -1,4 +1,4 @@
-"""Samples of one measurement: does their spread tell where and on which image the restoration errs?
+"""Measure the correlation of the standard deviation of samples with the error of their mean.
 
 Arguments: checkpoint=…, root=… (a folder of images), images=…, samples=…, target=….
 """
@@ -17,14 +17,14 @@ from diracdiff.utils.seeds import image_seed
 from experiments.common import RUNS, panels, save
 
 NAME = "uncertainty"
-given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-count, samples, target = int(given.get("images", 100)), int(given.get("samples", 8)), given.get("target", "t=0")
+options = dict(argument.split("=", 1) for argument in sys.argv[1:])
+count, samples, target = int(options.get("images", 100)), int(options.get("samples", 8)), options.get("target", "t=0")
 if samples < 3:
     sys.exit(f"error: samples must be an integer of at least 3, which the picture shows, got {samples}")
 
-restorer = load(given["checkpoint"])
+restorer = load(options["checkpoint"])
 restorer.sampler = restorer.sampler.replace(eta=1.0)
-split = ImageFolder(given["root"], restorer.process.degradation.image_size).split("test")
+split = ImageFolder(options["root"], restorer.process.degradation.image_size).split("test")
 items = [split[i * len(split) // count] for i in range(count)]
 rows, pictures = [], []
 with torch.no_grad():
@@ -33,13 +33,13 @@ with torch.no_grad():
         names, x = [item["name"] for item in part], torch.stack([item["x"] for item in part])
         noise = ImageNoise([image_seed(0, f"measurement/{name}") for name in names])
         y = restorer.process.measure(x, noise.normal(x.shape[1:]))
-        drawn = restorer.sample(y, samples, target, names=names).images
-        spread, error = drawn.std(0).mean(1), (drawn.mean(0) - x).abs().mean(1)
+        images = restorer.sample(y, samples, target, names=names).images
+        spread, error = images.std(0).mean(1), (images.mean(0) - x).abs().mean(1)
         for i, name in enumerate(names):
             pixels = np.corrcoef(spread[i].flatten(), error[i].flatten())[0, 1]
             rows.append({"image": name, "std": spread[i].mean().item(), "error": error[i].mean().item(), "r": pixels})
         if not pictures:
-            pictures = [(x[i], y[i], *drawn[:3, i], drawn[:, i].mean(0), spread[i]) for i in range(min(4, len(part)))]
+            pictures = [(x[i], y[i], *images[:3, i], images[:, i].mean(0), spread[i]) for i in range(min(4, len(part)))]
 std, error, r = (np.array([row[key] for row in rows]) for key in ("std", "error", "r"))
 write_rows(RUNS / NAME / "results.csv", rows)
 print(f"{count} images, {samples} samples at {target}: mean std {std.mean():.4f}, mean |error| {error.mean():.4f}")
