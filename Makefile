@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|huggingface
-	@$(RUN) diracdiff train task=$(TASK) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff train task=$(TASK) data=$(DATASET) $(ARGS)
 
 report: $(READY)  ## open the report of a training, an evaluation or a comparison in a browser: RUN_DIR=folder
 	@test -f "$(RUN_DIR)/report.html" || { echo "error: $(RUN_DIR)/report.html does not exist: give RUN_DIR=FOLDER"; exit 2; }
@@ -43,25 +43,25 @@ report: $(READY)  ## open the report of a training, an evaluation or a compariso
 	@test "$$(uname)" = Linux -a -z "$$DISPLAY$$WAYLAND_DISPLAY" || $(RUN) webbrowser "file://$$(realpath "$(RUN_DIR)/report.html")"
 
 sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.num_steps=10,20"
-	@$(RUN) diracdiff train -m task=$(TASK) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff train -m task=$(TASK) data=$(DATASET) $(ARGS)
 
 demo: $(READY)  ## a page for your photographs, on this machine alone: ARGS="checkpoint=runs/latest/best.ckpt"
 	@$(RUN) diracdiff demo $(ARGS)
 
 evaluate: $(READY)  ## measure CHECKPOINT on DATASET
-	@$(RUN) diracdiff evaluate checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff evaluate checkpoint=$(CHECKPOINT) data=$(DATASET) $(ARGS)
 
 restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips|swd|…
 	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
 
 compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="prior=… regression=…"
-	@$(RUN) diracdiff compare checkpoint=$(CHECKPOINT) dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff compare checkpoint=$(CHECKPOINT) data=$(DATASET) $(ARGS)
 
 schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
-	@$(RUN) diracdiff schedule task=$(TASK) dataset=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
+	@$(RUN) diracdiff schedule task=$(TASK) data=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
 pack: $(READY)  ## write DATASET, decoded, into a folder that loads many times as fast: ARGS="data.root=… output=packed"
-	@$(RUN) diracdiff pack dataset=$(DATASET) $(ARGS)
+	@$(RUN) diracdiff pack data=$(DATASET) $(ARGS)
 
 models: $(READY)  ## train the bundled models, `checkpoint=builtin:denoise`, about 2.5 hours of one core each
 	@$(RUN) experiments.models.make $(ARGS)
