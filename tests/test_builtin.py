@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from diracdiff import load
-from diracdiff.checkpoints.places import BUILTIN, CARD, bundled_models, located, weights_file
+from diracdiff.checkpoints.locations import BUILTIN, CARD, bundled_models, resolve_path, weights_file
 from diracdiff.commands.build import build_restorer
 from diracdiff.commands.overrides import CONF
 from diracdiff.data import Photos
@@ -44,7 +44,7 @@ def test_a_recipe_has_a_small_local_network_and_its_degradation(name):
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_is_small_and_reduces_the_error(name):
-    restorer, folder = load(name), located(name)
+    restorer, folder = load(name), resolve_path(name)
     degradation = restorer.process.degradation
     assert weights_file(name).stat().st_size <= LARGEST
     assert isinstance(degradation, DEGRADATIONS[name.removeprefix(BUILTIN)])

@@ -14,7 +14,7 @@ import torch
 import diracdiff
 from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.checkpoint import KIND, VERSION
-from diracdiff.checkpoints.weights import Damaged
+from diracdiff.checkpoints.weights import DamagedFileError
 from diracdiff.degradations import GaussianBlur, LinearSeverity, TabulatedSeverity
 from diracdiff.evaluation import StoppingPoint
 from diracdiff.models import Denoiser, NCSNpp
@@ -94,7 +94,7 @@ def test_tuning_replaces_sampler_stopping_times_and_curve_only():
     module.dataset = {"_target_": "diracdiff.data.Photos"}
     other.sampler = other.sampler.replace(num_steps=3, guidance=None)
     other.stopping_points = {"psnr": StoppingPoint(0.5)}
-    tuned = module.checkpoint().tuned(other.checkpoint())
+    tuned = module.checkpoint().with_sampler_of(other.checkpoint())
     built = Restorer.from_recipe(tuned.recipe)
     assert built.sampler.num_steps == 3 and built.sampler.guidance is None and tuned.dataset == module.dataset
     assert tuned.stopping_points == {"psnr": {"t": 0.5, "output": "x_hat"}}
@@ -125,7 +125,9 @@ def test_invalid_content_is_refused(tmp_path, change, message):
 def write_forever(path, checkpoint):
     for step in range(1, sys.maxsize):
         weights = {name: torch.full_like(weight, step) for name, weight in checkpoint.weights.items()}
-        replace(checkpoint, weights=weights, rest={"global_step": step, "state": torch.zeros(500_000)}).write(path)
+        replace(checkpoint, weights=weights, trainer_state={"global_step": step, "state": torch.zeros(500_000)}).write(
+            path
+        )
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")
@@ -141,7 +143,7 @@ def test_a_killed_writer_leaves_a_complete_checkpoint(tmp_path):
         os.waitpid(child, 0)
         loaded = Checkpoint.read(path)
         values = {value for weight in loaded.weights.values() for value in (weight.min().item(), weight.max().item())}
-        assert not loaded.rest or values == {float(loaded.rest["global_step"])}
+        assert not loaded.trainer_state or values == {float(loaded.trainer_state["global_step"])}
         interrupted += len(list(path.parent.iterdir())) > 1
     assert interrupted
 
@@ -150,7 +152,7 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path):
     data = saved(tmp_path / "a.ckpt").read_bytes()
     for damaged in (data[: len(data) // 2], data[:-1], data[:-100_000] + bytes(100_000), b""):
         (tmp_path / "a.ckpt").write_bytes(damaged)
-        with pytest.raises(Damaged, match=r"^checkpoint=.*a.ckpt is not a checkpoint, or is damaged: give one that"):
+        with pytest.raises(DamagedFileError, match=r"^checkpoint=.*a.ckpt is not a checkpoint, or is damaged: give"):
             Checkpoint.read(tmp_path / "a.ckpt")
 
 

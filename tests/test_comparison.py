@@ -17,8 +17,8 @@ from test_checkpoints import restorer
 
 from diracdiff.comparison.checks import check_same_images, check_same_problem, file_digests
 from diracdiff.comparison.comparison import best, grid
-from diracdiff.comparison.contenders import Dirac
-from diracdiff.comparison.measurements import freeze
+from diracdiff.comparison.measurements import load_or_measure
+from diracdiff.comparison.methods import DiracMethod
 from diracdiff.comparison.table import Table
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.metrics import PSNR
@@ -273,10 +273,10 @@ def test_a_changed_checkpoint_changes_the_digest(tmp_path, monkeypatch):
 def test_dirac_starts_at_the_measurements(tmp_path):
     """The comparison ignores `t_start` of the checkpoint, because all methods restore the same y_1."""
     module, x = restorer(), torch.rand(2, 3, 16, 16)
-    (batch,) = freeze(tmp_path / "y.pt", [{"x": x, "name": ["a", "b"]}], module.process, 0).batches(2)
-    plain = list(Dirac("dirac", {}, None, module).prepare({})(batch))
+    (batch,) = load_or_measure(tmp_path / "y.pt", [{"x": x, "name": ["a", "b"]}], module.process, 0).batches(2)
+    plain = list(DiracMethod("dirac", {}, None, module).prepare({})(batch))
     module.sampler = module.sampler.replace(t_start=0.5, sigma=0.01)
-    late = list(Dirac("dirac", {}, None, module).prepare({})(batch))
+    late = list(DiracMethod("dirac", {}, None, module).prepare({})(batch))
     assert [result.t for result in late] == [result.t for result in plain] and late[0].t == 1
     assert all(torch.equal(a.images, b.images) for a, b in zip(plain, late, strict=True))
 

@@ -23,7 +23,7 @@ from diracdiff.utils.pixels import from_pixels, to_pixels
 pytest.importorskip("gradio", reason="needs Gradio: pip install 'diracdiff[demo]'")
 
 from diracdiff.apps.demo import restore, serve
-from diracdiff.apps.guard import trim
+from diracdiff.apps.guard import remove_oldest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 API = "/gradio_api"
@@ -200,7 +200,7 @@ def test_uploads_and_stored_files_are_limited(client, tmp_path):
         path.parent.mkdir()
         path.write_bytes(bytes(10))
         time.sleep(0.01 * (i < 3))  # distinct modification times
-    trim(tmp_path, 25)
+    remove_oldest(tmp_path, 25)
     assert [path.exists() for path in paths] == [False, False, True, True]
 
 

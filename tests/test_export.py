@@ -10,9 +10,9 @@ from PIL import Image
 from test_checkpoints import restorer
 
 from diracdiff import load
-from diracdiff.checkpoints import Checkpoint, places
+from diracdiff.checkpoints import Checkpoint, locations
 from diracdiff.checkpoints.exported import model_card, write_exported
-from diracdiff.checkpoints.weights import Damaged
+from diracdiff.checkpoints.weights import DamagedFileError
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.samplers import NetworkIncrement
 
@@ -49,7 +49,7 @@ def test_an_exported_model_restores_bit_for_bit(tmp_path, increment):
 
 def test_half_precision_halves_the_file_size(exported, tmp_path):
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=half", "half=true") == 0
-    sizes = [(folder / places.WEIGHTS).stat().st_size for folder in (tmp_path / "half", exported)]
+    sizes = [(folder / locations.WEIGHTS).stat().st_size for folder in (tmp_path / "half", exported)]
     assert sizes[0] < 0.6 * sizes[1]
     half, whole = (Checkpoint.read(folder).weights for folder in (tmp_path / "half", exported))
     assert all(torch.allclose(half[name], whole[name], rtol=1e-3, atol=1e-7) for name in whole)
@@ -68,12 +68,12 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
     Image.new("RGB", (20, 16), "grey").save(tmp_path / "photo.png")
     options = ["input=photo.png", "target=t:0", "device=cpu"]
     assert run_here(tmp_path, "restore", "checkpoint=out", *options) == 0
-    monkeypatch.setattr(places, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(locations, "BUNDLED", tmp_path / "bundled")
     with pytest.raises(ValueError, match=r"builtin:deblur is not a bundled model. .*make models"):
         load("builtin:deblur")
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=bundled/deblur") == 0
     assert "use it as checkpoint=builtin:deblur\n" in capsys.readouterr().out
-    card = (tmp_path / "bundled" / "deblur" / places.CARD).read_text()
+    card = (tmp_path / "bundled" / "deblur" / locations.CARD).read_text()
     assert "checkpoint=builtin:deblur input=" in card and str(tmp_path) not in card
     assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", "output=again", *options) == 0
     assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
@@ -83,21 +83,21 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
 
 def damage(folder, kind):
     if kind == "bit":
-        data = bytearray((folder / places.WEIGHTS).read_bytes())
+        data = bytearray((folder / locations.WEIGHTS).read_bytes())
         data[len(data) // 2] ^= 1
-        (folder / places.WEIGHTS).write_bytes(data)
-    elif kind in (places.WEIGHTS, places.CONFIG):
+        (folder / locations.WEIGHTS).write_bytes(data)
+    elif kind in (locations.WEIGHTS, locations.CONFIG):
         (folder / kind).unlink()
     else:
-        text = (folder / places.CONFIG).read_text()
-        (folder / places.CONFIG).write_text(text[: len(text) // 2] if kind == "torn" else kind)
+        text = (folder / locations.CONFIG).read_text()
+        (folder / locations.CONFIG).write_text(text[: len(text) // 2] if kind == "torn" else kind)
 
 
-@pytest.mark.parametrize("kind", ["bit", "torn", "[]", "{}", "1", places.WEIGHTS, places.CONFIG])
+@pytest.mark.parametrize("kind", ["bit", "torn", "[]", "{}", "1", locations.WEIGHTS, locations.CONFIG])
 def test_a_damaged_folder_is_refused(tmp_path, kind):
     write_exported(restorer().checkpoint(), tmp_path / "out", "card")
     damage(tmp_path / "out", kind)
-    with pytest.raises(Damaged, match=r"checkpoint=.*out is (damaged|a folder without).*export it again"):
+    with pytest.raises(DamagedFileError, match=r"checkpoint=.*out is (damaged|a folder without).*export it again"):
         load(tmp_path / "out")
 
 
@@ -124,7 +124,7 @@ def test_input_files_are_not_replaced(exported, tmp_path, capsys):
         ["checkpoint=out", "output=out"],
         ["checkpoint=out", "output=link", "half=true"],
         ["checkpoint=out", f"output=../{tmp_path.name}/out"],
-        ["checkpoint=model.ckpt", "output=out", f"about=out/{places.CARD}"],
+        ["checkpoint=model.ckpt", "output=out", f"about=out/{locations.CARD}"],
     ):
         capsys.readouterr()
         status = run_here(tmp_path, "export", *options, "if_exists=overwrite")

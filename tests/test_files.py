@@ -17,7 +17,7 @@ from diracdiff.checkpoints.weights import read_weights, write_weights
 from diracdiff.degradations import TabulatedSeverity
 from diracdiff.evaluation.tables import print_table, write_markdown_and_latex
 from diracdiff.samplers import AdaptiveGrid
-from diracdiff.utils.errors import say, warn
+from diracdiff.utils.errors import echo, warn
 from diracdiff.utils.escaping import for_csv, for_latex, for_markdown, for_terminal, from_csv
 from diracdiff.utils.files import (
     append_rows,
@@ -25,7 +25,7 @@ from diracdiff.utils.files import (
     check_output,
     read_json,
     read_rows,
-    together,
+    staged_files,
     write_json,
     write_rows,
 )
@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_files_as_they_were(tmp_path):
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path):
     write_rows(tmp_path / "out" / "a.csv", [{"x": 1}])
-    with pytest.raises(ValueError, match="out cannot be written"), together(tmp_path / "out") as staging:
+    with pytest.raises(ValueError, match="out cannot be written"), staged_files(tmp_path / "out") as staging:
         write_rows(staging / "a.csv", [{"x": 2}])
         with open("/dev/full", "w") as full:
             full.write("x" * 100_000)
@@ -202,7 +202,7 @@ def test_a_name_in_a_table_is_text(tmp_path, capsys):
 
 
 def test_messages_show_control_characters_escaped(capsys):
-    say(EVIL), warn(EVIL)
+    echo(EVIL), warn(EVIL)
     out, err = capsys.readouterr()
     assert out == for_terminal(EVIL) + "\n" and err == f"warning: {out}"
     assert out.startswith(r"a\x1b[2J\x07\n\x9b31m\u202eb|") and out.endswith("\\xff\n")
@@ -218,5 +218,5 @@ def test_escaped_text_has_one_line_and_no_control_characters(text):
 
 def test_messages_of_other_processes_are_not_printed(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    say("one"), warn("two"), warn("three", from_every_process=True)
+    echo("one"), warn("two"), warn("three", from_every_process=True)
     assert capsys.readouterr() == ("", "warning: three\n")

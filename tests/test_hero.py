@@ -11,8 +11,8 @@ from PIL import Image
 from test_checkpoints import restorer
 
 from diracdiff.baselines import Measurement
-from diracdiff.comparison import Comparison, Runner, freeze
-from diracdiff.comparison.contenders import Dirac, Method
+from diracdiff.comparison import Comparison, Runner, load_or_measure
+from diracdiff.comparison.methods import BaselineMethod, DiracMethod
 from diracdiff.comparison.runs import Run
 from diracdiff.evaluation import StoppingPoint
 from diracdiff.metrics import LPIPS, PSNR
@@ -52,11 +52,13 @@ def test_the_figure_of_a_comparison_shows_the_best_other_method(hero, checkpoint
     folder = tmp_path / "compared"
     folder.mkdir()
     batch = [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}]
-    val, test = (freeze(folder / f"measurements_{part}.pt", batch, module.process, 0) for part in ("val", "test"))
+    val, test = (
+        load_or_measure(folder / f"measurements_{part}.pt", batch, module.process, 0) for part in ("val", "test")
+    )
     metrics = [PSNR(), LPIPS()]
     runner = Runner(folder / "parts", module.process, metrics, 2, pictures=2)
-    other = Method("plain", {}, 0, lambda _: Measurement(), module.process)
-    Comparison(folder, "blur", runner, val, test, 0).run([other, Dirac("dirac", {}, 0, module)], metrics[1:], 1)
+    other = BaselineMethod("plain", {}, 0, lambda _: Measurement(), module.process)
+    Comparison(folder, "blur", runner, val, test, 0).run([other, DiracMethod("dirac", {}, 0, module)], metrics[1:], 1)
     results = hero.from_comparison(path, folder, "lpips")
     assert list(results.columns) == ["DO", "PO", "plain"] and results.shown() == 2
     run, stop = results.columns["plain"]

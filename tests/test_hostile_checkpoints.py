@@ -17,9 +17,9 @@ from test_checkpoints import restorer
 from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.checkpoints.exported import write_exported
-from diracdiff.checkpoints.places import CONFIG
-from diracdiff.checkpoints.registry import from_recipe, registry_of
-from diracdiff.checkpoints.weights import Damaged, read_weights, write_weights
+from diracdiff.checkpoints.locations import CONFIG
+from diracdiff.checkpoints.registry import class_registry, from_recipe
+from diracdiff.checkpoints.weights import DamagedFileError, read_weights, write_weights
 from diracdiff.metrics.lpips import load_lpips
 from diracdiff.restorer import load
 
@@ -89,7 +89,7 @@ def test_classes_outside_the_registry_are_refused(plain, tmp_path):
 
 
 def test_the_registry_opens_no_file():
-    for name, cls in registry_of().items():
+    for name, cls in class_registry().items():
         annotations = str(getattr(cls.__init__, "__annotations__", {}))
         assert "Path" not in annotations and "trusted_modules" not in annotations, name
 
@@ -181,10 +181,12 @@ def test_unnecessary_globals_are_refused(plain, tmp_path, payload):
 def test_compressed_archives_and_duplicate_names_are_refused(plain, tmp_path):
     source, target = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
     rezip(source, target, lambda name, data: data + bytes(2**24 if name.endswith("/0") else 0), zipfile.ZIP_DEFLATED)
-    with pytest.raises(Damaged, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"):
+    with pytest.raises(
+        DamagedFileError, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"
+    ):
         load(target)
     rezip(source, target, lambda name, data: data, twice=True)
-    with pytest.raises(Damaged, match="is damaged"):
+    with pytest.raises(DamagedFileError, match="is damaged"):
         load(target)
 
 
@@ -213,7 +215,7 @@ def test_a_large_config_is_refused_before_it_is_read(plain, tmp_path):
     write_exported(Checkpoint.read(tmp_path / "plain.ckpt"), tmp_path / "exported", "card")
     with (tmp_path / "exported" / CONFIG).open("ab") as file:
         file.truncate(2**36)
-    with pytest.raises(Damaged, match=r"config.json is larger than"):
+    with pytest.raises(DamagedFileError, match=r"config.json is larger than"):
         load(tmp_path / "exported")
 
 

@@ -179,7 +179,7 @@ def edm_forward(w: dict[str, torch.Tensor], y: torch.Tensor, level: torch.Tensor
 
 def test_the_imported_network_equals_the_network_of_the_authors():
     weights, network = random_weights(), NCSNpp(**TINY["network"]).eval()
-    network.load_state_dict(official.translate(weights, network, 32))
+    network.load_state_dict(official.convert_weights(weights, network, 32))
     y, level = torch.rand(3, 3, 32, 32), torch.tensor([0.01, 0.03, 0.05])
     with torch.no_grad():
         expected, actual = edm_forward(weights, y, level), network(y, level)
@@ -192,7 +192,7 @@ def test_names_and_shapes_equal_those_of_the_authors(name, parameters):
     architecture = official.ARCHITECTURES.get(name, TINY)
     with torch.device("meta"):
         network = NCSNpp(**architecture["network"])
-    actual, names = network.state_dict(), official.official_names(network, architecture["image_size"])
+    actual, names = network.state_dict(), official.official_tensor_names(network, architecture["image_size"])
     expected = {k: s for k, s in edm_shapes(*EDM[name]) if not k.endswith("resample_filter")}
     assert set(names) == set(actual)
     assert {names[key]: tuple(value.shape) for key, value in actual.items()} == expected
@@ -217,7 +217,7 @@ def read(monkeypatch, tmp_path):
 
     def read(content):
         torch.save(content, "theirs.ckpt")
-        return official.read("theirs.ckpt")
+        return official.read_official("theirs.ckpt")
 
     return read
 
@@ -246,11 +246,11 @@ def test_averaged_weights_are_preferred(container):
     trained, average = random_weights(0), random_weights(1)
     average["map_noise.freqs"] = trained["map_noise.freqs"]
     values = container(value for key, value in average.items() if not key.endswith(("freqs", "resample_filter")))
-    weights = official.network_weights(released(trained, optimizer_states=[{"opt": {}, "ema": values}]))
+    weights = official.extract_network_weights(released(trained, optimizer_states=[{"opt": {}, "ema": values}]))
     assert weights.keys() == average.keys() and all(torch.equal(weights[key], average[key]) for key in average)
     with pytest.raises(ValueError, match="averaged weights of the file do not fit"):
-        official.network_weights(released(trained, optimizer_states=[{"ema": values[1:]}]))
-    saved = official.network_weights(released(trained))
+        official.extract_network_weights(released(trained, optimizer_states=[{"ema": values[1:]}]))
+    saved = official.extract_network_weights(released(trained))
     assert all(torch.equal(saved[key], trained[key]) for key in trained)
 
 
@@ -277,8 +277,8 @@ def test_conditioning_residual_and_look_ahead_are_read(read):
     denoiser = read(released(settings=BLUR | {"model_conditioning": "time", "residual_prediction": False})).denoiser
     assert denoiser.conditioning == "time" and not denoiser.residual
     for kind, expected in (("weighted_mse_loss", 0.0), ("weighted_mse_x_loss", 1.0), ("weighted_inc_recon_loss", 0.02)):
-        assert official.find_look_ahead({"loss_type": kind, "dt": 0.02}) == expected
-    assert official.find_look_ahead({"loss_type": "lpips_loss", "dt": 0.02}) == 0
+        assert official.parse_look_ahead({"loss_type": kind, "dt": 0.02}) == expected
+    assert official.parse_look_ahead({"loss_type": "lpips_loss", "dt": 0.02}) == 0
 
 
 @pytest.mark.parametrize(
@@ -306,4 +306,4 @@ def test_another_network_is_refused(name):
     if name.startswith("enc.16"):
         del weights[name]
     with pytest.raises(ValueError, match=f"differs in {name}"):
-        official.translate(weights, NCSNpp(**TINY["network"]), 32)
+        official.convert_weights(weights, NCSNpp(**TINY["network"]), 32)

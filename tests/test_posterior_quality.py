@@ -7,8 +7,8 @@ import torch
 from test_checkpoints import restorer
 
 from diracdiff.baselines import Baseline, Measurement
-from diracdiff.comparison import Runner, freeze
-from diracdiff.comparison.contenders import Dirac, Method
+from diracdiff.comparison import Runner, load_or_measure
+from diracdiff.comparison.methods import BaselineMethod, DiracMethod
 from diracdiff.comparison.table import Table
 from diracdiff.evaluation.posterior import SAMPLE_METRICS, coverage, crps, energy_distance
 from diracdiff.metrics import PSNR
@@ -99,8 +99,10 @@ def test_samples_do_not_depend_on_the_batch(tmp_path, stop):
     """The first sample is the restoration in the table."""
     module = restorer()
     module.sampler = module.sampler.replace(num_steps=2, eta=1.0)
-    frozen = freeze(tmp_path / "y.pt", [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}], module.process, 0)
-    contender = Dirac("dirac", {}, 0, module) if stop else Method("m", {}, 0, lambda _: Drawing(), module.process)
+    frozen = load_or_measure(tmp_path / "y.pt", [{"x": torch.rand(3, 3, 16, 16), "name": [*"abc"]}], module.process, 0)
+    contender = (
+        DiracMethod("dirac", {}, 0, module) if stop else BaselineMethod("m", {}, 0, lambda _: Drawing(), module.process)
+    )
 
     def run(size, samples):
         runner = Runner(tmp_path / "parts", module.process, [PSNR()], size, samples=samples)
@@ -122,9 +124,9 @@ def test_samples_of_a_method_without_randomness_are_equal(tmp_path):
     """Their row in the table has intervals."""
     module = restorer()
     clean = [{"x": torch.rand(8, 3, 16, 16), "name": [*"abcdefgh"]}]
-    frozen = freeze(tmp_path / "y.pt", clean, module.process, 0)
+    frozen = load_or_measure(tmp_path / "y.pt", clean, module.process, 0)
     runner = Runner(tmp_path / "parts", module.process, [PSNR()], 5, samples=4)
-    result = runner.run(Method("m", {}, 0, lambda _: Measurement(), module.process), {}, frozen, "", {""})
+    result = runner.run(BaselineMethod("m", {}, 0, lambda _: Measurement(), module.process), {}, frozen, "", {""})
     errors = (frozen.y.clamp(0, 1) - from_pixels(frozen.clean)).abs().mean((1, 2, 3))
     assert [row["crps"] for row in result.rows] == pytest.approx(errors.tolist(), abs=1e-6)
     row = Table([PSNR(), *SAMPLE_METRICS]).add("m", None, {}, "", result, 0)

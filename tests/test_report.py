@@ -17,7 +17,7 @@ from PIL import Image
 from test_checkpoints import restorer
 
 from diracdiff.metrics import PSNR
-from diracdiff.report.page import LARGEST, render
+from diracdiff.report.page import MAX_BYTES, render
 from diracdiff.report.pictures import BUDGET, data_uri, encode_pictures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -91,7 +91,7 @@ def test_nan_and_infinity_become_null():
     assert content_of(page) == {"a": [None, None, 1.5]}
     assert b"<title>&lt;title&gt;: diracdiff evaluation</title>" in page
     with pytest.raises(ValueError, match="at most 10000000 bytes"):
-        render("evaluation", "x", "", [], {"a": "y" * LARGEST}, [], None, {})
+        render("evaluation", "x", "", [], {"a": "y" * MAX_BYTES}, [], None, {})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_report_of_many_large_images_stays_below_the_size_limit():
     report = page_of(evaluation, restorer(), {"psnr": DO})
     (mean, iterate), size = (line["points"] for line in content_of(report)["trajectories"]), len(report)
     with_pictures = [point["row"]["t"] for point in iterate if point["pictures"]]
-    assert 4_800_000 + BUDGET / 2 < size < LARGEST and len(mean) + len(iterate) == 40 + 41
+    assert 4_800_000 + BUDGET / 2 < size < MAX_BYTES and len(mean) + len(iterate) == 40 + 41
     assert {1.0, 0.0, DO.t} <= set(with_pictures) and len(with_pictures) < 41
 
 

@@ -187,12 +187,14 @@ def test_depth_transparency_profile_and_exif_are_kept(blur, tmp_path, call):
 def test_python_and_command_give_equal_results(blur, tmp_path, call):
     path = picture(tmp_path / "photo.png")
     assert call("restore", *blur, "input=photo.png", "output=out")[0] == 0
-    batch = prepare(blur_restorer(), [SourceImage.of(read_image(path), "photo.png")], RestoreOptions(target="t:1"))
+    batch = prepare(
+        blur_restorer(), [SourceImage.from_decoded(read_image(path), "photo.png")], RestoreOptions(target="t:1")
+    )
     restored = batch.restore()
     result = (255 * restored.samples[0, 0]).round().byte().permute(1, 2, 0)
     assert np.array_equal(result, pixels(tmp_path / "out" / "photo.png"))
     (row,) = table(tmp_path / "out")
-    assert batch.test(0, restored.x_hat[0])["chi_square"] == pytest.approx(row["chi_square"], rel=1e-5)
+    assert batch.test_consistency(0, restored.x_hat[0])["chi_square"] == pytest.approx(row["chi_square"], rel=1e-5)
     assert (row["image"], row["checkpoint"], row["target"]) == ("photo.png", "blur.ckpt", "t:1")
 
 
@@ -264,7 +266,7 @@ def test_p_values_of_an_enlarged_image_are_uniform_for_the_true_image():
         x, restorer = torch.rand(1, 3, 32, 32), factor_restorer().bind(torch.tensor([[2.0]]))
         small = downscale(restorer.process.measure(x, torch.randn_like(x)), 2)[0]
         batch = prepare(factor_restorer(), [SourceImage("x", small)], RestoreOptions("t:1", factor=2))
-        p_values.append(batch.test(0, x[0])["p_larger"])
+        p_values.append(batch.test_consistency(0, x[0])["p_larger"])
     assert abs(np.mean(p_values) - 0.5) < 0.12 and np.std(p_values) == pytest.approx(12**-0.5, rel=0.25)
 
 

@@ -22,12 +22,12 @@ from torch import Tensor
 from diracdiff import load
 from diracdiff.checkpoints import to_recipe
 from diracdiff.checkpoints.weights import read_weights
-from diracdiff.comparison import Runner, freeze
+from diracdiff.comparison import Runner, load_or_measure
 from diracdiff.comparison.checks import file_digests
-from diracdiff.comparison.contenders import Dirac
 from diracdiff.comparison.measurements import Measurements
+from diracdiff.comparison.methods import DiracMethod
 from diracdiff.comparison.page import curve_points
-from diracdiff.comparison.runs import Run, read_run
+from diracdiff.comparison.runs import Run, load_run
 from diracdiff.data import ImageFolder
 from diracdiff.evaluation import on_grid
 from diracdiff.evaluation.plots import DISTORTION, INK, MUTED, PERCEPTION, figure_pixels
@@ -83,10 +83,10 @@ def from_checkpoint(path: str, root: str, count: int, folder: Path) -> Results:
     items = (test[i] for i in range(min(count, len(test))))
     batches = ({"x": item["x"][None], "name": [item["name"]]} for item in items)
     folder.mkdir(parents=True, exist_ok=True)
-    images = freeze(folder / f"measurements_{count}.pt", batches, restorer.process, restorer.seed)
+    images = load_or_measure(folder / f"measurements_{count}.pt", batches, restorer.process, restorer.seed)
     stopping_points = {name: stop_text(restorer, target) for name, target in (("DO", "psnr"), ("PO", "lpips"))}
     stopping_points["one network call"] = "x_hat t=1"
-    dirac = Dirac("dirac", {}, [to_recipe(restorer.sampler), *file_digests(path)], restorer)
+    dirac = DiracMethod("dirac", {}, [to_recipe(restorer.sampler), *file_digests(path)], restorer)
     runner = Runner(folder / "parts", restorer.process, [PSNR(), LPIPS(), ResidualNoise()], 16, pictures=len(images))
     run = runner.run(dirac, {}, images, f"restoring {restorer.name}", set(stopping_points.values()))
     return Results(restorer, images, {name: (run, stop) for name, stop in stopping_points.items()}, {})
@@ -110,7 +110,7 @@ def find_run(folder: Path, row: Row) -> Run:
     """Return the run of a row of a comparison, with images at the stopping time of the row."""
     name = "dirac" if row["method"].startswith("dirac_") else row["method"].partition(" (")[0]
     for parts in sorted((folder / "parts" / name).iterdir()):
-        run = read_run(sorted(parts.glob("*.pt")))
+        run = load_run(sorted(parts.glob("*.pt")))
         means = run.means().get(row["stop"])
         if row["stop"] in run.images and means and math.isclose(means["psnr"], row["psnr"], rel_tol=1e-9):
             return run
@@ -131,7 +131,7 @@ def stop_text(restorer: Restorer, target: str) -> str:
 
 def candidates(results: Results) -> dict[int, float]:
     """Return {index: improvement of LPIPS from DO to PO} of images with a flat region, or of all if none has one."""
-    do, po = (run.of(stop)[: results.shown()] for run, stop in (results.columns[name] for name in ("DO", "PO")))
+    do, po = (run.rows_at(stop)[: results.shown()] for run, stop in (results.columns[name] for name in ("DO", "PO")))
     gains = {i: before[LPIPS_NAME] - after[LPIPS_NAME] for i, (before, after) in enumerate(zip(do, po, strict=True))}
     return {i: gain for i, gain in gains.items() if po[i].get(ResidualNoise.name) is not None} or gains
 

@@ -7,7 +7,7 @@ Interrupted runs resume, and trained models are only exported.
 import argparse
 from pathlib import Path
 
-from diracdiff.checkpoints.places import BUNDLED, WEIGHTS
+from diracdiff.checkpoints.locations import BUNDLED, WEIGHTS
 from experiments.common import RUNS, run
 from experiments.models.photographs import collect
 

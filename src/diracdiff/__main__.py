@@ -4,7 +4,7 @@ import os
 import sys
 from importlib.metadata import version
 
-from diracdiff.utils.errors import fail, say
+from diracdiff.utils.errors import echo, fail
 
 COMMANDS = {
     "train": "train a restorer and find its stopping times",
@@ -24,13 +24,13 @@ def main() -> None:
     """Hand over to the module of the command."""
     name, *words = sys.argv[1:] or [""]
     if name in ("", "-h", "--help"):
-        say("usage: diracdiff COMMAND key=value …")
+        echo("usage: diracdiff COMMAND key=value …")
         for command, text in COMMANDS.items():
-            say(f"  {command:<16}  {text}")
-        say("diracdiff COMMAND --help lists the keys of a command, and diracdiff --version prints the version.")
+            echo(f"  {command:<16}  {text}")
+        echo("diracdiff COMMAND --help lists the keys of a command, and diracdiff --version prints the version.")
         raise SystemExit(0 if name else 2)
     if name == "--version":
-        say(f"diracdiff {version('diracdiff')}")
+        echo(f"diracdiff {version('diracdiff')}")
         raise SystemExit(0)
     if name not in COMMANDS:
         fail(f"unknown command {name!r}, must be one of: {', '.join(COMMANDS)}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.recipe import construct
-from diracdiff.checkpoints.registry import PARTS, from_recipe
+from diracdiff.checkpoints.registry import CLASSES, from_recipe
 from diracdiff.checkpoints.weights import load_weights
 from diracdiff.evaluation.measurement import ROUNDING, Measured, check_measurement, measure
 from diracdiff.evaluation.results import image_at
@@ -252,7 +252,7 @@ class Restorer:
         Raises:
             ValueError: if it describes another object, or a part is refused.
         """
-        restorer = from_recipe(recipe, trusted_modules, {**PARTS, "restorer": (cls,)})
+        restorer = from_recipe(recipe, trusted_modules, {**CLASSES, "restorer": (cls,)})
         if not isinstance(restorer, cls):
             raise ValueError("it does not describe a restorer, give one that diracdiff train wrote")
         return restorer

@@ -1,5 +1,23 @@
-"""Applications: restoration of files, and the demo on top of the same service."""
+"""Applications: restoration of files, and the demo that uses the same service."""
 
-from diracdiff.apps.service import GUIDES, Batch, Guide, Restored, RestoreOptions, SourceImage, check_guide, prepare
+from diracdiff.apps.service import (
+    OPERATOR_INPUTS,
+    Batch,
+    OperatorInput,
+    RestorationResult,
+    RestoreOptions,
+    SourceImage,
+    check_operator_input,
+    prepare,
+)
 
-__all__ = ["GUIDES", "Batch", "Guide", "RestoreOptions", "Restored", "SourceImage", "check_guide", "prepare"]
+__all__ = [
+    "OPERATOR_INPUTS",
+    "Batch",
+    "OperatorInput",
+    "RestorationResult",
+    "RestoreOptions",
+    "SourceImage",
+    "check_operator_input",
+    "prepare",
+]

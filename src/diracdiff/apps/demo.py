@@ -17,8 +17,8 @@ from starlette.middleware import Middleware
 from torch import Tensor
 from torch.nn import functional as F
 
-from diracdiff.apps.guard import MAX_UPLOAD, Guard, inside
-from diracdiff.apps.service import Batch, RestoreOptions, SourceImage, check_guide, prepare
+from diracdiff.apps.guard import MAX_UPLOAD, Guard, is_inside
+from diracdiff.apps.service import Batch, RestoreOptions, SourceImage, check_operator_input, prepare
 from diracdiff.data.image_io import read_image, write_image
 from diracdiff.evaluation.results import Result, results
 from diracdiff.metrics import PSNR
@@ -43,27 +43,27 @@ class Trajectory:
     Attributes:
         batch: its measurement.
         frames: x_hat at all times of the reverse process, and the iterate at t = 0, as uint8.
-        place: index of the frame at the distortion-optimised stopping time.
+        index: index of the frame at the distortion-optimised stopping time.
     """
 
     batch: Batch
     frames: list[Result]
-    place: int
+    index: int
 
-    def picture(self, place: int) -> Tensor:
+    def picture(self, index: int) -> Tensor:
         """Return a frame as it is shown, uint8 (3, H, W)."""
-        return to_pixels(self.batch.finish(from_pixels(self.frames[place].images))[0]).cpu()
+        return to_pixels(self.batch.finish(from_pixels(self.frames[index].images))[0]).cpu()
 
-    def describe(self, place: int) -> str:
+    def describe(self, index: int) -> str:
         """Describe a frame, in sentences."""
-        frame, batch, image = self.frames[place], self.batch, self.batch.images[0]
+        frame, batch, image = self.frames[index], self.batch, self.batch.images[0]
         x_hat, name = from_pixels(frame.images).to(batch.y.device), {"x_hat": "Denoised image", "iterate": "Iterate"}
         text = f"{name[frame.output]} at t = {frame.t:.2f}, NFE {frame.nfe}."
         if batch.options.degrade:
             reference = batch.restorer.reference(image.pixels.unsqueeze(0).to(x_hat), batch.y)
             after, before = (PSNR()(images, reference).item() for images in (x_hat, batch.y))
             text += f" PSNR {after:.2f} dB; of the degraded photograph {before:.2f} dB."
-        test = batch.test(0, x_hat[0])
+        test = batch.test_consistency(0, x_hat[0])
         return (
             f"{text} {'Consistent' if test['consistent'] else 'Not consistent'} with the degraded photograph: the "
             f"residual is {test['residual_over_sigma']:.3g} of its noise (standard deviation {test['sigma']:.3g})."
@@ -90,9 +90,9 @@ def restore(
     Raises:
         ValueError: if the photograph cannot be used, or the model needs a mask or kernel.
     """
-    check_guide(restorer, None, degrade)
+    check_operator_input(restorer, None, degrade)
     try:
-        source = SourceImage.of(read_image(path, max_pixels=MAX_PIXELS, max_bytes=MAX_UPLOAD), path.name)
+        source = SourceImage.from_decoded(read_image(path, max_pixels=MAX_PIXELS, max_bytes=MAX_UPLOAD), path.name)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), path.name)) from None
     height, width = source.pixels.shape[-2:]
@@ -111,8 +111,8 @@ def restore(
             image = image.mean(1, keepdim=True).expand_as(y) if source.grey and not degrade else image
             frames.append(replace(result, images=to_pixels(image).cpu()))
     stop = restorer.stopping_points.get("psnr")
-    place = max(0, sum(stop is not None and frame.t >= stop.t - 1e-6 for frame in frames) - 1)
-    return Trajectory(batch, frames, place)
+    index = max(0, sum(stop is not None and frame.t >= stop.t - 1e-6 for frame in frames) - 1)
+    return Trajectory(batch, frames, index)
 
 
 def build(restorer: Restorer, folder: Path) -> gr.Blocks:
@@ -137,23 +137,23 @@ def build(restorer: Restorer, folder: Path) -> gr.Blocks:
             with _errors_on_page():
                 if not photo:
                     raise ValueError("Upload a photograph first.")
-                if not inside(folder, photo["path"]):
+                if not is_inside(folder, photo["path"]):
                     raise ValueError("This file is not available. Upload it again.")
                 side = int(min(max(longest, SIDES[0]), SIDES[1]))
                 restored = restore(restorer, Path(photo["path"]), bool(clean), side, progress)
             last = len(restored.frames) - 1
-            moved = gr.Slider(maximum=max(last, 1), value=restored.place, interactive=last > 0)
-            return restored, moved, *on_move(restored, restored.place)
+            moved = gr.Slider(maximum=max(last, 1), value=restored.index, interactive=last > 0)
+            return restored, moved, *on_move(restored, restored.index)
 
-        def on_move(restored: Trajectory | None, place: Any) -> tuple[Any, ...]:
+        def on_move(restored: Trajectory | None, index: Any) -> tuple[Any, ...]:
             with _errors_on_page():
                 if restored is None:
                     raise ValueError("Restore a photograph first.")
-                place = min(max(int(place), 0), len(restored.frames) - 1)
-                name, t = Path(restored.batch.images[0].name).stem, restored.frames[place].t
-                before, after = to_pixels(restored.batch.measurement(0)).cpu(), restored.picture(place)
+                index = min(max(int(index), 0), len(restored.frames) - 1)
+                name, t = Path(restored.batch.images[0].name).stem, restored.frames[index].t
+                before, after = to_pixels(restored.batch.measurement(0)).cpu(), restored.picture(index)
                 shown = _write(folder, f"{name}_degraded.png", before), _write(folder, f"{name}_t{t:.2f}.png", after)
-                return shown, restored.describe(place), gr.update(value=shown[1], interactive=True)
+                return shown, restored.describe(index), gr.update(value=shown[1], interactive=True)
 
         outputs = [pair, text, result]
         go.click(on_restore, [photo, clean, longest], [state, slider, *outputs], preprocess=False)

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diracdiff.apps.service import Batch, Restored, RestoreOptions, SourceImage, estimates_noise, prepare
+from diracdiff.apps.service import Batch, RestorationResult, RestoreOptions, SourceImage, estimates_noise, prepare
 from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
 from diracdiff.data.inputs import IN_FORM, TABLE, Input, batches
 from diracdiff.evaluation.plots import heat_map
 from diracdiff.evaluation.uncertainty import PICTURES, Spread
 from diracdiff.restorer import Restorer
-from diracdiff.utils.console import bar
+from diracdiff.utils.console import progress_bar
 from diracdiff.utils.errors import is_out_of_memory, warn
 from diracdiff.utils.files import append_rows, read_rows, write_atomically, write_rows
-from diracdiff.utils.ranks import Ranks
+from diracdiff.utils.ranks import Processes
 
 COLUMNS = (
     *("image", "result", "checkpoint", "target", "t", "nfe", "seconds"),
@@ -52,7 +52,7 @@ class FileRestoration:
     Attributes:
         rows: of the restored images.
         failed: {file: the reason why it is not restored}.
-        defect: the first exception that is not a user's mistake.
+        unexpected_error: the first exception that is not a user's mistake.
     """
 
     def __init__(
@@ -68,25 +68,25 @@ class FileRestoration:
         self.output, self.table, self.checkpoint = output, output / TABLE, checkpoint
         self.rows: list[dict[str, Any]] = []
         self.failed: dict[Path, str] = {}
-        self.defect: Exception | None = None
+        self.unexpected_error: Exception | None = None
 
     @property
     def extras(self) -> list[str]:
         """Names of the further results of an image, next to "restored"."""
         return [*["measurement"] * self.options.degrade, *(PICTURES if self.options.interval else [])]
 
-    def run(self, images: Sequence[Input], batch_size: int, ranks: Ranks) -> list[dict[str, Any]]:
+    def run(self, images: Sequence[Input], batch_size: int, ranks: Processes) -> list[dict[str, Any]]:
         """Restore this process's part of the images; returns the rows of all processes."""
         if ranks.rank == 0 and images:
             self._begin_table(images)
         ranks.wait()  # no process takes a result of another for an earlier one
-        mine = ranks.share(batches(images, batch_size))
-        with bar() as progress:
+        mine = ranks.shard(batches(images, batch_size))
+        with progress_bar() as progress:
             task = progress.add_task("restoring", total=sum(map(len, mine)))
             for batch in mine:
                 self.restore(batch)
                 progress.advance(task, len(batch))
-        parts = ranks.gathered((self.rows, self.failed))
+        parts = ranks.all_gather((self.rows, self.failed))
         self.failed = {path: reason for _, failed in parts for path, reason in failed.items()}
         return [row for rows, _ in parts for row in rows]
 
@@ -104,11 +104,11 @@ class FileRestoration:
                     self._restore([loaded])
 
     def _load(self, image: Input) -> _Loaded:
-        decoded, guide = read_image(image.path, bits=image.bits), {}
+        decoded, operator_input = read_image(image.path, bits=image.bits), {}
         if self.companions:
             height, width = decoded.pixels.shape[:2]
-            guide[self.companions.kind] = self.companions.read(image, (width, height))
-        return _Loaded(image, decoded, SourceImage.of(decoded, image.relative.as_posix(), **guide))
+            operator_input[self.companions.kind] = self.companions.read(image, (width, height))
+        return _Loaded(image, decoded, SourceImage.from_decoded(decoded, image.relative.as_posix(), **operator_input))
 
     def _restore(self, group: Sequence[_Loaded]) -> None:
         if len(group) > 1 and estimates_noise(self.restorer, self.options):  # each image has its start time
@@ -122,12 +122,12 @@ class FileRestoration:
             with self._isolated(loaded.image.path):
                 self._finish(loaded, batch, restored, index)
 
-    def _finish(self, loaded: _Loaded, batch: Batch, restored: Restored, index: int) -> None:
+    def _finish(self, loaded: _Loaded, batch: Batch, restored: RestorationResult, index: int) -> None:
         """Test a result, and write it last, after its other pictures and its row: a result that exists is complete."""
         image, samples, row = loaded.image, restored.samples[:, index], dict[str, Any]()
         if not samples.isfinite().all():
             raise ValueError("its result is not a number at every pixel, and not written")
-        test = batch.test(index, restored.x_hat[index])
+        test = batch.test_consistency(index, restored.x_hat[index])
         if self.options.degrade:
             self._write("measurement", batch.measurement(index), loaded)
         if self.options.interval:
@@ -197,14 +197,14 @@ class FileRestoration:
         elif not isinstance(error, ValueError | OSError):
             text = f"{type(error).__name__}: {text}"
             traceback.clear_frames(error.__traceback__)  # their tensors
-            self.defect = self.defect or error
+            self.unexpected_error = self.unexpected_error or error
         self.failed[path] = text
         warn(f"{path}: {text.rstrip('.')}. Skipped.", True)
 
-    def check(self, restored: int) -> None:
-        """Raise the first defect, or ValueError if files were skipped."""
-        if self.defect is not None:
-            raise self.defect
+    def raise_failures(self, restored: int) -> None:
+        """Raise the first unexpected error, or ValueError if files were skipped."""
+        if self.unexpected_error is not None:
+            raise self.unexpected_error
         if count := len(self.failed):
             raise ValueError(
                 f"{count} of {count + restored} images not restored, see the warnings above. Once they are fixed, the "

@@ -39,21 +39,21 @@ class Guard:
             return 421
         if request.headers.get("origin", f"http://{host}").lower() != f"http://{host.lower()}":
             return 403
-        if path.startswith(f"{API}/file=") and not inside(self.folder, path.partition("=")[2]):
+        if path.startswith(f"{API}/file=") and not is_inside(self.folder, path.partition("=")[2]):
             return 403
         if path == f"{API}/upload":
             if not (length or "").isdecimal() or int(length or 0) > MAX_UPLOAD:
                 return 413
-            trim(self.folder, MAX_STORED)
+            remove_oldest(self.folder, MAX_STORED)
         return None
 
 
-def inside(folder: Path, path: str) -> bool:
+def is_inside(folder: Path, path: str) -> bool:
     """Return True for a path in a folder, whether it exists or not."""
     return "\0" not in path and Path(os.path.realpath(path)).is_relative_to(folder.resolve())
 
 
-def trim(folder: Path, most: int) -> None:
+def remove_oldest(folder: Path, most: int) -> None:
     """Remove the oldest files of a folder until the others have at most as many bytes."""
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: -path.stat().st_mtime_ns)
     for path in files:

@@ -1,8 +1,9 @@
 """Restore decoded images: the service of the command `restore` and of the demo.
 
-    batch = prepare(restorer, [SourceImage.of(read_image(path), "x.png")], RestoreOptions(target="lpips", samples=4))
+    source = SourceImage.from_decoded(read_image(path), "x.png")
+    batch = prepare(restorer, [source], RestoreOptions(target="lpips", samples=4))
     restored = batch.restore()
-    restored.samples[0, 0], batch.test(0, restored.x_hat[0])["consistent"]
+    restored.samples[0, 0], batch.test_consistency(0, restored.x_hat[0])["consistent"]
 
 Images of a batch have one size.
 """
@@ -30,11 +31,11 @@ from diracdiff.samplers import BridgeSampler, ImageNoise
 from diracdiff.utils.errors import warn
 from diracdiff.utils.seeds import image_seed
 
-MIN_START = 1e-3
+MIN_T_START = 1e-3
 """Earliest start of the sampling, for images with less noise than the process has at t = 0."""
 
-Guide = Literal["mask", "kernel", "factor"]
-GUIDES: dict[Guide, tuple[type, str]] = {
+OperatorInput = Literal["mask", "kernel", "factor"]
+OPERATOR_INPUTS: dict[OperatorInput, tuple[type, str]] = {
     "mask": (FreeformInpainting, "inpaint_freeform"),
     "kernel": (KernelBlur, "deblur_kernel"),
     "factor": (MultiScaleSuperResolution, "super_resolution_multiscale"),
@@ -85,14 +86,14 @@ class SourceImage:
     kernel: Tensor | None = None
 
     @classmethod
-    def of(cls, decoded: DecodedImage, name: str, **guide: Tensor) -> SourceImage:
+    def from_decoded(cls, decoded: DecodedImage, name: str, **operator_input: Tensor) -> SourceImage:
         """Wrap an image as `read_image` returns it, with its mask or kernel."""
         top = 65535 if decoded.pixels.dtype == "uint16" else 255
         pixels = torch.from_numpy(decoded.pixels.astype("float32")).permute(2, 0, 1).contiguous() / top
-        return cls(name, pixels, decoded.grey, 1 / top, **guide)
+        return cls(name, pixels, decoded.grey, 1 / top, **operator_input)
 
 
-class Restored(NamedTuple):
+class RestorationResult(NamedTuple):
     """Restored images of a batch.
 
     Attributes:
@@ -130,18 +131,18 @@ class Batch:
 
     def measurement(self, index: int) -> Tensor:
         """Return a measurement without its margin, (3, H, W)."""
-        return cropped(self.y[index], self.margin)
+        return crop_margin(self.y[index], self.margin)
 
     def finish(self, images: Tensor) -> Tensor:
         """Crop sampled images, (…, B, 3, H', W'), and keep the file's pixels outside of masks."""
-        images = cropped(images, self.margin)
+        images = crop_margin(images, self.margin)
         if self.options.degrade or self.images[0].mask is None:
             return images
         masks = torch.stack([image.mask for image in self.images if image.mask is not None]).unsqueeze(1)
         return torch.where(masks.to(images.device), images, torch.stack([i.pixels for i in self.images]).to(images))
 
     @torch.no_grad()
-    def test(self, index: int, x_hat: Tensor) -> dict[str, Any]:
+    def test_consistency(self, index: int, x_hat: Tensor) -> dict[str, Any]:
         """Test whether x_hat, (3, H', W') as sampled, explains a measurement.
 
         Returns:
@@ -162,7 +163,7 @@ class Batch:
             sigma, source = given, "given"
         else:
             sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item() / scale, "model"
-        mean = cropped(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
+        mean = crop_margin(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
         if scale > 1:  # the test uses the grid of the file
             y, mean = downscale(y, scale), downscale(mean, scale)
         z = standardise(y, mean, sigma, step, image_seed(restorer.seed, f"certificate/{image.name}"))
@@ -170,12 +171,12 @@ class Batch:
         noise = {"sigma": sigma, "sigma_from": source, "sigma_estimated": estimated, "clipped": clipped}
         return evaluate_residuals(z) | noise
 
-    def restore(self) -> Restored:
+    def restore(self) -> RestorationResult:
         """Sample restorations of all images."""
         began, names = time.perf_counter(), [image.name for image in self.images]
         samples, nfe = self.restorer.sample(self.y, self.options.samples, self.options.target, names=names)
         finished, count = self.finish(samples), self.options.samples
-        return Restored(samples[0], finished, nfe * count, (time.perf_counter() - began) / len(names))
+        return RestorationResult(samples[0], finished, nfe * count, (time.perf_counter() - began) / len(names))
 
 
 def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions) -> Batch:
@@ -257,23 +258,25 @@ def _start_at_level(
             raise ValueError(f"sigma={level:g}: must be at most {largest:g}, the largest noise level of this model.")
     else:
         return restorer, options
-    start = max(time_at_noise_level(noise, level), MIN_START)
+    start = max(time_at_noise_level(noise, level), MIN_T_START)
     return restorer.replace(sampler=restorer.sampler.replace(t_start=start)), options
 
 
-def check_guide(restorer: Restorer, given: Guide | None, degrade: bool) -> None:
+def check_operator_input(restorer: Restorer, given: OperatorInput | None, degrade: bool) -> None:
     """Raise ValueError for a mask, kernel or factor that the model does not take, or that it needs and is missing."""
     degradation, task = restorer.process.degradation, restorer.name
-    needed = next((key for key, (taken_by, _) in GUIDES.items() if isinstance(degradation, taken_by)), None)
+    needed = next((key for key, (taken_by, _) in OPERATOR_INPUTS.items() if isinstance(degradation, taken_by)), None)
     if given and given != needed:
-        raise ValueError(f"{given}: a model of task={task} takes none. Use a model of task={GUIDES[given][1]}.")
+        raise ValueError(
+            f"{given}: a model of task={task} takes none. Use a model of task={OPERATOR_INPUTS[given][1]}."
+        )
     if needed and not given and not degrade:
         text = f", or {FORMATS}" if needed == "kernel" else ""
         remedy = "factor=2, 3 or 4" if needed == "factor" else f"a file, or a folder of files{text}"
         raise ValueError(f"{needed}: a model of task={task} needs one. Give {remedy}.")
 
 
-def cropped(images: Tensor, margin: int) -> Tensor:
+def crop_margin(images: Tensor, margin: int) -> Tensor:
     """Return images, (…, H, W), without a margin."""
     height, width = images.shape[-2:]
     return images[..., margin : height - margin, margin : width - margin]

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diracdiff.checkpoints.weights import are_plain
+from diracdiff.checkpoints.weights import are_plain_tensors
 from diracdiff.utils.errors import warn
-from diracdiff.utils.shapes import as_time, on_multiples
+from diracdiff.utils.shapes import apply_padded, as_time
 
 SCHEDULE = ("sqrt_1m_alphas_cumprod", "sqrt_alphas_cumprod")
 MULTIPLE = 32
@@ -39,7 +39,7 @@ class DiffUNetPrior:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # any error of a parser of untrusted bytes
             raise ValueError(wrong) from error
-        if not isinstance(state, dict) or not are_plain(state) or "time_embed.0.weight" not in state:
+        if not isinstance(state, dict) or not are_plain_tensors(state) or "time_embed.0.weight" not in state:
             raise ValueError(wrong)
         try:
             from deepinv.models import DiffUNet
@@ -62,4 +62,4 @@ class DiffUNetPrior:
             size = f"{self.image_size} x {self.image_size}"
             warn(f"{self.path} is for images of {size} pixels and may fail at {y.shape[-2]} x {y.shape[-1]}")
         sigma = as_time(sigma, y).to(torch.float32).clamp(self.sigma_min, self.sigma_max).expand(len(y))
-        return on_multiples(lambda padded: self.network(padded, sigma), y.float(), MULTIPLE).to(y.dtype)
+        return apply_padded(lambda padded: self.network(padded, sigma), y.float(), MULTIPLE).to(y.dtype)

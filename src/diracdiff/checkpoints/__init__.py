@@ -1,7 +1,7 @@
 """Checkpoints: the file format, safe recipes of objects, exported models, the Hub, and released weights."""
 
 from diracdiff.checkpoints.checkpoint import Checkpoint
-from diracdiff.checkpoints.recipe import foreign_modules, to_recipe
+from diracdiff.checkpoints.recipe import external_modules, to_recipe
 from diracdiff.checkpoints.weights import read_weights
 
-__all__ = ["Checkpoint", "foreign_modules", "read_weights", "to_recipe"]
+__all__ = ["Checkpoint", "external_modules", "read_weights", "to_recipe"]

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from diracdiff.checkpoints.places import located
-from diracdiff.checkpoints.recipe import fits
-from diracdiff.checkpoints.weights import Damaged, are_plain, read_weights, write_weights
+from diracdiff.checkpoints.locations import resolve_path
+from diracdiff.checkpoints.recipe import matches_type
+from diracdiff.checkpoints.weights import DamagedFileError, are_plain_tensors, read_weights, write_weights
 
 KIND = "diracdiff.restorer"
 """The key next to Lightning's that holds version, recipe, stopping times and curve."""
@@ -27,10 +27,10 @@ VERSION = "0.2"
 DENOISER = "denoiser."
 """Prefix of the denoiser's weights in Lightning's state."""
 
-DEEPEST, MOST_VALUES, LARGEST_INTEGER = 24, 1_000_000, 2**63
+MAX_DEPTH, MAX_VALUES, MAX_INTEGER = 24, 1_000_000, 2**63
 """Limits of a header: nesting, number of values, size of integers."""
 
-ENTRIES: Mapping[str, tuple[str, Any]] = {
+HEADER_ENTRIES: Mapping[str, tuple[str, Any]] = {
     "recipe": ("recipe", dict[str, Any]),
     "dataset": ("dataset", dict[str, Any] | None),
     "training": ("training", dict[str, Any]),
@@ -54,7 +54,7 @@ class Checkpoint:
         training: recipes of loss and optimiser, and the other settings that the weights depend on.
         increment: weights of the incremental reconstruction network that the sampler uses, or None.
         calibrations: calibrated intervals, see `diracdiff.evaluation.Interval`.
-        rest: the state that Lightning resumes training from; empty if there is none.
+        trainer_state: the state that Lightning resumes training from; empty if there is none.
     """
 
     recipe: dict[str, Any]
@@ -65,27 +65,27 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     increment: dict[str, Tensor] | None = None
     calibrations: list[dict[str, Any]] = field(default_factory=list)
-    rest: dict[str, Any] = field(default_factory=dict)
+    trainer_state: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read a file or an exported model of this version. No code in it runs, and no other file is opened.
 
         Args:
-            path: a file, a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.checkpoints.places`.
+            path: a file, a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.checkpoints.locations`.
 
         Raises:
-            Damaged: if it is not as it was written.
+            DamagedFileError: if it is not as it was written.
             ValueError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or
                 version, or its weights are not finite.
         """
         from diracdiff.checkpoints.exported import read_exported
 
-        place = located(path)
+        place = resolve_path(path)
         content = read_exported(place) if place.is_dir() else read_weights(place, "one that diracdiff wrote")
         if not isinstance(content, dict) or not isinstance(content.get(KIND), dict):
             raise ValueError(f"checkpoint={path} is of another kind: give one that `diracdiff train` wrote")
-        checkpoint = cls.of(content, str(path))
+        checkpoint = cls.from_content(content, str(path))
         weights = checkpoint.weights | (checkpoint.increment or {})
         if wrong := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
             raise ValueError(
@@ -95,7 +95,7 @@ class Checkpoint:
         return checkpoint
 
     @classmethod
-    def of(cls, content: Mapping[str, Any], name: str = "this") -> Self:
+    def from_content(cls, content: Mapping[str, Any], name: str = "this") -> Self:
         """Return the checkpoint in a file's content.
 
         Args:
@@ -103,7 +103,7 @@ class Checkpoint:
             name: name of the file, for messages.
 
         Raises:
-            Damaged: if an entry is missing or of another type.
+            DamagedFileError: if an entry is missing or of another type.
             ValueError: if it is of another version.
         """
         header, state = content[KIND], content.get("state_dict", {})
@@ -114,35 +114,36 @@ class Checkpoint:
             )
         increment = header.get("increment")
         valid = {
-            key: _is_bounded(value := header.get(key, ...)) and fits(value, kind) for key, (_, kind) in ENTRIES.items()
+            key: _is_bounded(value := header.get(key, ...)) and matches_type(value, kind)
+            for key, (_, kind) in HEADER_ENTRIES.items()
         }
         valid["curve"] = valid["curve"] and all(map(_is_row, header["curve"]))
         valid |= {"state_dict": _is_named(state), "increment": increment is None or _is_named(increment)}
         if wrong := [key for key, right in valid.items() if not right]:
-            raise Damaged(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
+            raise DamagedFileError(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
         weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
-        if not are_plain(weights) or not are_plain(increment or {}):
-            raise Damaged(f"checkpoint={name} is damaged: its weights are not plain tensors")
-        rest = {key: value for key, value in content.items() if key not in (KIND, "state_dict")}
-        entries = {attribute: header[key] for key, (attribute, _) in ENTRIES.items()}
-        return cls(weights=weights, increment=increment, rest=rest, **entries)
+        if not are_plain_tensors(weights) or not are_plain_tensors(increment or {}):
+            raise DamagedFileError(f"checkpoint={name} is damaged: its weights are not plain tensors")
+        trainer_state = {key: value for key, value in content.items() if key not in (KIND, "state_dict")}
+        entries = {attribute: header[key] for key, (attribute, _) in HEADER_ENTRIES.items()}
+        return cls(weights=weights, increment=increment, trainer_state=trainer_state, **entries)
 
     def header(self) -> dict[str, Any]:
         """Return the entries under KIND."""
-        entries = {key: getattr(self, attribute) for key, (attribute, _) in ENTRIES.items()}
+        entries = {key: getattr(self, attribute) for key, (attribute, _) in HEADER_ENTRIES.items()}
         return {"version": VERSION, **entries, "increment": self.increment}
 
     def write(self, path: str | Path) -> None:
         """Write a file, whole or not at all."""
         state = {f"{DENOISER}{key}": value for key, value in self.weights.items()}
-        write_weights(path, {**self.rest, "state_dict": state, KIND: self.header()})
+        write_weights(path, {**self.trainer_state, "state_dict": state, KIND: self.header()})
 
     @property
     def resumable(self) -> bool:
         """True if training can resume from it."""
-        return bool(self.rest.get("optimizer_states"))
+        return bool(self.trainer_state.get("optimizer_states"))
 
-    def tuned(self, other: Checkpoint) -> Checkpoint:
+    def with_sampler_of(self, other: Checkpoint) -> Checkpoint:
         """Return this checkpoint with the sampler, the stopping times and the curve of another one."""
         recipe = self.recipe | {"sampler": other.recipe["sampler"]}
         points, curve = other.stopping_points, other.curve
@@ -151,7 +152,7 @@ class Checkpoint:
 
 def _is_row(row: Mapping[str, Any]) -> bool:
     """Return True for a row of a trade-off curve: time, number of function evaluations, output and metrics."""
-    return all(fits(row.get(key), kind) for key, kind in {"t": float, "nfe": float, "output": str}.items())
+    return all(matches_type(row.get(key), kind) for key, kind in {"t": float, "nfe": float, "output": str}.items())
 
 
 def _is_named(table: Any) -> bool:
@@ -163,15 +164,15 @@ def _is_bounded(value: Any) -> bool:
 
     A pickle can repeat a container inside itself or others, so values are counted as often as they occur.
     """
-    left, stack = MOST_VALUES, [(value, 0)]
+    left, stack = MAX_VALUES, [(value, 0)]
     while stack:
         item, depth = stack.pop()
         if isinstance(item, dict | list | tuple):
             left -= len(item)
             keys, values = (item.keys(), item.values()) if isinstance(item, dict) else ((), item)
-            if left < 0 or depth == DEEPEST or not all(isinstance(key, str | int | float) for key in keys):
+            if left < 0 or depth == MAX_DEPTH or not all(isinstance(key, str | int | float) for key in keys):
                 return False
             stack += [(inner, depth + 1) for inner in values]
-        elif not isinstance(item, int | float | str | None) or (isinstance(item, int) and abs(item) >= LARGEST_INTEGER):
+        elif not isinstance(item, int | float | str | None) or (isinstance(item, int) and abs(item) >= MAX_INTEGER):
             return False
     return True

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load, save
 
 from diracdiff.checkpoints.checkpoint import DENOISER, KIND, Checkpoint
-from diracdiff.checkpoints.places import CARD, CONFIG, WEIGHTS
-from diracdiff.checkpoints.weights import LARGEST_PICKLE, Damaged
+from diracdiff.checkpoints.locations import CARD, CONFIG, WEIGHTS
+from diracdiff.checkpoints.weights import MAX_PICKLE_BYTES, DamagedFileError
 from diracdiff.utils.escaping import for_markdown, for_terminal
-from diracdiff.utils.files import check_output, together, write_atomically, write_json
+from diracdiff.utils.files import check_output, staged_files, write_atomically, write_json
 
 INCREMENT = "increment."
 """Prefix of the weights of the sampler's incremental network; that of the denoiser is `denoiser.`"""
@@ -67,7 +67,7 @@ def write_exported(
         raise ValueError("half=true: a weight is beyond the range of float16. Use half=false.")
     data = save(stored)
     header = {key: value for key, value in checkpoint.header().items() if key != "increment"}
-    with together(folder) as staging:
+    with staged_files(folder) as staging:
         write_atomically(staging / WEIGHTS, data)
         write_json(staging / CONFIG, {KIND: header, "sha256": hashlib.sha256(data).hexdigest()})
         write_atomically(staging / CARD, card.encode())
@@ -78,15 +78,15 @@ def read_exported(folder: Path) -> dict[str, Any]:
     """Read the two files of a folder that `write_exported` wrote, as the content of a checkpoint.
 
     Raises:
-        Damaged: if a file is missing, or not as it was written.
+        DamagedFileError: if a file is missing, or not as it was written.
     """
     again = "export it again with `diracdiff export`"
     missing = next((file for file in (WEIGHTS, CONFIG) if not (folder / file).is_file()), None)
     if missing is not None:
-        raise Damaged(f"checkpoint={folder} is a folder without {missing}: give a .ckpt file, or {again}")
+        raise DamagedFileError(f"checkpoint={folder} is a folder without {missing}: give a .ckpt file, or {again}")
     try:
-        if (folder / CONFIG).stat().st_size > LARGEST_PICKLE:
-            raise ValueError(f"{CONFIG} is larger than {LARGEST_PICKLE} bytes")
+        if (folder / CONFIG).stat().st_size > MAX_PICKLE_BYTES:
+            raise ValueError(f"{CONFIG} is larger than {MAX_PICKLE_BYTES} bytes")
         data, content = (folder / WEIGHTS).read_bytes(), json.loads((folder / CONFIG).read_text())
         if hashlib.sha256(data).hexdigest() != content["sha256"]:
             raise ValueError(f"{WEIGHTS} does not agree with its checksum")
@@ -94,7 +94,9 @@ def read_exported(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"checkpoint={folder} cannot be read ({error.strerror}): check its permissions") from error
     except Exception as error:  # of two parsers of untrusted bytes, whatever they raise
-        raise Damaged(f"checkpoint={folder} is damaged ({' '.join(str(error).split())[:200]}): {again}") from error
+        raise DamagedFileError(
+            f"checkpoint={folder} is damaged ({' '.join(str(error).split())[:200]}): {again}"
+        ) from error
     state = {key: value.float() if value.dtype == torch.float16 else value for key, value in weights.items()}
     increment = {key.removeprefix(INCREMENT): value for key, value in state.items() if key.startswith(INCREMENT)}
     return {KIND: header | {"increment": increment or None}, "state_dict": state}

@@ -60,7 +60,7 @@ EXPERIMENTS: dict[str, tuple[str, int, Callable[[int], Degradation]]] = {
 CONDITIONING = {"noise": "sigma", "time": "time"}
 LOOK_AHEAD = {"weighted_mse_loss": 0.0, "weighted_mse_x_loss": 1.0}
 
-PARTS = {
+LAYER_NAMES = {
     "norm_in": "norm0",
     "conv_in": "conv0",
     "embed": "affine",
@@ -76,45 +76,45 @@ PARTS = {
 
 PREFIX = "denoiser_fn."
 BUFFERS = ("freqs", "resample_filter")
-HARMLESS = {"argparse.Namespace": Namespace, "pathlib.PosixPath": PosixPath, "pathlib._local.PosixPath": PosixPath}
+SAFE_CLASSES = {"argparse.Namespace": Namespace, "pathlib.PosixPath": PosixPath, "pathlib._local.PosixPath": PosixPath}
 """Classes that their files may hold next to weights and plain containers: they only store their arguments."""
 
 
-def read(path: str | Path) -> Restorer:
+def read_official(path: str | Path) -> Restorer:
     """Read one of their files: a restorer with averaged weights if the file holds them.
 
     Raises:
         ValueError: if it is of another kind, names no published architecture or experiment, or does not fit together.
     """
     wanted = "one that the authors of DiracDiffusion released"
-    theirs = read_weights(path, wanted, safe=HARMLESS, mmap=True)
+    theirs = read_weights(path, wanted, safe=SAFE_CLASSES, mmap=True)
     if not isinstance(theirs, dict):
         raise ValueError(f"checkpoint={path} is of another kind: give {wanted}")
     found = theirs.get("hyper_parameters")
     settings = vars(found) if isinstance(found, Namespace) else dict(found) if isinstance(found, Mapping) else {}
-    architecture = _one_of(ARCHITECTURES, "model_arch", settings.get("model_arch", "base"))
+    architecture = _lookup(ARCHITECTURES, "model_arch", settings.get("model_arch", "base"))
     experiment = PurePath(str(settings.get("experiment_config_file") or settings.get("operator_config"))).stem
-    task, steps, degradation = _one_of(EXPERIMENTS, "experiment_config_file", experiment)
-    conditioning = _one_of(CONDITIONING, "model_conditioning", settings.get("model_conditioning", "noise"))
+    task, steps, degradation = _lookup(EXPERIMENTS, "experiment_config_file", experiment)
+    conditioning = _lookup(CONDITIONING, "model_conditioning", settings.get("model_conditioning", "noise"))
     size = architecture["image_size"]
     with torch.device("meta"):
         network = NCSNpp(**architecture["network"])
     denoiser = Denoiser(network, conditioning, bool(settings.get("residual_prediction", True)))
-    weights = translate(network_weights(theirs), network, size)
+    weights = convert_weights(extract_network_weights(theirs), network, size)
     load_weights(denoiser, {f"network.{name}": weight for name, weight in weights.items()}, path)
     process = StochasticDegradation(degradation(size), GeometricNoise(0.01, 0.05))
     restorer = Restorer(process, denoiser, ReverseSampler(steps), name=task)
-    restorer.training = {"loss": to_recipe(IncrementalReconstructionLoss(find_look_ahead(settings)))}
+    restorer.training = {"loss": to_recipe(IncrementalReconstructionLoss(parse_look_ahead(settings)))}
     return restorer
 
 
-def _one_of(known: Mapping[str, Any], key: str, name: Any) -> Any:
+def _lookup(known: Mapping[str, Any], key: str, name: Any) -> Any:
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"the file's {key} is {name!r}, must be one of {list(known)}")
     return known[name]
 
 
-def find_look_ahead(settings: Mapping[str, Any]) -> float:
+def parse_look_ahead(settings: Mapping[str, Any]) -> float:
     """Return the look-ahead of the loss, 0 if unknown. Their `dt` belongs to the incremental loss alone."""
     kind, dt = settings.get("loss_type"), settings.get("dt")
     if kind == "weighted_inc_recon_loss" and isinstance(dt, float | int) and 0 <= dt <= 1:
@@ -122,7 +122,7 @@ def find_look_ahead(settings: Mapping[str, Any]) -> float:
     return LOOK_AHEAD.get(str(kind), 0.0)
 
 
-def official_names(network: NCSNpp, image_size: int) -> dict[str, str]:
+def official_tensor_names(network: NCSNpp, image_size: int) -> dict[str, str]:
     """Return their name of every tensor, by that of `NCSNpp`: they count in sides of the images, we in levels."""
     last = len(network.multipliers) - 1
     sides = [f"{image_size >> level}x{image_size >> level}" for level in range(last + 1)]
@@ -148,11 +148,11 @@ def official_names(network: NCSNpp, image_size: int) -> dict[str, str]:
         for key in network.get_submodule(ours).state_dict():
             part, _, tensor = key.rpartition(".")
             tensor = "freqs" if tensor == "frequencies" else tensor
-            names[f"{ours}.{key}"] = ".".join(filter(None, [theirs, PARTS[part], tensor]))
+            names[f"{ours}.{key}"] = ".".join(filter(None, [theirs, LAYER_NAMES[part], tensor]))
     return names
 
 
-def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) -> dict[str, Tensor]:
+def convert_weights(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) -> dict[str, Tensor]:
     """Return their state of the network as that of `NCSNpp`, in float32.
 
     Args:
@@ -163,7 +163,7 @@ def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) ->
     Raises:
         ValueError: naming a tensor that is missing, unexpected or of another shape, or another filter.
     """
-    names, shapes = official_names(network, image_size), {k: v.shape for k, v in network.state_dict().items()}
+    names, shapes = official_tensor_names(network, image_size), {k: v.shape for k, v in network.state_dict().items()}
     filters = {key: value for key, value in theirs.items() if key.endswith(".resample_filter")}
     kernel = FIR("down").kernel
     wrong = sorted((theirs.keys() - filters.keys()) ^ set(names.values()))
@@ -172,16 +172,16 @@ def translate(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) ->
     if wrong:
         raise ValueError(f"the network of the file is not of the architecture that it names: it differs in {wrong[0]}")
     state = {ours: theirs[name].float().clone() for ours, name in names.items()}
-    return {key: _blocked(value) if ".qkv." in key else value for key, value in state.items()}
+    return {key: _deinterleave_qkv(value) if ".qkv." in key else value for key, value in state.items()}
 
 
-def _blocked(rows: Tensor) -> Tensor:
+def _deinterleave_qkv(rows: Tensor) -> Tensor:
     """Reorder rows q0, k0, v0, q1, … to q0, q1, … k0, … v0, and so on."""
     blocks: Tensor = rows.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1).contiguous()
     return blocks
 
 
-def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+def extract_network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the network's tensors by their names, without prefix: averaged ones where their EMA optimiser keeps them.
 
     Raises:

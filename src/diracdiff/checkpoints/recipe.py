@@ -53,13 +53,13 @@ def public_name(cls: type) -> str:
     return f"{subpackage}.{cls.__name__}"
 
 
-def foreign_modules(recipe: Any) -> set[str]:
+def external_modules(recipe: Any) -> set[str]:
     """Return the modules outside this package that a recipe names."""
     if isinstance(recipe, list):
-        return set().union(*map(foreign_modules, recipe))
+        return set().union(*map(external_modules, recipe))
     if not isinstance(recipe, dict):
         return set()
-    inner = set().union(*map(foreign_modules, recipe.values()))
+    inner = set().union(*map(external_modules, recipe.values()))
     target = recipe.get(TARGET, PACKAGE)
     return inner if target.split(".")[0] == PACKAGE else inner | {target.rpartition(".")[0]}
 
@@ -79,7 +79,7 @@ def construct(cls: type, arguments: Any) -> Any:
         raise ValueError(f"{cls.__name__}: {str(error)[:200]}") from error
     hints = get_type_hints(cls.__init__) if cls.__module__.startswith(f"{PACKAGE}.") else {}  # type: ignore[misc]
     for name, value in arguments.items():
-        if not fits(value, hints.get(name, Any)):
+        if not matches_type(value, hints.get(name, Any)):
             raise ValueError(f"{cls.__name__}.{name} is of another type: {str(value)[:60]!r}")
     try:
         return cls(**arguments)
@@ -87,13 +87,13 @@ def construct(cls: type, arguments: Any) -> Any:
         raise ValueError(f"{cls.__name__}: {error}") from error
 
 
-def fits(value: Any, annotation: Any) -> bool:
+def matches_type(value: Any, annotation: Any) -> bool:
     """Return True if a value is of the annotated type. Integers fit `float`; booleans fit `bool` alone."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return True
     if origin in (Union, UnionType):
-        return any(fits(value, part) for part in inner)
+        return any(matches_type(value, part) for part in inner)
     if origin is Callable or annotation is Callable:
         return callable(value)
     if annotation is float:
@@ -101,9 +101,11 @@ def fits(value: Any, annotation: Any) -> bool:
     if annotation in (int, bool, str, NoneType):
         return type(value) is annotation
     if origin is dict:
-        return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+        return isinstance(value, dict) and all(
+            matches_type(k, inner[0]) and matches_type(v, inner[1]) for k, v in value.items()
+        )
     if origin is tuple:
-        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(fits, value, inner))
+        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(matches_type, value, inner))
     if origin is not None:  # a sequence of one type
-        return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+        return isinstance(value, list | tuple) and all(matches_type(item, inner[0]) for item in value)
     return isinstance(value, annotation)

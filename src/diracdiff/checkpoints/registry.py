@@ -1,6 +1,6 @@
 """The classes that a checkpoint may build, and the limits of their arguments.
 
-A recipe is data. It names classes of `PARTS` alone, whose constructors take numbers, text and each other, and open no
+A recipe is data. It names classes of `CLASSES` alone, whose constructors take numbers, text and each other, and open no
 file. Arguments are compared with annotations and `BOUNDS` before a constructor is called. Networks are built on
 PyTorch's meta device, without memory, until `load_weights` has compared their shapes with the file's tensors.
 
@@ -24,31 +24,31 @@ from diracdiff.models import Denoiser
 from diracdiff.process import StochasticDegradation
 
 
-def _exported(package: ModuleType, base: type) -> tuple[type, ...]:
+def _concrete_classes(package: ModuleType, base: type) -> tuple[type, ...]:
     """Return the concrete subclasses of a class that a subpackage lists in `__all__`."""
     classes = filter(inspect.isclass, (getattr(package, name) for name in package.__all__))
     return tuple(cls for cls in classes if issubclass(cls, base) and not inspect.isabstract(cls))
 
 
-PARTS: Mapping[str, tuple[type, ...]] = {
+CLASSES: Mapping[str, tuple[type, ...]] = {
     "process": (StochasticDegradation,),
-    "degradation": _exported(degradations, degradations.Degradation),
+    "degradation": _concrete_classes(degradations, degradations.Degradation),
     "severity": (degradations.LinearSeverity, degradations.TabulatedSeverity),
     "noise": (noise.GeometricNoise, noise.LogLogisticNoise, noise.ConstantNoise, noise.LinearNoise),
     "denoiser": (Denoiser,),
     "network": (models.NCSNpp, models.DnCNN),
     "preconditioning": (models.OperatorPreconditioning,),
     "sampler": (samplers.ReverseSampler, samplers.BridgeSampler),
-    "bridge": _exported(samplers, samplers.Bridge),
-    "solver": _exported(samplers, samplers.Solver),
-    "increment": _exported(samplers, samplers.Increment),
+    "bridge": _concrete_classes(samplers, samplers.Bridge),
+    "solver": _concrete_classes(samplers, samplers.Solver),
+    "increment": _concrete_classes(samplers, samplers.Increment),
     "guidance": (samplers.Guidance,),
     "grid": (samplers.UniformGrid, samplers.PowerGrid, samplers.AdaptiveGrid),
     "loss": (losses.IncrementalReconstructionLoss, losses.MatchedLoss, losses.MeanSquaredError),
 }
 """Classes by the name of the argument that takes them."""
 
-CLOSED = {PACKAGE, *sys.stdlib_module_names}
+UNTRUSTABLE_PACKAGES = {PACKAGE, *sys.stdlib_module_names}
 """Packages whose other classes cannot be trusted by name."""
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -68,19 +68,21 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """The least and the greatest value of arguments that set sizes, and of severities, which set those of kernels."""
 
-LONGEST: Mapping[str, int] = {"multipliers": 10, "attention_levels": 10}
+MAX_LENGTHS: Mapping[str, int] = {"multipliers": 10, "attention_levels": 10}
 """The greatest number of resolutions of a network, each of which halves the images."""
 
-MOST_ITEMS = 10_000
+MAX_LENGTH = 10_000
 """The greatest length of other lists, tables above all."""
 
 
-def registry_of(parts: Mapping[str, tuple[type, ...]] = PARTS) -> dict[str, type]:
+def class_registry(parts: Mapping[str, tuple[type, ...]] = CLASSES) -> dict[str, type]:
     """Return classes by their names in recipes."""
     return {public_name(cls): cls for classes in parts.values() for cls in classes}
 
 
-def from_recipe(recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping[str, tuple[type, ...]] = PARTS) -> Any:
+def from_recipe(
+    recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping[str, tuple[type, ...]] = CLASSES
+) -> Any:
     """Build the object that a recipe describes. Networks have no memory yet, see `load_weights`.
 
     Args:
@@ -93,7 +95,7 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping
     """
     if not isinstance(recipe, dict):
         raise ValueError(f"the recipe describes no object: {str(recipe)[:60]!r}")
-    trusted, registry = list(trusted_modules), registry_of(parts)
+    trusted, registry = list(trusted_modules), class_registry(parts)
     cls = _class(recipe.get(TARGET), trusted, registry)
     known = cls in registry.values()
     arguments = {name: value for name, value in recipe.items() if name != TARGET}
@@ -103,7 +105,7 @@ def from_recipe(recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping
             if known and type(part) in registry.values() and type(part) not in parts.get(name, ()):
                 raise ValueError(f"{cls.__name__}.{name} cannot be a {type(part).__name__}")
         else:
-            _check_plain(f"{cls.__name__}.{name}", value, BOUNDS.get(name) if known else None, LONGEST.get(name))
+            _check_plain(f"{cls.__name__}.{name}", value, BOUNDS.get(name) if known else None, MAX_LENGTHS.get(name))
     with torch.device("meta") if cls in parts["network"] else nullcontext():
         return construct(cls, arguments)
 
@@ -112,7 +114,7 @@ def _class(target: Any, trusted_modules: Sequence[str], registry: Mapping[str, t
     if isinstance(target, str) and target in registry:
         return registry[target]
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
-    closed = module.split(".")[0] in CLOSED or not all(map(str.isidentifier, module.split(".")))
+    closed = module.split(".")[0] in UNTRUSTABLE_PACKAGES or not all(map(str.isidentifier, module.split(".")))
     if closed or module not in trusted_modules:
         remedy = "" if closed else f"; if you know that module, add trusted_modules=[{module}]"
         raise ValueError(f"the recipe names {str(target)[:100]!r}, which a checkpoint may not build: refused{remedy}")
@@ -128,8 +130,8 @@ def _class(target: Any, trusted_modules: Sequence[str], registry: Mapping[str, t
 def _check_plain(name: str, value: Any, bounds: tuple[float, float] | None, longest: int | None) -> None:
     """Refuse an argument that is no plain value, too long, not finite, or beyond its bounds."""
     items = value if isinstance(value, list) else [value]
-    if len(items) > (longest or MOST_ITEMS):
-        raise ValueError(f"{name} has {len(items)} values: at most {longest or MOST_ITEMS} are allowed")
+    if len(items) > (longest or MAX_LENGTH):
+        raise ValueError(f"{name} has {len(items)} values: at most {longest or MAX_LENGTH} are allowed")
     for item in items:
         if not isinstance(item, bool | int | float | str | None):
             raise ValueError(f"{name} holds a {type(item).__name__}: only numbers and text are allowed")

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diracdiff.utils.files import replacing
+from diracdiff.utils.files import open_atomic
 
-LARGEST_PICKLE = 64 * 2**20
+MAX_PICKLE_BYTES = 64 * 2**20
 """Bytes of the part of an archive that is not tensors: recipe, curves, names."""
 
-HARMLESS = re.compile(
+SAFE_NAMES = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v[23]|parameter)|torch\.(storage\.)?\w+Storage"
     r"|torch\.(Size|bool|bfloat16|u?int\d+|float\d+)"
 )
 """Names in a file of weights: the parts of tensors, and the dictionary of a module's state."""
 
 
-class Damaged(ValueError):
+class DamagedFileError(ValueError):
     """A file of weights is not whole, or not as it was written."""
 
 
@@ -39,7 +39,7 @@ def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None =
         mmap: leave tensors in the file until they are used.
 
     Raises:
-        Damaged: if the file is not an archive of PyTorch, ends too early, or does not agree with its checksums.
+        DamagedFileError: if the file is not a PyTorch archive, is truncated, or does not match its checksums.
         ValueError: if there is no such file, it cannot be opened, or it holds a pickle.
     """
     path, safe = Path(path), safe or {}
@@ -53,7 +53,7 @@ def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None =
     except PermissionError as error:
         raise ValueError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
     except Exception as error:  # of three parsers of untrusted bytes, whatever they raise
-        raise Damaged(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
+        raise DamagedFileError(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
     raise ValueError(
         f"checkpoint={path} holds pickled objects ({min(foreign)!r}), which could run code: refused; give {wanted}"
     )
@@ -72,7 +72,7 @@ def _named_classes(path: Path) -> set[str]:
         stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
         if not stored or sum(part.file_size for part in parts) > path.stat().st_size or len(names) != len(parts):
             raise ValueError("PyTorch writes every part once, and none compressed")
-        if len(pickles) != 1 or pickles[0].file_size > LARGEST_PICKLE:
+        if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE_BYTES:
             raise ValueError("an archive of PyTorch has one pickle")
         if (part := archive.testzip()) is not None:  # torch.load does not compare checksums
             raise ValueError(f"{part} does not agree with its checksum")
@@ -81,16 +81,16 @@ def _named_classes(path: Path) -> set[str]:
             for opcode, argument, _ in pickletools.genops(archive.read(pickles[0]))
             if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL")
         }
-    return {name for name in found if not HARMLESS.fullmatch(name)}
+    return {name for name in found if not SAFE_NAMES.fullmatch(name)}
 
 
 def write_weights(path: str | Path, content: Any) -> None:
     """Write weights and plain containers with a checksum per part, whole or not at all.
 
     Raises:
-        ValueError: if the file cannot be written, as on a full disk, see `diracdiff.utils.files.replacing`.
+        ValueError: if the file cannot be written, as on a full disk, see `diracdiff.utils.files.open_atomic`.
     """
-    with replacing(path) as file:
+    with open_atomic(path) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:
@@ -98,7 +98,7 @@ def write_weights(path: str | Path, content: Any) -> None:
             raise (cause if isinstance(cause, OSError) else error) from None
 
 
-def are_plain(tensors: Mapping[str, Any]) -> bool:
+def are_plain_tensors(tensors: Mapping[str, Any]) -> bool:
     """Return True if all values are ordinary tensors that together hold no more numbers than they store.
 
     A tensor with strides of 0, or many tensors of one storage, would need more memory than the file when copied.

@@ -35,18 +35,18 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
         key = found[1] if found else "config"
         if missing := re.search(r"Are you sure that module '(\w+)' is installed", text):
             raise ValueError(f"{key}: needs a package. Install it with pip install {missing[1]}.") from error
-        raise ValueError(keyed(key, error.__cause__ or error)) from error
+        raise ValueError(prefix_key(key, error.__cause__ or error)) from error
 
 
-def made(key: str, make: Callable[..., T], *arguments: Any, **named: Any) -> T:
+def call_with_key(key: str, make: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Call `make`; a ValueError or TypeError of its arguments is reported under a key of the configuration."""
     try:
         return make(*arguments, **named)
     except (ValueError, TypeError) as error:
-        raise ValueError(keyed(key, error)) from error
+        raise ValueError(prefix_key(key, error)) from error
 
 
-def keyed(key: str, error: BaseException) -> str:
+def prefix_key(key: str, error: BaseException) -> str:
     """Return the message of an object's error, "sigma=0: …" or free text, behind the object's key."""
     text = " ".join(str(error).split())
     if re.match(r"\w+(\.[\w.]+[:=]|:)", text):  # it names a key itself
@@ -55,24 +55,24 @@ def keyed(key: str, error: BaseException) -> str:
     return f"{above}.{text}".lstrip(".") if re.match(r"\w+=", text) else f"{key}: {text}"
 
 
-def given(key: str) -> bool:
+def is_overridden(key: str) -> bool:
     """Return True if the command line sets a key."""
     return any(word.lstrip("+").startswith(f"{key}=") for word in HydraConfig.get().overrides.task)
 
 
-def plain(node: DictConfig) -> dict[str, Any]:
+def to_container(node: DictConfig) -> dict[str, Any]:
     """Return a node in plain containers, every reference resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
 
-def origin(cfg: DictConfig) -> Origin:
+def build_origin(cfg: DictConfig) -> Origin:
     """Return the command that is running and its settings, for its report."""
     words = shlex.join(HydraConfig.get().overrides.task)
     command = f"python -m diracdiff {HydraConfig.get().job.config_name} {words}".strip()
     return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)
 
 
-def pick_device(name: str) -> str:
+def select_device(name: str) -> str:
     """Return a device by name; "auto" is a GPU where there is one. Raises ValueError if it is not available."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -93,7 +93,7 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
             rule = f"has no effect, since the schedule's table runs from {found[0]:g} to {found[1]:g}"
             raise ValueError(f"task.severity={list(ends)}: {rule}. Add schedule=linear, or remove it.")
     sigma = cfg.task.get("measurement_sigma")  # `schedule` has no such key
-    return made("task", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
+    return call_with_key("task", StochasticDegradation, degradation, noise, measurement_sigma=sigma)
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
@@ -107,7 +107,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     process = build_process(cfg)
     preconditioning, images = model.preconditioning, 1 + conditioned
     if preconditioning == "operator":
-        preconditioning = made("model", OperatorPreconditioning, model.spectrum, model.inputs)
+        preconditioning = call_with_key("model", OperatorPreconditioning, model.spectrum, model.inputs)
         images = preconditioning.num_images(process, conditioned)
     inputs = ({"conditions": 2} if increment else {}) | ({"images": images} if images > 1 else {})
     network = build(model.network, **inputs)
@@ -117,12 +117,14 @@ def build_restorer(cfg: DictConfig) -> Restorer:
         if not hasattr(network, "checkpoint_activations"):
             raise ValueError(f"model.checkpoint_activations=true: {type(network).__name__} has no blocks. Use false.")
         network.checkpoint_activations = True
-    denoiser = made("model", Denoiser, network, model.conditioning, model.residual, preconditioning, conditioned)
+    denoiser = call_with_key(
+        "model", Denoiser, network, model.conditioning, model.residual, preconditioning, conditioned
+    )
     size, multiple = cfg.data.image_size, network.multiple
     if size % multiple:
         raise ValueError(f"data.image_size={size}: must be a multiple of {multiple} for this model.")
     named = {"seed": cfg.seed, "name": cfg.task.name, "output_type": cfg.output_type}
-    return made("config", Restorer, process, denoiser, build(cfg.sampler), **named)
+    return call_with_key("config", Restorer, process, denoiser, build(cfg.sampler), **named)
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
@@ -133,7 +135,7 @@ def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
     parts = {key: build(node) if isinstance(node, DictConfig) else node for key, node in parts.items()}
     if unknown := [key for key in parts if key not in signature(type(current)).parameters]:
         raise ValueError(f"sampler.{unknown[0]}: {type(current).__name__} has no such setting. Remove it.")
-    return made("sampler", current.replace, **parts)
+    return call_with_key("sampler", current.replace, **parts)
 
 
 def check_no_bridge(restorer: Restorer, checkpoint: str) -> None:
@@ -145,7 +147,7 @@ def check_no_bridge(restorer: Restorer, checkpoint: str) -> None:
 
 def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
     """Load the restorer of a checkpoint with the command's device, sampler, output, seed, precision and tiles."""
-    device = pick_device(cfg.device) if "device" in cfg else "cpu"
+    device = select_device(cfg.device) if "device" in cfg else "cpu"
     restorer = load(checkpoint or cfg.checkpoint, device, cfg.trusted_modules)
     if restorer.denoiser.preconditioning == "flow":
         raise ValueError(

@@ -7,19 +7,19 @@ from omegaconf import DictConfig
 
 from diracdiff.baselines import PMRF, Baseline, BridgeMethod, DiffUNetPrior, Prior, Regression, load_prior
 from diracdiff.checkpoints import to_recipe
-from diracdiff.checkpoints.places import weights_file
-from diracdiff.commands.build import build, plain
+from diracdiff.checkpoints.locations import weights_file
+from diracdiff.commands.build import build, to_container
 from diracdiff.comparison.checks import check_same_images, check_same_problem, file_digests
-from diracdiff.comparison.contenders import Contender, Dirac, Method
+from diracdiff.comparison.methods import BaselineMethod, ComparedMethod, DiracMethod
 from diracdiff.restorer import Restorer
 
 
-def build_contenders(cfg: DictConfig, restorer: Restorer) -> list[Contender]:
-    """Build the methods of a comparison in the order of the table, Dirac, `restorer`, last."""
+def build_methods(cfg: DictConfig, restorer: Restorer) -> list[ComparedMethod]:
+    """Build the methods of a comparison in the order of the table; the last one is Dirac with `restorer`."""
     prior = _build_prior(cfg, restorer)
-    contenders: list[Contender] = []
+    methods: list[ComparedMethod] = []
     for name, node in (cfg.get("baseline") or {}).items():
-        described, method = plain(node), build(node.method)
+        described, method = to_container(node), build(node.method)
         for network in _networks(method):
             check_same_images(restorer, network, f"the checkpoint of {name}", cfg.allow_other_data)
         if isinstance(method, Regression | PMRF):
@@ -30,14 +30,16 @@ def build_contenders(cfg: DictConfig, restorer: Restorer) -> list[Contender]:
             check_same_problem(restorer, method.restorer, f"{key}={method.checkpoint}")
         files = file_digests([described["method"], (cfg.prior or cfg.guided_diffusion) if method.needs_prior else None])
         make, search = partial(_build_method, node, restorer), described.get("search") or {}
-        contenders.append(Method(name, search, [described["method"], *files], make, restorer.process, prior, cfg.seed))
-    search = plain(cfg.dirac)["search"] or {}
+        methods.append(
+            BaselineMethod(name, search, [described["method"], *files], make, restorer.process, prior, cfg.seed)
+        )
+    search = to_container(cfg.dirac)["search"] or {}
     if not isinstance(search, dict) or not all(isinstance(values, list) for values in search.values()):
         raise ValueError(
             f"dirac.search={search}: must be lists of values of the sampler's keys, {{steps: [20, 50]}} say."
         )
     identity = [to_recipe(restorer.sampler), *file_digests(str(weights_file(cfg.checkpoint)))]
-    return [*contenders, Dirac("dirac", search, identity, restorer)]
+    return [*methods, DiracMethod("dirac", search, identity, restorer)]
 
 
 def _build_prior(cfg: DictConfig, restorer: Restorer) -> Prior | None:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diracdiff.baselines import Regression
-from diracdiff.commands.build import build, given, made
+from diracdiff.commands.build import build, call_with_key, is_overridden
 from diracdiff.data.files import check_root
 from diracdiff.data.splits import split_folders
 from diracdiff.metrics import Metric, sort_metrics
@@ -25,12 +25,12 @@ from diracdiff.training.module import RestorerModule
 from diracdiff.training.saving import CheckpointFiles
 from diracdiff.utils.validate import check_count
 
-LOADER = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
+LOADER_KEYS = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
 """Keys of `data` that belong to the data module; the others belong to the data set."""
 
-DIVIDED = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
+SPLIT_DATA_SETS = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
 HUGGING_FACE = "diracdiff.data.HuggingFace"
-DIVISION = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
+SPLIT_DEFAULTS = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
 """Keys by which these data sets are divided into splits, with their default values."""
 
 
@@ -45,9 +45,9 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
     }
     if "regression" in cfg:
         regression = Regression(cfg.regression, cfg.trusted_modules).restorer
-        return made("regression", FlowModule, restorer, regression, **arguments)
+        return call_with_key("regression", FlowModule, restorer, regression, **arguments)
     module = BridgeModule if isinstance(restorer.sampler, BridgeSampler) else RestorerModule
-    return made("task.t_range", module, restorer, **arguments)
+    return call_with_key("task.t_range", module, restorer, **arguments)
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
@@ -68,40 +68,40 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
     """
     node = cfg.copy().data  # the copy of the root keeps references to other keys
     with open_dict(node):
-        loader = {key: node.pop(key) for key in LOADER if key in node}
+        loader = {key: node.pop(key) for key in LOADER_KEYS if key in node}
     if restorer is not None:
         _keep(node, {"image_size": restorer.image_size})
-        _keep_division(node, restorer, splits)
+        _keep_splits(node, restorer, splits)
         with open_dict(cfg.data):
             cfg.data.update(node)  # for the settings in the report
-    return made("data", ImageDataModule, build(node), seed=cfg.seed, **loader)
+    return call_with_key("data", ImageDataModule, build(node), seed=cfg.seed, **loader)
 
 
 def _keep(node: DictConfig, values: dict[str, Any]) -> None:
     """Give a data set the values of a checkpoint; refuse another one on the command line."""
     for key, value in values.items():
-        if given(f"data.{key}") and node[key] != value:
+        if is_overridden(f"data.{key}") and node[key] != value:
             raise ValueError(f"data.{key}={node[key]}: the checkpoint was trained with {value}. Remove it.")
     with open_dict(node):
         node.update(values)
 
 
-def _keep_division(node: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
+def _keep_splits(node: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
     """Divide a data set that a restorer was trained on as in its training, so that no training image is measured.
 
     It is known by its folder, or by the names and sizes of its training images.
     """
     recipe = restorer.dataset or {}
     targets = node.get("_target_"), recipe.get("_target_")
-    division = {key: recipe.get(key, default) for key, default in DIVISION.items()}
+    split_keys = {key: recipe.get(key, default) for key, default in SPLIT_DEFAULTS.items()}
     if targets == (HUGGING_FACE, HUGGING_FACE) and node.path == recipe.get("path"):
-        _keep(node, division)
+        _keep(node, split_keys)
         return
-    if not set(targets) <= set(DIVIDED) or OmegaConf.is_missing(node, "root") or node.root is None:
+    if not set(targets) <= set(SPLIT_DATA_SETS) or OmegaConf.is_missing(node, "root") or node.root is None:
         return
     root, trained_root = check_root(str(node.root)), recipe.get("root")
     trained = restorer.training.get("images", {}).get("train")
-    found = _training_images(node, division) if trained else None
+    found = _training_images(node, split_keys) if trained else None
     same_root = trained_root is not None and os.path.realpath(root) == os.path.realpath(trained_root)
     if not same_root and (trained is None or found != trained):
         return
@@ -111,16 +111,18 @@ def _keep_division(node: DictConfig, restorer: Restorer, splits: Sequence[str]) 
             f"trained on {trained['count']} others, which may be among the {splits[-1]} images. "
             "Put the images to measure into another folder."
         )
-    wanted = {key: value for key, value in division.items() if key in node or value != DIVISION[key]}
-    if not given("data.crop") and targets[0] == targets[1]:
-        wanted |= {key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not given(f"data.{key}")}
+    wanted = {key: value for key, value in split_keys.items() if key in node or value != SPLIT_DEFAULTS[key]}
+    if not is_overridden("data.crop") and targets[0] == targets[1]:
+        wanted |= {
+            key: recipe[key] for key in ("crop", "max_scale") if key in recipe and not is_overridden(f"data.{key}")
+        }
     _keep(node, wanted)
 
 
-def _training_images(node: DictConfig, division: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the fingerprint of the training images under a division, or None if there are none."""
+def _training_images(node: DictConfig, split_keys: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the fingerprint of the training images under the keys of its splits, or None if there are none."""
     copy = node.copy()
-    copy.update({key: value for key, value in division.items() if key in node})
+    copy.update({key: value for key, value in split_keys.items() if key in node})
     try:
         return cast(dict[str, Any], build(copy).split("train").fingerprint())
     except ValueError:

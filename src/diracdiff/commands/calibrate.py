@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 
 
 @command
@@ -45,18 +45,18 @@ def calibrate(cfg: DictConfig) -> None:
     replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stopping points
     rows = coverage(intervals, tallies[1])
     write_rows(table, rows)
-    say(
+    echo(
         f"intervals of {cfg.samples} samples, calibrated on {intervals[0].images} images, of {rows[0]['images']} others"
     )
     for row in rows:
         held = "too few images" if row["factor_calibrated"] == math.inf else f"{row['pixels_calibrated']:.1%}"
-        say(f"  to hold {row['level']:.0%} of the pixels: hold {held}, uncalibrated {row['pixels_raw']:.1%}")
-    say(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
+        echo(f"  to hold {row['level']:.0%} of the pixels: hold {held}, uncalibrated {row['pixels_raw']:.1%}")
+    echo(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
     given = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
     given += [
         o for o in HydraConfig.get().overrides.task if o.startswith(("output_type=", "sampler", "trusted_modules="))
     ]
-    say(f"  python -m diracdiff restore input=FILE_OR_FOLDER output=restored {shlex.join(given)}")
+    echo(f"  python -m diracdiff restore input=FILE_OR_FOLDER output=restored {shlex.join(given)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from diracdiff.commands.overrides import CONF, check_values, explained
+from diracdiff.commands.overrides import CONF, check_values, describe_error
 from diracdiff.utils.errors import fail, is_out_of_memory, warn
 
 NO_MEMORY = "out of memory: lower batch_size, data.batch_size, data.eval_batch_size, samples or tile"
@@ -42,8 +42,8 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
             raise KeyboardInterrupt(f": partial results are in {folder}" if os.path.exists(folder) else "") from None
         except Exception as error:
             if HydraConfig.get().mode == RunMode.RUN:
-                _refuse(error, name)
-            warn(f"job {HydraConfig.get().job.num} failed: {explained(error, name)}")
+                _exit_with(error, name)
+            warn(f"job {HydraConfig.get().job.num} failed: {describe_error(error, name)}")
             raise
         finally:
             if "wandb" in sys.modules:
@@ -51,7 +51,10 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
     def main() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors, which are printed below
-        with contextlib.redirect_stdout(_Stream(sys.stdout)), contextlib.redirect_stderr(_Stream(sys.stderr)):
+        with (
+            contextlib.redirect_stdout(_PipeSafeStream(sys.stdout)),
+            contextlib.redirect_stderr(_PipeSafeStream(sys.stderr)),
+        ):
             try:
                 if {"-h", "--help"} & set(sys.argv[1:]):
                     from diracdiff.commands.help import help_of
@@ -63,12 +66,12 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
                 print(f"interrupted{end}", file=sys.stderr, flush=True)
                 raise SystemExit(130) from None
             except Exception as error:
-                _refuse(error, name)
+                _exit_with(error, name)
 
     return main
 
 
-class _Stream:
+class _PipeSafeStream:
     """A stream whose reader may end, as in `train | head`: what it does not take is lost, and no work is."""
 
     def __init__(self, stream: Any):
@@ -91,7 +94,7 @@ class _Stream:
         return getattr(self._stream, name)
 
 
-def _refuse(error: Exception, name: str) -> NoReturn:
+def _exit_with(error: Exception, name: str) -> NoReturn:
     if is_out_of_memory(error):
         fail(NO_MEMORY)
     named = getattr(error, "filename", None) is not None  # a file that a system call refuses
@@ -99,4 +102,4 @@ def _refuse(error: Exception, name: str) -> NoReturn:
         raise error
     if "DIRACDIFF_TRACEBACK" in os.environ:
         raise error
-    fail(explained(error, name))
+    fail(describe_error(error, name))

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 
-from diracdiff.checkpoints.places import BUILTIN, bundled_models
+from diracdiff.checkpoints.locations import BUILTIN, bundled_models
 from diracdiff.commands.command import command
 
 

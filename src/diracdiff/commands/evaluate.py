@@ -5,17 +5,17 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 
 
 @command
 def evaluate(cfg: DictConfig) -> None:
     """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
     from diracdiff.checkpoints import Checkpoint
-    from diracdiff.commands.build import load_restorer, origin
+    from diracdiff.commands.build import build_origin, load_restorer
     from diracdiff.commands.build_training import build_data, build_metrics, build_tester
     from diracdiff.evaluation import StoppingPoint, on_grid
-    from diracdiff.report.evaluated import check_report, report
+    from diracdiff.report.evaluation_files import check_outputs, write_evaluation
     from diracdiff.training.module import RestorerModule
     from diracdiff.utils.files import check_not_input
 
@@ -27,7 +27,7 @@ def evaluate(cfg: DictConfig) -> None:
             raise ValueError(f"save_tuned={cfg.save_tuned}: {rule}")
         check_not_input("save_tuned", cfg.save_tuned, "checkpoint", cfg.checkpoint)
     folder = Path(cfg.output)
-    check_report(folder, cfg.save_tuned, cfg.if_exists)
+    check_outputs(folder, cfg.save_tuned, cfg.if_exists)
     restorer = load_restorer(cfg)
     stopping_points = restorer.stopping_points
     extra = None if cfg.target is None else restorer.stopping_point_for(cfg.target)
@@ -45,12 +45,12 @@ def evaluate(cfg: DictConfig) -> None:
     if not trainer.is_global_zero:
         return
     if cfg.save_tuned:
-        Checkpoint.read(cfg.checkpoint).tuned(restorer.checkpoint()).write(cfg.save_tuned)
+        Checkpoint.read(cfg.checkpoint).with_sampler_of(restorer.checkpoint()).write(cfg.save_tuned)
         stopping_points = stopping_points | restorer.stopping_points
     # Those of training, unless they were to be found here; where it found none, those of the validation images.
     stopping_points = {target: stop or restorer.stopping_points.get(target) for target, stop in stopping_points.items()}
-    names = report(folder, module.evaluation, stopping_points, extra, restorer, cfg.split, origin(cfg))
-    say(f"written to {folder}: {' '.join(names)}{f'; {cfg.save_tuned}' if cfg.save_tuned else ''}")
+    names = write_evaluation(folder, module.evaluation, stopping_points, extra, restorer, cfg.split, build_origin(cfg))
+    echo(f"written to {folder}: {' '.join(names)}{f'; {cfg.save_tuned}' if cfg.save_tuned else ''}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 
 
 @command
@@ -13,7 +13,7 @@ def export(cfg: DictConfig) -> None:
     """Load a model, and write it as safetensors, JSON and a card."""
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.checkpoints.exported import model_card, write_exported
-    from diracdiff.checkpoints.places import BUILTIN, BUNDLED, CARD, WEIGHTS, weights_file
+    from diracdiff.checkpoints.locations import BUILTIN, BUNDLED, CARD, WEIGHTS, weights_file
     from diracdiff.restorer import load
     from diracdiff.utils.files import check_not_input
 
@@ -27,8 +27,8 @@ def export(cfg: DictConfig) -> None:
     bundled = folder.resolve().parent == BUNDLED
     card = model_card(checkpoint, f"{BUILTIN}{folder.name}" if bundled else "hf:OWNER/NAME", cfg.license, about)
     size = write_exported(checkpoint, folder, card, cfg.half, cfg.if_exists)
-    say(f"written: {folder}, {size / 1e6:.2f} MB of weights")
-    say(f"use it as checkpoint={BUILTIN + folder.name if bundled else folder}")
+    echo(f"written: {folder}, {size / 1e6:.2f} MB of weights")
+    echo(f"use it as checkpoint={BUILTIN + folder.name if bundled else folder}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 
 
 @command
 def import_official(cfg: DictConfig) -> None:
     """Write one of the authors' checkpoints as one of ours."""
-    from diracdiff.checkpoints.official import read
+    from diracdiff.checkpoints.official import read_official
     from diracdiff.utils.files import check_not_input, check_output
 
     output = Path(cfg.output)
@@ -19,12 +19,12 @@ def import_official(cfg: DictConfig) -> None:
         raise ValueError(f"output={output}: must be the path of a .ckpt file.")
     check_not_input("output", output, "checkpoint", cfg.checkpoint)
     check_output(output.parent, [output], cfg.if_exists)
-    restorer = read(cfg.checkpoint)
+    restorer = read_official(cfg.checkpoint)
     restorer.save(output)
     count = sum(parameter.numel() for parameter in restorer.denoiser.parameters())
-    say(f"written: {output}, {restorer.name} at {restorer.image_size} px, {count / 1e6:.1f} M parameters")
-    say("its stopping times are unknown; find them with")
-    say(f"  python -m diracdiff evaluate checkpoint={output} split=val dataset=… save_tuned=tuned.ckpt")
+    echo(f"written: {output}, {restorer.name} at {restorer.image_size} px, {count / 1e6:.1f} M parameters")
+    echo("its stopping times are unknown; find them with")
+    echo(f"  python -m diracdiff evaluate checkpoint={output} split=val data=… save_tuned=tuned.ckpt")
 
 
 if __name__ == "__main__":

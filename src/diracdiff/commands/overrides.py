@@ -14,18 +14,18 @@ from omegaconf import DictConfig, OmegaConf
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
-PATHS = (
+PATH_KEYS = (
     *("checkpoint", "data.root", "input", "kernel", "mask", "output", "paths.output_dir", "ckpt_path", "save_tuned"),
     *("about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
     *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
 """Keys whose value is the path of a file or folder."""
 
-PAIRS = ("task.prob_terminal",)
+PAIR_KEYS = ("task.prob_terminal",)
 """Keys whose value is a number or a pair of numbers."""
 
 
-def explained(error: Exception, name: str) -> str:
+def describe_error(error: Exception, name: str) -> str:
     """Return the message of an error of a command in one line that begins with the key, where it is known."""
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
@@ -35,7 +35,7 @@ def explained(error: Exception, name: str) -> str:
     text = " ".join(str(error).split())
     if unknown := re.search(r"To append to your config use \+([\w./@]+)", text):
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return _unknown(unknown[1], name, hydra.compose(name))
+            return _unknown_key_message(unknown[1], name, hydra.compose(name))
     if option := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text):
         options = sorted(path.stem for path in (CONF / option[1]).glob("*.yaml"))
         return f"{option[1]}={option[2]}: is not an option. {_similar(option[2], options)}"
@@ -45,7 +45,7 @@ def explained(error: Exception, name: str) -> str:
     return re.sub(hydras, "", text)
 
 
-def _unknown(key: str, name: str, defaults: DictConfig) -> str:
+def _unknown_key_message(key: str, name: str, defaults: DictConfig) -> str:
     return f"{key}: {name} has no such key. {_similar(key, [*dict(leaves(defaults)), *map(str, defaults)])}"
 
 
@@ -61,25 +61,25 @@ def check_values(cfg: DictConfig, name: str) -> None:
     groups = [word for word in config.overrides.task if word.lstrip("+").partition("=")[0] in config.runtime.choices]
     defaults = hydra.compose(name, groups)
     for key in cfg.keys() - defaults.keys():
-        raise ValueError(_unknown(str(key), name, defaults))
+        raise ValueError(_unknown_key_message(str(key), name, defaults))
     known = dict(leaves(defaults))
     for key, value in leaves(cfg):
         if value == "???":
             raise ValueError(f"{key}: must be given. Add {key}=….")
-        if not (isinstance(value, str) and "${" in value) and (rule := _rule(key, value, known)):
+        if not (isinstance(value, str) and "${" in value) and (rule := _broken_rule(key, value, known)):
             raise ValueError(f"{key}={'null' if value is None else value}: {rule}.")
 
 
-def _rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
+def _broken_rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
     """Return the rule that a value breaks, or an empty text."""
     default = known.get(key)
     if key not in known and any(full.startswith(f"{key}.") for full in known):
         return "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
     if value is None:
-        return "must be given" if default is not None and key in ("seed", *PATHS) else ""
-    if key in PATHS:
+        return "must be given" if default is not None and key in ("seed", *PATH_KEYS) else ""
+    if key in PATH_KEYS:
         return "" if isinstance(value, str) else f"must be a path. Write {key}=./{value}"
-    if key in PAIRS and isinstance(value, list):
+    if key in PAIR_KEYS and isinstance(value, list):
         return ""
     if key == "seed" and isinstance(value, int) and not 0 <= value < 2**32:
         return f"must be an integer from 0 to {2**32 - 1}"

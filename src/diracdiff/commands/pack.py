@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 
 
 @command
@@ -26,7 +26,7 @@ def pack(cfg: DictConfig) -> None:
     counts = pack_data_set(build(cfg.data), names, output, cfg.num_workers)
     packed = ", ".join(f"{count} {name}" for name, count in counts.items())
     size = cfg.data.image_size
-    say(f"packed {packed} images: data=huggingface data.path={output} data.image_size={size}")
+    echo(f"packed {packed} images: data=huggingface data.path={output} data.image_size={size}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say, warn
+from diracdiff.utils.errors import echo, warn
 
 if TYPE_CHECKING:
     from diracdiff.data.companions import Companions
@@ -18,12 +18,12 @@ LARGEST_FACTOR = 8
 @command
 def restore(cfg: DictConfig) -> None:
     """Restore an image or a folder of images as configured."""
-    from diracdiff.apps import RestoreOptions, check_guide
+    from diracdiff.apps import RestoreOptions, check_operator_input
     from diracdiff.apps.files import FileRestoration
     from diracdiff.commands.build import load_restorer
     from diracdiff.data.inputs import IF_EXISTS, SUFFIXES, plan
     from diracdiff.evaluation.uncertainty import choose_interval, describe_samples
-    from diracdiff.utils.ranks import joined
+    from diracdiff.utils.ranks import join_processes
     from diracdiff.utils.validate import check_count, check_option
 
     for key in ("samples", "batch_size"):
@@ -35,9 +35,9 @@ def restore(cfg: DictConfig) -> None:
     if cfg.factor is not None and (type(cfg.factor) is not int or not 2 <= cfg.factor <= LARGEST_FACTOR):
         raise ValueError(f"factor={cfg.factor}: must be an integer from 2 to {LARGEST_FACTOR}.")
     source, output, companions = Path(cfg.input), Path(cfg.output), _companions(cfg)
-    with joined() as ranks:
+    with join_processes() as ranks:
         restorer = load_restorer(cfg)
-        check_guide(restorer, companions.kind if companions else "factor" if cfg.factor else None, cfg.degrade)
+        check_operator_input(restorer, companions.kind if companions else "factor" if cfg.factor else None, cfg.degrade)
         stop, start, interval = restorer.stopping_point_for(cfg.target), restorer.sampler.t_start, None
         if stop.t > start:
             remedy = "Find those of this sampler with diracdiff evaluate split=val save_tuned=…."
@@ -50,24 +50,24 @@ def restore(cfg: DictConfig) -> None:
         images, skipped = plan(source, output, job.extras, cfg.if_exists, cfg.format)
         if cfg.if_exists == "skip":
             images = [image for image in images if not os.path.lexists(image.targets["restored"])]
-        for path, error in ranks.share(list(skipped.items())):
+        for path, error in ranks.shard(list(skipped.items())):
             job.skip(path, error)
         rows = job.run(images, 1 if cfg.factor else cfg.batch_size, ranks)
         if ranks.rank == 0:
             count = f"{len(rows)} image{'s' * (len(rows) != 1)}"
             times = sorted({f"{row['t']:.2f}" for row in rows}) or [f"{min(stop.t, start):.2f}"]
-            say(f"restored {count} at t = {' … '.join(dict.fromkeys((times[0], times[-1])))} into {output}")
-            say(f"consistent with your measurement: {sum(row['consistent'] for row in rows)} of {len(rows)}")
+            echo(f"restored {count} at t = {' … '.join(dict.fromkeys((times[0], times[-1])))} into {output}")
+            echo(f"consistent with your measurement: {sum(row['consistent'] for row in rows)} of {len(rows)}")
             if interval:
-                say(f"uncertainty: {interval}")
+                echo(f"uncertainty: {interval}")
         ranks.wait()
-    if ranks.rank == 0 or job.defect:
-        job.check(len(rows))
+    if ranks.rank == 0 or job.unexpected_error:
+        job.raise_failures(len(rows))
 
 
 def _companions(cfg: DictConfig) -> "Companions | None":
     """Return masks from `mask`, or kernels from `kernel`, a file, a folder or text; None without either."""
-    from diracdiff.commands.build import made
+    from diracdiff.commands.build import call_with_key
     from diracdiff.data.companions import Companions
     from diracdiff.degradations.kernels import parse_kernel
 
@@ -81,7 +81,7 @@ def _companions(cfg: DictConfig) -> "Companions | None":
     if path.exists():
         return Companions("mask" if cfg.mask else "kernel", path)
     if cfg.kernel:
-        return Companions("kernel", path, made("kernel", parse_kernel, cfg.kernel))
+        return Companions("kernel", path, call_with_key("kernel", parse_kernel, cfg.kernel))
     raise ValueError(f"mask={cfg.mask} does not exist: give an image, or a folder with one for each input")
 
 

@@ -15,29 +15,29 @@ def schedule(cfg: DictConfig) -> None:
     """Place severities, or the times of a checkpoint's sampler, greedily; write them as a table and a plot."""
     import torch
 
-    from diracdiff.commands.build import build, check_no_bridge, made, pick_device
+    from diracdiff.commands.build import build, call_with_key, check_no_bridge, select_device
     from diracdiff.degradations import LinearSeverity
     from diracdiff.evaluation.plots import draw_schedule
     from diracdiff.restorer import load
     from diracdiff.scheduling import Distance, greedy, tabulate, trajectories
     from diracdiff.utils.console import track
-    from diracdiff.utils.errors import say, warn
+    from diracdiff.utils.errors import echo, warn
     from diracdiff.utils.files import check_output, write_rows
     from diracdiff.utils.seeds import image_seed
     from diracdiff.utils.validate import check_count
 
-    for key, least in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1)):
-        check_count(cfg[key], key, least)
+    for key, minimum in (("candidates", 3), ("budget", 1), ("images", 1), ("batch_size", 1)):
+        check_count(cfg[key], key, minimum)
     output, picture = Path(cfg.output), Path(cfg.output).with_suffix(".png")
     if output.suffix != ".csv" or output.is_dir():
         raise ValueError(f"output must be a CSV file, got {output}: give output=table.csv")
     check_output(output.parent, [output, picture], cfg.if_exists)
-    dissimilarity, device = build(cfg.dissimilarity), pick_device("auto")
+    dissimilarity, device = build(cfg.dissimilarity), select_device("auto")
     if cfg.checkpoint is None:
         name, what, ends = cfg.task.name, "severity", cfg.task.get("severity")
         if not isinstance(ends, ListConfig) or len(ends) != 2:
             raise ValueError(f"task={name}: has no one severity to schedule. Choose another task.")
-        line = made("task.severity", LinearSeverity, *ends)
+        line = call_with_key("task.severity", LinearSeverity, *ends)
         degradation = build(cfg.task.degradation, severity=line, image_size=cfg.data.image_size)
         use = "train with schedule=tabulated schedule.severity.path="
     else:
@@ -66,9 +66,9 @@ def schedule(cfg: DictConfig) -> None:
     draw_schedule(picture, table, line, f"{name}: {what} {by}", what)
     if found < cfg.budget:
         warn(f"placed {found} of {cfg.budget}: with any more the largest distance would grow")
-    say(f"{name}: {found} of {cfg.candidates} candidates {by}")
-    say(f"largest distance between neighbours: {ends.max_distance:.4g} before, {last.max_distance:.4g} after")
-    say(f"written: {output} {picture}; {use}{output}")
+    echo(f"{name}: {found} of {cfg.candidates} candidates {by}")
+    echo(f"largest distance between neighbours: {ends.max_distance:.4g} before, {last.max_distance:.4g} after")
+    echo(f"written: {output} {picture}; {use}{output}")
 
 
 if __name__ == "__main__":

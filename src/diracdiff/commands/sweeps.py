@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from diracdiff.utils.errors import is_first_process, say
+from diracdiff.utils.errors import echo, is_first_process
 from diracdiff.utils.files import write_rows
 
 SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
@@ -26,16 +26,16 @@ class RunsTable(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        if config.hydra.mode == RunMode.MULTIRUN and is_first_process() and (rows := rows_of(folder)):
+        if config.hydra.mode == RunMode.MULTIRUN and is_first_process() and (rows := collect_runs(folder)):
             write_rows(folder / "runs.csv", rows)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         os.environ.pop(SWEEP_DIR, None)
         if (table := Path(config.hydra.sweep.dir) / "runs.csv").exists():
-            say(f"written: {table}")
+            echo(f"written: {table}")
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
+def collect_runs(folder: Path) -> list[dict[str, Any]]:
     """Return a row for each finished run of a sweep: its folder, the overrides that vary, and its stopping points."""
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*/summary.json"), key=lambda path: (len(path.parent.name), path)):

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.commands.command import command
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 
 
 @command
@@ -20,8 +20,8 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     import torch
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-    from diracdiff.checkpoints import foreign_modules, to_recipe
-    from diracdiff.commands.build import build_restorer, origin, plain
+    from diracdiff.checkpoints import external_modules, to_recipe
+    from diracdiff.commands.build import build_origin, build_restorer, to_container
     from diracdiff.commands.build_training import build_data, build_module, build_trainer
     from diracdiff.restorer import load
     from diracdiff.training.report import check_objective, objective, report
@@ -47,40 +47,40 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     if found is not None:
         path, content = found
         check_same(module, data, trainer, content, path)
-        logged = content.rest["global_step"] if path.resolve().parent == output_dir.resolve() else 0
+        logged = content.trainer_state["global_step"] if path.resolve().parent == output_dir.resolve() else 0
     if trainer.is_global_zero:
         trim_logs(output_dir, logged)
         point_latest(output_dir)
         settings = OmegaConf.to_yaml(cfg, resolve=True)
         write_atomically(output_dir / "config.yaml", settings.encode("utf-8", "surrogateescape"))
         for logger in trainer.loggers:
-            logger.log_hyperparams(plain(cfg))
+            logger.log_hyperparams(to_container(cfg))
     try:
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SIGTERMException:
-        say(f"interrupted: resume with the same command and hydra.run.dir={output_dir} ckpt_path=auto")
+        echo(f"interrupted: resume with the same command and hydra.run.dir={output_dir} ckpt_path=auto")
         raise SystemExit(128 + signal.SIGTERM) from None
     if cfg.trainer.get("fast_dev_run"):
         trainer.test(module, data, verbose=False)
-        say("fast_dev_run: training, validation and test ran on one batch each, and nothing was saved")
+        echo("fast_dev_run: training, validation and test ran on one batch each, and nothing was saved")
         return None
     output_dir = Path(trainer.strategy.broadcast(str(output_dir)))  # of processes that are started from outside
     if not (output_dir / BEST).exists():
         raise ValueError(
             f"trainer.max_epochs={cfg.trainer.max_epochs}: is reached by ckpt_path={cfg.ckpt_path}. Raise it."
         )
-    best = load(output_dir / BEST, trusted_modules=foreign_modules(to_recipe(restorer)))
+    best = load(output_dir / BEST, trusted_modules=external_modules(to_recipe(restorer)))
     if cfg.test:
         tested = module.to_test(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
-            report(best, tested.evaluation, output_dir, origin(cfg), output_dir / BEST)
+            report(best, tested.evaluation, output_dir, build_origin(cfg), output_dir / BEST)
     return objective(optimized, best)
 
 
 def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
     """Test the checkpoint in `ckpt_path` without training; return the value of `optimized_metric`."""
-    from diracdiff.commands.build import origin
+    from diracdiff.commands.build import build_origin
     from diracdiff.commands.build_training import build_data, build_metrics, build_tester
     from diracdiff.restorer import load
     from diracdiff.training.module import RestorerModule
@@ -98,7 +98,7 @@ def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
     optimized = check_objective(cfg.optimized_metric, tested.metrics)
     trainer.test(tested, data, verbose=False)
     if trainer.is_global_zero:
-        report(best, tested.evaluation, output_dir, origin(cfg), Path(cfg.ckpt_path))
+        report(best, tested.evaluation, output_dir, build_origin(cfg), Path(cfg.ckpt_path))
     return objective(optimized, best)
 
 
@@ -110,7 +110,7 @@ def _apply_extras(cfg: DictConfig) -> None:
         raise ValueError("tags=[]: must hold at least one tag. Add tags=[baseline], or extras.enforce_tags=false.")
     if cfg.extras.print_config:
         for line in OmegaConf.to_yaml(cfg, resolve=True).splitlines():
-            say(line)
+            echo(line)
 
 
 def _check_folder(cfg: DictConfig, output_dir: Path) -> None:

@@ -1,7 +1,7 @@
 """A fair table: every method restores the same measurements, with the same budget, measured in the same way."""
 
-from diracdiff.comparison.comparison import Comparison, check_folder, pick_targets
-from diracdiff.comparison.measurements import freeze
+from diracdiff.comparison.comparison import Comparison, check_output_folder, select_targets
+from diracdiff.comparison.measurements import load_or_measure
 from diracdiff.comparison.runs import Runner
 
-__all__ = ["Comparison", "Runner", "check_folder", "freeze", "pick_targets"]
+__all__ = ["Comparison", "Runner", "check_output_folder", "load_or_measure", "select_targets"]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diracdiff.comparison.contenders import Contender, Dirac, Setting
 from diracdiff.comparison.measurements import Measurements
+from diracdiff.comparison.methods import ComparedMethod, DiracMethod, Setting
 from diracdiff.comparison.page import comparison_page, curve_points, draw_plane
 from diracdiff.comparison.runs import Run, Runner
 from diracdiff.comparison.table import Table, settings_text
@@ -22,19 +22,19 @@ from diracdiff.evaluation.plots import images_figure, save_figure
 from diracdiff.evaluation.posterior import SAMPLE_METRICS
 from diracdiff.metrics import Metric, Row
 from diracdiff.report import Origin
-from diracdiff.report.page import NAME
-from diracdiff.utils.errors import say
-from diracdiff.utils.files import check_output, together, write_atomically, write_rows
+from diracdiff.report.page import REPORT_NAME
+from diracdiff.utils.errors import echo
+from diracdiff.utils.files import check_output, staged_files, write_atomically, write_rows
 from diracdiff.utils.pixels import to_pixels
 
 WRITTEN = (
     *("comparison.json", "images.csv", "table.md", "table.tex", "paired.md", "paired.tex"),
-    *("tuning.csv", "images.png", "plane.png", NAME),
+    *("tuning.csv", "images.png", "plane.png", REPORT_NAME),
 )
 """Files that a comparison writes next to its measurements, and replaces when it runs again."""
 
 
-def check_folder(folder: Path) -> None:
+def check_output_folder(folder: Path) -> None:
     """Raise ValueError for a folder that cannot be written, or that has such files without being a comparison's."""
     resumes = any(folder.glob("measurements_*.pt"))
     check_output(folder, [])
@@ -43,7 +43,7 @@ def check_folder(folder: Path) -> None:
         raise ValueError(f"{found} exists: give another output, or move it away")
 
 
-def pick_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
+def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
     """Return the metrics to tune for; raise ValueError if there are none, or one is unknown or not measured."""
     names = [names] if isinstance(names, str) else list(names)
     found = {metric.target: metric for metric in metrics if metric.target}
@@ -54,7 +54,7 @@ def pick_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[
     return [found[name] for name in names]
 
 
-class Choice(NamedTuple):
+class TunedSetting(NamedTuple):
     """The best setting for a metric on the validation images, and its stopping time."""
 
     metric: str
@@ -70,23 +70,23 @@ def grid(search: dict[str, list[Any]], trials: int) -> list[Setting]:
 
 
 def tune(
-    contender: Contender, runner: Runner, measurements: Measurements, metrics: Sequence[Metric], trials: int
-) -> tuple[list[Choice], list[Row]]:
+    method: ComparedMethod, runner: Runner, measurements: Measurements, metrics: Sequence[Metric], trials: int
+) -> tuple[list[TunedSetting], list[Row]]:
     """Find the best setting for each of the metrics; the same trials serve every metric.
 
     Returns:
         A choice per metric, and the log: a row per trial and stopping time.
     """
-    tried, log, settings = list[tuple[Setting, dict[str, Row]]](), list[Row](), grid(contender.search, trials)
+    tried, log, settings = list[tuple[Setting, dict[str, Row]]](), list[Row](), grid(method.search, trials)
     for i, setting in enumerate(settings):
-        description = f"tuning {contender.name}, trial {i + 1} of {len(settings)}"
-        tried.append((setting, runner.run(contender, setting, measurements, description).means()))
-        row = {"method": contender.name, "trial": i, "n": len(measurements), "setting": json.dumps(setting)}
+        description = f"tuning {method.name}, trial {i + 1} of {len(settings)}"
+        tried.append((setting, runner.run(method, setting, measurements, description).means()))
+        row = {"method": method.name, "trial": i, "n": len(measurements), "setting": json.dumps(setting)}
         log += [row | {"stop": stop} | columns for stop, columns in tried[-1][1].items()]
     return [best(tried, metric) for metric in metrics], log
 
 
-def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> Choice:
+def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> TunedSetting:
     """Choose the best of settings and their means by stopping time.
 
     Of equal values, the one with the smaller NFE is chosen. A setting that diverges to NaN is the worst. Iterates
@@ -99,7 +99,7 @@ def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> Cho
         if not stop.startswith("iterate")
     ]
     *_, i, stop = min(candidates)
-    return Choice(metric.name, tried[i][0], stop)
+    return TunedSetting(metric.name, tried[i][0], stop)
 
 
 @dataclass
@@ -135,37 +135,37 @@ class Comparison:
         self.curves: dict[str, Run] = {}
         self.pictures: dict[str, Tensor] = {"clean": test.clean[first], "measurement": to_pixels(test.y[first])}
 
-    def run(self, contenders: Sequence[Contender], targets: Sequence[Metric], trials: int) -> None:
-        """Tune every contender on `val`, run it on `test`, and write and print the table.
+    def run(self, methods: Sequence[ComparedMethod], targets: Sequence[Metric], trials: int) -> None:
+        """Tune every method on `val`, run it on `test`, and write and print the table.
 
         Args:
-            contenders: in the order of the table.
+            methods: in the order of the table.
             targets: metrics that methods are tuned for; Dirac is tuned for both PSNR and LPIPS.
             trials: settings per method, at most.
         """
-        for contender in contenders:
-            self._add(contender, targets, trials)
+        for method in methods:
+            self._add(method, targets, trials)
         if self.runner.ranks.rank == 0:
             self._write()
 
-    def _add(self, contender: Contender, targets: Sequence[Metric], trials: int) -> None:
-        """Tune a contender, run it on the test split, and add its rows to the table."""
-        dirac = isinstance(contender, Dirac)
+    def _add(self, method: ComparedMethod, targets: Sequence[Metric], trials: int) -> None:
+        """Tune a method, run it on the test split, and add its rows to the table."""
+        dirac = isinstance(method, DiracMethod)
         wanted = [metric for metric in self.runner.metrics if metric.abbreviation] if dirac else targets
-        choices, log = tune(contender, self.runner, self.val, wanted, trials)
+        choices, log = tune(method, self.runner, self.val, wanted, trials)
         self.log += log
-        for name, choice in _rows(contender.name, choices, wanted, dirac).items():
+        for name, choice in _rows(method.name, choices, wanted, dirac).items():
             stopping_points = {other.stop for other in choices if other.setting == choice.setting}
-            run = self.runner.run(contender, choice.setting, self.test, f"testing {contender.name}", stopping_points)
+            run = self.runner.run(method, choice.setting, self.test, f"testing {method.name}", stopping_points)
             same = [c.metric for c in choices if (c.setting, c.stop) == (choice.setting, choice.stop)]
-            tuned_for = ", ".join(same) if contender.search or dirac else None
+            tuned_for = ", ".join(same) if method.search or dirac else None
             row = self.table.add(name, tuned_for, choice.setting, choice.stop, run, self.seed)
             self.pictures[name] = run.images[choice.stop]
             if dirac:
                 setting = settings_text(row | {"stop": ""})
                 self.curves[f"Dirac over t{f' ({setting})' if setting else ''}"] = run
             tuned = f" tuned for {row['for']}: {settings_text(row) or 'nothing to tune'};" if row["for"] else ""
-            say(f"{name}:{tuned} {row['psnr']:.2f} dB, NFE {row['calls']:.0f}, {row['seconds']:.3f} s per image")
+            echo(f"{name}:{tuned} {row['psnr']:.2f} dB, NFE {row['calls']:.0f}, {row['seconds']:.3f} s per image")
 
     def _write(self) -> None:
         """Write all files, or none, and print the table."""
@@ -174,7 +174,7 @@ class Comparison:
         if self.runner.device.startswith("cuda"):
             machine = torch.cuda.get_device_name(self.runner.device)
         axes = [metric for metric in self.runner.metrics if metric.abbreviation]
-        with together(self.folder) as folder:
+        with staged_files(self.folder) as folder:
             self.table.write(folder, self.title, self.seed, machine)
             write_rows(folder / "tuning.csv", self.log)
             save_figure(images_figure(self.pictures), folder / "images.png")
@@ -183,13 +183,13 @@ class Comparison:
                 lines = {name: curve_points(run) for name, run in self.curves.items()}
                 draw_plane(folder / "plane.png", points, lines, *axes)
             content = (self.table, self.title, self.curves, self.pictures, self.test.names, self.seed, machine)
-            write_atomically(folder / NAME, comparison_page(*content, self.origin))
+            write_atomically(folder / REPORT_NAME, comparison_page(*content, self.origin))
             names = sorted(path.name for path in folder.iterdir())
         self.table.print(self.title)
-        say(f"written to {self.folder}: {' '.join(names)}")
+        echo(f"written to {self.folder}: {' '.join(names)}")
 
 
-def _rows(name: str, choices: Sequence[Choice], wanted: Sequence[Metric], dirac: bool) -> dict[str, Choice]:
+def _rows(name: str, choices: Sequence[TunedSetting], wanted: Sequence[Metric], dirac: bool) -> dict[str, TunedSetting]:
     """Return choices by the names of their rows: one row for equal choices of a method."""
     if dirac:
         suffixes = (metric.stopping_point_name().lower() for metric in wanted)

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     seeds: list[int]
     sample: int = 0
 
-    def sampling(self, seeds: list[int]) -> list[int]:
+    def sample_seeds(self, seeds: list[int]) -> list[int]:
         """Return the seeds of this sample, derived from the given seeds, which are those of the first sample."""
         return [image_seed(seed, f"sample{self.sample}") for seed in seeds] if self.sample else seeds
 
@@ -76,7 +76,9 @@ class Measurements:
             yield Batch(x, self.y[part].to(device, copy=True), self.names[part], self.seeds[part])
 
 
-def freeze(path: Path, batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int) -> Measurements:
+def load_or_measure(
+    path: Path, batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int
+) -> Measurements:
     """Return the measurements in a file, which is written first if it does not exist.
 
     Args:

@@ -13,8 +13,8 @@ from diracdiff.comparison.table import Table, settings_text
 from diracdiff.evaluation.plots import DISTORTION, MUTED, save_figure
 from diracdiff.metrics import Metric, Row
 from diracdiff.report import Origin, page
-from diracdiff.report.pictures import encode_pictures, values_of
-from diracdiff.report.trajectory import SMALL
+from diracdiff.report.pictures import encode_pictures, image_values
+from diracdiff.report.trajectory import MAX_PIXELATED_SIDE
 
 COLUMNS = (("n", "images", 0), ("calls", "NFE", 0), ("seconds", "s / image", 3))
 NOTE = f"{page.TABLE_NOTE} A heading sorts the rows."
@@ -53,18 +53,21 @@ def comparison_page(
     columns = [page.metric_column(metric) for metric in table.metrics]
 
     def entry(key: Any, row: Row, images: Sequence[Row]) -> Row:
-        return row | {"pictures": encoded.get(key), "values": values_of(images, shown)}
+        return row | {"pictures": encoded.get(key), "values": image_values(images, shown)}
 
     data = {
         "images": shown,
         "metrics": columns,
         "entries": [entry(name, {"name": name} | rows.get(name, {}), table.images.get(name, [])) for name in pictures],
         "trajectories": [
-            {"name": name, "points": [entry((name, p["stop"]), {"row": p}, run.of(p["stop"])) for p in points[name]]}
+            {
+                "name": name,
+                "points": [entry((name, p["stop"]), {"row": p}, run.rows_at(p["stop"])) for p in points[name]],
+            }
             for name, run in curves.items()
         ],
         "stops": [{"name": name, "title": "", "show": f"e{i}"} for i, name in enumerate(pictures) if i],
-        "pixelated": pictures["clean"].shape[-1] <= SMALL,
+        "pixelated": pictures["clean"].shape[-1] <= MAX_PIXELATED_SIDE,
     }
     lines = [{"title": row["method"], "detail": settings_text(row)} | row for row in table.rows]
     tables = [page.table("Methods", [*columns, *(page.column(*each) for each in COLUMNS)], lines, NOTE)]

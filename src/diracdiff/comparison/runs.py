@@ -1,4 +1,4 @@
-"""Runs of contenders over measurements, saved batch by batch so that an interrupted comparison resumes."""
+"""Runs of methods over measurements, saved batch by batch so that an interrupted comparison resumes."""
 
 import hashlib
 import json
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from diracdiff import __version__
 from diracdiff.checkpoints.weights import read_weights, write_weights
-from diracdiff.comparison.contenders import Contender, Setting
 from diracdiff.comparison.measurements import Batch, Measurements
+from diracdiff.comparison.methods import ComparedMethod, Setting
 from diracdiff.evaluation.posterior import SAMPLE_METRICS
 from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean_of_known
@@ -22,12 +22,12 @@ from diracdiff.metrics.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.process import StochasticDegradation
 from diracdiff.utils.console import track
 from diracdiff.utils.pixels import to_pixels
-from diracdiff.utils.ranks import Ranks
+from diracdiff.utils.ranks import Processes
 
 
 @dataclass
 class Run:
-    """Restorations of measurements by a contender with one setting.
+    """Restorations of measurements by a method with one setting.
 
     Attributes:
         rows: one per image and stopping time: name, stop, calls, seconds and the metrics. Metrics of samples are None
@@ -40,7 +40,7 @@ class Run:
     images: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
-    def of(self, stop: str) -> list[Row]:
+    def rows_at(self, stop: str) -> list[Row]:
         """Return the rows of one stopping time, in the order of the images."""
         return [row for row in self.rows if row["stop"] == stop]
 
@@ -48,7 +48,7 @@ class Run:
         """Return {stop: {column: mean over the images}}, in the order of the trajectory."""
         stopping_points = dict.fromkeys(row["stop"] for row in self.rows)
         columns = [column for column in self.rows[0] if column not in ("name", "stop")]
-        rows = {stop: self.of(stop) for stop in stopping_points}
+        rows = {stop: self.rows_at(stop) for stop in stopping_points}
         return {stop: {c: mean_of_known([row[c] for row in rows[stop]]) for c in columns} for stop in stopping_points}
 
     def score(self, metric: SetMetric, stop: str, seed: int) -> float:
@@ -59,7 +59,7 @@ class Run:
 
 @dataclass
 class Runner:
-    """Runs contenders.
+    """Runs methods.
 
     Attributes:
         folder: where finished batches are saved.
@@ -78,12 +78,12 @@ class Runner:
     batch_size: int
     device: str = "cpu"
     pictures: int = 4
-    ranks: Ranks = field(default_factory=Ranks)
+    ranks: Processes = field(default_factory=Processes)
     samples: int = 0
 
     def run(
         self,
-        contender: Contender,
+        method: ComparedMethod,
         setting: Setting,
         given: Measurements,
         description: str,
@@ -92,28 +92,28 @@ class Runner:
         """Restore and measure all measurements; batches that were saved by an equal run are read.
 
         Args:
-            contender: that restores them.
-            setting: of the contender.
+            method: that restores them.
+            setting: of the method.
             given: measurements of a split.
             description: of the run, for its progress bar.
             stopping_points: stopping times of the table, for metrics of sets; without any no pictures are kept.
         """
         batches = list(given.batches(self.batch_size, self.device))
         names = [metric.name for metric in self.metrics]
-        identity = [__version__, contender.identity, setting, given.digest, names, self.batch_size]
+        identity = [__version__, method.identity, setting, given.digest, names, self.batch_size]
         identity += [sorted(stopping_points), self.pictures if stopping_points else 0]
         identity += [self.samples] if stopping_points and self.samples else []
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        paths = [self.folder / contender.name / key / f"{i:05d}.pt" for i in range(len(batches))]
+        paths = [self.folder / method.name / key / f"{i:05d}.pt" for i in range(len(batches))]
         restore = None
-        for i in track([i for i in self.ranks.share(range(len(batches))) if not paths[i].exists()], description):
-            restore = restore or contender.prepare(setting)
+        for i in track([i for i in self.ranks.shard(range(len(batches))) if not paths[i].exists()], description):
+            restore = restore or method.prepare(setting)
             few = max(self.pictures - i * self.batch_size, 0) if stopping_points else 0
-            write_weights(paths[i], self._part(restore, batches[i], stopping_points, few))
+            write_weights(paths[i], self._evaluate_batch(restore, batches[i], stopping_points, few))
         self.ranks.wait()
-        return read_run(paths)
+        return load_run(paths)
 
-    def _part(
+    def _evaluate_batch(
         self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, stopping_points: Collection[str], few: int
     ) -> dict[str, Any]:
         """Restore and measure a batch, and keep pictures of its first few images."""
@@ -136,7 +136,7 @@ class Runner:
         }
         if stopping_points and self.samples:
             first = {stop: images for stop, images in kept.items() if stop in stopping_points}
-            samples = {"clean": batch.x[None]} | self._sampled(restore, batch, first)
+            samples = {"clean": batch.x[None]} | self._draw_samples(restore, batch, first)
             for metric in SAMPLE_METRICS:
                 if isinstance(metric, SetMetric):
                     features[metric.name] = {stop: metric.extractor.features(drawn) for stop, drawn in samples.items()}
@@ -148,7 +148,7 @@ class Runner:
                     row[metric.name] = found[row["stop"]][i % len(batch.names)] if row["stop"] in found else None
         return {"rows": rows, "features": features, "images": images}
 
-    def _sampled(
+    def _draw_samples(
         self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, first: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return all samples of a batch, {stop: (K, B, C, H, W)}, given the first sample at each stopping time."""
@@ -162,7 +162,7 @@ class Runner:
         return {stop: torch.stack(images) for stop, images in samples.items()}
 
 
-def read_run(paths: Sequence[Path]) -> Run:
+def load_run(paths: Sequence[Path]) -> Run:
     """Read a run from the files of its batches."""
     parts = [read_weights(path, "a part that diracdiff compare wrote") for path in paths]
     return Run(

@@ -43,7 +43,7 @@ class Table:
             run: restorations.
             seed: of the bootstrap.
         """
-        images = self.images[method] = run.of(stop)
+        images = self.images[method] = run.rows_at(stop)
         columns = [metric.name for metric in self.metrics if not isinstance(metric, SetMetric)]
         row: Row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
         row |= {column: mean_of_known([image[column] for image in images]) for column in columns}

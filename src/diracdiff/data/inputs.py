@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diracdiff.data.files import image_names
 from diracdiff.data.image_io import ImageInfo, read_info
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 from diracdiff.utils.files import check_output
 
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tif"}
@@ -103,7 +103,7 @@ def _images_below(root: Path, output: Path, skipped: dict[Path, Exception]) -> l
     results = {folder for folder in folders if (folder / TABLE).exists() or os.path.realpath(folder) == real}
     kept = [file for file in files if not results & set(file.parents)]
     if len(kept) < len(files):
-        say(f"left out: {len(files) - len(kept)} results of earlier commands below {root}")
+        echo(f"left out: {len(files) - len(kept)} results of earlier commands below {root}")
     return kept
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from diracdiff.process import StochasticDegradation
 from diracdiff.samplers import ImageNoise
 from diracdiff.utils.seeds import image_seed
-from diracdiff.utils.validate import out_of_range
+from diracdiff.utils.validate import range_error
 
 ROUNDING = 0.01  # margin by which clean images may leave [0, 1]
 RARE = 1e-9  # probability that noise alone exceeds a bound of `check_measurement`
@@ -41,7 +41,7 @@ def check_measurement(y: Tensor, process: StochasticDegradation, t: float = 1.0)
     beyond = (y - y.clamp(0, 1)).abs().flatten(1)
     if not (beyond.max() <= largest and beyond.square().mean(1).sqrt().max() <= typical):
         low, high = (end.item() for end in y.aminmax())
-        raise out_of_range("measurement", low, high, f" up to noise of sigma {sigma:.3g}")
+        raise range_error("measurement", low, high, f" up to noise of sigma {sigma:.3g}")
 
 
 @dataclass(frozen=True)

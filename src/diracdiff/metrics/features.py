@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from diracdiff.utils.downloads import fetched
+from diracdiff.utils.downloads import fetch_weights
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.validate import check_images
 
@@ -92,7 +92,7 @@ def _weights_file(name: str) -> Path:
     from torchvision.models import SqueezeNet1_1_Weights
 
     url = URL_INCEPTION_V3 if name == "inception" else SqueezeNet1_1_Weights.IMAGENET1K_V1.url
-    path = fetched(url, f"fid={name}")
+    path = fetch_weights(url, f"fid={name}")
     if name == "inception":
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diracdiff.metrics.metric import ImageMetric, Reference
-from diracdiff.utils.downloads import fetched
+from diracdiff.utils.downloads import fetch_weights
 from diracdiff.utils.errors import warn
 
 BACKBONES = {
@@ -102,7 +102,7 @@ def load_lpips(backbone: str) -> Any:
     if backbone not in BACKBONES:
         raise ValueError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
     url = get_weight(f"{BACKBONES[backbone][0]}_Weights.IMAGENET1K_V1").url
-    path = fetched(url, f"LPIPS' backbone {backbone!r}")
+    path = fetch_weights(url, f"LPIPS' backbone {backbone!r}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pretrained.*|.*weight enum.*")
         network = Network(net=backbone, pnet_rand=True, verbose=False)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diracdiff.models.preconditioning import DATA_MEAN, DATA_STD, MeasurementTerms, OperatorPreconditioning
 from diracdiff.process import StochasticDegradation
-from diracdiff.utils.shapes import as_time, on_multiples, per_image
+from diracdiff.utils.shapes import apply_padded, as_time, per_image
 from diracdiff.utils.validate import check_images, check_option
 
 
@@ -192,5 +192,5 @@ class Denoiser(nn.Module):
     def _predict(self, images: Tensor, level: Tensor) -> Tensor:
         """Return F, in the precision of the images."""
         with nullcontext() if self.autocast is None else torch.autocast(images.device.type, self.autocast):
-            output = on_multiples(lambda padded: self.network(padded, level), images, self.network.multiple)
+            output = apply_padded(lambda padded: self.network(padded, level), images, self.network.multiple)
         return output.to(images.dtype)

@@ -18,10 +18,10 @@ from markupsafe import Markup
 from diracdiff.metrics import Consistency, Metric, Row
 from diracdiff.report.origin import Origin
 
-LARGEST = 10_000_000
+MAX_BYTES = 10_000_000
 """Largest report in bytes."""
 
-NAME = "report.html"
+REPORT_NAME = "report.html"
 
 TABLE_NOTE = (
     "Means over the images and 95 % bootstrap confidence intervals (BCa), – for too few images. "
@@ -74,7 +74,7 @@ def render(
         recipe: description of what was measured, shown as JSON.
 
     Raises:
-        ValueError: if the report is larger than `LARGEST`.
+        ValueError: if the report is larger than `MAX_BYTES`.
     """
     from plotly.offline import get_plotlyjs
 
@@ -87,8 +87,8 @@ def render(
     loader = jinja2.PackageLoader("diracdiff.report", "assets")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.get_template("report.html").render(content).encode()
-    if len(page) > LARGEST:
-        raise ValueError(f"report: must have at most {LARGEST} bytes, got {len(page)}. Show fewer images.")
+    if len(page) > MAX_BYTES:
+        raise ValueError(f"report: must have at most {MAX_BYTES} bytes, got {len(page)}. Show fewer images.")
     return page
 
 

@@ -60,7 +60,7 @@ def data_uri(pixels: Tensor, exact: bool = True) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def values_of(rows: Sequence[Row], names: Sequence[str], digits: int = 6) -> list[dict[str, float]]:
+def image_values(rows: Sequence[Row], names: Sequence[str], digits: int = 6) -> list[dict[str, float]]:
     """Return the figures of single images in the order of `names`, rounded."""
     by_name = {row["name"]: row for row in rows}
     found = [{key: v for key, v in by_name.get(name, {}).items() if isinstance(v, float)} for name in names]

@@ -11,10 +11,10 @@ from diracdiff.evaluation.tables import NAMES, Summary, cautions
 from diracdiff.metrics import Row
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import column, metric_column, render, table
-from diracdiff.report.pictures import encode_pictures, values_of
+from diracdiff.report.pictures import encode_pictures, image_values
 from diracdiff.restorer import Restorer
 
-SMALL = 256
+MAX_PIXELATED_SIDE = 256
 """Side in pixels up to which images are enlarged pixel by pixel."""
 
 TRAJECTORIES = {"x_hat": "x̂", "iterate": "iterate"}
@@ -55,7 +55,7 @@ def evaluation_page(
     )
     names = evaluation.shown
     keys = [(row["t"], row["output"]) for row in curve]
-    figures = {key: values_of(evaluation.records.at(*key), names) for key in keys}
+    figures = {key: image_values(evaluation.records.at(*key), names) for key in keys}
 
     def entry(row: Row) -> Row:
         key = row["t"], row["output"]
@@ -75,7 +75,7 @@ def evaluation_page(
             for output, name in TRAJECTORIES.items()
         ],
         "stops": buttons,
-        "pixelated": evaluation.gallery["clean"].shape[-1] <= SMALL,
+        "pixelated": evaluation.gallery["clean"].shape[-1] <= MAX_PIXELATED_SIDE,
     }
     known = [(name, summary[key] or {}) for key, name in NAMES.items() if key in summary]
     rows = [{"title": name, "detail": TRAJECTORIES.get(row.get("output", ""), "")} | row for name, row in known]

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from diracdiff.evaluation.plots import TRADEOFF_CSV, tradeoff_figure, trajectory_figure
 from diracdiff.evaluation.stopping import candidates, key_rows
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 from diracdiff.utils.files import append_rows
 
 
@@ -51,9 +51,9 @@ class Progress(Callback):
         self.began = self.printed = time.monotonic()
         self.first_step, restorer = trainer.global_step, pl_module.restorer
         count = sum(parameter.numel() for parameter in pl_module.parameters()) / 1e6
-        say(f"training {restorer.name} into {trainer.default_root_dir}: {count:.2f} M weights on {pl_module.device}")
+        echo(f"training {restorer.name} into {trainer.default_root_dir}: {count:.2f} M weights on {pl_module.device}")
         images = f"{len(trainer.datamodule.split('train'))} images of {restorer.image_size} px"
-        say(f"{trainer.estimated_stepping_batches} steps, {images}, {trainer.world_size} process(es)")
+        echo(f"{trainer.estimated_stepping_batches} steps, {images}, {trainer.world_size} process(es)")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         """Print the step and its loss, first after 5 s, later once a minute."""
@@ -63,7 +63,7 @@ class Progress(Callback):
         self.printed, total = now, trainer.estimated_stepping_batches
         left = (total - trainer.global_step) * (now - self.began) / steps / 60
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
-        say(f"step {trainer.global_step} of {total}, loss {loss:.3f}, about {left:.1f} min left")
+        echo(f"step {trainer.global_step} of {total}, loss {loss:.3f}, about {left:.1f} min left")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Print the best value of each metric along the trade-off curve."""
@@ -73,7 +73,7 @@ class Progress(Callback):
             found = [(metric, stop) for metric, stop in targets if stop]
             rows = candidates(curve)
             best = [f"{m.title} {m.best(rows)[m.name]:.{m.digits}f} at t = {stop.t:.2f}" for m, stop in found]
-            say(f"validation after step {trainer.global_step}: best {', '.join(best)}")
+            echo(f"validation after step {trainer.global_step}: best {', '.join(best)}")
 
 
 class TradeoffLog(Callback):

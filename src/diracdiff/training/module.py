@@ -22,7 +22,7 @@ from diracdiff.samplers import State
 from diracdiff.training.callbacks import EMA
 from diracdiff.training.datamodule import ImageDataModule
 from diracdiff.training.optimization import Optimization
-from diracdiff.utils.errors import say, warn
+from diracdiff.utils.errors import echo, warn
 from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, step_seed
 from diracdiff.utils.validate import check_between
 
@@ -120,7 +120,7 @@ class RestorerModule(pl.LightningModule):
         group, lr = self.trainer.optimizers[0].param_groups[0], self.optimization.lr
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
         if group["initial_lr"] != lr:
-            say(f"optimizer.lr is {lr:g} from step {self.trainer.global_step} on, {group['initial_lr']:g} before")
+            echo(f"optimizer.lr is {lr:g} from step {self.trainer.global_step} on, {group['initial_lr']:g} before")
         group["initial_lr"] = scheduler.base_lrs[0] = lr
         group["lr"] = lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
 
@@ -266,4 +266,4 @@ class RestorerModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the stopping times and the curve of a resumed run."""
-        self.restorer.load_metadata(Checkpoint.of(checkpoint))
+        self.restorer.load_metadata(Checkpoint.from_content(checkpoint))

@@ -13,10 +13,10 @@ from diracdiff.evaluation.stopping import candidates
 from diracdiff.evaluation.tables import print_summary, summary_of
 from diracdiff.metrics import Metric
 from diracdiff.report import Origin
-from diracdiff.report.page import NAME
+from diracdiff.report.page import REPORT_NAME
 from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
-from diracdiff.utils.errors import say
+from diracdiff.utils.errors import echo
 from diracdiff.utils.files import write_atomically, write_json
 
 
@@ -32,16 +32,16 @@ def report(restorer: Restorer, tested: Evaluation, output_dir: Path, origin: Ori
     images = f"{summary['n']} test images"
     stops_from = f"Stopping times were found on {restorer.curve[0]['n']} validation images."
     page = evaluation_page("training", tested, restorer.stopping_points, summary, restorer, images, stops_from, origin)
-    write_atomically(output_dir / NAME, page)
+    write_atomically(output_dir / REPORT_NAME, page)
     print_summary(summary, tested.metrics, f"{restorer.name}: {summary['n']} test images")
     folder = os.path.relpath(output_dir)
-    say(f"report, for a browser: {folder}/{NAME}")
-    say(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
+    echo(f"report, for a browser: {folder}/{REPORT_NAME}")
+    echo(f"pictures: {folder}/tradeoff.png {folder}/samples.png")
     if restorer.name not in ("denoise", "prior", "pmrf"):
         python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
         target = next(name for name in ("lpips", "swd", "psnr") if name == "psnr" or restorer.stopping_points.get(name))
         words = f"checkpoint={os.path.relpath(checkpoint)} input=FILE_OR_FOLDER output=restored target={target}"
-        say(f"next: {python} -m diracdiff restore {words}")
+        echo(f"next: {python} -m diracdiff restore {words}")
 
 
 def check_objective(requested: Any, metrics: Sequence[Metric]) -> list[Metric]:

@@ -29,7 +29,7 @@ def find(requested: str | None, output_dir: Path) -> tuple[Path, Checkpoint] | N
     if requested is None or (requested == "auto" and not path.exists()):
         return None
     checkpoint = Checkpoint.read(path)
-    if not checkpoint.rest.get("optimizer_states"):
+    if not checkpoint.trainer_state.get("optimizer_states"):
         raise ValueError(f"ckpt_path={path}: holds weights but no training run. Give a last.ckpt.")
     return path, checkpoint
 

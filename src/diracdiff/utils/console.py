@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def bar() -> "Progress":
-    """Return a progress bar."""
+def progress_bar() -> "Progress":
+    """Return a progress progress_bar."""
     from rich.progress import Progress
 
     return Progress(transient=True, disable=not sys.stdout.isatty())
 
 
 def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
-    """Yield items while a progress bar counts them."""
-    with bar() as progress:
+    """Yield items while a progress progress_bar counts them."""
+    with progress_bar() as progress:
         yield from progress.track(items, total, description=description)

@@ -12,7 +12,7 @@ TIMEOUT = 20
 """Seconds after which a silent connection is given up."""
 
 
-def fetched(url: str, model: str) -> Path:
+def fetch_weights(url: str, model: str) -> Path:
     """Return the file of an address in torch hub's folder, $TORCH_HOME/hub/checkpoints, downloaded if it is missing.
 
     A download is compared with the eight digits of SHA-256 at the end of torch hub's file names; a file that exists

@@ -21,7 +21,7 @@ def warn(message: str, from_every_process: bool = False) -> None:
         print(f"warning: {for_terminal(message)}", file=sys.stderr, flush=True)
 
 
-def say(message: str) -> None:
+def echo(message: str) -> None:
     """Print one line on stdout, in the first process."""
     if is_first_process():
         print(for_terminal(message), flush=True)

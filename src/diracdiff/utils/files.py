@@ -55,7 +55,7 @@ def check_not_input(name: str, output: str | Path, key: str, source: str | Path)
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
     """Yield a file to write into, which replaces `path` when all of it is written and on the disk.
 
     Its permissions follow the umask. A killed process leaves the old file unchanged, and at most a file `.*.tmp`.
@@ -79,7 +79,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def together(folder: Path) -> Iterator[Path]:
+def staged_files(folder: Path) -> Iterator[Path]:
     """Yield a folder to write files into, which replace those in `folder` when all of them are written.
 
     Raises:
@@ -107,7 +107,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    with replacing(path) as file:
+    with open_atomic(path) as file:
         file.write(data)
 
 

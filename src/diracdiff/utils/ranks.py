@@ -11,39 +11,39 @@ import torch.distributed as dist
 T = TypeVar("T")
 
 
-class Ranks(NamedTuple):
+class Processes(NamedTuple):
     """The number of this process, from 0, and the number of processes."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
-    def share(self, items: Sequence[T]) -> list[T]:
+    def shard(self, items: Sequence[T]) -> list[T]:
         """Return the items of this process: every item belongs to one process."""
-        return list(items[self.rank :: self.world])
+        return list(items[self.rank :: self.world_size])
 
     def wait(self) -> None:
         """Wait for all processes."""
-        if self.world > 1:
+        if self.world_size > 1:
             dist.barrier()
 
-    def gathered(self, part: Any) -> list[Any]:
+    def all_gather(self, part: Any) -> list[Any]:
         """Return the parts of all processes, in their order."""
-        parts = [part] * self.world
-        if self.world > 1:
+        parts = [part] * self.world_size
+        if self.world_size > 1:
             dist.all_gather_object(parts, part)
         return parts
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def join_processes() -> Iterator[Processes]:
     """Join the processes of torchrun through gloo, and give each its GPU where there are GPUs."""
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 or "RANK" not in os.environ:
-        yield Ranks()
+        yield Processes()
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("gloo")
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

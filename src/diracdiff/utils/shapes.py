@@ -25,7 +25,7 @@ def per_image(value: Tensor, x: Tensor) -> Tensor:
     return value.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
 
 
-def on_multiples(function: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
+def apply_padded(function: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
     """Apply a function of images whose height and width are multiples of a number to images of any size.
 
     Args:

@@ -61,10 +61,10 @@ def check_range(images: Tensor, name: str, margin: float) -> None:
     """Raise ValueError for images, (B, C, H, W), that leave [0, 1] by more than a margin."""
     low, high = (end.item() for end in images.detach().aminmax())
     if not (low >= -margin and high <= 1 + margin):
-        raise out_of_range(name, low, high)
+        raise range_error(name, low, high)
 
 
-def out_of_range(name: str, low: float, high: float, noise: str = "") -> ValueError:
+def range_error(name: str, low: float, high: float, noise: str = "") -> ValueError:
     """Return the error of images that leave [0, 1], with the scaling that their range suggests."""
     remedy = (
         "Divide 8-bit pixels by 255." if high > 8 else "Scale [-1, 1] with (images + 1) / 2 and [0, 2] with images / 2."
@@ -88,10 +88,10 @@ def check_names(names: Sequence[str] | None, count: int) -> list[str]:
     return found
 
 
-def check_count(count: Any, name: str, least: int = 1) -> None:
-    """Raise ValueError for anything but an integer of at least `least`."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
-        raise ValueError(f"{name}={'null' if count is None else count}: must be an integer of at least {least}.")
+def check_count(count: Any, name: str, minimum: int = 1) -> None:
+    """Raise ValueError for anything but an integer of at least `minimum`."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < minimum:
+        raise ValueError(f"{name}={'null' if count is None else count}: must be an integer of at least {minimum}.")
 
 
 def check_between(low: float, high: float, **values: Any) -> None:

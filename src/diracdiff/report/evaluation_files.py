@@ -10,24 +10,24 @@ from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.evaluation.tables import print_summary, summary_of, write_tables
 from diracdiff.metrics.metric import image_metrics
 from diracdiff.report.origin import Origin
-from diracdiff.report.page import NAME
+from diracdiff.report.page import REPORT_NAME
 from diracdiff.report.trajectory import evaluation_page
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import warn
-from diracdiff.utils.files import check_output, together, write_atomically, write_json, write_rows
+from diracdiff.utils.files import check_output, staged_files, write_atomically, write_json, write_rows
 
 TABLES = ("evaluation.json", "images.csv", "curve.csv", "table.md", "table.tex")
 PICTURES = ("tradeoff.png", "samples.png")
 
 
-def check_report(folder: Path, tuned: str | None, if_exists: str) -> None:
+def check_outputs(folder: Path, tuned: str | None, if_exists: str) -> None:
     """Refuse, before any work, outputs that cannot be written, or exist and may not be replaced."""
-    check_output(folder, [folder / name for name in (*TABLES, *PICTURES, NAME)], if_exists)
+    check_output(folder, [folder / name for name in (*TABLES, *PICTURES, REPORT_NAME)], if_exists)
     if tuned:
         check_output(Path(tuned).parent, [Path(tuned)], if_exists)
 
 
-def report(
+def write_evaluation(
     folder: Path,
     evaluation: Evaluation,
     stopping_points: Mapping[str, StoppingPoint | None],
@@ -44,7 +44,7 @@ def report(
     same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.num_steps, "task": restorer.name}
     images = f"{curve[0]['n']} images of the {split} split"
     title = f"{restorer.name}: {images}"
-    with together(folder) as written:
+    with staged_files(folder) as written:
         write_rows(written / "images.csv", evaluation.records.rows)
         write_rows(written / "curve.csv", curve)
         summary = summary_of(evaluation, stopping_points, extra, **same)
@@ -54,9 +54,9 @@ def report(
         save_figure(stopping_figure(evaluation.gallery, stopping_points), written / "samples.png")
         stops_from = "Stopping times were found on validation images."
         page = evaluation_page("evaluation", evaluation, stopping_points, summary, restorer, images, stops_from, origin)
-        write_atomically(written / NAME, page)
+        write_atomically(written / REPORT_NAME, page)
     columns = [metric.name for metric in image_metrics(metrics)]
     if broken := {row["name"] for row in evaluation.records.rows if any(row[c] != row[c] for c in columns)}:
         warn(f"{len(broken)} of {curve[0]['n']} images have results that are not numbers, {min(broken)} for one")
     print_summary(summary, metrics, f"{title}, {same['steps']} steps, seed {same['seed']}")
-    return [*TABLES, *PICTURES, NAME]
+    return [*TABLES, *PICTURES, REPORT_NAME]

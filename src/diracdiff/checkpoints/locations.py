@@ -12,7 +12,7 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 """The files of an exported model, named as Hugging Face's libraries do."""
 
 
-def located(name: str | Path) -> Path:
+def resolve_path(name: str | Path) -> Path:
     """Return the file or folder of a checkpoint: a path, `builtin:deblur`, or `hf:owner/name`, which is downloaded.
 
     Raises:
@@ -20,7 +20,7 @@ def located(name: str | Path) -> Path:
     """
     text = str(name)
     if text.startswith(HUB):
-        return _downloaded(text)
+        return _download(text)
     if not text.startswith(BUILTIN):
         return Path(text).expanduser()
     if text not in (models := bundled_models()):
@@ -30,8 +30,8 @@ def located(name: str | Path) -> Path:
 
 
 def weights_file(name: str | Path) -> Path:
-    """Return the file that holds the weights of a checkpoint; raises as `located` does."""
-    place = located(name)
+    """Return the file that holds the weights of a checkpoint; raises as `resolve_path` does."""
+    place = resolve_path(name)
     return place / WEIGHTS if place.is_dir() else place
 
 
@@ -40,7 +40,7 @@ def bundled_models() -> list[str]:
     return sorted(BUILTIN + path.parent.name for path in BUNDLED.glob(f"*/{WEIGHTS}"))
 
 
-def _downloaded(name: str) -> Path:
+def _download(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 

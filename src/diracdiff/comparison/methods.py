@@ -21,7 +21,7 @@ Setting = dict[str, Any]
 
 
 @dataclass
-class Contender(ABC):
+class ComparedMethod(ABC):
     """One or several rows of the table.
 
     Attributes:
@@ -43,7 +43,7 @@ class Contender(ABC):
 
 
 @dataclass
-class Method(Contender):
+class BaselineMethod(ComparedMethod):
     """A comparison method.
 
     Attributes:
@@ -65,7 +65,7 @@ class Method(Contender):
         method = self.make(setting)
 
         def restore(batch: Batch) -> Iterator[Result]:
-            seeds = batch.sampling([image_seed(self.seed, f"{self.name}/{name}") for name in batch.names])
+            seeds = batch.sample_seeds([image_seed(self.seed, f"{self.name}/{name}") for name in batch.names])
             began, sigma = clock(batch.y), self.process.sigma_of_measurement(batch.y).item()
             operator = Operator(self.process.bind_images(batch.seeds, batch.x).degradation, batch.y)
             restored = method(batch.y, operator, sigma, self.prior, seeds)
@@ -75,7 +75,7 @@ class Method(Contender):
 
 
 @dataclass
-class Dirac(Contender):
+class DiracMethod(ComparedMethod):
     """The reverse process of a restorer from t = 1, where the measurements are, with every stopping time.
 
     Settings are arguments of the restorer's sampler.
@@ -87,7 +87,7 @@ class Dirac(Contender):
         sampler = self.restorer.sampler.replace(t_start=1.0, sigma=None, **setting)
 
         def restore(batch: Batch) -> Iterator[Result]:
-            noise = ImageNoise(batch.sampling(batch.seeds), batch.y.device)
+            noise = ImageNoise(batch.sample_seeds(batch.seeds), batch.y.device)
             noise.normal(batch.y.shape[1:], batch.y.dtype)  # the measurement's
             process = self.restorer.process.bind_images(batch.seeds, batch.x)
             yield from results(sampler.states(process, self.restorer.denoiser, batch.y, noise), batch.y)
