@@ -20,11 +20,11 @@ help:  ## show this list
 	@echo "  variables: TASK=$(TASK) DATASET=$(DATASET) ARGS=\"key=value …\" CHECKPOINT=$(CHECKPOINT)"
 	@echo "             INPUT=FILE_OR_FOLDER OUTPUT=$(OUTPUT) TARGET=$(TARGET) RUN_DIR=$(RUN_DIR)"
 
-setup: $(READY)  ## make .venv and install (the other targets do it when needed)
+setup: $(READY)  ## create .venv and install; other targets do this when needed
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is older than Python 3.11: give another one, make PYTHON=python3.12"; exit 2; }
+	  { echo "error: $(PYTHON) is older than Python 3.11. Run make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check uv || true
 	@if [ -x $(VENV)/bin/uv ]; then \
@@ -37,39 +37,39 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|huggingface
 	@$(RUN) diracdiff train task=$(TASK) data=$(DATASET) $(ARGS)
 
-report: $(READY)  ## open the report of a training, an evaluation or a comparison in a browser: RUN_DIR=folder
-	@test -f "$(RUN_DIR)/report.html" || { echo "error: $(RUN_DIR)/report.html does not exist: give RUN_DIR=FOLDER"; exit 2; }
+report: $(READY)  ## open the report of a training run, an evaluation or a comparison in a browser: RUN_DIR=FOLDER
+	@test -f "$(RUN_DIR)/report.html" || { echo "error: $(RUN_DIR)/report.html does not exist. Give RUN_DIR=FOLDER"; exit 2; }
 	@echo "$(RUN_DIR)/report.html"
 	@test "$$(uname)" = Linux -a -z "$$DISPLAY$$WAYLAND_DISPLAY" || $(RUN) webbrowser "file://$$(realpath "$(RUN_DIR)/report.html")"
 
-sweep: $(READY)  ## train one restorer per combination: TASK=deblur,inpaint ARGS="sampler.num_steps=10,20"
+sweep: $(READY)  ## train one restorer per combination of values: TASK=deblur,inpaint ARGS="sampler.num_steps=10,20"
 	@$(RUN) diracdiff train -m task=$(TASK) data=$(DATASET) $(ARGS)
 
-demo: $(READY)  ## a page for your photographs, on this machine alone: ARGS="checkpoint=runs/latest/best.ckpt"
+demo: $(READY)  ## serve a page to try a model on photographs, on this machine only: ARGS="checkpoint=runs/latest/best.ckpt"
 	@$(RUN) diracdiff demo $(ARGS)
 
-evaluate: $(READY)  ## measure CHECKPOINT on DATASET
+evaluate: $(READY)  ## evaluate CHECKPOINT on DATASET
 	@$(RUN) diracdiff evaluate checkpoint=$(CHECKPOINT) data=$(DATASET) $(ARGS)
 
 restore: $(READY)  ## restore the degraded images INPUT into OUTPUT with CHECKPOINT: TARGET=psnr|lpips|swd|…
-	@$(if $(INPUT),,$(error give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
+	@$(if $(INPUT),,$(error INPUT: must be given. Give INPUT=FILE_OR_FOLDER))$(RUN) diracdiff restore checkpoint=$(CHECKPOINT) input="$(INPUT)" output="$(OUTPUT)" target=$(TARGET) $(ARGS)
 
 compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="prior=… regression=…"
 	@$(RUN) diracdiff compare checkpoint=$(CHECKPOINT) data=$(DATASET) $(ARGS)
 
-schedule: $(READY)  ## find how the severity of TASK should grow with time: a table in runs/
+schedule: $(READY)  ## schedule the severity of TASK over time: writes a table to runs/
 	@$(RUN) diracdiff schedule task=$(TASK) data=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
-pack: $(READY)  ## write DATASET, decoded, into a folder that loads many times as fast: ARGS="data.root=… output=packed"
+pack: $(READY)  ## write a decoded copy of DATASET, which loads faster: ARGS="data.root=… output=packed"
 	@$(RUN) diracdiff pack data=$(DATASET) $(ARGS)
 
-models: $(READY)  ## train the bundled models, `checkpoint=builtin:denoise`, about 2.5 hours of one core each
+models: $(READY)  ## train the bundled models, such as checkpoint=builtin:denoise; about 2.5 hours of one core each
 	@$(RUN) experiments.models.make $(ARGS)
 
-wheel: $(READY)  ## build dist/*.whl, with the bundled models
+wheel: $(READY)  ## build dist/*.whl with the bundled models
 	@$(RUN) hatchling build -t wheel
 
-bench: $(READY)  ## time every part: ARGS="--output saved.json model=base", ARGS="--compare saved.json"
+bench: $(READY)  ## benchmark all parts: ARGS="--output saved.json model=base", ARGS="--compare saved.json"
 	@$(RUN) benchmarks.run $(ARGS)
 
 docs: $(READY)  ## build the documentation: docs/_build/index.html
@@ -84,6 +84,6 @@ lint: $(READY)  ## check style, docstrings and types
 format: $(READY)  ## fix style
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
 
-clean:  ## remove .venv and caches; runs/ stays
+clean:  ## remove .venv and caches, but not runs/
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist docs/_build docs/_generated
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
