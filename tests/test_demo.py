@@ -107,7 +107,7 @@ def client(demo):
 def test_frames_equal_restorations_at_the_stopping_times(tmp_path, mode):
     Image.open(io.BytesIO(picture())).convert(mode).save(tmp_path / "photo.png")
     restorer, fractions = model(), []
-    restored = restore(restorer, tmp_path / "photo.png", False, advance=fractions.append)
+    restored = restore(restorer, tmp_path / "photo.png", False, on_progress=fractions.append)
     frames = [(round(frame.t, 2), frame.output, frame.nfe) for frame in restored.frames]
     assert frames == [(1.0, "x_hat", 1), (0.67, "x_hat", 2), (0.33, "x_hat", 3), (0.0, "iterate", 3)]
     assert restored.place == 0 and fractions == sorted(fractions) and fractions[-1] == 1

@@ -301,7 +301,7 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
         ("checkpoint=masks.ckpt mask=no.png", "mask=no.png does not exist"),
         ("checkpoint=kernels.ckpt", "kernel: a model of task=deblur_kernel needs one"),
         ("checkpoint=kernels.ckpt kernel=disc:20", "is too large for an image"),
-        ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma must be"),
+        ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma=2: must be"),
         ("checkpoint=kernels.ckpt kernel=disc:1 format=bmp", "format=bmp: must be one of"),
         ("checkpoint=kernels.ckpt factor=2", "factor: a model of task=deblur_kernel takes none"),
         ("checkpoint=kernels.ckpt kernel=disc:1 factor=2", "mask, kernel and factor: must not be combined"),

@@ -229,8 +229,8 @@ def test_the_seed_determines_a_table(call, tmp_path):
         (["dissimilarity.net=vgg"], ["cannot be downloaded", "copy vgg16-397923af.pth into .*/checkpoints"]),
         ([*TINY, "budget=39"], [r"budget must lie in \[1, candidates - 2\], got 39 of 40"]),
         ([*TINY, "budget=0"], ["budget=0: must be an integer of at least 1"]),
-        ([*TINY, "images=9", "data.crops_per_epoch=8"], ["images=9 is more than the 8 training images"]),
-        ([*TINY, "task.severity=[1,2,3]"], ["task=deblur: has no one severity to schedule"]),
+        ([*TINY, "images=9", "data.crops_per_epoch=8"], ["images=9: must be at most 8, the number of training images"]),
+        ([*TINY, "task.severity=[1,2,3]"], ["task=deblur: has no single severity to schedule"]),
     ],
 )
 def test_errors_are_one_line(call, tmp_path, without_weights, options, parts):

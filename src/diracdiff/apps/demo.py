@@ -1,6 +1,7 @@
-"""The demo's page: upload a photograph, restore it, and choose the stopping time with a slider.
+"""Page of the demo: upload a photograph, restore it, and choose the stopping time with a slider.
 
-Gradio does not decode the photograph (`preprocess=False`), because it has no limits: the handlers check the values.
+Gradio has no limits on images. It therefore does not decode the photograph (`preprocess=False`), and the handlers check
+all values.
 """
 
 import secrets
@@ -28,20 +29,21 @@ from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.seeds import image_seed
 
 MAX_PIXELS = 60_000_000
-"""Of a photograph, before it is decoded."""
+"""Maximum number of pixels of a photograph, checked before decoding."""
+
 SIDES = (64, 1024)
-"""Smallest and largest value of the longest side to which photographs are shrunk, in pixels."""
+"""Range of the longest side of a photograph after shrinking, in pixels."""
 
 QUEUE, PAGES = 8, 16
-"""Events that wait while one restoration runs, and open pages whose results are kept in memory."""
+"""Maximum number of waiting events, and of open pages whose results stay in memory."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The reverse process from a photograph.
+    """Trajectory of the reverse process for one photograph.
 
     Attributes:
-        batch: its measurement.
+        batch: measurement of the photograph.
         frames: x_hat at all times of the reverse process, and the iterate at t = 0, as uint8.
         index: index of the frame at the distortion-optimised stopping time.
     """
@@ -51,11 +53,11 @@ class Trajectory:
     index: int
 
     def picture(self, index: int) -> Tensor:
-        """Return a frame as it is shown, uint8 (3, H, W)."""
+        """Return a finished frame, uint8 (3, H, W)."""
         return to_pixels(self.batch.finish(from_pixels(self.frames[index].images))[0]).cpu()
 
     def describe(self, index: int) -> str:
-        """Describe a frame, in sentences."""
+        """Describe a frame: time, NFE, PSNR and data consistency."""
         frame, batch, image = self.frames[index], self.batch, self.batch.images[0]
         x_hat, name = from_pixels(frame.images).to(batch.y.device), {"x_hat": "Denoised image", "iterate": "Iterate"}
         text = f"{name[frame.output]} at t = {frame.t:.2f}, NFE {frame.nfe}."
@@ -76,19 +78,19 @@ def restore(
     path: Path,
     degrade: bool,
     longest: int = SIDES[1],
-    advance: Callable[[float], None] = lambda fraction: None,
+    on_progress: Callable[[float], None] = lambda fraction: None,
 ) -> Trajectory:
     """Restore a photograph, and keep the states of the reverse process.
 
     Args:
         restorer: the model.
-        path: of the photograph, which is shrunk if it is larger than `longest` pixels.
+        path: file of the photograph.
         degrade: degrade the photograph first.
-        longest: largest side in pixels.
-        advance: called with the fraction of the reverse process that is done.
+        longest: maximum side in pixels; larger photographs are shrunk.
+        on_progress: callback with the finished fraction of the reverse process.
 
     Raises:
-        ValueError: if the photograph cannot be used, or the model needs a mask or kernel.
+        ValueError: if the photograph is invalid, or the model needs a mask, a kernel or a factor.
     """
     check_operator_input(restorer, None, degrade)
     try:
@@ -105,7 +107,7 @@ def restore(
     denoiser, sampler = restorer.tiles.apply_to(restorer.denoiser, restorer.sampler, y)
     noise = ImageNoise([image_seed(restorer.seed, path.name)], y.device)
     for result in results(sampler.states(restorer.process, denoiser, y, noise), y):
-        advance(1 - result.t)
+        on_progress(1 - result.t)
         if result.output == "x_hat" or result.t == 0:
             image = result.images.clamp(0, 1)
             image = image.mean(1, keepdim=True).expand_as(y) if source.grey and not degrade else image
@@ -116,7 +118,12 @@ def restore(
 
 
 def build(restorer: Restorer, folder: Path) -> gr.Blocks:
-    """Build the page of a model in evaluation mode, with files in `folder`; the page shows what its events raise."""
+    """Build the page of a model. The page shows the errors that its events raise.
+
+    Args:
+        restorer: the model, in evaluation mode.
+        folder: temporary folder of Gradio.
+    """
     page: gr.Blocks
     with gr.Blocks(title="diracdiff", analytics_enabled=False) as page:
         gr.Markdown("# diracdiff\nRestore a photograph, and choose between an accurate and a sharp result.")
@@ -165,16 +172,16 @@ def build(restorer: Restorer, folder: Path) -> gr.Blocks:
 
 @contextmanager
 def serve(restorer: Restorer, folder: Path, port: int | None = None, browser: bool = False) -> Iterator[str]:
-    """Serve the page on this machine alone until the context ends; yields its address.
+    """Serve the page to this machine only, until the context ends. Yield the address of the page.
 
     Args:
         restorer: the model, in evaluation mode.
-        folder: Gradio's temporary folder.
-        port: of the page; None: the first that is free from 7860 on.
+        folder: temporary folder of Gradio.
+        port: port of the page; None: the first free port from 7860.
         browser: open the page in a browser.
 
     Raises:
-        ValueError: if no port is free.
+        ValueError: if the port is not available.
     """
     page = build(restorer, folder)
     options: dict[str, Any] = {"share": False, "quiet": True, "prevent_thread_lock": True, "footer_links": []}
@@ -194,7 +201,7 @@ def serve(restorer: Restorer, folder: Path, port: int | None = None, browser: bo
 
 @contextmanager
 def _errors_on_page() -> Iterator[None]:
-    """Show the user's mistakes on the page."""
+    """Show errors of the user on the page."""
     try:
         yield
     except (ValueError, TypeError, KeyError) as error:
@@ -202,7 +209,7 @@ def _errors_on_page() -> Iterator[None]:
 
 
 def _write(folder: Path, name: str, pixels: Tensor) -> str:
-    """Write uint8 pixels, (3, H, W), to a file with an unguessable path."""
+    """Write pixels, uint8 (3, H, W), to a file with a random path, and return the path."""
     path = folder / secrets.token_hex(16) / name
     write_image(path, np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
     return str(path)

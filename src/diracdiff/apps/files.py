@@ -1,4 +1,4 @@
-"""Restoration of files. Each is isolated: one that fails is named and skipped, and the others are restored."""
+"""Restoration of files. A file that fails is skipped with a warning, and the other files are restored."""
 
 import errno
 import traceback
@@ -29,7 +29,7 @@ COLUMNS = (
     *("sigma", "sigma_from", "sigma_estimated", "clipped", "lossy"),
     *("samples", "std", "level", "calibrated_on", "factor", "psnr_low", "psnr_high"),
 )
-"""Columns of the table of results; those of the last line need several samples."""
+"""Columns of the table of results. The columns of the last line need several samples."""
 
 
 class _Loaded(NamedTuple):
@@ -39,20 +39,20 @@ class _Loaded(NamedTuple):
 
 
 class FileRestoration:
-    """Restores files with one setting, and writes a row for each into the table of the output folder.
+    """Restoration of files, with one row per file in the table of the output folder.
 
     Args:
-        restorer: restores.
-        options: of the restoration.
-        output: folder of the results.
+        restorer: the model.
+        options: options of the restoration.
+        output: output folder.
         checkpoint: name of the model, for the table.
         companions: masks or kernels of the images.
-        single: one file is restored, whose failure ends the command.
+        single: there is only one file, and its failure ends the command.
 
     Attributes:
-        rows: of the restored images.
-        failed: {file: the reason why it is not restored}.
-        unexpected_error: the first exception that is not a user's mistake.
+        rows: rows of the restored images.
+        failed: {file: reason of the failure}.
+        unexpected_error: first exception that is not an error of the user.
     """
 
     def __init__(
@@ -72,14 +72,23 @@ class FileRestoration:
 
     @property
     def extras(self) -> list[str]:
-        """Names of the further results of an image, next to "restored"."""
+        """Names of the results of an image in addition to "restored"."""
         return [*["measurement"] * self.options.degrade, *(PICTURES if self.options.interval else [])]
 
     def run(self, images: Sequence[Input], batch_size: int, ranks: Processes) -> list[dict[str, Any]]:
-        """Restore this process's part of the images; returns the rows of all processes."""
+        """Restore the images of this process, and gather the rows of all processes.
+
+        Args:
+            images: images of all processes.
+            batch_size: number of images per batch.
+            ranks: process group.
+
+        Returns:
+            Rows of all processes.
+        """
         if ranks.rank == 0 and images:
             self._begin_table(images)
-        ranks.wait()  # no process takes a result of another for an earlier one
+        ranks.wait()  # otherwise a process could read results of this run as results of an earlier run
         mine = ranks.shard(batches(images, batch_size))
         with progress_bar() as progress:
             task = progress.add_task("restoring", total=sum(map(len, mine)))
@@ -91,7 +100,7 @@ class FileRestoration:
         return [row for rows, _ in parts for row in rows]
 
     def restore(self, images: Iterable[Input]) -> None:
-        """Restore images of one size, and write their results; those of a batch that fails are restored one by one."""
+        """Restore images of one size, and write the results. If a batch fails, its images are restored one by one."""
         group: list[_Loaded] = []
         for image in images:
             with self._isolated(image.path):
@@ -123,7 +132,7 @@ class FileRestoration:
                 self._finish(loaded, batch, restored, index)
 
     def _finish(self, loaded: _Loaded, batch: Batch, restored: RestorationResult, index: int) -> None:
-        """Test a result, and write it last, after its other pictures and its row: a result that exists is complete."""
+        """Test and write a result. The restored image is written last, so that an existing result is complete."""
         image, samples, row = loaded.image, restored.samples[:, index], dict[str, Any]()
         if not samples.isfinite().all():
             raise ValueError("its result is not a number at every pixel, and not written")
@@ -152,7 +161,7 @@ class FileRestoration:
         self.rows.append(row)
 
     def _write(self, key: str, picture: Tensor, loaded: _Loaded) -> None:
-        """Write a picture, (3, H, W) in [0, 1], as one of the results: grey where the original is."""
+        """Write a picture, (3, H, W) in [0, 1], as a result. It is grey if the original is grey."""
         original, (top, kind) = loaded.decoded, (65535, np.uint16) if loaded.image.bits == 16 else (255, np.uint8)
         colours = picture.detach().float()
         if original.grey and not (key == "measurement" and self.options.degrade):
@@ -167,7 +176,7 @@ class FileRestoration:
         write_image(loaded.image.targets[key], pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **kept)
 
     def _begin_table(self, images: Sequence[Input]) -> None:
-        """Write the table's header, or remove the rows of images that are restored again."""
+        """Write the header of the table, or remove the rows of images that are restored again."""
         names, linked = {self._name(image) for image in images}, self.table.is_symlink()
         rows = read_rows(self.table, {"result": str}, unfinished=True) if self.table.exists() and not linked else []
         kept = [row for row in rows if row["result"] not in names]
@@ -187,7 +196,15 @@ class FileRestoration:
             self.skip(path, error)
 
     def skip(self, path: Path, error: Exception) -> None:
-        """Name a file that is not restored; the failure of a single file and a full disk end the command."""
+        """Record and warn about a file that failed.
+
+        Args:
+            path: the file.
+            error: reason of the failure.
+
+        Raises:
+            Exception: `error`, if there is only one file, or the disk is full.
+        """
         cause = error.__cause__ if isinstance(error, ValueError) else error
         if self.single or (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)):
             raise error
@@ -196,13 +213,17 @@ class FileRestoration:
             text = "out of memory. Lower tile, batch_size or samples"
         elif not isinstance(error, ValueError | OSError):
             text = f"{type(error).__name__}: {text}"
-            traceback.clear_frames(error.__traceback__)  # their tensors
+            traceback.clear_frames(error.__traceback__)  # frees the tensors of the frames
             self.unexpected_error = self.unexpected_error or error
         self.failed[path] = text
         warn(f"{path}: {text.rstrip('.')}. Skipped.", True)
 
     def raise_failures(self, restored: int) -> None:
-        """Raise the first unexpected error, or ValueError if files were skipped."""
+        """Raise the first unexpected error, or ValueError if files failed.
+
+        Args:
+            restored: number of restored images.
+        """
         if self.unexpected_error is not None:
             raise self.unexpected_error
         if count := len(self.failed):

@@ -1,6 +1,6 @@
-"""ASGI middleware of the demo: answer only this machine's browser, and only with files of the demo's folder.
+"""ASGI middleware of the demo: it accepts only requests of this machine, and serves only files of the demo.
 
-Gradio answers any host and origin, serves addresses as files, and bounds neither uploads nor stored files in total.
+Gradio accepts all hosts and origins, serves URLs as files, and does not limit uploads or the total size of files.
 """
 
 import os
@@ -12,15 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOSTS, API = ("127.0.0.1", "localhost"), "/gradio_api"
 MAX_UPLOAD, MAX_STORED = 40_000_000, 200_000_000
-"""Bytes of an upload, and of all files that are kept when the next one is uploaded."""
+"""Maximum bytes of an upload, and of all stored files before an upload."""
 
 
 class Guard:
-    """ASGI middleware, see the module.
+    """ASGI middleware that refuses requests from other machines, large uploads, and files outside a folder.
 
     Args:
-        app: gets the accepted requests.
-        folder: Gradio's temporary folder.
+        app: application that receives the accepted requests.
+        folder: temporary folder of Gradio.
     """
 
     def __init__(self, app: ASGIApp, folder: Path):
@@ -33,9 +33,9 @@ class Guard:
             await self.app(scope, receive, send)
 
     def _refused(self, request: Request) -> int | None:
-        """Return the status of a refused request."""
+        """Return the HTTP status of a refused request; None: accepted."""
         host, path, length = request.headers.get("host", ""), request.url.path, request.headers.get("content-length")
-        if host.rpartition(":")[0].lower() not in HOSTS:  # as after DNS rebinding
+        if host.rpartition(":")[0].lower() not in HOSTS:  # for example after DNS rebinding
             return 421
         if request.headers.get("origin", f"http://{host}").lower() != f"http://{host.lower()}":
             return 403
@@ -49,14 +49,14 @@ class Guard:
 
 
 def is_inside(folder: Path, path: str) -> bool:
-    """Return True for a path in a folder, whether it exists or not."""
+    """Return True if a path, existing or not, is inside a folder."""
     return "\0" not in path and Path(os.path.realpath(path)).is_relative_to(folder.resolve())
 
 
-def remove_oldest(folder: Path, most: int) -> None:
-    """Remove the oldest files of a folder until the others have at most as many bytes."""
+def remove_oldest(folder: Path, max_bytes: int) -> None:
+    """Remove the oldest files of a folder until the total size is at most `max_bytes`."""
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: -path.stat().st_mtime_ns)
     for path in files:
-        most -= path.stat().st_size
-        if most < 0:
+        max_bytes -= path.stat().st_size
+        if max_bytes < 0:
             path.unlink()

@@ -1,11 +1,11 @@
-"""Restore decoded images: the service of the command `restore` and of the demo.
+"""Restoration of decoded images, the service of the command `restore` and of the demo.
 
     source = SourceImage.from_decoded(read_image(path), "x.png")
     batch = prepare(restorer, [source], RestoreOptions(target="lpips", samples=4))
     restored = batch.restore()
     restored.samples[0, 0], batch.test_consistency(0, restored.x_hat[0])["consistent"]
 
-Images of a batch have one size.
+All images of a batch have the same size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from diracdiff.utils.errors import warn
 from diracdiff.utils.seeds import image_seed
 
 MIN_T_START = 1e-3
-"""Earliest start of the sampling, for images with less noise than the process has at t = 0."""
+"""Minimum start time of sampling, for images with less noise than the process at t = 0."""
 
 OperatorInput = Literal["mask", "kernel", "factor"]
 OPERATOR_INPUTS: dict[OperatorInput, tuple[type, str]] = {
@@ -40,7 +40,7 @@ OPERATOR_INPUTS: dict[OperatorInput, tuple[type, str]] = {
     "kernel": (KernelBlur, "deblur_kernel"),
     "factor": (MultiScaleSuperResolution, "super_resolution_multiscale"),
 }
-"""{per-image input of a model: (degradation that takes it, task that trains for it)}."""
+"""{per-image input: (degradation with this input, task that trains for it)}."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class RestoreOptions:
 
     Attributes:
         target: stopping time and output, see `Restorer.stopping_point_for`.
-        samples: number of samples of each image.
-        interval: of every pixel, for tables and maps of uncertainty; None: neither is made.
-        degrade: images are clean and are degraded first.
+        samples: number of samples per image.
+        interval: calibrated interval, for uncertainty in tables and maps; None: no uncertainty.
+        degrade: degrade clean images first.
         sigma: noise level of the images in units of the [0, 1] range; "auto": estimated; None: that of the model, or
-            estimated for a denoiser. The sampling of a denoiser starts at the time of this level.
+            estimated for a denoiser. Sampling of a denoiser starts at the time of this level.
         factor: enlargement of the images, for models of task=super_resolution_multiscale.
     """
 
@@ -70,12 +70,12 @@ class SourceImage:
     """A decoded image to restore.
 
     Attributes:
-        name: its noise follows from it, so no two images of one restoration have the same.
+        name: unique name of the image, which determines its noise.
         pixels: float32 (3, H, W) in [0, 1].
-        grey: its three channels are equal.
-        step: between two values of its file, 1 / 255 or 1 / 65535; 0: it was not rounded, or was resized.
-        mask: bool (H, W), True in the region to fill; for models of task=inpaint_freeform.
-        kernel: float32 (h, w), sums to 1; for models of task=deblur_kernel.
+        grey: the three channels are equal.
+        step: quantisation step of the file, 1 / 255 or 1 / 65535; 0: not quantised, or resized.
+        mask: bool (H, W), True in the masked region; for models of task=inpaint_freeform.
+        kernel: float32 (h, w) with sum 1; for models of task=deblur_kernel.
     """
 
     name: str
@@ -87,7 +87,13 @@ class SourceImage:
 
     @classmethod
     def from_decoded(cls, decoded: DecodedImage, name: str, **operator_input: Tensor) -> SourceImage:
-        """Wrap an image as `read_image` returns it, with its mask or kernel."""
+        """Build a source image from the output of `read_image`.
+
+        Args:
+            decoded: the decoded image.
+            name: unique name of the image.
+            operator_input: `mask` or `kernel`.
+        """
         top = 65535 if decoded.pixels.dtype == "uint16" else 255
         pixels = torch.from_numpy(decoded.pixels.astype("float32")).permute(2, 0, 1).contiguous() / top
         return cls(name, pixels, decoded.grey, 1 / top, **operator_input)
@@ -97,11 +103,11 @@ class RestorationResult(NamedTuple):
     """Restored images of a batch.
 
     Attributes:
-        x_hat: the first samples as they were sampled, with the batch's margin, (B, 3, H', W').
-        samples: (K, B, 3, H, W) in [0, 1], K the number of samples; the first is the result. H and W are
-            those of the images, times the factor.
-        nfe: number of function evaluations of an image, of all samples together.
-        seconds: of an image.
+        x_hat: first samples with the margin of the batch, (B, 3, H', W').
+        samples: K samples, (K, B, 3, H, W) in [0, 1]. The first sample is the result. H and W are the size of the
+            images times the factor.
+        nfe: NFE per image for all samples.
+        seconds: time per image.
     """
 
     x_hat: Tensor
@@ -112,14 +118,15 @@ class RestorationResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Measurements of images of one size, ready to be sampled from.
+    """Measurements of images with the same size.
 
     Attributes:
-        restorer: bound to the operators of the images.
-        options: of the restoration.
-        images: the given images.
-        y: measurements for the sampler, (B, 3, H', W'), with a margin of `margin` pixels on each side.
+        restorer: restorer, bound to the operators of the images.
+        options: options of the restoration.
+        images: source images.
+        y: measurements for the sampler, (B, 3, H', W').
         params: parameters of per-image operators, (B, …), or None.
+        margin: width of the margin of `y` on each side, in pixels.
     """
 
     restorer: Restorer
@@ -134,7 +141,7 @@ class Batch:
         return crop_margin(self.y[index], self.margin)
 
     def finish(self, images: Tensor) -> Tensor:
-        """Crop sampled images, (…, B, 3, H', W'), and keep the file's pixels outside of masks."""
+        """Crop the margin of samples, (…, B, 3, H', W'), and copy the pixels of the file outside masks."""
         images = crop_margin(images, self.margin)
         if self.options.degrade or self.images[0].mask is None:
             return images
@@ -143,11 +150,15 @@ class Batch:
 
     @torch.no_grad()
     def test_consistency(self, index: int, x_hat: Tensor) -> dict[str, Any]:
-        """Test whether x_hat, (3, H', W') as sampled, explains a measurement.
+        """Run the data-consistency test on a restored image.
+
+        Args:
+            index: index of the image in the batch.
+            x_hat: restored image with margin, (3, H', W').
 
         Returns:
-            See `evaluate_residuals`, and: `sigma`, the noise level that is tested with; `sigma_from`, "model", "given"
-            or "estimated"; `sigma_estimated`, None for a small image; `clipped`, the fraction of clipped values.
+            Result of `evaluate_residuals`, and: `sigma`, the noise level of the test; `sigma_from`, "model", "given"
+            or "estimated"; `sigma_estimated`, None for small images; `clipped`, the fraction of clipped values.
         """
         restorer, image, y = self.restorer, self.images[index], self.measurement(index)
         start, step = restorer.sampler.t_start, 0.0 if self.options.degrade else image.step
@@ -172,7 +183,7 @@ class Batch:
         return evaluate_residuals(z) | noise
 
     def restore(self) -> RestorationResult:
-        """Sample restorations of all images."""
+        """Restore all images of the batch."""
         began, names = time.perf_counter(), [image.name for image in self.images]
         samples, nfe = self.restorer.sample(self.y, self.options.samples, self.options.target, names=names)
         finished, count = self.finish(samples), self.options.samples
@@ -180,11 +191,19 @@ class Batch:
 
 
 def prepare(restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions) -> Batch:
-    """Compute measurements of images of one size, whose kernels, if any, have one size as well.
+    """Compute the measurements of a batch.
 
-    Clean images are degraded. For deblurring, photographs are extended to periodic ones. Masked regions are replaced
-    with noise. For super-resolution, the frequencies above those of the file are filled with noise. A denoiser starts
-    at the noise level of the image; if the level is estimated, there must be one image.
+    Clean images are degraded if the options request it. Otherwise blurred photographs are extended to periodic images,
+    masked regions are replaced with noise, and frequencies above those of the file are filled with noise.
+
+    Args:
+        restorer: the model. A denoiser starts at the noise level of the image.
+        images: images of one size. Their kernels must also have one size. If the noise level is estimated, there must
+            be exactly one image.
+        options: options of the restoration.
+
+    Raises:
+        ValueError: if the noise level cannot be estimated, or exceeds the largest level of the model.
     """
     degradation, names = restorer.process.degradation, [image.name for image in images]
     pixels = torch.stack([image.pixels for image in images]).to(restorer.device)
@@ -223,7 +242,7 @@ def estimates_noise(restorer: Restorer, options: RestoreOptions) -> bool:
 
 
 def _is_denoiser(restorer: Restorer) -> bool:
-    """Return True for a model without a degradation that can start at any of its noise levels."""
+    """Return True for a model without a degradation that can start at all of its noise levels."""
     low, high = restorer.process.noise(torch.tensor([0.0, 1.0])).tolist()
     sampler = restorer.sampler
     free = sampler.t_start == 1 and sampler.sigma is None and not restorer.denoiser.condition_on_measurement
@@ -234,7 +253,7 @@ def _is_denoiser(restorer: Restorer) -> bool:
 def _start_at_level(
     restorer: Restorer, images: Sequence[SourceImage], options: RestoreOptions
 ) -> tuple[Restorer, RestoreOptions]:
-    """Return restorer and options; the sampling of a denoiser starts at the noise level of the images.
+    """Set the start time of a denoiser to the noise level of the images. Other models stay unchanged.
 
     Raises:
         ValueError: if the level cannot be estimated, or the given level exceeds the largest level of the model.
@@ -263,7 +282,16 @@ def _start_at_level(
 
 
 def check_operator_input(restorer: Restorer, given: OperatorInput | None, degrade: bool) -> None:
-    """Raise ValueError for a mask, kernel or factor that the model does not take, or that it needs and is missing."""
+    """Check that a per-image input matches the degradation of a model.
+
+    Args:
+        restorer: the model.
+        given: kind of the input, or None.
+        degrade: images are degraded first, so that the input may be missing.
+
+    Raises:
+        ValueError: if the model does not accept the input, or needs one that is missing.
+    """
     degradation, task = restorer.process.degradation, restorer.name
     needed = next((key for key, (taken_by, _) in OPERATOR_INPUTS.items() if isinstance(degradation, taken_by)), None)
     if given and given != needed:
@@ -277,6 +305,6 @@ def check_operator_input(restorer: Restorer, given: OperatorInput | None, degrad
 
 
 def crop_margin(images: Tensor, margin: int) -> Tensor:
-    """Return images, (…, H, W), without a margin."""
+    """Crop a margin from images, (…, H, W)."""
     height, width = images.shape[-2:]
     return images[..., margin : height - margin, margin : width - margin]

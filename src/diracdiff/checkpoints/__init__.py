@@ -1,4 +1,4 @@
-"""Checkpoints: the file format, safe recipes of objects, exported models, the Hub, and released weights."""
+"""Checkpoints: file format, recipes of objects, exported models, models on the Hub, and released weights."""
 
 from diracdiff.checkpoints.checkpoint import Checkpoint
 from diracdiff.checkpoints.recipe import external_modules, to_recipe

@@ -1,7 +1,7 @@
-"""The layout of a checkpoint.
+"""Layout of a checkpoint.
 
-A checkpoint is a dictionary of weights and plain containers: what Lightning resumes training from, if anything, and
-what a restorer is built from: its recipe, its averaged weights, its stopping times and its trade-off curve. Every part
+A checkpoint is a dictionary of tensors and plain containers. It holds the recipe, the averaged weights, the stopping
+times and the trade-off curve of a restorer. It may also hold the state from which Lightning resumes training. Each part
 of the file has a checksum.
 """
 
@@ -19,16 +19,16 @@ from diracdiff.checkpoints.recipe import matches_type
 from diracdiff.checkpoints.weights import DamagedFileError, are_plain_tensors, read_weights, write_weights
 
 KIND = "diracdiff.restorer"
-"""The key next to Lightning's that holds version, recipe, stopping times and curve."""
+"""Key of the header: version, recipe, stopping times and curve. The other keys are those of Lightning."""
 
 VERSION = "0.2"
-"""Version of the layout: that of the program which introduced it."""
+"""Version of the layout: the version of diracdiff that introduced it."""
 
 DENOISER = "denoiser."
-"""Prefix of the denoiser's weights in Lightning's state."""
+"""Prefix of the weights of the denoiser in `state_dict`."""
 
 MAX_DEPTH, MAX_VALUES, MAX_INTEGER = 24, 1_000_000, 2**63
-"""Limits of a header: nesting, number of values, size of integers."""
+"""Limits of a header: nesting depth, number of values, magnitude of integers."""
 
 HEADER_ENTRIES: Mapping[str, tuple[str, Any]] = {
     "recipe": ("recipe", dict[str, Any]),
@@ -38,23 +38,23 @@ HEADER_ENTRIES: Mapping[str, tuple[str, Any]] = {
     "curve": ("curve", list[dict[str, float | str | None]]),
     "calibrations": ("calibrations", list[dict[str, Any]]),
 }
-"""Entries of a header: the attribute of `Checkpoint` and the type; version and incremental network apart."""
+"""Header entries: attribute of `Checkpoint` and type, except for the version and the incremental network."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The plain containers that a restorer is built from.
+    """Content of a checkpoint in tensors and plain containers.
 
     Attributes:
-        recipe: of the restorer, see `diracdiff.checkpoints.recipe`.
-        weights: of the denoiser, averaged where training averages, by their names in it.
-        stopping_points: {target: {"t", "output"} or None}, found by the last validation.
-        curve: of the last validation, a row per time and output.
-        dataset: recipe of the data set that it was trained on, or None where that is not known.
-        training: recipes of loss and optimiser, and the other settings that the weights depend on.
-        increment: weights of the incremental reconstruction network that the sampler uses, or None.
+        recipe: recipe of the restorer, see `diracdiff.checkpoints.recipe`.
+        weights: {name: tensor} of the denoiser; the EMA if training uses one.
+        stopping_points: {target: {"t", "output"} or None} from the last validation.
+        curve: trade-off curve of the last validation, one row per time and output.
+        dataset: recipe of the training data set; None if unknown.
+        training: recipes of the loss and the optimiser, and other settings that affect the weights.
+        increment: weights of the incremental reconstruction network of the sampler, or None.
         calibrations: calibrated intervals, see `diracdiff.evaluation.Interval`.
-        trainer_state: the state that Lightning resumes training from; empty if there is none.
+        trainer_state: state from which Lightning resumes training; empty if there is none.
     """
 
     recipe: dict[str, Any]
@@ -69,15 +69,17 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a file or an exported model of this version. No code in it runs, and no other file is opened.
+        """Read a checkpoint file or an exported model.
+
+        The function runs no code from the file and opens no other file.
 
         Args:
             path: a file, a folder, `builtin:deblur` or `hf:owner/name`, see `diracdiff.checkpoints.locations`.
 
         Raises:
-            DamagedFileError: if it is not as it was written.
-            ValueError: if there is no such file, it is not a checkpoint, holds a pickle, is of another kind or
-                version, or its weights are not finite.
+            DamagedFileError: if the content differs from what was written.
+            ValueError: if the file does not exist, is not a checkpoint of this version, holds a pickle, or holds
+                weights that are not finite.
         """
         from diracdiff.checkpoints.exported import read_exported
 
@@ -96,15 +98,15 @@ class Checkpoint:
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], name: str = "this") -> Self:
-        """Return the checkpoint in a file's content.
+        """Build a checkpoint from the content of a file.
 
         Args:
             content: content of the file, with a dictionary under `KIND`.
             name: name of the file, for messages.
 
         Raises:
-            DamagedFileError: if an entry is missing or of another type.
-            ValueError: if it is of another version.
+            DamagedFileError: if an entry is missing or has another type.
+            ValueError: if another version wrote the file.
         """
         header, state = content[KIND], content.get("state_dict", {})
         if (version := header.get("version")) != VERSION:
@@ -129,29 +131,29 @@ class Checkpoint:
         return cls(weights=weights, increment=increment, trainer_state=trainer_state, **entries)
 
     def header(self) -> dict[str, Any]:
-        """Return the entries under KIND."""
+        """Return the header, the entry `KIND` of the file."""
         entries = {key: getattr(self, attribute) for key, (attribute, _) in HEADER_ENTRIES.items()}
         return {"version": VERSION, **entries, "increment": self.increment}
 
     def write(self, path: str | Path) -> None:
-        """Write a file, whole or not at all."""
+        """Write the checkpoint to a file atomically."""
         state = {f"{DENOISER}{key}": value for key, value in self.weights.items()}
         write_weights(path, {**self.trainer_state, "state_dict": state, KIND: self.header()})
 
     @property
     def resumable(self) -> bool:
-        """True if training can resume from it."""
+        """True if training can resume from the checkpoint."""
         return bool(self.trainer_state.get("optimizer_states"))
 
     def with_sampler_of(self, other: Checkpoint) -> Checkpoint:
-        """Return this checkpoint with the sampler, the stopping times and the curve of another one."""
+        """Return a copy with the sampler, the stopping times and the trade-off curve of another checkpoint."""
         recipe = self.recipe | {"sampler": other.recipe["sampler"]}
         points, curve = other.stopping_points, other.curve
         return replace(self, recipe=recipe, stopping_points=points, curve=curve, increment=other.increment)
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
-    """Return True for a row of a trade-off curve: time, number of function evaluations, output and metrics."""
+    """Return True for a row of a trade-off curve: time, NFE, output and metrics."""
     return all(matches_type(row.get(key), kind) for key, kind in {"t": float, "nfe": float, "output": str}.items())
 
 
@@ -162,7 +164,7 @@ def _is_named(table: Any) -> bool:
 def _is_bounded(value: Any) -> bool:
     """Return True for plain containers of text and numbers within the limits.
 
-    A pickle can repeat a container inside itself or others, so values are counted as often as they occur.
+    A pickle can repeat a container inside itself or others. Each occurrence therefore counts.
     """
     left, stack = MAX_VALUES, [(value, 0)]
     while stack:

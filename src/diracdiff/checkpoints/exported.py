@@ -1,7 +1,7 @@
-"""Exported models: weights as safetensors, all else as JSON, and a card; no code in them runs.
+"""Exported models: weights as safetensors, the header as JSON, and a model card.
 
-The files have the names that the Hub's libraries use. The JSON file holds the SHA-256 of the weights. The card escapes
-the text of the checkpoint, which somebody else may have written.
+Reading runs no code from the files. The files have the names that the libraries of the Hub use. The JSON file holds the
+SHA-256 of the weights. The card escapes the text of the checkpoint, because that text is untrusted.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from diracdiff.utils.escaping import for_markdown, for_terminal
 from diracdiff.utils.files import check_output, staged_files, write_atomically, write_json
 
 INCREMENT = "increment."
-"""Prefix of the weights of the sampler's incremental network; that of the denoiser is `denoiser.`"""
+"""Prefix of the weights of the incremental network of the sampler."""
 
 MODEL_CARD = """---
 library_name: diracdiff
@@ -45,17 +45,20 @@ highest PSNR or later for the best perceptual quality.
 def write_exported(
     checkpoint: Checkpoint, folder: Path, card: str, half: bool = False, if_exists: str = "error"
 ) -> int:
-    """Write a folder with a model, all files or none, without the state of training; return the bytes of its weights.
+    """Write an exported model, all files or none, without the trainer state.
 
     Args:
         checkpoint: the model.
-        folder: the folder to write.
-        card: the text of its card, Markdown.
+        folder: output folder.
+        card: text of the model card, Markdown.
         half: store weights in float16; they are read as float32.
-        if_exists: for files in the folder: "error" or "overwrite".
+        if_exists: "error" or "overwrite", if files exist in the folder.
+
+    Returns:
+        Size of the weights in bytes.
 
     Raises:
-        ValueError: if a file exists, or cannot be written.
+        ValueError: if a file exists or cannot be written, or a weight exceeds the range of float16.
     """
     check_output(folder, [folder / name for name in (WEIGHTS, CONFIG, CARD)], if_exists)
     stored = {f"{DENOISER}{name}": weight for name, weight in checkpoint.weights.items()}
@@ -75,10 +78,14 @@ def write_exported(
 
 
 def read_exported(folder: Path) -> dict[str, Any]:
-    """Read the two files of a folder that `write_exported` wrote, as the content of a checkpoint.
+    """Read a folder that `write_exported` wrote.
+
+    Returns:
+        Content of a checkpoint, see `Checkpoint.from_content`.
 
     Raises:
-        DamagedFileError: if a file is missing, or not as it was written.
+        DamagedFileError: if a file is missing, or its content differs from what was written.
+        ValueError: if a file cannot be opened.
     """
     again = "export it again with `diracdiff export`"
     missing = next((file for file in (WEIGHTS, CONFIG) if not (folder / file).is_file()), None)
@@ -93,7 +100,7 @@ def read_exported(folder: Path) -> dict[str, Any]:
         weights, header = load(data), dict(content[KIND])
     except OSError as error:
         raise ValueError(f"checkpoint={folder} cannot be read ({error.strerror}): check its permissions") from error
-    except Exception as error:  # of two parsers of untrusted bytes, whatever they raise
+    except Exception as error:  # parsers of untrusted bytes raise many types
         raise DamagedFileError(
             f"checkpoint={folder} is damaged ({' '.join(str(error).split())[:200]}): {again}"
         ) from error
@@ -103,9 +110,13 @@ def read_exported(folder: Path) -> dict[str, Any]:
 
 
 def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, about: str = "") -> str:
-    """Return the card of a model as Markdown with the Hub's header: its recipe, its quality, and how to use it.
+    """Return the card of a model: Markdown with the header of the Hub, recipe, quality and usage.
 
-    `name` is that of the model in commands, `license` the Hub's name of a license, `about` Markdown that is added.
+    Args:
+        checkpoint: the model.
+        name: name of the model in commands, such as `hf:owner/name`.
+        license: identifier of a license on the Hub; None: unknown.
+        about: Markdown to append.
     """
     recipe, rows = checkpoint.recipe, {(row["t"], row["output"]): row for row in checkpoint.curve}
     facts = {"degradation": recipe["process"]["degradation"], "noise": recipe["process"]["noise"]}
@@ -122,5 +133,5 @@ def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, ab
 
 
 def _code(content: Any) -> str:
-    """Return plain containers as a line of JSON in code."""
+    """Return plain containers as JSON in a Markdown code span."""
     return f"`{json.dumps(content).replace('`', '?')}`"

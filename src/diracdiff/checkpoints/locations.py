@@ -1,22 +1,25 @@
-"""Names of checkpoints: a file, a folder that `diracdiff export` wrote, a bundled model, or a model on the Hub."""
+"""Locations of checkpoints: a file, an exported folder, a bundled model, or a model on the Hub."""
 
 from pathlib import Path
 
 BUILTIN, HUB = "builtin:", "hf:"
-"""Prefixes of the names of bundled models and of models on the Hub."""
+"""Prefixes of bundled models and of models on the Hub."""
 
 BUNDLED = Path(__file__).parent.parent / "builtin"
-"""The folder of the bundled models."""
+"""Folder of the bundled models."""
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-"""The files of an exported model, named as Hugging Face's libraries do."""
+"""Files of an exported model, with the names that the libraries of Hugging Face use."""
 
 
 def resolve_path(name: str | Path) -> Path:
-    """Return the file or folder of a checkpoint: a path, `builtin:deblur`, or `hf:owner/name`, which is downloaded.
+    """Return the file or folder of a checkpoint. A model on the Hub is downloaded.
+
+    Args:
+        name: a path, `builtin:deblur` or `hf:owner/name`.
 
     Raises:
-        ValueError: if there is no such bundled model, or it cannot be downloaded.
+        ValueError: if the bundled model does not exist, or the download fails.
     """
     text = str(name)
     if text.startswith(HUB):
@@ -30,7 +33,7 @@ def resolve_path(name: str | Path) -> Path:
 
 
 def weights_file(name: str | Path) -> Path:
-    """Return the file that holds the weights of a checkpoint; raises as `resolve_path` does."""
+    """Return the file with the weights of a checkpoint. Raises the errors of `resolve_path`."""
     place = resolve_path(name)
     return place / WEIGHTS if place.is_dir() else place
 

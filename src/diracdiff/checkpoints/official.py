@@ -1,9 +1,9 @@
 """Import of the checkpoints that the authors of DiracDiffusion released.
 
-Their network is the SongUNet of Karras et al. 2022 in its NCSN++ configuration, which is the function of `NCSNpp`:
-blocks, order and shapes agree one to one. Two things differ. The rows of their `qkv` are interleaved (q, k, v of
-channel 0, then of channel 1, …), those of `NCSNpp` are three blocks. And every layer that resamples keeps its filter
-as a buffer, which is checked and left out. Their Gaussian mask is centred on pixel 128 of 256, and so it is here.
+The official network is the SongUNet of Karras et al. 2022 in its NCSN++ configuration. It computes the same function as
+`NCSNpp`, and the blocks correspond one to one. There are two differences. The rows of the official `qkv` alternate
+(q, k, v of channel 0, then of channel 1, …), while `NCSNpp` has three blocks. Official layers that resample keep
+their filter as a buffer, which is checked and left out. The centre of the Gaussian mask is pixel 128 of 256 in both.
 """
 
 from argparse import Namespace
@@ -48,14 +48,14 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Their `model_arch`: the image size, whose sides name their layers, and the arguments of `NCSNpp`."""
+"""{official `model_arch`: image size and arguments of `NCSNpp`}. Layer names contain the sizes of their images."""
 
 EXPERIMENTS: dict[str, tuple[str, int, Callable[[int], Degradation]]] = {
     "gaussian_blur": ("deblur", 50, lambda size: GaussianBlur(TabulatedSeverity.from_csv("published_blur"), size)),
     "inpainting_gaussian": ("inpaint", 100, partial(GaussianInpainting, LinearSeverity(0.1, 50), centre=0.0)),
     "inpainting_gaussian_imagenet": ("inpaint", 100, partial(GaussianInpainting, LinearSeverity(0.1, 30), centre=0.0)),
 }
-"""Task, number of steps and degradation by `experiment_config_file`, all that a checkpoint keeps of its settings."""
+"""{official `experiment_config_file`: task, number of steps and degradation}."""
 
 CONDITIONING = {"noise": "sigma", "time": "time"}
 LOOK_AHEAD = {"weighted_mse_loss": 0.0, "weighted_mse_x_loss": 1.0}
@@ -72,19 +72,25 @@ LAYER_NAMES = {
     "attention.out": "proj",
     "": "",
 }
-"""Layers of a block: the name in `NCSNpp` to theirs."""
+"""{name of a layer in a block of `NCSNpp`: official name}."""
 
 PREFIX = "denoiser_fn."
 BUFFERS = ("freqs", "resample_filter")
 SAFE_CLASSES = {"argparse.Namespace": Namespace, "pathlib.PosixPath": PosixPath, "pathlib._local.PosixPath": PosixPath}
-"""Classes that their files may hold next to weights and plain containers: they only store their arguments."""
+"""Classes in official files, in addition to tensors and plain containers. They only store their arguments."""
 
 
 def read_official(path: str | Path) -> Restorer:
-    """Read one of their files: a restorer with averaged weights if the file holds them.
+    """Read an official checkpoint.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A restorer. Its weights are the EMA if the file holds one.
 
     Raises:
-        ValueError: if it is of another kind, names no published architecture or experiment, or does not fit together.
+        ValueError: if the file is not an official checkpoint, or its architecture or experiment is unknown.
     """
     wanted = "one that the authors of DiracDiffusion released"
     theirs = read_weights(path, wanted, safe=SAFE_CLASSES, mmap=True)
@@ -115,7 +121,7 @@ def _lookup(known: Mapping[str, Any], key: str, name: Any) -> Any:
 
 
 def parse_look_ahead(settings: Mapping[str, Any]) -> float:
-    """Return the look-ahead of the loss, 0 if unknown. Their `dt` belongs to the incremental loss alone."""
+    """Return the look-ahead of the loss; 0 if unknown. Only the incremental loss uses the official `dt`."""
     kind, dt = settings.get("loss_type"), settings.get("dt")
     if kind == "weighted_inc_recon_loss" and isinstance(dt, float | int) and 0 <= dt <= 1:
         return dt
@@ -123,7 +129,12 @@ def parse_look_ahead(settings: Mapping[str, Any]) -> float:
 
 
 def official_tensor_names(network: NCSNpp, image_size: int) -> dict[str, str]:
-    """Return their name of every tensor, by that of `NCSNpp`: they count in sides of the images, we in levels."""
+    """Return {tensor name in `NCSNpp`: official name}. Official names contain image sizes instead of levels.
+
+    Args:
+        network: the network.
+        image_size: side of the images in pixels.
+    """
     last = len(network.multipliers) - 1
     sides = [f"{image_size >> level}x{image_size >> level}" for level in range(last + 1)]
     modules = {
@@ -153,15 +164,15 @@ def official_tensor_names(network: NCSNpp, image_size: int) -> dict[str, str]:
 
 
 def convert_weights(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: int) -> dict[str, Tensor]:
-    """Return their state of the network as that of `NCSNpp`, in float32.
+    """Convert official weights to a state dict of `NCSNpp` in float32.
 
     Args:
-        theirs: tensors by their names, without prefix.
-        network: the target, on any device; only names and shapes are used.
-        image_size: side of the images that their names are made from.
+        theirs: {official name without prefix: tensor}.
+        network: the target; only its names and shapes are used.
+        image_size: side of the images in pixels, which official names contain.
 
     Raises:
-        ValueError: naming a tensor that is missing, unexpected or of another shape, or another filter.
+        ValueError: if a tensor is missing, unexpected or of another shape, or a filter differs.
     """
     names, shapes = official_tensor_names(network, image_size), {k: v.shape for k, v in network.state_dict().items()}
     filters = {key: value for key, value in theirs.items() if key.endswith(".resample_filter")}
@@ -176,16 +187,19 @@ def convert_weights(theirs: Mapping[str, Tensor], network: NCSNpp, image_size: i
 
 
 def _deinterleave_qkv(rows: Tensor) -> Tensor:
-    """Reorder rows q0, k0, v0, q1, … to q0, q1, … k0, … v0, and so on."""
+    """Reorder rows q0, k0, v0, q1, … to q0, q1, …, k0, k1, …, v0, v1, …."""
     blocks: Tensor = rows.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1).contiguous()
     return blocks
 
 
 def extract_network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the network's tensors by their names, without prefix: averaged ones where their EMA optimiser keeps them.
+    """Return {name without prefix: tensor} of the network. The EMA in the optimiser state takes precedence.
+
+    Args:
+        checkpoint: content of an official file.
 
     Raises:
-        ValueError: if there are no such weights, or the average does not fit the network.
+        ValueError: if there are no weights of the network, or the EMA has other shapes.
     """
     state = checkpoint.get("state_dict")
     saved = {

@@ -1,8 +1,8 @@
 """Recipes: plain dictionaries that describe objects.
 
-Every class keeps its constructor's arguments as attributes of the same names, so a recipe is read off the object.
-`diracdiff.checkpoints.registry` builds the object again. Classes of this package are named by their subpackage, so
-that files inside it may move.
+Each class keeps the arguments of its constructor as attributes with the same names. A recipe stores these attributes,
+and `diracdiff.checkpoints.registry` builds the object from them. The recipe names classes of this package by their
+subpackage, so that classes can move between files of a subpackage.
 """
 
 import importlib
@@ -17,7 +17,10 @@ PACKAGE = "diracdiff"
 
 
 def to_recipe(value: Any) -> Any:
-    """Describe a value in plain containers, strings and numbers.
+    """Describe a value with plain containers, strings and numbers.
+
+    Args:
+        value: a plain value, a container, or an object that keeps its constructor arguments as attributes.
 
     Raises:
         TypeError: if an object does not keep its arguments, or its subpackage does not export its class.
@@ -39,7 +42,7 @@ def to_recipe(value: Any) -> Any:
 
 
 def public_name(cls: type) -> str:
-    """Return `diracdiff.<subpackage>.<class>` for a class of this package, `<module>.<class>` for any other.
+    """Return `diracdiff.<subpackage>.<class>` for a class of this package, and `<module>.<class>` for other classes.
 
     Raises:
         TypeError: if the subpackage does not export the class.
@@ -54,7 +57,7 @@ def public_name(cls: type) -> str:
 
 
 def external_modules(recipe: Any) -> set[str]:
-    """Return the modules outside this package that a recipe names."""
+    """Return the names of all modules outside this package in a recipe."""
     if isinstance(recipe, list):
         return set().union(*map(external_modules, recipe))
     if not isinstance(recipe, dict):
@@ -65,11 +68,14 @@ def external_modules(recipe: Any) -> set[str]:
 
 
 def construct(cls: type, arguments: Any) -> Any:
-    """Call a constructor with arguments, by name, that were read from a file.
+    """Call a constructor with untrusted keyword arguments.
+
+    Args:
+        cls: the class.
+        arguments: {name: value}. For classes of this package, types must match the annotations.
 
     Raises:
-        ValueError: if an argument is unknown, missing, not of its annotated type (classes of this package only), or
-            refused by the constructor.
+        ValueError: if an argument is unknown, missing, of another type, or refused by the constructor.
     """
     if not isinstance(arguments, Mapping):
         raise ValueError(f"{cls.__name__} is of another type: {str(arguments)[:60]!r}")
@@ -88,7 +94,7 @@ def construct(cls: type, arguments: Any) -> Any:
 
 
 def matches_type(value: Any, annotation: Any) -> bool:
-    """Return True if a value is of the annotated type. Integers fit `float`; booleans fit `bool` alone."""
+    """Return True if a value matches a type annotation. Integers match `float`; booleans match only `bool`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return True

@@ -1,10 +1,10 @@
-"""The classes that a checkpoint may build, and the limits of their arguments.
+"""Registry of the classes that a checkpoint may build, and limits of their arguments.
 
-A recipe is data. It names classes of `CLASSES` alone, whose constructors take numbers, text and each other, and open no
-file. Arguments are compared with annotations and `BOUNDS` before a constructor is called. Networks are built on
-PyTorch's meta device, without memory, until `load_weights` has compared their shapes with the file's tensors.
+A recipe may only name classes of `CLASSES`. Their constructors take numbers, text and each other, and open no file.
+Arguments are checked against annotations and `BOUNDS` before a constructor is called. Networks are built on the meta
+device of PyTorch. They need no memory until `load_weights` has compared their shapes with the tensors of the file.
 
-A custom class is built only if the user, not the file, names its module in `trusted_modules`.
+A custom class is built only if the user names its module in `trusted_modules`.
 """
 
 import importlib
@@ -25,7 +25,7 @@ from diracdiff.process import StochasticDegradation
 
 
 def _concrete_classes(package: ModuleType, base: type) -> tuple[type, ...]:
-    """Return the concrete subclasses of a class that a subpackage lists in `__all__`."""
+    """Return the concrete subclasses of `base` in `__all__` of a subpackage."""
     classes = filter(inspect.isclass, (getattr(package, name) for name in package.__all__))
     return tuple(cls for cls in classes if issubclass(cls, base) and not inspect.isabstract(cls))
 
@@ -46,10 +46,10 @@ CLASSES: Mapping[str, tuple[type, ...]] = {
     "grid": (samplers.UniformGrid, samplers.PowerGrid, samplers.AdaptiveGrid),
     "loss": (losses.IncrementalReconstructionLoss, losses.MatchedLoss, losses.MeanSquaredError),
 }
-"""Classes by the name of the argument that takes them."""
+"""{argument name: classes that the argument accepts}."""
 
 UNTRUSTABLE_PACKAGES = {PACKAGE, *sys.stdlib_module_names}
-"""Packages whose other classes cannot be trusted by name."""
+"""Packages whose modules `trusted_modules` may not name."""
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "image_size": (1, 8192),
@@ -66,32 +66,32 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "end": (0, 1024),
     "values": (0, 1024),
 }
-"""The least and the greatest value of arguments that set sizes, and of severities, which set those of kernels."""
+"""Bounds, [minimum, maximum], of sizes and severities. Severities determine the sizes of kernels."""
 
 MAX_LENGTHS: Mapping[str, int] = {"multipliers": 10, "attention_levels": 10}
-"""The greatest number of resolutions of a network, each of which halves the images."""
+"""Maximum lengths of lists with one value per resolution of a network."""
 
 MAX_LENGTH = 10_000
-"""The greatest length of other lists, tables above all."""
+"""Maximum length of other lists, such as tables."""
 
 
 def class_registry(parts: Mapping[str, tuple[type, ...]] = CLASSES) -> dict[str, type]:
-    """Return classes by their names in recipes."""
+    """Return {name in recipes: class}."""
     return {public_name(cls): cls for classes in parts.values() for cls in classes}
 
 
 def from_recipe(
     recipe: Any, trusted_modules: Iterable[str] = (), parts: Mapping[str, tuple[type, ...]] = CLASSES
 ) -> Any:
-    """Build the object that a recipe describes. Networks have no memory yet, see `load_weights`.
+    """Build an object from its recipe. Networks are on the meta device until `load_weights`.
 
     Args:
-        recipe: as `to_recipe` returns it.
-        trusted_modules: modules outside this package whose classes may be built too.
-        parts: the registry: classes by the name of the argument that takes them.
+        recipe: output of `to_recipe`.
+        trusted_modules: modules outside this package whose classes may be built as well.
+        parts: the registry, {argument name: classes that the argument accepts}.
 
     Raises:
-        ValueError: if a class is not in the registry, or an argument breaks its rule.
+        ValueError: if a class is not in the registry, or an argument is invalid.
     """
     if not isinstance(recipe, dict):
         raise ValueError(f"the recipe describes no object: {str(recipe)[:60]!r}")
@@ -128,7 +128,7 @@ def _class(target: Any, trusted_modules: Sequence[str], registry: Mapping[str, t
 
 
 def _check_plain(name: str, value: Any, bounds: tuple[float, float] | None, longest: int | None) -> None:
-    """Refuse an argument that is no plain value, too long, not finite, or beyond its bounds."""
+    """Raise ValueError if an argument is not a plain value, too long, not finite, or out of bounds."""
     items = value if isinstance(value, list) else [value]
     if len(items) > (longest or MAX_LENGTH):
         raise ValueError(f"{name} has {len(items)} values: at most {longest or MAX_LENGTH} are allowed")

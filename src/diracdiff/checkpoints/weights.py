@@ -1,4 +1,4 @@
-"""Files of weights and plain containers, read without running any code that they hold."""
+"""Files of weights and plain containers. Reading runs no code from the file."""
 
 import hashlib
 import pickletools
@@ -14,33 +14,33 @@ from torch import Tensor, nn
 from diracdiff.utils.files import open_atomic
 
 MAX_PICKLE_BYTES = 64 * 2**20
-"""Bytes of the part of an archive that is not tensors: recipe, curves, names."""
+"""Maximum size in bytes of the pickle of an archive, which holds everything except tensors."""
 
 SAFE_NAMES = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v[23]|parameter)|torch\.(storage\.)?\w+Storage"
     r"|torch\.(Size|bool|bfloat16|u?int\d+|float\d+)"
 )
-"""Names in a file of weights: the parts of tensors, and the dictionary of a module's state."""
+"""Names of classes and functions that a file of weights may contain."""
 
 
 class DamagedFileError(ValueError):
-    """A file of weights is not whole, or not as it was written."""
+    """Error for a file of weights that is truncated or modified."""
 
 
 def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None = None, mmap: bool = False) -> Any:
-    """Read a file of weights and plain containers without running any code that it holds.
+    """Read a file of weights and plain containers without running code from the file.
 
-    Sizes and checksums of all parts are checked first, so that a file takes memory in proportion to its size.
+    Sizes and checksums of all parts are checked first, so that memory is proportional to the size of the file.
 
     Args:
         path: the file.
-        wanted: the kind of file to give instead, for messages.
-        safe: further classes that the file may hold, {name: class}, which must only store their arguments.
-        mmap: leave tensors in the file until they are used.
+        wanted: kind of file that is expected, for messages.
+        safe: {name: class} of additional classes that the file may contain. They must only store their arguments.
+        mmap: map tensors into memory instead of reading them.
 
     Raises:
         DamagedFileError: if the file is not a PyTorch archive, is truncated, or does not match its checksums.
-        ValueError: if there is no such file, it cannot be opened, or it holds a pickle.
+        ValueError: if the file does not exist, cannot be opened, or contains other classes.
     """
     path, safe = Path(path), safe or {}
     if not path.is_file():
@@ -52,7 +52,7 @@ def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None =
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except PermissionError as error:
         raise ValueError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
-    except Exception as error:  # of three parsers of untrusted bytes, whatever they raise
+    except Exception as error:  # parsers of untrusted bytes raise many types
         raise DamagedFileError(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
     raise ValueError(
         f"checkpoint={path} holds pickled objects ({min(foreign)!r}), which could run code: refused; give {wanted}"
@@ -60,10 +60,10 @@ def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None =
 
 
 def _named_classes(path: Path) -> set[str]:
-    """Check an archive of PyTorch, and return the classes and functions that it names beyond those of weights.
+    """Check a PyTorch archive, and return the names in its pickle that are not in `SAFE_NAMES`.
 
     Raises:
-        ValueError: if a part is compressed, overlaps another one, occurs twice or has another checksum.
+        ValueError: if a part is compressed, overlaps another part, occurs twice or has another checksum.
     """
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
@@ -85,10 +85,10 @@ def _named_classes(path: Path) -> set[str]:
 
 
 def write_weights(path: str | Path, content: Any) -> None:
-    """Write weights and plain containers with a checksum per part, whole or not at all.
+    """Write weights and plain containers atomically, with a checksum for each part.
 
     Raises:
-        ValueError: if the file cannot be written, as on a full disk, see `diracdiff.utils.files.open_atomic`.
+        ValueError: if the file cannot be written, see `diracdiff.utils.files.open_atomic`.
     """
     with open_atomic(path) as file:
         try:
@@ -99,9 +99,9 @@ def write_weights(path: str | Path, content: Any) -> None:
 
 
 def are_plain_tensors(tensors: Mapping[str, Any]) -> bool:
-    """Return True if all values are ordinary tensors that together hold no more numbers than they store.
+    """Return True if all values are dense CPU tensors whose total size is at most that of their storages.
 
-    A tensor with strides of 0, or many tensors of one storage, would need more memory than the file when copied.
+    Copies of tensors with a stride of 0, or of many tensors with one storage, would need more memory than the file.
     """
     values = tensors.values()
     if not all(type(tensor) in (Tensor, nn.Parameter) for tensor in values):
@@ -113,12 +113,17 @@ def are_plain_tensors(tensors: Mapping[str, Any]) -> bool:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Load the weights of a checkpoint into a module, which may be on PyTorch's meta device, and freeze it.
+    """Load weights into a module, which may be on the meta device, and freeze the module.
 
-    Names and shapes are compared before anything is allocated. Then the tensors, channels last, replace the module's.
+    Names and shapes are compared before memory is allocated. The memory format becomes channels last.
+
+    Args:
+        module: the module; it is changed in place.
+        weights: {name: tensor}.
+        path: file of the weights, for messages.
 
     Raises:
-        ValueError: if they do not fit.
+        ValueError: if names or shapes differ.
     """
     expected = module.state_dict()
     shapes = [{k: (w.shape, w.is_floating_point()) for k, w in state.items()} for state in (expected, weights)]
@@ -130,7 +135,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | P
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Return 16 hexadecimal digits of a SHA-256 that identify the weights of a network, on any device."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of weights. The device does not matter."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())

@@ -1,1 +1,1 @@
-"""The commands, one module each: `diracdiff train …`."""
+"""Commands, one module each: `diracdiff train …`."""

@@ -1,4 +1,4 @@
-"""Build objects from the configuration; what an object refuses is reported under its key."""
+"""Construction of objects from the configuration. Errors of constructors name the configuration key."""
 
 import re
 import shlex
@@ -26,7 +26,15 @@ PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
-    """Build the object that a node with `_target_` describes; an error begins with the node's key. None stays None."""
+    """Build the object of a node with `_target_`.
+
+    Args:
+        node: node of the configuration; None returns None.
+        arguments: additional arguments of the constructor.
+
+    Raises:
+        ValueError: if the constructor fails; the message begins with the key of the node.
+    """
     try:
         return None if node is None else instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
@@ -39,7 +47,17 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
 
 
 def call_with_key(key: str, make: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """Call `make`; a ValueError or TypeError of its arguments is reported under a key of the configuration."""
+    """Call a function, and prefix its errors with a configuration key.
+
+    Args:
+        key: configuration key.
+        make: function or class.
+        arguments: positional arguments.
+        named: keyword arguments.
+
+    Raises:
+        ValueError: if `make` raises ValueError or TypeError; the message begins with the key.
+    """
     try:
         return make(*arguments, **named)
     except (ValueError, TypeError) as error:
@@ -47,33 +65,40 @@ def call_with_key(key: str, make: Callable[..., T], *arguments: Any, **named: An
 
 
 def prefix_key(key: str, error: BaseException) -> str:
-    """Return the message of an object's error, "sigma=0: …" or free text, behind the object's key."""
+    """Prefix an error message with the key of its object. `sigma=0: …` becomes `above.sigma=0: …`."""
     text = " ".join(str(error).split())
-    if re.match(r"\w+(\.[\w.]+[:=]|:)", text):  # it names a key itself
+    if re.match(r"\w+(\.[\w.]+[:=]|:)", text):  # the message already begins with a full key
         return text
     above = key.rpartition(".")[0] if text.startswith(f"{key.rpartition('.')[2]}=") else key
     return f"{above}.{text}".lstrip(".") if re.match(r"\w+=", text) else f"{key}: {text}"
 
 
 def is_overridden(key: str) -> bool:
-    """Return True if the command line sets a key."""
+    """Return True if the command line overrides a key."""
     return any(word.lstrip("+").startswith(f"{key}=") for word in HydraConfig.get().overrides.task)
 
 
 def to_container(node: DictConfig) -> dict[str, Any]:
-    """Return a node in plain containers, every reference resolved."""
+    """Convert a node to plain containers with resolved references."""
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
 
 def build_origin(cfg: DictConfig) -> Origin:
-    """Return the command that is running and its settings, for its report."""
+    """Return the provenance of the running command, for its report."""
     words = shlex.join(HydraConfig.get().overrides.task)
     command = f"python -m diracdiff {HydraConfig.get().job.config_name} {words}".strip()
     return Origin(command, OmegaConf.to_yaml(cfg, resolve=True), cfg.seed)
 
 
 def select_device(name: str) -> str:
-    """Return a device by name; "auto" is a GPU where there is one. Raises ValueError if it is not available."""
+    """Return the name of an available device.
+
+    Args:
+        name: name of a device; "auto" selects a GPU if available, else the CPU.
+
+    Raises:
+        ValueError: if the device is not available.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -84,7 +109,7 @@ def select_device(name: str) -> str:
 
 
 def build_process(cfg: DictConfig) -> StochasticDegradation:
-    """Build the degradation process of the task, the schedule and the image size."""
+    """Build the degradation process from task, schedule and image size. Raises ValueError for invalid settings."""
     severity, noise = build(cfg.schedule.severity), build(cfg.schedule.noise)
     degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.data.image_size)
     if severity is not None and (ends := cfg.task.get("severity")) is not None:
@@ -97,7 +122,7 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
 
 
 def build_restorer(cfg: DictConfig) -> Restorer:
-    """Build the untrained restorer."""
+    """Build an untrained restorer. Raises ValueError for invalid settings."""
     if "_target_" not in cfg.sampler:
         raise ValueError("sampler=checkpoint: needs a checkpoint to read. Choose sampler=ode, euler or heun.")
     model, conditioned, increment = cfg.model, cfg.model.condition_on_measurement, cfg.task.predict == "increment"
@@ -128,7 +153,15 @@ def build_restorer(cfg: DictConfig) -> Restorer:
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
-    """Build the sampler that `cfg` describes: a whole one, or the current one with the parts that are not null."""
+    """Build a sampler.
+
+    Args:
+        cfg: configuration of a complete sampler, or parts that replace those of `current` if they are not null.
+        current: sampler of the checkpoint.
+
+    Raises:
+        ValueError: if the sampler does not have a part, or a value is invalid.
+    """
     if "_target_" in cfg:
         return cast(ReverseSampler, build(cfg))
     parts = {str(key): node for key, node in cfg.items() if node is not None}
@@ -139,20 +172,28 @@ def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
 
 
 def check_no_bridge(restorer: Restorer, checkpoint: str) -> None:
-    """Raise ValueError for a checkpoint of I2SB, InDI or Palette, whose samplers have no degradation process."""
+    """Raise ValueError for a checkpoint of I2SB, InDI or Palette, whose sampler has no degradation process."""
     if isinstance(sampler := restorer.sampler, BridgeSampler):
         name = type(sampler.bridge).__name__
         raise ValueError(f"checkpoint={checkpoint}: must not be of {name}, a comparison method. Train one with task=….")
 
 
 def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
-    """Load the restorer of a checkpoint with the command's device, sampler, output, seed, precision and tiles."""
+    """Load a restorer with the device, sampler, output type, seed, precision and tiles of the configuration.
+
+    Args:
+        cfg: configuration of the command.
+        checkpoint: checkpoint; None: `cfg.checkpoint`.
+
+    Raises:
+        ValueError: if the checkpoint is invalid or does not match the configuration.
+    """
     device = select_device(cfg.device) if "device" in cfg else "cpu"
     restorer = load(checkpoint or cfg.checkpoint, device, cfg.trusted_modules)
     if restorer.denoiser.preconditioning == "flow":
         raise ValueError(
-            "a flow of task=pmrf restores nothing by itself: compare it, with diracdiff compare baseline=[pmrf] "
-            "regression=… flow=…"
+            f"checkpoint={checkpoint or cfg.checkpoint}: a flow of task=pmrf needs a regression network. "
+            "Use diracdiff compare baseline=[pmrf] regression=… flow=…."
         )
     if "sampler" in cfg:
         sampler = build_sampler(cfg.sampler, restorer.sampler)

@@ -1,4 +1,4 @@
-"""Build the methods of a comparison."""
+"""Construction of the methods of a comparison."""
 
 from functools import partial
 from typing import Any, cast
@@ -15,7 +15,15 @@ from diracdiff.restorer import Restorer
 
 
 def build_methods(cfg: DictConfig, restorer: Restorer) -> list[ComparedMethod]:
-    """Build the methods of a comparison in the order of the table; the last one is Dirac with `restorer`."""
+    """Build the methods of a comparison in the order of the table. The last method is Dirac.
+
+    Args:
+        cfg: configuration of the command.
+        restorer: restorer of Dirac.
+
+    Raises:
+        ValueError: if a network is not comparable with the restorer, or a setting is invalid.
+    """
     prior = _build_prior(cfg, restorer)
     methods: list[ComparedMethod] = []
     for name, node in (cfg.get("baseline") or {}).items():
@@ -36,7 +44,8 @@ def build_methods(cfg: DictConfig, restorer: Restorer) -> list[ComparedMethod]:
     search = to_container(cfg.dirac)["search"] or {}
     if not isinstance(search, dict) or not all(isinstance(values, list) for values in search.values()):
         raise ValueError(
-            f"dirac.search={search}: must be lists of values of the sampler's keys, {{steps: [20, 50]}} say."
+            f"dirac.search={search}: must map keys of the sampler to lists of values. "
+            "Give dirac.search={num_steps: [20, 50]}."
         )
     identity = [to_recipe(restorer.sampler), *file_digests(str(weights_file(cfg.checkpoint)))]
     return [*methods, DiracMethod("dirac", search, identity, restorer)]
@@ -44,7 +53,9 @@ def build_methods(cfg: DictConfig, restorer: Restorer) -> list[ComparedMethod]:
 
 def _build_prior(cfg: DictConfig, restorer: Restorer) -> Prior | None:
     if cfg.prior is not None and cfg.guided_diffusion is not None:
-        raise ValueError("give prior=… or guided_diffusion=…, not both: one prior serves all methods of a table")
+        raise ValueError(
+            "prior and guided_diffusion: must not be combined, because a table has one prior. Give one of them."
+        )
     if cfg.guided_diffusion is not None:
         prior, size = DiffUNetPrior(cfg.guided_diffusion, str(restorer.device)), restorer.image_size
         if size != prior.image_size:
@@ -62,7 +73,7 @@ def _build_prior(cfg: DictConfig, restorer: Restorer) -> Prior | None:
 
 
 def _build_method(node: DictConfig, restorer: Restorer, setting: dict[str, Any]) -> Baseline:
-    """Build a method with some of its arguments changed, its networks on the device of a restorer."""
+    """Build a baseline with a setting, and move its networks to the device of the restorer."""
     method = cast(Baseline, build(node.method, **setting))
     for network in _networks(method):
         network.to(restorer.device)
@@ -70,7 +81,7 @@ def _build_method(node: DictConfig, restorer: Restorer, setting: dict[str, Any])
 
 
 def _networks(method: Baseline) -> list[Restorer]:
-    """Return the networks that a method brings with it."""
+    """Return the trained networks of a baseline."""
     parts = (method, method.denoiser, getattr(method, "regression", None))
     found = [getattr(part, "restorer", None) for part in parts]
     return [restorer for restorer in found if isinstance(restorer, Restorer)]

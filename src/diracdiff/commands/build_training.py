@@ -1,4 +1,4 @@
-"""Build what runs in a Lightning trainer: the module, its data and metrics, and the trainer."""
+"""Construction of the Lightning module, the data module, the metrics and the trainer."""
 
 import logging
 import os
@@ -26,16 +26,16 @@ from diracdiff.training.saving import CheckpointFiles
 from diracdiff.utils.validate import check_count
 
 LOADER_KEYS = ("batch_size", "eval_batch_size", "num_workers", "val_images", "test_images")
-"""Keys of `data` that belong to the data module; the others belong to the data set."""
+"""Keys of `data` for the data module. The other keys are for the data set."""
 
 SPLIT_DATA_SETS = ("diracdiff.data.ImageFolder", "diracdiff.data.CelebAHQ")
 HUGGING_FACE = "diracdiff.data.HuggingFace"
 SPLIT_DEFAULTS = {"val_fraction": 0.1, "test_fraction": 0.1, "seed": 0}
-"""Keys by which these data sets are divided into splits, with their default values."""
+"""Keys that determine the splits of these data sets, with default values."""
 
 
 def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
-    """Build the Lightning module of a restorer, with the configured loss, optimiser and metrics."""
+    """Build the Lightning module of a restorer with loss, optimiser and metrics."""
     arguments: dict[str, Any] = {
         "loss": build(cfg.loss),
         "optimization": build(cfg.optimizer),
@@ -51,7 +51,7 @@ def build_module(cfg: DictConfig, restorer: Restorer) -> RestorerModule:
 
 
 def build_metrics(cfg: DictConfig) -> list[Metric]:
-    """Build the metrics, in the order of every table, without those that are switched off."""
+    """Build the enabled metrics in the order of the tables. Raises ValueError if there are none."""
     if not cfg.get("metrics"):
         raise ValueError("metrics=[]: must not be empty. Choose some of psnr, ssim, lpips, swd, fid, kid.")
     built = [build(node) for node in cfg.metrics.values()]
@@ -62,9 +62,9 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
     """Build the data module.
 
     Args:
-        cfg: configuration.
-        restorer: restorer to measure, whose image size and division of the data set are kept.
-        splits: splits that are measured.
+        cfg: configuration of the command.
+        restorer: restorer to evaluate. Its image size and, for its training data set, its splits are used.
+        splits: splits to evaluate.
     """
     node = cfg.copy().data  # the copy of the root keeps references to other keys
     with open_dict(node):
@@ -73,12 +73,12 @@ def build_data(cfg: DictConfig, restorer: Restorer | None = None, splits: Sequen
         _keep(node, {"image_size": restorer.image_size})
         _keep_splits(node, restorer, splits)
         with open_dict(cfg.data):
-            cfg.data.update(node)  # for the settings in the report
+            cfg.data.update(node)  # the report shows these settings
     return call_with_key("data", ImageDataModule, build(node), seed=cfg.seed, **loader)
 
 
 def _keep(node: DictConfig, values: dict[str, Any]) -> None:
-    """Give a data set the values of a checkpoint; refuse another one on the command line."""
+    """Set keys of a data set to the values of a checkpoint. Raise ValueError if an override differs."""
     for key, value in values.items():
         if is_overridden(f"data.{key}") and node[key] != value:
             raise ValueError(f"data.{key}={node[key]}: the checkpoint was trained with {value}. Remove it.")
@@ -87,9 +87,9 @@ def _keep(node: DictConfig, values: dict[str, Any]) -> None:
 
 
 def _keep_splits(node: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
-    """Divide a data set that a restorer was trained on as in its training, so that no training image is measured.
+    """Use the splits of training if a restorer was trained on the data set, so that no training image is evaluated.
 
-    It is known by its folder, or by the names and sizes of its training images.
+    The folder, or the names and sizes of the training images, identify the data set.
     """
     recipe = restorer.dataset or {}
     targets = node.get("_target_"), recipe.get("_target_")
@@ -120,7 +120,7 @@ def _keep_splits(node: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
 
 
 def _training_images(node: DictConfig, split_keys: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the fingerprint of the training images under the keys of its splits, or None if there are none."""
+    """Return the fingerprint of the training images for the keys of splits, or None without training images."""
     copy = node.copy()
     copy.update({key: value for key, value in split_keys.items() if key in node})
     try:
@@ -130,7 +130,7 @@ def _training_images(node: DictConfig, split_keys: dict[str, Any]) -> dict[str, 
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
-    """Build the trainer with its loggers and callbacks."""
+    """Build the trainer with loggers and callbacks. Raises ValueError for invalid settings."""
     check_count(cfg.trainer.accumulate_grad_batches, "trainer.accumulate_grad_batches")
     epochs, every = cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch
     if isinstance(epochs, int) and isinstance(every, int) and 0 < epochs < every:
@@ -145,16 +145,16 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
 
 
 def build_tester(cfg: DictConfig) -> pl.Trainer:
-    """Build a trainer that only evaluates and writes nothing."""
+    """Build a trainer for evaluation, without loggers and checkpoints."""
     return _trainer(cfg, logger=False, enable_checkpointing=False, enable_model_summary=False)
 
 
 def _trainer(cfg: DictConfig, **arguments: Any) -> pl.Trainer:
     for name in (pl.__name__, "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Every run has these warnings, and no user can act on them.
+    # These warnings occur in each run, and users cannot act on them.
     hidden = ("LeafSpec", "exists and is not empty", "many workers", "smaller than the logging", "sync_dist=True")
-    for message in (*hidden, "torch.jit.script"):  # the last one is of torch.func.jvp
+    for message in (*hidden, "torch.jit.script"):  # torch.func.jvp emits the last one
         warnings.filterwarnings("ignore", message=f".*{message}.*")
     if cfg.trainer.precision == "auto":
         gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""Calibrate uncertainty: `python -m diracdiff calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t:0`."""
+"""Calibrate intervals: `python -m diracdiff calibrate checkpoint=runs/latest/best.ckpt samples=8 target=t:0`."""
 
 import math
 import shlex
@@ -14,7 +14,7 @@ from diracdiff.utils.errors import echo
 
 @command
 def calibrate(cfg: DictConfig) -> None:
-    """Find intervals on the validation images, measure on the test images what they hold, and write the checkpoint."""
+    """Calibrate intervals on the validation images, measure their coverage on the test images, and write both."""
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.build import load_restorer
     from diracdiff.commands.build_training import build_data

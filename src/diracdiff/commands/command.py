@@ -1,4 +1,4 @@
-"""The wrapper of every command: Hydra composes, the command runs, and a user's mistake is one line and status 2."""
+"""Decorator of commands: configuration by Hydra, and error messages of one line."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ NO_MEMORY = "out of memory: lower batch_size, data.batch_size, data.eval_batch_s
 
 
 def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
-    """Make a function of a configuration a command that reads `conf/<its name>.yaml` and the command line.
+    """Turn a function of a configuration into a command that reads `conf/<name>.yaml` and the command line.
 
-    A mistake of the user's ends the command with one line and status 2, SIGINT with status 130. Other errors are
-    defects: they show their traceback and end it with status 1. So do all where DIRACDIFF_TRACEBACK is set. A job of
-    a sweep that fails is reported at once, and ends the sweep with its error after the other jobs.
+    An error of the user prints one line and exits with status 2. SIGINT exits with status 130. Other errors are
+    defects: they print a traceback and exit with status 1. If DIRACDIFF_TRACEBACK is set, all errors print a traceback.
+    A failed job of a sweep prints a warning, and the sweep exits with its error after the other jobs.
     """
     name = function.__name__
 
@@ -32,7 +32,7 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
         try:
             import torch
 
-            torch.set_flush_denormal(True)  # subnormal gradients make the backward pass several times as slow
+            torch.set_flush_denormal(True)  # subnormal gradients slow down the backward pass
             check_values(cfg, name)
             return function(cfg)
         except (KeyboardInterrupt, SystemExit) as end:
@@ -47,10 +47,10 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
             raise
         finally:
             if "wandb" in sys.modules:
-                sys.modules["wandb"].finish()  # the next job of a sweep is a separate run
+                sys.modules["wandb"].finish()  # the next job of a sweep is another run
 
     def main() -> None:
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors, which are printed below
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets Hydra raise errors, which are printed below
         with (
             contextlib.redirect_stdout(_PipeSafeStream(sys.stdout)),
             contextlib.redirect_stderr(_PipeSafeStream(sys.stderr)),
@@ -72,7 +72,7 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
 
 class _PipeSafeStream:
-    """A stream whose reader may end, as in `train | head`: what it does not take is lost, and no work is."""
+    """Stream whose reader may exit, as in `train | head`. Later output is discarded, and the command continues."""
 
     def __init__(self, stream: Any):
         self._stream = stream or open(os.devnull, "w")  # noqa: SIM115, closed by `>&-`
@@ -87,7 +87,7 @@ class _PipeSafeStream:
     def _attempt(self, function: Callable[..., Any], *arguments: Any) -> None:
         try:
             function(*arguments)
-        except OSError:  # as in Python's documentation of SIGPIPE: the rest, also at exit, goes to no reader
+        except OSError:  # see SIGPIPE in the documentation of Python; also covers output at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
@@ -97,7 +97,7 @@ class _PipeSafeStream:
 def _exit_with(error: Exception, name: str) -> NoReturn:
     if is_out_of_memory(error):
         fail(NO_MEMORY)
-    named = getattr(error, "filename", None) is not None  # a file that a system call refuses
+    named = getattr(error, "filename", None) is not None  # a system call failed for a file
     if not named and not isinstance(error, ValueError | HydraException | OmegaConfBaseException):
         raise error
     if "DIRACDIFF_TRACEBACK" in os.environ:

@@ -9,7 +9,7 @@ from diracdiff.commands.command import command
 
 @command
 def compare(cfg: DictConfig) -> None:
-    """Freeze the measurements, tune every method on the validation split, run all on the test split, and report."""
+    """Save the measurements, tune each method on the validation split, run all on the test split, and report."""
     import torch
 
     from diracdiff import comparison

@@ -1,4 +1,4 @@
-"""Measure a restorer: `python -m diracdiff evaluate checkpoint=runs/latest/best.ckpt data=photos`."""
+"""Evaluate a restorer: `python -m diracdiff evaluate checkpoint=runs/latest/best.ckpt data=photos`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from diracdiff.utils.errors import echo
 
 @command
 def evaluate(cfg: DictConfig) -> None:
-    """Degrade the images of a split, restore them in one pass, and report what every stopping time gives."""
+    """Degrade the images of a split, restore them in one pass, and report the results at all stopping times."""
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.build import build_origin, load_restorer
     from diracdiff.commands.build_training import build_data, build_metrics, build_tester
@@ -32,8 +32,8 @@ def evaluate(cfg: DictConfig) -> None:
     stopping_points = restorer.stopping_points
     extra = None if cfg.target is None else restorer.stopping_point_for(cfg.target)
     data, trainer = build_data(cfg, restorer, [cfg.split]), build_tester(cfg)
-    data.split(cfg.split)  # a wrong folder is found out before weights of metrics are downloaded
-    # The measurement, what one network call makes of it, and the points that have a row in the table.
+    data.split(cfg.split)  # report a wrong folder before weights of metrics are downloaded
+    # Rows of the table: the measurement, the one-shot result, and the stopping points.
     points = [
         StoppingPoint(1.0, "iterate"),
         StoppingPoint(1.0, "x_hat"),
@@ -47,7 +47,7 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.save_tuned:
         Checkpoint.read(cfg.checkpoint).with_sampler_of(restorer.checkpoint()).write(cfg.save_tuned)
         stopping_points = stopping_points | restorer.stopping_points
-    # Those of training, unless they were to be found here; where it found none, those of the validation images.
+    # Stopping points of the checkpoint take precedence, unless this evaluation tunes them.
     stopping_points = {target: stop or restorer.stopping_points.get(target) for target, stop in stopping_points.items()}
     names = write_evaluation(folder, module.evaluation, stopping_points, extra, restorer, cfg.split, build_origin(cfg))
     echo(f"written to {folder}: {' '.join(names)}{f'; {cfg.save_tuned}' if cfg.save_tuned else ''}")

@@ -10,7 +10,7 @@ from diracdiff.utils.errors import echo
 
 @command
 def export(cfg: DictConfig) -> None:
-    """Load a model, and write it as safetensors, JSON and a card."""
+    """Write a model as safetensors, JSON and a model card."""
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.checkpoints.exported import model_card, write_exported
     from diracdiff.checkpoints.locations import BUILTIN, BUNDLED, CARD, WEIGHTS, weights_file

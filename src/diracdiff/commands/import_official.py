@@ -1,4 +1,4 @@
-"""Import the authors' weights: `python -m diracdiff import_official checkpoint=theirs.ckpt output=ours.ckpt`."""
+"""Import official weights: `python -m diracdiff import_official checkpoint=theirs.ckpt output=ours.ckpt`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from diracdiff.utils.errors import echo
 
 @command
 def import_official(cfg: DictConfig) -> None:
-    """Write one of the authors' checkpoints as one of ours."""
+    """Convert an official checkpoint to a checkpoint of diracdiff."""
     from diracdiff.checkpoints.official import read_official
     from diracdiff.utils.files import check_not_input, check_output
 

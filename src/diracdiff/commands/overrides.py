@@ -1,4 +1,4 @@
-"""Messages for Hydra's errors, and checks of the command line's values before a command begins."""
+"""Messages for errors of Hydra, and checks of the values on the command line."""
 
 import difflib
 import re
@@ -19,14 +19,19 @@ PATH_KEYS = (
     *("about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
     *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
-"""Keys whose value is the path of a file or folder."""
+"""Keys whose values are paths."""
 
 PAIR_KEYS = ("task.prob_terminal",)
-"""Keys whose value is a number or a pair of numbers."""
+"""Keys whose values are numbers or pairs of numbers."""
 
 
 def describe_error(error: Exception, name: str) -> str:
-    """Return the message of an error of a command in one line that begins with the key, where it is known."""
+    """Format an error of a command as one line, which begins with the key if it is known.
+
+    Args:
+        error: the error.
+        name: name of the command.
+    """
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         return f"{error.override}: Hydra reads no such value. Quote it for Hydra and the shell: \"{key}='{value}'\"."
@@ -50,13 +55,21 @@ def _unknown_key_message(key: str, name: str, defaults: DictConfig) -> str:
 
 
 def _similar(word: str, names: Sequence[str]) -> str:
-    """Return the remedy for an unknown key or option: the name that is most similar, if any is."""
+    """Return the remedy for an unknown key or option: the most similar name, if there is one."""
     similar = difflib.get_close_matches(word, names, 1, 0.4)
     return f"Did you mean {similar[0]}?" if similar else "List all with --help."
 
 
 def check_values(cfg: DictConfig, name: str) -> None:
-    """Refuse added keys that nothing reads, and values of another type than their default, such as overwrite=no."""
+    """Check keys and types of a configuration.
+
+    Args:
+        cfg: composed configuration.
+        name: name of the command.
+
+    Raises:
+        ValueError: if a key is unknown or missing, or the type of a value differs from that of its default.
+    """
     config = HydraConfig.get()
     groups = [word for word in config.overrides.task if word.lstrip("+").partition("=")[0] in config.runtime.choices]
     defaults = hydra.compose(name, groups)
@@ -71,7 +84,7 @@ def check_values(cfg: DictConfig, name: str) -> None:
 
 
 def _broken_rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
-    """Return the rule that a value breaks, or an empty text."""
+    """Return the rule that a value breaks, or an empty string."""
     default = known.get(key)
     if key not in known and any(full.startswith(f"{key}.") for full in known):
         return "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
@@ -94,7 +107,7 @@ def _broken_rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
 
 
 def leaves(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the full name and the value of every key of nested dictionaries, except for Hydra's `_target_` and such."""
+    """Yield full name and value of each leaf of nested dictionaries, except names that begin with an underscore."""
     config = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else config
     for name, value in config.items():
         if isinstance(value, Mapping) and value:

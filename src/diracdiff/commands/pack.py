@@ -11,7 +11,7 @@ from diracdiff.utils.errors import echo
 
 @command
 def pack(cfg: DictConfig) -> None:
-    """Write the images of a data set, cropped and shrunk, into a folder of Hugging Face `datasets`."""
+    """Write the cropped and resized images of a data set to a folder in the format of Hugging Face `datasets`."""
     from diracdiff.commands.build import build
     from diracdiff.data.datasets import SPLITS
     from diracdiff.data.packing import pack as pack_data_set

@@ -17,7 +17,7 @@ LARGEST_FACTOR = 8
 
 @command
 def restore(cfg: DictConfig) -> None:
-    """Restore an image or a folder of images as configured."""
+    """Restore an image or a folder of images."""
     from diracdiff.apps import RestoreOptions, check_operator_input
     from diracdiff.apps.files import FileRestoration
     from diracdiff.commands.build import load_restorer
@@ -31,7 +31,7 @@ def restore(cfg: DictConfig) -> None:
     check_option(IF_EXISTS, if_exists=cfg.if_exists)
     check_option(("auto", *SUFFIXES), format=cfg.format)
     if cfg.sigma not in (None, "auto") and (type(cfg.sigma) not in (int, float) or not 0 < cfg.sigma <= 1):
-        raise ValueError(f"sigma must be null (the model's), auto or a number above 0 and at most 1, got {cfg.sigma}")
+        raise ValueError(f"sigma={cfg.sigma}: must be null, auto or a number above 0 and at most 1.")
     if cfg.factor is not None and (type(cfg.factor) is not int or not 2 <= cfg.factor <= LARGEST_FACTOR):
         raise ValueError(f"factor={cfg.factor}: must be an integer from 2 to {LARGEST_FACTOR}.")
     source, output, companions = Path(cfg.input), Path(cfg.output), _companions(cfg)
@@ -66,7 +66,7 @@ def restore(cfg: DictConfig) -> None:
 
 
 def _companions(cfg: DictConfig) -> "Companions | None":
-    """Return masks from `mask`, or kernels from `kernel`, a file, a folder or text; None without either."""
+    """Return the masks of `mask` or the kernels of `kernel`; None without both. Raises ValueError if invalid."""
     from diracdiff.commands.build import call_with_key
     from diracdiff.data.companions import Companions
     from diracdiff.degradations.kernels import parse_kernel
@@ -82,7 +82,7 @@ def _companions(cfg: DictConfig) -> "Companions | None":
         return Companions("mask" if cfg.mask else "kernel", path)
     if cfg.kernel:
         return Companions("kernel", path, call_with_key("kernel", parse_kernel, cfg.kernel))
-    raise ValueError(f"mask={cfg.mask} does not exist: give an image, or a folder with one for each input")
+    raise ValueError(f"mask={cfg.mask}: does not exist. Give an image, or a folder with one for each input.")
 
 
 if __name__ == "__main__":

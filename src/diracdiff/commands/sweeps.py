@@ -1,4 +1,4 @@
-"""Hydra's callback for sweeps: `runs.csv` with a row for each run."""
+"""Callback of Hydra for sweeps: `runs.csv` with one row per run."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from diracdiff.utils.errors import echo, is_first_process
 from diracdiff.utils.files import write_rows
 
 SWEEP_DIR = "DIRACDIFF_SWEEP_DIR"
-"""Variable by which processes that Lightning starts find the folder of their sweep, whose name is a time."""
+"""Environment variable with the folder of the sweep, for processes that Lightning starts."""
 
 
 class RunsTable(Callback):
-    """Writes `runs.csv` into a sweep's folder after every job, and prints its path at the end."""
+    """Callback that writes `runs.csv` to the folder of a sweep after each job, and prints its path at the end."""
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
@@ -36,7 +36,7 @@ class RunsTable(Callback):
 
 
 def collect_runs(folder: Path) -> list[dict[str, Any]]:
-    """Return a row for each finished run of a sweep: its folder, the overrides that vary, and its stopping points."""
+    """Return one row per finished run of a sweep: folder, varied overrides, and metrics of the stopping points."""
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*/summary.json"), key=lambda path: (len(path.parent.name), path)):
         words = [str(word).lstrip("+") for word in OmegaConf.load(path.parent / ".hydra" / "overrides.yaml")]

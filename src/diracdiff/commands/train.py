@@ -15,7 +15,7 @@ from diracdiff.utils.errors import echo
 
 @command
 def train(cfg: DictConfig) -> float | list[float] | None:
-    """Train and test as configured; results go to `paths.output_dir`. Return the value of `optimized_metric`."""
+    """Train and test a restorer, write results to `paths.output_dir`, and return the value of `optimized_metric`."""
     import pytorch_lightning as pl
     import torch
     from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -64,7 +64,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         trainer.test(module, data, verbose=False)
         echo("fast_dev_run: training, validation and test ran on one batch each, and nothing was saved")
         return None
-    output_dir = Path(trainer.strategy.broadcast(str(output_dir)))  # of processes that are started from outside
+    output_dir = Path(trainer.strategy.broadcast(str(output_dir)))  # external processes may have other folders
     if not (output_dir / BEST).exists():
         raise ValueError(
             f"trainer.max_epochs={cfg.trainer.max_epochs}: is reached by ckpt_path={cfg.ckpt_path}. Raise it."
@@ -79,7 +79,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
 
 
 def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
-    """Test the checkpoint in `ckpt_path` without training; return the value of `optimized_metric`."""
+    """Test the checkpoint `ckpt_path` without training, and return the value of `optimized_metric`."""
     from diracdiff.commands.build import build_origin
     from diracdiff.commands.build_training import build_data, build_metrics, build_tester
     from diracdiff.restorer import load
@@ -114,7 +114,7 @@ def _apply_extras(cfg: DictConfig) -> None:
 
 
 def _check_folder(cfg: DictConfig, output_dir: Path) -> None:
-    """Refuse the folder of another run, and processes from outside that each make a folder, whose name is the time."""
+    """Raise ValueError for the folder of another run, and for several external processes without a common folder."""
     from diracdiff.training.saving import LAST
 
     resumes = cfg.ckpt_path and Path(cfg.ckpt_path).resolve().parent == output_dir.resolve()
@@ -125,11 +125,11 @@ def _check_folder(cfg: DictConfig, output_dir: Path) -> None:
     config = HydraConfig.get()
     given = any(word.startswith("hydra.run.dir=") for word in config.overrides.hydra)
     if processes > 1 and not given and config.mode == RunMode.RUN:
-        raise ValueError("hydra.run.dir: must be given where torchrun or srun starts processes. Add hydra.run.dir=….")
+        raise ValueError("hydra.run.dir: must be given if torchrun or srun starts the processes. Add hydra.run.dir=….")
 
 
 def _name_wandb(cfg: DictConfig) -> None:
-    """Let the runs of a sweep form a group on Weights & Biases, each with its name."""
+    """Set group and name of the runs of a sweep in Weights & Biases."""
     config = HydraConfig.get()
     if config.mode == RunMode.MULTIRUN and "wandb" in (cfg.logger or {}):
         cfg.logger.wandb.group = cfg.logger.wandb.group or Path(config.sweep.dir).name

@@ -1,4 +1,4 @@
-"""A fair table: every method restores the same measurements, with the same budget, measured in the same way."""
+"""Comparison of methods on the same measurements, with the same tuning budget and the same metrics."""
 
 from diracdiff.comparison.comparison import Comparison, check_output_folder, select_targets
 from diracdiff.comparison.measurements import load_or_measure

@@ -1,4 +1,4 @@
-"""Checks that networks may be compared, and digests of what results depend on."""
+"""Checks that networks are comparable, and digests of files that affect results."""
 
 import hashlib
 import os
@@ -14,13 +14,22 @@ from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import warn
 
 IRRELEVANT = {"flip", "image_size", "crops_per_epoch", "crop", "max_scale", "on_error", "max_pixels", "verify"}
-"""Arguments of a data set that do not change which images it trains on."""
+"""Arguments of a data set that do not affect the selection of its training images."""
 
 
 def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_data: bool = False) -> None:
-    """Raise ValueError for a network trained on images of another size or, unless allowed, on another data set.
+    """Check that two networks were trained on the same data set at the same image size.
 
-    DnCNN, whose receptive field has 35 pixels, may have been trained on smaller images.
+    DnCNN, whose receptive field has 35 pixels, may have another image size.
+
+    Args:
+        ours: restorer of the comparison.
+        theirs: network of another method.
+        name: name of the network, for messages.
+        allow_other_data: accept another data set.
+
+    Raises:
+        ValueError: if the image size or the data set differs.
     """
     sizes = [restorer.image_size for restorer in (ours, theirs)]
     if sizes[0] != sizes[1] and not isinstance(theirs.denoiser.network, DnCNN):
@@ -43,7 +52,7 @@ def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_d
 
 
 def check_same_problem(ours: Restorer, theirs: Restorer, name: str) -> None:
-    """Raise ValueError for a restorer of another degradation or noise level at t = 1."""
+    """Raise ValueError if two restorers have different degradations or noise levels at t = 1."""
     levels = [restorer.process.sigma_y for restorer in (ours, theirs)]
     if abs(levels[0] - levels[1]) > 1e-6 * levels[0]:
         raise ValueError(
@@ -55,14 +64,14 @@ def check_same_problem(ours: Restorer, theirs: Restorer, name: str) -> None:
 
 
 def operator_recipe(degradation: Degradation) -> dict[str, Any]:
-    """Return the degradation at t = 1 in plain containers."""
+    """Return the recipe of a degradation with its severity at t = 1."""
     severity = degradation.severity(torch.tensor(1.0, dtype=torch.float64))
     recipe: dict[str, Any] = to_recipe(degradation)
     return recipe | {"severity": severity.item()}
 
 
 def file_digests(value: Any) -> list[str]:
-    """Return the first 16 digits of the SHA-256 of every file that plain containers name."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of each file whose path is in plain containers."""
     if isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
         return [digest for part in parts for digest in file_digests(part)]

@@ -1,4 +1,4 @@
-"""A comparison from frozen measurements to the table: tune every method, run it on the test split, report."""
+"""Comparison of methods: tune each method, run it on the test split, and write tables and the report."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ WRITTEN = (
     *("comparison.json", "images.csv", "table.md", "table.tex", "paired.md", "paired.tex"),
     *("tuning.csv", "images.png", "plane.png", REPORT_NAME),
 )
-"""Files that a comparison writes next to its measurements, and replaces when it runs again."""
+"""Output files of a comparison. A second run replaces them."""
 
 
 def check_output_folder(folder: Path) -> None:
-    """Raise ValueError for a folder that cannot be written, or that has such files without being a comparison's."""
+    """Raise ValueError if a folder cannot be written, or has output files but no measurements of a comparison."""
     resumes = any(folder.glob("measurements_*.pt"))
     check_output(folder, [])
     found = next((path for name in WRITTEN if os.path.lexists(path := folder / name)), None)
@@ -44,7 +44,15 @@ def check_output_folder(folder: Path) -> None:
 
 
 def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics to tune for; raise ValueError if there are none, or one is unknown or not measured."""
+    """Return the metrics of the tuning.
+
+    Args:
+        names: "psnr", "lpips" or both.
+        metrics: metrics of the comparison.
+
+    Raises:
+        ValueError: if there is no name, or a metric is unknown or not measured.
+    """
     names = [names] if isinstance(names, str) else list(names)
     found = {metric.target: metric for metric in metrics if metric.target}
     if unknown := [name for name in names if name not in ("psnr", "lpips")] or ([] if names else ["nothing"]):
@@ -55,7 +63,7 @@ def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> lis
 
 
 class TunedSetting(NamedTuple):
-    """The best setting for a metric on the validation images, and its stopping time."""
+    """Best setting and stopping time for a metric on the validation images."""
 
     metric: str
     setting: Setting
@@ -63,7 +71,7 @@ class TunedSetting(NamedTuple):
 
 
 def grid(search: dict[str, list[Any]], trials: int) -> list[Setting]:
-    """Return at most `trials` settings, evenly spread over all combinations of the values, the first one first."""
+    """Return at most `trials` settings, evenly spaced in the list of all combinations, beginning with the first."""
     combinations = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
     count = min(trials, len(combinations))
     return [combinations[i * len(combinations) // count] for i in range(count)]
@@ -72,10 +80,17 @@ def grid(search: dict[str, list[Any]], trials: int) -> list[Setting]:
 def tune(
     method: ComparedMethod, runner: Runner, measurements: Measurements, metrics: Sequence[Metric], trials: int
 ) -> tuple[list[TunedSetting], list[Row]]:
-    """Find the best setting for each of the metrics; the same trials serve every metric.
+    """Find the best setting for each metric. All metrics use the same trials.
+
+    Args:
+        method: method to tune.
+        runner: runs the method.
+        measurements: validation measurements.
+        metrics: metrics to optimise.
+        trials: maximum number of settings.
 
     Returns:
-        A choice per metric, and the log: a row per trial and stopping time.
+        The best setting for each metric, and a log with one row per trial and stopping time.
     """
     tried, log, settings = list[tuple[Setting, dict[str, Row]]](), list[Row](), grid(method.search, trials)
     for i, setting in enumerate(settings):
@@ -87,10 +102,14 @@ def tune(
 
 
 def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> TunedSetting:
-    """Choose the best of settings and their means by stopping time.
+    """Return the best setting and stopping time for a metric.
 
-    Of equal values, the one with the smaller NFE is chosen. A setting that diverges to NaN is the worst. Iterates
-    are left out, because they contain noise.
+    If values are equal, the smaller NFE is better. NaN is the worst value. Iterates are not considered, because they
+    contain noise.
+
+    Args:
+        tried: pairs of a setting and {stopping time: means of the metrics}.
+        metric: metric to optimise.
     """
     candidates = [
         (metric.cost(row[metric.name]), row["calls"], i, stop)
@@ -104,16 +123,16 @@ def best(tried: Sequence[tuple[Setting, dict[str, Row]]], metric: Metric) -> Tun
 
 @dataclass
 class Comparison:
-    """A comparison of methods.
+    """Comparison of methods.
 
     Attributes:
-        folder: for tables and pictures.
-        task: what is restored, for the title.
-        runner: runs the methods; it saves finished batches, so that an interrupted comparison resumes.
-        val: measurements that methods are tuned on.
-        test: measurements of the table.
-        seed: of bootstrap and metrics.
-        origin: of the results, for the report.
+        folder: output folder of tables and pictures.
+        task: name of the task, for the title.
+        runner: runs the methods. It saves finished batches, so that an interrupted comparison resumes.
+        val: measurements for tuning.
+        test: measurements for the table.
+        seed: seed of the bootstrap and the metrics.
+        origin: command, settings and versions, for the report.
     """
 
     folder: Path
@@ -136,12 +155,12 @@ class Comparison:
         self.pictures: dict[str, Tensor] = {"clean": test.clean[first], "measurement": to_pixels(test.y[first])}
 
     def run(self, methods: Sequence[ComparedMethod], targets: Sequence[Metric], trials: int) -> None:
-        """Tune every method on `val`, run it on `test`, and write and print the table.
+        """Tune each method on `val`, run it on `test`, and write and print the table.
 
         Args:
-            methods: in the order of the table.
-            targets: metrics that methods are tuned for; Dirac is tuned for both PSNR and LPIPS.
-            trials: settings per method, at most.
+            methods: methods in the order of the table.
+            targets: metrics of the tuning. Dirac is always tuned for both PSNR and LPIPS.
+            trials: maximum number of settings per method.
         """
         for method in methods:
             self._add(method, targets, trials)
@@ -168,7 +187,7 @@ class Comparison:
             echo(f"{name}:{tuned} {row['psnr']:.2f} dB, NFE {row['calls']:.0f}, {row['seconds']:.3f} s per image")
 
     def _write(self) -> None:
-        """Write all files, or none, and print the table."""
+        """Write all output files atomically, and print the table."""
         threads = torch.get_num_threads()
         machine = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
         if self.runner.device.startswith("cuda"):
@@ -190,7 +209,7 @@ class Comparison:
 
 
 def _rows(name: str, choices: Sequence[TunedSetting], wanted: Sequence[Metric], dirac: bool) -> dict[str, TunedSetting]:
-    """Return choices by the names of their rows: one row for equal choices of a method."""
+    """Return {row name: tuned setting}. Equal settings of a method have one row."""
     if dirac:
         suffixes = (metric.stopping_point_name().lower() for metric in wanted)
         return {f"{name}_{suffix}": choice for suffix, choice in zip(suffixes, choices, strict=True)}

@@ -1,4 +1,4 @@
-"""Measurements that are made once and saved, so that every method restores the same y, bit for bit."""
+"""Measurements, saved so that all methods restore exactly the same y."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -18,9 +18,14 @@ from diracdiff.utils.seeds import image_seed
 
 
 class Batch(NamedTuple):
-    """Measurements on a device: x and y (B, C, H, W), names of the images, and seeds of their noise.
+    """Batch of measurements on a device.
 
-    `sample` is the index of the sample, if a method restores the same measurements several times.
+    Attributes:
+        x: clean images, (B, C, H, W) in [0, 1].
+        y: measurements, (B, C, H, W).
+        names: names of the images.
+        seeds: seeds of the noise.
+        sample: index of the sample, if a method draws several samples per measurement.
     """
 
     x: Tensor
@@ -30,7 +35,7 @@ class Batch(NamedTuple):
     sample: int = 0
 
     def sample_seeds(self, seeds: list[int]) -> list[int]:
-        """Return the seeds of this sample, derived from the given seeds, which are those of the first sample."""
+        """Return the seeds of this sample. `seeds` are the seeds of the first sample."""
         return [image_seed(seed, f"sample{self.sample}") for seed in seeds] if self.sample else seeds
 
 
@@ -39,11 +44,11 @@ class Measurements:
     """Clean images and their measurements.
 
     Attributes:
-        clean: uint8, (N, C, H, W).
-        y: measurements, float32, (N, C, H, W).
-        names: of the images, each once.
-        seeds: of their noise.
-        sigma: standard deviation of the noise in units of the [0, 1] range.
+        clean: clean images, uint8 (N, C, H, W).
+        y: measurements, float32 (N, C, H, W).
+        names: unique names of the images.
+        seeds: seeds of the noise.
+        sigma: standard deviation of the noise, in units of the [0, 1] range.
         operator: recipe of the degradation at t = 1.
     """
 
@@ -59,17 +64,17 @@ class Measurements:
 
     @property
     def problem(self) -> str:
-        """Short SHA-256 of all that the measurements are made from."""
+        """First 16 hexadecimal digits of the SHA-256 of images, names, seeds, noise level and operator."""
         described = repr((self.names, self.seeds, self.sigma, self.operator)).encode()
         return hashlib.sha256(described + self.clean.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     @property
     def digest(self) -> str:
-        """Short SHA-256 of the problem and of y."""
+        """First 16 hexadecimal digits of the SHA-256 of `problem` and `y`."""
         return hashlib.sha256(self.problem.encode() + self.y.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     def batches(self, size: int, device: str = "cpu") -> Iterator[Batch]:
-        """Yield copies of the measurements in order, `size` at a time."""
+        """Yield batches of `size` copied measurements in order."""
         for i in range(0, len(self), size):
             part = slice(i, i + size)
             x = from_pixels(self.clean[part].to(device))
@@ -79,16 +84,16 @@ class Measurements:
 def load_or_measure(
     path: Path, batches: Iterable[dict[str, Any]], process: StochasticDegradation, seed: int
 ) -> Measurements:
-    """Return the measurements in a file, which is written first if it does not exist.
+    """Load measurements from a file. If the file does not exist, measure clean images and write the file.
 
     Args:
-        path: of the file.
-        batches: of clean images, {"x", "name"}, which are measured at t = 1 as `diracdiff evaluate` does.
-        process: that measures them.
-        seed: of the run.
+        path: the file.
+        batches: batches of clean images, {"x", "name"}. They are measured at t = 1 as in `diracdiff evaluate`.
+        process: degradation process.
+        seed: seed of the run.
 
     Raises:
-        ValueError: if the file is damaged, or holds other content or measurements of another problem.
+        ValueError: if the file is damaged, has other content, or belongs to another problem.
     """
     clean, y, names, seeds = [], [], [], []
     for batch in batches:

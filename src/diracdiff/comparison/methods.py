@@ -1,4 +1,4 @@
-"""Contenders: methods with one result for a measurement, and Dirac, with one per stopping time."""
+"""Compared methods: baselines with one result per measurement, and Dirac with one result per stopping time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -17,17 +17,18 @@ from diracdiff.samplers import ImageNoise
 from diracdiff.utils.seeds import image_seed
 
 Setting = dict[str, Any]
-"""Values of some arguments of a method."""
+"""{argument of a method: value}."""
 
 
 @dataclass
 class ComparedMethod(ABC):
-    """One or several rows of the table.
+    """Method of a comparison, with one or more rows of the table.
 
     Attributes:
-        name: of the row.
-        search: {argument: values} that tuning tries; may be empty.
-        identity: all that results depend on except the measurements and the setting, in plain containers.
+        name: name of the row.
+        search: {argument: values} of the tuning; may be empty.
+        identity: plain containers that identify the method. Results depend only on it, the measurements and the
+            setting.
     """
 
     name: str
@@ -35,22 +36,22 @@ class ComparedMethod(ABC):
     identity: Any
 
     def check(self, measurement: Tensor) -> None:  # noqa: B027
-        """Raise ValueError if it cannot restore measurements like this one, (1, C, H, W)."""
+        """Raise ValueError if the method does not support measurements like this one, (1, C, H, W)."""
 
     @abstractmethod
     def prepare(self, setting: Setting) -> Callable[[Batch], Iterator[Result]]:
-        """Return a function that restores a batch with a setting."""
+        """Return a function from a batch of measurements to the results of a setting."""
 
 
 @dataclass
 class BaselineMethod(ComparedMethod):
-    """A comparison method.
+    """Baseline of a comparison.
 
     Attributes:
-        make: builds it with a setting.
-        process: the degradation process that made the measurements, at t = 1.
-        prior: for methods that need one.
-        seed: of its randomness, independent of the measurements' noise.
+        make: function from a setting to the baseline.
+        process: degradation process of the measurements, at t = 1.
+        prior: prior, for baselines that need one.
+        seed: seed of the baseline, independent of the noise of the measurements.
     """
 
     make: Callable[[Setting], Baseline]
@@ -76,9 +77,12 @@ class BaselineMethod(ComparedMethod):
 
 @dataclass
 class DiracMethod(ComparedMethod):
-    """The reverse process of a restorer from t = 1, where the measurements are, with every stopping time.
+    """Reverse process of a restorer from t = 1, with one result per stopping time.
 
-    Settings are arguments of the restorer's sampler.
+    Settings are arguments of the sampler.
+
+    Attributes:
+        restorer: the restorer.
     """
 
     restorer: Restorer
@@ -88,7 +92,7 @@ class DiracMethod(ComparedMethod):
 
         def restore(batch: Batch) -> Iterator[Result]:
             noise = ImageNoise(batch.sample_seeds(batch.seeds), batch.y.device)
-            noise.normal(batch.y.shape[1:], batch.y.dtype)  # the measurement's
+            noise.normal(batch.y.shape[1:], batch.y.dtype)  # skips the noise of the measurement
             process = self.restorer.process.bind_images(batch.seeds, batch.x)
             yield from results(sampler.states(process, self.restorer.denoiser, batch.y, noise), batch.y)
 

@@ -1,4 +1,4 @@
-"""The report of a comparison, and the perception-distortion plane."""
+"""Report of a comparison, and plot of the perception-distortion plane."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def comparison_page(
     """Render the report of a comparison.
 
     Args:
-        table: with all rows.
-        title: of the table.
-        curves: {name: run of Dirac}, shown over the stopping time.
-        pictures: {"clean", "measurement" and the rows' methods: uint8 images (N, C, H, W)}.
-        names: of all images, those of the pictures first.
-        seed: of the comparison.
-        machine: where seconds were measured.
-        origin: of the results, where a command made them.
+        table: table with all rows.
+        title: title of the table.
+        curves: {name: run of Dirac}, plotted over the stopping time.
+        pictures: {"clean", "measurement" or a method: uint8 images (N, C, H, W)}.
+        names: names of all images, beginning with those of the pictures.
+        seed: seed of the comparison.
+        machine: name of the machine that measured the seconds.
+        origin: command, settings and versions; None: not shown.
     """
     points = {name: curve_points(run) for name, run in curves.items()}
     sets: dict[Any, Tensor] = dict(pictures)
@@ -86,7 +86,15 @@ def draw_plane(
     distortion: Metric,
     perception: Metric,
 ) -> None:
-    """Draw the means of two metrics: {method: means} as points, {name: means of x_hat by falling t} as curves."""
+    """Plot a distortion metric against a perception metric.
+
+    Args:
+        path: output file.
+        points: {method: means of the metrics}.
+        curves: {name: means of x_hat by decreasing t}.
+        distortion: metric of the horizontal axis.
+        perception: metric of the vertical axis.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 5.0), layout="constrained")
@@ -108,6 +116,6 @@ def draw_plane(
 
 
 def curve_points(run: Run) -> list[Row]:
-    """Return the means of x_hat by falling t, with "stop" and "t"."""
+    """Return the means of x_hat by decreasing t, with the keys "stop", "t" and "nfe"."""
     means = [(stop, row) for stop, row in run.means().items() if stop.startswith("x_hat ")]
     return [{"stop": stop, "t": float(stop.partition(" t=")[2]), "nfe": row["calls"]} | row for stop, row in means]

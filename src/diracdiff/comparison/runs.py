@@ -1,4 +1,4 @@
-"""Runs of methods over measurements, saved batch by batch so that an interrupted comparison resumes."""
+"""Runs of methods on measurements. Each batch is saved, so that an interrupted comparison resumes."""
 
 import hashlib
 import json
@@ -30,10 +30,10 @@ class Run:
     """Restorations of measurements by a method with one setting.
 
     Attributes:
-        rows: one per image and stopping time: name, stop, calls, seconds and the metrics. Metrics of samples are None
-            at stopping times that are not in the table.
-        images: {stop: uint8 (N, C, H, W)} of the first images.
-        features: {metric of sets: {stop of the table, or "clean": features}}.
+        rows: one row per image and stopping time: name, stop, calls (NFE), seconds and metrics. Metrics of samples
+            are None at stopping times that are not in the table.
+        images: {stopping time: uint8 (N, C, H, W)} of the first images.
+        features: {metric of sets: {stopping time of the table, or "clean": features}}.
     """
 
     rows: list[Row]
@@ -45,30 +45,30 @@ class Run:
         return [row for row in self.rows if row["stop"] == stop]
 
     def means(self) -> dict[str, Row]:
-        """Return {stop: {column: mean over the images}}, in the order of the trajectory."""
+        """Return {stopping time: {column: mean over the images}}, in the order of the trajectory."""
         stopping_points = dict.fromkeys(row["stop"] for row in self.rows)
         columns = [column for column in self.rows[0] if column not in ("name", "stop")]
         rows = {stop: self.rows_at(stop) for stop in stopping_points}
         return {stop: {c: mean_of_known([row[c] for row in rows[stop]]) for c in columns} for stop in stopping_points}
 
     def score(self, metric: SetMetric, stop: str, seed: int) -> float:
-        """Compute a metric of the set of images of a stopping time."""
+        """Compute a metric of the set of all images at a stopping time."""
         features = self.features[metric.name]
         return metric.score(features["clean"], features[stop], seed)
 
 
 @dataclass
 class Runner:
-    """Runs methods.
+    """Runner of methods.
 
     Attributes:
-        folder: where finished batches are saved.
+        folder: folder of finished batches.
         process: degradation process of the measurements.
-        metrics: of single images and of sets.
-        batch_size: measurements at a time.
-        device: that runs them.
-        pictures: number of images, the first ones, whose restorations are kept.
-        ranks: processes that share the batches and the folder.
+        metrics: metrics of single images and of sets.
+        batch_size: number of measurements per batch.
+        device: device of the methods.
+        pictures: number of restored images to keep, beginning with the first.
+        ranks: processes that divide the batches among them.
         samples: number of samples per measurement for SAMPLE_METRICS, at the stopping times of the table; 0: none.
     """
 
@@ -85,22 +85,22 @@ class Runner:
         self,
         method: ComparedMethod,
         setting: Setting,
-        given: Measurements,
+        measurements: Measurements,
         description: str,
         stopping_points: Collection[str] = (),
     ) -> Run:
-        """Restore and measure all measurements; batches that were saved by an equal run are read.
+        """Restore measurements and compute the metrics. Saved batches of an equal run are loaded.
 
         Args:
-            method: that restores them.
-            setting: of the method.
-            given: measurements of a split.
-            description: of the run, for its progress bar.
-            stopping_points: stopping times of the table, for metrics of sets; without any no pictures are kept.
+            method: the method.
+            setting: setting of the method.
+            measurements: measurements of a split.
+            description: text next to the progress bar.
+            stopping_points: stopping times of the table, for pictures and metrics of sets; empty: neither.
         """
-        batches = list(given.batches(self.batch_size, self.device))
+        batches = list(measurements.batches(self.batch_size, self.device))
         names = [metric.name for metric in self.metrics]
-        identity = [__version__, method.identity, setting, given.digest, names, self.batch_size]
+        identity = [__version__, method.identity, setting, measurements.digest, names, self.batch_size]
         identity += [sorted(stopping_points), self.pictures if stopping_points else 0]
         identity += [self.samples] if stopping_points and self.samples else []
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -108,34 +108,38 @@ class Runner:
         restore = None
         for i in track([i for i in self.ranks.shard(range(len(batches))) if not paths[i].exists()], description):
             restore = restore or method.prepare(setting)
-            few = max(self.pictures - i * self.batch_size, 0) if stopping_points else 0
-            write_weights(paths[i], self._evaluate_batch(restore, batches[i], stopping_points, few))
+            num_pictures = max(self.pictures - i * self.batch_size, 0) if stopping_points else 0
+            write_weights(paths[i], self._evaluate_batch(restore, batches[i], stopping_points, num_pictures))
         self.ranks.wait()
         return load_run(paths)
 
     def _evaluate_batch(
-        self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, stopping_points: Collection[str], few: int
+        self,
+        restore: Callable[[Batch], Iterator[Result]],
+        batch: Batch,
+        stopping_points: Collection[str],
+        num_pictures: int,
     ) -> dict[str, Any]:
-        """Restore and measure a batch, and keep pictures of its first few images."""
+        """Restore a batch, compute its metrics, and keep pictures of its first images."""
         rows: list[Row] = []
         images: dict[str, Tensor] = {}
-        kept: dict[str, Tensor] = {"clean": batch.x} if stopping_points else {}
+        outputs: dict[str, Tensor] = {"clean": batch.x} if stopping_points else {}
         reference = Reference(batch.x, batch.y, self.process.bind_images(batch.seeds, batch.x))
         for result in restore(batch._replace(y=batch.y.clone())):
             same = {"stop": result.stop, "calls": result.nfe, "seconds": result.seconds}
             values = {metric.name: metric.values(result.images, reference) for metric in image_metrics(self.metrics)}
             for i, name in enumerate(batch.names):
                 rows.append({"name": name} | same | {metric: column[i] for metric, column in values.items()})
-            if few:
-                images[result.stop] = to_pixels(result.images[:few]).cpu()
+            if num_pictures:
+                images[result.stop] = to_pixels(result.images[:num_pictures]).cpu()
             if result.stop in stopping_points:
-                kept[result.stop] = result.images
+                outputs[result.stop] = result.images
         features = {
-            metric.name: {stop: metric.extractor.features(images) for stop, images in kept.items()}
+            metric.name: {stop: metric.extractor.features(images) for stop, images in outputs.items()}
             for metric in set_metrics(self.metrics)
         }
         if stopping_points and self.samples:
-            first = {stop: images for stop, images in kept.items() if stop in stopping_points}
+            first = {stop: images for stop, images in outputs.items() if stop in stopping_points}
             samples = {"clean": batch.x[None]} | self._draw_samples(restore, batch, first)
             for metric in SAMPLE_METRICS:
                 if isinstance(metric, SetMetric):
@@ -151,7 +155,7 @@ class Runner:
     def _draw_samples(
         self, restore: Callable[[Batch], Iterator[Result]], batch: Batch, first: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return all samples of a batch, {stop: (K, B, C, H, W)}, given the first sample at each stopping time."""
+        """Return {stopping time: samples (K, B, C, H, W)}. `first` holds the first sample at each stopping time."""
         samples = {stop: [images] for stop, images in first.items()}
         for k in range(1, self.samples):
             for result in restore(batch._replace(y=batch.y.clone(), sample=k)):
@@ -163,7 +167,7 @@ class Runner:
 
 
 def load_run(paths: Sequence[Path]) -> Run:
-    """Read a run from the files of its batches."""
+    """Load a run from the files of its batches."""
     parts = [read_weights(path, "a part that diracdiff compare wrote") for path in paths]
     return Run(
         [row for part in parts for row in part["rows"]],

@@ -1,4 +1,4 @@
-"""The table: methods on the same measurements, with intervals, and paired differences from Dirac."""
+"""Table of methods on the same measurements, with confidence intervals and paired differences from Dirac."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ REFERENCES = ("dirac_do", "dirac_po")
 
 
 class Table:
-    """Rows of methods.
+    """Table with one row per method.
 
     Args:
         metrics: metrics of single images, of sets and of samples, in the order of the columns.
-        conditions: of all rows, in plain containers.
+        conditions: plain containers that describe the measurements of all rows.
 
     Attributes:
-        rows: method, for, setting, stop, n, calls, seconds and the means of the metrics, with "interval".
-        images: {method: its rows per image}.
+        rows: method, for, setting, stop, n, calls (NFE), seconds and the means of the metrics, with "interval".
+        images: {method: rows per image}.
     """
 
     def __init__(self, metrics: Sequence[Metric] = (), conditions: dict[str, Any] | None = None):
@@ -37,11 +37,11 @@ class Table:
 
         Args:
             method: name of the row.
-            target: metric that the setting was tuned for, or None.
-            setting: of the run.
-            stop: stopping time, "" for methods without one.
-            run: restorations.
-            seed: of the bootstrap.
+            target: metric of the tuning, or None.
+            setting: setting of the run.
+            stop: stopping time; "" for methods without one.
+            run: results of the method.
+            seed: seed of the bootstrap.
         """
         images = self.images[method] = run.rows_at(stop)
         columns = [metric.name for metric in self.metrics if not isinstance(metric, SetMetric)]
@@ -54,7 +54,7 @@ class Table:
         return self.rows[-1]
 
     def paired(self, seed: int) -> list[Row]:
-        """Return the differences of every row from Dirac's, mean over the images, with "interval"."""
+        """Return the mean paired differences of all rows from the rows of Dirac, with "interval"."""
         differences = []
         for reference in (name for name in REFERENCES if name in self.images):
             of_reference = {image["name"]: image for image in self.images[reference]}
@@ -68,7 +68,14 @@ class Table:
         return differences
 
     def write(self, folder: Path, title: str, seed: int, machine: str) -> None:
-        """Write comparison.json, images.csv, table.md/.tex and, with Dirac, paired.md/.tex."""
+        """Write comparison.json, images.csv, table.md and .tex and, with Dirac, paired.md and .tex.
+
+        Args:
+            folder: output folder.
+            title: title of the tables.
+            seed: seed of the bootstrap.
+            machine: name of the machine that measured the seconds.
+        """
         paired, judged = self.paired(seed), self.judged()
         content = {"conditions": self.conditions, "machine": machine, "seed": seed, "rows": self.rows, "paired": paired}
         write_json(folder / "comparison.json", content)
@@ -91,7 +98,7 @@ class Table:
             write_markdown_and_latex(folder / "paired", ["difference", *(m.name for m in judged)], cells, note)
 
     def text(self, intervals: bool = False) -> list[list[str]]:
-        """Return the rows as text."""
+        """Return the cells of all rows as text, with confidence intervals on request."""
         places = {"n": 0, "calls": 0, "seconds": 3} | {m.name: m.digits for m in self.metrics}
         lines = []
         for row in self.rows:
@@ -101,12 +108,12 @@ class Table:
         return lines
 
     def print(self, title: str) -> None:
-        """Print the rows."""
+        """Print the table."""
         caption = "calls: NFE; seconds: per image; consistency: in noise levels"
         print_table(["method", *self._columns()], self.text(), title, caption)
 
     def judged(self) -> list[Metric]:
-        """Return the metrics of single images, or of their samples, that have a direction."""
+        """Return the metrics of single images or samples for which higher or lower is better."""
         single = [metric for metric in self.metrics if not isinstance(metric, SetMetric)]
         return [metric for metric in single if metric.higher_is_better is not None]
 
@@ -117,5 +124,5 @@ class Table:
 
 
 def settings_text(row: Row) -> str:
-    """Return the setting and the stopping time of a row as text."""
+    """Format the setting and the stopping time of a row."""
     return ", ".join([*(f"{key} {value}" for key, value in row["setting"].items()), *filter(None, [row["stop"]])])

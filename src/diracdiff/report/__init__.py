@@ -1,4 +1,4 @@
-"""Reports of training runs, evaluations and comparisons: one HTML file each, without a server or a network."""
+"""Reports of training runs, evaluations and comparisons: self-contained HTML files."""
 
 from diracdiff.report.origin import Origin
 

@@ -1,4 +1,4 @@
-"""Write the files of an evaluation: records, curve, summary, tables, pictures and the report."""
+"""Output files of an evaluation: records, curve, summary, tables, pictures and report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,16 @@ PICTURES = ("tradeoff.png", "samples.png")
 
 
 def check_outputs(folder: Path, tuned: str | None, if_exists: str) -> None:
-    """Refuse, before any work, outputs that cannot be written, or exist and may not be replaced."""
+    """Check that the output files can be written.
+
+    Args:
+        folder: output folder.
+        tuned: file of the tuned checkpoint, or None.
+        if_exists: "error" or "overwrite".
+
+    Raises:
+        ValueError: if a file cannot be written, or exists and `if_exists` is "error".
+    """
     check_output(folder, [folder / name for name in (*TABLES, *PICTURES, REPORT_NAME)], if_exists)
     if tuned:
         check_output(Path(tuned).parent, [Path(tuned)], if_exists)
@@ -36,9 +45,19 @@ def write_evaluation(
     split: str,
     origin: Origin,
 ) -> list[str]:
-    """Write all files, or none of them, print the summary, and return the names of the files.
+    """Write all output files atomically, and print the summary.
 
-    `extra` is a requested stopping point, the row "target"; `split` is "test" or "val".
+    Args:
+        folder: output folder.
+        evaluation: finished evaluation.
+        stopping_points: {target: stopping point or None}.
+        extra: stopping point of the row "target", or None.
+        restorer: the evaluated restorer.
+        split: "test" or "val".
+        origin: command, settings and versions.
+
+    Returns:
+        Names of the files.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
     same: dict[str, Any] = {"seed": origin.seed, "steps": restorer.sampler.num_steps, "task": restorer.name}

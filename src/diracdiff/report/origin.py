@@ -1,4 +1,4 @@
-"""Where results come from: the foot of every report."""
+"""Provenance of results, shown at the end of each report."""
 
 import platform
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from diracdiff import __version__
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that results may depend on, and the kind of machine."""
+    """Return the versions of diracdiff, Python and important packages, and the platform."""
     packages = {name: version(name) for name in ("torch", "torchvision", "pytorch-lightning", "numpy")}
     machine = f"{platform.system()} {platform.machine()}"
     return {"diracdiff": __version__, "Python": platform.python_version(), **packages, "machine": machine}
@@ -17,7 +17,15 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Origin:
-    """Command as typed, all its settings as YAML, and when and with what it ran."""
+    """Provenance of results.
+
+    Attributes:
+        command: command line.
+        settings: resolved configuration, YAML.
+        seed: seed of the run.
+        date: local time in ISO format.
+        versions: {package: version}.
+    """
 
     command: str
     settings: str

@@ -1,6 +1,6 @@
-"""Render a report as one HTML file that holds its pictures, charts, style and script, and forbids any network access.
+"""Rendering of a report as one HTML file with pictures, charts, style and script.
 
-Text from the user, such as file names, reaches the page escaped by Jinja or as JSON, never as markup.
+A content security policy forbids network access. Untrusted text, such as file names, is escaped by Jinja or is JSON.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from diracdiff.metrics import Consistency, Metric, Row
 from diracdiff.report.origin import Origin
 
 MAX_BYTES = 10_000_000
-"""Largest report in bytes."""
+"""Maximum size of a report in bytes."""
 
 REPORT_NAME = "report.html"
 
 TABLE_NOTE = (
     "Means over the images and 95 % bootstrap confidence intervals (BCa), – for too few images. "
-    "NFE: number of function evaluations, network calls per image."
+    "NFE: number of function evaluations, that is, network evaluations, per image."
 )
 
 
 def column(name: str, title: str, digits: int = 0) -> dict[str, Any]:
-    """Describe a column of numbers that has no direction."""
+    """Describe a column of numbers without a preferred direction."""
     return {"name": name, "title": title, "unit": "", "digits": digits, "higher": None, "note": ""}
 
 
 def metric_column(metric: Metric) -> dict[str, Any]:
-    """Describe a metric: a column of a table and an axis of a chart."""
+    """Describe the column and the axis of a metric."""
     note = {True: "↑ higher is better", False: "↓ lower is better", None: ""}[metric.higher_is_better]
     note = "in noise levels, 1 is perfect" if isinstance(metric, Consistency) else note
     found = column(metric.name, metric.title, metric.digits)
@@ -43,7 +43,14 @@ def metric_column(metric: Metric) -> dict[str, Any]:
 
 
 def table(title: str, columns: Sequence[Row], rows: Sequence[Row], note: str = TABLE_NOTE) -> dict[str, Any]:
-    """Describe a table; each row has "title", "detail", numbers by column, and "interval" with ends by column."""
+    """Describe a table.
+
+    Args:
+        title: heading.
+        columns: columns, see `column` and `metric_column`.
+        rows: rows with "title", "detail", {column: number}, and "interval" with {column: ends}.
+        note: text below the table.
+    """
     best = {}
     for name, higher in ((each["name"], each["higher"]) for each in columns if each["higher"] is not None):
         values = [row[name] for row in rows if row.get(name) is not None and math.isfinite(row[name])]
@@ -66,15 +73,15 @@ def render(
     Args:
         kind: "training", "evaluation" or "comparison".
         title: heading.
-        summary: sentences below the heading.
-        tables: see `table`.
-        data: pictures and curves for the script, in plain containers; NaN and infinity become null.
-        notes: further sentences.
-        origin: of the results, where a command made them.
-        recipe: description of what was measured, shown as JSON.
+        summary: text below the heading.
+        tables: tables, see `table`.
+        data: pictures and curves in plain containers, for the script. NaN and infinity become null.
+        notes: list of notes.
+        origin: command, settings and versions; None: not shown.
+        recipe: recipe of the evaluated object, shown as JSON.
 
     Raises:
-        ValueError: if the report is larger than `MAX_BYTES`.
+        ValueError: if the report exceeds `MAX_BYTES`.
     """
     from plotly.offline import get_plotlyjs
 
@@ -93,7 +100,7 @@ def render(
 
 
 def _finite(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON lacks, by None."""
+    """Replace NaN and infinity by None, because JSON does not support them."""
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

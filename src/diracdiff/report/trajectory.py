@@ -1,4 +1,4 @@
-"""The report of a training run or an evaluation: what every stopping time gives."""
+"""Report of a training run or an evaluation, with the results at all stopping times."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from diracdiff.report.pictures import encode_pictures, image_values
 from diracdiff.restorer import Restorer
 
 MAX_PIXELATED_SIDE = 256
-"""Side in pixels up to which images are enlarged pixel by pixel."""
+"""Maximum side in pixels of images that are enlarged without interpolation."""
 
 TRAJECTORIES = {"x_hat": "x̂", "iterate": "iterate"}
-"""Names of what a trajectory gives at every time."""
+"""{output at each time: name in the report}."""
 
 LABELS = {"DO": "accurate (DO)", "PO": "sharp (PO)"}
-"""Names of stopping times."""
+"""{stopping time: name in the report}."""
 
 
 def evaluation_page(
@@ -38,13 +38,13 @@ def evaluation_page(
 
     Args:
         kind: "training" or "evaluation".
-        evaluation: curve and gallery.
-        stopping_points: stopping point of each target.
-        summary: of the same evaluation and stopping points.
-        restorer: the evaluated model.
-        images: "16 test images", for example.
+        evaluation: finished evaluation.
+        stopping_points: {target: stopping point or None}.
+        summary: summary of the same evaluation and stopping points.
+        restorer: the evaluated restorer.
+        images: description of the images, such as "16 test images".
         stops_from: sentence about the source of the stopping points.
-        origin: of the results.
+        origin: command, settings and versions.
     """
     curve, metrics = evaluation.curve, evaluation.metrics
     buttons = _buttons(curve, stopping_points, summary)
@@ -87,7 +87,7 @@ def evaluation_page(
 
 
 def _buttons(curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], summary: Summary) -> list[Row]:
-    """Return a button per known stopping time: name, explanation, and what it shows at which t."""
+    """Return one button per known stopping time: name, title, time and trajectory."""
     found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
     for target, metric in TARGETS.items():
         if stop := stopping_points.get(target):

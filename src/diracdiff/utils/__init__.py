@@ -1,1 +1,1 @@
-"""Helpers: messages, checks of arguments, files, image files, seeds and shapes."""
+"""Utilities: messages, argument checks, files, image files, seeds and shapes."""

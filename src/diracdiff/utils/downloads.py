@@ -1,4 +1,4 @@
-"""Files of pretrained weights: read from torch hub's folder, or downloaded into it once."""
+"""Download of pretrained weights into the folder of torch hub."""
 
 import hashlib
 import urllib.request
@@ -9,17 +9,20 @@ import torch
 from diracdiff.utils.files import write_atomically
 
 TIMEOUT = 20
-"""Seconds after which a silent connection is given up."""
+"""Timeout of a connection in seconds."""
 
 
 def fetch_weights(url: str, model: str) -> Path:
-    """Return the file of an address in torch hub's folder, $TORCH_HOME/hub/checkpoints, downloaded if it is missing.
+    """Return the file of pretrained weights in $TORCH_HOME/hub/checkpoints. Download it if it is missing.
 
-    A download is compared with the eight digits of SHA-256 at the end of torch hub's file names; a file that exists
-    is used as it is.
+    A download is checked against the digits of the SHA-256 in its file name. An existing file is not checked.
+
+    Args:
+        url: address of the file.
+        model: name of the model, for messages.
 
     Raises:
-        ValueError: if the file is missing and cannot be downloaded; the message names the model and the remedy.
+        ValueError: if the file is missing and the download fails.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not path.exists():

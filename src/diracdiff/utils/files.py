@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and CSV and JSON read with one message that names the file and the remedy."""
+"""Atomic writing of files, and reading and writing of CSV and JSON."""
 
 import csv
 import errno
@@ -15,19 +15,22 @@ from typing import Any, BinaryIO
 from diracdiff.utils.escaping import for_csv, for_terminal, from_csv
 
 CSV: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-"""Arguments with which CSV files are opened: names that are not UTF-8 keep their bytes."""
-
-
-# checks before anything is written
+"""Arguments of `open` for CSV files. File names that are not UTF-8 keep their bytes."""
 
 
 def check_output(
     folder: Path, targets: Iterable[Path], if_exists: str = "error", options: Sequence[str] = ("error", "overwrite")
 ) -> None:
-    """Refuse an output folder that cannot be written and, for if_exists="error", targets that exist.
+    """Check that an output folder and its files can be written.
+
+    Args:
+        folder: output folder; it need not exist.
+        targets: files to write.
+        if_exists: "error" refuses existing targets.
+        options: valid values of `if_exists`.
 
     Raises:
-        ValueError: if `if_exists` is not one of the options, or naming the file or folder that is in the way.
+        ValueError: if `if_exists` is invalid, the folder cannot be written, a target is a folder, or a target exists.
     """
     if if_exists not in options:
         raise ValueError(f"if_exists={if_exists}: must be one of {', '.join(options)}.")
@@ -46,22 +49,29 @@ def check_output(
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
-    """Raise ValueError where a file that is read would be written; a hard link is the same file."""
+    """Check that an output is not the same file as an input. Hard links are the same file.
+
+    Args:
+        name: key of the output, for messages.
+        output: output file.
+        key: key of the input, for messages.
+        source: input file.
+
+    Raises:
+        ValueError: if both are the same file.
+    """
     if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
         raise ValueError(f"{name}={output} would replace the input {key}={source}: give another {name}")
 
 
-# whole files
-
-
 @contextmanager
 def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
-    """Yield a file to write into, which replaces `path` when all of it is written and on the disk.
+    """Open a temporary file that replaces `path` at the end of the context, after it is flushed to disk.
 
-    Its permissions follow the umask. A killed process leaves the old file unchanged, and at most a file `.*.tmp`.
+    Permissions follow the umask. A killed process leaves `path` unchanged and at most one file `.*.tmp`.
 
     Raises:
-        ValueError: if it cannot be written, as on a full disk; `path` stays unchanged.
+        ValueError: if writing fails, for example on a full disk; `path` stays unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -80,10 +90,10 @@ def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def staged_files(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write files into, which replace those in `folder` when all of them are written.
+    """Yield a temporary folder. Its files move to `folder` at the end of the context.
 
     Raises:
-        ValueError: if one cannot be written, as on a full disk; the files in `folder` stay unchanged.
+        ValueError: if writing fails, for example on a full disk; the files in `folder` stay unchanged.
     """
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,24 +116,25 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically. Raises ValueError if writing fails."""
     with open_atomic(path) as file:
         file.write(data)
 
 
-# JSON
-
-
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON, indented."""
+    """Write indented JSON atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_json(path: str | Path, remedy: str = "Move it away, or restore a copy.") -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+    """Read a JSON object from a file.
+
+    Args:
+        path: the file.
+        remedy: advice about a damaged file, for messages.
 
     Raises:
-        ValueError: naming the file and the remedy.
+        ValueError: if the file cannot be read, or does not hold an object.
     """
     try:
         content = json.loads(Path(path).read_bytes())
@@ -134,20 +145,17 @@ def read_json(path: str | Path, remedy: str = "Move it away, or restore a copy."
         raise _not_read(path, error, remedy) from error
 
 
-# CSV
-
-
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows with the same keys, at least one, as CSV; text that looks like a formula is escaped."""
+    """Write one or more rows with equal keys as CSV, atomically. Text that looks like a formula is escaped."""
     rows = list(rows)
     write_atomically(path, _lines(list(rows[0]), [{key: key for key in rows[0]}, *rows]))
 
 
 def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Add rows to a CSV file, which is made if it does not exist; new keys become further columns.
+    """Append rows to a CSV file. A missing file is created, and new keys become additional columns.
 
     Raises:
-        ValueError: if they cannot be written; the file stays unchanged.
+        ValueError: if writing fails; the file stays unchanged.
     """
     path, header = Path(path), list[str]()
     if not rows:
@@ -171,7 +179,7 @@ def append_rows(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _lines(columns: list[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Return lines of CSV that end in a line feed; cells with any line break are quoted."""
+    """Encode rows as CSV with line feeds. Cells with line breaks are quoted."""
     lines = []
     for row in rows:
         text = io.StringIO(newline="")
@@ -186,16 +194,16 @@ def read_rows(
     remedy: str = "Move it away, or restore a copy.",
     unfinished: bool = False,
 ) -> list[dict[str, Any]]:
-    """Read the rows of a CSV file as text, and the named columns as the given types.
+    """Read the rows of a CSV file.
 
     Args:
-        path: of the file.
-        columns: {name: int, float or str} of columns that the file must have.
+        path: the file.
+        columns: {name: int, float or str} of required columns and their types. Other columns are text.
         remedy: advice about a damaged file, for messages.
-        unfinished: leave out a last line without its line feed, which a killed process leaves.
+        unfinished: drop a last line without a line feed, which a killed process leaves.
 
     Raises:
-        ValueError: naming the file, the line and the remedy.
+        ValueError: if the file cannot be read, a column is missing, or a value has another type.
     """
     columns = columns or {}
     line = 1

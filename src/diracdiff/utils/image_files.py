@@ -1,7 +1,7 @@
-"""Write image files with 8 or 16 bits, transparency, a colour profile and EXIF.
+"""Writing of image files with 8 or 16 bits, transparency, a colour profile and EXIF.
 
-libvips, which encodes them, starts threads: a process that has read or written an image must not be forked. It is
-imported on first use.
+libvips encodes the images. It is imported on first use and starts threads, so a process must not fork after it has
+read or written an image.
 """
 
 import logging
@@ -17,16 +17,16 @@ from diracdiff.utils.errors import warn
 from diracdiff.utils.files import write_atomically
 
 SUFFIXES = (".png", ".jpg", ".tif")
-"""Suffixes of files, which select the format that an image is written in."""
+"""Suffixes of file names, which select the format."""
 
 QUALITY = 95
 """Default quality of a JPEG."""
 
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
-"""Segment that marks a JPEG's colours as YCbCr, with square pixels."""
+"""JPEG segment that declares YCbCr colours and square pixels."""
 
 LONGEST_EXIF, PNG_HEADER = 65527, 33
-"""Bytes of EXIF that a JPEG holds; bytes of a PNG's signature and first chunk."""
+"""Maximum bytes of EXIF in a JPEG; bytes of the signature and the first chunk of a PNG."""
 
 
 def write_image(
@@ -38,19 +38,19 @@ def write_image(
     exif: bytes | None = None,
     quality: int = QUALITY,
 ) -> None:
-    """Write an image as PNG, JPEG or TIFF, by the suffix of the file's name, completely or not at all.
+    """Write an image as PNG, JPEG or TIFF atomically.
 
     Args:
-        path: ends in .png, .jpg or .tif.
+        path: output file; its suffix .png, .jpg or .tif selects the format.
         pixels: uint8 or uint16, (H, W) or (H, W, 3).
-        alpha: straight transparency, (H, W) of the same type; not for JPEG.
+        alpha: straight alpha channel, (H, W) of the same type; not for JPEG.
         icc: colour profile. Grey pixels with an RGB profile are written as RGB.
-        exif: EXIF payload, which begins with its byte order; not for TIFF. It is left out, with a warning, where it
-            is too long for a JPEG.
-        quality: of a JPEG, whose colours are not subsampled.
+        exif: EXIF payload, beginning with its byte order; not for TIFF. If it is too long for a JPEG, it is dropped
+            with a warning.
+        quality: quality of a JPEG, in [1, 100]. Chroma is not subsampled.
 
     Raises:
-        ValueError: if the format cannot hold these pixels, or the file cannot be written.
+        ValueError: if the format does not support the pixels, or writing fails.
     """
     suffix = path.suffix
     if suffix not in SUFFIXES:
@@ -78,7 +78,7 @@ def write_image(
 
 
 def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Convert uint8 or uint16 values to 8 or 16 bits, rounded; 255 and 65535 are the same value."""
+    """Convert uint8 or uint16 values to `bits` bits, 8 or 16, with rounding. 255 and 65535 are both 1.0."""
     if values.dtype == (np.uint8 if bits == 8 else np.uint16):
         return values
     result = np.empty(values.shape, np.uint8 if bits == 8 else np.uint16)
@@ -88,7 +88,7 @@ def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def libvips() -> Any:
-    """Import libvips, without its cache of operations and with one thread per image."""
+    """Import pyvips, disable its operation cache, and limit it to one thread per image."""
     import pyvips
 
     logging.getLogger("pyvips").setLevel(logging.WARNING)  # it logs every thread pool at INFO
@@ -98,7 +98,7 @@ def libvips() -> Any:
 
 
 def _image(pixels: NDArray[Any], alpha: NDArray[Any] | None, icc: bytes | None, suffix: str) -> Any:
-    """Return an image of libvips with the profile, if it fits."""
+    """Return an image of libvips, with the profile if it matches the colour space."""
     colours = pixels if pixels.ndim == 3 else pixels[..., None]
     space = icc[16:20] if icc is not None else b""
     if space == b"RGB " or (suffix == ".tif" and alpha is not None):  # few programs read a TIFF of grey and alpha

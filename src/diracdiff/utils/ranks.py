@@ -1,4 +1,4 @@
-"""Processes that share the work of one command, as torchrun starts them."""
+"""Distribution of the work of a command over the processes of torchrun."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,22 +12,27 @@ T = TypeVar("T")
 
 
 class Processes(NamedTuple):
-    """The number of this process, from 0, and the number of processes."""
+    """Group of processes.
+
+    Attributes:
+        rank: index of this process, from 0.
+        world_size: number of processes.
+    """
 
     rank: int = 0
     world_size: int = 1
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """Return the items of this process: every item belongs to one process."""
+        """Return the items of this process. Each item belongs to exactly one process."""
         return list(items[self.rank :: self.world_size])
 
     def wait(self) -> None:
-        """Wait for all processes."""
+        """Block until all processes reach this call."""
         if self.world_size > 1:
             dist.barrier()
 
     def all_gather(self, part: Any) -> list[Any]:
-        """Return the parts of all processes, in their order."""
+        """Return the objects of all processes, in the order of ranks."""
         parts = [part] * self.world_size
         if self.world_size > 1:
             dist.all_gather_object(parts, part)
@@ -36,7 +41,10 @@ class Processes(NamedTuple):
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the processes of torchrun through gloo, and give each its GPU where there are GPUs."""
+    """Initialise the process group of torchrun with gloo, and assign a GPU to each process if GPUs are available.
+
+    Without torchrun, the group has one process.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 or "RANK" not in os.environ:
         yield Processes()
         return

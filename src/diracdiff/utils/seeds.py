@@ -1,9 +1,9 @@
-"""Seeds that follow from names and counters, never from hidden generator state."""
+"""Seeds from names and counters, without global generator state."""
 
 import hashlib
 
 DEGRADATION, ORDER, AUGMENTATION, DROPOUT, MEASUREMENT, OPERATOR = 1, 2, 3, 4, 5, 6
-"""Purposes of random numbers: the first counter of `step_seed`."""
+"""Purposes of random numbers; the first counter of `step_seed`."""
 
 
 def _digest(text: str) -> int:
@@ -11,10 +11,10 @@ def _digest(text: str) -> int:
 
 
 def image_seed(seed: int, name: str) -> int:
-    """Return the seed of one image in evaluation, 63 bits that follow from the run's seed and the image's name only."""
+    """Return the 63-bit seed of an image from the seed of the run and the name of the image."""
     return _digest(f"image/{seed}/{name}")
 
 
 def step_seed(seed: int, *counters: int) -> int:
-    """Return the seed of one event of a run, 63 bits that follow from counters, for example (purpose, step, rank)."""
+    """Return the 63-bit seed of an event from the seed of the run and counters, such as (purpose, step, rank)."""
     return _digest("/".join(["step", str(seed), *map(str, counters)]))

@@ -1,4 +1,4 @@
-"""Broadcasting of times over batches of images, and padding of images to the multiples that a network needs."""
+"""Broadcasting of times over batches, and padding of images to multiples of a size."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def as_time(t: float | Tensor, x: Tensor) -> Tensor:
-    """Return `t` as a float tensor on the device of `x`: shape () for one time, (B,) for one per image.
+    """Return `t` as a floating-point tensor on the device of `x`, with shape () or (B,).
 
     Raises:
         ValueError: if `t` has another shape than () or (B,).
@@ -21,17 +21,17 @@ def as_time(t: float | Tensor, x: Tensor) -> Tensor:
 
 
 def per_image(value: Tensor, x: Tensor) -> Tensor:
-    """Reshape a value of shape () or (B,) so that it broadcasts over `x`, (B, C, H, W)."""
+    """Reshape a value of shape () or (B,) to broadcast over `x`, (B, C, H, W)."""
     return value.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
 
 
 def apply_padded(function: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
-    """Apply a function of images whose height and width are multiples of a number to images of any size.
+    """Pad images at the bottom and right, apply a function, and crop the result to the original size.
 
     Args:
-        function: keeps the shape of images.
-        images: (B, C, H, W); padded by reflection, at the bottom and at the right, and cropped back.
-        multiple: of pixels.
+        function: function of images whose height and width are multiples of `multiple`; it keeps their shape.
+        images: (B, C, H, W); padded by reflection, or by replication if they are too small.
+        multiple: divisor of height and width, in pixels.
     """
     height, width = images.shape[-2:]
     bottom, right = -height % multiple, -width % multiple

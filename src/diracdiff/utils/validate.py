@@ -1,4 +1,4 @@
-"""Checks of the arguments of the Python API. Each message names the argument, its value and the remedy."""
+"""Argument checks of the Python API. Each message names the argument, its value and a remedy."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 COMPUTED_IN = (torch.float32, torch.float64)
-"""Precisions that degradations and samplers compute in."""
+"""Precisions of degradations and samplers."""
 
 
 def check_images(
@@ -19,18 +19,18 @@ def check_images(
     dtypes: Sequence[torch.dtype] | None = None,
     finite: bool = False,
 ) -> None:
-    """Refuse anything but a batch of floating-point images, (B, C, H, W).
+    """Check that an argument is a batch of floating-point images, (B, C, H, W).
 
     Args:
-        images: the argument.
-        name: its name.
-        channels: required number of channels, or None.
-        device: required device, or None.
-        dtypes: required precisions; None: every one, for callers that convert.
+        images: value of the argument.
+        name: name of the argument.
+        channels: required number of channels; None: any.
+        device: required device; None: any.
+        dtypes: valid precisions; None: any.
         finite: refuse NaN and infinity.
 
     Raises:
-        ValueError: naming the argument, its value and the remedy.
+        ValueError: if the argument breaks a rule.
     """
 
     def refuse(rule: str, remedy: str) -> NoReturn:
@@ -58,14 +58,21 @@ def check_images(
 
 
 def check_range(images: Tensor, name: str, margin: float) -> None:
-    """Raise ValueError for images, (B, C, H, W), that leave [0, 1] by more than a margin."""
+    """Raise ValueError if images, (B, C, H, W), have values outside [-margin, 1 + margin]."""
     low, high = (end.item() for end in images.detach().aminmax())
     if not (low >= -margin and high <= 1 + margin):
         raise range_error(name, low, high)
 
 
 def range_error(name: str, low: float, high: float, noise: str = "") -> ValueError:
-    """Return the error of images that leave [0, 1], with the scaling that their range suggests."""
+    """Return the error for images outside [0, 1]. It suggests a scaling for their range.
+
+    Args:
+        name: name of the argument.
+        low: smallest value.
+        high: largest value.
+        noise: text about a tolerance, for the message.
+    """
     remedy = (
         "Divide 8-bit pixels by 255." if high > 8 else "Scale [-1, 1] with (images + 1) / 2 and [0, 2] with images / 2."
     )
@@ -73,10 +80,14 @@ def range_error(name: str, low: float, high: float, noise: str = "") -> ValueErr
 
 
 def check_names(names: Sequence[str] | None, count: int) -> list[str]:
-    """Return the names of a batch of images, by default their numbers.
+    """Return the names of a batch of images.
+
+    Args:
+        names: one name per image; None: the indices.
+        count: number of images.
 
     Raises:
-        ValueError: unless there is one name per image, and each name once: equal names would give equal noise.
+        ValueError: if the number of names differs from `count`, or a name occurs twice. Equal names have equal noise.
     """
     if names is None:
         return [str(i) for i in range(count)]
@@ -89,27 +100,27 @@ def check_names(names: Sequence[str] | None, count: int) -> list[str]:
 
 
 def check_count(count: Any, name: str, minimum: int = 1) -> None:
-    """Raise ValueError for anything but an integer of at least `minimum`."""
+    """Raise ValueError if a value is not an integer of at least `minimum`."""
     if isinstance(count, bool) or not isinstance(count, int) or count < minimum:
         raise ValueError(f"{name}={'null' if count is None else count}: must be an integer of at least {minimum}.")
 
 
 def check_between(low: float, high: float, **values: Any) -> None:
-    """Raise ValueError for anything but numbers in [low, high]."""
+    """Raise ValueError if a value is not a number in [low, high]."""
     for name, value in values.items():
         if not (_is_number(value) and low <= value <= high):
             raise ValueError(f"{name}={value}: must lie in [{low:g}, {high:g}].")
 
 
 def check_positive(**values: Any) -> None:
-    """Raise ValueError for anything but positive, finite numbers."""
+    """Raise ValueError if a value is not a positive, finite number."""
     for name, value in values.items():
         if not (_is_number(value) and 0 < value < math.inf):
             raise ValueError(f"{name}={value}: must be positive and finite.")
 
 
 def check_option(options: Sequence[str], **values: Any) -> None:
-    """Raise ValueError for anything but one of the options."""
+    """Raise ValueError if a value is not one of the options."""
     for name, value in values.items():
         if value not in options:
             raise ValueError(f"{name}={value}: must be one of {', '.join(options)}.")

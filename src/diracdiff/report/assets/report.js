@@ -1,5 +1,5 @@
 "use strict";
-// Shows pictures and charts of a report: the state says what is chosen, render() shows it.
+// Pictures and charts of a report. `state` holds the selection, and render() displays it.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -13,7 +13,7 @@ const COLOURS = ["#3f7fc4", "#d0603f", "#2f9e77", "#a569bd", "#c79a1e", "#6c7a89
 const options = { responsive: true, displayModeBar: false };
 const state = { image: 0, left: "e1", right: "e0", step: 0 };
 
-/** An element with text children; attributes that are functions listen to events. */
+/** Create an element with children. Function attributes are event listeners. */
 function make(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -24,7 +24,7 @@ function make(tag, attributes, ...children) {
   return element;
 }
 
-/** Text for Plotly, which reads a subset of HTML. */
+/** Escape text for Plotly, which interprets a subset of HTML. */
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const number = (value, digits) => (typeof value === "number" ? value.toFixed(digits).replace("-", "−") : "–");
 const withUnit = (metric, value) => number(value, metric.digits) + (metric.unit ? ` ${metric.unit}` : "");
@@ -35,11 +35,11 @@ const style = (name) => {
   return colour;
 };
 
-// What is shown
+// Pictures
 
 const trajectoryOf = (key) => (key[0] === "t" ? trajectories[Number(key.slice(1))] : null);
 
-/** The entry of a key: a fixed one, or the point of a trajectory that is nearest in time and has pictures. */
+/** Return the entry of a key: a fixed entry, or the nearest point in time of a trajectory with pictures. */
 function entryOf(key) {
   const trajectory = trajectoryOf(key);
   if (!trajectory) return entries[Number(key.slice(1))];
@@ -114,7 +114,7 @@ function layout(changes) {
 
 const column = (points, name) => points.map((point) => (point.row[name] === undefined ? null : point.row[name]));
 
-/** The range of the first curve and of the best value of the others, whose worst values would flatten it. */
+/** Return the range of the first curve and the best values of the others. Their worst values would flatten it. */
 function rangeOf(metric) {
   const values = trajectories.map((curve) => column(curve.points, metric.name).filter((value) => value !== null));
   const best = values.slice(1).filter((each) => each.length).map((each) => (metric.higher ? Math.max(...each) : Math.min(...each)));
