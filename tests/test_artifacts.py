@@ -67,7 +67,7 @@ def test_images_without_flat_patches_have_no_value_and_are_excluded_from_means()
 
 
 def test_residual_noise_needs_a_measurement():
-    with pytest.raises(ValueError, match="residual_noise needs the measurement"):
+    with pytest.raises(ValueError, match="residual_noise: needs the measurement"):
         ResidualNoise()(scene(), Reference(scene()))
 
 

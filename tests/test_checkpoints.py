@@ -112,7 +112,7 @@ def test_tuning_replaces_sampler_stopping_times_and_curve_only():
         ),
         (lambda content: content[KIND]["recipe"]["denoiser"]["network"].update(channels=12), "weights do not fit"),
         (lambda content: content[KIND]["recipe"]["sampler"].update(future=1), "unexpected keyword argument 'future'"),
-        (lambda content: content[KIND].update(recipe=to_recipe(LinearSeverity(0, 1))), "does not describe a restorer"),
+        (lambda content: content[KIND].update(recipe=to_recipe(LinearSeverity(0, 1))), "must describe a restorer"),
         (lambda content: next(iter(content["state_dict"].values())).fill_(torch.nan), "weights that are not finite"),
     ],
 )

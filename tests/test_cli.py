@@ -311,7 +311,7 @@ ERRORS = [
     ("evaluate", [MODEL, "split=train"], "split=train .*must be test or val"),
     ("evaluate", [MODEL, "data.image_size=64"], "data.image_size=64.*32"),
     ("compare", [MODEL, "dirac=null"], "dirac=null: must hold keys"),
-    ("schedule", ["output=t.csv", "dissimilarity=mse", "budget=2000"], "budget must lie in"),
+    ("schedule", ["output=t.csv", "dissimilarity=mse", "budget=2000"], "budget=2000: must lie in"),
 ]
 
 

@@ -225,6 +225,6 @@ def test_invalid_weights_of_the_lpips_backbone_are_refused(tmp_path, monkeypatch
     file.parent.mkdir(parents=True)
     for content in ({"features.0.weight": Touch(tmp_path / "PWNED")}, {"features.0.weight": torch.zeros(3)}, [1]):
         torch.save(content, file)
-        with pytest.raises(ValueError, match="does not hold the weights of LPIPS' backbone 'squeeze': replace it"):
+        with pytest.raises(ValueError, match="must hold the weights of LPIPS' backbone 'squeeze'"):
             load_lpips("squeeze")
     assert not (tmp_path / "PWNED").exists()

@@ -126,7 +126,7 @@ def test_small_images_are_not_tiled():
 
 def test_a_local_network_is_trained_and_restores_in_tiles(folder, tmp_path, call):
     options = [*folder, *SMALL, *BRIEF, "lpips=null", "experiment=local", "hydra.run.dir=local"]
-    refused(call("train", *options), r"local=true allows no attention: set attention_levels=\[\] \(now \[1\]\)")
+    refused(call("train", *options), r"local=true: must be false with attention_levels=\[1\]. Use attention")
     assert call("train", *options, "model.network.attention_levels=[]") == (0, [])
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 20, 3), dtype=np.uint8))
     coarse.resize((200, 48), Image.Resampling.BICUBIC).save(tmp_path / "wide.png")

@@ -131,7 +131,7 @@ def test_consistency_is_the_residual_in_units_of_the_noise():
     y = module.process.mean(x, 0.5) + z
     length = z.square().flatten(1).mean(1).sqrt() / 0.02
     assert torch.allclose(Consistency()(x, module.reference(x, y)), length, rtol=1e-3)
-    with pytest.raises(ValueError, match="consistency needs the measurement"):
+    with pytest.raises(ValueError, match="consistency: needs the measurement"):
         Consistency()(x, Reference(x))
 
 

@@ -130,7 +130,7 @@ def test_a_denoiser_accepts_noise_levels_and_times(conditioning, preconditioning
     assert torch.allclose(
         denoiser.denoise(y, 0.3), torch.cat([denoiser.denoise(image[None], 0.3) for image in y]), atol=1e-5
     )
-    with pytest.raises(ValueError, match="no x_hat for a noise level alone"):
+    with pytest.raises(ValueError, match="must depend on y and sigma alone"):
         Denoiser(denoiser.network, "time").denoise(y, 0.1)
 
 

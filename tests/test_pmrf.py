@@ -37,7 +37,7 @@ def test_the_denoiser_of_a_flow_extrapolates_its_velocity():
         denoiser(StochasticDegradation(Identity(), LinearNoise(0.1)), y, t),
         y + scale * 0.25 * ((y - 0.5) / 0.25 + scale),
     )
-    with pytest.raises(ValueError, match="no x_hat for a noise level alone"):
+    with pytest.raises(ValueError, match="must depend on y and sigma alone"):
         denoiser.denoise(y, 0.1)
 
 

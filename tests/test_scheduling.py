@@ -13,7 +13,7 @@ from diracdiff import metrics
 from diracdiff.commands.build import build
 from diracdiff.degradations import GaussianBlur, GaussianInpainting, LinearSeverity, TabulatedSeverity
 from diracdiff.scheduling import LPIPS, MSE, SSIM, Distance, greedy, tabulate
-from diracdiff.scheduling.distance import KEPT
+from diracdiff.scheduling.distance import CACHED_VERSIONS
 
 TINY = ["dissimilarity=mse", "data.image_size=16", "images=3", "candidates=40", "budget=9"]
 
@@ -92,7 +92,7 @@ def test_few_distances_are_computed():
 
 @pytest.mark.parametrize(("candidates", "budget"), [(10, 0), (10, 9), (2, 1)])
 def test_an_invalid_budget_is_refused(candidates, budget):
-    with pytest.raises(ValueError, match=r"budget must lie in \[1, candidates - 2\]"):
+    with pytest.raises(ValueError, match=r"budget=\S+: must lie in \[1, candidates - 2\]"):
         next(greedy(lambda i, j: 1.0, candidates, budget))
 
 
@@ -134,7 +134,7 @@ def test_the_mean_does_not_depend_on_the_batch_and_features_are_computed_once():
     distance.version = lambda *args: calls.append(args) or version(*args)
     for i, j in [(0, 5), (0, 5), (0, 9), (5, 9)]:
         distance(i, j)
-    assert calls == [(0, 0), (5, 0), (9, 0)] and KEPT >= 3
+    assert calls == [(0, 0), (5, 0), (9, 0)] and CACHED_VERSIONS >= 3
 
 
 def test_values_are_clipped_before_comparison():
@@ -171,7 +171,7 @@ def test_the_table_interpolates_the_selected_severities():
 
 
 def test_too_small_images_are_refused():
-    with pytest.raises(ValueError, match=r"1 - SSIM needs images of at least 11 pixels a side, got .*image_size"):
+    with pytest.raises(ValueError, match=r"1 - SSIM needs at least 11 pixels a side, got .*image_size"):
         distance_of(torch.rand(1, 3, 8, 8), SSIM())(0, 1)
 
 
@@ -227,7 +227,7 @@ def test_the_seed_determines_a_table(call, tmp_path):
     [
         (["dissimilarity.net=resnet"], ["dissimilarity.*must be one of", "resnet"]),
         (["dissimilarity.net=vgg"], ["cannot be downloaded", "copy vgg16-397923af.pth into .*/checkpoints"]),
-        ([*TINY, "budget=39"], [r"budget must lie in \[1, candidates - 2\], got 39 of 40"]),
+        ([*TINY, "budget=39"], [r"budget=39: must lie in \[1, candidates - 2\], with candidates=40"]),
         ([*TINY, "budget=0"], ["budget=0: must be an integer of at least 1"]),
         ([*TINY, "images=9", "data.crops_per_epoch=8"], ["images=9: must be at most 8, the number of training images"]),
         ([*TINY, "task.severity=[1,2,3]"], ["task=deblur: has no single severity to schedule"]),

@@ -35,7 +35,7 @@ __all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    """Import public names when they are first used: Lightning alone takes seconds to import."""
+    """Import a public name on first use, because the import of Lightning takes seconds."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'diracdiff' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULE_OF[name]), name)

@@ -1,4 +1,4 @@
-"""The console command: `diracdiff train …` and `python -m diracdiff train …` run `diracdiff/commands/train.py`."""
+"""Console command. `diracdiff train …` and `python -m diracdiff train …` run `diracdiff/commands/train.py`."""
 
 import os
 import sys
@@ -8,21 +8,21 @@ from diracdiff.utils.errors import echo, fail
 
 COMMANDS = {
     "train": "train a restorer and find its stopping times",
-    "restore": "restore images that are degraded",
-    "evaluate": "measure a restorer on a data set",
-    "demo": "serve a page to try a model on photographs, on this machine only",
-    "calibrate": "find intervals for the uncertainty of restored images",
+    "restore": "restore degraded images",
+    "evaluate": "evaluate a restorer on a data set",
+    "demo": "serve a web page that restores photographs, on this machine only",
+    "calibrate": "calibrate intervals for the uncertainty of restored images",
     "compare": "compare a restorer with other methods on the same measurements",
-    "export": "write a model as safetensors and JSON, with a card",
-    "import_official": "convert weights that the authors released to a checkpoint",
-    "pack": "write a data set, decoded, into files that load faster",
-    "schedule": "find how the severity of a task should grow with time",
+    "export": "write a model as safetensors and JSON, with a model card",
+    "import_official": "convert the authors' released weights to a checkpoint",
+    "pack": "write a decoded data set into files that load faster",
+    "schedule": "find a schedule of severities for a task",
 }
 
 
 def main() -> None:
-    """Hand over to the module of the command."""
-    name, *words = sys.argv[1:] or [""]
+    """Replace this process by the module of the requested command."""
+    name, *arguments = sys.argv[1:] or [""]
     if name in ("", "-h", "--help"):
         echo("usage: diracdiff COMMAND key=value …")
         for command, text in COMMANDS.items():
@@ -35,12 +35,11 @@ def main() -> None:
     if name not in COMMANDS:
         fail(f"unknown command {name!r}, must be one of: {', '.join(COMMANDS)}")
     if __name__ == "__main__":
-        flags = sys.orig_argv[1 : sys.orig_argv.index("-m")]  # of the interpreter
-    else:  # the console script: unlike `python -m`, it does not import from the working folder
-        flags, os.environ["PYTHONSAFEPATH"] = [], "1"  # which the processes that the command starts inherit
-    # Replace this process by the command's module: Hydra and Lightning's launcher then find in `sys.argv` and
-    # `__main__` what they expect, and the processes that the launcher starts run the same command.
-    os.execv(sys.executable, [sys.executable, *flags, "-m", f"diracdiff.commands.{name}", *words])
+        interpreter_flags = sys.orig_argv[1 : sys.orig_argv.index("-m")]
+    else:  # The console script does not import from the working folder. Child processes inherit the variable.
+        interpreter_flags, os.environ["PYTHONSAFEPATH"] = [], "1"
+    # Hydra and Lightning's launcher read `sys.argv` and `__main__`, and start child processes from them.
+    os.execv(sys.executable, [sys.executable, *interpreter_flags, "-m", f"diracdiff.commands.{name}", *arguments])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Noise levels sigma_t, always in units of the [0, 1] image range."""
+"""Noise schedules sigma_t. Noise levels are standard deviations in units of the [0, 1] image range."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,23 @@ from torch import Tensor
 from diracdiff.utils.validate import check_between
 
 MAX_SIGMA, MAX_SIGMA_AT_ZERO = 100.0, 0.5
-"""Largest noise level at t = 1, and at t = 0, where the reverse process ends: that noise stays in the result."""
+"""Largest noise levels at t = 1 and at t = 0. The noise at t = 0 remains in the iterate."""
 
 
 def check_noise_level(name: str, value: Any, maximum: float, minimum: float = 0.0) -> float:
-    """Return a noise level as a float.
+    """Check a noise level.
+
+    Args:
+        name: name of the argument, for the message.
+        value: the noise level.
+        maximum: largest allowed value.
+        minimum: smallest allowed value. 0 itself is not allowed.
+
+    Returns:
+        The noise level as a float.
 
     Raises:
-        ValueError: unless it is positive and lies in [minimum, maximum].
+        ValueError: if the value is not a positive number in [minimum, maximum].
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and minimum <= value <= maximum):
         rule = f"from {minimum:g} to {maximum:g}" if minimum else f"above 0 and at most {maximum:g}"
@@ -26,7 +35,15 @@ def check_noise_level(name: str, value: Any, maximum: float, minimum: float = 0.
 
 
 def time_at_noise_level(noise: Callable[[Tensor], Tensor], sigma: float) -> float:
-    """Return the time in [0, 1] at which an increasing noise level equals sigma; 0 or 1 if sigma is out of range."""
+    """Return the time at which a noise schedule reaches a noise level, by bisection.
+
+    Args:
+        noise: increasing noise schedule, see `StochasticDegradation`.
+        sigma: noise level in units of the [0, 1] range.
+
+    Returns:
+        A time in [0, 1]. Noise levels outside the schedule's range give 0 or 1.
+    """
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
@@ -38,11 +55,14 @@ def time_at_noise_level(noise: Callable[[Tensor], Tensor], sigma: float) -> floa
 
 
 class GeometricNoise:
-    """sigma_t = sigma_min^(1-t) sigma_max^t (paper, Section 4: 0.01 to 0.05).
+    """Geometric noise schedule sigma_t = sigma_min^(1-t) sigma_max^t (paper, Section 4: 0.01 to 0.05).
 
     Args:
         sigma_min: standard deviation at t = 0, in (0, 0.5].
         sigma_max: standard deviation at t = 1, in [sigma_min, 100].
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 0.05):
@@ -54,17 +74,20 @@ class GeometricNoise:
 
 
 class LogLogisticNoise:
-    """ln(sigma_t / median) / scale = logit(u_t) with u_t linear in t: for training a denoiser for all noise levels.
+    """Log-logistic noise schedule, ln(sigma_t / median) = scale logit(u_t) with u_t linear in t.
 
-    Uniform times in [0, 1] give noise levels of a log-logistic distribution, cut off at the ends. Its bulk is that of
-    the log-normal distribution of Karras et al. 2022 (Table 1), ln(2 sigma) about -1.2; its heavier tails train the
-    levels near the ends, which samplers use, too.
+    The schedule is for denoisers of all noise levels. Uniform times give noise levels with a truncated log-logistic
+    distribution. Its bulk is close to the log-normal distribution of Karras et al. 2022 (Table 1), ln(2 sigma) about
+    -1.2. Its heavier tails train the levels near the ends, which samplers use too.
 
     Args:
         sigma_min: standard deviation at t = 0, in (0, 0.5].
         sigma_max: standard deviation at t = 1, in (sigma_min, 100].
-        median: of the distribution before it is cut off, in (0, 100].
+        median: median of the distribution before truncation, in (0, 100].
         scale: width of the distribution of ln sigma, in (0, 100].
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, sigma_min: float = 0.001, sigma_max: float = 40.0, median: float = 0.15, scale: float = 0.8):
@@ -83,7 +106,14 @@ class LogLogisticNoise:
 
 
 class ConstantNoise:
-    """sigma_t = sigma, in (0, 1]: the reverse process only undoes the degradation."""
+    """Constant noise schedule sigma_t = sigma. The reverse process only removes the degradation.
+
+    Args:
+        sigma: standard deviation, in (0, 1].
+
+    Raises:
+        ValueError: if `sigma` is out of range.
+    """
 
     def __init__(self, sigma: float = 0.05):
         self.sigma = check_noise_level("sigma", sigma, 1.0)
@@ -93,7 +123,14 @@ class ConstantNoise:
 
 
 class LinearNoise:
-    """sigma_t = t sigma_max, sigma_max in (0, 1]: the noise of a rectified flow (Liu et al. 2023)."""
+    """Linear noise schedule sigma_t = t sigma_max of a rectified flow (Liu et al. 2023).
+
+    Args:
+        sigma_max: standard deviation at t = 1, in (0, 1].
+
+    Raises:
+        ValueError: if `sigma_max` is out of range.
+    """
 
     def __init__(self, sigma_max: float = 0.1):
         self.sigma_max = check_noise_level("sigma_max", sigma_max, 1.0)

@@ -1,4 +1,4 @@
-"""A restorer: a degradation process, the denoiser, the sampler of the reverse process, and its stopping times."""
+"""Restorer: degradation process, denoiser, sampler of the reverse process, and stopping times."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from diracdiff.utils.seeds import image_seed
 from diracdiff.utils.validate import check_count, check_images, check_names, check_option, check_range
 
 MIN_SIGMA_TO_GENERATE = 2.5
-"""Ten standard deviations of a pixel: a measurement with more noise contains almost nothing of its image."""
+"""Smallest sigma_1 for samples of the prior, ten standard deviations of a pixel. It hides the image almost entirely."""
 
 
 class Samples(NamedTuple):
-    """Sampled restorations.
+    """Samples of restored images.
 
     Attributes:
-        images: (count, B, C, H, W) in [0, 1].
-        nfe: number of function evaluations (network calls) of one sample of an image.
+        images: restored images in [0, 1], (count, B, C, H, W).
+        nfe: number of function evaluations (network calls) for one sample of an image.
     """
 
     images: Tensor
@@ -44,26 +44,26 @@ class Samples(NamedTuple):
 
 
 class Restorer:
-    """Restores images with x_hat(y_t, t).
+    """Restoration of degraded images by the reverse process.
 
     Args:
-        process: the stochastic degradation process.
-        denoiser: predicts x_hat.
-        sampler: the sampler of validation and restoration.
+        process: stochastic degradation process.
+        denoiser: denoiser x_hat(y_t, t).
+        sampler: sampler of the reverse process. None: `ReverseSampler` with its defaults.
         seed: seed of the noise of evaluation and sampling.
-        name: of the task, for tables and folders.
+        name: name of the task in tables and folders.
         output_type: output of targets that do not specify one, "x_hat" or "iterate".
 
     Attributes:
-        stopping_points: the stopping time of each target, found by the last validation.
-        curve: the last validation's trade-off curve, see `Records.curve`.
-        dataset: recipe of the data set that it was trained on, or None where unknown.
+        stopping_points: stopping point of each target, found by the last validation.
+        curve: trade-off curve of the last validation, see `Records.curve`.
+        dataset: recipe of the training data set, or None.
         training: recipes of loss and optimiser, and other settings of the training run.
         calibrations: calibrated intervals, see `diracdiff calibrate`.
         tiles: tiling of large images.
 
     Raises:
-        ValueError: if `output_type` is neither output, or the preconditioning does not suit the process.
+        ValueError: if `output_type` is unknown, or the preconditioning does not suit the process.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Restorer:
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the images that it was made for; it restores any size."""
+        """Side of the training images in pixels. Images of any size can be restored."""
         return self.process.degradation.image_size
 
     def to(self, device: torch.device | str) -> Self:
@@ -104,118 +104,139 @@ class Restorer:
         return self
 
     def replace(self, **changes: Any) -> Self:
-        """Return a restorer with other attributes, such as `sampler=`, that shares the rest, weights included.
+        """Return a copy with some attributes changed, such as `sampler`. The copy shares all other attributes.
 
         Raises:
-            TypeError: if it has no such attribute.
+            TypeError: if an attribute is unknown.
         """
         if unknown := changes.keys() - vars(self):
             raise TypeError(f"a restorer has no attribute {min(unknown)!r}")
-        changed = copy.copy(self)
-        vars(changed).update(changes)
-        return changed
+        restorer = copy.copy(self)
+        vars(restorer).update(changes)
+        return restorer
 
     def bind(self, params: Tensor | None) -> Self:
-        """Return this restorer with the parameters of per-image operators, see `StochasticDegradation.bind`."""
+        """Return a copy with per-image parameters of the operators, see `StochasticDegradation.bind`."""
         return self.replace(process=self.process.bind(params))
 
     def bind_images(self, names: Sequence[str], like: Tensor) -> Self:
-        """Return this restorer with operators that follow from the names of images like `like`, (B, C, H, W)."""
+        """Return a copy with random operators that are determined by the names of the images.
+
+        Args:
+            names: one name per image.
+            like: images, (B, C, H, W), that define size, precision and device.
+        """
         seeds = [image_seed(self.seed, name) for name in names]
         return self.replace(process=self.process.bind_images(seeds, like))
 
     def stopping_point_for(self, target: str) -> StoppingPoint:
-        """Return the stopping time of a target, by the last validation.
+        """Return the stopping point of a target, found by the last validation.
 
         Args:
-            target: "psnr" (distortion-optimised), "lpips" (perception-optimised) or another, see
-                `evaluation.stopping_point_for`.
+            target: "psnr" (distortion-optimised), "lpips" (perception-optimised) or another target of
+                `evaluation.stopping.stopping_point_for`.
 
         Raises:
-            ValueError: if the target is unknown or has no stopping time.
+            ValueError: if the target is unknown or has no stopping point.
         """
         return stopping_point_for(target, self.stopping_points, self.curve, self.output_type)
 
     def measure(self, x: Tensor, names: Sequence[str] | None = None) -> Measured:
-        """Degrade clean images in [0, 1], (B, C, H, W), to measurements as the sampler expects them.
+        """Simulate measurements of clean images at the start time of the sampler.
 
         Args:
-            x: clean images.
-            names: one per image, from which its noise and operator follow; by default its number in the batch.
+            x: clean images in [0, 1], (B, C, H, W).
+            names: one name per image, which determines its noise and operator. None: its index in the batch.
 
         Raises:
-            ValueError: if the images are no batch in [0, 1] with the network's channels, or names do not fit.
+            ValueError: if the images are outside [0, 1] or have other channels than the network, or if the names are
+                not unique.
         """
-        x = self._checked(x, "x")
+        x = self._validated(x, "x")
         check_range(x, "x", ROUNDING)
         return measure(self.process, x, check_names(names, len(x)), self.seed, self.sampler.t_start)
 
     def reference(self, clean: Tensor, measurement: Tensor) -> Reference:
-        """Return the reference of metrics for measurements of clean images, (B, C, H, W) each."""
+        """Return the reference of metrics.
+
+        Args:
+            clean: clean images in [0, 1], (B, C, H, W).
+            measurement: measurements of the clean images, like `clean`.
+        """
         return Reference(clean, measurement, self.process, self.sampler.t_start, self.sampler.sigma)
 
     def restore(self, measurement: Tensor, target: str = "psnr", *, names: Sequence[str] | None = None) -> Tensor:
-        """Restore degraded images of any size: (B, C, H, W) in [0, 1], float32 and without a gradient.
+        """Restore degraded images of any size.
 
         Args:
-            measurement: y_1, or y at the sampler's start, in [0, 1] up to its noise, of any floating-point precision.
-            target: determines the stopping time and the output, see `stopping_point_for`.
-            names: a name per image, each once, from which its noise follows; by default its number in the batch.
+            measurement: measurements at the start time of the sampler, (B, C, H, W), in [0, 1] up to noise. Any
+                floating-point precision.
+            target: target that determines stopping time and output, see `stopping_point_for`.
+            names: one unique name per image, which determines its noise. None: its index in the batch.
+
+        Returns:
+            Restored images in [0, 1], (B, C, H, W), float32, without gradient.
+
+        Raises:
+            ValueError: if an argument breaks its rule.
         """
         return self.sample(measurement, 1, target, names=names).images[0]
 
     def sample(
         self, measurement: Tensor, count: int, target: str = "psnr", *, names: Sequence[str] | None = None
     ) -> Samples:
-        """Restore the same measurements several times; the first samples are those of `restore`.
+        """Restore each measurement several times. The first sample is the result of `restore`.
 
-        The standard deviation of samples is the uncertainty of a pixel.
+        The standard deviation of the samples is the uncertainty of a pixel.
 
         Args:
-            measurement: see `restore`.
-            count: number of samples of each image.
-            target: see `stopping_point_for`.
-            names: see `restore`.
+            measurement: measurements, see `restore`.
+            count: number of samples of each image, at least 1.
+            target: target, see `stopping_point_for`.
+            names: names, see `restore`.
 
         Raises:
-            ValueError: if an argument breaks its rule, or the samples would be the same.
+            ValueError: if an argument breaks its rule, or the samples would be equal.
         """
         check_count(count, "samples")
-        measurement = self._checked(measurement, "measurement", self.device)
+        measurement = self._validated(measurement, "measurement", self.device)
         check_measurement(measurement, self.process, self.sampler.t_start)
-        names, stop = check_names(names, len(measurement)), self.stopping_point_for(target)
+        names, stopping_point = check_names(names, len(measurement)), self.stopping_point_for(target)
         if count > 1 and not self.sampler.is_stochastic(self.process):
             raise ValueError(f"samples={count}: would all be the same without noise. Use sampler.eta=1.")
-        named = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
-        noises = (self._noise(each, measurement.device) for each in named)
-        images, nfe = zip(*(self._reverse(measurement, noise, stop) for noise in noises), strict=True)
+        sample_names = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
+        noises = (self._noise(each, measurement.device) for each in sample_names)
+        images, nfe = zip(*(self._run(measurement, noise, stopping_point) for noise in noises), strict=True)
         return Samples(torch.stack(images), nfe[0])
 
     def generate(self, names: Sequence[str]) -> Tensor:
-        """Draw images from the prior, with noise that follows from their names: (B, C, H, W) in [0, 1].
+        """Sample images from the prior, starting from y_1 = 1/2 + sigma_1 z.
 
-        Sampling starts from y_1 = 1/2 + sigma_1 z, which suits the identity under noise that hides the image.
+        Args:
+            names: one unique name per image, which determines its noise.
+
+        Returns:
+            Images in [0, 1], (B, C, H, W).
 
         Raises:
-            ValueError: if the noise at t = 1 does not hide the image, or there are no names or equal ones.
+            ValueError: if sigma_1 is too small to hide the image, or the names are not unique.
         """
         names = check_names(names, len(names))
         noise, size, channels = self._noise(names, self.device), self.image_size, self.denoiser.network.image_channels
         y = torch.full((len(names), channels, size, size), 0.5, device=self.device)
         sigma = self.process.sigma(1.0, y)
         if sigma < MIN_SIGMA_TO_GENERATE:
-            raise ValueError(
-                f"images can be generated where noise hides them, sigma_1 of at least {MIN_SIGMA_TO_GENERATE} in "
-                f"units of the [0, 1] range, got {sigma.item():.3g}: train with task=denoise"
-            )
-        return self._reverse(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.output_type))[0]
+            rule = f"must be at least {MIN_SIGMA_TO_GENERATE} at t = 1 to sample images, got {sigma.item():.3g}"
+            raise ValueError(f"sigma: {rule}. Use a model of task=denoise.")
+        return self._run(y + sigma * noise.normal(y.shape[1:]), noise, StoppingPoint(0.0, self.output_type))[0]
 
-    def _reverse(self, measurement: Tensor, noise: ImageNoise, stop: StoppingPoint) -> tuple[Tensor, int]:
+    def _run(self, measurement: Tensor, noise: ImageNoise, stopping_point: StoppingPoint) -> tuple[Tensor, int]:
+        """Return restored images, clipped to [0, 1], and the NFE."""
         training = self.denoiser.training
         denoiser, sampler = self.tiles.apply_to(self.denoiser.eval(), self.sampler, measurement)
         try:
-            states = sampler.states(self.process, denoiser, measurement, noise, stop.t, stop.output)
-            images, nfe = image_at(stop, states)
+            states = sampler.states(self.process, denoiser, measurement, noise, stopping_point.t, stopping_point.output)
+            images, nfe = image_at(stopping_point, states)
             return images.clamp(0, 1), nfe
         finally:
             self.denoiser.train(training)
@@ -223,69 +244,79 @@ class Restorer:
     def _noise(self, names: Sequence[str], device: torch.device) -> ImageNoise:
         return ImageNoise([image_seed(self.seed, name) for name in names], device)
 
-    def _checked(self, images: Tensor, name: str, device: torch.device | None = None) -> Tensor:
-        """Return checked images in float32, without a gradient."""
+    def _validated(self, images: Tensor, name: str, device: torch.device | None = None) -> Tensor:
+        """Check images, and return them in float32 without gradient."""
         check_images(images, name, self.denoiser.network.image_channels, device, finite=True)
         return images.detach().float()
 
-    # checkpoints
-
     def checkpoint(self) -> Checkpoint:
-        """Return the content of its checkpoint."""
+        """Return a checkpoint with recipe, weights, stopping points and the other attributes of this restorer."""
         network = getattr(self.sampler.increment, "denoiser", None)
-        carried = network.state_dict() if isinstance(network, nn.Module) else None
+        increment_weights = network.state_dict() if isinstance(network, nn.Module) else None
         return Checkpoint(
             to_recipe(self),
             self.denoiser.state_dict(),
-            {target: asdict(stop) if stop else None for target, stop in self.stopping_points.items()},
+            {target: asdict(point) if point else None for target, point in self.stopping_points.items()},
             self.curve,
             self.dataset,
             self.training,
-            carried,
+            increment_weights,
             [asdict(interval) for interval in self.calibrations],
         )
 
     @classmethod
     def from_recipe(cls, recipe: Any, trusted_modules: Iterable[str] = ()) -> Restorer:
-        """Build the restorer of a recipe without its weights, see `diracdiff.checkpoints.registry.from_recipe`.
+        """Build a restorer without weights from a recipe, see `diracdiff.checkpoints.registry.from_recipe`.
+
+        Args:
+            recipe: recipe of a checkpoint.
+            trusted_modules: modules outside this package from which classes are allowed.
 
         Raises:
-            ValueError: if it describes another object, or a part is refused.
+            ValueError: if the recipe does not describe a restorer, or a class or an argument is not allowed.
         """
         restorer = from_recipe(recipe, trusted_modules, {**CLASSES, "restorer": (cls,)})
         if not isinstance(restorer, cls):
-            raise ValueError("it does not describe a restorer, give one that diracdiff train wrote")
+            raise ValueError("recipe: must describe a restorer. Use a checkpoint of diracdiff train.")
         return restorer
 
     def load_metadata(self, checkpoint: Checkpoint) -> None:
-        """Take over the entries of a checkpoint other than its recipe and weights.
+        """Set all attributes of a checkpoint except recipe and weights.
+
+        Args:
+            checkpoint: checkpoint.
 
         Raises:
-            ValueError: if a stopping time or a calibration is malformed.
+            ValueError: if a stopping point or a calibration is malformed.
         """
-        known = {
-            target: None if plain is None else construct(StoppingPoint, plain)
-            for target, plain in checkpoint.stopping_points.items()
+        stopping_points = {
+            target: None if entry is None else construct(StoppingPoint, entry)
+            for target, entry in checkpoint.stopping_points.items()
         }
-        self.stopping_points, self.curve = dict.fromkeys(TARGETS) | known, checkpoint.curve
+        self.stopping_points, self.curve = dict.fromkeys(TARGETS) | stopping_points, checkpoint.curve
         self.dataset, self.training = checkpoint.dataset, checkpoint.training
-        self.calibrations = [construct(Interval, plain) for plain in checkpoint.calibrations]
+        self.calibrations = [construct(Interval, entry) for entry in checkpoint.calibrations]
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint that `load` reads."""
+        """Write a checkpoint for `load`.
+
+        Args:
+            path: file of the checkpoint.
+        """
         self.checkpoint().write(path)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: Iterable[str] = ()) -> Restorer:
-    """Load a restorer from a checkpoint alone: no code in it runs and no other file is opened.
+    """Load a restorer from a checkpoint, without executing code of the file or reading other files.
 
     Args:
-        path: of the checkpoint.
-        device: of the restorer.
-        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.checkpoints.registry`.
+        path: file of the checkpoint, see `Checkpoint.read`.
+        device: device of the restorer.
+        trusted_modules: modules outside this package from which classes are allowed, see
+            `diracdiff.checkpoints.registry`.
 
     Raises:
-        ValueError: if the file cannot be used, see `Checkpoint.read`, or its parts do not fit together.
+        ValueError: if the file is not a valid checkpoint.
     """
     checkpoint = Checkpoint.read(path)
     try:
@@ -300,10 +331,13 @@ def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: 
 
 
 def network_increment(checkpoint: str | Path) -> NetworkIncrement:
-    """Return the increment that a checkpoint's network predicts; it was trained with `task.predict=increment`.
+    """Load an incremental reconstruction network, trained with `task.predict=increment`, as an increment.
+
+    Args:
+        checkpoint: file of the checkpoint.
 
     Raises:
-        ValueError: if it cannot be read or its network predicts clean images only.
+        ValueError: if the file is not a valid checkpoint, or the network predicts clean images only.
     """
     denoiser = load(checkpoint).denoiser
     if not denoiser.incremental:

@@ -1,4 +1,4 @@
-"""Deterministic degradation processes A_t: identity at t = 0, the measurement's operator at t = 1."""
+"""Deterministic degradation processes A_t, from the identity at t = 0 to the operator of the measurement at t = 1."""
 
 from diracdiff.degradations.base import Degradation, Identity, PerImageDegradation
 from diracdiff.degradations.blur import GaussianBlur

@@ -1,10 +1,10 @@
-"""The interface of a degradation process (paper, Definition 3.1).
+"""Interface of deterministic degradation processes (paper, Definition 3.1).
 
-A_0 is the identity and A_t is more severe than A_s for s < t: there is a transition G with A_t = G(A_s). A severity
-curve maps t to the family's one parameter (a width, a factor, a fraction).
+A_0 is the identity. A_t is more severe than A_s for s < t: there is a transition G with A_t = G(A_s). A severity curve
+maps t to the severity, the only parameter of a family of operators: a width, a factor or a fraction.
 
-Widths are given in pixels of a 256-pixel image and scale with `image_size`, the side of the training images, not with
-the image that is restored. Factors and fractions (`in_pixels = False`) do not scale.
+Widths are in pixels of an image of 256 x 256 pixels. They scale with `image_size`, the side of the training images, and
+not with the restored image. Factors and fractions (`in_pixels = False`) do not scale.
 """
 
 import copy
@@ -23,24 +23,26 @@ from diracdiff.utils.validate import COMPUTED_IN, check_count, check_images
 
 REFERENCE_SIZE = 256
 TOLERANCE = 1e-6
-"""Tolerance of times, in which rounding must not decide."""
+"""Tolerance for rounding errors of times."""
 
 
 class Degradation(ABC):
-    """A_t, batched over t, closed form, differentiable in x and t, on the device of x.
+    """Base class of degradation processes A_t.
+
+    Subclasses implement `apply` in closed form, batched over t, and differentiable in x and t.
 
     Args:
-        severity: maps t of any shape, in [0, 1], to the parameter of the family: in pixels at 256 px, or without
-            a unit where `in_pixels` is False.
-        image_size: side in pixels of the training images; pixels scale by `image_size / 256`.
+        severity: severity curve. Maps times in [0, 1] of any shape to severities, in pixels at 256 px, or without a
+            unit if `in_pixels` is False.
+        image_size: side of the training images in pixels, at least 1. Lengths scale by `image_size / 256`.
 
     Attributes:
         linear: A_t(x) - A_t(x') = A_t(x - x').
-        in_pixels: the severity is a length, which scales with `image_size`.
-        limits: the lowest and the highest severity of the family.
+        in_pixels: the severity is a length in pixels and scales with `image_size`.
+        limits: smallest and largest severity of the family.
 
     Raises:
-        ValueError: if `image_size` is not positive or the severity leaves `limits` at t = 0 or t = 1.
+        ValueError: if `image_size` is not positive, or the severity at t = 0 or t = 1 is outside `limits`.
     """
 
     linear: bool = True
@@ -51,38 +53,46 @@ class Degradation(ABC):
         check_count(image_size, "image_size")
         ends, (low, high) = severity(torch.tensor([0.0, 1.0])), self.limits
         if not ((ends >= low) & (ends <= high) & ends.isfinite()).all():
-            rule = f"severity of {type(self).__name__} must lie in [{low:g}, {high:g}]"
-            raise ValueError(f"{rule}, got {ends.tolist()} at t = 0 and t = 1")
+            rule = f"must lie in [{low:g}, {high:g}] for {type(self).__name__}"
+            raise ValueError(f"severity: {rule}, got {ends.tolist()} at t = 0 and t = 1. Change the severity curve.")
         self.severity, self.image_size = severity, image_size
 
     def __call__(self, x: Tensor, t: float | Tensor) -> Tensor:
         """Return A_t(x), (B, C, H, W), in the precision of x even under autocast.
 
         Args:
-            x: images, (B, C, H, W).
+            x: images, (B, C, H, W), float32 or float64.
             t: times in [0, 1], () or (B,).
 
         Raises:
-            ValueError: if x is no batch of float32 or float64 images, t lies outside [0, 1], or `apply` returns another
-                shape than that of x.
+            ValueError: if x is not a batch of float32 or float64 images, t is outside [0, 1], or `apply` changes the
+                shape of x.
         """
         check_images(x, "x", dtypes=COMPUTED_IN)
         with torch.autocast(x.device.type, enabled=False):
             degraded = self.apply(x, self._severity_at(x, t))
         if degraded.shape != x.shape:
             shapes = f"{tuple(x.shape)}, got {tuple(degraded.shape)}"
-            raise ValueError(f"{type(self).__name__}.apply must keep the shape of x, {shapes}")
+            raise ValueError(f"{type(self).__name__}.apply: must keep the shape of x, {shapes}.")
         return degraded
 
     def svd(self, x: Tensor, t: float | Tensor) -> SVD | None:
-        """Return the decomposition of A_t on images like x, (B, C, H, W), t () or (B,); None without a closed form."""
+        """Return the singular value decomposition of A_t, or None without a closed form.
+
+        Args:
+            x: images, (B, C, H, W), that define size, precision and device.
+            t: times in [0, 1], () or (B,).
+        """
         return self.decompose(x, self._severity_at(x, t)) if self.linear else None
 
     def diagonal(self, x: Tensor, t: float | Tensor) -> SVD | None:
-        """Return A_t on images like x, (B, C, H, W), in a basis that is the same for every t, () or (B,).
+        """Return a diagonal form of A_t in a basis that is the same for all t, or None without a closed form.
 
-        White noise in pixels is white noise in the basis, except for the pixels at the border. None without a closed
-        form.
+        White noise of the pixels is white noise in this basis, except for the pixels at the border.
+
+        Args:
+            x: images, (B, C, H, W), that define size, precision and device.
+            t: times in [0, 1], () or (B,).
         """
         return self.diagonalise(x, self._severity_at(x, t)) if self.linear else None
 
@@ -93,33 +103,49 @@ class Degradation(ABC):
 
     @abstractmethod
     def apply(self, x: Tensor, severity: Tensor) -> Tensor:
-        """Degrade x, (B, C, H, W), with the parameter `severity`, () or (B,), in pixels of x where `in_pixels`."""
+        """Degrade images.
+
+        Args:
+            x: images, (B, C, H, W).
+            severity: severities, () or (B,), in pixels of x if `in_pixels`.
+
+        Returns:
+            Degraded images, like x.
+        """
 
     def decompose(self, x: Tensor, severity: Tensor) -> SVD | None:
-        """Return `svd` for the parameter `severity`, see `apply`."""
+        """Return the singular value decomposition for a severity, see `svd` and `apply`."""
         return None
 
     def diagonalise(self, x: Tensor, severity: Tensor) -> SVD | None:
-        """Return `diagonal` for the parameter `severity`, see `apply`."""
+        """Return the diagonal form for a severity, see `diagonal` and `apply`."""
         return None
 
     @property
     def is_bound(self) -> bool:
-        """The operator of every image is fixed; False for per-image operators without their parameters."""
+        """True unless the operators are per-image and their parameters are not set."""
         return True
 
     def sample_params(self, seeds: Sequence[int], like: Tensor) -> Tensor | None:
-        """Draw the parameters, (B, …), of per-image operators for images like `like`, (B, C, H, W), one seed each.
+        """Draw random parameters of per-image operators.
 
-        None where all images have the same operator.
+        Args:
+            seeds: one seed per image.
+            like: images, (B, C, H, W), that define size, precision and device.
+
+        Returns:
+            Parameters, (B, …), or None if all images have the same operator.
         """
         return None
 
     def bind(self, params: Tensor | None) -> Self:
-        """Return this degradation with the per-image parameters `params`, (B, …); itself for None.
+        """Return a copy of this degradation with per-image parameters.
+
+        Args:
+            params: parameters, (B, …). None: return this degradation.
 
         Raises:
-            ValueError: if all images have the same operator and params are given.
+            ValueError: if all images have the same operator and `params` is not None.
         """
         if params is not None:
             raise ValueError(f"params: {type(self).__name__} has no per-image parameters. Leave them out.")
@@ -127,12 +153,12 @@ class Degradation(ABC):
 
 
 class PerImageDegradation(Degradation):
-    """A degradation whose operator differs from image to image, such as a kernel or a mask.
+    """Base class of degradations with one operator per image, such as a kernel or a mask.
 
-    Unbound, all images have the operator of seed 0.
+    Before `bind`, all images have the operator of seed 0.
 
     Attributes:
-        params: per-image parameters, (B or 1, …), set by `bind`; None: unbound.
+        params: per-image parameters, (B or 1, …), set by `bind`, or None.
     """
 
     params: Tensor | None = None
@@ -155,20 +181,21 @@ class PerImageDegradation(Degradation):
         """Return the parameters, (B or 1, …), in the precision and on the device of images, (B, C, H, W).
 
         Raises:
-            ValueError: if they belong to another number of images.
+            ValueError: if the number of parameters is neither 1 nor the number of images.
         """
         params = self.sample_params([0], x) if self.params is None else self.params.to(x)
         if len(params) not in (1, len(x)):
-            raise ValueError(f"operators of {len(params)} images do not fit images of {tuple(x.shape)}")
+            rule = f"must have 1 or {len(x)} entries for images of {tuple(x.shape)}, got {len(params)}"
+            raise ValueError(f"params: {rule}. Bind one operator per image.")
         return params
 
 
 class Identity(Degradation):
-    """A_t(x) = x for every t: the process is a variance-exploding diffusion (Song et al. 2021).
+    """Identity A_t(x) = x. The process is a variance-exploding diffusion (Song et al. 2021).
 
     Args:
-        severity: not used; 0 at all times by default.
-        image_size: side in pixels of the training images; not used.
+        severity: severity curve, not used. None: 0 at all times.
+        image_size: side of the training images in pixels, not used.
     """
 
     in_pixels = False

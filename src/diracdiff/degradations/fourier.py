@@ -1,9 +1,9 @@
-"""Undersampled Fourier transform, as in magnetic resonance imaging, on real images.
+"""Undersampled Fourier transform of real images, as in magnetic resonance imaging.
 
-A scanner measures the transform of the image line by line, and is faster by the fraction of the lines that it skips.
-Here a line is one vertical frequency (the phase encoding) with all horizontal frequencies, and lines of opposite
-frequency go together, so that the result is real. Unlike a scanner's, the measurement is an image with white noise:
-it is noisy in the missing lines, too.
+A scanner measures the Fourier transform of the image line by line and skips a fraction of the lines. Here a line is one
+vertical frequency (the phase encoding) with all horizontal frequencies. Lines of opposite frequencies are removed
+together, so that the image stays real. Unlike the data of a scanner, the measurement is an image with white noise, and
+the missing lines contain noise too.
 """
 
 import math
@@ -18,17 +18,21 @@ from diracdiff.degradations.svd import SVD, Separable, matrix_svd
 
 
 class FourierUndersampling(Degradation):
-    """Multiplication of the vertical frequencies with a mask in [0, 1] that loses one pair of lines after another.
+    """Multiplication of the vertical frequencies with a mask in [0, 1] that removes pairs of lines successively.
 
-    The severity is the fraction of missing lines: 0.75 is an acceleration of 4. The lines of lowest frequency stay. The
-    others go in a random order in which the chance to be next is proportional to the frequency; in its turn, the weight
-    of a line falls linearly from 1 to 0, and 1 - mask sums to the severity at all times.
+    The severity is the fraction of missing lines. A fraction of 0.75 is an acceleration factor of 4. The lines of
+    lowest frequency are never removed. The others are removed in a random order. The probability of a line to be next
+    is proportional to its frequency. The weight of a line falls linearly from 1 to 0 during its removal, so that
+    1 - mask sums to the severity at all times.
 
     Args:
-        severity: fraction of missing lines, from 0 to 1 - centre.
-        image_size: side in pixels of the training images; not used.
-        centre: fraction of the lines that always stay, at most this and at least one line; in [0, 1).
-        seed: of the order.
+        severity: fraction of missing lines over t, in [0, 1 - centre].
+        image_size: side of the training images in pixels, not used.
+        centre: largest fraction of the lines that are never removed, in [0, 1). At least one line remains.
+        seed: seed of the random order.
+
+    Raises:
+        ValueError: if `centre` or the severity is out of range.
     """
 
     in_pixels = False
@@ -59,28 +63,42 @@ class FourierUndersampling(Degradation):
         return Separable(rows, columns, (2 * frequency.to(x.dtype), None))
 
     def mask(self, severity: Tensor, n: int) -> Tensor:
-        """Return weights of the frequencies 0 … n // 2 of n rows, (n // 2 + 1,) or (B, n // 2 + 1)."""
-        starts, lines = severity.new_tensor(self._turns(n))
+        """Return the weights of the frequencies 0 … n // 2.
+
+        Args:
+            severity: fractions of missing lines, () or (B,).
+            n: number of rows.
+
+        Returns:
+            Weights in [0, 1], (n // 2 + 1,) or (B, n // 2 + 1).
+        """
+        starts, lines = severity.new_tensor(self._removal_order(n))
         return 1 - ((severity.unsqueeze(-1) * n - starts) / lines).clamp(0, 1)
 
-    def _turns(self, n: int) -> tuple[list[int], list[int]]:
-        """Return how many lines are gone before a frequency's turn, n if it stays, and its number of lines, 1 or 2."""
+    def _removal_order(self, n: int) -> tuple[list[int], list[int]]:
+        """Return the number of lines removed before each frequency (n if never removed), and its number of lines."""
         lines = [1 if 2 * k % n == 0 else 2 for k in range(n // 2 + 1)]
         random = Random(self.seed)
         # Exponential waiting times with rates proportional to k (Efraimidis and Spirakis 2006).
-        waiting = {k: -math.log(1 - random.random()) / k for k in range(1, n // 2 + 1)}
-        starts, gone = [n] * len(lines), 0
-        for k in sorted(waiting, key=waiting.__getitem__):
+        waiting_times = {k: -math.log(1 - random.random()) / k for k in range(1, n // 2 + 1)}
+        starts, num_removed = [n] * len(lines), 0
+        for k in sorted(waiting_times, key=waiting_times.__getitem__):
             if 2 * k + 1 > self.centre * n:
-                starts[k], gone = gone, gone + lines[k]
+                starts[k], num_removed = num_removed, num_removed + lines[k]
         return starts, lines
 
 
 def fourier_basis(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return orthonormal real waves of n samples: their frequencies, (n,), and the waves as columns, (n, n).
+    """Return the real orthonormal basis of the discrete Fourier transform.
 
-    A frequency of the discrete Fourier transform has a cosine and a sine, but 0 and n / 2 a cosine only. Device and
-    precision of the waves are those of `like`.
+    Each frequency has a cosine and a sine, except the frequencies 0 and n / 2, which have only a cosine.
+
+    Args:
+        n: number of samples.
+        like: tensor that defines precision and device.
+
+    Returns:
+        The frequency of each basis vector in periods per n samples, (n,), and the basis as columns, (n, n).
     """
     j = torch.arange(n, device=like.device)
     frequency = (j + 1) // 2

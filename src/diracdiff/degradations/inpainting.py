@@ -1,6 +1,6 @@
-"""Inpainting with a mask in the centre of the image that grows with t. A_t(x) = m_t * x.
+"""Inpainting with a centred mask that grows with t, A_t(x) = m_t * x.
 
-The centre lies between pixels, so that the mask of width 0 hides nothing whatever the parity of the size.
+The centre is between pixels, so that a mask of width 0 hides no pixel for even and odd image sizes.
 """
 
 from abc import abstractmethod
@@ -15,7 +15,7 @@ from diracdiff.utils.validate import check_between
 
 
 class Masking(Degradation):
-    """Multiplication with a mask of values in [0, 1]."""
+    """Base class of degradations that multiply images with a mask in [0, 1]."""
 
     def apply(self, x: Tensor, severity: Tensor) -> Tensor:
         return self.masks(x, severity) * x
@@ -27,19 +27,22 @@ class Masking(Degradation):
 
     @abstractmethod
     def masks(self, x: Tensor, severity: Tensor) -> Tensor:
-        """Return masks that broadcast over images like x, (B, C, H, W), for a severity as in `apply`."""
+        """Return masks in [0, 1] that broadcast over images x, (B, C, H, W), for a severity as in `apply`."""
 
 
 class GaussianInpainting(Masking):
-    """m = (1 - g(u; s) / g(0; s))^4 with an isotropic Gaussian density g of standard deviation s.
+    """Gaussian mask m = (1 - g(u; s) / g(0; s))^4 with an isotropic Gaussian density g of standard deviation s.
 
-    The severity is s in pixels at 256 px (paper, Section 4: 0.1 to 50 px for faces, to 30 px for ImageNet).
+    The severity is s in pixels at 256 px (paper, Section 4: 0.1 to 50 px for CelebA-HQ, to 30 px for ImageNet).
 
     Args:
-        severity: s over t.
-        image_size: side in pixels of the training images.
-        centre: position of the centre in pixels from pixel n // 2: between pixels (-0.5), or on that pixel (0), as in
-            the authors' code; then A_0 hides this one pixel.
+        severity: standard deviation s over t, in pixels at 256 px, at least 0.
+        image_size: side of the training images in pixels.
+        centre: offset of the centre from pixel n // 2 in pixels, in [-1, 1]. -0.5 is between pixels. With 0, as in the
+            authors' code, A_0 masks the central pixel.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, centre: float = -0.5):
@@ -54,9 +57,10 @@ class GaussianInpainting(Masking):
 
 
 class BoxInpainting(Masking):
-    """A centred box is masked; its side is the severity, in pixels at 256 px (paper, Definition 3.1).
+    """Box mask in the centre of the image (paper, Definition 3.1).
 
-    A rim one pixel wide, in which the mask is the fraction of the pixel outside the box, makes it continuous in t.
+    The severity is the side of the box in pixels at 256 px. The mask of a pixel is the fraction of its area outside the
+    box, so it is continuous in t.
     """
 
     def masks(self, x: Tensor, severity: Tensor) -> Tensor:
@@ -66,6 +70,6 @@ class BoxInpainting(Masking):
 
 
 def _from_centre(x: Tensor, centre: float) -> tuple[Tensor, Tensor]:
-    """Return the distances of pixels from the centre, (H, 1) and (W,), which is `centre` pixels from pixel n // 2."""
+    """Return vertical and horizontal distances from the centre, (H, 1) and (W,), in pixels."""
     rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n // 2 + centre) for n in x.shape[-2:])
     return rows.unsqueeze(-1), columns

@@ -1,9 +1,9 @@
-"""Blur by a per-image kernel in fractional powers: A_t is the kernel K to the power s, the severity.
+"""Blur with fractional powers of a per-image kernel. A_t is the kernel K to the power of the severity s.
 
-Images are periodic here, so that A_t multiplies their discrete Fourier transform with K^s, its magnitude to the power s
-and its phase times s. The phase of the four self-conjugate frequencies is left out, since a part of it would make
-images complex. As |K| <= 1 for non-negative weights that sum to 1, there is the transition A_t = K^(t - s) A_s, which
-amplifies nothing. For the borders of photographs see `make_periodic`.
+Images are periodic, so A_t multiplies their discrete Fourier transform with K^s. The magnitude is raised to the power
+s, and the phase is multiplied by s. The phase of self-conjugate frequencies is set to 0, because a fraction of it would
+make images complex. Kernels with non-negative weights that sum to 1 have |K| <= 1. The transition between severities
+s < s' is K^(s' - s), which amplifies no frequency. `make_periodic` prepares the borders of photographs.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,18 @@ from diracdiff.degradations.kernels import random_kernel
 from diracdiff.degradations.svd import SVD
 
 MIN_MAGNITUDE = 1e-12
-"""Magnitude below which a frequency counts as lost."""
+"""Smallest magnitude of a frequency. Smaller magnitudes are raised to it."""
 
 
 class KernelBlur(PerImageDegradation):
-    """Convolution of periodic images with a per-image kernel: a Gaussian, a disc, a path of the camera.
+    """Convolution of periodic images with a power of a per-image kernel.
 
-    The parameters are kernels, (B, 1, h, w), with odd sides, that sum to 1; random ones are 25 x 25.
+    The parameters are kernels, (B, 1, h, w), with odd sides and sum 1. Random kernels have 25 x 25 pixels, see
+    `random_kernel`.
 
     Args:
-        severity: power of the kernel, in [0, 1].
-        image_size: side in pixels of the training images; kernels are in pixels of any image.
+        severity: power of the kernel over t, in [0, 1].
+        image_size: side of the training images in pixels. Kernels do not scale with it.
     """
 
     in_pixels = False
@@ -49,11 +50,11 @@ class KernelBlur(PerImageDegradation):
 
 
 class HartleyBasis(SVD):
-    """U S V^T with Hartley's waves as V and the same waves, each with its phase shifted, as U.
+    """Decomposition U S V^T of a periodic convolution. V is the Hartley basis, U the same basis with shifted phases.
 
     Args:
-        values: S, (B, 1, H, W), the same for opposite frequencies.
-        phases: phase shifts, (B, 1, H, W), of opposite sign for opposite frequencies.
+        values: singular values S, (B, 1, H, W), equal for opposite frequencies.
+        phases: phase shifts in radians, (B, 1, H, W), of opposite sign for opposite frequencies.
     """
 
     def __init__(self, values: Tensor, phases: Tensor):
@@ -74,7 +75,7 @@ class HartleyBasis(SVD):
         return self.v(self._shifted(torch.fft.fft2(x), -1))
 
     def operator(self, x: Tensor) -> Tensor:
-        """Return A x, (B, C, H, W), with fewer changes of basis than U S V^T x."""
+        """Return A x, (B, C, H, W), for images x, (B, C, H, W). It needs fewer transforms than U S V^T x."""
         return self._shifted(torch.fft.fft2(x) * self.values, 1)
 
     def _shifted(self, transform: Tensor, sign: int) -> Tensor:
@@ -82,19 +83,32 @@ class HartleyBasis(SVD):
 
 
 def pad_kernels(kernels: Tensor, height: int, width: int) -> Tensor:
-    """Put kernels, (B, 1, h, w) with odd sides, around the first pixel of periodic images: (B, 1, H, W)."""
+    """Pad kernels to the size of periodic images, with the centre of the kernel at pixel (0, 0).
+
+    Args:
+        kernels: kernels with odd sides, (B, 1, h, w).
+        height: height H of the images in pixels.
+        width: width W of the images in pixels.
+
+    Returns:
+        Padded kernels, (B, 1, H, W). Kernels larger than the image wrap around.
+    """
     rows, columns = kernels.shape[-2:]
-    at = (torch.arange(rows, device=kernels.device) - rows // 2).remainder(height).unsqueeze(1) * width
-    at = (at + (torch.arange(columns, device=kernels.device) - columns // 2).remainder(width)).flatten()
-    flat = kernels.new_zeros(*kernels.shape[:-2], height * width).index_add(-1, at, kernels.flatten(-2))
+    index = (torch.arange(rows, device=kernels.device) - rows // 2).remainder(height).unsqueeze(1) * width
+    index = (index + (torch.arange(columns, device=kernels.device) - columns // 2).remainder(width)).flatten()
+    flat = kernels.new_zeros(*kernels.shape[:-2], height * width).index_add(-1, index, kernels.flatten(-2))
     return flat.reshape(*kernels.shape[:-2], height, width)
 
 
 def make_periodic(y: Tensor, kernels: Tensor) -> tuple[Tensor, int]:
-    """Make blurred photographs, (B, C, H, W), periodic: reflect them at their borders, and blend opposite ends.
+    """Extend blurred photographs to periodic images: reflect them at the borders and blend opposite borders.
+
+    Args:
+        y: photographs, (B, C, H, W).
+        kernels: kernels, (B, 1, h, w). Their size determines the margin.
 
     Returns:
-        The extended photographs, and the margin in pixels on each side.
+        The extended photographs and the margin on each side in pixels.
     """
     margin = min(2 * (max(kernels.shape[-2:]) // 2) + 1, min(y.shape[-2:]) - 1)
     padded = F.pad(y, (margin,) * 4, mode="reflect")
@@ -108,7 +122,7 @@ def make_periodic(y: Tensor, kernels: Tensor) -> tuple[Tensor, int]:
 
 
 def _polar(transform: Tensor) -> tuple[Tensor, Tensor]:
-    """Return magnitudes and phases that are exactly conjugate for opposite frequencies, 0 for self-conjugate ones."""
+    """Return magnitudes and phases that are exactly conjugate for opposite frequencies."""
     rows, columns = (_sign(n, transform.real) for n in transform.shape[-2:])
     half = torch.where(rows.unsqueeze(1) != 0, rows.unsqueeze(1), columns)
     magnitude, angle = transform.abs().clamp(MIN_MAGNITUDE, 1.0), transform.angle()
@@ -117,6 +131,6 @@ def _polar(transform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sign(n: int, like: Tensor) -> Tensor:
-    """Return 1 for frequencies, -1 for their opposites, 0 for self-conjugate ones, (n,)."""
+    """Return the sign of each frequency, (n,): 1, -1 for opposite and 0 for self-conjugate frequencies."""
     k = torch.arange(n, device=like.device)
     return ((n - 2 * k).sign() * (k > 0)).to(like.dtype)

@@ -1,4 +1,4 @@
-"""Blur kernels: Gaussians, discs (defocus), lines (motion) and paths (camera shake), random or from text."""
+"""Blur kernels, random or parsed from text: Gaussians, discs (defocus), lines (motion) and paths (camera shake)."""
 
 import math
 import re
@@ -10,17 +10,24 @@ SIDE = 25
 """Side of random kernels, in pixels."""
 
 GAUSSIAN, DISC, PATH = (0.4, 3.0), (0.7, 4.5), (2.0, 20.0)
-"""Ranges of standard deviation, radius and length of random kernels, in pixels."""
+"""Ranges of the standard deviation, the radius and the path length of random kernels, in pixels."""
 
 MAX_SIZE = {"gaussian": 50.0, "disc": 200.0, "line": 400.0}
-"""Largest standard deviation, radius and length of kernels from text, in pixels."""
+"""Largest standard deviation, radius and length of parsed kernels, in pixels."""
 
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)")
 FORMATS = "gaussian:STD, disc:RADIUS or line:LENGTH:DEGREES, in pixels"
 
 
 def random_kernel(seed: int) -> Tensor:
-    """Return a kernel of random kind and size, (25, 25), float32, that sums to 1."""
+    """Return a random Gaussian, disc or camera path.
+
+    Args:
+        seed: seed of kind and size.
+
+    Returns:
+        A kernel, (25, 25), float32, with sum 1.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> float:
@@ -38,14 +45,17 @@ def random_kernel(seed: int) -> Tensor:
 
 
 def parse_kernel(text: str) -> Tensor:
-    """Return the kernel that a text describes, (h, w) with odd sides, float32, that sums to 1.
+    """Parse a kernel.
 
     Args:
-        text: "gaussian:W", W the standard deviation; "disc:R", R the radius; or "line:L:A", L the length and A the
-            angle in degrees, 0 along the rows and growing counterclockwise. All in pixels.
+        text: "gaussian:STD", "disc:RADIUS" or "line:LENGTH:DEGREES", with lengths in pixels. Angles are
+            counter-clockwise from the horizontal.
+
+    Returns:
+        The kernel, (h, w) with odd sides, float32, with sum 1.
 
     Raises:
-        ValueError: if the text describes no kernel.
+        ValueError: if the text has another format, or a length is out of range.
     """
     kind, *numbers = text.split(":")
     if kind not in MAX_SIZE or len(numbers) != 1 + (kind == "line") or not all(map(NUMBER.fullmatch, numbers)):
@@ -65,12 +75,12 @@ def parse_kernel(text: str) -> Tensor:
 
 
 def _odd(reach: float) -> int:
-    """Return the side of a kernel of half-width `reach` and a margin of one pixel."""
+    """Return the odd side of a kernel with half-width `reach` and a margin of one pixel."""
     return 2 * math.ceil(reach) + 3
 
 
 def _grid(side: int) -> tuple[Tensor, Tensor]:
-    """Return rows, (side, 1), and columns, (side,), from the middle."""
+    """Return the row offsets, (side, 1), and column offsets, (side,), from the centre."""
     position = torch.arange(side, dtype=torch.float32) - side // 2
     return position.unsqueeze(1), position
 
@@ -88,15 +98,15 @@ def _disc(side: int, radius: float) -> Tensor:
 
 
 def _camera_path(length: float, generator: torch.Generator) -> Tensor:
-    """Return the path of a shaking camera, weighted by time."""
+    """Return the path of a shaking camera. The weight of a pixel is proportional to the time spent in it."""
     steps = max(2, 4 * math.ceil(length))
-    turns = 0.25 * torch.randn(steps, generator=generator).cumsum(0) + 2 * math.pi * torch.rand((), generator=generator)
-    points = torch.stack([turns.sin(), turns.cos()], 1).cumsum(0) * (length / steps)
+    angle = 0.25 * torch.randn(steps, generator=generator).cumsum(0) + 2 * math.pi * torch.rand((), generator=generator)
+    points = torch.stack([angle.sin(), angle.cos()], 1).cumsum(0) * (length / steps)
     return _splat((points - points.mean(0)).clamp(-(SIDE // 2) + 1, SIDE // 2 - 1), SIDE)
 
 
 def _splat(points: Tensor, side: int) -> Tensor:
-    """Distribute points, (n, 2), rows and columns from the middle, bilinearly over the pixels around them."""
+    """Distribute points, (n, 2), given as offsets from the centre, bilinearly over the neighbouring pixels."""
     axes = zip(_grid(side), points.unbind(1), strict=True)
     rows, columns = ((1 - (axis - point[:, None, None]).abs()).clamp(min=0) for axis, point in axes)
     return (rows * columns).sum(0)

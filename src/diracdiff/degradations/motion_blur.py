@@ -1,9 +1,8 @@
-"""Motion blur: the camera moves along a line while the shutter is open.
+"""Motion blur of a camera that moves along a line during the exposure.
 
-A path of length L multiplies the frequency f along it by about sinc(f L), which passes through 0 at f = 1 / L. So A_s
-is invertible except at isolated lengths, of about 2 pixels and more, at which a frequency of the grid is lost. Between
-all other times s < t there is the transition A_t A_s^-1, but it amplifies noise without bound: Definition 3.1 holds
-almost everywhere, and not stably.
+A path of length L multiplies the frequency f along the path by about sinc(f L), which is 0 at f = 1 / L. Therefore A_s
+is invertible except at isolated lengths of about 2 pixels and more. Between all other times s < t, the transition is
+A_t A_s^-1. It amplifies noise without bound: Definition 3.1 holds almost everywhere, but the transition is not stable.
 """
 
 import math
@@ -19,15 +18,19 @@ POINTS_PER_PIXEL = 4
 
 
 class MotionBlur(Degradation):
-    """Mean of the image over shifts along a centred straight path, reflected at the border (edge pixel not repeated).
+    """Motion blur: mean of the image over shifts along a straight path.
 
-    The kernel is the mean of points on the path, four per pixel at t = 1, each distributed bilinearly over four pixels:
-    it sums to 1, has mean 0, and is a single 1 for the length 0.
+    Images are reflected at the border without repetition of the edge pixel. The kernel is the mean of points on the
+    path, four per pixel at t = 1. Each point is distributed bilinearly over four pixels. The kernel sums to 1 and is
+    centred. For length 0 it is the identity.
 
     Args:
-        severity: length of the path in pixels at 256 px; must not decrease, since the support is that of t = 1.
-        image_size: side in pixels of the training images.
+        severity: length of the path over t, in pixels at 256 px, not decreasing.
+        image_size: side of the training images in pixels.
         angle: direction of the path in degrees, counter-clockwise from the horizontal.
+
+    Raises:
+        ValueError: if the angle is not finite.
     """
 
     def __init__(self, severity: Severity, image_size: int = REFERENCE_SIZE, angle: float = 0.0):
@@ -46,14 +49,21 @@ class MotionBlur(Degradation):
         return blurred.squeeze(0).unflatten(0, x.shape[:2])
 
     def kernel(self, length: Tensor) -> Tensor:
-        """Return kernels of odd sides, (h, w) or (B, h, w), for paths of lengths () or (B,) up to that of t = 1."""
-        longest = float(self.severity(torch.tensor(1.0))) * self.image_size / REFERENCE_SIZE
-        points = POINTS_PER_PIXEL * math.ceil(longest) + 1
+        """Return the kernels of paths.
+
+        Args:
+            length: lengths in pixels, () or (B,), at most the length at t = 1.
+
+        Returns:
+            Kernels with odd sides, (h, w) or (B, h, w). Their support is that of t = 1.
+        """
+        max_length = float(self.severity(torch.tensor(1.0))) * self.image_size / REFERENCE_SIZE
+        points = POINTS_PER_PIXEL * math.ceil(max_length) + 1
         position = (torch.arange(points, dtype=length.dtype, device=length.device) + 0.5) / points - 0.5
         path = (length.unsqueeze(-1) * position).unsqueeze(-1)
 
         def weights(direction: float) -> Tensor:
-            radius = math.ceil(abs(direction) * longest / 2 - 1e-6)
+            radius = math.ceil(abs(direction) * max_length / 2 - 1e-6)
             offset = torch.arange(-radius, radius + 1, dtype=length.dtype, device=length.device)
             return (1 - (path * direction - offset).abs()).clamp(min=0)
 
@@ -62,7 +72,7 @@ class MotionBlur(Degradation):
 
 
 def _reflected(n: int, radius: int, device: torch.device) -> Tensor:
-    """Return the indices of n samples at -radius … n - 1 + radius, reflected as often as needed."""
+    """Return the indices of the samples -radius … n - 1 + radius of a signal of length n with repeated reflection."""
     period = max(1, 2 * (n - 1))
     source = torch.arange(-radius, n + radius, device=device).remainder(period)
     return torch.minimum(source, period - source)

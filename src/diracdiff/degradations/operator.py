@@ -1,4 +1,4 @@
-"""The degradation of a measurement, with its adjoint, decomposition and linear solves."""
+"""Degradation operator of a batch of measurements, with adjoint, decomposition and linear solvers."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -15,12 +15,16 @@ CG_STEPS = 200
 
 
 class Operator:
-    """A = A_t of a batch of measurements.
+    """Operator A = A_t of a batch of measurements.
 
     Args:
-        degradation: the process A_t; per-image operators must be bound.
-        measurement: y, (B, C, H, W): the batch, the size, the precision and the device of the images.
-        t: the time of the measurement, () or (B,) for an operator per image.
+        degradation: degradation process A_t. Per-image operators must be bound.
+        measurement: measurements y, (B, C, H, W), that define size, precision and device of the images.
+        t: time of the measurements in [0, 1], () or (B,).
+
+    Attributes:
+        linear: A is linear.
+        name: class name of the degradation.
     """
 
     def __init__(self, degradation: Degradation, measurement: Tensor, t: float | Tensor = 1.0):
@@ -28,16 +32,16 @@ class Operator:
         self.linear, self.name = degradation.linear, type(degradation).__name__
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return A(x), (B, C, H, W)."""
+        """Return A(x), (B, C, H, W), for images x, (B, C, H, W)."""
         return self.degradation(x, self.t)
 
     @cached_property
     def svd(self) -> SVD | None:
-        """A = U S V^T, or None where there is no closed form."""
+        """Singular value decomposition A = U S V^T, or None without a closed form."""
         return self.degradation.svd(self.like, self.t)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Return A^T y, (B, C, H, W)."""
+        """Return A^T y, (B, C, H, W), for measurements y, (B, C, H, W). A must be linear."""
         if self.svd is not None:
             return self.svd.v(self.svd.values * self.svd.ut(y))
         with torch.enable_grad():
@@ -45,7 +49,13 @@ class Operator:
             return torch.autograd.grad(self(x), x, y)[0]
 
     def prox(self, z: Tensor, y: Tensor, weight: float | Tensor) -> Tensor:
-        """Return argmin_x ||A x - y||^2 + weight ||x - z||^2, (B, C, H, W), for a positive weight, () or (B,)."""
+        """Return the proximal point argmin_x ||A x - y||^2 + weight ||x - z||^2, (B, C, H, W).
+
+        Args:
+            z: images, (B, C, H, W).
+            y: measurements, (B, C, H, W).
+            weight: weights, positive, () or (B,).
+        """
         weight = per_image(as_time(weight, self.like), self.like)
         if self.svd is not None:
             s = self.svd.values
@@ -53,32 +63,38 @@ class Operator:
         return z + _conjugate_gradients(lambda x: self.adjoint(self(x)) + weight * x, self.adjoint(y - self(z)))
 
     def whiten(self, residual: Tensor, signal: float | Tensor, noise: float | Tensor) -> Tensor:
-        """Return (signal A A^T + noise)^-1 residual, (B, C, H, W), for variances >= 0, noise > 0, () or (B,)."""
+        """Return (signal A A^T + noise I)^-1 residual, (B, C, H, W).
+
+        Args:
+            residual: images in the domain of the measurements, (B, C, H, W).
+            signal: variances of the signal, at least 0, () or (B,).
+            noise: variances of the noise, positive, () or (B,).
+        """
         signal, noise = (per_image(as_time(variance, self.like), self.like) for variance in (signal, noise))
         if self.svd is not None:
             return self.svd.u(self.svd.ut(residual) / (signal * self.svd.values**2 + noise))
         return _conjugate_gradients(lambda r: signal * self(self.adjoint(r)) + noise * r, residual)
 
 
-def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
-    """Solve matrix(x) = right, symmetric and positive definite in each image of a batch, (B, C, H, W).
+def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], rhs: Tensor) -> Tensor:
+    """Solve matrix(x) = rhs, (B, C, H, W), with a symmetric positive definite matrix for each image.
 
-    Every image has its own step sizes and stopping rule, so a result does not depend on the rest of the batch.
+    Step sizes and stopping rule are per-image, so that a result does not depend on the rest of the batch.
     """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).flatten(1).sum(1).reshape(-1, 1, 1, 1)
 
-    x, residual = torch.zeros_like(right), right
-    direction, size = residual, dot(residual, residual)
-    enough = CG_TOLERANCE**2 * size
+    x, residual = torch.zeros_like(rhs), rhs
+    direction, squared_norm = residual, dot(residual, residual)
+    tolerance = CG_TOLERANCE**2 * squared_norm
     for _ in range(CG_STEPS):
-        active = size > enough
+        active = squared_norm > tolerance
         if not active.any():
             break
-        image = matrix(direction)
-        step = torch.where(active, size / dot(direction, image).clamp(min=1e-30), 0)
-        x, residual = x + step * direction, residual - step * image
-        previous, size = size, torch.where(active, dot(residual, residual), size)
-        direction = torch.where(active, residual + size / previous.clamp(min=1e-30) * direction, direction)
+        product = matrix(direction)
+        step = torch.where(active, squared_norm / dot(direction, product).clamp(min=1e-30), 0)
+        x, residual = x + step * direction, residual - step * product
+        previous, squared_norm = squared_norm, torch.where(active, dot(residual, residual), squared_norm)
+        direction = torch.where(active, residual + squared_norm / previous.clamp(min=1e-30) * direction, direction)
     return x

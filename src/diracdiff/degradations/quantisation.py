@@ -1,4 +1,4 @@
-"""Colour quantisation: tones gather softly at a few levels."""
+"""Colour quantisation with smooth steps between the levels."""
 
 import math
 
@@ -13,16 +13,20 @@ EPSILON = 1e-6
 
 
 class ColourQuantisation(Degradation):
-    """A_t(x) = (k + sign(d) |2 d|^p / 2) / (levels - 1), where (levels - 1) x = k + d, k an integer, |d| <= 1/2.
+    """Smooth quantisation A_t(x) = (k + sign(d) |2 d|^p / 2) / (levels - 1), (levels - 1) x = k + d, |d| <= 1/2.
 
-    The severity is the exponent p, at least 1: the identity at p = 1, a hard staircase for p to infinity. The map of
-    a value is increasing with slopes from 0 (at a level) to p (between two), and differentiable. An exponent p_t / p_s
-    after p_s makes p_t, so the same formula is the transition. The staircase continues outside [0, 1].
+    k is an integer. The severity is the exponent p, at least 1. It is the identity at p = 1 and approaches hard
+    quantisation for p to infinity. The map of a pixel value is increasing and differentiable, also outside [0, 1]. Its
+    slope is 0 at a level and p halfway between two levels. The transition from p_s to p_t is the same map with exponent
+    p_t / p_s.
 
     Args:
-        severity: the exponent.
-        image_size: side in pixels of the training images; not used.
-        levels: number of levels in [0, 1], 0 and 1 among them; 4 are 2 bits per channel.
+        severity: exponent p over t, at least 1.
+        image_size: side of the training images in pixels, not used.
+        levels: number of levels in [0, 1] including 0 and 1, at least 2. 4 levels are 2 bits per channel.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     linear = False
@@ -38,6 +42,6 @@ class ColourQuantisation(Degradation):
         scaled = (self.levels - 1) * x
         distance = scaled - torch.round(scaled)
         exponent = severity.to(x.dtype).reshape(-1, 1, 1, 1) - 1
-        # The power of 0 has no derivative where the exponent is below 1, and the levels 0 and 1 are common.
+        # Powers below 1 have no derivative at 0, and pixels at the levels 0 and 1 are frequent.
         shrinkage = (2 * distance.abs()).clamp(min=EPSILON) ** exponent
         return x + distance * (shrinkage - 1) / (self.levels - 1)

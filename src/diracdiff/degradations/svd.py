@@ -1,7 +1,7 @@
-"""Decompositions A = U S V^T of operators that keep the shape of the image.
+"""Singular value decompositions A = U S V^T of operators that keep the shape of the image.
 
-U and V are changes of basis of an image, S multiplies every coefficient with its singular value. They are orthonormal
-except in the bases of `Degradation.diagonal`, where U = V and V^T stands for the inverse.
+U and V are changes of basis. S multiplies each coefficient with its singular value. The bases are orthonormal, except
+those of `Degradation.diagonal`, where U = V and V^T denotes the inverse of V.
 """
 
 from abc import ABC, abstractmethod
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 MatrixSVD = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""The decomposition of one direction: S, (n,) or (B, n), then U, U^T, V and V^T, (n, n) or (B, n, n) each."""
+"""Decomposition of the matrix of one direction: S, (n,) or (B, n), then U, U^T, V and V^T, (n, n) or (B, n, n) each."""
 
 
 class SVD(ABC):
-    """A = U S V^T on images (B, C, H, W).
+    """Decomposition A = U S V^T of an operator on images, (B, C, H, W).
 
     Attributes:
-        values: S, not negative, broadcasts over (B, C, H, W).
-        frequencies: of rows and of columns of coefficients, (H,) and (W,), in half cycles per side; None for pixels.
+        values: singular values S, at least 0. They broadcast over (B, C, H, W).
+        frequencies: frequencies of the rows, (H,), and columns, (W,), of coefficients in half cycles per side. None for
+            an axis of pixels.
     """
 
     values: Tensor
@@ -27,23 +28,27 @@ class SVD(ABC):
 
     @abstractmethod
     def u(self, x: Tensor) -> Tensor:
-        """Return U x, an image, (B, C, H, W), for coefficients x."""
+        """Return U x, images, (B, C, H, W), for coefficients x, (B, C, H, W)."""
 
     @abstractmethod
     def ut(self, x: Tensor) -> Tensor:
-        """Return U^T x, coefficients, (B, C, H, W), for an image x."""
+        """Return U^T x, coefficients, (B, C, H, W), for images x, (B, C, H, W)."""
 
     @abstractmethod
     def v(self, x: Tensor) -> Tensor:
-        """Return V x, an image, (B, C, H, W), for coefficients x."""
+        """Return V x, images, (B, C, H, W), for coefficients x, (B, C, H, W)."""
 
     @abstractmethod
     def vt(self, x: Tensor) -> Tensor:
-        """Return V^T x, coefficients, (B, C, H, W), for an image x."""
+        """Return V^T x, coefficients, (B, C, H, W), for images x, (B, C, H, W)."""
 
 
 class Mask(SVD):
-    """Multiplication of the pixels, U = V = 1, with a mask: not negative, broadcasts over images."""
+    """Decomposition of the multiplication with a mask, U = V = I.
+
+    Args:
+        values: mask, at least 0. It broadcasts over images, (B, C, H, W).
+    """
 
     def __init__(self, values: Tensor):
         self.values = values
@@ -55,7 +60,13 @@ class Mask(SVD):
 
 
 class Separable(SVD):
-    """x -> R x C^T, with the decompositions of R, (H, H) or (B, H, H), and of C, (W, W) or (B, W, W)."""
+    """Decomposition of a separable operator x -> R x C^T.
+
+    Args:
+        rows: decomposition of R, (H, H) or (B, H, H).
+        columns: decomposition of C, (W, W) or (B, W, W).
+        frequencies: see `SVD`.
+    """
 
     def __init__(
         self, rows: MatrixSVD, columns: MatrixSVD, frequencies: tuple[Tensor | None, Tensor | None] = (None, None)
@@ -78,18 +89,30 @@ class Separable(SVD):
 
 
 def matrix_svd(matrix: Tensor) -> MatrixSVD:
-    """Return the singular value decomposition of a matrix, (n, n) or (B, n, n), computed in double precision."""
+    """Return the singular value decomposition of matrices, (n, n) or (B, n, n), computed in double precision."""
     u, s, vt = (part.to(matrix.dtype) for part in torch.linalg.svd(matrix.double()))
     return s, u, u.mT, vt.mT, vt
 
 
 def cosine_svd(x: Tensor, responses: Iterable[Tensor], bases: Iterable[tuple[Tensor, Tensor]]) -> Separable:
-    """Return the operator with a response, (n,) or (B, n), and a basis of cosines and its inverse per direction."""
+    """Return the decomposition of a separable operator that is diagonal in bases of cosines.
+
+    Args:
+        x: images, (B, C, H, W), that define size, precision and device.
+        responses: eigenvalues of the vertical and the horizontal direction, (n,) or (B, n) each.
+        bases: basis and inverse basis of each direction, (n, n) each.
+    """
     rows, columns = ((s, *basis, *basis) for s, basis in zip(responses, bases, strict=True))
     height, width = (torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
     return Separable(rows, columns, (height, width))
 
 
 def apply_separable(rows: Tensor, columns: Tensor, image: Tensor) -> Tensor:
-    """Return R x C^T for images, (B, C, H, W), and matrices per direction, with or without a batch."""
+    """Return R x C^T, (B, C, H, W).
+
+    Args:
+        rows: matrix R, (H, H) or (B, H, H).
+        columns: matrix C, (W, W) or (B, W, W).
+        image: images x, (B, C, H, W).
+    """
     return rows.unsqueeze(-3) @ image @ columns.unsqueeze(-3).mT

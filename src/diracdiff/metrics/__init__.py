@@ -1,7 +1,7 @@
-"""Metrics of single images and of sets of images, in the order of every table.
+"""Metrics of single images and of sets of images.
 
-A metric has a name, a direction, a unit and a way to measure. A new one is a class, a line in `METRICS` and a YAML file
-in conf/metrics: tables, plots, reports and the choice of stopping times follow from its attributes.
+A new metric needs a class, an entry in `METRICS` and a YAML file in conf/metrics. Tables, plots, reports and stopping
+times use its attributes.
 """
 
 from collections.abc import Iterable
@@ -33,14 +33,18 @@ __all__ = [
 ]
 
 METRICS: tuple[type[Metric], ...] = (PSNR, SSIM, LPIPS, SWD, FID, KID, ResidualNoise, Seams, Consistency)
+"""Metrics in the order of the columns of tables."""
 
 
 def sort_metrics(metrics: Iterable[Metric]) -> list[Metric]:
-    """Return metrics in the order of METRICS, custom ones last; metrics with equal feature networks share one."""
-    places = {metric: place for place, metric in enumerate(METRICS)}
-    found = sorted(metrics, key=lambda metric: places.get(type(metric), len(places)))
+    """Return metrics in the order of `METRICS`, followed by custom metrics.
+
+    Metrics with equal feature networks share one network afterwards.
+    """
+    positions = {metric: position for position, metric in enumerate(METRICS)}
+    ordered = sorted(metrics, key=lambda metric: positions.get(type(metric), len(positions)))
     networks: dict[FeatureNetwork, FeatureNetwork] = {}
-    for metric in found:
+    for metric in ordered:
         if isinstance(metric, SetMetric):
             metric.extractor = networks.setdefault(metric.extractor, metric.extractor)
-    return found
+    return ordered

@@ -1,4 +1,4 @@
-"""Networks whose features FID and KID compare."""
+"""Feature networks of FID and KID."""
 
 import hashlib
 import math
@@ -12,20 +12,22 @@ from diracdiff.utils.downloads import fetch_weights
 from diracdiff.utils.pixels import from_pixels, to_pixels
 from diracdiff.utils.validate import check_images
 
-FEATURES = {"inception": 2048, "squeezenet": 512}  # number of features of each network
+FEATURES = {"inception": 2048, "squeezenet": 512}
+"""Number of features of each network."""
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SQUEEZENET_SIDE = 17
-NORMALISATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and standard deviation of SqueezeNet's input
+NORMALISATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+"""Mean and standard deviation of the input of SqueezeNet per channel."""
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """The network whose features FID and KID compare.
+    """Feature network of FID and KID.
 
-    "inception" is torch-fidelity's Inception, 2048 features of images resized to 299 px: the FID and KID of the
-    literature. Its file must be the published one, by SHA-256. "squeezenet" is the trunk of torchvision's
-    SqueezeNet 1.1, its 512 last features averaged over the image, which keeps its size: a file of 5 MB and fast on
-    a CPU, but its values compare only among themselves, at one image size.
+    "inception" is the Inception network of torch-fidelity with 2048 features of images resized to 299 px, as in the
+    literature. The SHA-256 of its file is checked. "squeezenet" is the trunk of torchvision's SqueezeNet 1.1 with 512
+    features, averaged over the image without resizing. Its file has 5 MB, and it is fast on a CPU. Its values are
+    comparable only with each other, at one image size.
 
     Args:
         name: "inception" or "squeezenet".
@@ -39,24 +41,26 @@ class Extractor:
 
     def __post_init__(self) -> None:
         if self.name not in FEATURES:
-            raise ValueError(f"fid must be one of {sorted(FEATURES)} or null, got {self.name!r}")
+            raise ValueError(f"fid={self.name}: must be one of {', '.join(sorted(FEATURES))}, or null.")
         object.__setattr__(self, "network", _load(self.name, _weights_file(self.name)))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features of images in [0, 1], (B, 3, H, W), rounded to 8 bits as in a PNG: (B, D) on the CPU.
+        """Compute the features of images. Up to rounding, they do not depend on the rest of the batch.
 
-        They are float32 and, up to rounding, do not depend on the rest of the batch. An image with a NaN has NaN
-        features.
+        Args:
+            images: images in [0, 1], (B, 3, H, W). They are rounded to 8 bits, as in a PNG file.
+
+        Returns:
+            Features, (B, D), float32, on the CPU. Images with NaN have NaN features.
 
         Raises:
             ValueError: if the images are not RGB, or too small for the network.
         """
         check_images(images, "images", channels=3)
         if self.name == "squeezenet" and min(images.shape[-2:]) < SQUEEZENET_SIDE:
-            raise ValueError(
-                f"fid=squeezenet needs images of at least {SQUEEZENET_SIDE} pixels a side, got {tuple(images.shape)}"
-            )
-        broken = images.isnan().flatten(1).any(1)
+            rule = f"must have at least {SQUEEZENET_SIDE} pixels a side for fid=squeezenet"
+            raise ValueError(f"images: {rule}, got {tuple(images.shape)}. Use larger images.")
+        has_nan = images.isnan().flatten(1).any(1)
         pixels = to_pixels(images)
         full_precision = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), full_precision:
@@ -66,7 +70,7 @@ class Extractor:
                 features: Tensor = network((from_pixels(pixels) - mean) / std).mean((2, 3))
             else:
                 (features,) = network(pixels)
-        return features.masked_fill(broken.unsqueeze(1), math.nan).cpu()
+        return features.masked_fill(has_nan.unsqueeze(1), math.nan).cpu()
 
 
 def _load(name: str, path: Path) -> nn.Module:
@@ -74,17 +78,17 @@ def _load(name: str, path: Path) -> nn.Module:
     from torchvision.models import squeezenet1_1
 
     try:
-        with torch.random.fork_rng(devices=[]):  # constructors draw initial weights
+        with torch.random.fork_rng(devices=[]):  # constructors sample initial weights
             if name == "squeezenet":
-                whole = squeezenet1_1()
-                whole.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-                network: nn.Module = whole.features
+                classifier = squeezenet1_1()
+                classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+                network: nn.Module = classifier.features
             else:
                 layer = [str(FEATURES[name])]
                 network = FeatureExtractorInceptionV3("inception-v3-compat", layer, str(path), verbose=False)
             return network.eval().requires_grad_(False)
-    except Exception as error:  # a parser of untrusted bytes may raise anything
-        raise ValueError(f"{path} does not hold the weights of {name}: replace it with the published file") from error
+    except Exception as error:  # parsers of untrusted files may raise any exception
+        raise ValueError(f"{path}: must hold the weights of {name}. Replace it with the published file.") from error
 
 
 def _weights_file(name: str) -> Path:
@@ -97,8 +101,6 @@ def _weights_file(name: str) -> Path:
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         if digest != INCEPTION_SHA256:
-            raise ValueError(
-                f"{path} is not the published file: its SHA-256 is {digest[:8]}..., not {INCEPTION_SHA256[:8]}...; "
-                "other weights would give other numbers under the same name"
-            )
+            rule = f"must be the published file with SHA-256 {INCEPTION_SHA256[:8]}…, got {digest[:8]}…"
+            raise ValueError(f"{path}: {rule}. Replace it, because the weights define the metric.")
     return path

@@ -1,10 +1,10 @@
-"""FID and KID: the distance of a set of images from a set of clean ones, in the features of a network.
+"""FID and KID: distances between a set of restored images and a set of clean images in the features of a network.
 
 FID (Heusel et al. 2017) is the squared Fréchet distance of the Gaussians fitted to the two sets of features,
-|mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)). KID (Binkowski et al. 2018) is the unbiased estimate of their
-squared maximum mean discrepancy under the kernel (f . g / D + 1)^3. FID grows as the sets shrink, so only FIDs of
-equally many images compare; KID does not, but scatters about zero where the sets agree. The arithmetic is
-torch-fidelity's, in double precision.
+|mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)). It increases for smaller sets, so only values of sets with the same
+number of images are comparable. KID (Binkowski et al. 2018) is the unbiased estimate of the squared maximum mean
+discrepancy with the kernel (f . g / D + 1)^3. Its expectation does not depend on the size of the sets, and its values
+may be negative. torch-fidelity computes both in double precision.
 """
 
 import math
@@ -20,10 +20,13 @@ KID_SUBSET_SIZE = 1000
 
 
 class NetworkDistance(SetMetric):
-    """Base of FID and KID, whose names contain the network.
+    """Base class of FID and KID. The name of the metric contains the feature network.
 
     Args:
-        network: "inception" or "squeezenet", see `Extractor`.
+        network: feature network, "inception" or "squeezenet".
+
+    Raises:
+        ValueError: see `Extractor`.
     """
 
     higher_is_better, digits = False, 2
@@ -34,25 +37,29 @@ class NetworkDistance(SetMetric):
 
     @classmethod
     def if_requested(cls, network: str | None) -> Self | None:
-        """Return the metric, or None for no network; see `Extractor` for errors."""
+        """Return the metric, or None if `network` is None.
+
+        Raises:
+            ValueError: see `Extractor`.
+        """
         return None if network is None else cls(network)
 
 
 class FID(NetworkDistance):
-    """Fréchet distance of the features of two sets of images, see `fid`; of more than 10,000, of a sample."""
+    """Fréchet inception distance of two sets of images, see `fid`. Of more than 10,000 images, a sample is used."""
 
     title, target, limit = "FID", "fid", 10_000
 
     def __init__(self, network: str):
         super().__init__(network)
-        self.min_images = FEATURES[network]  # the covariance of fewer images is singular
+        self.min_images = FEATURES[network]  # with fewer images, the covariance is singular
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return fid(clean, restored)
 
 
 class KID(NetworkDistance):
-    """Kernel distance of the features of two sets of images, see `kid`."""
+    """Kernel inception distance of two sets of images, see `kid`. Of more than 1000 images, a sample is used."""
 
     title, limit = "KID", KID_SUBSET_SIZE
     min_images = 50
@@ -62,12 +69,19 @@ class KID(NetworkDistance):
 
 
 def fid(real: Tensor, fake: Tensor) -> float:
-    """Return the Fréchet distance of two sets of features, (N, D) and (M, D): 0 or more; NaN if a feature is.
+    """Compute the squared Fréchet distance of two sets of features (Heusel et al. 2017).
 
-    Fewer images than features are allowed. Below about 1e-6 of tr(S_1 + S_2) it is rounding error.
+    Values below about 1e-6 tr(S_1 + S_2) are rounding errors. Sets with fewer images than features are allowed.
+
+    Args:
+        real: features of the clean images, (N, D).
+        fake: features of the restored images, (M, D).
+
+    Returns:
+        The distance, at least 0. NaN if a feature is NaN.
 
     Raises:
-        ValueError: if a set has fewer than two images.
+        ValueError: if a set has fewer than two images, or the numbers of features differ.
     """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
@@ -80,13 +94,21 @@ def fid(real: Tensor, fake: Tensor) -> float:
 
 
 def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
-    """Return the squared maximum mean discrepancy of features, (N, D) and (M, D): also negative; NaN if a feature is.
+    """Estimate the squared maximum mean discrepancy of two sets of features (Binkowski et al. 2018).
 
-    The mean over 100 draws of min(N, M, 1000) images from each set. If a draw has every image of both sets, one is
-    enough, and neither the seed nor the order of the images matters.
+    It is the mean over 100 random subsets of min(N, M, 1000) images of each set. If a subset contains all images of
+    both sets, one subset is used. The result then depends neither on the seed nor on the order of the images.
+
+    Args:
+        real: features of the clean images, (N, D).
+        fake: features of the restored images, (M, D).
+        seed: seed of the subsets.
+
+    Returns:
+        The estimate, which may be negative. NaN if a feature is NaN.
 
     Raises:
-        ValueError: if a set has fewer than two images.
+        ValueError: if a set has fewer than two images, or the numbers of features differ.
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
@@ -102,7 +124,9 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
 
 def _checked(real: Tensor, fake: Tensor) -> list[Tensor]:
     if min(len(real), len(fake)) < 2:
-        raise ValueError(f"FID and KID need at least 2 images in each set, got {len(real)} and {len(fake)}")
+        counts = f"{len(real)} and {len(fake)}"
+        raise ValueError(f"features: must have at least 2 images in each set, got {counts}. Use more images.")
     if real.shape[1:] != fake.shape[1:] or real.ndim != 2:
-        raise ValueError(f"features must be (N, D) and (M, D), got {tuple(real.shape)} and {tuple(fake.shape)}")
+        shapes = f"{tuple(real.shape)} and {tuple(fake.shape)}"
+        raise ValueError(f"features: must have the shapes (N, D) and (M, D), got {shapes}. Use one network.")
     return [features.double() for features in (real, fake)]

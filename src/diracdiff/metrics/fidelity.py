@@ -1,14 +1,15 @@
-"""PSNR, SSIM and data consistency: metrics of single images that need no network."""
+"""PSNR, SSIM and data consistency, metrics of single images without a network."""
 
 from torch import Tensor
 
 from diracdiff.metrics.metric import ImageMetric, Reference
 
-WINDOW = 11  # side of SSIM's window in pixels
+WINDOW = 11
+"""Side of the window of SSIM in pixels."""
 
 
 class PSNR(ImageMetric):
-    """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error, per image, of images clipped to [0, 1]."""
+    """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error of images clipped to [0, 1]."""
 
     name = "psnr"
     title, unit, digits, higher_is_better = "PSNR", "dB", 2, True
@@ -22,7 +23,7 @@ class PSNR(ImageMetric):
 
 
 class SSIM(ImageMetric):
-    """Structural similarity (Wang et al. 2004) of clipped images: window 11, std 1.5, borders left out."""
+    """Structural similarity (Wang et al. 2004) of clipped images, with window 11, std 1.5 and without borders."""
 
     name = "ssim"
     title, higher_is_better = "SSIM", True
@@ -33,7 +34,12 @@ class SSIM(ImageMetric):
 
 
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM of images in [0, 1], (B, C, H, W), of at least WINDOW pixels a side: (B,)."""
+    """Compute the structural similarity of images, (B,).
+
+    Args:
+        a: images in [0, 1], (B, C, H, W), with sides of at least `WINDOW` pixels.
+        b: images to compare with, like a.
+    """
     from kornia.metrics import ssim
 
     values: Tensor = ssim(a, b, WINDOW, padding="valid")
@@ -41,16 +47,16 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Consistency(ImageMetric):
-    """Distance from the measurement in units of its noise, ||y - A_t(images)|| / (sqrt(n) sigma): 1 is perfect.
+    """Data consistency ||y - A_t(images)|| / (sqrt(n) sigma) (paper, Theorem 3.6 and Fig. 4).
 
-    Less than 1 means that the images explain the noise as well (paper, Theorem 3.6 and Fig. 4).
+    The value of the clean image is about 1. Values below 1 mean that the image fits noise of the measurement.
     """
 
     name = "consistency"
     title, digits = "data consistency", 2
 
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
-        """See `ImageMetric`.
+        """Compute the values, (B,), see `ImageMetric.measure`.
 
         Raises:
             ValueError: if the reference has no measurement or no process.

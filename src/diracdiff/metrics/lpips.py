@@ -1,4 +1,4 @@
-"""LPIPS, learned perceptual image patch similarity."""
+"""LPIPS, the learned perceptual image patch similarity (Zhang et al. 2018)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ BACKBONES = {
     "alex": ("AlexNet", 31),
     "vgg": ("VGG16", 16),
 }
-"""Each backbone's network in torchvision, and smallest side of its images in pixels."""
+"""Network in torchvision, and smallest side of images in pixels, of each backbone."""
 
 MIN_SIDE = 64
-"""Side in pixels to which smaller images are enlarged."""
+"""Smallest side in pixels. Smaller images are upscaled to it."""
 
 
 class LPIPS(ImageMetric):
-    """LPIPS (Zhang et al. 2018) of clipped images; smaller ones are enlarged bilinearly to 64 pixels a side.
+    """LPIPS (Zhang et al. 2018) of clipped images. Images below 64 pixels a side are upscaled bilinearly to 64.
 
-    The backbones were trained on large photographs: on images of 32 pixels LPIPS rewards noise in place of texture.
-
-    The name contains the backbone, as in `lpips_squeeze`, because values of different backbones do not compare.
+    The backbones were trained on large photographs. On images of 32 pixels, LPIPS rewards noise in place of texture.
+    The name contains the backbone, as in `lpips_squeeze`, because values of different backbones are not comparable.
 
     Args:
-        backbone: "squeeze", "alex" or "vgg" (the paper's).
+        backbone: "squeeze", "alex" or "vgg". The paper uses "vgg".
 
     Raises:
         ValueError: if the backbone is unknown, or its weights are missing and cannot be downloaded.
@@ -47,7 +46,11 @@ class LPIPS(ImageMetric):
 
     @classmethod
     def if_available(cls, backbone: str | None) -> Self | None:
-        """Return the metric; None for no backbone, and, with a warning, if the weights are missing."""
+        """Return the metric, or None without a backbone. If the weights are missing, warn and return None.
+
+        Raises:
+            ValueError: if the backbone is unknown.
+        """
         try:
             return None if backbone is None else cls(backbone)
         except ValueError as error:
@@ -72,7 +75,7 @@ class LPIPS(ImageMetric):
 
 
 def upscale_to_min_side(images: Tensor) -> Tensor:
-    """Return images, (B, C, H, W), whose shorter side is at least MIN_SIDE."""
+    """Upscale images, (B, C, H, W), bilinearly to a shorter side of at least `MIN_SIDE`."""
     height, width = images.shape[-2:]
     scale = MIN_SIDE / min(height, width)
     if scale <= 1:
@@ -81,26 +84,34 @@ def upscale_to_min_side(images: Tensor) -> Tensor:
 
 
 def features(network: Any, images: Tensor) -> list[Tensor]:
-    """Return the unit features of every layer, (B, D, h, w) each, of images in [0, 1], (B, 3, H, W)."""
+    """Return the features of each layer with unit length across channels, (B, D, h, w) each.
+
+    Args:
+        network: LPIPS network, see `load_lpips`.
+        images: images in [0, 1], (B, 3, H, W).
+    """
     from lpips import normalize_tensor
 
     return [normalize_tensor(layer) for layer in network.net(network.scaling_layer(2 * images - 1))]
 
 
 def load_lpips(backbone: str) -> Any:
-    """Return the LPIPS network with a backbone of BACKBONES, frozen, for images in [-1, 1].
+    """Load the frozen LPIPS network for images in [-1, 1].
 
-    The backbone's weights are read as plain tensors: a pickle in their place is refused, not run.
+    The weights are loaded with `weights_only=True`, so that the file cannot execute code.
+
+    Args:
+        backbone: backbone in `BACKBONES`.
 
     Raises:
-        ValueError: if the backbone is unknown, its weights are missing and cannot be downloaded, or the file holds
-            something else.
+        ValueError: if the backbone is unknown, the weights are missing and cannot be downloaded, or the file does not
+            hold the weights.
     """
     from lpips import LPIPS as Network
     from torchvision.models import get_weight
 
     if backbone not in BACKBONES:
-        raise ValueError(f"lpips must be one of {sorted(BACKBONES)} or null, got {backbone!r}")
+        raise ValueError(f"lpips={backbone}: must be one of {', '.join(sorted(BACKBONES))}, or null.")
     url = get_weight(f"{BACKBONES[backbone][0]}_Weights.IMAGENET1K_V1").url
     path = fetch_weights(url, f"LPIPS' backbone {backbone!r}")
     with warnings.catch_warnings():
@@ -108,10 +119,9 @@ def load_lpips(backbone: str) -> Any:
         network = Network(net=backbone, pnet_rand=True, verbose=False)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        names = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}  # in torchvision
-        network.net.load_state_dict({name: weights[trunk] for name, trunk in names.items()})
-    except Exception as error:  # a parser of untrusted bytes may raise anything
-        raise ValueError(
-            f"{path} does not hold the weights of LPIPS' backbone {backbone!r}: replace it with torchvision's"
-        ) from error
+        torchvision_names = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
+        network.net.load_state_dict({name: weights[source] for name, source in torchvision_names.items()})
+    except Exception as error:  # parsers of untrusted files may raise any exception
+        rule = f"must hold the weights of LPIPS' backbone {backbone!r}"
+        raise ValueError(f"{path}: {rule}. Replace it with torchvision's file.") from error
     return network.eval().requires_grad_(False)

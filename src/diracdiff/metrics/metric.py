@@ -1,4 +1,4 @@
-"""The interface of metrics: a name, a direction, a unit, and a way to measure single images or sets of images."""
+"""Interface of metrics of single images and of sets of images."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.utils.validate import check_images
 
 Row = dict[str, Any]
-"""Values by column."""
+"""Values of a table row by column name."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Images and measurements that restored images are compared with.
+    """Clean images and measurements with which restored images are compared.
 
     Attributes:
         clean: clean images in [0, 1], (B, C, H, W).
         measurement: measurements of the clean images, (B, C, H, W), or None.
-        process: process that made the measurements, or None.
-        t: time of the measurements.
-        sigma: standard deviation of their noise in units of the [0, 1] range; None: that of the process at t.
-        cache: features of the clean images by the names of the metrics that computed them.
+        process: degradation process of the measurements, or None.
+        t: time of the measurements in [0, 1].
+        sigma: standard deviation of the measurement noise in units of the [0, 1] range. None or 0: that of the process.
+        cache: features of the clean images by name of the metric.
+
+    Raises:
+        ValueError: if `clean` is not a batch of images.
     """
 
     clean: Tensor
@@ -41,29 +44,32 @@ class Reference:
         check_images(self.clean, "clean")
 
     def noise_level(self, metric: str) -> float:
-        """Return the standard deviation of the measurement's noise, for a metric.
+        """Return the standard deviation of the measurement noise.
+
+        Args:
+            metric: name of the metric, for the message.
 
         Raises:
             ValueError: if there is no measurement or no process.
         """
         if self.measurement is None or self.process is None:
-            raise ValueError(f"{metric} needs the measurement and its process")
+            raise ValueError(f"{metric}: needs the measurement and its process. Use Restorer.reference.")
         if self.sigma:
             return self.sigma
         return self.process.sigma_of_measurement(self.measurement, self.t).max().item()
 
 
 class Metric(ABC):
-    """A quality of restored images.
+    """Base class of metrics of restored images.
 
     Attributes:
-        name: column in every table, with the backbone or network that the values depend on.
+        name: column name, including the network on which the values depend.
         title: name in tables and on axes.
-        higher_is_better: direction; None where neither end is best, and nothing can be chosen by the metric.
-        unit: unit on axes; empty if there is none.
-        digits: decimal places in tables.
-        target: name of the target that stops where this metric is best, or None.
-        abbreviation: the paper's abbreviation of that stopping point, "DO" or "PO"; it has a row in every table.
+        higher_is_better: direction. None: no value is best, and the metric selects no stopping time.
+        unit: unit on axes, or an empty string.
+        digits: number of decimal places in tables.
+        target: name of the target whose stopping time is selected by this metric, or None.
+        abbreviation: the paper's abbreviation of this stopping time, "DO" or "PO", or an empty string.
     """
 
     name: str
@@ -75,63 +81,73 @@ class Metric(ABC):
     abbreviation: str = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Metric:
-        return self  # keeps its network out of checkpoints and averaged copies of a module
+        return self  # Checkpoints and averaged copies of a module must not contain the network.
 
     @classmethod
     def stopping_point_name(cls) -> str:
-        """Name of its stopping point: "DO", "PO", "SWD"; in lower case its key in summaries."""
+        """Return the name of the stopping point, such as "DO", "PO" or "SWD". Summaries use it in lower case."""
         return cls.abbreviation or cls.title
 
     @property
     def label(self) -> str:
-        """Axis label: title, unit and direction."""
+        """Axis label with title, unit and direction."""
         direction = {True: ", higher is better", False: ", lower is better", None: ""}[self.higher_is_better]
         return f"{self.title}{f' [{self.unit}]' if self.unit else ''}{direction}"
 
     def best(self, rows: Sequence[Row]) -> Row:
-        """Return the row with the best value, the first of equals; NaN and None are the worst.
+        """Return the row with the best value, or the first of equal rows. NaN and None are the worst values.
+
+        Args:
+            rows: rows with a column of this metric.
 
         Raises:
             ValueError: if the metric has no direction.
         """
         if self.higher_is_better is None:
-            raise ValueError(f"{self.name} has no direction: there is no best value")
+            raise ValueError(f"{self.name}: has no direction and therefore no best value. Use another metric.")
         return min(rows, key=lambda row: self.cost(row[self.name]))
 
     def cost(self, value: float | None) -> float:
-        """Return a number that is lower where the value is better; infinite for NaN and None."""
+        """Return a cost that is lower for better values, and infinite for NaN and None."""
         if value is None or value != value:
             return float("inf")
         return -value if self.higher_is_better else value
 
 
 class ImageMetric(Metric):
-    """A metric of single images.
+    """Base class of metrics of single images.
 
     Attributes:
-        min_side: smallest side of images that can be compared, in pixels.
-        may_be_nan: some images have no value, which is NaN; means leave them out.
+        min_side: smallest side of images in pixels.
+        may_be_nan: NaN means that an image has no value. Means ignore these images.
     """
 
     min_side: int = 1
     may_be_nan: bool = False
 
     def check_size(self, side: int) -> None:
-        """Refuse images of fewer pixels a side than `min_side`.
+        """Check the shorter side of images.
+
+        Args:
+            side: shorter side in pixels.
 
         Raises:
-            ValueError: if they are too small.
+            ValueError: if it is below `min_side`.
         """
         if side < self.min_side:
-            least = f"images of at least {self.min_side} pixels a side, got {side}"
-            raise ValueError(f"{self.title} needs {least}: use larger images or leave the metric out")
+            rule = f"{self.title} needs at least {self.min_side} pixels a side, got {side}"
+            raise ValueError(f"images: {rule}. Use larger images or omit the metric.")
 
     @torch.no_grad()
     def __call__(self, images: Tensor, reference: Reference) -> Tensor:
-        """Compare restored images, (B, C, H, W), with their reference: (B,), on the CPU, in full precision.
+        """Compute the values of restored images, (B,), on the CPU, without autocast.
+
+        Args:
+            images: restored images, (B, C, H, W).
+            reference: clean images and measurements.
 
         Raises:
-            ValueError: if the images do not have the shape and device of the clean ones, or are too small.
+            ValueError: if shape or device differ from those of the clean images, or the images are too small.
         """
         check_images(images, "images", device=reference.clean.device)
         if images.shape != reference.clean.shape:
@@ -142,32 +158,40 @@ class ImageMetric(Metric):
             return self.measure(images.float(), reference).cpu()
 
     def values(self, images: Tensor, reference: Reference) -> list[float | None]:
-        """Return the values of a batch as numbers; None for images without one."""
-        found = self(images, reference).tolist()
-        return [None if self.may_be_nan and value != value else value for value in found]
+        """Compute the values of restored images as numbers. Images without a value have None.
+
+        Args:
+            images: restored images, (B, C, H, W).
+            reference: clean images and measurements.
+        """
+        values = self(images, reference).tolist()
+        return [None if self.may_be_nan and value != value else value for value in values]
 
     @abstractmethod
     def measure(self, images: Tensor, reference: Reference) -> Tensor:
-        """See `__call__`; images are float32 and not clipped."""
+        """Compute the values, (B,), of images, (B, C, H, W), float32 and not clipped, see `__call__`."""
 
 
 class FeatureNetwork(Protocol):
-    """Features of images, compared by metrics of sets. Equal ones compute the same features."""
+    """Interface of feature networks of set metrics. Equal networks compute the same features."""
 
     def __hash__(self) -> int: ...
 
     def features(self, images: Tensor) -> Tensor:
-        """Features of images in [0, 1], (B, C, H, W): (B, D), or patches of them, (B, L, P, D), on the CPU."""
+        """Compute features, (B, D), or features of patches, (B, L, P, D), of images in [0, 1], (B, C, H, W).
+
+        The features are on the CPU.
+        """
         ...
 
 
 class SetMetric(Metric):
-    """A metric of a set of images against the set of clean ones.
+    """Base class of metrics between a set of restored images and a set of clean images.
 
     Attributes:
-        extractor: computes the features that are compared; metrics with equal extractors share their features.
-        min_images: number of images below which tables warn of the value.
-        limit: number of images whose features are kept; of a larger set a sample of this size is compared.
+        extractor: feature network. Metrics with equal networks share the features.
+        min_images: number of images below which tables contain a warning.
+        limit: largest number of images that are compared. Of a larger set, a random sample is used.
     """
 
     extractor: FeatureNetwork
@@ -176,14 +200,20 @@ class SetMetric(Metric):
 
     @abstractmethod
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
-        """Compare the features of two sets of images, (N, …) and (M, …); `seed` is for random subsets."""
+        """Compute the metric from the features of two sets of images.
+
+        Args:
+            clean: features of the clean images, (N, …).
+            restored: features of the restored images, (M, …).
+            seed: seed of random subsets.
+        """
 
 
 def image_metrics(metrics: Sequence[Metric]) -> list[ImageMetric]:
-    """Return the metrics of single images, in order."""
+    """Return the metrics of single images in the given order."""
     return [metric for metric in metrics if isinstance(metric, ImageMetric)]
 
 
 def set_metrics(metrics: Sequence[Metric]) -> list[SetMetric]:
-    """Return the metrics of sets of images, in order."""
+    """Return the metrics of sets of images in the given order."""
     return [metric for metric in metrics if isinstance(metric, SetMetric)]

@@ -1,6 +1,7 @@
-"""Sliced Wasserstein distance of a set of images from a set of clean ones (Karras et al. 2018, Section 5).
+"""Sliced Wasserstein distance between sets of restored and clean images (Karras et al. 2018, Section 5).
 
-A distance of distributions, which is perception in the sense of Blau and Michaeli (2018). It needs no weights.
+It is a distance of distributions, that is, a measure of perception in the sense of Blau and Michaeli (2018). It needs
+no network.
 """
 
 import math
@@ -15,40 +16,46 @@ from diracdiff.metrics.metric import SetMetric
 from diracdiff.utils.validate import check_images
 
 LEVELS, PATCH, PATCHES, DIRECTIONS, SEED = 3, 7, 64, 256, 0
-"""Levels of the pyramid, side of a patch, patches per image and level, directions, seed: all part of the metric."""
+"""Number of pyramid levels, side of a patch, patches per image and level, directions, seed. They define the metric."""
 
 MIN_STD = 1 / 510
-"""Least standard deviation of a patch's value that standardisation divides by: half a grey level.
+"""Smallest standard deviation in the standardisation of patches: half a grey level.
 
-Sets of two or more photographs exceed it, so that only nearly constant images are affected.
+Sets of two or more photographs exceed it. It changes the values of nearly constant images only.
 """
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches of a Laplacian pyramid, as features.
+    """Patches of a Laplacian pyramid as features.
 
-    The places of the patches follow from the size of the images, so that sets of the same images share them.
+    The positions of the patches depend on the size of the images only.
     """
 
     def features(self, images: Tensor) -> Tensor:
-        """Return patches of images in [0, 1], (B, C, H, W), which are clipped: (B, L, P, 49 C), float16, on the CPU.
+        """Return the patches of images.
 
-        There are L = 3 levels, fewer where a level would be smaller than a patch. An image with a NaN has NaN patches.
+        Args:
+            images: images, (B, C, H, W). They are clipped to [0, 1].
+
+        Returns:
+            Patches, (B, L, P, 49 C), float16, on the CPU. There are L = 3 levels, or fewer if a level would be smaller
+            than a patch. Images with NaN have NaN patches.
 
         Raises:
-            ValueError: if the images are no batch, or smaller than a patch.
+            ValueError: if `images` is not a batch of images, or the images are smaller than a patch.
         """
         check_images(images, "images")
         if min(images.shape[-2:]) < PATCH:
-            raise ValueError(f"SWD needs images of at least {PATCH} pixels a side, got {tuple(images.shape)}")
+            rule = f"SWD needs at least {PATCH} pixels a side, got {tuple(images.shape)}"
+            raise ValueError(f"images: {rule}. Use larger images or omit the metric.")
         with torch.autocast(images.device.type, enabled=False):
             levels = [_patches(band) for band in laplacian_pyramid(images.float().clamp(0, 1))]
         return torch.stack(levels, 1).half().cpu()
 
 
 def _patches(band: Tensor) -> Tensor:
-    """Cut patches out of a level, (B, C, H, W), at places that follow from its size: (B, P, 49 C)."""
+    """Return patches, (B, P, 49 C), of a level, (B, C, H, W), at positions that depend on its size only."""
     generator = torch.Generator().manual_seed(SEED)
     rows, columns = (torch.randint(n - PATCH + 1, (PATCHES,), generator=generator) for n in band.shape[-2:])
     offset = torch.arange(PATCH)
@@ -57,11 +64,18 @@ def _patches(band: Tensor) -> Tensor:
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:
-    """Return the difference of each level to the next one, and the last level: (B, C, H, W), (B, C, H / 2, W / 2), …"""
+    """Return the Laplacian pyramid: the difference of each level to the upscaled next level, and the last level.
+
+    Args:
+        images: images, (B, C, H, W).
+
+    Returns:
+        Levels, (B, C, H, W), (B, C, H / 2, W / 2), …
+    """
     levels = [images]
     while len(levels) < LEVELS and (min(levels[-1].shape[-2:]) + 1) // 2 >= PATCH:
         levels.append(_blur(levels[-1])[..., ::2, ::2])
-    return [*(fine - _enlarge(coarse, fine.shape) for fine, coarse in pairwise(levels)), levels[-1]]
+    return [*(fine - _upscale(coarse, fine.shape) for fine, coarse in pairwise(levels)), levels[-1]]
 
 
 def _blur(images: Tensor) -> Tensor:
@@ -73,21 +87,20 @@ def _blur(images: Tensor) -> Tensor:
     return images
 
 
-def _enlarge(images: Tensor, shape: torch.Size) -> Tensor:
-    spread = images.new_zeros(shape)
-    spread[..., ::2, ::2] = images
-    return 4 * _blur(spread)
+def _upscale(images: Tensor, shape: torch.Size) -> Tensor:
+    upsampled = images.new_zeros(shape)
+    upsampled[..., ::2, ::2] = images
+    return 4 * _blur(upsampled)
 
 
 class SWD(SetMetric):
-    """1000 times the sliced Wasserstein distance of patches, the mean over the levels, see `swd`.
+    """Sliced Wasserstein distance of patches times 1000, averaged over the levels of the pyramid, see `swd`.
 
     Args:
-        limit: number of images whose patches are kept, 56 kB each in RGB: of a larger set so many are compared;
-            at least 1.
+        limit: largest number of images that are compared, at least 1. The patches of an RGB image need 56 kB.
 
     Raises:
-        ValueError: if the limit is below 1.
+        ValueError: if `limit` is below 1.
     """
 
     title, target, higher_is_better, digits = "SWD", "swd", False, 1
@@ -96,7 +109,7 @@ class SWD(SetMetric):
 
     def __init__(self, limit: int = SetMetric.limit):
         if limit < 1:
-            raise ValueError(f"limit must be at least 1 image, got {limit}")
+            raise ValueError(f"limit={limit}: must be at least 1.")
         self.limit = limit
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
@@ -104,23 +117,24 @@ class SWD(SetMetric):
 
 
 def swd(clean: Tensor, restored: Tensor) -> float:
-    """Return 1000 times the sliced Wasserstein distance of two sets of features of `Patches`, the mean over levels.
+    """Compute the sliced Wasserstein distance of two sets of patches times 1000, averaged over levels.
 
-    Patches are standardised by the mean and the standard deviation, at least MIN_STD, of every value over the
-    clean set. The distance is the mean absolute difference of their sorted projections onto fixed random directions.
+    Patches are standardised by the mean and the standard deviation of the clean set, at least `MIN_STD`, for each of
+    the D values. The distance is the mean absolute difference of sorted projections onto fixed random directions.
 
     Args:
-        clean: patches of the clean images, (N, L, P, D): L levels, P patches of D values each.
-        restored: patches of as many restored images, like `clean`.
+        clean: patches of the clean images, (N, L, P, D), with L levels and P patches of D values.
+        restored: patches of the restored images, like `clean`.
 
     Returns:
-        0 or more; NaN if a feature is.
+        The distance, at least 0. NaN if a feature is NaN.
 
     Raises:
         ValueError: if the shapes differ.
     """
     if clean.shape != restored.shape or clean.ndim != 4:
-        raise ValueError(f"patches must both be (N, L, P, D), got {tuple(clean.shape)} and {tuple(restored.shape)}")
+        shapes = f"{tuple(clean.shape)} and {tuple(restored.shape)}"
+        raise ValueError(f"patches: must both have the shape (N, L, P, D), got {shapes}. Use the same images.")
     if clean.isnan().any() or restored.isnan().any():
         return math.nan
     directions = torch.randn(clean.shape[-1], DIRECTIONS, generator=torch.Generator().manual_seed(SEED))
@@ -128,9 +142,9 @@ def swd(clean: Tensor, restored: Tensor) -> float:
     distances = []
     for level in zip(clean.float().unbind(1), restored.float().unbind(1), strict=True):
         real, fake = (patches.flatten(0, 1) for patches in level)
-        spread, mean = torch.std_mean(real, 0)
+        std, mean = torch.std_mean(real, 0)
         first, second = (
-            (((patches - mean) / spread.clamp(min=MIN_STD)) @ directions).sort(0)[0] for patches in (real, fake)
+            (((patches - mean) / std.clamp(min=MIN_STD)) @ directions).sort(0)[0] for patches in (real, fake)
         )
         distances.append((first - second).abs().mean())
     return 1000 * torch.stack(distances).mean().item()

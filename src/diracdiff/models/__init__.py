@@ -1,4 +1,4 @@
-"""Networks, and the denoiser they make."""
+"""Networks and the denoiser."""
 
 from diracdiff.models.denoiser import Denoiser, Network
 from diracdiff.models.dncnn import DnCNN

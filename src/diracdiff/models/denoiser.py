@@ -1,4 +1,4 @@
-"""From a network to the posterior mean x_hat(y_t, t), or x_hat(y_t, y_1, t)."""
+"""Denoiser: estimate of the clean image x_hat(y_t, t), or x_hat(y_t, y_1, t), by a network."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,19 +15,22 @@ from diracdiff.utils.validate import check_images, check_option
 
 
 def full_precision(images: Tensor) -> torch.autocast:
-    """Return a context without autocast: a change of basis in bfloat16 would add noise."""
+    """Return a context that disables autocast on the device of the images.
+
+    Changes of basis need it, because rounding to bfloat16 would add noise.
+    """
     return torch.autocast(images.device.type, enabled=False)
 
 
 @runtime_checkable
 class Network(Protocol):
-    """F(y, level): an image-shaped prediction from degraded images and their noise level.
+    """Interface of networks F(y, level), which map degraded images and noise levels to images.
 
     Attributes:
-        image_channels: C.
-        multiple: height and width must be multiples of this.
-        conditions: number of conditioning values: 1, the level, or 2 for an incremental reconstruction network.
-        images: optional; 2 for a network that is conditioned on the measurement, concatenated along channels.
+        image_channels: number C of channels of an image.
+        multiple: height and width of the input must be multiples of this number.
+        conditions: number of conditioning values. 1: noise level. 2: incremental reconstruction network.
+        images: optional number of input images, concatenated along channels; 2 if conditioned on the measurement.
     """
 
     image_channels: int
@@ -35,37 +38,44 @@ class Network(Protocol):
     conditions: int
 
     def __call__(self, y: Tensor, level: Tensor) -> Tensor:
-        """Return (B, C, H, W) for images y (B, C, H, W) and levels (B,), or (B, conditions)."""
+        """Return predictions, (B, C, H, W).
+
+        Args:
+            y: input images, (B, images C, H, W).
+            level: conditioning values, (B,), or (B, conditions) for several conditions.
+        """
         ...
 
 
 class Denoiser(nn.Module):
-    """x_hat(y, t) = y + F(y, sigma_t) (paper, Section 4).
+    """Estimate of the clean image x_hat(y, t) = y + F(y, sigma_t) with a network F (paper, Section 4).
 
-    With "edm" preconditioning, x_hat = m + c_skip (y - m) + c_out F(c_in (y - m), level), where m is the mean of a
-    pixel and the scales follow from sigma_t and the standard deviation of a pixel (Karras et al. 2022, Table 1): for
-    noise that is much larger than the image. With "flow", x_hat = y + t S F((y - m) / S, level): F is the velocity of
-    a rectified flow whose end is x, in standard deviations S of a pixel. With "bridge",
-    x_hat = y - sigma_t F((y - m) / S, level), see `diracdiff.samplers.Bridge`.
+    Preconditionings replace this formula. m and S are mean and standard deviation of a pixel.
 
-    Images of any size are padded by reflection to a multiple that the network takes, and cropped back. The weights are
-    in the channels-last layout, which is faster.
+    - "edm": x_hat = m + c_skip (y - m) + c_out F(c_in (y - m), level) with the scales of Karras et al. 2022 (Table 1),
+      for noise that is much larger than the image.
+    - "flow": x_hat = y + t S F((y - m) / S, level). F is the velocity of a rectified flow that ends at x.
+    - "bridge": x_hat = y - sigma_t F((y - m) / S, level), see `diracdiff.samplers.Bridge`.
+    - `OperatorPreconditioning`: scales that depend on A_t.
 
-    A network with two conditions is an incremental reconstruction network: t - s is its second one, and it predicts
-    A_s(x), the image itself at s = 0. A network of two images is conditioned on the measurement y_1 and predicts
-    E[x | y_t, y_1]; with it, the reverse process samples the posterior.
+    Images of any size are padded by reflection to a multiple of `Network.multiple` and cropped back. The weights have
+    the channels-last layout, which is faster.
+
+    A network with two conditions is an incremental reconstruction network. Its second condition is t - s, and it
+    predicts A_s(x), which is x for s = 0. A network with two input images is conditioned on the measurement y_1. It
+    predicts E[x | y_t, y_1], and the reverse process samples the posterior.
 
     Args:
-        network: F, see `Network`; an `nn.Module`.
-        conditioning: the network's condition: "sigma", the noise level, "log_sigma", ln(sigma_t) / 4, or "time", t
-            itself (needed where the noise does not change with t).
-        residual: predict x - y instead of x.
-        preconditioning: "none", or what takes the place of `residual`: "edm", "flow", "bridge" or an
-            `OperatorPreconditioning`.
-        condition_on_measurement: condition on the measurement y_1; None: if the network takes two images.
+        network: network F, an `nn.Module` with the attributes of `Network`.
+        conditioning: condition of the network. "sigma": sigma_t. "log_sigma": ln(sigma_t) / 4. "time": t, for
+            constant noise.
+        residual: predict x - y instead of x, without preconditioning.
+        preconditioning: "none", "edm", "flow", "bridge" or an `OperatorPreconditioning`.
+        condition_on_measurement: condition on the measurement y_1. None: if the network has two input images.
 
     Attributes:
-        autocast: precision of the network, torch.bfloat16 for example; None: that of its surroundings.
+        autocast: precision of the network under autocast, such as torch.bfloat16, or None to leave it unchanged.
+        incremental: the network is an incremental reconstruction network.
 
     Raises:
         ValueError: if an argument breaks its rule, or the network lacks an attribute of `Network`.
@@ -90,10 +100,12 @@ class Denoiser(nn.Module):
         self.network: Network = network
         self.conditioning, self.residual, self.preconditioning = conditioning, residual, preconditioning
         self.incremental = network.conditions == 2
-        two = getattr(network, "images", 1) == 2
-        self.condition_on_measurement = two if condition_on_measurement is None else condition_on_measurement
+        if condition_on_measurement is None:
+            condition_on_measurement = getattr(network, "images", 1) == 2
+        self.condition_on_measurement = condition_on_measurement
         if self.incremental and self.condition_on_measurement:
-            raise ValueError("an incremental reconstruction network cannot be given the measurement: use images=1")
+            rule = "must be false for an incremental reconstruction network"
+            raise ValueError(f"condition_on_measurement=true: {rule}. Use a network with images=1.")
         if preconditioning == "flow" and (self.incremental or self.condition_on_measurement):
             raise ValueError(
                 "preconditioning=flow: needs a network of y_t alone. "
@@ -109,24 +121,25 @@ class Denoiser(nn.Module):
         s: Tensor | None = None,
         measurement: Tensor | MeasurementTerms | None = None,
     ) -> Tensor:
-        """Return x_hat, (B, C, H, W); with an incremental network and s < t, A_s(x).
+        """Return x_hat, (B, C, H, W), or an estimate of A_s(x) for an incremental reconstruction network.
 
         Args:
-            process: the degradation process of y; per-image operators must be bound.
-            y: y_t, (B, C, H, W).
-            t: its time, () or (B,).
-            s: an earlier time, for an incremental network.
-            measurement: y_1, like y, for a network that is conditioned on it, or its terms.
+            process: degradation process of y. Per-image operators must be bound.
+            y: iterates y_t, (B, C, H, W).
+            t: times in [0, 1], () or (B,).
+            s: target times in [0, t], () or (B,), for an incremental reconstruction network. None: 0.
+            measurement: measurements y_1, like y, or their terms, for a network that is conditioned on them.
 
         Raises:
-            ValueError: if y is no batch of the network's channels, in the precision and on the device of its weights;
-                or if `s` or `measurement` is given to a network that does not take it, or is missing.
+            ValueError: if channels, precision or device of y differ from the network's, if the network does not take
+                `s` or `measurement`, or if `measurement` is missing.
         """
         if s is not None and not self.incremental:
-            raise ValueError("this network predicts the clean image only: s must be None")
+            raise ValueError("s: must be None for a network that predicts clean images. Train with predict=increment.")
         if (measurement is not None) != self.condition_on_measurement:
-            needs = "needs" if self.condition_on_measurement else "does not take"
-            raise ValueError(f"this network {needs} the measurement")
+            rule = "must be given" if self.condition_on_measurement else "must be None"
+            condition = f"condition_on_measurement={str(self.condition_on_measurement).lower()}"
+            raise ValueError(f"measurement: {rule} for a network with {condition}. Use `condition_on`.")
         weights = next(self.parameters(), None)
         device = None if weights is None else weights.device
         dtypes = None if weights is None or torch.is_autocast_enabled(weights.device.type) else (weights.dtype,)
@@ -150,7 +163,12 @@ class Denoiser(nn.Module):
     def condition_on(
         self, process: StochasticDegradation, measurement: Tensor | None = None
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return x_hat of (y, t) for a process and a measurement y_1, (B, C, H, W), whose terms are computed once."""
+        """Return x_hat as a function of (y, t). The terms of the measurement are computed once.
+
+        Args:
+            process: degradation process. Per-image operators must be bound.
+            measurement: measurements y_1, (B, C, H, W). Ignored by a network that is not conditioned on them.
+        """
         if measurement is None or not self.condition_on_measurement:
             return partial(self, process)
         if not isinstance(self.preconditioning, OperatorPreconditioning):
@@ -159,15 +177,24 @@ class Denoiser(nn.Module):
             return partial(self, process, measurement=self.preconditioning.measurement_terms(process, measurement))
 
     def denoise(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """Return x_hat, (B, C, H, W), for y (B, C, H, W) with noise of level sigma, () or (B,), whatever its t.
+        """Denoise images with a known noise level.
+
+        Args:
+            y: noisy images, (B, C, H, W).
+            sigma: noise levels in units of the [0, 1] range, () or (B,).
+
+        Returns:
+            x_hat, (B, C, H, W).
 
         Raises:
             ValueError: if the network depends on more than the noise level.
         """
         if self.conditioning == "time" or self.incremental or self.condition_on_measurement:
-            raise ValueError("a network of the time or the measurement has no x_hat for a noise level alone")
+            rule = "must depend on y and sigma alone, not on the time or the measurement"
+            raise ValueError(f"denoiser: {rule}. Use a model of task=denoise.")
         if self.preconditioning not in ("none", "edm"):
-            raise ValueError("a flow or a network of the operator has no x_hat for a noise level alone")
+            rule = "must depend on y and sigma alone, which needs preconditioning none or edm"
+            raise ValueError(f"denoiser: {rule}. Use a model of task=denoise.")
         sigma = as_time(sigma, y).to(y.dtype).expand(len(y))
         return self._clean(y, sigma, self._level(sigma))
 
@@ -190,7 +217,7 @@ class Denoiser(nn.Module):
         return y + output if self.residual else output
 
     def _predict(self, images: Tensor, level: Tensor) -> Tensor:
-        """Return F, in the precision of the images."""
+        """Return the output of the network in the precision of the images."""
         with nullcontext() if self.autocast is None else torch.autocast(images.device.type, self.autocast):
             output = apply_padded(lambda padded: self.network(padded, level), images, self.network.multiple)
         return output.to(images.dtype)

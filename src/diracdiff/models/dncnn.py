@@ -1,4 +1,4 @@
-"""DnCNN (Zhang et al. 2017): a plain stack of convolutions that removes noise of one level."""
+"""DnCNN (Zhang et al. 2017), a stack of convolutions that removes noise of one level."""
 
 from functools import partial
 
@@ -9,14 +9,17 @@ from diracdiff.utils.validate import check_count
 
 
 class DnCNN(nn.Module):
-    """The negative noise in images, x - y, every channel separately.
+    """DnCNN (Zhang et al. 2017). Predicts the negative noise x - y of each channel separately.
 
-    3x3 convolutions, all except the first and the last one with batch normalisation, all except the last with ReLU.
+    All 3x3 convolutions except the first and the last have batch normalisation. All except the last have ReLU.
 
     Args:
-        depth: number of convolutions, 17 in the paper; at least 3.
-        channels: of the layers between.
-        circular: pad images circularly instead of with zeros.
+        depth: number of convolutions, at least 3. Published: 17.
+        channels: number of channels of the hidden layers, at least 1.
+        circular: use circular padding instead of zero padding.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     image_channels, multiple, conditions = 3, 1, 1
@@ -35,7 +38,12 @@ class DnCNN(nn.Module):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """Return x - y for noisy images y, (B, C, H, W); the noise level, (B,), is not used."""
+        """Return predictions of x - y, (B, C, H, W).
+
+        Args:
+            y: noisy images, (B, C, H, W).
+            level: noise levels, (B,), not used.
+        """
         h = F.relu(self.first(y.flatten(0, 1).unsqueeze(1)))
         for convolution, norm in zip(self.middle, self.norms, strict=True):
             h = F.relu(norm(convolution(h)))

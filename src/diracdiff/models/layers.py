@@ -10,7 +10,15 @@ SKIP_SCALE = 1 / math.sqrt(2)
 
 
 def conv(inputs: int, outputs: int, size: int = 3, padding: int | None = None, gain: float = 1.0) -> nn.Conv2d:
-    """Convolution with Xavier-uniform weights times `gain` and zero bias; keeps H and W unless padded otherwise."""
+    """Return a convolution with Xavier-uniform weights, scaled by `gain`, and zero bias.
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        size: side of the kernel in pixels.
+        padding: padding in pixels. None: keep height and width.
+        gain: factor of the initial weights.
+    """
     layer = nn.Conv2d(inputs, outputs, size, padding=size // 2 if padding is None else padding)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -19,7 +27,7 @@ def conv(inputs: int, outputs: int, size: int = 3, padding: int | None = None, g
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """Fully connected layer with Xavier-uniform weights and zero bias."""
+    """Return a fully connected layer with Xavier-uniform weights and zero bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -27,9 +35,11 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def group_norm(channels: int, local: bool = False) -> nn.Module:
-    """Group normalisation with as many groups as divide the channels, at most 32 and of at least 4 channels.
+    """Return group normalisation with the largest possible number of groups, at most 32, of at least 4 channels.
 
-    Its statistics are of the whole image; a local network has the scale and the shift only.
+    Args:
+        channels: number of channels. The number of groups divides it.
+        local: return scale and shift only, without statistics of the whole image.
     """
     if local:
         return ScaleShift(channels)
@@ -38,7 +48,7 @@ def group_norm(channels: int, local: bool = False) -> nn.Module:
 
 
 class ScaleShift(nn.Module):
-    """A scale and a shift per channel."""
+    """Learned scale and shift of each channel."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -49,14 +59,20 @@ class ScaleShift(nn.Module):
 
 
 class FIR(nn.Module):
-    """Resampling by 2 with the filter [1, 3, 3, 1] in both directions: "down", "up" or, without change, "keep"."""
+    """Resampling by a factor of 2 with the separable filter [1, 3, 3, 1].
+
+    Args:
+        mode: "down", "up", or "keep" for the identity.
+        padding: padding in pixels.
+    """
 
     kernel: Tensor
 
     def __init__(self, mode: str, padding: int = 1):
         super().__init__()
         self.mode, self.padding = mode, padding
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device="cpu") / 8  # with values where the network is built on "meta"
+        # The filter is not in checkpoints, so it needs values when the network is built on the meta device.
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device="cpu") / 8
         self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,7 +86,12 @@ class FIR(nn.Module):
 
 
 class FourierEmbedding(nn.Module):
-    """Random Fourier features of conditioning values: (B,) -> (B, channels) or (B, k) -> (B, k channels)."""
+    """Random Fourier features of conditioning values. Maps (B,) to (B, channels), and (B, k) to (B, k channels).
+
+    Args:
+        channels: number of features of a value, even.
+        scale: standard deviation of the random frequencies.
+    """
 
     frequencies: Tensor
 
@@ -84,7 +105,7 @@ class FourierEmbedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over the pixels, one head, with a scaled residual connection."""
+    """Self-attention over the pixels with one head and a scaled residual connection."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -99,7 +120,17 @@ class Attention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with the noise embedding added between them, optional resampling and attention."""
+    """Residual block of two convolutions, with the noise embedding added between them.
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        embedding: number of channels of the noise embedding.
+        resample: resampling before the first convolution: "down", "up" or "keep".
+        attention: add self-attention after the convolutions.
+        dropout: dropout probability in [0, 1).
+        local: no normalisation, see `group_norm`.
+    """
 
     def __init__(
         self,
@@ -119,8 +150,8 @@ class ResidualBlock(nn.Module):
         self.norm_out = group_norm(outputs, local)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = conv(outputs, outputs, gain=1e-5)
-        plain = inputs == outputs and resample == "keep"
-        self.skip = nn.Identity() if plain else conv(inputs, outputs, 1)
+        same_shape = inputs == outputs and resample == "keep"
+        self.skip = nn.Identity() if same_shape else conv(inputs, outputs, 1)
         self.attention = Attention(outputs) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

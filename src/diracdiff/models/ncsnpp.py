@@ -1,7 +1,8 @@
 """NCSN++ (Song et al. 2021, "Score-based generative modeling through SDEs"; Karras et al. 2022, Appendix F.2).
 
-A U-Net of residual blocks with FIR resampling, a random Fourier embedding of the noise level, self-attention at
-some levels and a residual input pyramid: the downsampled image is added to the encoder at every level.
+NCSN++ is a U-Net of residual blocks with FIR resampling, a random Fourier embedding of the noise level, and
+self-attention at some resolutions. In its residual input pyramid, the downsampled image is added to the encoder at each
+resolution.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,17 @@ from diracdiff.models.layers import FIR, SKIP_SCALE, FourierEmbedding, ResidualB
 from diracdiff.utils.validate import check_count
 
 MAX_BLOCKS = 64
-"""Largest number of blocks of a resolution: a mistyped number must not fill the memory."""
+"""Largest number of blocks of a resolution. The limit prevents that a mistyped number fills the memory."""
 
 
 class Level(nn.Module):
-    """One resolution of the encoder: resample and add the image pyramid (not at the first), then the blocks."""
+    """One resolution of the encoder.
+
+    Args:
+        down: downsampling block. None: first resolution.
+        pyramid: downsampling of the input pyramid, added to the output of `down`. None: first resolution.
+        blocks: residual blocks.
+    """
 
     def __init__(self, down: nn.Module | None, pyramid: nn.Module | None, blocks: Sequence[nn.Module]):
         super().__init__()
@@ -28,26 +35,29 @@ class Level(nn.Module):
 
 
 class NCSNpp(nn.Module):
-    """F(y, level): an image-shaped prediction from a noisy image and its noise level.
+    """NCSN++ network F(y, level). Maps noisy images and noise levels to images.
 
     Args:
-        channels: width of the first resolution; a multiple of 4.
-        multipliers: width of every resolution, as multiples of `channels`; their number sets the depth.
-        blocks: residual blocks per resolution in the encoder (the decoder has one more).
-        attention_levels: resolutions with self-attention, counted from 0; at 256 px, level 4 is 16 px. The innermost
-            block of the U-Net always has it, unless `local`.
-        dropout: probability in [0, 1).
-        image_channels: C.
-        patch: side of the patches of the first resolution (pixel unshuffle), which are cheaper; 1: as published.
+        channels: number of channels of the first resolution, a multiple of 4.
+        multipliers: number of channels of each resolution as multiples of `channels`. Each resolution halves the sides.
+        blocks: number of residual blocks per resolution of the encoder, in [1, 64]. The decoder has one more.
+        attention_levels: resolutions with self-attention, counted from 0. At 256 px, resolution 4 has 16 px. Unless
+            `local`, the innermost block has self-attention too.
+        dropout: dropout probability in [0, 1).
+        image_channels: number C of channels of an image.
+        patch: side of the patches of the first resolution (pixel unshuffle). Larger patches cost less. Published: 1.
         embedding_scale: standard deviation of the random frequencies of the noise embedding.
-        conditions: number of conditioning values: 1, the noise level, or more.
-        images: number of input images: 1, y_t, or 2, y_t and the measurement.
-        local: no attention and no normalisation (as in EDSR, Lim et al. 2017), so that a pixel depends on its
-            surroundings alone and tiles change little. Needs lower learning rates.
+        conditions: number of conditioning values. 1: noise level.
+        images: number of input images, concatenated along channels. 1: y_t.
+        local: use neither attention nor normalisation (as EDSR, Lim et al. 2017). A pixel then depends on its
+            neighbourhood only, and tiling changes the result little. Needs lower learning rates.
 
     Attributes:
-        checkpoint_activations: keep only the inputs of blocks during training and recompute the rest for the gradient:
-            less memory, a third more operations, the same result.
+        checkpoint_activations: during training, store only the inputs of blocks and recompute the other activations.
+            It needs less memory and a third more operations, and does not change the result.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
     """
 
     checkpoint_activations = False
@@ -73,13 +83,15 @@ class NCSNpp(nn.Module):
         if blocks > MAX_BLOCKS:
             raise ValueError(f"blocks={blocks}: must be at most {MAX_BLOCKS}.")
         if channels % 4 or not multipliers or min(multipliers) < 1:
-            raise ValueError(f"channels={channels} must be a multiple of 4, multipliers={list(multipliers)} positive.")
+            widths = f"channels={channels}, multipliers={list(multipliers)}"
+            raise ValueError(f"{widths}: must be a multiple of 4, and positive numbers. Change them.")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout}: must lie in [0, 1).")
         if any(level not in range(len(multipliers)) for level in attention_levels):
             raise ValueError(f"attention_levels={list(attention_levels)}: must lie in 0 … {len(multipliers) - 1}.")
         if local and attention_levels:
-            raise ValueError(f"local=true allows no attention: set attention_levels=[] (now {list(attention_levels)})")
+            rule = f"must be false with attention_levels={list(attention_levels)}"
+            raise ValueError(f"local=true: {rule}. Use attention_levels=[].")
         self.channels, self.multipliers, self.blocks = channels, list(multipliers), blocks
         self.attention_levels, self.dropout = list(attention_levels), dropout
         self.image_channels, self.patch, self.embedding_scale = image_channels, patch, embedding_scale
@@ -128,26 +140,28 @@ class NCSNpp(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Height and width must be multiples of this."""
+        """Number of which height and width must be multiples."""
         return int(self.patch * 2 ** (len(self.multipliers) - 1))
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """Predict (B, C, H, W).
+        """Return predictions, (B, C, H, W).
 
         Args:
-            y: (B, images C, H, W), H and W multiples of `multiple`.
-            level: noise levels, (B,); with several conditions, (B, conditions).
+            y: input images, (B, images C, H, W), with H and W multiples of `multiple`.
+            level: conditioning values, (B,), or (B, conditions) for several conditions.
 
         Raises:
-            ValueError: if the shape does not fit.
+            ValueError: if a shape does not fit.
         """
         channels = self.image_channels * self.images
         if y.ndim != 4 or y.shape[1] != channels:
-            raise ValueError(f"images must have shape (B, {channels}, H, W), got {tuple(y.shape)}")
+            raise ValueError(f"y: must have the shape (B, {channels}, H, W), got {tuple(y.shape)}. Reshape it.")
         if level[0].numel() != self.conditions:
-            raise ValueError(f"the network takes {self.conditions} conditioning values per image, got {level.shape}")
+            rule = f"must have {self.conditions} values per image, got the shape {tuple(level.shape)}"
+            raise ValueError(f"level: {rule}. Change them or `conditions`.")
         if y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:
-            raise ValueError(f"height and width must be multiples of {self.multiple}, got {y.shape[-2]}x{y.shape[-1]}")
+            sides = f"{y.shape[-2]}x{y.shape[-1]}"
+            raise ValueError(f"y: height and width must be multiples of {self.multiple}, got {sides}. Pad it.")
         embedding = self.embedding(level)
         image = F.pixel_unshuffle(y, self.patch)
         x = self.stem(image)
@@ -155,22 +169,22 @@ class NCSNpp(nn.Module):
         for encoder in self.encoder:
             assert isinstance(encoder, Level)
             if encoder.down is not None and encoder.pyramid is not None:
-                x = self._through(encoder.down, x, embedding)
+                x = self._run_block(encoder.down, x, embedding)
                 x = image = (x + encoder.pyramid(image)) * SKIP_SCALE
                 skips.append(x)
             for block in encoder.blocks:
-                x = self._through(block, x, embedding)
+                x = self._run_block(block, x, embedding)
                 skips.append(x)
-        self_attention, plain = self.middle
-        x = self._through(plain, self._through(self_attention, x, embedding), embedding)
+        for block in self.middle:
+            x = self._run_block(block, x, embedding)
         for blocks, up in zip(self.decoder, self.up, strict=True):
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
-                x = self._through(block, torch.cat([x, skips.pop()], dim=1), embedding)
-            x = self._through(up, x, embedding) if isinstance(up, ResidualBlock) else x
+                x = self._run_block(block, torch.cat([x, skips.pop()], dim=1), embedding)
+            x = self._run_block(up, x, embedding) if isinstance(up, ResidualBlock) else x
         return F.pixel_shuffle(self.head(x), self.patch)
 
-    def _through(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+    def _run_block(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if self.checkpoint_activations and torch.is_grad_enabled():
             return checkpoint(block, x, embedding, use_reentrant=False)
         return block(x, embedding)

@@ -1,4 +1,4 @@
-"""Scales of the input and output of a network that depend on the operator (Karras et al. 2022: for the identity)."""
+"""Preconditioning of networks by the operator A_t, which generalises Karras et al. 2022 (Table 1) for the identity."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.utils.validate import check_option
 
 DATA_MEAN, DATA_STD = 0.5, 0.25
-"""Mean m and standard deviation S of pixels that preconditioning assumes, in the [0, 1] range."""
+"""Assumed mean m and standard deviation S of a pixel, in units of the [0, 1] range."""
 
 INPUTS = ("whitened", "estimate")
 
@@ -20,11 +20,11 @@ class MeasurementTerms(NamedTuple):
     """Terms of a degraded image y in a basis in which A is diagonal.
 
     Attributes:
-        basis: diagonal form of A, with eigenvalues s.
+        basis: diagonal form of A with eigenvalues s.
         residual: coefficients of y - A m, (B, C, H, W).
-        whitened: whitened data, y - A m at unit scale, (B, C, H, W).
-        precision: s^2 / sigma^2.
-        information: s residual / sigma^2.
+        whitened: image y - A m with unit variance per coefficient, (B, C, H, W).
+        precision: precision of the coefficients, s^2 / sigma^2. It broadcasts over (B, C, H, W).
+        information: s residual / sigma^2, (B, C, H, W).
     """
 
     basis: SVD
@@ -35,12 +35,12 @@ class MeasurementTerms(NamedTuple):
 
 
 class LinearEstimate(NamedTuple):
-    """Linear estimate of x: x = m + V (estimate + error), where the variance of the error is 1 / precision.
+    """Linear estimate of the clean image, x = m + V (estimate + error).
 
     Attributes:
-        basis: V.
-        estimate: coefficients, (B, C, H, W).
-        precision: precision of each coefficient.
+        basis: decomposition with the basis V.
+        estimate: estimated coefficients, (B, C, H, W).
+        precision: precision of the coefficients, the inverse variance of the error. It broadcasts over (B, C, H, W).
     """
 
     basis: SVD
@@ -48,63 +48,67 @@ class LinearEstimate(NamedTuple):
     precision: Tensor
 
     def x_hat(self, output: Tensor) -> Tensor:
-        """Return m + x_skip + c_out F, (B, C, H, W), for the network's output F."""
+        """Return x_hat = x_skip + c_out F, (B, C, H, W), for the output F of the network, (B, C, H, W)."""
         return DATA_MEAN + self.basis.v(self.estimate + self.basis.vt(output) / self.precision.sqrt())
 
 
 class OperatorPreconditioning:
-    """x_hat = x_skip + c_out F(c_in (y - A_t m)), with scales for the coefficients of a basis in which A_t is diagonal.
+    """Preconditioning x_hat = x_skip + c_out F(c_in (y - A_t m)) with scales per coefficient.
 
-    Let s_i be the eigenvalue of A_t for a coefficient, and let pixels have mean m and standard deviation S. Then x_skip
-    is the linear estimate of x of least mean squared error, c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) is the variance
-    of its error, and c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2). The input has unit variance also in masked regions. If A_t
-    is the identity, these are the scales of Karras et al. 2022 (Table 1).
+    Coefficients are those of a basis in which A_t is diagonal. Let s_i be the eigenvalues of A_t, and let pixels have
+    mean m and standard deviation S. Then x_skip is the linear estimate of x with minimum mean squared error,
+    c_out^2 = 1 / (1 / S^2 + s_i^2 / sigma_t^2) is the variance of its error, and c_in^2 = 1 / (s_i^2 S^2 + sigma_t^2).
+    The input has unit variance, also in masked regions. For the identity, these are the scales of Karras et al. 2022
+    (Table 1).
 
     If the network is conditioned on the measurement y_1, x_skip is the estimate from y_t and y_1. Its precision is
     1 / S^2 + s_1^2 / sigma_y^2 + (s_t - a s_1)^2 / v, see `StochasticDegradation.conditional_noise`.
 
     In a basis of frequencies, the variance of natural images falls with about the third power of the frequency. With
-    `exponent` 3, x_skip is the Wiener filter and c_out falls as the spectrum of the images does. c_in keeps the white
-    S, so that the input looks like an image and not like its whitened edges. In a basis of pixels (masks), x_skip
-    interpolates masked pixels with a multiscale prior of the same exponent, see `diracdiff.models.interpolation`.
+    `exponent` 3, x_skip is the Wiener filter, and c_out follows the spectrum of the images. c_in uses the constant S,
+    so that the input resembles an image. In a basis of pixels (masks), x_skip interpolates masked pixels with a
+    multiscale prior of the same exponent, see `diracdiff.models.interpolation`.
 
-    With inputs "estimate", the network receives the linear estimate V x_skip / S before the whitened data. In a basis
-    of pixels, it also receives the standard deviation c_out / S after them. Where s_i is small, whitened data are
-    mainly measurement noise at unit scale; the estimate shows how much of them is signal.
+    With inputs "estimate", the input of the network is V x_skip / S, followed by the whitened data. In a basis of
+    pixels, the standard deviation c_out / S follows. For small s_i, whitened data are mainly measurement noise with
+    unit variance. The estimate shows the fraction of signal in them.
 
     Args:
-        exponent: exponent of the images' spectrum, S_i^2 = c (1 + r^2)^(-exponent / 2) at r half cycles per side at the
-            degradation's image size, with the mean S^2; 0: white, and masked pixels are not interpolated.
-        inputs: "whitened" or "estimate", see above.
+        exponent: exponent of the spectrum of images, at least 0: S_i^2 = c (1 + r^2)^(-exponent / 2) with mean S^2 at r
+            half cycles per side of images of size `image_size`. 0: white spectrum without interpolation.
+        inputs: input of the network, "whitened" or "estimate".
 
     Raises:
-        ValueError: if the exponent is negative, or the inputs are unknown.
+        ValueError: if the exponent is negative, or `inputs` is unknown.
     """
 
     def __init__(self, exponent: float = 0.0, inputs: str = "whitened"):
         if not exponent >= 0:
-            raise ValueError(f"the exponent of the images' spectrum must be at least 0, got {exponent:g}")
+            raise ValueError(f"exponent={exponent:g}: must be at least 0. Use 0 for a white spectrum.")
         check_option(INPUTS, inputs=inputs)
         self.exponent, self.inputs = float(exponent), inputs
 
     def check(self, process: StochasticDegradation) -> None:
-        """Raise ValueError if A_t has no diagonal form in a basis that is the same for every t."""
+        """Check that A_t has a diagonal form in a basis that is the same for all t.
+
+        Raises:
+            ValueError: if it has none.
+        """
         if process.degradation.diagonal(torch.zeros(1, 1, 8, 8), 1.0) is None:
-            raise ValueError(
-                f"preconditioning by the operator needs its diagonal form, which {type(process.degradation).__name__} "
-                "does not have: use preconditioning none or edm, as method=paper does"
-            )
+            rule = f"needs a diagonal form, which {type(process.degradation).__name__} does not have"
+            raise ValueError(f"preconditioning=operator: {rule}. Use preconditioning=none or edm, or method=paper.")
 
     def __call__(
         self, process: StochasticDegradation, y: Tensor, t: Tensor, measurement: Tensor | MeasurementTerms | None = None
     ) -> tuple[Tensor, LinearEstimate]:
-        """Return the network's input, (B, num_images C, H, W), and the linear estimate for its output.
+        """Return the input of the network, (B, num_images C, H, W), and the linear estimate.
 
         Args:
-            process: the degradation process of y.
-            y: y_t, (B, C, H, W).
-            t: times, (B,).
-            measurement: y_1, (B, C, H, W), or its `measurement_terms`, for a network that is conditioned on it.
+            process: degradation process of y. Per-image operators must be bound.
+            y: iterates y_t, (B, C, H, W).
+            t: times in [0, 1], (B,).
+            measurement: measurements y_1, (B, C, H, W), or their `measurement_terms`, for a network that is conditioned
+                on them.
         """
         terms = _terms(process, y, t, process.sigma(t, y) ** 2)
         basis = terms.basis
@@ -131,12 +135,17 @@ class OperatorPreconditioning:
         return torch.cat(images, 1), linear
 
     def num_images(self, process: StochasticDegradation, condition_on_measurement: bool) -> int:
-        """Return the number of images in the network's input, with or without conditioning on the measurement."""
+        """Return the number of images in the input of the network.
+
+        Args:
+            process: degradation process.
+            condition_on_measurement: the network is conditioned on the measurement.
+        """
         extra = (2 if _has_pixel_basis(process) else 1) if self.inputs == "estimate" else 0
         return 1 + condition_on_measurement + extra
 
     def measurement_terms(self, process: StochasticDegradation, measurement: Tensor) -> MeasurementTerms:
-        """Return the terms of a measurement y_1, (B, C, H, W), which are the same at every time."""
+        """Return the terms of measurements y_1, (B, C, H, W). They do not depend on t."""
         one, variance = measurement.new_ones(len(measurement)), process.sigma_of_measurement(measurement) ** 2
         return _terms(process, measurement, one, variance)
 
@@ -147,7 +156,7 @@ def _has_pixel_basis(process: StochasticDegradation) -> bool:
 
 
 def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tensor) -> MeasurementTerms:
-    """Return the terms of y with noise of a variance that broadcasts over it."""
+    """Return the terms of y, (B, C, H, W). The noise variance broadcasts over y."""
     basis = process.degradation.diagonal(y, t)
     assert basis is not None
     s = basis.values
@@ -157,13 +166,14 @@ def _terms(process: StochasticDegradation, y: Tensor, t: Tensor, variance: Tenso
 
 
 def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
-    """Return the variance of an image's coefficients, S_i^2, (H, W), see `OperatorPreconditioning`.
+    """Return the prior variances S_i^2 of the coefficients of an image, (H, W), see `OperatorPreconditioning`.
 
     Args:
-        basis: of the coefficients.
-        like: an image, (B, C, H, W), of any size.
-        exponent: see `OperatorPreconditioning`.
-        size: side in pixels of images whose half cycles r counts, and whose cosines have the mean variance S^2.
+        basis: decomposition with the basis of the coefficients.
+        like: images, (B, C, H, W), of any size.
+        exponent: exponent of the spectrum, at least 0.
+        size: side in pixels of images whose coefficients have the mean variance S^2. The frequency r is in half cycles
+            per side of these images.
     """
     height, width = like.shape[-2:]
     if exponent == 0 or basis.frequencies == (None, None):
@@ -175,7 +185,7 @@ def spectrum(basis: SVD, like: Tensor, exponent: float, size: int) -> Tensor:
     r = torch.arange(size, dtype=like.dtype, device=like.device)
     variance = _power_law(rows * size / height, columns * size / width, exponent) / _power_law(r, r, exponent).mean()
     for axis, frequencies in zip((-2, -1), basis.frequencies, strict=True):
-        if frequencies is None:  # of pixels along the axis: the mean over its frequencies
+        if frequencies is None:  # the variance of a pixel is the mean over the frequencies of its axis
             variance = variance.mean(axis, keepdim=True).expand(height, width)
     return DATA_STD**2 * variance
 

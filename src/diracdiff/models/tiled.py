@@ -1,4 +1,4 @@
-"""Large images in tiles, so that a network's memory and time grow with its tile and not faster than the image."""
+"""Tiling of large images, which limits the memory of a network to that of a tile."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ TILE_SIDE, TILE_OVERLAP, MAX_PIXELS = 512, 128, 2**20
 class Tiles:
     """Tiling of large images.
 
-    Only the network is tiled: noise, operator and measurement are those of the whole image. Neighbouring tiles overlap;
-    one fades into the other in the middle third of the overlap. Results differ by what a network sees beyond a tile,
-    above all by normalisation and attention over the tile instead of the image: see "Large photographs" in
-    docs/method.md. A network with `local` has neither of them.
+    Only the network is tiled. Noise, operator and measurement are those of the whole image. Neighbouring tiles overlap,
+    and are blended in the middle third of the overlap. Results change because normalisation and attention see the tile
+    instead of the image, see "Large photographs" in docs/method.md. Networks with `local` have neither of them.
 
     Args:
-        side: largest side of a tile in pixels; None: images are never cut.
-        overlap: of neighbouring tiles in pixels, at most half a tile.
-        max_pixels: largest number of pixels of an image that is not cut.
+        side: largest side of a tile in pixels, at least 1. None: no tiles.
+        overlap: overlap of neighbouring tiles in pixels, in [0, side / 2].
+        max_pixels: largest number of pixels of an image that is not tiled.
+
+    Raises:
+        ValueError: if `side` or `overlap` is out of range.
     """
 
     side: int | None = TILE_SIDE
@@ -39,12 +41,19 @@ class Tiles:
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
-            raise ValueError(f"tile must be at least 1 pixel, got {self.side}")
+            raise ValueError(f"tile={self.side}: must be at least 1 pixel. Use tile=null for no tiles.")
         if self.overlap < 0 or (self.side is not None and 2 * self.overlap > self.side):
-            raise ValueError(f"overlap must lie between 0 and half a tile of {self.side} pixels, got {self.overlap}")
+            rule = f"must lie between 0 and half a tile of {self.side} pixels"
+            raise ValueError(f"overlap={self.overlap}: {rule}. Change overlap or tile.")
 
     def apply_to(self, denoiser: Denoiser, sampler: ReverseSampler, images: Tensor) -> tuple[Denoiser, ReverseSampler]:
-        """Return both unchanged, or with tiled networks if images like these, (B, C, H, W), are cut."""
+        """Return denoiser and sampler, with tiled networks if the images need tiles.
+
+        Args:
+            denoiser: denoiser.
+            sampler: sampler. The network of a `NetworkIncrement` is tiled too.
+            images: images, (B, C, H, W), that define the size.
+        """
         if not self.needed_for(images):
             return denoiser, sampler
         if isinstance(increment := getattr(sampler.increment, "denoiser", None), Denoiser):
@@ -52,18 +61,23 @@ class Tiles:
         return self.wrap(denoiser), sampler
 
     def needed_for(self, images: Tensor) -> bool:
-        """Return True if images, (B, C, H, W), are cut."""
+        """Return True if images, (B, C, H, W), are larger than `max_pixels` and than a tile."""
         height, width = images.shape[-2:]
         return self.side is not None and height * width > self.max_pixels and max(height, width) > self.side
 
     def wrap(self, denoiser: Denoiser) -> Denoiser:
-        """Return the denoiser with its network, whose weights it shares, in tiles."""
+        """Return a denoiser with a tiled network that shares the weights."""
         arguments = {name: getattr(denoiser, name) for name in inspect.signature(type(denoiser)).parameters}
         return type(denoiser)(**arguments | {"network": Tiled(denoiser.network, self)})
 
 
 class Tiled(nn.Module):
-    """A network that is called on one tile after the other; for gradients, a tile's activations are recomputed."""
+    """Network that processes one tile after the other. With gradients, the activations of a tile are recomputed.
+
+    Args:
+        network: network, see `Network`.
+        tiles: sizes of the tiles.
+    """
 
     def __init__(self, network: Network, tiles: Tiles):
         super().__init__()
@@ -72,7 +86,7 @@ class Tiled(nn.Module):
         self.conditions, self.images = network.conditions, getattr(network, "images", 1)
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """Return (B, C, H, W) for images and levels that the network takes."""
+        """Return predictions, (B, C, H, W). The arguments are those of the network."""
         network: Callable[..., Tensor] = self.network
         if torch.is_grad_enabled() and y.requires_grad:
             network = partial(checkpoint, self.network, use_reentrant=False)
@@ -85,7 +99,7 @@ class Tiled(nn.Module):
         return output
 
     def _spans_with_weights(self, length: int, like: Tensor) -> list[tuple[slice, Tensor]]:
-        """Return parts of an axis, and weights of their pixels, which sum to 1 at every pixel of it."""
+        """Return the spans of an axis and the weights of their pixels. The weights of each pixel sum to 1."""
         assert self.tiles.side is not None
         multiple = self.multiple
         side, overlap = (math.ceil(n / multiple) * multiple for n in (self.tiles.side, self.tiles.overlap))
@@ -99,13 +113,16 @@ class Tiled(nn.Module):
 
 
 def tile_spans(length: int, side: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
-    """Return as few overlapping parts of an axis as possible, of one length, with ends at multiples of a number.
+    """Return the smallest number of overlapping spans of equal length that cover an axis.
 
     Args:
-        length: of the axis, a multiple.
-        side: largest length of a part, a multiple.
-        overlap: smallest overlap of neighbouring parts, less than `side`, a multiple.
-        multiple: of pixels.
+        length: length of the axis in pixels, a multiple of `multiple`.
+        side: largest length of a span in pixels, a multiple of `multiple`.
+        overlap: smallest overlap of neighbouring spans in pixels, less than `side`, a multiple of `multiple`.
+        multiple: number of pixels of which the ends of spans are multiples.
+
+    Returns:
+        First pixel and last pixel plus 1 of each span.
     """
     count = max(1, math.ceil((length - overlap) / (side - overlap)))
     if count == 1:
@@ -116,7 +133,16 @@ def tile_spans(length: int, side: int, overlap: int, multiple: int) -> list[tupl
 
 
 def blend_weights(first: int, last: int, length: int, overlap: int) -> Tensor:
-    """Return weights of a part's pixels, float64: 1, and a cosine to 0 at its ends, except those of the axis."""
+    """Return the blending weights of the pixels of a span, float64.
+
+    The weights fall to 0 as a cosine in the middle third of an overlap. At the ends of the axis they are 1.
+
+    Args:
+        first: first pixel of the span.
+        last: last pixel of the span plus 1.
+        length: length of the axis in pixels.
+        overlap: overlap of neighbouring spans in pixels.
+    """
     position = torch.arange(last - first, dtype=torch.float64) + 0.5
     weight = torch.ones_like(position)
     if overlap:

@@ -1,4 +1,4 @@
-"""Problems with solutions in closed form: exact denoisers, Gaussian images, and a bench for samplers."""
+"""Problems with solutions in closed form: exact denoisers, Gaussian images, and a benchmark of samplers."""
 
 from diracdiff.oracles.bench import Calibration, GaussianBench, LateNoise
 from diracdiff.oracles.oracles import (

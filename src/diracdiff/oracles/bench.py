@@ -1,4 +1,4 @@
-"""The distance of a method's samples from an exact posterior, where x and the measurement are Gaussian."""
+"""Benchmark of posterior samplers on Gaussian images, for which the posterior has a closed form."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,19 +13,22 @@ from diracdiff.process import StochasticDegradation
 
 
 class LateNoise:
-    """sigma_t = sigma_min up to t = `start`, geometric from there to sigma_max at t = 1.
+    """Noise schedule that is constant up to t = `start` and geometric from there to t = 1.
 
-    With a severity that is constant from `start` on, the reverse process denoises first and restores afterwards.
+    With a severity that is constant after `start`, the reverse process denoises first and then restores.
 
     Args:
-        sigma_min: standard deviation up to `start`, in units of the [0, 1] range; positive.
-        sigma_max: standard deviation at t = 1; at least `sigma_min`.
-        start: in [0, 1).
+        sigma_min: standard deviation up to `start`, in (0, 0.5].
+        sigma_max: standard deviation at t = 1, in [sigma_min, 100].
+        start: end of the constant part, in [0, 1).
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 0.05, start: float = 0.5):
         if not 0 <= start < 1:
-            raise ValueError(f"start must lie in [0, 1), got {start}")
+            raise ValueError(f"start={start}: must lie in [0, 1).")
         self.noise, self.start = GeometricNoise(sigma_min, sigma_max), float(start)
 
     def __call__(self, t: Tensor) -> Tensor:
@@ -33,14 +36,14 @@ class LateNoise:
 
 
 class Calibration(NamedTuple):
-    """Samples of one measurement against its posterior N(mean, covariance).
+    """Comparison of the samples of one measurement with the posterior. Means are over pixels.
 
     Attributes:
-        bias: sqrt(mean (sample mean - posterior mean)^2 / posterior variance), the mean over pixels, less what the
-            finite number of samples adds to it, `floor`, in quadrature; 0 for posterior samples, 1 for one sample.
-        floor: sqrt(mean (sample variance / posterior variance) / number of samples).
-        std: sqrt(mean sample variance / mean posterior variance), the means over pixels; 1 for posterior samples.
-        residual: ||y - A x|| / (sqrt(n) sigma), its mean over samples; about 1 for posterior samples.
+        bias: sqrt(mean((sample mean - posterior mean)^2 / posterior variance) - floor^2), 0 for posterior samples.
+        floor: expected contribution of the finite number of samples to the bias,
+            sqrt(mean(sample variance / posterior variance) / number of samples).
+        std: sqrt(mean sample variance / mean posterior variance), 1 for posterior samples.
+        residual: mean of ||y - A x|| / (sqrt(n) sigma) over samples, about 1 for posterior samples.
     """
 
     bias: float
@@ -50,17 +53,28 @@ class Calibration(NamedTuple):
 
 
 class GaussianBench:
-    """A measurement y = A_1(x) + sigma_1 z of x ~ N(1/2, C) and its posterior in closed form.
+    """Measurement y = A_1(x) + sigma_y z of a Gaussian image x ~ N(1/2, C) with its exact posterior.
 
-    Channels are independent draws. The covariance of two pixels is std^2 exp(-(|rows| + |columns|) / length).
+    Channels are independent samples. The covariance of two pixels with distances d_r and d_c in rows and columns is
+    std^2 exp(-(d_r + d_c) / length).
 
     Args:
-        process: a linear degradation process; the measurement is taken at t = 1.
-        side: of the images, in pixels.
-        channels: draws of x.
-        std: standard deviation of a pixel, in units of the [0, 1] range.
-        length: of the correlation, in pixels.
-        seed: of x and z.
+        process: linear degradation process. The time of the measurement is 1.
+        side: side of the image in pixels.
+        channels: number of channels.
+        std: standard deviation of a pixel in units of the [0, 1] range, positive.
+        length: correlation length in pixels, positive.
+        seed: seed of x and z.
+
+    Attributes:
+        prior: exact denoiser of the prior.
+        oracle: E[x | y_t].
+        conditional: E[x | y_t, y_1].
+        x: image, (1, C, H, W).
+        y: measurement, (1, C, H, W).
+        sigma: standard deviation of the measurement noise, ().
+        mean: posterior mean, (1, C, H, W).
+        covariance: posterior covariance of a channel, (H W, H W), in double precision.
     """
 
     def __init__(
@@ -88,52 +102,57 @@ class GaussianBench:
         self.covariance = exact.posterior_covariance(self.y, 1.0)
 
     def measurements(self, count: int) -> Tensor:
-        """Return y, `count` times, (count, C, H, W)."""
+        """Return `count` copies of the measurement, (count, C, H, W)."""
         return self.y.repeat(count, 1, 1, 1)
 
     def operator(self, count: int) -> Operator:
-        """Return A_1 on `measurements(count)`."""
+        """Return the operator A_1 of `measurements(count)`."""
         return Operator(self.process.degradation, self.measurements(count))
 
     def posterior(self, noise: Tensor) -> Tensor:
-        """Return posterior samples from standard normal noise, (B, C, H, W)."""
+        """Return posterior samples, (B, C, H, W), for standard normal noise, (B, C, H, W)."""
         root = torch.linalg.cholesky(self.covariance).to(noise)
         return self.mean + (noise.flatten(2) @ root.mT).reshape(noise.shape)
 
     def trajectory(self, times: list[float], eta: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Return the distribution of the last iterate of Eq. 7 with look-ahead, given y_1, without sampling.
+        """Return the exact distribution of the last iterate of Eq. 7 with look-ahead, given y_1.
 
-        Every step is affine here: y_0 - A_0 mean is normal about F (y_1 - A_1 mean) with a covariance P.
+        Each step is affine, so y_0 - A_0 mean ~ N(F (y_1 - A_1 mean), P).
 
         Args:
-            times: of the iterates, from 1 to 0.
-            eta: amount of noise in the steps, in [0, 1].
+            times: times of the iterates, decreasing from 1 to 0.
+            eta: fraction of noise in the steps, in [0, 1].
 
         Returns:
-            F and P, (n, n), n pixels of a channel, in double precision.
+            F and P, (H W, H W) each, for the pixels of a channel, in double precision.
         """
-        one = torch.eye(len(self.covariance), dtype=torch.float64)
-        factor, spread = one, torch.zeros_like(one)
+        identity = torch.eye(len(self.covariance), dtype=torch.float64)
+        factor, covariance = identity, torch.zeros_like(identity)
         gains = (self.oracle.gain(self.y, t) for t in times)
-        for (t, s), ((gain, operator), (_, following)) in zip(pairwise(times), pairwise(gains), strict=True):
-            before, after = (self.process.sigma(u, one).double() ** 2 for u in (t, s))
+        for (t, s), ((gain, operator), (_, next_operator)) in zip(pairwise(times), pairwise(gains), strict=True):
+            before, after = (self.process.sigma(u, identity).double() ** 2 for u in (t, s))
             weight = (1 + eta**2) / 2 * (before - after) / before
-            step = one + (following - operator) @ gain + weight * (operator @ gain - one)
-            factor, spread = step @ factor, step @ spread @ step.mT + eta**2 * (before - after) * one
-        return factor, spread
+            step = identity + (next_operator - operator) @ gain + weight * (operator @ gain - identity)
+            factor = step @ factor
+            covariance = step @ covariance @ step.mT + eta**2 * (before - after) * identity
+        return factor, covariance
 
     def marginal_covariance(self, t: float) -> Tensor:
-        """Return the covariance of the pixels of a channel of y_t, (n, n), in double precision."""
+        """Return the covariance of the pixels of a channel of y_t, (H W, H W), in double precision."""
         _, operator = self.oracle.gain(self.y, t)
         noise = self.process.sigma(t, self.y).double().squeeze() ** 2
         return operator @ self.oracle.covariance @ operator.mT + noise * torch.eye(len(operator), dtype=torch.float64)
 
     def calibration(self, samples: Tensor) -> Calibration:
-        """Compare samples, (B, C, H, W), B at least 2, with the posterior."""
+        """Compare samples with the posterior.
+
+        Args:
+            samples: at least 2 samples, (B, C, H, W).
+        """
         samples, variance = samples.double(), self.covariance.diagonal().reshape(self.y.shape[-2:])
-        spread = samples.var(0)
-        floor = (spread / variance).mean() / len(samples)
+        sample_variance = samples.var(0)
+        floor = (sample_variance / variance).mean() / len(samples)
         bias = ((samples.mean(0) - self.mean.squeeze(0)).square() / variance).mean() - floor
         residual = (self.y - self.process.mean(samples.to(self.y), 1.0)).square().flatten(1).mean(1).sqrt() / self.sigma
-        ratio = spread.mean() / variance.mean()
+        ratio = sample_variance.mean() / variance.mean()
         return Calibration(*(v.item() for v in (bias.clamp(min=0).sqrt(), floor.sqrt(), ratio.sqrt(), residual.mean())))

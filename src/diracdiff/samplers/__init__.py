@@ -1,4 +1,4 @@
-"""The reverse process: one loop over time that yields its states, and its parts."""
+"""Samplers of the reverse process, with solvers, increments, guidance, time grids and bridges."""
 
 from diracdiff.samplers.bridges import I2SB, Bridge, BridgeSampler, InDI, Palette
 from diracdiff.samplers.grid import AdaptiveGrid, PowerGrid, UniformGrid

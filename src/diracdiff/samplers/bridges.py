@@ -1,6 +1,6 @@
-"""Bridges between clean images and measurements, and their sampler, for the comparison methods I2SB, InDI and Palette.
+"""Bridges between clean images and measurements, and their sampler: I2SB, InDI and Palette.
 
-A bridge is a distribution of x_t, given a clean image x (t = 0) and its measurement y (t = 1):
+A bridge is the distribution of x_t given a clean image x (t = 0) and its measurement y (t = 1):
 
     x_t = (1 - w_t) x + w_t y + s_t z,  z ~ N(0, I)
 
@@ -8,7 +8,7 @@ A network is trained to estimate x from x_t. A sampling step from t to s < t, wi
 
     x_s = x_hat + decay (x_t - x_hat) + eta std z
 
-All noise levels are in units of the [0, 1] range, half of those published for images in [-1, 1].
+Noise levels are in units of the [0, 1] range. They are half of those published for images in [-1, 1].
 """
 
 from abc import ABC, abstractmethod
@@ -37,62 +37,75 @@ from diracdiff.utils.validate import check_between, check_positive
 
 
 class Bridge(ABC):
-    """The distribution of x_t given a clean image x and its measurement y."""
+    """Distribution of x_t given a clean image x and its measurement y."""
 
     @abstractmethod
     def weight(self, t: Tensor) -> Tensor:
-        """Return w_t, the weight of y in the mean of x_t, in [0, 1], for times of any shape."""
+        """Return the weight w_t of y in the mean of x_t, in [0, 1], for times t in [0, 1] of any shape."""
 
     @abstractmethod
     def std(self, t: Tensor) -> Tensor:
-        """Return s_t, the standard deviation of x_t, for times of any shape."""
+        """Return the standard deviation s_t of x_t for times t in [0, 1] of any shape."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """Return sigma_t, which scales the target (x_t - x) / sigma_t of the network, for times of any shape."""
+        """Return the scale sigma_t of the network's target (x_t - x) / sigma_t for times t in [0, 1] of any shape."""
 
     @abstractmethod
     def step_coefficients(self, t: float, s: float, eta: float) -> tuple[float, float]:
-        """Return `decay` and `std` of the step from t to s < t, see this module.
+        """Return the coefficients `decay` and `std` of a sampling step, see `diracdiff.samplers.bridges`.
 
-        For x_hat = x, x_s has the distribution of the bridge if eta = 1, or for any eta if w_t = 0.
+        If x_hat is the clean image, x_s has the distribution of the bridge for eta = 1. If w_t = 0 too, it has it for
+        every eta.
+
+        Args:
+            t: time before the step, in (0, 1].
+            s: time after the step, in [0, t).
+            eta: fraction of the noise of the step, in [0, 1].
         """
 
     @property
     def process(self) -> StochasticDegradation:
-        """Noise process x + sigma_t z, for denoisers and losses."""
+        """Process x + sigma_t z for denoisers and losses."""
         return StochasticDegradation(Identity(), self.sigma)
 
     def sample(self, x: Tensor, y: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
-        """Return x_t, (B, C, H, W).
+        """Sample x_t, (B, C, H, W).
 
         Args:
             x: clean images in [0, 1], (B, C, H, W).
-            y: their measurements, like x.
+            y: measurements, like x.
             t: times in [0, 1], () or (B,).
-            noise: z, standard normal, like x.
+            noise: standard normal noise z, like x.
         """
         time = as_time(t, x)
         return x + per_image(self.weight(time), x) * (y - x) + per_image(self.std(time), x) * noise
 
     def sample_initial(self, y: Tensor, noise: ImageNoise) -> Tensor:
-        """Return x_1, (B, C, H, W), for measurements y. If x_1 does not depend on y, its mean is 1/2."""
+        """Sample x_1, (B, C, H, W), for measurements y, (B, C, H, W). If w_1 = 0, the mean of x_1 is 1/2.
+
+        Args:
+            y: measurements, (B, C, H, W).
+            noise: one noise stream per image.
+        """
         return self.sample(torch.full_like(y, 0.5), y, 1.0, noise.normal(y.shape[1:], y.dtype))
 
 
 class I2SB(Bridge):
     """Image-to-image Schrödinger bridge (Liu et al. 2023, Eq. 4, 11 and 12).
 
-    sigma_t^2 is the integral of beta from 0 to t, w_t = sigma_t^2 / sigma_1^2 and s_t^2 = sigma_t^2 (1 - w_t). Up to
-    t = 1/2, 4 beta_t = (sqrt(beta_min) + t (sqrt(beta_max) - sqrt(beta_min)))^2; beta is symmetric about t = 1/2. The
-    factor 4 converts variances from the range [-1, 1]. A step has decay = w_s / w_t, std^2 = sigma_s^2 (1 - decay). For
-    eta = 1 it samples the posterior of x_s given x_hat and x_t; for eta = 0 it is a step of the OT-ODE.
+    sigma_t^2 is the integral of beta from 0 to t, w_t = sigma_t^2 / sigma_1^2 and s_t^2 = sigma_t^2 (1 - w_t). For
+    t <= 1/2, 4 beta_t = (sqrt(beta_min) + t (sqrt(beta_max) - sqrt(beta_min)))^2. beta is symmetric about t = 1/2. The
+    factor 4 converts variances from the range [-1, 1].
+
+    A step has decay = w_s / w_t and std^2 = sigma_s^2 (1 - decay). For eta = 1, it samples the posterior of x_s given
+    x_hat and x_t. For eta = 0, it is a step of the OT-ODE.
 
     Args:
-        beta_max: rate for images in [-1, 1], positive. Published: 1 for deblurring and inpainting, 0.3 for
+        beta_max: largest rate for images in [-1, 1], positive. Published: 1 for deblurring and inpainting, 0.3 for
             super-resolution.
-        ot_ode: train and sample without noise, s_t = 0. Published: for deblurring and inpainting.
-        beta_min: rate for images in [-1, 1], positive. Published: 0.1.
+        ot_ode: train and sample without noise, s_t = 0. Published: true for deblurring and inpainting.
+        beta_min: smallest rate for images in [-1, 1], positive. Published: 0.1.
 
     Raises:
         ValueError: if a rate is not positive.
@@ -103,7 +116,7 @@ class I2SB(Bridge):
         self.beta_max, self.ot_ode, self.beta_min = float(beta_max), bool(ot_ode), float(beta_min)
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Return sigma_t, the standard deviation of the diffusion from x."""
+        """Return the standard deviation sigma_t of the diffusion from x, for times t in [0, 1] of any shape."""
         return self._variance(t).sqrt()
 
     def weight(self, t: Tensor) -> Tensor:
@@ -131,10 +144,10 @@ class I2SB(Bridge):
 
 
 class InDI(Bridge):
-    """Inversion by direct iteration (Delbracio and Milanfar 2023), with noise of a constant level epsilon.
+    """Inversion by direct iteration (Delbracio and Milanfar 2023) with constant noise epsilon.
 
-    x_t = (1 - t) x + t (y + epsilon z). Sampling starts at y + epsilon z, and steps have decay = s / t and no noise.
-    The network's target is scaled by t / 4, because pixels have a standard deviation of about 1/4.
+    x_t = (1 - t) x + t (y + epsilon z). Sampling starts at y + epsilon z. Steps have decay = s / t and no noise. The
+    target of the network is scaled by t / 4, because the standard deviation of a pixel is about 1/4.
 
     Args:
         epsilon: standard deviation of the noise at t = 1, in [0, 1], in units of the [0, 1] range.
@@ -161,16 +174,16 @@ class InDI(Bridge):
 
 
 class Palette(Bridge):
-    """Gaussian diffusion of the image, x_t = x + sigma_t z, with a network conditioned on y (Saharia et al. 2022).
+    """Gaussian diffusion x_t = x + sigma_t z with a network that is conditioned on y (Saharia et al. 2022).
 
-    x_t does not depend on y. Steps are those of DDIM (Song et al. 2021, Eq. 12), which for eta = 1 are ancestral:
-    decay = r sqrt(1 - eta^2 (1 - r^2)), std^2 = sigma_s^2 (1 - r^2), r = sigma_s / sigma_t.
+    x_t does not depend on y. Steps are those of DDIM (Song et al. 2021, Eq. 12): decay = r sqrt(1 - eta^2 (1 - r^2))
+    and std^2 = sigma_s^2 (1 - r^2) with r = sigma_s / sigma_t. For eta = 1 they are ancestral steps.
 
     Args:
-        noise: noise levels sigma_t as a function of t; by default those of task=prior, 0.001 to 40.
+        noise: noise schedule sigma_t. None: `LogLogisticNoise`, 0.001 to 40.
 
     Raises:
-        ValueError: if the noise at t = 1 is below 2.5, so that x_1 still contains information about x.
+        ValueError: if sigma_1 is not in [2.5, 100]. Below 2.5, x_1 contains information about x.
     """
 
     def __init__(self, noise: Callable[[Tensor], Tensor] | None = None):
@@ -194,7 +207,11 @@ class Palette(Bridge):
 
 
 class BridgeSolver(Solver):
-    """First-order step of a bridge, with one network call, see this module."""
+    """First-order solver of a bridge, with one network call per step.
+
+    Args:
+        bridge: bridge that defines the coefficients of a step.
+    """
 
     def __init__(self, bridge: Bridge):
         self.bridge = bridge
@@ -208,13 +225,13 @@ class BridgeSolver(Solver):
 class BridgeSampler(ReverseSampler):
     """Sampler of a bridge, from a measurement at t = 1 to an image at t = 0.
 
-    Its methods take a degradation process because `ReverseSampler` has this argument, but do not use it.
+    Its methods have the argument `process` of `ReverseSampler`, but do not use it.
 
     Args:
         bridge: distribution of x_t.
-        num_steps: number of steps, each with one network call.
-        eta: fraction in [0, 1] of the noise of each step. InDI has no noise in its steps.
-        grid: placement of the times, see `diracdiff.samplers.grid`.
+        num_steps: number of steps, at least 1. Each step has one network call.
+        eta: fraction of the noise of each step, in [0, 1]. InDI has no noise in its steps.
+        grid: time grid, see `diracdiff.samplers.grid`. None: uniform.
 
     Raises:
         ValueError: if an argument breaks its rule.
@@ -239,15 +256,15 @@ class BridgeSampler(ReverseSampler):
         t_stop: float = 0.0,
         output: str = "x_hat",
     ) -> Iterator[State]:
-        """Sample from measurements at t = 1, see `ReverseSampler.states`; the first iterate is the measurement."""
+        """Yield the states from t = 1, see `ReverseSampler.states`. The first iterate is the measurement."""
         states = super().states(self.bridge.process, denoiser, measurement, noise, t_stop, output)
         yield replace(next(states), y=measurement)
         yield from states
 
     def is_stochastic(self, process: StochasticDegradation) -> bool:
-        """Return True if two samples from the same measurement differ."""
-        draws = self.eta * self.bridge.step_coefficients(1.0, 0.5, self.eta)[1] > 0
-        return draws or self.bridge.std(torch.tensor(1.0)).item() > 0
+        """Return True if two samples of the same measurement differ. The argument is not used."""
+        step_noise = self.eta * self.bridge.step_coefficients(1.0, 0.5, self.eta)[1] > 0
+        return step_noise or self.bridge.std(torch.tensor(1.0)).item() > 0
 
     def _initial_state(
         self,

@@ -1,6 +1,6 @@
-"""Time grids: increasing maps of [0, 1] onto itself that place the times of a sampler.
+"""Time grids: increasing maps of [0, 1] onto [0, 1] that define the times of a sampler.
 
-N steps from `start` visit the times start * grid(1 - k / N), k = 0 … N. Where a grid is flat, times are dense.
+N steps from `t_start` have the times t_start grid(1 - k / N), k = 0 … N. Times are dense where a grid is flat.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,20 @@ from diracdiff.utils.validate import check_positive
 
 
 class UniformGrid:
-    """u: equal steps."""
+    """Uniform grid, u: equal steps."""
 
     def __call__(self, u: float) -> float:
         return u
 
 
 class PowerGrid:
-    """u^exponent: times dense near t = 0 for exponents above 1, near the measurement for those below.
+    """Power grid, u^exponent.
 
     Args:
-        exponent: positive.
+        exponent: exponent, positive. Above 1, times are dense near t = 0. Below 1, they are dense near the measurement.
+
+    Raises:
+        ValueError: if the exponent is not positive.
     """
 
     def __init__(self, exponent: float):
@@ -33,10 +36,15 @@ class PowerGrid:
 
 
 class AdaptiveGrid:
-    """Linear interpolation of times that `diracdiff schedule` places densely where a trajectory changes most.
+    """Grid that interpolates a table of times linearly.
+
+    `diracdiff schedule` writes tables with dense times where the iterates change most.
 
     Args:
         times: increasing times from 0 to 1.
+
+    Raises:
+        ValueError: if the times do not increase from 0 to 1.
     """
 
     def __init__(self, times: Sequence[float]):
@@ -44,10 +52,13 @@ class AdaptiveGrid:
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "AdaptiveGrid":
-        """Read a table with a header line and the times in its second column, as `diracdiff schedule` writes it.
+        """Read a table of `diracdiff schedule`, with one header line and the times in the second column.
+
+        Args:
+            path: CSV file.
 
         Raises:
-            ValueError: if there is no such table or it is not one.
+            ValueError: if the file does not exist or is not a valid table.
         """
         return read_table(path, "u,t", lambda _, times: cls(times))
 

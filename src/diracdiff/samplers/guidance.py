@@ -9,14 +9,18 @@ from diracdiff.utils.validate import check_between, check_option
 
 
 class Guidance:
-    """score <- score - eta_t grad_y ||measurement - A_1(x_hat(y))||^2, for every image separately.
+    """Measurement guidance score - eta_t grad_y ||measurement - A_1(x_hat(y))||^2 (paper, Eq. 17 and 26).
 
-    Scaling "std": eta_t = step / (2 sigma_1^2). Scaling "error": eta_t = step / ||measurement - A_1(x_hat)||.
-    The gradient runs through the network: a guided step is a forward and a backward pass, and keeps activations.
+    The norm is per-image. With scaling "std", eta_t = step / (2 sigma_1^2). With scaling "error",
+    eta_t = step / ||measurement - A_1(x_hat)||. The gradient includes the network, so a guided step needs a backward
+    pass and the memory of all activations.
 
     Args:
         scaling: "std" or "error".
-        step: the paper's eta; at least 0.
+        step: step size, the paper's eta, at least 0.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
     """
 
     def __init__(self, scaling: str, step: float):
@@ -27,14 +31,14 @@ class Guidance:
     def __call__(
         self, process: StochasticDegradation, y: Tensor, x_hat: Tensor, measurement: Tensor, t_start: float = 1.0
     ) -> Tensor:
-        """Return the term to add to the score, (B, C, H, W).
+        """Return the term that is added to the score, (B, C, H, W).
 
         Args:
-            process: the degradation process.
-            y: the iterate.
-            x_hat: with the graph back to y.
-            measurement: y at `t_start`.
-            t_start: time of the measurement, where A and sigma are taken.
+            process: degradation process.
+            y: iterate, (B, C, H, W), that requires a gradient.
+            x_hat: denoised image, (B, C, H, W), with the autograd graph to y.
+            measurement: measurement, (B, C, H, W).
+            t_start: time of the measurement, in (0, 1].
         """
         residual = (measurement - process.mean(x_hat, t_start)).square().flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(residual.sum(), y)
@@ -46,4 +50,4 @@ class Guidance:
 
 
 def no_guidance() -> None:
-    """Return None: for a configuration without guidance, whatever the checkpoint's."""
+    """Return None, for configurations that disable the guidance of a checkpoint."""

@@ -1,4 +1,4 @@
-"""The reverse process of one batch: its noise, its states, and the operations that solvers are made of."""
+"""Reverse process of one batch: noise, states, and the operations that solvers use."""
 
 from __future__ import annotations
 
@@ -14,30 +14,44 @@ from diracdiff.samplers.guidance import Guidance
 from diracdiff.samplers.increment import Increment
 
 OUTPUTS = ("x_hat", "iterate")
-"""Outputs of a state: the denoised image x_hat, or the iterate y."""
+"""Outputs of a state: the denoised image x_hat or the iterate y."""
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
-"""Maps (y, t), (B, C, H, W) and (), to the posterior mean x_hat, (B, C, H, W)."""
+"""Function that maps y, (B, C, H, W), and t, (), to the posterior mean x_hat, (B, C, H, W)."""
 
 
 @runtime_checkable
 class ConditionalDenoiser(Protocol):
-    """A denoiser that depends on the process, and on the measurement if `condition_on_measurement`."""
+    """Interface of denoisers that depend on the process.
+
+    Attributes:
+        condition_on_measurement: the denoiser depends on the measurement too.
+    """
 
     condition_on_measurement: bool
 
     def condition_on(self, process: StochasticDegradation, measurement: Tensor | None = None) -> Predictor:
-        """Return x_hat of (y, t) for this process and measurement, (B, C, H, W)."""
+        """Return x_hat as a function of (y, t).
+
+        Args:
+            process: degradation process.
+            measurement: measurements y_1, (B, C, H, W).
+        """
         ...
 
 
 def is_conditional(denoiser: Predictor | ConditionalDenoiser) -> bool:
-    """Return True for a denoiser that is conditioned on the measurement."""
+    """Return True if a denoiser is conditioned on the measurement."""
     return isinstance(denoiser, ConditionalDenoiser) and denoiser.condition_on_measurement
 
 
 class Prediction(NamedTuple):
-    """The result of a network call: x_hat, and the term that guidance adds to the score, or None."""
+    """Result of a network call.
+
+    Attributes:
+        x_hat: denoised image, (B, C, H, W).
+        guidance: term that guidance adds to the score, (B, C, H, W), or None.
+    """
 
     x_hat: Tensor
     guidance: Tensor | None
@@ -45,14 +59,15 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """The reverse process at one time.
+    """State of the reverse process.
 
     Attributes:
-        t: time, from 1 down.
-        y: the iterate y_t, (B, C, H, W).
-        x_hat: the denoised image of the last network call, (B, C, H, W).
-        nfe: number of function evaluations (network calls) per image so far.
-        x_hat_is_current: x_hat was made from this y. False for a last state whose output is the iterate, and at t = 0.
+        t: time in [0, 1].
+        y: iterate y_t, (B, C, H, W).
+        x_hat: denoised image of the last network call, (B, C, H, W).
+        nfe: number of function evaluations (network calls) per image up to this state.
+        x_hat_is_current: x_hat is computed from this y. False at t = 0 and for a last state with output "iterate",
+            unless the state is the first.
     """
 
     t: float
@@ -62,23 +77,23 @@ class State:
     x_hat_is_current: bool
 
     def nfe_for(self, output: str) -> int:
-        """Return the NFE that the output takes: y is there before x_hat is made from it."""
+        """Return the NFE of an output. The iterate needs no network call at its time."""
         return self.nfe - 1 if output == "iterate" and self.x_hat_is_current else self.nfe
 
     def image(self, output: str) -> Tensor:
-        """Return x_hat or, for "iterate", y."""
+        """Return the output "x_hat" or "iterate", (B, C, H, W)."""
         return self.x_hat if output == "x_hat" else self.y
 
 
 class ImageNoise:
-    """A stream of standard normal noise per image.
+    """Standard normal noise with one stream per image.
 
-    What an image receives depends on its seed alone, so a result does not depend on the batch size, the order
-    of the images or the number of devices. Streams on the CPU and on a GPU differ.
+    The noise of an image depends on its seed only. Results do not depend on the batch size, the order of images or the
+    number of devices. Streams of different types of devices differ.
 
     Args:
         seeds: one seed per image.
-        device: where the noise is drawn.
+        device: device of the random generators and of the noise.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu"):
@@ -86,19 +101,31 @@ class ImageNoise:
         self.generators = [torch.Generator(self.device).manual_seed(int(seed)) for seed in seeds]
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return the next noise of every image, (B, *shape), for the shape of one image."""
-        draws = [torch.randn(*shape, generator=g, device=self.device, dtype=dtype) for g in self.generators]
-        return torch.stack(draws)
+        """Return the next noise of each image, (B, *shape).
+
+        Args:
+            shape: shape of one image.
+            dtype: precision of the noise.
+        """
+        samples = [torch.randn(*shape, generator=g, device=self.device, dtype=dtype) for g in self.generators]
+        return torch.stack(samples)
 
 
 @dataclass
 class ReverseProcess:
-    """The reverse process from one batch of measurements, with the settings of its sampler.
+    """Reverse process of one batch of measurements.
 
     Attributes:
-        predictor: x_hat of (y, t).
-        measurement: y at `t_start`, (B, C, H, W).
-        nfe: network calls per image so far.
+        process: degradation process.
+        predictor: x_hat as a function of (y, t).
+        measurement: measurement at `t_start`, (B, C, H, W).
+        noise: one noise stream per image.
+        increment: estimate of the incremental reconstruction.
+        guidance: measurement guidance, or None.
+        eta: fraction of noise in [0, 1]. 1: SDE. 0: ODE.
+        t_start: time of the measurement, in (0, 1].
+        noise_scale: factor of the noise of the steps, at least 0.
+        nfe: number of network calls per image.
         last_call: time and result of the last network call, or None before the first one.
         previous_call: time and result of the network call before the last one, or None.
     """
@@ -117,7 +144,7 @@ class ReverseProcess:
     previous_call: tuple[float, Prediction] | None = None
 
     def predict(self, y: Tensor, t: float) -> Prediction:
-        """Call the network on y_t, (B, C, H, W). Keeps a graph only while guidance needs one."""
+        """Call the network for an iterate y_t, (B, C, H, W), at time t. Gradients are computed for guidance only."""
         with torch.set_grad_enabled(self.guidance is not None):
             y = y.detach().requires_grad_(self.guidance is not None)
             x_hat = self.predictor(y, torch.tensor(t, dtype=y.dtype, device=y.device)).to(y.dtype)
@@ -136,10 +163,16 @@ class ReverseProcess:
         weight: Tensor | None = None,
         at: float | None = None,
     ) -> Tensor:
-        """Return R + weight score, the change of y from t to s without its noise, (B, C, H, W).
+        """Return R + weight score, the deterministic part of the step from t to s, (B, C, H, W).
 
-        The weight is a variance, (1 + eta^2) / 2 (sigma_t^2 - sigma_s^2) by default; `at`, t or s, is the time of the
-        score, t by default.
+        Args:
+            y: iterate, (B, C, H, W).
+            prediction: result of the network call.
+            t: time before the step.
+            s: time after the step, below t.
+            weight: weight of the score, a variance that broadcasts over y. None: (1 + eta^2) / 2 (sigma_t^2 -
+                sigma_s^2).
+            at: time of the score, t or s. None: t.
         """
         if weight is None:
             weight = (1 + self.eta**2) / 2 * self.variance_decrement(y, t, s)
@@ -151,11 +184,16 @@ class ReverseProcess:
         return self.increment(self.process, x_hat, degraded, t, s, y) + weight * score
 
     def diffuse(self, y: Tensor, sigma: Tensor) -> Tensor:
-        """Add noise of standard deviation noise_scale eta sigma to y; sigma broadcasts over y, (B, C, H, W)."""
+        """Return y + noise_scale eta sigma z, (B, C, H, W).
+
+        Args:
+            y: iterate, (B, C, H, W).
+            sigma: standard deviation, that broadcasts over y.
+        """
         if self.eta == 0:
             return y
         return y + self.noise_scale * self.eta * sigma * self.noise.normal(y.shape[1:], y.dtype)
 
     def variance_decrement(self, y: Tensor, t: float, s: float) -> Tensor:
-        """Return sigma_t^2 - sigma_s^2, shaped to broadcast over y."""
+        """Return sigma_t^2 - sigma_s^2 in a shape that broadcasts over y, (B, C, H, W)."""
         return self.process.sigma(t, y) ** 2 - self.process.sigma(s, y) ** 2

@@ -1,4 +1,4 @@
-"""The reverse process (paper, Algorithm 1): the one loop over time, as a generator of states."""
+"""Sampler of the reverse process (paper, Algorithm 1): the loop over time, as a generator of states."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -29,36 +29,36 @@ MAX_STEPS = 100_000
 
 
 class ReverseSampler:
-    """The reverse process on a grid of times.
+    """Sampler of the reverse process (paper, Algorithm 1).
 
-    With eta = 1 it is the paper's SDE (Eq. 6) and with eta = 0 the probability-flow ODE (Song et al. 2021,
-    Eq. 13); the marginals of y_t are the same for every eta.
+    With eta = 1, it samples the paper's SDE (Eq. 6). With eta = 0, it solves the probability-flow ODE (Song et al.
+    2021, Eq. 13). The marginals of y_t do not depend on eta.
 
-    A measurement may be milder than A_1: `t_start` is its time. It may have less noise than the process at `t_start`:
-    given its `sigma`, or the process's `measurement_sigma`, the missing noise is added first. A denoiser that is
-    conditioned on the measurement gets it with the noise of its training, and y starts with the noise of the process
-    at t = 1.
+    A measurement with a milder degradation than A_1 starts at `t_start`. If it has less noise than the process at
+    `t_start`, the missing noise is added first. `sigma`, or `measurement_sigma` of the process, is its noise level. A
+    denoiser that is conditioned on the measurement receives it with the noise level of training. The iterate then
+    starts with the noise of the process at t = 1.
 
-    Like the stopping time, two parameters trade distortion for perception. `noise_scale` scales the noise of the
-    SDE's steps at unchanged drift. With `t_restart` t_0, sampling restarts from the x_hat of its first network call,
-    y_{t_0} = A_{t_0}(x_hat) + sigma_{t_0} z; for a denoiser that is conditioned on the measurement y_{t_0} is
-    conditioned on it too, see `StochasticDegradation.sample_given_measurement`.
+    Like the stopping time, two parameters trade distortion for perception. `noise_scale` scales the noise of the steps
+    of the SDE without changing the drift. With `t_restart`, sampling restarts at t_0 = `t_restart` from the x_hat of
+    the first network call: y_{t_0} = A_{t_0}(x_hat) + sigma_{t_0} z. For a denoiser that is conditioned on the
+    measurement, y_{t_0} is sampled by `StochasticDegradation.sample_given_measurement`.
 
     Args:
-        num_steps: number of steps from `t_start` to t = 0; on a uniform grid the paper's dt is t_start / num_steps.
-        solver: solver of the reverse process, Euler-Maruyama by default.
-        increment: estimate of the incremental reconstruction; look-ahead by default.
+        num_steps: number of steps from `t_start` to t = 0, at least 1. On a uniform grid, dt = t_start / num_steps.
+        solver: solver of the reverse process. None: `Euler`.
+        increment: estimate of the incremental reconstruction. None: `LookAhead`.
         guidance: measurement guidance, or None.
-        eta: amount of noise in [0, 1]: 1 is the SDE, 0 the ODE.
+        eta: fraction of noise in [0, 1]. 1: SDE. 0: ODE.
         t_start: time of the measurement, in (0, 1].
-        sigma: standard deviation of the measurement's noise in units of the [0, 1] range, from 0 (no noise) to 100;
-            None: the process's.
-        grid: placement of the times, see `diracdiff.samplers.grid`.
-        noise_scale: factor of the noise of the SDE's steps, in [0, 100].
-        t_restart: t_0 in (0, t_start), or None.
+        sigma: standard deviation of the measurement noise in units of the [0, 1] range, in [0, 100]. None: that of the
+            process.
+        grid: time grid, see `diracdiff.samplers.grid`. None: uniform.
+        noise_scale: factor of the noise of the steps of the SDE, in [0, 100].
+        t_restart: time of the restart, in (0, t_start), or None.
 
     Raises:
-        ValueError: if an argument breaks its rule, or the parts do not fit together.
+        ValueError: if an argument breaks its rule, or solver, increment and eta do not fit together.
     """
 
     def __init__(
@@ -96,15 +96,19 @@ class ReverseSampler:
         self.increment.check(min(t - s for t, s in pairwise(self.times())))
 
     def replace(self, **changes: Any) -> Self:
-        """Return a sampler of the same class with other arguments."""
+        """Return a sampler of the same class with some arguments changed.
+
+        Raises:
+            ValueError: if an argument breaks its rule.
+        """
         arguments = inspect.signature(type(self)).parameters
         return type(self)(**{name: getattr(self, name) for name in arguments} | changes)
 
     def times(self, t_stop: float = 0.0) -> list[float]:
-        """Return the times of the states: from `t_start` down to the last one that is at least `t_stop`."""
-        first, begin = ([], self.t_start) if self.t_restart is None else ([self.t_start], self.t_restart)
+        """Return the times of the states, decreasing from `t_start` to the last time of the grid >= `t_stop`."""
+        first, start = ([], self.t_start) if self.t_restart is None else ([self.t_start], self.t_restart)
         steps = self.num_steps - len(first)
-        grid = [*first, *(begin * self.grid(1 - k / steps) for k in range(steps)), 0.0]
+        grid = [*first, *(start * self.grid(1 - k / steps) for k in range(steps)), 0.0]
         return [t for t in grid if t >= min(t_stop, self.t_start) - TOLERANCE]
 
     def states(
@@ -116,31 +120,30 @@ class ReverseSampler:
         t_stop: float = 0.0,
         output: str = "x_hat",
     ) -> Iterator[State]:
-        """Sample backwards in time from a measurement, as far as the reader iterates.
+        """Sample backwards in time from a measurement, and yield the states lazily.
 
         Args:
-            process: the degradation process of the measurement; per-image operators must be bound.
-            denoiser: maps (y, t), t (), to the posterior mean x_hat, (B, C, H, W).
-            measurement: y at `t_start`, (B, C, H, W).
-            noise: one stream per image.
-            t_stop: time in [0, 1] of the last state; between two times of the grid, the larger one counts.
-            output: the last state's output. For "iterate" the network is not called at a last state after the first.
+            process: degradation process of the measurement. Per-image operators must be bound.
+            denoiser: denoiser, or function that maps y, (B, C, H, W), and t, (), to x_hat.
+            measurement: measurement at `t_start`, (B, C, H, W).
+            noise: one noise stream per image.
+            t_stop: stopping time in [0, 1]. Between two times of the grid, the larger time is the last.
+            output: output of the last state, "x_hat" or "iterate". For "iterate", the network is not called for the
+                last state, unless it is the first.
 
         Yields:
-            The state at every time of the grid, the measurement's first.
+            The state at each time of the grid, starting with the measurement.
 
         Raises:
-            ValueError: if t_stop or output breaks its rule, the measurement is no batch on the noise's device,
-                its sigma exceeds that of the process at `t_start`, the denoiser is conditioned on the measurement and
-                `t_start` is not 1, or per-image operators are not bound.
+            ValueError: if an argument breaks its rule, if `sigma` exceeds the noise of the process at `t_start`, if the
+                denoiser is conditioned on the measurement and `t_start` is not 1, or if per-image operators are not
+                bound.
         """
         check_between(0, 1, t_stop=t_stop)
         check_option(OUTPUTS, output=output)
         if not process.degradation.is_bound:
-            raise ValueError(
-                "each of these images has its own mask or kernel, which is not bound: use restorer.bind, or restore "
-                "with mask=… or kernel=…"
-            )
+            rule = "per-image masks, kernels or factors must be bound"
+            raise ValueError(f"process: {rule}. Use restorer.bind, or restore with mask=…, kernel=… or factor=….")
         check_images(measurement, "measurement", device=noise.device, dtypes=COMPUTED_IN)
         if len(noise.generators) != len(measurement):
             raise ValueError(
@@ -179,14 +182,18 @@ class ReverseSampler:
         t_stop: float = 0.0,
         output: str = "x_hat",
     ) -> Tensor:
-        """Return the output of the last state, (B, C, H, W), not clipped; see `states`."""
+        """Return the output of the last state, (B, C, H, W), not clipped. The arguments are those of `states`."""
         *_, last = self.states(process, denoiser, measurement, noise, t_stop, output)
         return last.image(output)
 
     def is_stochastic(self, process: StochasticDegradation) -> bool:
-        """Return True if two samples from the same measurement differ."""
-        draws = self.eta * self.noise_scale > 0 or self.t_restart is not None
-        return draws or self.sigma is not None or process.measurement_sigma is not None
+        """Return True if two samples of the same measurement differ.
+
+        Args:
+            process: degradation process of the measurement.
+        """
+        step_noise = self.eta * self.noise_scale > 0 or self.t_restart is not None
+        return step_noise or self.sigma is not None or process.measurement_sigma is not None
 
     def _initial_state(
         self,
@@ -196,27 +203,25 @@ class ReverseSampler:
         noise: ImageNoise,
     ) -> tuple[Tensor, Tensor]:
         """Return the measurement for the denoiser, and y with the noise of the process at `t_start`."""
-        given = is_conditional(denoiser)
-        if given and self.t_start != 1:
+        conditional = is_conditional(denoiser)
+        if conditional and self.t_start != 1:
             rule = "must be 1 for a network that is conditioned on the measurement."
-            raise ValueError(f"t_start={self.t_start:g}: {rule}")
+            raise ValueError(f"t_start={self.t_start:g}: {rule} Use t_start=1.")
         if self.sigma is None and process.measurement_sigma is None:
             return measurement, measurement
         sigma_start = process.sigma(self.t_start, measurement)
         sigma_y = process.sigma_of_measurement(measurement, self.t_start)
-        limit = (sigma_y if given else sigma_start).max().item()
+        limit = (sigma_y if conditional else sigma_start).max().item()
         if self.sigma is not None and self.sigma > limit * (1 + 1e-6):
-            raise ValueError(
-                f"sigma={self.sigma} is more noise than this model knows at t = {self.t_start:g}, "
-                f"{limit:.4g} in units of the [0, 1] range: give a smaller sigma, or a larger t_start"
-            )
+            rule = f"must be at most the noise of the model at t = {self.t_start:g}, {limit:.4g} in units of [0, 1]"
+            raise ValueError(f"sigma={self.sigma}: {rule}. Decrease sigma or increase t_start.")
         sigma = sigma_y if self.sigma is None else torch.full_like(sigma_y, self.sigma)
 
         def add_missing(y: Tensor, before: Tensor, after: Tensor) -> Tensor:
             missing = (after**2 - before**2).clamp(min=0).sqrt()
             return y + missing * noise.normal(y.shape[1:], y.dtype)
 
-        if not given:
+        if not conditional:
             return measurement, add_missing(measurement, sigma, sigma_start)
         if self.sigma is not None:
             measurement = add_missing(measurement, sigma, sigma_y)

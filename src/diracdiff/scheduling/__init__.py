@@ -1,4 +1,4 @@
-"""Greedy schedules of severities, and of the times of a trajectory (paper, Algorithm 2)."""
+"""Greedy schedules of severities and of time grids (paper, Algorithm 2)."""
 
 from diracdiff.scheduling.distance import LPIPS, MSE, SSIM, Dissimilarity, Distance, trajectories
 from diracdiff.scheduling.greedy import Placement, greedy, tabulate

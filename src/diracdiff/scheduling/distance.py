@@ -1,7 +1,7 @@
 """Distances between versions of images: severities of a degradation, or times of a trajectory.
 
-A dissimilarity M(a, b) of images in [0, 1] compares features of the two images. Features are expensive, so those of a
-version are computed once.
+A dissimilarity M(a, b) of images in [0, 1] compares the features of two images. The features of a version are cached,
+because they are expensive.
 """
 
 import functools
@@ -19,15 +19,18 @@ from diracdiff.metrics.lpips import BACKBONES, load_lpips
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import LookAhead, UniformGrid
 
-CACHED_VERSIONS = 8  # versions whose features are kept; bisection compares three at a time
+CACHED_VERSIONS = 8
+"""Number of versions with cached features. Bisection compares three versions at a time."""
 
 
 class Dissimilarity(ABC):
-    """M(a, b) >= 0, zero for equal images. By default the squared Euclidean distance of the features.
+    """Base class of dissimilarities M(a, b) >= 0, which are 0 for equal images.
+
+    By default, M is the squared Euclidean distance of the features.
 
     Attributes:
         name: name in titles and tables.
-        min_side: smallest side of images, in pixels.
+        min_side: smallest side of images in pixels.
     """
 
     name: str
@@ -35,16 +38,16 @@ class Dissimilarity(ABC):
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """Return features of images in [0, 1], (B, C, H, W), with the batch first."""
+        """Return features, (B, …), of images in [0, 1], (B, C, H, W)."""
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return M of the images with features a and b, (B,)."""
+        """Return the dissimilarities, (B,), of images with features a and b, (B, …) each."""
         squared: Tensor = torch.linalg.vector_norm(a - b, dim=1).square()
         return squared
 
 
 class MSE(Dissimilarity):
-    """Mean squared difference of pixels."""
+    """Mean squared error of the pixels."""
 
     name = "MSE"
 
@@ -54,7 +57,7 @@ class MSE(Dissimilarity):
 
 
 class SSIM(Dissimilarity):
-    """1 - SSIM, see `diracdiff.metrics.SSIM`."""
+    """Dissimilarity 1 - SSIM, see `diracdiff.metrics.SSIM`."""
 
     name, min_side = "1 - SSIM", WINDOW
 
@@ -68,11 +71,15 @@ class SSIM(Dissimilarity):
 class LPIPS(Dissimilarity):
     """Learned perceptual image patch similarity (Zhang et al. 2018).
 
-    The sum over layers l of the mean over pixels of sum_c w_lc (f_lc(a) - f_lc(b))^2, with activations f_l of unit
-    length across channels and weights w_l >= 0. The features are sqrt(w_lc / pixels) f_lc of all layers.
+    M is the sum over layers l of the mean over pixels of sum_c w_lc (f_lc(a) - f_lc(b))^2. The activations f_l have
+    unit length across channels, and the weights w_lc are not negative. The features are sqrt(w_lc / pixels) f_lc of all
+    layers.
 
     Args:
-        net: backbone "squeeze", "alex" or "vgg"; values of different backbones do not compare. See `load_lpips`.
+        net: backbone, "squeeze", "alex" or "vgg". Values of different backbones are not comparable.
+
+    Raises:
+        ValueError: see `load_lpips`.
     """
 
     def __init__(self, net: str = "squeeze"):
@@ -92,12 +99,12 @@ class LPIPS(Dissimilarity):
 
 
 class Distance:
-    """d(i, j), the mean over images of the dissimilarity M of their versions i and j.
+    """Distance d(i, j): mean over images of the dissimilarity of the versions i and j.
 
     Args:
-        version: returns a batch of images in a version, (B, C, H, W), from the numbers of the version and the batch.
+        version: function that maps the indices of a version and of a batch to images, (B, C, H, W).
         batches: number of batches.
-        dissimilarity: M.
+        dissimilarity: dissimilarity M.
     """
 
     def __init__(self, version: Callable[[int, int], Tensor], batches: int, dissimilarity: Dissimilarity):
@@ -108,7 +115,15 @@ class Distance:
     def from_degradation(
         cls, degradation: Degradation, images: Tensor, dissimilarity: Dissimilarity, count: int, batch_size: int = 8
     ) -> Self:
-        """Compare A_t(x) at t = i / (N - 1), for clean images in [0, 1], (n, C, H, W), and a count N of at least 2."""
+        """Return the distance of degraded images A_t(x) at t = i / (count - 1).
+
+        Args:
+            degradation: degradation process.
+            images: clean images in [0, 1], (n, C, H, W).
+            dissimilarity: dissimilarity M.
+            count: number of versions, at least 2.
+            batch_size: number of images of a batch.
+        """
         parts = images.split(batch_size)
 
         def version(i: int, batch: int) -> Tensor:
@@ -118,42 +133,53 @@ class Distance:
 
     @classmethod
     def from_trajectory(cls, states: Tensor, dissimilarity: Dissimilarity, batch_size: int = 8) -> Self:
-        """Compare iterates y_t at t = i / (N - 1), (N, n, C, H, W)."""
+        """Return the distance of iterates y_t at t = i / (N - 1).
+
+        Args:
+            states: iterates, (N, n, C, H, W).
+            dissimilarity: dissimilarity M.
+            batch_size: number of images of a batch.
+        """
         batches = -(-states.shape[1] // batch_size)
         return cls(lambda i, batch: states[i].split(batch_size)[batch], batches, dissimilarity)
 
     @torch.no_grad()
     def __call__(self, i: int, j: int) -> float:
-        """Return the distance of candidates i and j; raise ValueError if images are too small for M."""
+        """Return the distance of the versions i and j.
+
+        Raises:
+            ValueError: if the images are smaller than `Dissimilarity.min_side`.
+        """
         features = ((self._features(i, batch), self._features(j, batch)) for batch in range(self.batches))
         return torch.cat([self.dissimilarity.between(a, b) for a, b in features]).double().mean().item()
 
     def _extract(self, candidate: int, batch: int) -> Tensor:
-        x, least = self.version(candidate, batch).clamp(0, 1), self.dissimilarity.min_side
-        if min(x.shape[-2:]) < least:
-            raise ValueError(
-                f"{self.dissimilarity.name} needs images of at least {least} pixels a side, got {tuple(x.shape)}: "
-                "use a larger data.image_size or another dissimilarity"
-            )
+        x, min_side = self.version(candidate, batch).clamp(0, 1), self.dissimilarity.min_side
+        if min(x.shape[-2:]) < min_side:
+            rule = f"{self.dissimilarity.name} needs at least {min_side} pixels a side"
+            raise ValueError(f"images: {rule}, got {tuple(x.shape)}. Increase data.image_size or change dissimilarity.")
         return self.dissimilarity.features(x)
 
 
 @torch.no_grad()
 def trajectories(restorer: Restorer, parts: Iterable[Tensor], count: int) -> Tensor:
-    """Sample without noise, one step per candidate: iterates from t = 0 to t = 1, (count, n, C, H, W).
+    """Return the iterates of the probability-flow ODE, with one step per candidate.
 
     Args:
-        restorer: restorer whose sampler is scheduled.
-        parts: batches of clean images, (B, C, H, W) each.
-        count: number of candidates.
+        restorer: restorer.
+        parts: batches of clean images in [0, 1], (B, C, H, W) each.
+        count: number of candidates, at least 2.
+
+    Returns:
+        Iterates at equidistant times from 0 to 1, (count, n, C, H, W).
     """
-    # Look-ahead works with any number of steps.
+    # Other increments limit the number of steps.
     options: dict[str, Any] = {"eta": 0.0, "grid": UniformGrid(), "t_start": 1.0}
     sampler = restorer.sampler.replace(num_steps=count - 1, increment=LookAhead(), **options)
-    found = []
+    iterates = []
     for number, part in enumerate(parts):
         names = [f"schedule/{number}/{i}" for i in range(len(part))]
         measured = measure(restorer.process, part, names, restorer.seed)
         states = sampler.states(measured.process, restorer.denoiser, measured.y, measured.noise)
-        found.append(torch.stack([state.y for state in states]).flip(0))
-    return torch.cat(found, dim=1)
+        iterates.append(torch.stack([state.y for state in states]).flip(0))
+    return torch.cat(iterates, dim=1)
