@@ -107,7 +107,7 @@ def test_tuning_replaces_sampler_stopping_times_and_curve_only():
         (lambda content: content[KIND].update(version="99.0"), "was written by diracdiff '99.0', and this is 0.2"),
         (lambda content: content[KIND].update(version=[["0.2"]]), "was written by an unknown version"),
         *(
-            (lambda content, key=key: content[KIND].pop(key), f"a.ckpt is damaged: {key}")
+            (lambda content, key=key: content[KIND].pop(key), f"a.ckpt: is damaged, {key}")
             for key in ("recipe", "stopping_points", "curve", "dataset", "training", "calibrations")
         ),
         (lambda content: content[KIND]["recipe"]["denoiser"]["network"].update(channels=12), "weights do not fit"),
@@ -152,7 +152,7 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path):
     data = saved(tmp_path / "a.ckpt").read_bytes()
     for damaged in (data[: len(data) // 2], data[:-1], data[:-100_000] + bytes(100_000), b""):
         (tmp_path / "a.ckpt").write_bytes(damaged)
-        with pytest.raises(DamagedFileError, match=r"^checkpoint=.*a.ckpt is not a checkpoint, or is damaged: give"):
+        with pytest.raises(DamagedFileError, match=r"^checkpoint=.*a.ckpt: is not a checkpoint, or is damaged. Give"):
             Checkpoint.read(tmp_path / "a.ckpt")
 
 

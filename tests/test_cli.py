@@ -179,7 +179,7 @@ def test_degrade_simulates_the_measurement(run, tmp_path, call, image_folder):
     assert call("restore", *options) == (0, [])
     measurement = np.asarray(Image.open(tmp_path / "out" / "05_measurement.png"))
     assert measurement[18:22, 18:22].mean() < 20 < measurement[:4].mean()
-    refused(call("restore", *options), "05.*png exists", "if_exists=overwrite")
+    refused(call("restore", *options), "05.*png: exists", "if_exists=overwrite")
     assert call("restore", *options, "if_exists=overwrite") == (0, [])
 
 
@@ -221,7 +221,7 @@ def test_a_comparison_replaces_only_files_of_a_comparison(call, run, folder, tmp
     output.mkdir()
     (output / "notes.txt").write_text("precious")
     (output / COMPARED[0]).write_text("precious")
-    refused(call("compare", *options), f"mine/{COMPARED[0]} exists: give another output")
+    refused(call("compare", *options), f"mine/{COMPARED[0]}: exists. Give another output")
     assert {path.name: path.read_text() for path in output.iterdir()} == dict.fromkeys(
         ["notes.txt", COMPARED[0]], "precious"
     )
@@ -277,10 +277,10 @@ ERRORS = [
     ("restore", [MODEL, "input=null"], "input=null: must be given"),
     ("train", ["data=folder", "data.root=1_0"], "data.root=10: must be a path"),
     ("restore", [MODEL, "input=absent"], "input=absent does not exist"),
-    ("restore", ["checkpoint=absent", IMAGE], "absent does not exist"),
+    ("restore", ["checkpoint=absent", IMAGE], "absent: does not exist"),
     ("restore", ["checkpoint=/etc/passwd", IMAGE], "/etc/passwd"),
     ("restore", [MODEL, "input=file"], "file: not an image"),
-    ("restore", [MODEL, IMAGE, "output=file"], "output=file must be a folder"),
+    ("restore", [MODEL, IMAGE, "output=file"], "output=file: must be a folder"),
     ("evaluate", [MODEL, "output=/proc/out"], "/proc/out"),
     # values
     ("train", ["seed=abc"], "seed=abc: must be a number"),
@@ -301,7 +301,7 @@ ERRORS = [
     ("train", ["data.image_size=60"], "image_size.*60"),
     ("train", ["trainer.precision=fp7"], "trainer.*fp7"),
     ("train", ["task.predict=increment"], "task.predict=increment: .*method=paper"),
-    ("train", ["ckpt_path=absent.ckpt"], "absent.ckpt does not exist"),
+    ("train", ["ckpt_path=absent.ckpt"], "absent.ckpt: does not exist"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9: is not available"),

@@ -181,10 +181,10 @@ def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
         ("prior={checkpoint}", "prior=.*must be a denoiser"),
         ("trials=0", r"trials=0: must be an integer of at least 1"),
         ("samples=1", r"samples=1: must be an integer of at least 2"),
-        ("tune_for=fid", r"tune_for must be psnr, lpips or both"),
+        ("tune_for=fid", r"tune_for=fid: must be psnr, lpips or both"),
         ("tune_for=lpips", r"tune_for=lpips needs LPIPS"),
         ("data.image_size=48", r"data.image_size=48: the checkpoint was trained with 32"),
-        ("checkpoint=nowhere.ckpt", r"nowhere.ckpt does not exist"),
+        ("checkpoint=nowhere.ckpt", r"nowhere.ckpt: does not exist"),
     ],
 )
 def test_errors_are_one_line(networks, folder, call, override, message):

@@ -219,6 +219,6 @@ def test_a_signal_during_a_restoration_removes_temporary_files(tmp_path, client,
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP and not folder.exists()
-    refused(call("demo", "checkpoint=none.ckpt"), "none.ckpt does not exist")
+    refused(call("demo", "checkpoint=none.ckpt"), "none.ckpt: does not exist")
     with pytest.raises(ValueError, match=f"port={client.port}: cannot be served"):
         serve(model(), tmp_path, client.port).__enter__()

@@ -69,7 +69,7 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
     options = ["input=photo.png", "target=t:0", "device=cpu"]
     assert run_here(tmp_path, "restore", "checkpoint=out", *options) == 0
     monkeypatch.setattr(locations, "BUNDLED", tmp_path / "bundled")
-    with pytest.raises(ValueError, match=r"builtin:deblur is not a bundled model. .*make models"):
+    with pytest.raises(ValueError, match=r"builtin:deblur: is not a bundled model. .*make models"):
         load("builtin:deblur")
     assert run_here(tmp_path, "export", "checkpoint=model.ckpt", "output=bundled/deblur") == 0
     assert "use it as checkpoint=builtin:deblur\n" in capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_the_command_restores_from_a_folder_and_from_a_bundled_model(exported, t
     assert "checkpoint=builtin:deblur input=" in card and str(tmp_path) not in card
     assert run_here(tmp_path, "restore", "checkpoint=builtin:deblur", "output=again", *options) == 0
     assert (tmp_path / "again" / "photo.png").read_bytes() == (tmp_path / "restored" / "photo.png").read_bytes()
-    with pytest.raises(ValueError, match=r"builtin:blur is not a bundled model. Use builtin:deblur"):
+    with pytest.raises(ValueError, match=r"builtin:blur: is not a bundled model. Use builtin:deblur"):
         load("builtin:blur")
 
 
@@ -97,7 +97,7 @@ def damage(folder, kind):
 def test_a_damaged_folder_is_refused(tmp_path, kind):
     write_exported(restorer().checkpoint(), tmp_path / "out", "card")
     damage(tmp_path / "out", kind)
-    with pytest.raises(DamagedFileError, match=r"checkpoint=.*out is (damaged|a folder without).*export it again"):
+    with pytest.raises(DamagedFileError, match=r"checkpoint=.*out is (damaged|a folder without).*Export it again"):
         load(tmp_path / "out")
 
 
@@ -106,8 +106,8 @@ def test_a_damaged_folder_is_refused(tmp_path, kind):
     [
         (["half=yes"], "half"),
         (["about=none.md"], "none.md"),
-        (["checkpoint=none.ckpt"], "checkpoint=none.ckpt does not exist"),
-        (["output=out"], "exists: give another output, or if_exists=overwrite"),
+        (["checkpoint=none.ckpt"], "checkpoint=none.ckpt: does not exist"),
+        (["output=out"], ": exists. Give another output, or if_exists=overwrite"),
     ],
 )
 def test_errors(exported, tmp_path, capsys, overrides, message):
@@ -143,7 +143,7 @@ def test_an_export_to_a_full_disk_keeps_the_existing_model(exported, tmp_path, c
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         lines = capsys.readouterr().err.splitlines()
-        refused((status, lines), r"cannot be written \(File too large\), what was there is as before")
+        refused((status, lines), r"cannot be written \(File too large\); existing files are unchanged")
     signal.signal(signal.SIGXFSZ, handler)
     assert content(exported) == before and not content(tmp_path / "new")
 
@@ -172,5 +172,5 @@ def test_the_hub(exported, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     y = torch.rand(1, 3, 16, 16)
     assert torch.equal(load("hf:me/deblur").restore(y, "t=0"), load(exported).restore(y, "t=0"))
-    with pytest.raises(ValueError, match=r"hf:me/none cannot be downloaded \(no such repository\)"):
+    with pytest.raises(ValueError, match=r"hf:me/none: cannot be downloaded \(no such repository\)"):
         load("hf:me/none")

@@ -53,7 +53,7 @@ def test_permissions_follow_the_umask(tmp_path, mask, mode):
 
 def test_a_full_disk_leaves_files_as_they_were(tmp_path):
     write_weights(tmp_path / "a.ckpt", {"x": torch.zeros(3)})
-    message = r"{} cannot be written .*what was there is as before: free space, or write elsewhere$"
+    message = r"{}: cannot be written .*existing files are unchanged. Free space, or give another output.$"
     with full_disk(2000):
         with pytest.raises(ValueError, match=message.format("a.ckpt")):
             write_weights(tmp_path / "a.ckpt", {"x": torch.zeros(10_000)})
@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_files_as_they_were(tmp_path):
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path):
     write_rows(tmp_path / "out" / "a.csv", [{"x": 1}])
-    with pytest.raises(ValueError, match="out cannot be written"), staged_files(tmp_path / "out") as staging:
+    with pytest.raises(ValueError, match="out: cannot be written"), staged_files(tmp_path / "out") as staging:
         write_rows(staging / "a.csv", [{"x": 2}])
         with open("/dev/full", "w") as full:
             full.write("x" * 100_000)
@@ -79,7 +79,7 @@ def test_files_are_replaced_together_or_not_at_all(tmp_path):
 
 def test_existing_files_and_inputs_are_not_replaced(tmp_path):
     (tmp_path / "a.png").mkdir()
-    with pytest.raises(ValueError, match=r"a\.png must be a file, but is a folder"):
+    with pytest.raises(ValueError, match=r"a\.png: must be a file, but is a folder"):
         check_output(tmp_path, [tmp_path / "a.png"], if_exists="overwrite")
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(ValueError, match="link exists"):
@@ -90,7 +90,7 @@ def test_existing_files_and_inputs_are_not_replaced(tmp_path):
     with pytest.raises(ValueError, match="cannot be written"):
         check_output(Path("/proc/new"), [], if_exists="overwrite")
     os.link(tmp_path / "file", tmp_path / "same")
-    with pytest.raises(ValueError, match=r"output=.*same would replace the input checkpoint=.*file: give another"):
+    with pytest.raises(ValueError, match=r"output=.*same: would replace the input checkpoint=.*file. Give another"):
         check_not_input("output", tmp_path / "same", "checkpoint", tmp_path / "file")
 
 

@@ -116,7 +116,7 @@ def test_a_trusted_module_builds_only_classes_that_it_defines(plain, tmp_path, m
     ("part", "change", "message"),
     [
         ("network", {"channels": 2**30}, r"NCSNpp.channels must lie in \[1, 4096\], got 1073741824"),
-        ("network", {"channels": 4096, "multipliers": [64] * 10, "blocks": 2}, "its weights do not fit its recipe"),
+        ("network", {"channels": 4096, "multipliers": [64] * 10, "blocks": 2}, "its weights do not match its recipe"),
         ("network", {"multipliers": [1] * 11}, "NCSNpp.multipliers has 11 values: at most 10 are allowed"),
         ("network", {"channels": "8"}, "NCSNpp.channels is of another type: '8'"),
         ("network", {"channels": True}, "NCSNpp.channels is of another type: 'True'"),
@@ -146,7 +146,7 @@ def test_tensors_larger_than_their_file_are_refused(plain, tmp_path):
     key = next(name for name, weight in content["state_dict"].items() if weight.ndim == 4)
     for weight in (torch.zeros(1).expand(10**6, 10**6), torch.empty(10**12, device="meta"), torch.eye(3).to_sparse()):
         torch.save(content | {"state_dict": content["state_dict"] | {key: weight}}, tmp_path / "a.ckpt")
-        with pytest.raises(ValueError, match=r"a.ckpt is damaged|a.ckpt is not a checkpoint|holds pickled objects"):
+        with pytest.raises(ValueError, match=r"a.ckpt: is damaged|a.ckpt: is not a checkpoint|holds pickled objects"):
             load(tmp_path / "a.ckpt")
 
 
@@ -174,7 +174,7 @@ def test_unnecessary_globals_are_refused(plain, tmp_path, payload):
         return data[:2] + payload + b"0" + data[2:] if name.endswith("data.pkl") else data
 
     rezip(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", insert)
-    with pytest.raises(ValueError, match=r"holds pickled objects .* which could run code: refused"):
+    with pytest.raises(ValueError, match=r"holds pickled objects .* which could run code. Give"):
         load(tmp_path / "a.ckpt")
 
 
@@ -182,7 +182,7 @@ def test_compressed_archives_and_duplicate_names_are_refused(plain, tmp_path):
     source, target = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
     rezip(source, target, lambda name, data: data + bytes(2**24 if name.endswith("/0") else 0), zipfile.ZIP_DEFLATED)
     with pytest.raises(
-        DamagedFileError, match=r"bomb.ckpt is not a checkpoint, or is damaged: give one that diracdiff wrote"
+        DamagedFileError, match=r"bomb.ckpt: is not a checkpoint, or is damaged. Give one that diracdiff wrote"
     ):
         load(target)
     rezip(source, target, lambda name, data: data, twice=True)
@@ -206,7 +206,7 @@ def test_files_of_other_kinds_are_refused_in_one_line(tmp_path):
     torch.save([1, 2], tmp_path / "list.ckpt")
     names = ["/etc/passwd", "/dev/zero", "pipe", "old.pt", "text.ckpt", "other.ckpt", "list.ckpt", "absent.ckpt"]
     for path in (tmp_path / name for name in names):
-        with pytest.raises(ValueError, match=f"^checkpoint={path} (is not a ch|does not exist|is of another)") as error:
+        with pytest.raises(ValueError, match=f"^checkpoint={path}: (is not a ch|does not exist)") as error:
             load(path)
         assert "\n" not in str(error.value)
 

@@ -284,8 +284,8 @@ def test_conditioning_residual_and_look_ahead_are_read(read):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "is of another kind"),
-        (released(extra=subprocess.Popen), r"pickled objects .* refused"),
+        ([1, 2], "is not an official checkpoint"),
+        (released(extra=subprocess.Popen), r"pickled objects .* Give"),
         ({"state_dict": {"model.x": torch.zeros(1)}, "hyper_parameters": BLUR}, "denoiser_fn."),
         (released(settings=BLUR | {"model_arch": "huge"}), "model_arch is 'huge', must be one of .*base"),
         (released(settings=BLUR | {"model_conditioning": "class"}), "'class'.*noise.*time"),

@@ -298,7 +298,7 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
     [
         ("checkpoint=masks.ckpt", "mask: a model of task=inpaint_freeform needs one"),
         ("checkpoint=masks.ckpt kernel=disc:3", "kernel: a model of task=inpaint_freeform takes none"),
-        ("checkpoint=masks.ckpt mask=no.png", "mask=no.png does not exist"),
+        ("checkpoint=masks.ckpt mask=no.png", "mask=no.png: does not exist"),
         ("checkpoint=kernels.ckpt", "kernel: a model of task=deblur_kernel needs one"),
         ("checkpoint=kernels.ckpt kernel=disc:20", "is too large for an image"),
         ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma=2: must be"),
@@ -356,7 +356,7 @@ def test_existing_results_are_kept_or_replaced_with_their_rows(blur, tmp_path, c
         picture(photos / name, i)
     options = [*blur, "input=photos", "output=out"]
     assert call("restore", *options) == (0, [])
-    refused(call("restore", *options), r"out/[ab].png exists.*if_exists=overwrite")
+    refused(call("restore", *options), r"out/[ab].png: exists.*if_exists=overwrite")
     first, before = table(out), pixels(out / "a.png")
     (out / "b.png").unlink()
     picture(photos / "c.png", 5)

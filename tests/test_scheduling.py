@@ -217,7 +217,7 @@ def test_the_seed_determines_a_table(call, tmp_path):
         assert call("schedule", *TINY, f"output={number}.csv", f"seed={seed}") == (0, [])
         tables.append((tmp_path / f"{number}.csv").read_text())
     assert tables[0] == tables[1] != tables[2]
-    refused(call("schedule", *TINY, "output=0.csv"), "0.csv exists: give another output, or if_exists=overwrite")
+    refused(call("schedule", *TINY, "output=0.csv"), "0.csv: exists. Give another output, or if_exists=overwrite")
     assert call("schedule", *TINY, "output=0.csv", "if_exists=overwrite", "seed=1") == (0, [])
     assert (tmp_path / "0.csv").read_text() == tables[2]
 

@@ -86,13 +86,15 @@ class Checkpoint:
         place = resolve_path(path)
         content = read_exported(place) if place.is_dir() else read_weights(place, "one that diracdiff wrote")
         if not isinstance(content, dict) or not isinstance(content.get(KIND), dict):
-            raise ValueError(f"checkpoint={path} is of another kind: give one that `diracdiff train` wrote")
+            raise ValueError(
+                f"checkpoint={path}: is not a checkpoint of diracdiff. Give one that `diracdiff train` wrote."
+            )
         checkpoint = cls.from_content(content, str(path))
         weights = checkpoint.weights | (checkpoint.increment or {})
         if wrong := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
             raise ValueError(
-                f"checkpoint={path} holds weights that are not finite ({wrong}): the training run diverged. "
-                "Give an earlier one."
+                f"checkpoint={path}: holds weights that are not finite ({wrong}), because the training run diverged. "
+                "Give an earlier checkpoint."
             )
         return checkpoint
 
@@ -112,7 +114,8 @@ class Checkpoint:
         if (version := header.get("version")) != VERSION:
             other = f"diracdiff {version[:20]!r}" if isinstance(version, str) else "an unknown version"
             raise ValueError(
-                f"checkpoint={name} was written by {other}, and this is {VERSION}: install that version, or train again"
+                f"checkpoint={name}: was written by {other}, and this is {VERSION}. "
+                "Install that version, or train again."
             )
         increment = header.get("increment")
         valid = {
@@ -122,10 +125,14 @@ class Checkpoint:
         valid["curve"] = valid["curve"] and all(map(_is_row, header["curve"]))
         valid |= {"state_dict": _is_named(state), "increment": increment is None or _is_named(increment)}
         if wrong := [key for key, right in valid.items() if not right]:
-            raise DamagedFileError(f"checkpoint={name} is damaged: {wrong[0]} is missing or of another kind")
+            raise DamagedFileError(
+                f"checkpoint={name}: is damaged, {wrong[0]} is missing or has another type. Give another file."
+            )
         weights = {key.removeprefix(DENOISER): value for key, value in state.items() if key.startswith(DENOISER)}
         if not are_plain_tensors(weights) or not are_plain_tensors(increment or {}):
-            raise DamagedFileError(f"checkpoint={name} is damaged: its weights are not plain tensors")
+            raise DamagedFileError(
+                f"checkpoint={name}: is damaged, its weights are not plain tensors. Give another file."
+            )
         trainer_state = {key: value for key, value in content.items() if key not in (KIND, "state_dict")}
         entries = {attribute: header[key] for key, (attribute, _) in HEADER_ENTRIES.items()}
         return cls(weights=weights, increment=increment, trainer_state=trainer_state, **entries)

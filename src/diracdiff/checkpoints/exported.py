@@ -87,22 +87,22 @@ def read_exported(folder: Path) -> dict[str, Any]:
         DamagedFileError: if a file is missing, or its content differs from what was written.
         ValueError: if a file cannot be opened.
     """
-    again = "export it again with `diracdiff export`"
+    remedy = "Export it again with `diracdiff export`."
     missing = next((file for file in (WEIGHTS, CONFIG) if not (folder / file).is_file()), None)
     if missing is not None:
-        raise DamagedFileError(f"checkpoint={folder} is a folder without {missing}: give a .ckpt file, or {again}")
+        raise DamagedFileError(f"checkpoint={folder}: is a folder without {missing}. {remedy}")
     try:
         if (folder / CONFIG).stat().st_size > MAX_PICKLE_BYTES:
             raise ValueError(f"{CONFIG} is larger than {MAX_PICKLE_BYTES} bytes")
         data, content = (folder / WEIGHTS).read_bytes(), json.loads((folder / CONFIG).read_text())
         if hashlib.sha256(data).hexdigest() != content["sha256"]:
-            raise ValueError(f"{WEIGHTS} does not agree with its checksum")
+            raise ValueError(f"{WEIGHTS} does not match its checksum")
         weights, header = load(data), dict(content[KIND])
     except OSError as error:
-        raise ValueError(f"checkpoint={folder} cannot be read ({error.strerror}): check its permissions") from error
+        raise ValueError(f"checkpoint={folder}: cannot be read ({error.strerror}). Check its permissions.") from error
     except Exception as error:  # parsers of untrusted bytes raise many types
         raise DamagedFileError(
-            f"checkpoint={folder} is damaged ({' '.join(str(error).split())[:200]}): {again}"
+            f"checkpoint={folder}: is damaged ({' '.join(str(error).split())[:200]}). {remedy}"
         ) from error
     state = {key: value.float() if value.dtype == torch.float16 else value for key, value in weights.items()}
     increment = {key.removeprefix(INCREMENT): value for key, value in state.items() if key.startswith(INCREMENT)}

@@ -28,7 +28,7 @@ def resolve_path(name: str | Path) -> Path:
         return Path(text).expanduser()
     if text not in (models := bundled_models()):
         remedy = f"Use {', '.join(models)}." if models else "This installation has none: in a clone, run `make models`."
-        raise ValueError(f"checkpoint={name} is not a bundled model. {remedy}")
+        raise ValueError(f"checkpoint={name}: is not a bundled model. {remedy}")
     return BUNDLED / text.removeprefix(BUILTIN)
 
 
@@ -49,9 +49,9 @@ def _download(name: str) -> Path:
 
         return Path(snapshot_download(name.removeprefix(HUB), allow_patterns=[WEIGHTS, CONFIG]))
     except ImportError as error:
-        raise ValueError(f"checkpoint={name} needs huggingface_hub: pip install 'diracdiff[hub]'") from error
+        raise ValueError(f"checkpoint={name}: needs huggingface_hub. Run pip install 'diracdiff[hub]'.") from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"checkpoint={name} cannot be downloaded ({reason}): check the name and the network"
+            f"checkpoint={name}: cannot be downloaded ({reason}). Check the name and the network."
         ) from error

@@ -95,7 +95,7 @@ def read_official(path: str | Path) -> Restorer:
     wanted = "one that the authors of DiracDiffusion released"
     theirs = read_weights(path, wanted, safe=SAFE_CLASSES, mmap=True)
     if not isinstance(theirs, dict):
-        raise ValueError(f"checkpoint={path} is of another kind: give {wanted}")
+        raise ValueError(f"checkpoint={path}: is not an official checkpoint. Give {wanted}.")
     found = theirs.get("hyper_parameters")
     settings = vars(found) if isinstance(found, Namespace) else dict(found) if isinstance(found, Mapping) else {}
     architecture = _lookup(ARCHITECTURES, "model_arch", settings.get("model_arch", "base"))

@@ -44,18 +44,18 @@ def read_weights(path: str | Path, wanted: str, safe: Mapping[str, Any] | None =
     """
     path, safe = Path(path), safe or {}
     if not path.is_file():
-        raise ValueError(f"checkpoint={path} does not exist: give a .ckpt file, such as runs/latest/best.ckpt")
+        raise ValueError(f"checkpoint={path}: does not exist. Give a .ckpt file, such as runs/latest/best.ckpt.")
     try:
         foreign = _named_classes(path) - safe.keys()
         if not foreign:
             with torch.serialization.safe_globals([(cls, name) for name, cls in safe.items()]):
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except PermissionError as error:
-        raise ValueError(f"checkpoint={path} cannot be read ({error.strerror}): check its permissions") from error
+        raise ValueError(f"checkpoint={path}: cannot be read ({error.strerror}). Check its permissions.") from error
     except Exception as error:  # parsers of untrusted bytes raise many types
-        raise DamagedFileError(f"checkpoint={path} is not a checkpoint, or is damaged: give {wanted}") from error
+        raise DamagedFileError(f"checkpoint={path}: is not a checkpoint, or is damaged. Give {wanted}.") from error
     raise ValueError(
-        f"checkpoint={path} holds pickled objects ({min(foreign)!r}), which could run code: refused; give {wanted}"
+        f"checkpoint={path}: holds pickled objects ({min(foreign)!r}), which could run code. Give {wanted}."
     )
 
 
@@ -71,11 +71,11 @@ def _named_classes(path: Path) -> set[str]:
         pickles = [part for part in parts if part.filename.casefold().endswith(".pkl")]
         stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
         if not stored or sum(part.file_size for part in parts) > path.stat().st_size or len(names) != len(parts):
-            raise ValueError("PyTorch writes every part once, and none compressed")
+            raise ValueError("parts must be unique and uncompressed")
         if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE_BYTES:
-            raise ValueError("an archive of PyTorch has one pickle")
+            raise ValueError("a PyTorch archive must have one pickle")
         if (part := archive.testzip()) is not None:  # torch.load does not compare checksums
-            raise ValueError(f"{part} does not agree with its checksum")
+            raise ValueError(f"{part} does not match its checksum")
         found = {
             str(argument).replace(" ", ".")
             for opcode, argument, _ in pickletools.genops(archive.read(pickles[0]))
@@ -128,7 +128,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str | P
     expected = module.state_dict()
     shapes = [{k: (w.shape, w.is_floating_point()) for k, w in state.items()} for state in (expected, weights)]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"checkpoint={path}: its weights do not fit its recipe")
+        raise ValueError(f"checkpoint={path}: its weights do not match its recipe. Export or train the model again.")
     module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
     module.to(memory_format=torch.channels_last)
     module.eval().requires_grad_(False)

@@ -40,7 +40,7 @@ def check_output_folder(folder: Path) -> None:
     check_output(folder, [])
     found = next((path for name in WRITTEN if os.path.lexists(path := folder / name)), None)
     if found and not resumes:
-        raise ValueError(f"{found} exists: give another output, or move it away")
+        raise ValueError(f"{found}: exists. Give another output, or move it away.")
 
 
 def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
@@ -56,9 +56,9 @@ def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> lis
     names = [names] if isinstance(names, str) else list(names)
     found = {metric.target: metric for metric in metrics if metric.target}
     if unknown := [name for name in names if name not in ("psnr", "lpips")] or ([] if names else ["nothing"]):
-        raise ValueError(f"tune_for must be psnr, lpips or both, [psnr,lpips], got {unknown[0]}")
+        raise ValueError(f"tune_for={unknown[0]}: must be psnr, lpips or both, [psnr,lpips].")
     if missing := [name for name in names if name not in found]:
-        raise ValueError(f"tune_for={missing[0]} needs {missing[0].upper()}, which is not measured: use tune_for=psnr")
+        raise ValueError(f"tune_for={missing[0]}: needs the metric {missing[0].upper()}. Use tune_for=psnr.")
     return [found[name] for name in names]
 
 

@@ -113,6 +113,6 @@ def load_or_measure(
         raise ValueError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
     if (saved := Measurements(**content)).problem != fresh.problem:
         raise ValueError(
-            f"{path} holds measurements of other images, another seed, degradation or noise: give another output"
+            f"{path}: holds measurements of other images, another seed, degradation or noise. Give another output."
         )
     return saved

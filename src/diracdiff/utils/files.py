@@ -36,16 +36,16 @@ def check_output(
         raise ValueError(f"if_exists={if_exists}: must be one of {', '.join(options)}.")
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     if not existing.is_dir():
-        raise ValueError(f"output={folder} must be a folder, but {existing} is a file: give another output")
+        raise ValueError(f"output={folder}: must be a folder, but {existing} is a file. Give another output.")
     try:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
-        raise ValueError(f"output={folder} cannot be written ({error.strerror}): give another output") from error
+        raise ValueError(f"output={folder}: cannot be written ({error.strerror}). Give another output.") from error
     for target in targets:
         if target.is_dir():
-            raise ValueError(f"{target} must be a file, but is a folder: give another output")
+            raise ValueError(f"{target}: must be a file, but is a folder. Give another output.")
         if os.path.lexists(target) and if_exists == "error":
-            raise ValueError(f"{target} exists: give another output, or if_exists=overwrite")
+            raise ValueError(f"{target}: exists. Give another output, or if_exists=overwrite.")
 
 
 def check_not_input(name: str, output: str | Path, key: str, source: str | Path) -> None:
@@ -61,7 +61,7 @@ def check_not_input(name: str, output: str | Path, key: str, source: str | Path)
         ValueError: if both are the same file.
     """
     if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-        raise ValueError(f"{name}={output} would replace the input {key}={source}: give another {name}")
+        raise ValueError(f"{name}={output}: would replace the input {key}={source}. Give another {name}.")
 
 
 @contextmanager
@@ -109,9 +109,9 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = "free space, or write elsewhere" if full else "write elsewhere, or make it writable"
+        remedy = "Free space, or give another output." if full else "Give another output, or make it writable."
         raise ValueError(
-            f"{path} cannot be written ({error.strerror}), what was there is as before: {remedy}"
+            f"{path}: cannot be written ({error.strerror}); existing files are unchanged. {remedy}"
         ) from error
 
 
