@@ -170,8 +170,8 @@ class Batch:
         requested = self.options.sigma
         if requested == "auto" and estimated is not None:
             sigma, source = max(estimated, 1e-6), "estimated"
-        elif given := restorer.sampler.sigma if requested in (None, "auto") else float(requested or 0):
-            sigma, source = given, "given"
+        elif level := restorer.sampler.sigma if requested in (None, "auto") else float(requested or 0):
+            sigma, source = level, "given"
         else:
             sigma, source = process.sigma_of_measurement(y.unsqueeze(0), start).max().item() / scale, "model"
         mean = crop_margin(process.mean(x_hat.unsqueeze(0), start)[0, : len(y)], self.margin)
@@ -281,12 +281,12 @@ def _start_at_level(
     return restorer.replace(sampler=restorer.sampler.replace(t_start=start)), options
 
 
-def check_operator_input(restorer: Restorer, given: OperatorInput | None, degrade: bool) -> None:
+def check_operator_input(restorer: Restorer, kind: OperatorInput | None, degrade: bool) -> None:
     """Check that a per-image input matches the degradation of a model.
 
     Args:
         restorer: the model.
-        given: kind of the input, or None.
+        kind: kind of the input, or None.
         degrade: images are degraded first, so that the input may be missing.
 
     Raises:
@@ -294,11 +294,9 @@ def check_operator_input(restorer: Restorer, given: OperatorInput | None, degrad
     """
     degradation, task = restorer.process.degradation, restorer.name
     needed = next((key for key, (taken_by, _) in OPERATOR_INPUTS.items() if isinstance(degradation, taken_by)), None)
-    if given and given != needed:
-        raise ValueError(
-            f"{given}: a model of task={task} takes none. Use a model of task={OPERATOR_INPUTS[given][1]}."
-        )
-    if needed and not given and not degrade:
+    if kind and kind != needed:
+        raise ValueError(f"{kind}: a model of task={task} takes none. Use a model of task={OPERATOR_INPUTS[kind][1]}.")
+    if needed and not kind and not degrade:
         text = f", or {FORMATS}" if needed == "kernel" else ""
         remedy = "factor=2, 3 or 4" if needed == "factor" else f"a file, or a folder of files{text}"
         raise ValueError(f"{needed}: a model of task={task} needs one. Give {remedy}.")

@@ -96,8 +96,9 @@ def read_official(path: str | Path) -> Restorer:
     theirs = read_weights(path, wanted, safe=SAFE_CLASSES, mmap=True)
     if not isinstance(theirs, dict):
         raise ValueError(f"checkpoint={path}: is not an official checkpoint. Give {wanted}.")
-    found = theirs.get("hyper_parameters")
-    settings = vars(found) if isinstance(found, Namespace) else dict(found) if isinstance(found, Mapping) else {}
+    parameters = theirs.get("hyper_parameters")
+    parameters = vars(parameters) if isinstance(parameters, Namespace) else parameters
+    settings = dict(parameters) if isinstance(parameters, Mapping) else {}
     architecture = _lookup(ARCHITECTURES, "model_arch", settings.get("model_arch", "base"))
     experiment = PurePath(str(settings.get("experiment_config_file") or settings.get("operator_config"))).stem
     task, steps, degradation = _lookup(EXPERIMENTS, "experiment_config_file", experiment)

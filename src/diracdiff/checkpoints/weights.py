@@ -76,12 +76,12 @@ def _named_classes(path: Path) -> set[str]:
             raise ValueError("a PyTorch archive must have one pickle")
         if (part := archive.testzip()) is not None:  # torch.load does not compare checksums
             raise ValueError(f"{part} does not match its checksum")
-        found = {
+        classes = {
             str(argument).replace(" ", ".")
             for opcode, argument, _ in pickletools.genops(archive.read(pickles[0]))
             if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL")
         }
-    return {name for name in found if not SAFE_NAMES.fullmatch(name)}
+    return {name for name in classes if not SAFE_NAMES.fullmatch(name)}
 
 
 def write_weights(path: str | Path, content: Any) -> None:

@@ -39,8 +39,8 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
         return None if node is None else instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
         text = str(error)
-        found = re.search(r"full_key: (\S+)", text)
-        key = found[1] if found else "config"
+        match = re.search(r"full_key: (\S+)", text)
+        key = match[1] if match else "config"
         if missing := re.search(r"Are you sure that module '(\w+)' is installed", text):
             raise ValueError(f"{key}: needs a package. Install it with pip install {missing[1]}.") from error
         raise ValueError(prefix_key(key, error.__cause__ or error)) from error
@@ -113,9 +113,9 @@ def build_process(cfg: DictConfig) -> StochasticDegradation:
     severity, noise = build(cfg.schedule.severity), build(cfg.schedule.noise)
     degradation = build(cfg.task.degradation, severity=severity, image_size=cfg.data.image_size)
     if severity is not None and (ends := cfg.task.get("severity")) is not None:
-        found = severity(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
-        if not np.allclose(found, list(ends), rtol=1e-6):
-            rule = f"has no effect, since the schedule's table runs from {found[0]:g} to {found[1]:g}"
+        table_ends = severity(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        if not np.allclose(table_ends, list(ends), rtol=1e-6):
+            rule = f"has no effect, since the schedule's table runs from {table_ends[0]:g} to {table_ends[1]:g}"
             raise ValueError(f"task.severity={list(ends)}: {rule}. Add schedule=linear, or remove it.")
     sigma = cfg.task.get("measurement_sigma")  # `schedule` has no such key
     return call_with_key("task", StochasticDegradation, degradation, noise, measurement_sigma=sigma)

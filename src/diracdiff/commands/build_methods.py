@@ -83,5 +83,5 @@ def _build_method(node: DictConfig, restorer: Restorer, setting: dict[str, Any])
 def _networks(method: Baseline) -> list[Restorer]:
     """Return the trained networks of a baseline."""
     parts = (method, method.denoiser, getattr(method, "regression", None))
-    found = [getattr(part, "restorer", None) for part in parts]
-    return [restorer for restorer in found if isinstance(restorer, Restorer)]
+    restorers = [getattr(part, "restorer", None) for part in parts]
+    return [restorer for restorer in restorers if isinstance(restorer, Restorer)]

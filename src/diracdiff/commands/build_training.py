@@ -101,15 +101,16 @@ def _keep_splits(node: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
         return
     root, trained_root = check_root(str(node.root)), recipe.get("root")
     trained = restorer.training.get("images", {}).get("train")
-    found = _training_images(node, split_keys) if trained else None
+    fingerprint = _training_images(node, split_keys) if trained else None
     same_root = trained_root is not None and os.path.realpath(root) == os.path.realpath(trained_root)
-    if not same_root and (trained is None or found != trained):
+    if not same_root and (trained is None or fingerprint != trained):
         return
-    if found != trained and not set(splits) <= set(split_folders(root)):
+    if fingerprint != trained and not set(splits) <= set(split_folders(root)):
+        count = fingerprint["count"] if fingerprint else "no"
         raise ValueError(
-            f"data.root={node.root}: {found['count'] if found else 'no'} training images, the checkpoint was "
-            f"trained on {trained['count']} others, which may be among the {splits[-1]} images. "
-            "Put the images to measure into another folder."
+            f"data.root={node.root}: {count} training images, the checkpoint was trained on "
+            f"{trained['count']} others, which may be among the {splits[-1]} images. "
+            "Put the images to evaluate into another folder."
         )
     wanted = {key: value for key, value in split_keys.items() if key in node or value != SPLIT_DEFAULTS[key]}
     if not is_overridden("data.crop") and targets[0] == targets[1]:

@@ -52,11 +52,11 @@ def calibrate(cfg: DictConfig) -> None:
         held = "too few images" if row["factor_calibrated"] == math.inf else f"{row['pixels_calibrated']:.1%}"
         echo(f"  to hold {row['level']:.0%} of the pixels: hold {held}, uncalibrated {row['pixels_raw']:.1%}")
     echo(f"written to {folder}: {table.name} {path.name}; restore with intervals:")
-    given = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
-    given += [
+    overrides = [f"checkpoint={path}", f"samples={cfg.samples}", f"target={cfg.target}"]
+    overrides += [
         o for o in HydraConfig.get().overrides.task if o.startswith(("output_type=", "sampler", "trusted_modules="))
     ]
-    echo(f"  python -m diracdiff restore input=FILE_OR_FOLDER output=restored {shlex.join(given)}")
+    echo(f"  python -m diracdiff restore input=FILE_OR_FOLDER output=restored {shlex.join(overrides)}")
 
 
 if __name__ == "__main__":

@@ -59,14 +59,14 @@ def schedule(cfg: DictConfig) -> None:
         distance = Distance.from_trajectory(states, dissimilarity, cfg.batch_size)
     placements = greedy(distance, cfg.candidates, cfg.budget)
     ends, *_, last = track(placements, total=cfg.budget + 1, description=f"placing {name}")
-    table, found = tabulate(last.indices, cfg.candidates, line), len(last.indices) - 2
+    table, num_placed = tabulate(last.indices, cfg.candidates, line), len(last.indices) - 2
     rows = zip(table.times, table.values, strict=True)
     write_rows(output, [{"t": f"{t:.8g}", "value": f"{value:.8g}"} for t, value in rows])
     by = f"by {dissimilarity.name} of {cfg.images} images"
     draw_schedule(picture, table, line, f"{name}: {quantity} {by}", quantity)
-    if found < cfg.budget:
-        warn(f"placed {found} of {cfg.budget}: further points would increase the largest distance")
-    echo(f"{name}: {found} of {cfg.candidates} candidates {by}")
+    if num_placed < cfg.budget:
+        warn(f"placed {num_placed} of {cfg.budget}: further points would increase the largest distance")
+    echo(f"{name}: {num_placed} of {cfg.candidates} candidates {by}")
     echo(f"largest distance between neighbours: {ends.max_distance:.4g} before, {last.max_distance:.4g} after")
     echo(f"written: {output} {picture}; {use}{output}")
 

@@ -39,13 +39,13 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         return _test(cfg, output_dir)
     restorer, data = build_restorer(cfg), build_data(cfg)
     data.setup("fit")  # report a wrong folder before weights of metrics are downloaded
-    module, found = build_module(cfg, restorer), find(cfg.ckpt_path and str(cfg.ckpt_path), output_dir)
+    module, resumed = build_module(cfg, restorer), find(cfg.ckpt_path and str(cfg.ckpt_path), output_dir)
     optimized = check_objective(cfg.optimized_metric, module.metrics)
     _name_wandb(cfg)
     trainer = build_trainer(cfg)
     path, logged = None, 0
-    if found is not None:
-        path, content = found
+    if resumed is not None:
+        path, content = resumed
         check_same(module, data, trainer, content, path)
         logged = content.trainer_state["global_step"] if path.resolve().parent == output_dir.resolve() else 0
     if trainer.is_global_zero:
@@ -123,8 +123,8 @@ def _check_folder(cfg: DictConfig, output_dir: Path) -> None:
         raise ValueError(f"hydra.run.dir={output_dir}: holds a training run. {remedy}")
     processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     config = HydraConfig.get()
-    given = any(word.startswith("hydra.run.dir=") for word in config.overrides.hydra)
-    if processes > 1 and not given and config.mode == RunMode.RUN:
+    has_run_dir = any(word.startswith("hydra.run.dir=") for word in config.overrides.hydra)
+    if processes > 1 and not has_run_dir and config.mode == RunMode.RUN:
         raise ValueError("hydra.run.dir: must be given if torchrun or srun starts the processes. Add hydra.run.dir=….")
 
 

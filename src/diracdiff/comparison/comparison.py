@@ -38,9 +38,9 @@ def check_output_folder(folder: Path) -> None:
     """Raise ValueError if a folder cannot be written, or has output files but no measurements of a comparison."""
     resumes = any(folder.glob("measurements_*.pt"))
     check_output(folder, [])
-    found = next((path for name in WRITTEN if os.path.lexists(path := folder / name)), None)
-    if found and not resumes:
-        raise ValueError(f"{found}: exists. Give another output, or move it away.")
+    existing = next((path for name in WRITTEN if os.path.lexists(path := folder / name)), None)
+    if existing and not resumes:
+        raise ValueError(f"{existing}: exists. Give another output, or move it away.")
 
 
 def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
@@ -54,12 +54,12 @@ def select_targets(names: str | Sequence[str], metrics: Sequence[Metric]) -> lis
         ValueError: if there is no name, or a metric is unknown or not measured.
     """
     names = [names] if isinstance(names, str) else list(names)
-    found = {metric.target: metric for metric in metrics if metric.target}
+    by_target = {metric.target: metric for metric in metrics if metric.target}
     if unknown := [name for name in names if name not in ("psnr", "lpips")] or ([] if names else ["nothing"]):
         raise ValueError(f"tune_for={unknown[0]}: must be psnr, lpips or both, [psnr,lpips].")
-    if missing := [name for name in names if name not in found]:
+    if missing := [name for name in names if name not in by_target]:
         raise ValueError(f"tune_for={missing[0]}: needs the metric {missing[0].upper()}. Use tune_for=psnr.")
-    return [found[name] for name in names]
+    return [by_target[name] for name in names]
 
 
 class TunedSetting(NamedTuple):

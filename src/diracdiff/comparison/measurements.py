@@ -97,21 +97,21 @@ def load_or_measure(
     """
     clean, y, names, seeds = [], [], [], []
     for batch in batches:
-        of_batch = [str(name) for name in batch["name"]]
-        measured = measure(process, batch["x"], of_batch, seed)
+        batch_names = [str(name) for name in batch["name"]]
+        measured = measure(process, batch["x"], batch_names, seed)
         clean.append(to_pixels(batch["x"]))
         y.append(measured.y)
-        names += of_batch
+        names += batch_names
         seeds += measured.seeds
     recipe = operator_recipe(process.degradation)
-    fresh = Measurements(torch.cat(clean), torch.cat(y), names, seeds, process.sigma_y, recipe)
+    computed = Measurements(torch.cat(clean), torch.cat(y), names, seeds, process.sigma_y, recipe)
     if not path.exists():
-        write_weights(path, vars(fresh))
-        return fresh
+        write_weights(path, vars(computed))
+        return computed
     content = read_weights(path, "measurements that diracdiff compare wrote")
-    if not isinstance(content, dict) or set(content) != set(vars(fresh)):
+    if not isinstance(content, dict) or set(content) != set(vars(computed)):
         raise ValueError(f"{path}: must hold measurements that diracdiff compare wrote. Move it away.")
-    if (saved := Measurements(**content)).problem != fresh.problem:
+    if (saved := Measurements(**content)).problem != computed.problem:
         raise ValueError(
             f"{path}: holds measurements of other images, another seed, degradation or noise. Give another output."
         )

@@ -38,8 +38,8 @@ def metric_column(metric: Metric) -> dict[str, Any]:
     """Describe the column and the axis of a metric."""
     note = {True: "↑ higher is better", False: "↓ lower is better", None: ""}[metric.higher_is_better]
     note = "in noise levels, 1 is perfect" if isinstance(metric, Consistency) else note
-    found = column(metric.name, metric.title, metric.digits)
-    return found | {"unit": metric.unit, "higher": metric.higher_is_better, "note": note}
+    description = column(metric.name, metric.title, metric.digits)
+    return description | {"unit": metric.unit, "higher": metric.higher_is_better, "note": note}
 
 
 def table(title: str, columns: Sequence[Row], rows: Sequence[Row], note: str = TABLE_NOTE) -> dict[str, Any]:

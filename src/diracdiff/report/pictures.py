@@ -73,5 +73,5 @@ def image_values(rows: Sequence[Row], names: Sequence[str], digits: int = 6) -> 
         digits: significant digits.
     """
     by_name = {row["name"]: row for row in rows}
-    found = [{key: v for key, v in by_name.get(name, {}).items() if isinstance(v, float)} for name in names]
-    return [{key: float(f"{v:.{digits}g}") for key, v in row.items() if key != "t"} for row in found]
+    selected = [{key: v for key, v in by_name.get(name, {}).items() if isinstance(v, float)} for name in names]
+    return [{key: float(f"{v:.{digits}g}") for key, v in row.items() if key != "t"} for row in selected]

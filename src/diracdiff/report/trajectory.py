@@ -88,12 +88,14 @@ def evaluation_page(
 
 def _buttons(curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], summary: Summary) -> list[Row]:
     """Return one button per known stopping time: name, title, time and trajectory."""
-    found = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
+    buttons = [(name.replace("_", "-"), "", summary[name]) for name in ("measurement", "one_shot") if summary.get(name)]
     for target, metric in TARGETS.items():
         if stop := stopping_points.get(target):
             name = LABELS.get(metric.stopping_point_name(), f"best {metric.title}")
-            found.append((name, f"best {metric.title}", row_at(curve, stop)))
+            buttons.append((name, f"best {metric.title}", row_at(curve, stop)))
     if summary.get("target"):
-        found.append(("target", "requested stopping time", summary["target"]))
+        buttons.append(("target", "requested stopping time", summary["target"]))
     shown_as = {"x_hat": "t0", "iterate": "t1"}
-    return [{"name": name, "title": why, "t": row["t"], "show": shown_as[row["output"]]} for name, why, row in found]
+    return [
+        {"name": name, "title": title, "t": row["t"], "show": shown_as[row["output"]]} for name, title, row in buttons
+    ]

@@ -91,12 +91,12 @@ def check_names(names: Sequence[str] | None, count: int) -> list[str]:
     """
     if names is None:
         return [str(i) for i in range(count)]
-    found = [] if isinstance(names, str) else [str(name) for name in names]
-    if not found or len(found) != count:
+    checked = [] if isinstance(names, str) else [str(name) for name in names]
+    if not checked or len(checked) != count:
         raise ValueError(f"names: must be a list with one name for each of {count} images, got {names!r}.")
-    if twice := next((name for i, name in enumerate(found) if name in found[:i]), None):
+    if twice := next((name for i, name in enumerate(checked) if name in checked[:i]), None):
         raise ValueError(f"names: must differ, because noise follows from them, got {twice!r} twice. Use paths.")
-    return found
+    return checked
 
 
 def check_count(count: Any, name: str, minimum: int = 1) -> None:
