@@ -6,7 +6,7 @@ from diracdiff.comparison.page import comparison_page
 from diracdiff.comparison.runs import Run
 from diracdiff.comparison.table import Table
 from diracdiff.evaluation import Evaluation, StoppingPoint
-from diracdiff.evaluation.tables import summary_of
+from diracdiff.evaluation.tables import summarise
 from diracdiff.metrics import PSNR, SSIM, SWD, Reference
 from diracdiff.metrics.metric import ImageMetric
 from diracdiff.report import Origin
@@ -42,7 +42,7 @@ def evaluated(size=32, steps=TIMES, names=NAMES, metrics=None):
 
 def page_of(evaluation, restorer, stopping_points=STOPS):
     """Report of an evaluation, as bytes."""
-    summary = summary_of(evaluation, stopping_points, seed=3, steps=restorer.sampler.num_steps, task=restorer.name)
+    summary = summarise(evaluation, stopping_points, seed=3, steps=restorer.sampler.num_steps, task=restorer.name)
     texts = (f"{summary['n']} images", "Stopping times were found elsewhere.")
     return evaluation_page("evaluation", evaluation, stopping_points, summary, restorer, *texts, ORIGIN)
 

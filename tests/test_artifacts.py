@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from diracdiff.degradations import Identity
 from diracdiff.evaluation import Evaluation, interval
-from diracdiff.evaluation.statistics import mean_of_known
-from diracdiff.evaluation.tables import cautions
+from diracdiff.evaluation.statistics import mean_ignoring_none
+from diracdiff.evaluation.tables import summary_warnings
 from diracdiff.metrics import LPIPS, PSNR, Reference, ResidualNoise, Seams
 from diracdiff.metrics.artifacts import high_pass
 from diracdiff.metrics.lpips import upscale_to_min_side
@@ -57,7 +57,7 @@ def test_images_without_flat_patches_have_no_value_and_are_excluded_from_means()
     reference = reference_of(clean)
     missing, value = ResidualNoise().values(reference.measurement, reference)
     assert missing is None and value == pytest.approx(1, rel=0.05)
-    assert mean_of_known([None, 2.0, 4.0]) == 3 and mean_of_known([None]) is None
+    assert mean_ignoring_none([None, 2.0, 4.0]) == 3 and mean_ignoring_none([None]) is None
     assert interval([None] * 3 + [1.0] * 7) is None and interval([None] + [1.0] * 8) == (1, 1)
     evaluation = Evaluation([PSNR(), ResidualNoise()])
     states = [State(1.0, reference.measurement, reference.clean + 0.001, 1, True)]
@@ -85,9 +85,9 @@ def test_blocks_of_different_brightness_are_seams():
 
 def test_warning_names_a_noisier_stopping_point():
     summary = {"n": 100, "do": {"residual_noise": 0.2}, "po": {"residual_noise": 0.32}, "swd": {"residual_noise": 0.2}}
-    (line,) = cautions(summary, [PSNR(), ResidualNoise()])
+    (line,) = summary_warnings(summary, [PSNR(), ResidualNoise()])
     assert line.startswith("PO (best LPIPS) has 1.6 times the residual noise of DO")
-    assert not cautions(summary | {"po": None}, [PSNR()]) and not cautions({"n": 100}, [PSNR()])
+    assert not summary_warnings(summary | {"po": None}, [PSNR()]) and not summary_warnings({"n": 100}, [PSNR()])
 
 
 @needs_lpips

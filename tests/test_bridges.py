@@ -231,7 +231,7 @@ def test_results_do_not_depend_on_the_batch(trained, name):
     y = restorer.measure(torch.rand(3, 3, 32, 32)).y
     operator = Operator(restorer.process.degradation, y)
     together = method(y, operator, 0.05, seeds=[3, 4, 5])
-    assert together.calls == 3
+    assert together.nfe == 3
     torch.testing.assert_close(together.images[1:2], method(y[1:2], operator, 0.05, seeds=[4]).images)
     assert not torch.equal(together.images, method(y, operator, 0.05, seeds=[6, 7, 8]).images)
 

@@ -67,7 +67,7 @@ def test_a_batch_equals_single_runs(method, task, t, sigma):
         index = slice(i, i + 1)
         single = Operator(operator.degradation, y[index], operator.t[index] if operator.t.ndim else operator.t)
         alone = method(y[index], single, sigma[i] if sigma.ndim else sigma, prior(), seeds=[seed])
-        assert alone.calls == together.calls == (15 if isinstance(method, PnPADMM) else 0)
+        assert alone.nfe == together.nfe == (15 if isinstance(method, PnPADMM) else 0)
         assert (alone.images - together.images[index]).abs().max() < 1e-5
 
 
@@ -88,5 +88,5 @@ def test_nonlinear_degradations_are_refused(method):
     if isinstance(method, Measurement):
         assert torch.equal(method(y, operator, 0.05).images, y)
         return
-    with pytest.raises(ValueError, match="needs a linear degradation, and ColourQuantisation is not"):
+    with pytest.raises(ValueError, match="needs a linear degradation, and ColourQuantisation is not linear"):
         method(y, operator, 0.05, prior())

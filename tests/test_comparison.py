@@ -176,7 +176,7 @@ def test_samples_add_columns_to_the_table(arguments, call, tmp_path):
     ("override", "message"),
     [
         ("baseline=[regression]", "regression=null.*experiment=regression"),
-        ("baseline=[dps]", r"needs a prior: train one with task=prior and give prior="),
+        ("baseline=[dps]", r"needs a prior. Train one with task=prior and set prior="),
         ("baseline=[magic]", "baseline/magic"),
         ("prior={checkpoint}", "prior=.*must be a denoiser"),
         ("trials=0", r"trials=0: must be an integer of at least 1"),

@@ -109,7 +109,7 @@ def test_consecutive_crops_come_from_few_photographs(photos):
     recent, decoded = [], 0
     for name in names:
         decoded += name not in recent
-        recent = [*(other for other in recent if other != name), name][-crops.TOGETHER :]
+        recent = [*(other for other in recent if other != name), name][-crops.CACHE_SIZE :]
     assert decoded <= 3 * 24  # each has 64 crops
     assert all(len(set(names[start : start + 32])) > 3 for start in range(0, len(names), 32))
     assert order != [index for _, index in ShardSampler(len(train), seed=2, shuffle=True, order=train.order)]
@@ -158,4 +158,4 @@ def test_the_commands_train_on_crops_and_evaluate(photos, tmp_path, call):
     assert call("train", "task=inpaint", *options, *crop_options, *SMALL, *BRIEF, "hydra.run.dir=run") == (0, [])
     assert call("evaluate", "checkpoint=run/best.ckpt", *options, "trainer=cpu", "metrics=[psnr]", "output=out")[0] == 0
     assert "-0032," in (tmp_path / "out" / "images.csv").read_text()
-    refused(call("pack", *[word for word in options if "lpips" not in word], "output=set"), "random crops")
+    refused(call("pack", *[word for word in options if "lpips" not in word], "output=set"), "images are crops")

@@ -64,7 +64,7 @@ def test_images_below_a_folder_are_listed_in_order(tmp_path):
     assert image_names(tmp_path) == ["a/10.jpeg", "a/2.jpg", "b.PNG", "z.webp"]
     assert image_names(tmp_path, "a") == ["a/10.jpeg", "a/2.jpg"]
     (tmp_path / "empty").mkdir()
-    for name, part in (("none", "does not exist"), ("notes.txt", "is a file"), ("empty", "holds no images")):
+    for name, part in (("none", "does not exist"), ("notes.txt", "is a file"), ("empty", "has no images")):
         with refused(tmp_path / name, part):
             image_names(tmp_path / name)
 
@@ -144,7 +144,7 @@ def test_epoch_and_index_determine_training_images(tmp_path, kind):
 def test_folders_refuse_bad_arguments(tmp_path):
     for root in (None, "???", ""):
         for dataset in (ImageFolder, CelebAHQ, FFHQ, ImageNet):
-            with refused("data.root must be", "data.root=/path/to/images"):
+            with refused("must be a folder of images", "data.root=/path/to/images"):
                 dataset(root)
     with refused("data.image_size=big"):
         FFHQ(tmp_path, "big")
@@ -224,7 +224,7 @@ def test_photos_refuses_bad_arguments(monkeypatch):
     with pytest.raises(IndexError):
         Photos(8, 4).split("train")[4]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with refused("astronaut.png", "reinstall scikit-image"):
+    with refused("astronaut.png", "Reinstall scikit-image"):
         Photos(8).split("train")
 
 
@@ -248,7 +248,7 @@ def test_unreadable_images_raise_or_are_replaced_by_the_next(tmp_path, workers, 
         list(modules["error"].val_dataloader())
     except ValueError as error:
         message = str(error)
-    assert message.startswith(f"{tmp_path / bad[1]}: it cannot be decoded (") and "\n" not in message
+    assert message.startswith(f"{tmp_path / bad[1]}: cannot be decoded (") and "\n" not in message
 
 
 # image order

@@ -59,7 +59,7 @@ class Degraded(RestorerModule):
 
     def training_step(self, batch, batch_idx):
         x, y, t = batch["x"], batch["y"], batch["t"]
-        return self.loss_of(TrainingBatch(x, y, t, 0 * t, self.restorer.process))
+        return self.compute_loss(TrainingBatch(x, y, t, 0 * t, self.restorer.process))
 
     def train_dataloader(self):
         generator, trainer = torch.Generator().manual_seed(1), self.trainer

@@ -178,9 +178,9 @@ def test_the_prior_is_evaluated_within_its_limits_and_the_measurement_is_not_cha
     y, prior = measurement(degradation)
     spy, before = Spy(prior), y.clone()
     restored = method(y, Operator(degradation, y), 0.05, spy)
-    assert restored.calls == len(spy.levels) == method.num_steps and torch.equal(y, before)
+    assert restored.nfe == len(spy.levels) == method.num_steps and torch.equal(y, before)
     assert all(spy.sigma_min * (1 - 1e-6) <= sigma <= spy.sigma_max * (1 + 1e-6) for sigma in spy.levels)
-    with pytest.raises(ValueError, match=f"{type(method).__name__} needs a prior"):
+    with pytest.raises(ValueError, match=f"{type(method).__name__}: needs a prior"):
         method(y, Operator(degradation, y), 0.05)
 
 
@@ -189,7 +189,7 @@ def test_operators_without_a_decomposition(name):
     degradation, method = DEGRADATIONS["motion_blur"](SIZE), METHODS[name](num_steps=2)
     y, prior = measurement(degradation)
     if method.needs_svd:
-        with pytest.raises(ValueError, match=r"DDRM needs a closed-form SVD, and MotionBlur"):
+        with pytest.raises(ValueError, match=r"DDRM: needs a closed-form SVD, and MotionBlur"):
             method(y, Operator(degradation, y), 0.05, prior)
         return
     assert name != "DDRM"
@@ -202,7 +202,7 @@ def test_nonlinear_operators(name):
     y, prior = measurement(degradation, 0.3)
     operator = Operator(degradation, y, 0.3)
     if method.needs_linear:
-        with pytest.raises(ValueError, match=f"{type(method).__name__} needs a linear degradation, and ColourQuant"):
+        with pytest.raises(ValueError, match=f"{type(method).__name__}: needs a linear degradation, and ColourQuant"):
             method(y, operator, 0.05, prior)
         return
     assert name.startswith("DPS")

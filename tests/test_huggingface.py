@@ -36,7 +36,7 @@ def test_a_packed_data_set_equals_its_folder(folder, tmp_path):
         for epoch in (0, 5):
             assert all(torch.equal(one[epoch, i]["x"], two[epoch, i]["x"]) for i in range(len(one)))
     assert len(pickle.dumps(packed.split("train"))) < 20_000  # workers map the file
-    with refused("packed with 8 pixels a side", "data.image_size=8"):
+    with refused("was packed with 8 pixels per side", "data.image_size=8"):
         HuggingFace(tmp_path / "packed", 4).split("val")[0]
 
 
@@ -67,21 +67,21 @@ def test_unreadable_images_raise_or_are_skipped(folder, tmp_path, capfd):
     assert not (tmp_path / "packed").exists()
     assert pack(ImageFolder(folder, 8, on_error="skip"), ["train"], tmp_path / "packed") == {"train": 15}
     assert "warning: skipped: " in capfd.readouterr().err
-    with refused("random crops"):
+    with refused("images are crops"):
         pack(ImageFolder(folder, 8, crop="random"), SPLITS, tmp_path / "crops")
 
 
 def test_invalid_arguments_are_refused(folder, tmp_path):
     for path in (None, "", "???"):
-        with refused("data.path must be"):
+        with refused("must be a folder, a URL"):
             HuggingFace(path)
     with refused("does not exist"):
         HuggingFace(tmp_path / "none").split("train")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "state.json").write_text("{")
-    with refused("does not open it"):
+    with refused("cannot open it"):
         HuggingFace(tmp_path / "broken").split("train")
-    with refused("has the columns image", "Name that of the images"):
+    with refused("has the columns image", "Set the column of the images"):
         HuggingFace(folder, column="picture").split("train")
 
 

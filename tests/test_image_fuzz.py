@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diracdiff.data.images import load_square
-from diracdiff.data.inputs import plan
+from diracdiff.data.inputs import find_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of Pillow on metadata
 CASES = int(os.environ.get("FUZZ_CASES", 50))
@@ -96,7 +96,7 @@ def result_or_none(call):
 def read_every_way(path):
     image = result_or_none(lambda: load_square(path, 8, 10_000))
     assert image is None or image.shape == (3, 8, 8)
-    result_or_none(lambda: plan(path, path.parent / "restored", [], False))
+    result_or_none(lambda: find_inputs(path, path.parent / "restored", [], False))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -260,7 +260,7 @@ def test_only_a_regular_file_of_a_known_format_is_read(tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
     reasons = {"fifo.jpg": "not a regular file", "folder.jpg": "not a regular file", "/dev/zero": "not a regular file"}
-    reasons |= {"empty.jpg": "the file is empty", "none.jpg": "does not exist"}
+    reasons |= {"empty.jpg": "is empty", "none.jpg": "does not exist"}
     for name in [*contents, *reasons]:
         for read in (read_image, read_info, read_rgb8):
             assert reasons.get(name, "not an image of a supported format") in refusal(read, tmp_path / name)

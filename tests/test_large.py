@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from diracdiff.data.image_io import ImageInfo
-from diracdiff.data.inputs import MAX_PIXELS, Input, batches
+from diracdiff.data.inputs import MAX_PIXELS, Input, group_by_size
 from diracdiff.degradations import GaussianBlur, LinearSeverity
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.models.tiled import Tiled, Tiles, tile_spans
@@ -145,9 +145,10 @@ def test_batches_have_one_size_and_a_limited_number_of_pixels():
         return Input(Path(name), Path(name), ImageInfo(size, 8, 3, False, "png", False), {})
 
     images = [image(f"{i}", 256, 256) for i in range(10)] + [image(f"large{i}", 1500, 1000) for i in range(3)]
-    grouped = batches([*images, image("huge", 5000, 4000)], 8)
+    grouped = group_by_size([*images, image("huge", 5000, 4000)], 8)
     assert [len(batch) for batch in grouped] == [8, 2, 1, 1, 1, 1]
-    assert [len(b) for b in batches([image(f"{i}", 1024, 512) for i in range(8)], 8)] == [4, 4] and MAX_PIXELS == 2**21
+    halves = group_by_size([image(f"{i}", 1024, 512) for i in range(8)], 8)
+    assert [len(batch) for batch in halves] == [4, 4] and MAX_PIXELS == 2**21
 
 
 # errors

@@ -107,7 +107,7 @@ def test_an_evaluation_writes_tables_and_pictures(evaluated):
     summary = json.loads((out / "evaluation.json").read_text())
     assert summary["target"]["t"] == 0.5 and summary["target"]["nfe"] == 3
     table, psnr = (out / "table.md").read_text().splitlines(), summary["target"]["psnr"]
-    assert table[0].startswith("| stop at | t | output | NFE | s/image | psnr | ssim |")
+    assert table[0].startswith("| stopping point | t | output | NFE | s/image | psnr | ssim |")
     assert "| target | 0.50 |" in table[-3] and f"| {psnr:.2f} [" in table[-3]
     tex = (out / "table.tex").read_text()
     assert tex.count(r"\\") == 7 and "s/image" in tex and not re.search(r"(?<!\\)_", tex.split("\n", 1)[1])

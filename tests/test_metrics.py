@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import diracdiff.metrics.features
 from diracdiff.evaluation import Evaluation
-from diracdiff.evaluation.records import Sample
+from diracdiff.evaluation.records import FeatureSample
 from diracdiff.metrics import FID, KID, LPIPS, PSNR, SSIM, SWD, Reference, sort_metrics
 from diracdiff.metrics.features import Extractor
 from diracdiff.metrics.fid import fid, kid
@@ -357,7 +357,7 @@ def test_inception_reads_its_file(monkeypatch, tmp_path):
 def test_names_determine_a_sample():
     features = np.random.default_rng(0).normal(size=(50, 4))
     images = {f"image{i}": features[i] for i in range(50)}
-    samples = [Sample(20) for _ in range(4)]
+    samples = [FeatureSample(20) for _ in range(4)]
     whole, reverse, *parts = samples
     whole.add(images)
     for name in reversed(images):
@@ -366,10 +366,10 @@ def test_names_determine_a_sample():
         part.add(dict(list(images.items())[rank::2]))
     parts[0].add(parts[1].features)
     assert len(whole.features) == 20 and not set(whole.features) <= set(list(images)[:25])
-    assert torch.equal(whole.stacked(), reverse.stacked()) and torch.equal(whole.stacked(), parts[0].stacked())
-    complete = Sample(50)
+    assert torch.equal(whole.stack(), reverse.stack()) and torch.equal(whole.stack(), parts[0].stack())
+    complete = FeatureSample(50)
     complete.add(images)
-    assert np.array_equal(complete.stacked(), [images[name] for name in sorted(images)])
+    assert np.array_equal(complete.stack(), [images[name] for name in sorted(images)])
 
 
 @pytest.mark.parametrize("limit", [20, 100])

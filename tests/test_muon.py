@@ -5,18 +5,18 @@ import torch
 from torch import nn
 
 from diracdiff.training import Optimization
-from diracdiff.training.muon import Muon, orthogonal
+from diracdiff.training.muon import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (144, 16), (24, 24)])
 def test_orthogonal_keeps_singular_vectors_and_equalises_singular_values(shape):
     matrices = torch.randn(3, *shape, dtype=torch.float64)
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
-    inner = u.mT @ orthogonal(matrices) @ vh.mT  # diagonal for equal singular vectors
+    inner = u.mT @ orthogonalise(matrices) @ vh.mT  # diagonal for equal singular vectors
     lengths = inner.diagonal(dim1=1, dim2=2)
     assert (inner - torch.diag_embed(lengths)).abs().max() < 1e-9
     assert lengths.min() > 0.3 and lengths.max() < 1.3
-    assert torch.allclose(orthogonal(matrices.float()).double(), orthogonal(matrices), atol=1e-4)
+    assert torch.allclose(orthogonalise(matrices.float()).double(), orthogonalise(matrices), atol=1e-4)
 
 
 def network():
@@ -72,7 +72,7 @@ def test_both_learning_rates_follow_one_schedule():
     assert [muon for _, muon in rates] == pytest.approx([0.005, 0.008536, 0.005, 0.001464], rel=1e-3)
     assert scheduler.get_last_lr() == pytest.approx([0, 0], abs=1e-9)
     endless = Optimization(decay="cosine").build(module.parameters(), lambda: float("inf"))["lr_scheduler"]["scheduler"]
-    with pytest.raises(ValueError, match=r"needs an end"):
+    with pytest.raises(ValueError, match=r"needs a finite run"):
         endless.step()
 
 

@@ -109,7 +109,7 @@ def test_a_flow_starts_at_the_regression_image(trained):
     torch.testing.assert_close(mean, flow.regression.denoiser(process, measured.y, torch.tensor(1.0)))
     noise, t = torch.randn(x.shape), torch.tensor([0.25, 1.0])
     scale = t.view(-1, 1, 1, 1)
-    actual = flow.moved(x + 0.1 * scale * noise, x, mean, t)
+    actual = flow.shift(x + 0.1 * scale * noise, x, mean, t)
     torch.testing.assert_close(actual, (1 - scale) * x + scale * (mean + 0.1 * noise))
 
 
@@ -119,7 +119,7 @@ def test_nfe_is_one_for_the_regression_and_one_per_step(trained):
     y = regression.measure(torch.rand(2, 3, 32, 32)).y
     operator = Operator(regression.process.degradation, y)
     both = method(y, operator, 0.05, seeds=[3, 4])
-    assert both.calls == 4
+    assert both.nfe == 4
     torch.testing.assert_close(both.images[1:], method(y[1:], operator, 0.05, seeds=[4]).images)
 
 

@@ -42,7 +42,7 @@ def test_pnp_admm_converges_to_the_posterior_mode(task, level):
     prior = gaussian()
     y, operator = measured(task, prior)
     restored = PnPADMM(SIGMA**2 / level**2, num_steps=2000, level=level)(y, operator, SIGMA, prior)
-    assert restored.calls == 2000
+    assert restored.nfe == 2000
     exact = mode(y, operator, prior, SIGMA**2)
     assert (restored.images - exact).abs().max() < 1e-4
     assert (mode(y, operator, prior, 2 * SIGMA**2) - exact).abs().max() > 3e-3
@@ -72,15 +72,15 @@ def test_a_denoiser_replaces_the_prior_and_its_calls_are_counted():
     method = PnPADMM(num_steps=7, level=None, denoiser=single)
     assert not method.needs_prior and PnPADMM().needs_prior
     restored = method(y, operator, SIGMA)
-    assert restored.calls == 7 and single.levels == [0.1] * 7
+    assert restored.nfe == 7 and single.levels == [0.1] * 7
     assert torch.equal(method(y, operator, SIGMA, wide).images, restored.images) and wide.levels == []
     explicit = PnPADMM(num_steps=7, level=None)(y, operator, SIGMA, Shift(0.01, 0.1, 0.1))
-    assert explicit.calls == 7 and torch.equal(explicit.images, restored.images)
+    assert explicit.nfe == 7 and torch.equal(explicit.images, restored.images)
     PnPADMM(num_steps=3, level=0.07)(y, operator, SIGMA, wide)
     assert wide.levels == [0.07] * 3
     with pytest.raises(ValueError, match="needs a prior"):
         PnPADMM()(y, operator, SIGMA)
-    with pytest.raises(ValueError, match=r"knows more than one, from 0\.01 to 1: give level"):
+    with pytest.raises(ValueError, match=r"has levels from 0\.01 to 1\. Set level"):
         PnPADMM(level=None)(y, operator, SIGMA, wide)
 
 
@@ -124,5 +124,5 @@ def test_a_trained_dncnn_denoises_and_works_in_pnp_admm():
         assert (prior(y, 0.1) - x).square().mean() < 0.5 * (y - x).square().mean()
     method = PnPADMM(penalty=1.0, num_steps=5, level=None, denoiser=prior)
     restored = method(y, Operator(DEGRADATIONS["identity"](24), y), 0.1)
-    assert restored.calls == 5
+    assert restored.nfe == 5
     assert (restored.images - x).square().mean() < 0.6 * (y - x).square().mean()

@@ -90,7 +90,7 @@ def test_measurement_sigma_is_the_noise_level_of_measurements():
 
 def test_training_pairs_have_the_distribution_of_sampling():
     process, x = process_of("inpainting", 0.02), torch.full((64, 3, 8, 8), 0.5)
-    batch = training_batch(process, x, seed=1, measured=True)
+    batch = training_batch(process, x, seed=1, with_measurement=True)
     weight, variance = process.conditional_noise(batch.t, x)
     y_1, y = batch.measurement - process.mean(x, 1.0), batch.y - process.mean(x, batch.t)
     assert y_1.std().item() == pytest.approx(0.02, rel=0.02)

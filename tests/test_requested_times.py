@@ -7,7 +7,7 @@ import torch
 from conftest import needs_lpips
 
 from diracdiff.evaluation import StoppingPoint as P
-from diracdiff.evaluation import on_grid
+from diracdiff.evaluation import snap_to_grid
 from diracdiff.metrics import LPIPS, Reference
 from diracdiff.metrics.lpips import upscale_to_min_side
 from diracdiff.models import NCSNpp
@@ -18,8 +18,8 @@ from diracdiff.utils.files import read_rows
 def test_stopping_times_are_on_the_grid():
     stopping_points = [P(1.0), P(0.6), P(0.5), P(0.5, "iterate"), P(0.7), P(0.0, "iterate")]
     expected = [P(1.0), P(0.75), P(0.5), P(0.5, "iterate"), P(0.0, "iterate")]
-    assert on_grid(stopping_points, [1.0, 0.75, 0.5, 0.25, 0.0]) == expected
-    assert on_grid([P(1.0)], [0.6, 0.3]) == [P(0.6)]
+    assert snap_to_grid(stopping_points, [1.0, 0.75, 0.5, 0.25, 0.0]) == expected
+    assert snap_to_grid([P(1.0)], [0.6, 0.3]) == [P(0.6)]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from test_freeform import restorer as mask_restorer
 
 from diracdiff.apps import Batch, RestoreOptions, SourceImage, prepare
 from diracdiff.data.image_io import read_image, write_image
-from diracdiff.data.inputs import TABLE, plan
+from diracdiff.data.inputs import RESTORED_CSV, find_inputs
 from diracdiff.degradations import GaussianBlur, Identity, KernelBlur, LinearSeverity, MultiScaleSuperResolution
 from diracdiff.degradations.super_resolution import downscale, upscale
 from diracdiff.models import Denoiser, NCSNpp, OperatorPreconditioning
@@ -87,7 +87,7 @@ def pixels(path):
 
 def table(folder):
     numbers = ("nfe", "sigma", "chi_square", "residual_over_sigma")
-    return read_rows(folder / TABLE, dict.fromkeys(numbers, float))
+    return read_rows(folder / RESTORED_CSV, dict.fromkeys(numbers, float))
 
 
 # isolated failures
@@ -111,7 +111,7 @@ def test_unusable_files_are_named_and_others_are_restored(blur, tmp_path, call):
     assert paths == {f"photos/{name}" for name in ("pipe.jpg", "socket.png", "itself.png", "none.png")}
     assert all(line.startswith("warning: photos/") and line.endswith(". Skipped.") for line in lines[:-1])
     out = os.fsencode(tmp_path / "out")
-    names = {b"a.png", b"deep", b"z.tif", b"n" * 250 + b".png", b"caf\xe9.png", TABLE.encode()}
+    names = {b"a.png", b"deep", b"z.tif", b"n" * 250 + b".png", b"caf\xe9.png", RESTORED_CSV.encode()}
     assert set(os.listdir(out)) == names and (tmp_path / "out" / "deep" / "b.png").is_file()
 
 
@@ -120,14 +120,14 @@ def test_changed_or_removed_files_do_not_stop_the_command(blur, tmp_path, call, 
         picture(tmp_path / "photos" / name)
 
     def plan_then_change(*arguments):
-        inputs = plan(*arguments)
+        inputs = find_inputs(*arguments)
         picture(tmp_path / "photos" / "a.png", 5, (40, 28))  # another size than when the header was read
         (tmp_path / "photos" / "b.png").unlink()
         return inputs
 
-    monkeypatch.setattr("diracdiff.data.inputs.plan", plan_then_change)
+    monkeypatch.setattr("diracdiff.data.inputs.find_inputs", plan_then_change)
     status, lines = call("restore", *blur, "input=photos", "output=out")
-    assert status == 2 and len(lines) == 2 and "photos/b.png: the file does not exist" in lines[0]
+    assert status == 2 and len(lines) == 2 and "photos/b.png: does not exist" in lines[0]
     assert {row["result"] for row in table(tmp_path / "out")} == {"a.png", "c.png"}
     assert pixels(tmp_path / "out" / "a.png").shape == (28, 40, 3)
 
@@ -145,7 +145,7 @@ def test_an_exception_in_one_file_does_not_affect_others(blur, tmp_path, call, m
     monkeypatch.setattr(Batch, "restore", defect)
     with pytest.raises(ZeroDivisionError, match="of ours"):
         call("restore", *blur, "input=photos", "output=out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "c.png", TABLE}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "c.png", RESTORED_CSV}
 
 
 # formats of results
@@ -180,7 +180,7 @@ def test_depth_transparency_profile_and_exif_are_kept(blur, tmp_path, call):
     assert deep.info.bits == tiff.info.bits == 16 and len(np.unique(deep.pixels)) > 256
     assert (deep.alpha == 30000).all() and deep.icc == profile and b"Maker" in deep.exif and tiff.alpha is None
     status, lines = call("restore", *blur, "input=photos", "output=jpg", "format=jpg")
-    assert status == 2 and "deep.png: it is transparent, which a JPEG cannot be. Use format=png" in lines[0]
+    assert status == 2 and "deep.png: has transparency, which JPEG does not support. Use format=png" in lines[0]
     assert Image.open(tmp_path / "jpg" / "deep.tif.jpg").format == "JPEG"
 
 
@@ -223,8 +223,8 @@ def test_masks_are_matched_by_relative_path(masks_model, tmp_path, call):
     box_mask(masks / "two.jpg", np.s_[2:9, 2:9])
     status, lines = call("restore", *masks_model, "input=photos", "mask=masks", "output=out")
     assert status == 2 and len(lines) == 3
-    assert "warning: photos/c/x.png: mask=masks has no file for it. Give masks/c/x.png. Skipped." in lines
-    assert "warning: photos/two.png: mask=masks has 2 files for it. Give masks/two.png. Skipped." in lines
+    assert "warning: photos/c/x.png: mask=masks has no file for this image. Add masks/c/x.png. Skipped." in lines
+    assert "warning: photos/two.png: mask=masks has 2 files for this image. Add masks/two.png. Skipped." in lines
     for name, mask in hidden.items():
         source = next(photos.glob(f"{name}.*"))
         changed = (read_image(source).pixels != pixels(tmp_path / "out" / f"{name}.png")).any(-1)
@@ -281,7 +281,8 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
     options = ["restore", "checkpoint=noise.ckpt", "input=photos", "target=t:1", "device=cpu"]
     assert call(*options) == (0, [])
     rows = {
-        Path(row["image"]).stem: row for row in read_rows(tmp_path / "restored" / TABLE, {"t": float, "sigma": float})
+        Path(row["image"]).stem: row
+        for row in read_rows(tmp_path / "restored" / RESTORED_CSV, {"t": float, "sigma": float})
     }
     for name, level in (("a", 0.05), ("b", 0.1)):
         assert rows[name]["sigma"] == pytest.approx(level, rel=0.08) and rows[name]["sigma_from"] == "estimated"
@@ -289,7 +290,7 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
         shrunk = 0.5 + (pixels(tmp_path / "photos" / f"{name}.png") / 255 - 0.5) / (1 + rows[name]["sigma"] ** 2 * 16)
         assert np.abs(pixels(tmp_path / "restored" / f"{name}.png") / 255 - shrunk).max() < 0.003
     assert call(*options, "sigma=0.05", "output=given") == (0, [])
-    rows_given = read_rows(tmp_path / "given" / TABLE, {"t": float})
+    rows_given = read_rows(tmp_path / "given" / RESTORED_CSV, {"t": float})
     assert [row["t"] for row in rows_given] == [pytest.approx(np.log(10) / np.log(40), abs=1e-4)] * 2
 
 
@@ -300,7 +301,7 @@ def test_a_denoiser_starts_at_the_noise_level_of_the_image(tmp_path, call):
         ("checkpoint=masks.ckpt kernel=disc:3", "kernel: a model of task=inpaint_freeform takes none"),
         ("checkpoint=masks.ckpt mask=no.png", "mask=no.png: does not exist"),
         ("checkpoint=kernels.ckpt", "kernel: a model of task=deblur_kernel needs one"),
-        ("checkpoint=kernels.ckpt kernel=disc:20", "is too large for an image"),
+        ("checkpoint=kernels.ckpt kernel=disc:20", "must be at most half of an image"),
         ("checkpoint=kernels.ckpt kernel=disc:1 sigma=2", "sigma=2: must be"),
         ("checkpoint=kernels.ckpt kernel=disc:1 format=bmp", "format=bmp: must be one of"),
         ("checkpoint=kernels.ckpt factor=2", "factor: a model of task=deblur_kernel takes none"),
@@ -365,12 +366,12 @@ def test_existing_results_are_kept_or_replaced_with_their_rows(blur, tmp_path, c
     assert {name: row["target"] for name, row in rows.items()} == {"a.png": "t:1", "b.png": "t:0.5", "c.png": "t:0.5"}
     assert rows["a.png"] in first and (pixels(out / "a.png") == before).all()
     (tmp_path / "precious").write_text("text\n")
-    (out / TABLE).unlink()
-    (out / TABLE).symlink_to(tmp_path / "precious")
+    (out / RESTORED_CSV).unlink()
+    (out / RESTORED_CSV).symlink_to(tmp_path / "precious")
     assert call("restore", *options, "if_exists=overwrite", "target=t:0.5") == (0, [])
     assert len(table(out)) == 3 and (pixels(out / "a.png") != before).any()
     assert (tmp_path / "precious").read_text() == "text\n"
-    (out / TABLE).write_text("my,table\n1,2\n")
+    (out / RESTORED_CSV).write_text("my,table\n1,2\n")
     refused(call("restore", *options, "if_exists=overwrite"), r"out/restored.csv, line 1: cannot be read")
 
 
@@ -380,7 +381,7 @@ def test_the_output_folder_is_not_an_input(blur, tmp_path, call):
         picture(photos / name)
     for _ in range(2):
         assert call("restore", *blur, "input=photos", "output=photos/one", "if_exists=overwrite") == (0, [])
-    assert {path.name for path in (photos / "one").iterdir()} == {"a.png", "b.png", TABLE}
-    refused(call("restore", *blur, "input=photos", "output=photos"), "output=photos is the input folder")
-    inputs, _ = plan(photos / "one", tmp_path / "other", [], "error")  # results of one model as input of another
+    assert {path.name for path in (photos / "one").iterdir()} == {"a.png", "b.png", RESTORED_CSV}
+    refused(call("restore", *blur, "input=photos", "output=photos"), "output=photos: is the input folder")
+    inputs, _ = find_inputs(photos / "one", tmp_path / "other", [], "error")  # results of one model as input of another
     assert len(inputs) == 2

@@ -9,7 +9,7 @@ from conftest import BRIEF, SMALL, refused
 
 from diracdiff.checkpoints.checkpoint import KIND
 from diracdiff.training import RestorerModule
-from diracdiff.training.saving import CheckpointFiles, point_latest
+from diracdiff.training.saving import CheckpointFiles, link_latest
 from diracdiff.utils.files import read_rows
 
 
@@ -29,11 +29,11 @@ def same(a, b):
 def test_latest_points_to_the_newest_run_and_replaces_only_links(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "runs" / name).mkdir(parents=True)
-        point_latest(tmp_path / "runs" / name)
+        link_latest(tmp_path / "runs" / name)
         assert (tmp_path / "runs" / "latest").resolve() == tmp_path / "runs" / name
     (tmp_path / "runs" / "latest").unlink()
     (tmp_path / "runs" / "latest").mkdir()
-    point_latest(tmp_path / "runs" / "a")
+    link_latest(tmp_path / "runs" / "a")
     assert not (tmp_path / "runs" / "latest").is_symlink()
 
 

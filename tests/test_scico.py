@@ -94,7 +94,7 @@ def test_other_files_are_refused(tmp_path):
         pack(float64),
         b"\x91" * 5000,
     ):
-        refused("dncnn6M.mpk", content, "must hold the 6 layers")
+        refused("dncnn6M.mpk", content, "must contain the 6 layers")
 
 
 def test_the_published_network_denoises():

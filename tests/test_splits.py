@@ -11,7 +11,7 @@ from test_data import write_images
 
 from diracdiff.checkpoints import Checkpoint
 from diracdiff.data import CelebAHQ, ImageFolder
-from diracdiff.data.splits import find_copies
+from diracdiff.data.splits import find_duplicates
 from diracdiff.utils.seeds import image_seed
 
 SPLITS = ("train", "val", "test")
@@ -73,7 +73,7 @@ def test_identical_images_are_in_one_split(tmp_path):
         (tmp_path / f"y{name}").write_bytes((tmp_path / name).read_bytes())
     os.mkfifo(tmp_path / "z.png")
     (tmp_path / "zz.png").symlink_to("zz.png")
-    assert find_copies(tmp_path, sorted(os.listdir(tmp_path))) == {f"y{name}": name for name in names[:12]}
+    assert find_duplicates(tmp_path, sorted(os.listdir(tmp_path))) == {f"y{name}": name for name in names[:12]}
     os.remove(tmp_path / "z.png")
     os.remove(tmp_path / "zz.png")
     split_names = splits(tmp_path, 0.2, 0.2)
@@ -114,7 +114,7 @@ def test_a_circular_link_in_place_of_an_image_is_named(tmp_path, call):
     for i in range(2):
         (tmp_path / "photos" / f"loop{i}.png").symlink_to(f"loop{i}.png")
     overrides = ["data=folder", "data.root=photos", "data.image_size=8", "output=set"]
-    refused(call("pack", *overrides), r"photos/loop\d.png: it cannot be read")
+    refused(call("pack", *overrides), r"photos/loop\d.png: cannot be read")
     assert call("pack", *overrides, "data.on_error=skip")[0] == 0
 
 

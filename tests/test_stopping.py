@@ -9,12 +9,12 @@ import torch
 from conftest import run_here
 from pages import Lower
 
-from diracdiff.evaluation import Evaluation, find_stopping_points, interval, key_rows, stopping_point_for
+from diracdiff.evaluation import Evaluation, find_stopping_points, interval, stopping_point_for, summary_rows
 from diracdiff.evaluation import StoppingPoint as P
-from diracdiff.evaluation.results import image_at
-from diracdiff.evaluation.statistics import FEWEST
+from diracdiff.evaluation.results import images_at
+from diracdiff.evaluation.statistics import MIN_IMAGES
 from diracdiff.evaluation.stopping import candidates, row_at
-from diracdiff.evaluation.tables import brackets, cautions
+from diracdiff.evaluation.tables import format_interval, summary_warnings
 from diracdiff.metrics import FID, KID, PSNR, SSIM, SWD, Consistency, Reference
 from diracdiff.metrics.swd import MIN_STD, swd
 from diracdiff.samplers import State
@@ -61,7 +61,7 @@ def test_without_lpips_there_is_no_perceptual_stopping_point():
     rows = curve([20, 22, 21, 19])
     stopping_points = find_stopping_points(rows, [PSNR(), SSIM()])
     assert stopping_points == {"psnr": P(0.75, "x_hat"), "lpips": None, "swd": None, "fid": None}
-    summary = key_rows(rows, stopping_points)
+    summary = summary_rows(rows, stopping_points)
     assert summary["po"] is None and summary["do"]["psnr"] == 22
     assert summary["measurement"] == rows[0] and summary["one_shot"] == rows[1] and rows[0]["nfe"] == 0
     with pytest.raises(ValueError, match="has no direction"):
@@ -115,9 +115,9 @@ def known_states():
 
 
 def test_images_at_a_stopping_point_are_those_of_the_trajectory():
-    assert torch.equal(image_at(DO, known_states())[0], X + 0.75)
-    assert torch.equal(image_at(PO, known_states())[0], X - 0.25)
-    assert torch.equal(image_at(P(1.0, "iterate"), [State(0.5, X, X, 1, True)])[0], X)
+    assert torch.equal(images_at(DO, known_states())[0], X + 0.75)
+    assert torch.equal(images_at(PO, known_states())[0], X - 0.25)
+    assert torch.equal(images_at(P(1.0, "iterate"), [State(0.5, X, X, 1, True)])[0], X)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_target_has_a_stopping_point(target, expected):
     ("target", "message"),
     [
         ("fid", r"target=fid: .* the best FID. Give target=t:T, or measure .* fid=squeezenet save_tuned=…"),
-        ("ssim", r"target must be psnr, lpips, swd, fid, .* got 'ssim'"),
+        ("ssim", r"target=ssim: must be psnr, lpips, swd, fid, "),
         ("lpips,psnr>=29", r"got 'lpips,psnr>=29'"),
         ("t:1.5", r"T in \[0, 1\], got 't:1.5'"),
         ("t:soon", r"got 't:soon'"),
@@ -153,7 +153,7 @@ def test_invalid_targets_are_refused(target, message):
 
 
 def test_nfe_targets_need_a_curve_with_early_times():
-    with pytest.raises(ValueError, match="needs a validation's curve"):
+    with pytest.raises(ValueError, match="needs the curve of a validation"):
         stopping_point_for("nfe:3", STOPS, [])
     with pytest.raises(ValueError, match="takes 2 NFE"):
         stopping_point_for("nfe:1", STOPS, POINTS[1:])
@@ -163,13 +163,13 @@ def test_nfe_targets_need_a_curve_with_early_times():
 
 
 def test_a_mean_of_fewer_than_eight_images_has_no_interval():
-    assert FEWEST == 8
+    assert MIN_IMAGES == 8
     for n in range(1, 8):
         assert interval(np.arange(float(n)).tolist()) is None and interval([42.38] * n) is None
     low, high = interval(np.arange(8.0).tolist())
     assert low < 3.5 < high
-    assert brackets({"psnr": None}, "psnr", 2) == " [–]" and brackets({}, "swd", 2) == ""
-    assert brackets({"psnr": (1.0, 2.0)}, "psnr", 2, "+") == " [+1.00, +2.00]"
+    assert format_interval({"psnr": None}, "psnr", 2) == " [–]" and format_interval({}, "swd", 2) == ""
+    assert format_interval({"psnr": (1.0, 2.0)}, "psnr", 2, "+") == " [+1.00, +2.00]"
 
 
 def test_intervals_of_eight_skewed_values_cover_the_mean_as_documented():
@@ -203,6 +203,6 @@ def test_swd_from_constant_images_is_bounded(level):
 def test_metrics_of_sets_warn_of_few_images():
     fid, kid = (object.__new__(metric) for metric in (FID, KID))
     fid.name, fid.min_images, kid.name = "fid_squeezenet", 512, "kid_squeezenet"
-    sentences = cautions({"n": 20}, [PSNR(), SWD(), fid, kid])
+    sentences = summary_warnings({"n": 20}, [PSNR(), SWD(), fid, kid])
     assert [sentence.partition(" ")[0] for sentence in sentences] == [fid.name, kid.name]
-    assert cautions({"n": 512}, [fid, kid]) == []
+    assert summary_warnings({"n": 512}, [fid, kid]) == []

@@ -55,12 +55,12 @@ def test_optuna_searches(tmp_path, folder):
 
 def test_objectives_are_named_as_logged_metrics():
     from diracdiff.metrics import METRICS
-    from diracdiff.training.report import check_objective, objective
+    from diracdiff.training.report import objective_metrics, objective_values
 
     psnr, swd = (next(kind for kind in METRICS if kind.__name__ == name)() for name in ("PSNR", "SWD"))
-    assert check_objective(["val/psnr", "val/swd"], [psnr, swd]) == [psnr, swd]
-    assert check_objective(None, [psnr]) == []
+    assert objective_metrics(["val/psnr", "val/swd"], [psnr, swd]) == [psnr, swd]
+    assert objective_metrics(None, [psnr]) == []
     curve = [{"psnr": 20.0, "swd": 7.0, "output": "x_hat"}, {"psnr": 21.5, "swd": 9.0, "output": "x_hat"}]
     best = SimpleNamespace(curve=curve)
-    assert objective([psnr], best) == 21.5 and objective([psnr, swd], best) == [21.5, 7.0]
-    assert objective([], best) is None
+    assert objective_values([psnr], best) == 21.5 and objective_values([psnr, swd], best) == [21.5, 7.0]
+    assert objective_values([], best) is None

@@ -13,13 +13,13 @@ from diracdiff.checkpoints import Checkpoint
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.evaluation.uncertainty import (
     LEVELS,
+    CoverageCounts,
     Interval,
-    Spread,
-    Tally,
-    calibrated,
-    choose_interval,
-    coverage,
-    raw_factor,
+    SampleStatistics,
+    calibrate_intervals,
+    coverage_table,
+    select_interval,
+    student_factor,
 )
 from diracdiff.restorer import load
 from diracdiff.utils.files import read_rows
@@ -34,11 +34,11 @@ def sampled(images, scale=1.0, samples=8, seed=0):
     centre = torch.full((images, 3, 8, 8), 0.5)
     x = centre + std * torch.randn(centre.shape, generator=generator)
     y = centre + scale * std * torch.randn(samples, *centre.shape, generator=generator)
-    return Spread(y), x
+    return SampleStatistics(y), x
 
 
 def tally(images, **options):
-    counts, (spread, x) = Tally(), sampled(images, **options)
+    counts, (spread, x) = CoverageCounts(), sampled(images, **options)
     counts.add(spread, x)
     return counts
 
@@ -46,13 +46,13 @@ def tally(images, **options):
 def test_raw_intervals_of_exact_samples_have_nominal_coverage():
     counts = tally(200)
     for level in LEVELS:
-        assert counts.covered(raw_factor(level, 8)) == pytest.approx(level, abs=0.01)
-    assert raw_factor(0.9, 8) == pytest.approx(1.8946 * math.sqrt(9 / 8), rel=1e-4)
+        assert counts.covered_fraction(student_factor(level, 8)) == pytest.approx(level, abs=0.01)
+    assert student_factor(0.9, 8) == pytest.approx(1.8946 * math.sqrt(9 / 8), rel=1e-4)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
 def test_calibration_corrects_wrong_deviations(scale):
-    for row in coverage(calibrated(SAMPLES, tally(400, scale=scale)), tally(400, scale=scale, seed=1)):
+    for row in coverage_table(calibrate_intervals(SAMPLES, tally(400, scale=scale)), tally(400, scale=scale, seed=1)):
         assert row["pixels_calibrated"] == pytest.approx(row["level"], abs=0.015)
         assert row["images_calibrated"] == pytest.approx(row["level"], abs=0.05)
         exact = row["factor_raw"] * math.sqrt((1 / scale**2 + 1 / 8) / (1 + 1 / 8))
@@ -63,9 +63,9 @@ def test_calibration_corrects_wrong_deviations(scale):
 def test_the_next_image_counts_as_missed():
     """Conformal risk control: the smallest factor with (misses + 1) / (n + 1) <= 1 - level."""
     spread, x = sampled(19)
-    counts = Tally()
+    counts = CoverageCounts()
     counts.add(spread, x)
-    (interval,) = calibrated(SAMPLES, counts, [0.9])
+    (interval,) = calibrate_intervals(SAMPLES, counts, [0.9])
     factors = ((x - spread.mean).abs() / spread.std).flatten(1)
 
     def risk(factor):
@@ -78,29 +78,29 @@ def test_the_next_image_counts_as_missed():
 
 
 def test_levels_that_need_more_images_are_refused():
-    low, _, high = intervals = calibrated(SAMPLES, tally(10))
+    low, _, high = intervals = calibrate_intervals(SAMPLES, tally(10))
     assert math.isfinite(low.factor) and low.errors[0] > 0
     assert high.factor == math.inf and high.errors == (0.0, math.inf)
     for level, message in (
-        (0.95, r"level=0\.95: needs more images than the 10"),
+        (0.95, r"level=0\.95: needs a calibration on more than 10 images"),
         (0.7, r"level=0\.7: must be one that was calibrated, \[0.8, 0.9, 0.95\]"),
-        (1, "level=1: must lie between 0 and 1"),
+        (1, r"level=1: must be in \(0, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
-            choose_interval(intervals, SAMPLES, level)
+            select_interval(intervals, SAMPLES, level)
 
 
 def test_a_calibration_applies_only_to_its_samples():
-    intervals = calibrated(SAMPLES, tally(30))
-    assert choose_interval(intervals, SAMPLES, 0.9).images == 30
+    intervals = calibrate_intervals(SAMPLES, tally(30))
+    assert select_interval(intervals, SAMPLES, 0.9).images == 30
     for other in ({"samples": 4}, {"stop": {"t": 0.5, "output": "x_hat"}}, {"sampler": {"steps": 1}}):
-        raw = choose_interval(intervals, SAMPLES | other, 0.9)
-        assert raw.images == 0 and raw.factor == raw_factor(0.9, other.get("samples", 8))
+        raw = select_interval(intervals, SAMPLES | other, 0.9)
+        assert raw.images == 0 and raw.factor == student_factor(0.9, other.get("samples", 8))
 
 
 def test_bounds_in_files_contain_the_numeric_bounds():
     spread, _ = sampled(2)
-    pictures = Interval(0.9, 2.0).pictures(spread, 1)
+    pictures = Interval(0.9, 2.0).to_images(spread, 1)
     low, high = ((spread.mean[1] + sign * 2.0 * spread.std[1]).clamp(0, 1) for sign in (-1, 1))
     assert (pictures["low"] <= low + 1e-6).all() and (pictures["high"] >= high - 1e-6).all()
     assert (255 * pictures["low"]).sub((255 * pictures["low"]).round()).abs().max() < 1e-3
@@ -123,7 +123,7 @@ def test_the_command_calibrates(run, folder, tmp_path, call, measured_folder):
     assert restorer.sampler.eta == load(best).sampler.eta != 1  # its stopping times belong to that sampler
     assert all(torch.equal(value, before[key]) for key, value in restorer.denoiser.state_dict().items())
     arguments = [f"checkpoint={tmp_path}/calibration/calibrated.ckpt", f"input={measured_folder}/05.png", *sampling]
-    refused(call("restore", *arguments), "level=0.9: needs more images than the 3")
+    refused(call("restore", *arguments), "level=0.9: needs a calibration on more than 3 images")
     assert not (tmp_path / "restored").exists()
     assert call("restore", *arguments[:-1], "target=t:0.5", "output=raw") == (0, [])
     (raw,) = read_rows(tmp_path / "raw/restored.csv")
@@ -142,6 +142,6 @@ def test_a_calibrated_interval_is_used(run, folder, tmp_path, capsys, image_fold
     assert "samples=2 target=t:0.5 sampler.eta=1" in capsys.readouterr().out
     arguments = ["checkpoint=c/calibrated.ckpt", f"input={image_folder}/05.png", "output=o", "level=0.8"]
     assert run_here(tmp_path, "restore", *arguments, *sampling) == 0
-    assert "intervals to hold 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
+    assert "intervals for 80 % of the pixels (calibrated on 10 images)" in capsys.readouterr().out
     (row,) = read_rows(tmp_path / "o/restored.csv")
     assert row["calibrated_on"] == "10" and float(row["psnr_low"]) < float(row["psnr_high"])

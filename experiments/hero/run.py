@@ -29,7 +29,7 @@ from diracdiff.comparison.methods import DiracMethod
 from diracdiff.comparison.page import curve_points
 from diracdiff.comparison.runs import Run, load_run
 from diracdiff.data import ImageFolder
-from diracdiff.evaluation import on_grid
+from diracdiff.evaluation import snap_to_grid
 from diracdiff.evaluation.plots import DISTORTION, INK, MUTED, PERCEPTION, figure_pixels
 from diracdiff.metrics import LPIPS, PSNR, Reference, ResidualNoise, Row
 from diracdiff.restorer import Restorer
@@ -125,7 +125,7 @@ def title(name: str) -> str:
 
 def stop_text(restorer: Restorer, target: str) -> str:
     """Return the stopping time of a target on the grid of the sampler, as `Result.stop` does."""
-    (stop,) = on_grid([restorer.stopping_point_for(target)], restorer.sampler.times())
+    (stop,) = snap_to_grid([restorer.stopping_point_for(target)], restorer.sampler.times())
     return f"{stop.output} t={stop.t:g}"
 
 

@@ -15,8 +15,8 @@ from diracdiff.checkpoints import Checkpoint, to_recipe
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.checkpoints.registry import CLASSES, from_recipe
 from diracdiff.checkpoints.weights import load_weights
-from diracdiff.evaluation.measurement import ROUNDING, Measured, check_measurement, measure
-from diracdiff.evaluation.results import image_at
+from diracdiff.evaluation.measurement import ROUNDING, MeasuredBatch, check_measurement, measure
+from diracdiff.evaluation.results import images_at
 from diracdiff.evaluation.stopping import TARGETS, StoppingPoint, StoppingPoints, stopping_point_for
 from diracdiff.evaluation.uncertainty import Interval
 from diracdiff.metrics.metric import Reference, Row
@@ -141,7 +141,7 @@ class Restorer:
         """
         return stopping_point_for(target, self.stopping_points, self.curve, self.output_type)
 
-    def measure(self, x: Tensor, names: Sequence[str] | None = None) -> Measured:
+    def measure(self, x: Tensor, names: Sequence[str] | None = None) -> MeasuredBatch:
         """Simulate measurements of clean images at the start time of the sampler.
 
         Args:
@@ -236,7 +236,7 @@ class Restorer:
         denoiser, sampler = self.tiles.apply_to(self.denoiser.eval(), self.sampler, measurement)
         try:
             states = sampler.states(self.process, denoiser, measurement, noise, stopping_point.t, stopping_point.output)
-            images, nfe = image_at(stopping_point, states)
+            images, nfe = images_at(stopping_point, states)
             return images.clamp(0, 1), nfe
         finally:
             self.denoiser.train(training)

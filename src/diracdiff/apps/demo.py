@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from diracdiff.apps.guard import MAX_UPLOAD, Guard, is_inside
 from diracdiff.apps.service import Batch, RestoreOptions, SourceImage, check_operator_input, prepare
 from diracdiff.data.image_io import read_image, write_image
-from diracdiff.evaluation.results import Result, results
+from diracdiff.evaluation.results import Result, trajectory_results
 from diracdiff.metrics import PSNR
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
@@ -106,7 +106,7 @@ def restore(
     restorer, y, frames = batch.restorer, batch.y, []
     denoiser, sampler = restorer.tiles.apply_to(restorer.denoiser, restorer.sampler, y)
     noise = ImageNoise([image_seed(restorer.seed, path.name)], y.device)
-    for result in results(sampler.states(restorer.process, denoiser, y, noise), y):
+    for result in trajectory_results(sampler.states(restorer.process, denoiser, y, noise), y):
         on_progress(1 - result.t)
         if result.output == "x_hat" or result.t == 0:
             image = result.images.clamp(0, 1)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.apps.service import Batch, RestorationResult, RestoreOptions, SourceImage, estimates_noise, prepare
-from diracdiff.data.companions import Companions
 from diracdiff.data.image_io import DecodedImage, convert_depth, read_image, write_image
-from diracdiff.data.inputs import IN_FORM, TABLE, Input, batches
+from diracdiff.data.inputs import FORMATTED_RESULTS, RESTORED_CSV, Input, group_by_size
+from diracdiff.data.param_files import ParamFiles
 from diracdiff.evaluation.plots import heat_map
-from diracdiff.evaluation.uncertainty import PICTURES, Spread
+from diracdiff.evaluation.uncertainty import UNCERTAINTY_IMAGES, SampleStatistics
 from diracdiff.restorer import Restorer
 from diracdiff.utils.console import progress_bar
 from diracdiff.utils.errors import is_out_of_memory, warn
@@ -46,7 +46,7 @@ class FileRestoration:
         options: options of the restoration.
         output: output folder.
         checkpoint: name of the model, for the table.
-        companions: masks or kernels of the images.
+        param_files: masks or kernels of the images.
         single: there is only one file, and its failure ends the command.
 
     Attributes:
@@ -61,19 +61,19 @@ class FileRestoration:
         options: RestoreOptions,
         output: Path,
         checkpoint: str = "",
-        companions: Companions | None = None,
+        param_files: ParamFiles | None = None,
         single: bool = False,
     ):
-        self.restorer, self.options, self.companions, self.single = restorer, options, companions, single
-        self.output, self.table, self.checkpoint = output, output / TABLE, checkpoint
+        self.restorer, self.options, self.param_files, self.single = restorer, options, param_files, single
+        self.output, self.table, self.checkpoint = output, output / RESTORED_CSV, checkpoint
         self.rows: list[dict[str, Any]] = []
         self.failed: dict[Path, str] = {}
         self.unexpected_error: Exception | None = None
 
     @property
-    def extras(self) -> list[str]:
+    def extra_results(self) -> list[str]:
         """Names of the results of an image in addition to "restored"."""
-        return [*["measurement"] * self.options.degrade, *(PICTURES if self.options.interval else [])]
+        return [*["measurement"] * self.options.degrade, *(UNCERTAINTY_IMAGES if self.options.interval else [])]
 
     def run(self, images: Sequence[Input], batch_size: int, ranks: Processes) -> list[dict[str, Any]]:
         """Restore the images of this process, and gather the rows of all processes.
@@ -89,7 +89,7 @@ class FileRestoration:
         if ranks.rank == 0 and images:
             self._begin_table(images)
         ranks.wait()  # otherwise a process could read results of this run as results of an earlier run
-        mine = ranks.shard(batches(images, batch_size))
+        mine = ranks.shard(group_by_size(images, batch_size))
         with progress_bar() as progress:
             task = progress.add_task("restoring", total=sum(map(len, mine)))
             for batch in mine:
@@ -114,9 +114,9 @@ class FileRestoration:
 
     def _load(self, image: Input) -> _Loaded:
         decoded, operator_input = read_image(image.path, bits=image.bits), {}
-        if self.companions:
+        if self.param_files:
             height, width = decoded.pixels.shape[:2]
-            operator_input[self.companions.kind] = self.companions.read(image, (width, height))
+            operator_input[self.param_files.kind] = self.param_files.read(image, (width, height))
         return _Loaded(image, decoded, SourceImage.from_decoded(decoded, image.relative.as_posix(), **operator_input))
 
     def _restore(self, group: Sequence[_Loaded]) -> None:
@@ -140,10 +140,10 @@ class FileRestoration:
         if self.options.degrade:
             self._write("measurement", batch.measurement(index), loaded)
         if self.options.interval:
-            spread = Spread(samples.unsqueeze(1))
-            for key, picture in self.options.interval.pictures(spread, 0).items():
+            spread = SampleStatistics(samples.unsqueeze(1))
+            for key, picture in self.options.interval.to_images(spread, 0).items():
                 self._write(key, picture, loaded)
-            write_image(image.targets["uncertainty"], heat_map(spread.std[0].mean(0).cpu()))
+            write_image(image.outputs["uncertainty"], heat_map(spread.std[0].mean(0).cpu()))
             row = self.options.interval.row(spread, 0)
         row |= test | {
             "image": str(image.path),
@@ -168,12 +168,12 @@ class FileRestoration:
             colours = colours.mean(0, keepdim=True).expand(original.info.channels, -1, -1)
         pixels: NDArray[Any] = colours.clamp(0, 1).mul(top).round().permute(1, 2, 0).cpu().numpy().astype(kind)
         kept: dict[str, Any] = {}
-        if key in IN_FORM:
+        if key in FORMATTED_RESULTS:
             alpha = None if original.alpha is None else convert_depth(original.alpha, 8 * pixels.itemsize)
             if alpha is not None and self.options.factor and not self.options.degrade:
                 alpha = alpha.repeat(self.options.factor, 0).repeat(self.options.factor, 1)
             kept = {"alpha": alpha, "icc": original.icc, "exif": original.exif}
-        write_image(loaded.image.targets[key], pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **kept)
+        write_image(loaded.image.outputs[key], pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **kept)
 
     def _begin_table(self, images: Sequence[Input]) -> None:
         """Write the header of the table, or remove the rows of images that are restored again."""
@@ -186,7 +186,7 @@ class FileRestoration:
             write_atomically(self.table, (",".join(COLUMNS) + "\n").encode())
 
     def _name(self, image: Input) -> str:
-        return image.targets["restored"].relative_to(self.output).as_posix()
+        return image.outputs["restored"].relative_to(self.output).as_posix()
 
     @contextmanager
     def _isolated(self, path: Path) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""Comparison methods: each restores the same measurements through one signature, see `diracdiff.baselines.base`."""
+"""Comparison methods with the common interface of `diracdiff.baselines.base.Baseline`."""
 
 from diracdiff.baselines.admm import ADMMTV, PnPADMM
-from diracdiff.baselines.base import Baseline, Measurement, Restored
+from diracdiff.baselines.base import Baseline, BaselineOutput, Measurement
 from diracdiff.baselines.bridge import BridgeMethod
 from diracdiff.baselines.deepinv_prior import DiffUNetPrior
 from diracdiff.baselines.diffusion import DDRM, DPS, DiffPIR, PiGDM
@@ -15,6 +15,7 @@ __all__ = [
     "DPS",
     "PMRF",
     "Baseline",
+    "BaselineOutput",
     "BridgeMethod",
     "DDPMLevels",
     "DiffPIR",
@@ -26,6 +27,5 @@ __all__ = [
     "PosteriorMeanFlow",
     "Prior",
     "Regression",
-    "Restored",
     "load_prior",
 ]

@@ -1,4 +1,4 @@
-"""The common signature of comparison methods, and the checks before anything runs."""
+"""Common interface of comparison methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,42 +14,51 @@ from diracdiff.samplers import ImageNoise
 from diracdiff.utils.shapes import as_time, per_image
 
 
-class Restored(NamedTuple):
-    """The result of a method: images, (B, C, H, W), not clipped, and network calls per image."""
+class BaselineOutput(NamedTuple):
+    """Output of a comparison method.
+
+    Attributes:
+        images: restored images, (B, C, H, W), not clipped.
+        nfe: number of function evaluations (NFE) per image.
+    """
 
     images: Tensor
-    calls: int
+    nfe: int
 
 
-class Counted:
-    """The network of a method, or None, which counts its calls."""
+class CountingNetwork:
+    """Wrapper of a network that counts its function evaluations in `nfe`.
+
+    Args:
+        network: prior or denoiser; None for methods without a network.
+    """
 
     sigma_min: float
     sigma_max: float
 
     def __init__(self, network: Prior | Denoiser | None):
-        self.network, self.calls = network, 0
+        self.network, self.nfe = network, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
 
     def __call__(self, *arguments: Any) -> Tensor:
         assert self.network is not None
-        self.calls += 1
+        self.nfe += 1
         return self.network(*arguments)
 
 
 class Baseline(ABC):
-    """A method that restores measurements y = A(x) + sigma z.
+    """Base class of methods that restore measurements y = A(x) + sigma z.
 
-    Results do not depend on the rest of the batch, and randomness follows from seeds.
+    The result of an image does not depend on other images of the batch. Its randomness is determined by its seed.
 
     Attributes:
-        needs_prior: it needs a denoiser for all noise levels.
-        needs_linear: A must be linear.
-        needs_svd: A must have a singular value decomposition in closed form.
+        needs_prior: True if the method needs a denoiser for all noise levels.
+        needs_linear: True if A must be linear.
+        needs_svd: True if A must have a singular value decomposition in closed form.
         extra_nfe: NFE per image in addition to those of `denoiser`.
-        denoiser: the method's network, used in place of the prior, or None.
+        denoiser: network to use instead of the prior, or None.
     """
 
     needs_prior: bool = False
@@ -66,18 +75,21 @@ class Baseline(ABC):
         sigma: float | Tensor,
         prior: Prior | None = None,
         seeds: Sequence[int] | None = None,
-    ) -> Restored:
-        """Restore a batch.
+    ) -> BaselineOutput:
+        """Restore a batch of measurements.
 
         Args:
-            measurement: y, (B, C, H, W), in the [0, 1] range up to its noise; it is not changed.
-            operator: A.
-            sigma: standard deviation of the noise in units of the [0, 1] range, () or (B,); positive.
-            prior: a denoiser, for methods that need one.
-            seeds: one per image; 0, 1, … by default.
+            measurement: measurements y, (B, C, H, W), in the [0, 1] range up to noise; not modified.
+            operator: degradation operator A.
+            sigma: standard deviation of the noise in units of the [0, 1] range, positive, () or (B,).
+            prior: denoiser, for methods that need a prior.
+            seeds: seed of each image; 0, 1, ... by default.
+
+        Returns:
+            Restored images and NFE.
 
         Raises:
-            ValueError: if the method cannot work with the operator or lacks its prior, or sigma or seeds do not fit.
+            ValueError: if the method does not support the operator or needs a prior, or `sigma` or `seeds` are invalid.
         """
         self.check(operator, prior)
         level = per_image(as_time(sigma, measurement), measurement)
@@ -87,32 +99,52 @@ class Baseline(ABC):
         if len(seeds) != len(measurement):
             raise ValueError(f"seeds: must be one per image, {len(measurement)}, got {len(seeds)}.")
         noise = ImageNoise(seeds, measurement.device)
-        counted = Counted(self.denoiser if self.denoiser is not None else prior)
-        images = self.restore(measurement.clone(), operator, level, counted, noise)
-        return Restored(images, self.extra_nfe + counted.calls)
+        network = CountingNetwork(self.denoiser if self.denoiser is not None else prior)
+        images = self.restore(measurement.clone(), operator, level, network, noise)
+        return BaselineOutput(images, self.extra_nfe + network.nfe)
 
     def check(self, operator: Operator, prior: Prior | None) -> None:
-        """Raise ValueError if the method cannot work with this operator or without a prior."""
+        """Check that the method supports an operator and has its prior.
+
+        Args:
+            operator: degradation operator.
+            prior: denoiser, or None.
+
+        Raises:
+            ValueError: if the operator is not supported, or a prior is missing.
+        """
         name = type(self).__name__
         if self.needs_linear and not operator.linear:
-            raise ValueError(f"{name} needs a linear degradation, and {operator.name} is not: leave {name} out")
+            raise ValueError(f"{name}: needs a linear degradation, and {operator.name} is not linear. Omit {name}.")
         if self.needs_svd and operator.svd is None:
-            raise ValueError(f"{name} needs a closed-form SVD, and {operator.name} has none: leave {name} out")
+            raise ValueError(f"{name}: needs a closed-form SVD, and {operator.name} has none. Omit {name}.")
         if self.needs_prior and self.denoiser is None and prior is None:
-            raise ValueError(f"{name} needs a prior: train one with task=prior and give prior=runs/…/best.ckpt")
+            raise ValueError(f"{name}: needs a prior. Train one with task=prior and set prior=runs/…/best.ckpt.")
 
     @abstractmethod
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
-        """Return restored images, (B, C, H, W). `sigma` broadcasts over y; gradients are off.
+    def restore(
+        self, y: Tensor, operator: Operator, sigma: Tensor, prior: CountingNetwork, noise: ImageNoise
+    ) -> Tensor:
+        """Restore a batch, without gradients.
 
-        `prior` is the method's `denoiser`, or else the common prior.
+        Args:
+            y: measurements, (B, C, H, W).
+            operator: degradation operator A.
+            sigma: standard deviation of the noise, broadcastable to y.
+            prior: `denoiser` of the method, or the common prior.
+            noise: random streams of the images.
+
+        Returns:
+            Restored images, (B, C, H, W), not clipped.
         """
 
 
 class Measurement(Baseline):
-    """x = y: the row that every method must beat."""
+    """Identity baseline x = y, as a reference for all methods."""
 
     needs_linear = False
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+    def restore(
+        self, y: Tensor, operator: Operator, sigma: Tensor, prior: CountingNetwork, noise: ImageNoise
+    ) -> Tensor:
         return y

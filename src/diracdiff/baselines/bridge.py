@@ -1,4 +1,4 @@
-"""Comparison methods that sample a bridge from the measurement to the image: I2SB, InDI and Palette."""
+"""Comparison methods that sample a bridge or a conditional diffusion: I2SB, InDI and Palette."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -6,28 +6,28 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from diracdiff.baselines.base import Baseline, Counted
+from diracdiff.baselines.base import Baseline, CountingNetwork
 from diracdiff.degradations import Operator
 from diracdiff.restorer import load
 from diracdiff.samplers import I2SB, Bridge, BridgeSampler, ImageNoise, InDI, Palette
 from diracdiff.utils.validate import check_option
 
 BRIDGES: Mapping[str, type[Bridge]] = MappingProxyType({"i2sb": I2SB, "indi": InDI, "palette": Palette})
-"""{name of a method: its bridge}."""
+"""Bridges by the name of the method."""
 
 
 class BridgeMethod(Baseline):
-    """Sample with a network that was trained as I2SB, InDI or Palette, with one network call per step.
+    """I2SB, InDI or Palette with a trained network and one function evaluation per step.
 
     Args:
         method: "i2sb", "indi" or "palette".
-        checkpoint: file or folder of a model that was trained with experiment=METHOD on the task of the comparison.
+        checkpoint: file or folder of a model trained with experiment=METHOD on the task of the comparison.
         num_steps: number of steps, at least 1.
-        eta: eta in [0, 1], see `diracdiff.samplers.BridgeSampler`.
+        eta: factor of the noise of a step, in [0, 1], see `diracdiff.samplers.BridgeSampler`.
         trusted_modules: modules outside this package whose classes the checkpoint may use, see `load`.
 
     Raises:
-        ValueError: if there is no checkpoint, it is of another method, or a setting is out of range.
+        ValueError: if the checkpoint is missing or of another method, or an argument is out of range.
     """
 
     needs_linear = False
@@ -49,13 +49,15 @@ class BridgeMethod(Baseline):
         self.restorer = load(checkpoint, trusted_modules=trusted_modules)
         self.denoiser, sampler = self.restorer.denoiser, self.restorer.sampler
         if not isinstance(sampler, BridgeSampler) or not isinstance(sampler.bridge, BRIDGES[method]):
-            raise ValueError(f"checkpoint={checkpoint}: must be of {method}. Give a checkpoint of experiment={method}.")
+            raise ValueError(f"checkpoint={checkpoint}: must be of {method}. Use a checkpoint of experiment={method}.")
         self.bridge, self.sampler = sampler.bridge, sampler.replace(num_steps=num_steps, eta=eta)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
-        process, given = self.bridge.process, y if prior.condition_on_measurement else None
+    def restore(
+        self, y: Tensor, operator: Operator, sigma: Tensor, prior: CountingNetwork, noise: ImageNoise
+    ) -> Tensor:
+        process, measurement = self.bridge.process, y if prior.condition_on_measurement else None
 
         def predictor(x_t: Tensor, t: Tensor) -> Tensor:
-            return prior(process, x_t, t, None, given)
+            return prior(process, x_t, t, None, measurement)
 
         return self.sampler.run(process, predictor, y, noise)

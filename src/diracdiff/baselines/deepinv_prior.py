@@ -1,4 +1,4 @@
-"""A prior from a network of the guided-diffusion family, in the format of deepinv."""
+"""Diffusion prior with a guided-diffusion network in the format of deepinv."""
 
 from pathlib import Path
 
@@ -14,27 +14,28 @@ MULTIPLE = 32
 
 
 class DiffUNetPrior:
-    """deepinv's `DiffUNet` (Choi et al. 2021; the larger one: Dhariwal & Nichol 2021), from a file of weights.
+    """Prior with the `DiffUNet` of deepinv (Choi et al. 2021; large model: Dhariwal & Nichol 2021).
 
-    The network is variance preserving: for y = x + sigma z in the [0, 1] range its time is the one of 1000 whose
-    (1 - a_t) / a_t is nearest to (2 sigma)^2, a_t the cumulative product of 1 - beta, beta linear from 1e-4 to 0.02. So
-    sigma is clamped to 0.005 … 78.7. x_hat is clipped to [0, 1]. Images are padded by reflection to multiples of 32.
-    Published weights are of 256 x 256 images and fail at other sizes. Nothing is downloaded.
+    The network is variance preserving with 1000 times. For y = x + sigma z in the [0, 1] range, the time is that with
+    (1 - a_t) / a_t nearest to (2 sigma)^2. Here a_t is the cumulative product of 1 - beta, with beta linear from 1e-4
+    to 0.02. Therefore sigma is clamped to [0.005, 78.7]. x_hat is clipped to [0, 1]. Images are padded by reflection
+    to multiples of 32. Published weights are for images of 256 x 256 pixels and fail at other sizes. Nothing is
+    downloaded.
 
     Args:
-        path: weights, the state of a `DiffUNet` of either size with three channels.
-        device: of the network.
-        image_size: side in pixels of the images it was trained on; for others there is one warning.
+        path: file with the state dictionary of a `DiffUNet` of either size with three channels.
+        device: device of the network.
+        image_size: side of the training images in pixels; other sizes cause a warning.
 
     Raises:
-        ValueError: if there is no such file, it holds other weights, or deepinv is not installed.
+        ValueError: if the file does not exist or contains other weights, or deepinv is not installed.
     """
 
     def __init__(self, path: str | Path, device: torch.device | str = "cpu", image_size: int = 256):
         self.path, self.device, self.image_size = Path(path), torch.device(device), int(image_size)
         if not self.path.is_file():
-            raise ValueError(f"no weights at {path}: download those of a DiffUNet yourself and give their file")
-        wrong = f"{path} does not hold the weights of a DiffUNet with three channels: give the state of such a network"
+            raise ValueError(f"{path}: does not exist. Download the weights of a DiffUNet, and use their file.")
+        wrong = f"{path}: does not contain the weights of a DiffUNet with three channels. Use its state dictionary."
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # any error of a parser of untrusted bytes
@@ -44,7 +45,7 @@ class DiffUNetPrior:
         try:
             from deepinv.models import DiffUNet
         except ImportError as error:
-            raise ValueError("a DiffUNet prior needs deepinv: pip install 'diracdiff[baselines]'") from error
+            raise ValueError("deepinv: is not installed. Run pip install 'diracdiff[baselines]'.") from error
         network = DiffUNet(large_model=state["time_embed.0.weight"].shape[1] == 256, pretrained=None)
         signal, noise = network.sqrt_alphas_cumprod, network.sqrt_1m_alphas_cumprod
         try:
@@ -56,10 +57,18 @@ class DiffUNetPrior:
         self._warned = False
 
     def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """Return x_hat, (B, 3, H, W), for y (B, 3, H, W) with noise sigma, () or (B,), in units of the [0, 1] range."""
+        """Denoise images.
+
+        Args:
+            y: noisy images, (B, 3, H, W).
+            sigma: standard deviation of the noise in units of the [0, 1] range, () or (B,).
+
+        Returns:
+            x_hat in [0, 1], (B, 3, H, W).
+        """
         if tuple(y.shape[-2:]) != (self.image_size, self.image_size) and not self._warned:
             self._warned = True
             size = f"{self.image_size} x {self.image_size}"
-            warn(f"{self.path} is for images of {size} pixels and may fail at {y.shape[-2]} x {y.shape[-1]}")
+            warn(f"{self.path}: is for images of {size} pixels and may fail at {y.shape[-2]} x {y.shape[-1]}")
         sigma = as_time(sigma, y).to(torch.float32).clamp(self.sigma_min, self.sigma_max).expand(len(y))
         return apply_padded(lambda padded: self.network(padded, sigma), y.float(), MULTIPLE).to(y.dtype)

@@ -1,4 +1,4 @@
-"""Trained networks that restore directly: regression, and PMRF, posterior-mean rectified flow (Ohayon et al. 2025)."""
+"""Regression and posterior-mean rectified flow (PMRF, Ohayon et al. 2025)."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diracdiff.baselines.base import Baseline, Counted
+from diracdiff.baselines.base import Baseline, CountingNetwork
 from diracdiff.checkpoints.weights import fingerprint
 from diracdiff.degradations import Operator
 from diracdiff.process import StochasticDegradation
@@ -16,18 +16,19 @@ from diracdiff.samplers import ImageNoise
 from diracdiff.utils.shapes import as_time, per_image
 
 REGRESSION = "regression"
-"""Key in a flow's training settings: the fingerprint of its regression network's weights."""
+"""Key of the fingerprint of the regression network in the training settings of a flow."""
 
 
 class Regression(Baseline):
-    """The plain regression network: x_hat in one step, trained on measurements alone.
+    """Regression network that restores in one step, trained only on measurements.
 
     Args:
-        checkpoint: that was trained with experiment=regression.
-        trusted_modules: modules outside this package whose classes it may use, see `diracdiff.restorer.load`.
+        checkpoint: file or folder of a model trained with experiment=regression.
+        trusted_modules: modules outside this package whose classes the checkpoint may use, see
+            `diracdiff.restorer.load`.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if the checkpoint is missing.
     """
 
     needs_linear = False
@@ -39,21 +40,23 @@ class Regression(Baseline):
         self.restorer = load(checkpoint, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
+    def restore(
+        self, y: Tensor, operator: Operator, sigma: Tensor, prior: CountingNetwork, noise: ImageNoise
+    ) -> Tensor:
         return prior(self.process_for(operator), y, operator.t)
 
     def process_for(self, operator: Operator) -> StochasticDegradation:
-        """Return the network's process with the per-image parameters of an operator."""
+        """Return the process of the network, bound to the per-image parameters of an operator."""
         return self.restorer.process.bind(getattr(operator.degradation, "params", None))
 
 
 class PosteriorMeanFlow:
-    """Z_t = (1 - t) x + t (f(y) + s z): from the output f(y) of a regression network, t = 1, to x, t = 0.
+    """Process Z_t = (1 - t) x + t (f(y) + s z) from the output f(y) of a regression network (t = 1) to x (t = 0).
 
-    It is the process y_t = x + s t z of a flow's restorer, shifted by t (f(y) - x).
+    Z_t is the process y_t = x + s t z of the restorer of a flow, shifted by t (f(y) - x).
 
     Args:
-        regression: f and the process whose measurements it restores.
+        regression: restorer with the regression network f and the process of its measurements.
     """
 
     def __init__(self, regression: Restorer):
@@ -61,33 +64,52 @@ class PosteriorMeanFlow:
 
     @torch.no_grad()
     def mean(self, process: StochasticDegradation, measurement: Tensor) -> Tensor:
-        """Return f(y), (B, C, H, W), for measurements y of a process at t = 1."""
+        """Compute f(y).
+
+        Args:
+            process: degradation process.
+            measurement: measurements y at t = 1, (B, C, H, W).
+
+        Returns:
+            Estimates of the posterior mean, (B, C, H, W).
+        """
         one = torch.ones((), dtype=measurement.dtype, device=measurement.device)
         return self.regression.to(measurement.device).denoiser(process, measurement, one)
 
-    def moved(self, noisy: Tensor, x: Tensor, mean: Tensor, t: float | Tensor) -> Tensor:
-        """Return Z_t, (B, C, H, W), for noisy = x + s t z, clean images x, their f(y), and t, () or (B,)."""
+    def shift(self, noisy: Tensor, x: Tensor, mean: Tensor, t: float | Tensor) -> Tensor:
+        """Compute Z_t from a noisy image.
+
+        Args:
+            noisy: x + s t z, (B, C, H, W).
+            x: clean images, (B, C, H, W).
+            mean: f(y), (B, C, H, W).
+            t: times in [0, 1], () or (B,).
+
+        Returns:
+            Z_t, (B, C, H, W).
+        """
         return noisy + per_image(as_time(t, x), x) * (mean - x)
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of f's weights."""
+        """Fingerprint of the weights of f."""
         return fingerprint(self.regression.denoiser.state_dict())
 
 
 class PMRF(Baseline):
-    """x_hat of a regression network and a little noise, then Euler's steps along the flow that was trained from there.
+    """Posterior-mean rectified flow (PMRF, Ohayon et al. 2025).
 
-    One network call for the regression and one a step.
+    The initial state is x_hat of a regression network plus noise. Euler steps then follow the flow. NFE are 1 for the
+    regression plus 1 per step.
 
     Args:
         regression: checkpoint of the regression network, trained with experiment=regression.
-        flow: checkpoint of the flow, trained with task=pmrf from that network.
-        num_steps: K, of equal length.
+        flow: checkpoint of the flow, trained with task=pmrf and this regression network.
+        num_steps: number K of steps of equal length, at least 1.
         trusted_modules: modules outside this package whose classes the checkpoints may use, see `load`.
 
     Raises:
-        ValueError: if a checkpoint is missing, is no flow, or the flow was trained from another regression network.
+        ValueError: if a checkpoint is missing or no flow, or the flow belongs to another regression network.
     """
 
     needs_linear = False
@@ -108,14 +130,16 @@ class PMRF(Baseline):
         self.restorer = load(flow, trusted_modules=trusted_modules)
         self.denoiser = self.restorer.denoiser
         if self.denoiser.preconditioning != "flow":
-            raise ValueError(f"flow={flow}: is not a flow. Give a checkpoint that was trained with task=pmrf.")
-        self.begin = PosteriorMeanFlow(self.regression.restorer)
-        if self.restorer.training.get(REGRESSION) != self.begin.fingerprint:
-            raise ValueError(f"flow={flow}: was trained from another network than regression={regression}.")
+            raise ValueError(f"flow={flow}: is not a flow. Use a checkpoint that was trained with task=pmrf.")
+        self.mean_flow = PosteriorMeanFlow(self.regression.restorer)
+        if self.restorer.training.get(REGRESSION) != self.mean_flow.fingerprint:
+            raise ValueError(f"flow={flow}: was trained with another network than regression={regression}.")
         self.sampler = self.restorer.sampler.replace(num_steps=num_steps)
 
-    def restore(self, y: Tensor, operator: Operator, sigma: Tensor, prior: Counted, noise: ImageNoise) -> Tensor:
-        mean = self.begin.mean(self.regression.process_for(operator), y)
+    def restore(
+        self, y: Tensor, operator: Operator, sigma: Tensor, prior: CountingNetwork, noise: ImageNoise
+    ) -> Tensor:
+        mean = self.mean_flow.mean(self.regression.process_for(operator), y)
         process = self.restorer.process
-        begin = process.measure(mean, noise.normal(y.shape[1:], y.dtype))
-        return self.sampler.run(process, partial(prior, process), begin, noise)
+        start = process.measure(mean, noise.normal(y.shape[1:], y.dtype))
+        return self.sampler.run(process, partial(prior, process), start, noise)

@@ -1,8 +1,8 @@
-"""Import of the DnCNN denoisers that SCICO publishes (Balke et al. 2022).
+"""Import of the DnCNN denoisers of SCICO (Balke et al. 2022).
 
-The files `scico/data/flax/dncnn*.mpk` of the package hold the float32 arrays of a Flax network in the MessagePack
-format. The network is a `DnCNN` without biases and with circular padding, which predicts y - x instead of x - y. The
-files do not contain the noise level, which follows from their name.
+The files `scico/data/flax/dncnn*.mpk` contain the float32 arrays of a Flax network in the MessagePack format. The
+network is a `DnCNN` without biases and with circular padding that predicts y - x instead of x - y. The name of the file
+determines the noise level.
 """
 
 import importlib.util
@@ -22,13 +22,13 @@ from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 
 LEVELS = {"L": 0.06, "M": 0.10, "H": 0.20}
-"""Standard deviation of the noise by the last letter of the name, in units of the [0, 1] range."""
+"""Standard deviations of the noise by the last letter of the name, in units of the [0, 1] range."""
 
-LARGEST_FILE = 2**24
-"""Bytes; the published files have 2.2 MB."""
+MAX_FILE_SIZE = 2**24
+"""Maximum file size in bytes; the published files have 2.2 MB."""
 
-ARRAY = 1
-"""Code of Flax's MessagePack extension: a shape, the name of the number format, and the numbers."""
+ARRAY_CODE = 1
+"""Code of the MessagePack extension of Flax for arrays: shape, data type and content."""
 
 NORM = {
     "weight": ("params", "scale"),
@@ -39,14 +39,17 @@ NORM = {
 
 
 def read_dncnn(path: str | Path, key: str = "dncnn") -> Restorer:
-    """Read one of SCICO's files, such as `dncnn17M.mpk`: a restorer of noise of one level.
+    """Read a DnCNN file of SCICO, such as `dncnn17M.mpk`.
 
     Args:
-        path: the file, with its published name: dncnn6 or dncnn17, then L, M or H.
-        key: of the path, for messages.
+        path: file with its published name: "dncnn6" or "dncnn17", followed by "L", "M" or "H".
+        key: configuration key of the path, for messages.
+
+    Returns:
+        Restorer for white noise of a single level.
 
     Raises:
-        ValueError: if there is no such file, it has another name, or it holds another network.
+        ValueError: if the file does not exist, has another name, or contains another network.
     """
     path = Path(path)
     name = re.fullmatch(r"dncnn(6|17)([LMH])\.mpk", path.name)
@@ -60,18 +63,18 @@ def read_dncnn(path: str | Path, key: str = "dncnn") -> Restorer:
     with torch.device("meta"):
         denoiser = Denoiser(DnCNN(depth, circular=True))
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        if path.stat().st_size > MAX_FILE_SIZE:
             raise ValueError("the file is too large")
         weights = _translate(_unpack(path.read_bytes()), depth)
         load_weights(denoiser, {f"network.{part}": weight for part, weight in weights.items()}, path)
     except Exception as error:  # any error of a parser of untrusted bytes
-        raise ValueError(f"{key}={path}: must hold the {depth} layers of a DnCNN. Give SCICO's file.") from error
+        raise ValueError(f"{key}={path}: must contain the {depth} layers of a DnCNN. Use the file of SCICO.") from error
     process = StochasticDegradation(Identity(), ConstantNoise(LEVELS[name[2]]))
     return Restorer(process, denoiser, name="denoise_fixed")
 
 
 def _translate(arrays: dict[str, Any], depth: int) -> dict[str, Tensor]:
-    """Return the arrays of a Flax DnCNN, by their nested names, as the state of `DnCNN`."""
+    """Convert the nested arrays of a Flax DnCNN to the state dictionary of `DnCNN`."""
     params = arrays["params"]
     if len(params) != depth:
         raise ValueError(f"{len(params)} layers")
@@ -88,7 +91,7 @@ def _translate(arrays: dict[str, Any], depth: int) -> dict[str, Tensor]:
 
 
 def _kernel(layer: dict[str, Tensor]) -> Tensor:
-    """Return a Flax kernel, (height, width, inputs, outputs), as (outputs, inputs, height, width)."""
+    """Return a Flax kernel, (height, width, inputs, outputs), in the order (outputs, inputs, height, width)."""
     return layer["kernel"].permute(3, 2, 0, 1)
 
 
@@ -99,10 +102,10 @@ def _unpack(content: bytes) -> Any:
 
 
 def _array(code: int, content: bytes) -> Tensor:
-    """Return an array of Flax's MessagePack extension."""
-    if code != ARRAY:
+    """Decode an array of the MessagePack extension of Flax."""
+    if code != ARRAY_CODE:
         raise ValueError(f"extension {code}")
-    shape, kind, numbers = _unpack(content)
-    if kind != "float32":
-        raise ValueError(f"an array of {kind}")
+    shape, dtype, numbers = _unpack(content)
+    if dtype != "float32":
+        raise ValueError(f"an array of {dtype}")
     return torch.from_numpy(np.frombuffer(numbers, "<f4").astype(np.float32).reshape(shape))

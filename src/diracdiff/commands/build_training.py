@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diracdiff.baselines import Regression
 from diracdiff.commands.build import build, call_with_key, is_overridden
-from diracdiff.data.files import check_root
-from diracdiff.data.splits import split_folders
+from diracdiff.data.files import resolve_root
+from diracdiff.data.splits import find_split_folders
 from diracdiff.metrics import Metric, sort_metrics
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import BridgeSampler
@@ -99,13 +99,13 @@ def _keep_splits(node: DictConfig, restorer: Restorer, splits: Sequence[str]) ->
         return
     if not set(targets) <= set(SPLIT_DATA_SETS) or OmegaConf.is_missing(node, "root") or node.root is None:
         return
-    root, trained_root = check_root(str(node.root)), recipe.get("root")
+    root, trained_root = resolve_root(str(node.root)), recipe.get("root")
     trained = restorer.training.get("images", {}).get("train")
     fingerprint = _training_images(node, split_keys) if trained else None
     same_root = trained_root is not None and os.path.realpath(root) == os.path.realpath(trained_root)
     if not same_root and (trained is None or fingerprint != trained):
         return
-    if fingerprint != trained and not set(splits) <= set(split_folders(root)):
+    if fingerprint != trained and not set(splits) <= set(find_split_folders(root)):
         count = fingerprint["count"] if fingerprint else "no"
         raise ValueError(
             f"data.root={node.root}: {count} training images, the checkpoint was trained on "

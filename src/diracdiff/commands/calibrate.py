@@ -18,7 +18,13 @@ def calibrate(cfg: DictConfig) -> None:
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.build import load_restorer
     from diracdiff.commands.build_training import build_data
-    from diracdiff.evaluation.uncertainty import Spread, Tally, calibrated, coverage, describe_samples
+    from diracdiff.evaluation.uncertainty import (
+        CoverageCounts,
+        SampleStatistics,
+        calibrate_intervals,
+        coverage_table,
+        describe_samples,
+    )
     from diracdiff.utils.console import track
     from diracdiff.utils.files import check_not_input, check_output, write_rows
     from diracdiff.utils.validate import check_count
@@ -33,17 +39,17 @@ def calibrate(cfg: DictConfig) -> None:
     data = build_data(cfg, restorer, ["val", "test"])
     tallies = []
     for part, loader in (("validation", data.val_dataloader()), ("test", data.test_dataloader())):
-        tallies.append(Tally())
+        tallies.append(CoverageCounts())
         for batch in track(loader, description=f"{part} images"):
             x, names = batch["x"].to(restorer.device), [str(name) for name in batch["name"]]
             bound = restorer.bind_images(names, x)
             y = bound.measure(x, [f"measurement/{name}" for name in names]).y
-            tallies[-1].add(Spread(bound.sample(y, cfg.samples, cfg.target, names=names).images), x)
-    intervals = calibrated(samples, tallies[0])
+            tallies[-1].add(SampleStatistics(bound.sample(y, cfg.samples, cfg.target, names=names).images), x)
+    intervals = calibrate_intervals(samples, tallies[0])
     others = [interval for interval in restorer.calibrations if interval.samples != samples]
     plain = [asdict(interval) for interval in (*others, *intervals)]
     replace(Checkpoint.read(cfg.checkpoint), calibrations=plain).write(path)  # with the sampler of its stopping points
-    rows = coverage(intervals, tallies[1])
+    rows = coverage_table(intervals, tallies[1])
     write_rows(table, rows)
     echo(
         f"intervals of {cfg.samples} samples, calibrated on {intervals[0].images} images, of {rows[0]['images']} others"

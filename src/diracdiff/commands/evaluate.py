@@ -14,7 +14,7 @@ def evaluate(cfg: DictConfig) -> None:
     from diracdiff.checkpoints import Checkpoint
     from diracdiff.commands.build import build_origin, load_restorer
     from diracdiff.commands.build_training import build_data, build_metrics, build_tester
-    from diracdiff.evaluation import StoppingPoint, on_grid
+    from diracdiff.evaluation import StoppingPoint, snap_to_grid
     from diracdiff.report.evaluation_files import check_outputs, write_evaluation
     from diracdiff.training.module import RestorerModule
     from diracdiff.utils.files import check_not_input
@@ -39,8 +39,8 @@ def evaluate(cfg: DictConfig) -> None:
         StoppingPoint(1.0, "x_hat"),
         *filter(None, [*stopping_points.values(), extra]),
     ]
-    only = on_grid(points, restorer.sampler.times()) if cfg.times == "stopping" else None
-    module = RestorerModule(restorer, metrics=build_metrics(cfg), only=only)
+    eval_points = snap_to_grid(points, restorer.sampler.times()) if cfg.times == "stopping" else None
+    module = RestorerModule(restorer, metrics=build_metrics(cfg), eval_points=eval_points)
     (trainer.test if cfg.split == "test" else trainer.validate)(module, data, verbose=False)
     if not trainer.is_global_zero:
         return

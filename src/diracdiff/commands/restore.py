@@ -10,7 +10,7 @@ from diracdiff.commands.command import command
 from diracdiff.utils.errors import echo, warn
 
 if TYPE_CHECKING:
-    from diracdiff.data.companions import Companions
+    from diracdiff.data.param_files import ParamFiles
 
 LARGEST_FACTOR = 8
 
@@ -21,8 +21,8 @@ def restore(cfg: DictConfig) -> None:
     from diracdiff.apps import RestoreOptions, check_operator_input
     from diracdiff.apps.files import FileRestoration
     from diracdiff.commands.build import load_restorer
-    from diracdiff.data.inputs import IF_EXISTS, SUFFIXES, plan
-    from diracdiff.evaluation.uncertainty import choose_interval, describe_samples
+    from diracdiff.data.inputs import IF_EXISTS, SUFFIXES, find_inputs
+    from diracdiff.evaluation.uncertainty import describe_samples, select_interval
     from diracdiff.utils.ranks import join_processes
     from diracdiff.utils.validate import check_count, check_option
 
@@ -34,22 +34,24 @@ def restore(cfg: DictConfig) -> None:
         raise ValueError(f"sigma={cfg.sigma}: must be null, auto or a number above 0 and at most 1.")
     if cfg.factor is not None and (type(cfg.factor) is not int or not 2 <= cfg.factor <= LARGEST_FACTOR):
         raise ValueError(f"factor={cfg.factor}: must be an integer from 2 to {LARGEST_FACTOR}.")
-    source, output, companions = Path(cfg.input), Path(cfg.output), _companions(cfg)
+    source, output, param_files = Path(cfg.input), Path(cfg.output), _read_param_files(cfg)
     with join_processes() as ranks:
         restorer = load_restorer(cfg)
-        check_operator_input(restorer, companions.kind if companions else "factor" if cfg.factor else None, cfg.degrade)
+        check_operator_input(
+            restorer, param_files.kind if param_files else "factor" if cfg.factor else None, cfg.degrade
+        )
         stop, start, interval = restorer.stopping_point_for(cfg.target), restorer.sampler.t_start, None
         if stop.t > start:
             remedy = "Find those of this sampler with diracdiff evaluate split=val save_tuned=…."
             warn(f"the stopping time, t = {stop.t:.2f}, lies before sampler.t_start={start:g}: one step. {remedy}")
         if cfg.samples > 1:
             samples = describe_samples(restorer.sampler, cfg.samples, stop)
-            interval = choose_interval(restorer.calibrations, samples, cfg.level)
+            interval = select_interval(restorer.calibrations, samples, cfg.level)
         options = RestoreOptions(cfg.target, cfg.samples, interval, cfg.degrade, cfg.sigma, cfg.factor)
-        job = FileRestoration(restorer, options, output, str(cfg.checkpoint), companions, single=not source.is_dir())
-        images, skipped = plan(source, output, job.extras, cfg.if_exists, cfg.format)
+        job = FileRestoration(restorer, options, output, str(cfg.checkpoint), param_files, single=not source.is_dir())
+        images, skipped = find_inputs(source, output, job.extra_results, cfg.if_exists, cfg.format)
         if cfg.if_exists == "skip":
-            images = [image for image in images if not os.path.lexists(image.targets["restored"])]
+            images = [image for image in images if not os.path.lexists(image.outputs["restored"])]
         for path, error in ranks.shard(list(skipped.items())):
             job.skip(path, error)
         rows = job.run(images, 1 if cfg.factor else cfg.batch_size, ranks)
@@ -65,10 +67,10 @@ def restore(cfg: DictConfig) -> None:
         job.raise_failures(len(rows))
 
 
-def _companions(cfg: DictConfig) -> "Companions | None":
+def _read_param_files(cfg: DictConfig) -> "ParamFiles | None":
     """Return the masks of `mask` or the kernels of `kernel`; None without both. Raises ValueError if invalid."""
     from diracdiff.commands.build import call_with_key
-    from diracdiff.data.companions import Companions
+    from diracdiff.data.param_files import ParamFiles
     from diracdiff.degradations.kernels import parse_kernel
 
     if sum(cfg[key] is not None for key in ("mask", "kernel", "factor")) > 1:
@@ -79,9 +81,9 @@ def _companions(cfg: DictConfig) -> "Companions | None":
         return None
     path = Path(cfg.mask or cfg.kernel).expanduser()
     if path.exists():
-        return Companions("mask" if cfg.mask else "kernel", path)
+        return ParamFiles("mask" if cfg.mask else "kernel", path)
     if cfg.kernel:
-        return Companions("kernel", path, call_with_key("kernel", parse_kernel, cfg.kernel))
+        return ParamFiles("kernel", path, call_with_key("kernel", parse_kernel, cfg.kernel))
     raise ValueError(f"mask={cfg.mask}: does not exist. Give an image, or a folder with one for each input.")
 
 

@@ -24,9 +24,9 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     from diracdiff.commands.build import build_origin, build_restorer, to_container
     from diracdiff.commands.build_training import build_data, build_module, build_trainer
     from diracdiff.restorer import load
-    from diracdiff.training.report import check_objective, objective, report
-    from diracdiff.training.resume import check_same, find, trim_logs
-    from diracdiff.training.saving import BEST, point_latest
+    from diracdiff.training.report import objective_metrics, objective_values, write_report
+    from diracdiff.training.resume import check_same_run, find_checkpoint, trim_logs
+    from diracdiff.training.saving import BEST, link_latest
     from diracdiff.utils.files import write_atomically
 
     _apply_extras(cfg)
@@ -39,18 +39,18 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         return _test(cfg, output_dir)
     restorer, data = build_restorer(cfg), build_data(cfg)
     data.setup("fit")  # report a wrong folder before weights of metrics are downloaded
-    module, resumed = build_module(cfg, restorer), find(cfg.ckpt_path and str(cfg.ckpt_path), output_dir)
-    optimized = check_objective(cfg.optimized_metric, module.metrics)
+    module, resumed = build_module(cfg, restorer), find_checkpoint(cfg.ckpt_path and str(cfg.ckpt_path), output_dir)
+    optimized = objective_metrics(cfg.optimized_metric, module.metrics)
     _name_wandb(cfg)
     trainer = build_trainer(cfg)
     path, logged = None, 0
     if resumed is not None:
         path, content = resumed
-        check_same(module, data, trainer, content, path)
+        check_same_run(module, data, trainer, content, path)
         logged = content.trainer_state["global_step"] if path.resolve().parent == output_dir.resolve() else 0
     if trainer.is_global_zero:
         trim_logs(output_dir, logged)
-        point_latest(output_dir)
+        link_latest(output_dir)
         settings = OmegaConf.to_yaml(cfg, resolve=True)
         write_atomically(output_dir / "config.yaml", settings.encode("utf-8", "surrogateescape"))
         for logger in trainer.loggers:
@@ -71,11 +71,11 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         )
     best = load(output_dir / BEST, trusted_modules=external_modules(to_recipe(restorer)))
     if cfg.test:
-        tested = module.to_test(best)
+        tested = module.for_testing(best)
         trainer.test(tested, data, verbose=False)
         if trainer.is_global_zero:
-            report(best, tested.evaluation, output_dir, build_origin(cfg), output_dir / BEST)
-    return objective(optimized, best)
+            write_report(best, tested.evaluation, output_dir, build_origin(cfg), output_dir / BEST)
+    return objective_values(optimized, best)
 
 
 def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
@@ -84,7 +84,7 @@ def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
     from diracdiff.commands.build_training import build_data, build_metrics, build_tester
     from diracdiff.restorer import load
     from diracdiff.training.module import RestorerModule
-    from diracdiff.training.report import check_objective, objective, report
+    from diracdiff.training.report import objective_metrics, objective_values, write_report
 
     if not cfg.test or not cfg.ckpt_path or cfg.ckpt_path == "auto":
         raise ValueError("train=false: needs test=true and a checkpoint. Add ckpt_path=runs/latest/best.ckpt.")
@@ -95,11 +95,11 @@ def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
         raise ValueError(f"ckpt_path={cfg.ckpt_path}: was not validated. Give a best.ckpt.")
     data, trainer = build_data(cfg, best, ["test"]), build_tester(cfg)
     tested = RestorerModule(best, metrics=build_metrics(cfg))
-    optimized = check_objective(cfg.optimized_metric, tested.metrics)
+    optimized = objective_metrics(cfg.optimized_metric, tested.metrics)
     trainer.test(tested, data, verbose=False)
     if trainer.is_global_zero:
-        report(best, tested.evaluation, output_dir, build_origin(cfg), Path(cfg.ckpt_path))
-    return objective(optimized, best)
+        write_report(best, tested.evaluation, output_dir, build_origin(cfg), Path(cfg.ckpt_path))
+    return objective_values(optimized, best)
 
 
 def _apply_extras(cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diracdiff.baselines import Baseline, Prior
 from diracdiff.comparison.measurements import Batch
 from diracdiff.degradations import Operator
-from diracdiff.evaluation.results import Result, clock, results
+from diracdiff.evaluation.results import Result, synchronised_time, trajectory_results
 from diracdiff.process import StochasticDegradation
 from diracdiff.restorer import Restorer
 from diracdiff.samplers import ImageNoise
@@ -67,10 +67,10 @@ class BaselineMethod(ComparedMethod):
 
         def restore(batch: Batch) -> Iterator[Result]:
             seeds = batch.sample_seeds([image_seed(self.seed, f"{self.name}/{name}") for name in batch.names])
-            began, sigma = clock(batch.y), self.process.sigma_of_measurement(batch.y).item()
+            began, sigma = synchronised_time(batch.y), self.process.sigma_of_measurement(batch.y).item()
             operator = Operator(self.process.bind_images(batch.seeds, batch.x).degradation, batch.y)
             restored = method(batch.y, operator, sigma, self.prior, seeds)
-            yield Result(restored.images, restored.calls, (clock(batch.y) - began) / len(batch.y))
+            yield Result(restored.images, restored.nfe, (synchronised_time(batch.y) - began) / len(batch.y))
 
         return restore
 
@@ -94,6 +94,6 @@ class DiracMethod(ComparedMethod):
             noise = ImageNoise(batch.sample_seeds(batch.seeds), batch.y.device)
             noise.normal(batch.y.shape[1:], batch.y.dtype)  # skips the noise of the measurement
             process = self.restorer.process.bind_images(batch.seeds, batch.x)
-            yield from results(sampler.states(process, self.restorer.denoiser, batch.y, noise), batch.y)
+            yield from trajectory_results(sampler.states(process, self.restorer.denoiser, batch.y, noise), batch.y)
 
         return restore

@@ -16,7 +16,7 @@ from diracdiff.comparison.measurements import Batch, Measurements
 from diracdiff.comparison.methods import ComparedMethod, Setting
 from diracdiff.evaluation.posterior import SAMPLE_METRICS
 from diracdiff.evaluation.results import Result
-from diracdiff.evaluation.statistics import mean_of_known
+from diracdiff.evaluation.statistics import mean_ignoring_none
 from diracdiff.metrics import Metric, Reference, Row
 from diracdiff.metrics.metric import SetMetric, image_metrics, set_metrics
 from diracdiff.process import StochasticDegradation
@@ -49,7 +49,9 @@ class Run:
         stopping_points = dict.fromkeys(row["stop"] for row in self.rows)
         columns = [column for column in self.rows[0] if column not in ("name", "stop")]
         rows = {stop: self.rows_at(stop) for stop in stopping_points}
-        return {stop: {c: mean_of_known([row[c] for row in rows[stop]]) for c in columns} for stop in stopping_points}
+        return {
+            stop: {c: mean_ignoring_none([row[c] for row in rows[stop]]) for c in columns} for stop in stopping_points
+        }
 
     def score(self, metric: SetMetric, stop: str, seed: int) -> float:
         """Compute a metric of the set of all images at a stopping time."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from diracdiff.comparison.runs import Run
 from diracdiff.evaluation import interval, mean
-from diracdiff.evaluation.statistics import mean_of_known
-from diracdiff.evaluation.tables import INTERVALS, brackets, cell, print_table, write_markdown_and_latex
+from diracdiff.evaluation.statistics import mean_ignoring_none
+from diracdiff.evaluation.tables import INTERVALS, format_interval, format_number, print_table, write_markdown_and_latex
 from diracdiff.metrics import Metric, Row, SetMetric
 from diracdiff.metrics.metric import set_metrics
 from diracdiff.utils.files import write_json, write_rows
@@ -46,7 +46,7 @@ class Table:
         images = self.images[method] = run.rows_at(stop)
         columns = [metric.name for metric in self.metrics if not isinstance(metric, SetMetric)]
         row: Row = {"method": method, "for": target, "setting": setting, "stop": stop, "n": len(images)}
-        row |= {column: mean_of_known([image[column] for image in images]) for column in columns}
+        row |= {column: mean_ignoring_none([image[column] for image in images]) for column in columns}
         row |= {metric.name: run.score(metric, stop, seed) for metric in set_metrics(self.metrics)}
         row |= {column: mean([image[column] for image in images]) for column in ("calls", "seconds")}
         intervals = {column: interval([image[column] for image in images], seed) for column in columns}
@@ -63,7 +63,7 @@ class Table:
                 for name in (metric.name for metric in self.judged()):
                     pairs = [(image[name], of_reference[image["name"]][name]) for image in self.images[row["method"]]]
                     values = [a - b for a, b in pairs if a is not None and b is not None]
-                    difference[name], difference["interval"][name] = mean_of_known(values), interval(values, seed)
+                    difference[name], difference["interval"][name] = mean_ignoring_none(values), interval(values, seed)
                 differences.append(difference)
         return differences
 
@@ -91,7 +91,10 @@ class Table:
         if paired:
             cells = [
                 [f"{row['method']} - {row['minus']}"]
-                + [cell(row[m.name], m.digits, "+") + brackets(row["interval"], m.name, m.digits, "+") for m in judged]
+                + [
+                    format_number(row[m.name], m.digits, "+") + format_interval(row["interval"], m.name, m.digits, "+")
+                    for m in judged
+                ]
                 for row in paired
             ]
             note = f"{title}. Means of the differences image by image. {INTERVALS}"
@@ -103,7 +106,9 @@ class Table:
         lines = []
         for row in self.rows:
             ends = row["interval"] if intervals else {}
-            cells = [cell(row.get(c), places[c]) + brackets(ends, c, places[c]) for c in self._columns()]
+            cells = [
+                format_number(row.get(c), places[c]) + format_interval(ends, c, places[c]) for c in self._columns()
+            ]
             lines.append([row["method"], *cells])
         return lines
 

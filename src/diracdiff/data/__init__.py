@@ -1,4 +1,4 @@
-"""Clean images to train and evaluate on."""
+"""Data sets of clean images for training and evaluation."""
 
 from diracdiff.data.folders import FFHQ, CelebAHQ, ImageFolder, ImageNet
 from diracdiff.data.huggingface import HuggingFace

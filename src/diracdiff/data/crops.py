@@ -1,8 +1,8 @@
-"""Square crops of photographs: random ones to train on, a fixed grid of each photograph to validate and test on.
+"""Square crops of photographs: random crops for training, fixed grids of crops for validation and test.
 
-The side of a random crop is log-uniform between `image_size` and `max_scale` times that, at most the photograph's
-shorter side; a larger crop is shrunk to `image_size`. Crop number `index` of an epoch follows from
-(seed, epoch, index) alone. A crop is named photograph-left-top-side, in pixels of the photograph.
+The side of a random crop is log-uniform between `image_size` and `max_scale * image_size`, and at most the shorter side
+of the photograph. Larger crops are resized to `image_size`. A random crop depends only on (seed, epoch, index). Crops
+are named photograph-left-top-side, in pixels of the photograph.
 """
 
 import math
@@ -19,50 +19,63 @@ from diracdiff.data.datasets import ImageDataset, Item
 from diracdiff.data.files import fingerprint
 from diracdiff.data.image_io import read_info, read_rgb8
 from diracdiff.data.images import center_crop_resize, check_side
-from diracdiff.data.sampler import Key, augmentation, epoch_and_index
+from diracdiff.data.sampler import Key, augmentation_rng, epoch_and_index
 from diracdiff.utils.pixels import from_pixels
 
-TOGETHER = 8
-"""Photographs that a process keeps in memory, and that consecutive training crops come from."""
+CACHE_SIZE = 8
+"""Number of decoded photographs in memory per process, and of photographs behind consecutive training crops."""
 
-VISIT = 32
-"""Crops of a photograph before another one takes its place."""
+CROPS_PER_VISIT = 32
+"""Number of crops taken from a photograph before another photograph replaces it."""
 
 GRIDS = ((math.inf, 4, 3), (1.0, 2, 2))
-"""Grids of fixed crops: the photograph's shorter side over the crop's, columns, rows."""
+"""Grids of fixed crops: (shorter side of the photograph / side of the crop, columns, rows)."""
 
 
 class Photographs:
-    """Photographs in files, decoded when they are needed. The last TOGETHER used stay in memory.
+    """Photographs in files, decoded on access. The `CACHE_SIZE` most recently used ones stay in memory.
 
     Args:
-        root: their folder.
-        names: names of the files below it.
-        size: smallest shorter side.
-        titles: their names in the names of crops; None: `names`.
+        root: folder of the photographs.
+        names: paths relative to `root`.
+        size: minimum of the shorter side in pixels.
+        display_names: names for the names of crops; None: `names`.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], size: int, titles: Sequence[str] | None = None):
-        self.root, self.names, self.size, self.titles = root, names, size, names if titles is None else titles
+    def __init__(self, root: Path, names: Sequence[str], size: int, display_names: Sequence[str] | None = None):
+        self.root, self.names, self.size, self.display_names = (
+            root,
+            names,
+            size,
+            names if display_names is None else display_names,
+        )
         self._decoded: OrderedDict[int, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return a photograph, uint8 (3, H, W). Raises ImageError if it is too small or cannot be read."""
+        """Return a photograph, uint8 (3, H, W).
+
+        Raises:
+            ImageError: if the photograph is too small or cannot be read.
+        """
         if index not in self._decoded:
             path = self.root / self.names[index]
             pixels = read_rgb8(path)
             check_side(path, pixels.shape[1], pixels.shape[0], self.size)
             self._decoded[index] = torch.tensor(pixels).permute(2, 0, 1)
-            if len(self._decoded) > TOGETHER:
+            if len(self._decoded) > CACHE_SIZE:
                 self._decoded.popitem(last=False)
         self._decoded.move_to_end(index)
         return self._decoded[index]
 
     def shape(self, index: int) -> tuple[int, int]:
-        """Return width and height, read from the file's header. Raises ImageError as `__getitem__` does."""
+        """Return width and height in pixels, read from the header of the file.
+
+        Raises:
+            ImageError: if the photograph is too small or its header cannot be read.
+        """
         path = self.root / self.names[index]
         size = read_info(path).size
         check_side(path, *size, self.size)
@@ -70,7 +83,11 @@ class Photographs:
 
 
 class Crops(ImageDataset):
-    """Crops of photographs."""
+    """Base class of data sets of crops.
+
+    Attributes:
+        photographs: source photographs.
+    """
 
     photographs: Photographs
 
@@ -78,23 +95,32 @@ class Crops(ImageDataset):
         return fingerprint(self.photographs.root, self.photographs.names)
 
     def item(self, x: Tensor, index: int, number: int, left: int, top: int, side: int) -> Item:
-        """Return the pixels `x`, uint8 (3, S, S), as item `index`: a crop of the photograph `number`."""
-        name = f"{self.photographs.titles[number]}-{left:04}-{top:04}-{side:04}"
+        """Return a crop as a data set item.
+
+        Args:
+            x: pixels, uint8 (3, S, S).
+            index: index of the item.
+            number: index of the photograph.
+            left: first column of the crop, in pixels of the photograph.
+            top: first row of the crop, in pixels of the photograph.
+            side: side of the crop, in pixels of the photograph.
+        """
+        name = f"{self.photographs.display_names[number]}-{left:04}-{top:04}-{side:04}"
         return {"x": from_pixels(x.contiguous()), "name": name, "index": index}
 
 
 class RandomCrops(Crops):
-    """Random crops of photographs. Key: index or (epoch, index).
+    """Random crops of photographs, indexed by index or (epoch, index).
 
     Args:
-        photographs: the photographs.
-        crops_per_epoch: number of crops that an epoch draws.
+        photographs: source photographs.
+        crops_per_epoch: number of crops per epoch.
         seed: seed of the crops.
-        max_scale: largest side over the side of the result.
-        flip: mirror half of the crops.
-        recolour: give them their channels in a random order, each raised to a power between 1/2 and 2.
-        clustered: let consecutive crops come from few photographs, so that each is rarely decoded.
-        skip: take the next photograph in place of one that cannot be read.
+        max_scale: maximum side of a crop in units of the output side, at least 1.
+        flip: mirror crops with probability 0.5.
+        recolour: permute the channels and raise each to a random power in [1/2, 2].
+        clustered: order an epoch so that consecutive crops share few photographs, which limits decoding.
+        skip: replace an unreadable photograph by the next one, instead of raising `ImageError`.
     """
 
     def __init__(
@@ -123,11 +149,11 @@ class RandomCrops(Crops):
         epoch, index = epoch_and_index(key)
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self)}), got {index}")
-        rng, size, count = augmentation(self.seed, epoch, index), self.photographs.size, len(self.photographs)
-        number, photo = self.replacing(self.photographs.__getitem__, int(rng.random() * count), count)
+        rng, size, count = augmentation_rng(self.seed, epoch, index), self.photographs.size, len(self.photographs)
+        number, photo = self.read_next(self.photographs.__getitem__, int(rng.random() * count), count)
         height, width = photo.shape[1:]
-        largest = min(min(height, width) / size, self.max_scale)
-        side = round(size * math.exp(rng.random() * math.log(largest)))
+        max_ratio = min(min(height, width) / size, self.max_scale)
+        side = round(size * math.exp(rng.random() * math.log(max_ratio)))
         left = int(rng.random() * (width - side + 1))
         top = int(rng.random() * (height - side + 1))
         x = photo[:, top : top + side, left : left + side]
@@ -142,29 +168,33 @@ class RandomCrops(Crops):
         return self.item(x, index, number, left, top, side)
 
     def order(self, epoch: int, generator: torch.Generator) -> list[int]:
-        """Return the indices of an epoch in a random order, clustered by photograph unless `clustered` is False."""
+        """Return the indices of an epoch in random order, clustered by photograph if `clustered`."""
         if not self.clustered:
             return super().order(epoch, generator)
         crops: dict[int, list[int]] = {}
         for index in range(len(self)):
-            draw = augmentation(self.seed, epoch, index).random()
-            crops.setdefault(int(draw * len(self.photographs)), []).append(index)
-        visits = [part[at : at + VISIT] for part in crops.values() for at in range(0, len(part), VISIT)]
-        visits, order = _permuted(visits, generator), list[int]()
-        blocks = -(-len(visits) // TOGETHER)
+            uniform = augmentation_rng(self.seed, epoch, index).random()
+            crops.setdefault(int(uniform * len(self.photographs)), []).append(index)
+        visits = [
+            indices[start : start + CROPS_PER_VISIT]
+            for indices in crops.values()
+            for start in range(0, len(indices), CROPS_PER_VISIT)
+        ]
+        visits, order = _shuffle(visits, generator), list[int]()
+        blocks = -(-len(visits) // CACHE_SIZE)
         for first in range(blocks):
-            order += _permuted([index for visit in visits[first::blocks] for index in visit], generator)
+            order += _shuffle([index for visit in visits[first::blocks] for index in visit], generator)
         return order
 
 
 class FixedCrops(Crops):
-    """Crops of a grid on each photograph, evenly spread from edge to edge.
+    """Fixed grids of crops of each photograph, spaced evenly from edge to edge.
 
     Args:
-        photographs: the photographs.
-        max_scale: largest side over the side of the result.
-        grids: (shorter side over the crop's, columns, rows) of each grid.
-        skip: leave out photographs that cannot be read.
+        photographs: source photographs.
+        max_scale: maximum side of a crop in units of the output side, at least 1.
+        grids: (shorter side of the photograph / side of the crop, columns, rows) of each grid.
+        skip: omit unreadable photographs, instead of raising `ImageError`.
     """
 
     def __init__(
@@ -176,8 +206,8 @@ class FixedCrops(Crops):
     ):
         self.photographs, self.failed = photographs, set() if skip else None
         numbers = range(len(photographs))
-        shapes = dict(self.replacing(photographs.shape, number, len(numbers)) for number in numbers)
-        self.failed = set() if skip else None  # from now on, numbers of crops
+        shapes = dict(self.read_next(photographs.shape, number, len(numbers)) for number in numbers)
+        self.failed = set() if skip else None  # indices of crops, no longer of photographs
         self.crops: list[tuple[int, int, int, int]] = []
         for number, (width, height) in shapes.items():
             boxes = []
@@ -192,7 +222,7 @@ class FixedCrops(Crops):
         return len(self.crops)
 
     def __getitem__(self, index: int) -> Item:
-        index, x = self.replacing(self._pixels, range(len(self))[index], len(self))
+        index, x = self.read_next(self._pixels, range(len(self))[index], len(self))
         return self.item(x, index, *self.crops[index])
 
     def _pixels(self, index: int) -> Tensor:
@@ -201,5 +231,5 @@ class FixedCrops(Crops):
         return center_crop_resize(crop, self.photographs.size)
 
 
-def _permuted(items: list[Any], generator: torch.Generator) -> list[Any]:
+def _shuffle(items: list[Any], generator: torch.Generator) -> list[Any]:
     return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]

@@ -1,4 +1,4 @@
-"""Files below folders: their names, and what a checkpoint remembers of them."""
+"""Listing and fingerprints of image files in a folder."""
 
 import hashlib
 import os
@@ -11,34 +11,34 @@ from hydra.utils import to_absolute_path
 from diracdiff.data.image_io import EXTENSIONS
 
 
-def image_names(root: Path, within: str = "", failed: dict[Path, Exception] | None = None) -> list[str]:
-    """List the images below `root/within` at any depth, sorted, as paths relative to `root` with '/'.
+def image_names(root: Path, subfolder: str = "", failed: dict[Path, Exception] | None = None) -> list[str]:
+    """List the images below `root/subfolder` at any depth, sorted, as paths relative to `root` with '/'.
 
-    Images are known by their suffixes, see EXTENSIONS. Hidden files and folders are left out. Links are followed, after
-    the folders that are not links, and each folder is visited once.
+    Image files have a suffix in `EXTENSIONS`. Hidden files and folders are omitted. Symbolic links are followed after
+    the regular folders, and each folder is visited once.
 
     Args:
-        root: a folder.
-        within: a folder below it.
-        failed: receives {folder: error} of folders that cannot be listed; None: they are errors.
+        root: folder that paths are relative to.
+        subfolder: folder below `root`.
+        failed: receives {folder: error} for folders that cannot be listed; None: raise the error.
 
     Raises:
         ValueError: if there are no images, or a folder is missing or cannot be listed.
     """
 
-    def refuse(error: OSError) -> None:
+    def on_error(error: OSError) -> None:
         folder = Path(error.filename)
-        refusal = ValueError(f"{folder} cannot be listed ({error.strerror}): check its permissions")
+        fault = ValueError(f"{folder}: cannot be listed ({error.strerror}). Check its permissions.")
         if failed is None:
-            raise refusal from error
-        failed[folder] = refusal
+            raise fault from error
+        failed[folder] = fault
 
-    check_root(root / within)
-    base, names, links = os.path.join(root, ""), list[str](), [os.path.join(root, within)]
+    resolve_root(root / subfolder)
+    base, names, links = os.path.join(root, ""), list[str](), [os.path.join(root, subfolder)]
     seen = set(map(str, Path(os.path.realpath(links[0])).parents))  # links to these are not followed
     while links:
         links.sort(reverse=True)
-        for folder, folders, files in os.walk(links.pop(), onerror=refuse):
+        for folder, folders, files in os.walk(links.pop(), onerror=on_error):
             if (real := os.path.realpath(folder)) in seen:
                 folders.clear()
                 continue
@@ -50,13 +50,13 @@ def image_names(root: Path, within: str = "", failed: dict[Path, Exception] | No
     if not names and not failed:
         suffixes = " ".join(EXTENSIONS)
         raise ValueError(
-            f"{root / within} holds no images: put files ending in {suffixes} there, or name another folder"
+            f"{root / subfolder}: has no images. Add files with a suffix {suffixes}, or use another folder."
         )
     return sorted(names)
 
 
 def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Return the number of files and a SHA-256 of their names and sizes in bytes, in the order of names."""
+    """Return {"count", "sha256"}: the number of files, and a hash of the sorted names and the file sizes."""
     digest, count = hashlib.sha256(), 0
     for name in sorted(names):
         try:
@@ -68,14 +68,14 @@ def fingerprint(root: Path, names: Iterable[str]) -> dict[str, Any]:
     return {"count": count, "sha256": digest.hexdigest()}
 
 
-def check_root(root: str | Path) -> Path:
-    """Return a folder as an absolute path; a relative one begins where the command was started.
+def resolve_root(root: str | Path) -> Path:
+    """Return the absolute path of a folder. Relative paths start in the folder in which the command was started.
 
     Raises:
-        ValueError: unless it is an existing folder.
+        ValueError: if the path is not an existing folder.
     """
     path = Path(to_absolute_path(os.path.expanduser(root)))
     if path.is_dir():
         return path
     fault = "is a file, not a folder" if path.exists() else "does not exist"
-    raise ValueError(f"{path} {fault}: name a folder of images, such as data.root=/path/to/images")
+    raise ValueError(f"{path}: {fault}. Use a folder of images, such as data.root=/path/to/images.")

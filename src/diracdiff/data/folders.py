@@ -1,6 +1,6 @@
-"""Folders of images: any folder, CelebA-HQ, FFHQ and ImageNet, each with a rule for splitting.
+"""Data sets of image folders: any folder, CelebA-HQ, FFHQ and ImageNet, each with its rule for the splits.
 
-Images are named by their path relative to the root, with '/'. They are cropped to the central square and shrunk to
+The name of an image is its path relative to the root, with '/'. Images are cropped to the central square and resized to
 `image_size` pixels. Training images are mirrored at random.
 """
 
@@ -12,16 +12,24 @@ from typing import Any
 
 from torch import Tensor
 
-from diracdiff.data.crops import VISIT, FixedCrops, Photographs, RandomCrops
-from diracdiff.data.datasets import SPLITS, ImageDataset, StillImages
-from diracdiff.data.files import check_root, fingerprint, image_names
+from diracdiff.data.crops import CROPS_PER_VISIT, FixedCrops, Photographs, RandomCrops
+from diracdiff.data.datasets import SPLITS, ImageDataset, StaticImages
+from diracdiff.data.files import fingerprint, image_names, resolve_root
 from diracdiff.data.images import load_square
 from diracdiff.data.splits import check_fractions, split_names
 from diracdiff.utils.validate import check_between, check_count, check_option
 
 
-class ImageFiles(StillImages):
-    """The images `names` below `root`, read one by one."""
+class ImageFiles(StaticImages):
+    """Image files, read on access.
+
+    Args:
+        root: folder of the images.
+        names: paths relative to `root`.
+        image_size: side in pixels.
+        flip_seed: see `StaticImages`.
+        skip: replace an unreadable image by the next one, instead of raising `ImageError`.
+    """
 
     def __init__(self, root: Path, names: list[str], image_size: int, flip_seed: int | None, skip: bool):
         self.root, self.names, self.image_size, self.flip_seed = root, names, image_size, flip_seed
@@ -35,52 +43,66 @@ class ImageFiles(StillImages):
 
 
 class Folder(ABC):
-    """A folder of images.
+    """Base class of data sets of image folders.
 
     Args:
         root: folder of images.
-        image_size: side in pixels.
-        on_error: "error" ends the command at an image that cannot be read, "skip" names it and takes the next one.
+        image_size: side in pixels, at least 1.
+        on_error: "error" raises `ImageError` at an unreadable image; "skip" warns and uses the next image.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if `root` is missing or an argument is out of range.
     """
 
     seed, flip = 0, True
 
     def __init__(self, root: str | Path | None, image_size: int = 256, on_error: str = "error"):
         if root is None or str(root) in ("", "???"):
-            raise ValueError("data.root must be a folder of images: set data.root=/path/to/images")
+            raise ValueError(f"data.root={root}: must be a folder of images. Set data.root=/path/to/images.")
         check_count(image_size, "data.image_size")
         check_option(("error", "skip"), **{"data.on_error": on_error})
         self.root, self.image_size, self.on_error = str(root), image_size, on_error
 
     def split(self, name: str) -> ImageDataset:
-        """Return the split train, val or test. Raises ValueError if the folder has no images for it."""
+        """Return the images of a split.
+
+        Args:
+            name: "train", "val" or "test".
+
+        Raises:
+            ValueError: if the name is unknown, or the split has no images.
+        """
         check_option(SPLITS, split=name)
-        root = check_root(self.root)
+        root = resolve_root(self.root)
         flip_seed = self.seed if self.flip and name == "train" else None
         return ImageFiles(root, self.names(root, name), self.image_size, flip_seed, self.on_error == "skip")
 
     @abstractmethod
     def names(self, root: Path, split: str) -> list[str]:
-        """Return the names of the images of a split, relative to `root`. Raises ValueError if there are none."""
+        """Return the names of the images of a split, relative to `root`.
+
+        Raises:
+            ValueError: if the split has no images.
+        """
 
 
 class ImageFolder(Folder):
-    """Any tree of images, divided by folders at its top or by a hash; see `diracdiff.data.splits`.
+    """Folder of images with any structure, split by top-level folders or by a hash, see `diracdiff.data.splits`.
 
     Args:
         root, image_size, on_error: see `Folder`.
-        val_fraction: fraction of the images for validation where no folder holds them, in (0, 1); at least one image.
-        test_fraction: fraction for the test, likewise.
-        seed: seed of the division, of random crops and of the mirroring.
-        flip: mirror half of the training images.
-        crop: "resize" shrinks the central square of each image, "random" takes square crops of each photograph, see
+        val_fraction: fraction of the images for validation if no folder defines that split, in (0, 1).
+        test_fraction: fraction of the images for the test if no folder defines that split, in (0, 1).
+        seed: seed of the split, of random crops and of mirroring, at least 0.
+        flip: mirror training images with probability 0.5.
+        crop: "resize" resizes the central square of each image. "random" takes square crops, see
             `diracdiff.data.crops`.
-        max_scale: largest side of a random crop over `image_size`, at least 1; 1: native resolution only.
-        crops_per_epoch: number of random crops that an epoch draws; None: 32 of each training photograph.
-        recolour: permute the channels of random crops and raise each to a random power between 1/2 and 2.
+        max_scale: maximum side of a random crop in units of `image_size`, in [1, 1000]. 1: native resolution only.
+        crops_per_epoch: number of random crops per epoch; None: 32 per training photograph.
+        recolour: permute the channels of random crops and raise each to a random power in [1/2, 2].
+
+    Raises:
+        ValueError: if an argument is out of range, or an argument of random crops is set without `crop="random"`.
     """
 
     def __init__(
@@ -116,25 +138,26 @@ class ImageFolder(Folder):
         return split_names(root, split, {"val": self.val_fraction, "test": self.test_fraction}, self.seed)
 
     def split(self, name: str) -> ImageDataset:
-        """Return the split train, val or test. Raises ValueError if it has no images."""
+        """Return the images of a split, see `Folder.split`."""
         images = super().split(name)
         if self.crop == "resize" or not isinstance(images, ImageFiles):
             return images
         photographs, skip = Photographs(images.root, images.names, self.image_size), self.on_error == "skip"
         if name != "train":
             return FixedCrops(photographs, self.max_scale, skip=skip)
-        count = VISIT * len(images) if self.crops_per_epoch is None else self.crops_per_epoch
+        count = CROPS_PER_VISIT * len(images) if self.crops_per_epoch is None else self.crops_per_epoch
         return RandomCrops(photographs, count, self.seed, self.max_scale, self.flip, self.recolour, skip=skip)
 
 
 class CelebAHQ(ImageFolder):
-    """CelebA-HQ: a flat folder of faces; 80 % train, 10 % validate, 10 % test, divided as in `ImageFolder`."""
+    """CelebA-HQ: a flat folder of faces, split by `ImageFolder` into 80 % train, 10 % validation and 10 % test."""
 
 
 class FFHQ(Folder):
-    """FFHQ: folders 00000 to 00069 of a thousand faces each. 00000 tests, 00001 validates, the rest train.
+    """FFHQ: folders 00000 to 00069 of a thousand faces each.
 
-    A split needs only its folders, so 00000 suffices to test on.
+    Folder 00000 is the test split, 00001 the validation split, and the others are the training split. A split requires
+    only its folders.
     """
 
     def names(self, root: Path, split: str) -> list[str]:
@@ -143,17 +166,17 @@ class FFHQ(Folder):
         folders = [folder for folder in folders if held_out.get(folder, "train") == split]
         if not folders:
             raise ValueError(
-                f"{root} lacks FFHQ's folders for split={split}: data.root must hold 00000 (test), 00001"
-                " (validation) and 00002 to 00069 (training)"
+                f"data.root={root}: has no FFHQ folder for split={split}. Provide 00000 (test), 00001 (validation) and "
+                "00002 to 00069 (training)."
             )
         return [image for folder in folders for image in image_names(root, folder)]
 
 
 class ImageNet(Folder):
-    """ImageNet: root/train/<wnid>/*.JPEG trains, root/val/<wnid>/ validates and tests.
+    """ImageNet: training images in `root/train/<wnid>/*.JPEG`, validation and test images in `root/val/<wnid>/`.
 
-    Of each class in val, the first image in the order of names validates and the last one tests. Classes with a
-    single image, as in a sample of ImageNet, validate and test by turns, so that no image does both.
+    Within each class of val, sorted by name, the first image is for validation and the last one for the test. Classes
+    with a single image alternate between validation and test, so that no image is in both splits.
     """
 
     def names(self, root: Path, split: str) -> list[str]:
@@ -161,15 +184,15 @@ class ImageNet(Folder):
         names = image_names(root, folder.name) if folder.is_dir() else []
         if not names or any(name.count("/") < 2 for name in names):
             raise ValueError(
-                f"{folder} does not have ImageNet's layout: data.root must hold"
-                " train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, one folder per class"
+                f"{folder}: does not have the layout of ImageNet. data.root must contain train/<wnid>/*.JPEG and "
+                "val/<wnid>/*.JPEG, one folder per class."
             )
         if split == "train":
             return names
         classes = [list(files) for _, files in groupby(names, lambda name: name.split("/")[1])]
-        several, single = ([c for c in classes if (len(c) > 1) == more] for more in (True, False))
-        position, turn = (0, 0) if split == "val" else (-1, 1)
-        names = sorted([c[position] for c in several] + [c[0] for c in single[turn::2]])
+        multiple, single = ([c for c in classes if (len(c) > 1) == more] for more in (True, False))
+        position, offset = (0, 0) if split == "val" else (-1, 1)
+        names = sorted([c[position] for c in multiple] + [c[0] for c in single[offset::2]])
         if not names:
-            raise ValueError(f"{folder} holds one image only: add images for split={split}")
+            raise ValueError(f"{folder}: has only one image. Add images for split={split}.")
         return names

@@ -1,4 +1,4 @@
-"""Images of data sets: uint8 RGB tensors, cropped to squares and shrunk with Pillow's antialiased bicubic filter."""
+"""Reading of images as square uint8 RGB tensors, resized with the antialiased bicubic filter of Pillow."""
 
 from pathlib import Path
 
@@ -13,38 +13,57 @@ from diracdiff.utils.escaping import for_terminal
 
 
 def load_image(path: str | Path) -> Tensor:
-    """Read an image file as uint8 (3, H, W). Raises ImageError, naming the file, if it is not a readable image."""
+    """Read an image file as uint8 (3, H, W).
+
+    Raises:
+        ImageError: if the file is not a readable image.
+    """
     return _to_tensor(read_rgb8(path))
 
 
 def load_square(source: str | Path | bytes, size: int, name: str = "") -> Tensor:
-    """Read the central square of an image and shrink it to uint8 (3, size, size).
+    """Read the central square of an image, resized to uint8 (3, size, size).
 
     Args:
-        source: a path, or the bytes of a file.
-        size: side of the result.
-        name: name of bytes in messages.
+        source: path, or content of a file.
+        size: side of the result in pixels.
+        name: name for messages if `source` is the content of a file.
 
     Raises:
-        ImageError: naming the file, if it is not a readable image or has a side below `size`.
+        ImageError: if the image cannot be read, or its shorter side is below `size`.
     """
     return _square(read_rgb8(source, name), size, name if isinstance(source, bytes) else source)
 
 
 def center_crop_resize(image: Tensor, size: int, name: str | Path = "the image") -> Tensor:
-    """Crop the central square of uint8 (3, H, W) and shrink it to (3, size, size).
+    """Crop the central square of an image and resize it to (3, size, size).
+
+    Args:
+        image: uint8 (3, H, W).
+        size: side of the result in pixels.
+        name: name for messages.
 
     Raises:
-        ImageError: if the shorter side is below `size`; nothing is enlarged.
+        ImageError: if the shorter side is below `size`, since images are never enlarged.
     """
     return _square(image.permute(1, 2, 0).numpy(), size, name)
 
 
 def check_side(name: str | Path, width: int, height: int, size: int) -> None:
-    """Raise ImageError, with `name`, for an image whose shorter side is below `size`."""
+    """Check that the shorter side of an image is at least `size` pixels.
+
+    Args:
+        name: name for messages.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        size: minimum in pixels.
+
+    Raises:
+        ImageError: if the image is too small.
+    """
     if min(width, height) < size:
         raise ImageError(
-            f"{for_terminal(str(name))}: {width}x{height} pixels, smaller than data.image_size={size}. "
+            f"{for_terminal(str(name))}: has {width}x{height} pixels, smaller than data.image_size={size}. "
             "Use a smaller data.image_size or remove the file."
         )
 

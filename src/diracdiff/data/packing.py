@@ -1,4 +1,4 @@
-"""Pack a data set: write its decoded images into a folder of Hugging Face `datasets`."""
+"""Packing of a data set: decoded images in a folder of Hugging Face `datasets`."""
 
 import os
 import sys
@@ -9,26 +9,26 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from diracdiff.data.datasets import Splits, StillImages, worker_options
+from diracdiff.data.datasets import SplitDataset, StaticImages, worker_options
 from diracdiff.data.huggingface import NAME, PIXELS, import_datasets
 from diracdiff.data.image_io import ImageError
 from diracdiff.utils.errors import warn
 
 
-def pack(dataset: Splits, splits: Sequence[str], output: Path, num_workers: int = 0) -> dict[str, int]:
-    """Write the decoded images of splits into a folder of `datasets`, which appears when it is complete.
+def pack(dataset: SplitDataset, splits: Sequence[str], output: Path, num_workers: int = 0) -> dict[str, int]:
+    """Write the decoded images of splits to a folder of `datasets`. The folder appears when it is complete.
 
     Args:
-        dataset: a data set whose images are the same in every epoch.
-        splits: some of train, val and test.
-        output: a folder that does not exist.
-        num_workers: processes that decode.
+        dataset: data set with images that are the same in every epoch.
+        splits: splits to write: "train", "val", "test".
+        output: folder that does not exist yet.
+        num_workers: number of decoding processes.
 
     Returns:
-        {split: number of images}. Images that cannot be read are left out if the data set skips them.
+        {split: number of images}. Unreadable images are omitted if the data set skips them.
 
     Raises:
-        ValueError: if an image cannot be read, the images are random crops, or the folder cannot be written.
+        ValueError: if an image cannot be read, the images are crops, or the folder cannot be written.
     """
     datasets, parts = import_datasets(), {}
     if not sys.stderr.isatty():
@@ -40,8 +40,10 @@ def pack(dataset: Splits, splits: Sequence[str], output: Path, num_workers: int 
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".") as folder:
             for name in splits:
                 rows = {"images": dataset.split(name), "num_workers": num_workers}
-                if not isinstance(rows["images"], StillImages):
-                    raise ValueError(f"the {name} images are random crops, which cannot be packed")
+                if not isinstance(rows["images"], StaticImages):
+                    raise ValueError(
+                        f"split={name}: its images are crops, which cannot be packed. Use data.crop=resize."
+                    )
                 part = datasets.Dataset.from_generator(
                     _rows, gen_kwargs=rows, fingerprint=name, cache_dir=folder, **options
                 )
@@ -52,14 +54,14 @@ def pack(dataset: Splits, splits: Sequence[str], output: Path, num_workers: int 
         raise error.__cause__ or error from None
     except OSError as error:
         reason = error.strerror or error
-        raise ValueError(f"output={output} cannot be written ({reason}): give another output") from error
+        raise ValueError(f"output={output}: cannot be written ({reason}). Use another folder.") from error
     return {name: len(part) for name, part in parts.items()}
 
 
-class _Images(Dataset[dict[str, Any] | None]):
-    """Rows of a packed data set, None for an image that is skipped."""
+class _PackedRows(Dataset[dict[str, Any] | None]):
+    """Rows of a packed data set, None for a skipped image."""
 
-    def __init__(self, images: StillImages):
+    def __init__(self, images: StaticImages):
         self.images = images
 
     def __len__(self) -> int:
@@ -77,6 +79,6 @@ class _Images(Dataset[dict[str, Any] | None]):
         return {PIXELS: pixels.numpy().tobytes(), NAME: name}
 
 
-def _rows(images: StillImages, num_workers: int) -> Iterator[dict[str, Any]]:
-    loader = DataLoader(_Images(images), batch_size=None, **worker_options(num_workers))
+def _rows(images: StaticImages, num_workers: int) -> Iterator[dict[str, Any]]:
+    loader = DataLoader(_PackedRows(images), batch_size=None, **worker_options(num_workers))
     yield from (row for row in loader if row is not None)

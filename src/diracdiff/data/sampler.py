@@ -1,7 +1,7 @@
-"""Order of images: a function of (seed, epoch) alone, divided among the ranks.
+"""Sampler of image indices: the order depends only on (seed, epoch) and is divided among the ranks.
 
-A training data set is indexed by (epoch, index), so that its random crops and mirroring follow from
-(seed, epoch, index). A resumed run therefore repeats itself, with any number of loader workers.
+Training data sets are indexed by (epoch, index), and their augmentation depends only on (seed, epoch, index). Resumed
+runs are therefore reproducible with any number of workers.
 """
 
 import random
@@ -16,22 +16,22 @@ Key = int | tuple[int, int]
 
 
 class ShardSampler(Sampler[Key]):
-    """Indices of one rank: every `world_size`-th of the order, from `rank` on.
+    """Sampler of the indices of one rank: every `world_size`-th index, starting at `rank`.
 
-    With `shuffle` (training): (epoch, index) in the order of (seed, epoch), padded from the order's start until all
-    ranks have the same number. Global batches hold the same images for any number of ranks.
-    Without (evaluation): plain indices, each image once over all ranks; with fewer images than ranks, the ranks beyond
-    get an image of another rank, since ranks wait for each other.
+    With `shuffle` (training), it yields (epoch, index) in a random order. The order is padded from its start until all
+    ranks have equally many indices. Global batches contain the same images for any number of ranks.
+    Without `shuffle` (evaluation), it yields plain indices, each once over all ranks. With fewer images than ranks, the
+    remaining ranks repeat images of other ranks, since ranks wait for each other.
 
     Args:
         length: number of images.
         seed: seed of the order.
-        shuffle: training or evaluation.
-        rank: number of this process.
+        shuffle: True for training, False for evaluation.
+        rank: number of this process, in [0, world_size).
         world_size: number of processes.
-        epoch: epoch to start in.
-        skip: number of this rank's images of that epoch that were used before; `len` remains that of an epoch.
-        order: returns the order of an epoch from (epoch, generator); None: a permutation.
+        epoch: first epoch.
+        skip: number of indices of this rank to skip in the first epoch; `len` is unchanged.
+        order: function of (epoch, generator) that returns the order of an epoch; None: a random permutation.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ShardSampler(Sampler[Key]):
         self.epoch, self.skip, self.order = epoch, skip, order
 
     def set_epoch(self, epoch: int) -> None:
-        """Use the order of `epoch`. Lightning calls this before each epoch."""
+        """Set the epoch. Lightning calls this method before each epoch."""
         if epoch != self.epoch:
             self.epoch, self.skip = epoch, 0
 
@@ -75,10 +75,16 @@ class ShardSampler(Sampler[Key]):
 
 
 def epoch_and_index(key: Key) -> tuple[int, int]:
-    """Return the epoch and index of a key. A bare index means epoch 0."""
+    """Return the epoch and index of a key. The epoch of a plain index is 0."""
     return key if isinstance(key, tuple) else (0, key)
 
 
-def augmentation(seed: int, epoch: int, index: int) -> random.Random:
-    """Return the generator for the random crop and mirroring of one image in one epoch."""
+def augmentation_rng(seed: int, epoch: int, index: int) -> random.Random:
+    """Return the random generator for the augmentation of one image in one epoch.
+
+    Args:
+        seed: seed of the data set.
+        epoch: number of the epoch.
+        index: index of the image.
+    """
     return random.Random(step_seed(seed, AUGMENTATION, epoch, index))

@@ -1,9 +1,8 @@
-"""Division of a data set into train, val and test.
+"""Division of a data set into the splits train, val and test.
 
-Folders at the top of the data set divide it, by the names in `FOLDERS`, in any case. Without a training folder, all
-images outside these folders train. A split without a folder is taken from the training images: they are ordered by a
-hash of (seed, name), the first ones validate, the next ones test, the rest train. Files with identical bytes stay in
-one of these parts.
+Top-level folders with a name in `FOLDERS`, in any case, define splits. Without a training folder, all images outside
+these folders are training images. A split without a folder is a fraction of the training images. These are ordered by
+a hash of (seed, name): first validation, then test, then training. Files with identical bytes stay in one split.
 """
 
 import hashlib
@@ -23,57 +22,76 @@ FOLDERS = {
     "val": ("val", "valid", "validation", "dev"),
     "train": ("train", "training"),
 }
-"""Folder names of every split."""
+"""Folder names by split."""
 
-SAMPLE = 4096
-"""Bytes from the middle of a file that are compared before the whole file is read."""
+SAMPLE_SIZE = 4096
+"""Number of bytes from the middle of two files that are compared before the complete files."""
 
 Image = TypeVar("Image", int, str)
-"""An image by its number or its name."""
+"""Number or name of an image."""
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
-    """Raise ValueError unless two fractions are in (0, 1) and leave images to train on."""
+    """Check the fractions of the validation and test splits.
+
+    Raises:
+        ValueError: unless both are in (0, 1) and their sum is below 1.
+    """
     check_positive(**{"data.val_fraction": val_fraction, "data.test_fraction": test_fraction})
     if val_fraction + test_fraction >= 1:
-        given = f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction}"
-        raise ValueError(f"{given}: their sum must be below 1, to leave images to train on.")
+        fractions = f"data.val_fraction={val_fraction}, data.test_fraction={test_fraction}"
+        raise ValueError(f"{fractions}: their sum must be below 1. Use smaller fractions.")
 
 
-def folders_of(names: Iterable[str], key: str) -> dict[str, str]:
-    """Return the names that stand for a split, {split: name}. Raises ValueError if two stand for the same split."""
-    found: dict[str, str] = {}
+def match_splits(names: Iterable[str], key: str) -> dict[str, str]:
+    """Return the names that denote a split.
+
+    Args:
+        names: names of folders or of splits of a data set.
+        key: configuration key and value of the data set, for messages.
+
+    Returns:
+        {split: name}.
+
+    Raises:
+        ValueError: if two names denote the same split.
+    """
+    splits: dict[str, str] = {}
     for name in sorted(names):
         split = next((split for split, synonyms in FOLDERS.items() if name.lower() in synonyms), None)
-        if split in found:
-            raise ValueError(f"{key}: {found[split]} and {name} both name the {split} split. Keep one.")
+        if split in splits:
+            raise ValueError(f"{key}: {splits[split]} and {name} both name the {split} split. Keep one.")
         if split:
-            found[split] = name
-    return found
+            splits[split] = name
+    return splits
 
 
-def split_folders(root: Path) -> dict[str, str]:
-    """Return the folders at the top of `root` that stand for a split. Raises ValueError as `folders_of` does."""
+def find_split_folders(root: Path) -> dict[str, str]:
+    """Return the top-level folders of `root` that denote a split, {split: name}.
+
+    Raises:
+        ValueError: if two folders denote the same split, or `root` cannot be listed.
+    """
     try:
         names = [entry.name for entry in os.scandir(root) if os.path.isdir(entry.path)]
     except OSError as error:
-        raise ValueError(f"{root} cannot be listed ({error.strerror}): check its permissions") from error
-    return folders_of(names, f"data.root={root}")
+        raise ValueError(f"{root}: cannot be listed ({error.strerror}). Check its permissions.") from error
+    return match_splits(names, f"data.root={root}")
 
 
 def split_names(root: Path, split: str, fractions: dict[str, float], seed: int) -> list[str]:
-    """Return the names of the images of a split, relative to `root`, in order.
+    """Return the sorted names of the images of a split, relative to `root`.
 
     Args:
         root: folder of images.
-        split: train, val or test.
-        fractions: {"val", "test"} of the training images, for a split that no folder holds.
-        seed: seed of the order by which images are divided.
+        split: "train", "val" or "test".
+        fractions: fractions of the training images for "val" and "test", used if no folder defines the split.
+        seed: seed of the hash that orders the images.
 
     Raises:
-        ValueError: if the split has no images, or two folders stand for it.
+        ValueError: if the split has no images, or two folders denote it.
     """
-    folders = split_folders(root)
+    folders = find_split_folders(root)
     if split in folders and split != "train":
         return image_names(root, folders[split])
     names = image_names(root, folders.get("train", ""))
@@ -83,20 +101,27 @@ def split_names(root: Path, split: str, fractions: dict[str, float], seed: int) 
     def digest(name: str) -> bytes:
         return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
 
-    originals = find_copies(root, names)
+    originals = find_duplicates(root, names)
     distinct = sorted((name for name in names if name not in originals), key=digest)
-    part = divide(distinct, folders.keys(), fractions, f"data.root={root}")[split]
-    kept = set(part)
-    return sorted([*part, *(name for name, original in originals.items() if original in kept)])
+    selected = divide(distinct, folders.keys(), fractions, f"data.root={root}")[split]
+    kept = set(selected)
+    return sorted([*selected, *(name for name, original in originals.items() if original in kept)])
 
 
-def find_copies(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the first file with the same bytes of each file that has one, {name: first name}.
+def find_duplicates(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """Find files with identical bytes.
 
-    Files that cannot be read are left out: reading the image reports them.
+    Unreadable files are ignored here. Reading the image reports them.
+
+    Args:
+        root: folder of the files.
+        names: paths relative to `root`.
+
+    Returns:
+        {name of a duplicate: name of the first file with the same bytes}.
     """
     groups: list[list[str]] = [list(names)]
-    for key in (_size, _sample, _digest):  # the whole file is read only where size and sample agree
+    for key in (_size, _sample, _digest):  # only files with equal size and sample are read completely
         finer = []
         for group in groups:
             parts = defaultdict(list)
@@ -116,8 +141,8 @@ def _size(path: str) -> int:
 
 def _sample(path: str) -> bytes:
     with open(path, "rb") as file:
-        file.seek(max(0, (os.path.getsize(path) - SAMPLE) // 2))
-        return file.read(SAMPLE)
+        file.seek(max(0, (os.path.getsize(path) - SAMPLE_SIZE) // 2))
+        return file.read(SAMPLE_SIZE)
 
 
 def _digest(path: str) -> bytes:
@@ -125,23 +150,30 @@ def _digest(path: str) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def divide(ordered: Sequence[Image], found: Set[str], fractions: dict[str, float], key: str) -> dict[str, list[Image]]:
-    """Divide training images, {split: its images, sorted}.
+def divide(
+    ordered: Sequence[Image], existing: Set[str], fractions: dict[str, float], key: str
+) -> dict[str, list[Image]]:
+    """Divide training images into splits.
 
     Args:
-        ordered: the images, in a random order.
-        found: splits that are not taken from them.
-        fractions: {split: fraction of the images}; at least one image is taken.
+        ordered: training images in random order.
+        existing: splits that exist and are not taken from the training images.
+        fractions: {split: fraction of the images}; a split has at least one image.
         key: configuration key and value of the data set, for messages.
 
+    Returns:
+        {split: sorted images}.
+
     Raises:
-        ValueError: if none are left to train on.
+        ValueError: if no training images remain.
     """
-    counts = {name: max(1, round(len(ordered) * part)) for name, part in fractions.items() if name not in found}
+    counts = {
+        name: max(1, round(len(ordered) * fraction)) for name, fraction in fractions.items() if name not in existing
+    }
     if sum(counts.values()) >= len(ordered):
         raise ValueError(
-            f"{key}: {len(ordered)} images, {sum(counts.values())} of them for {' and '.join(counts)}, leave none to "
-            f"train on. Add images (at least {len(counts) + 1} are needed), or lower the fractions."
+            f"{key}: {len(ordered)} images, {sum(counts.values())} of them for {' and '.join(counts)}, leave none for "
+            f"training. Add images (at least {len(counts) + 1} are needed), or lower the fractions."
         )
     rest = iter(ordered)
     parts = {name: sorted(islice(rest, count)) for name, count in counts.items()}

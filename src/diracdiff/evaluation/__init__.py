@@ -1,4 +1,4 @@
-"""Evaluation: records along the trajectory, the trade-off curve and its stopping points, tables, plots."""
+"""Evaluation of trajectories: metrics per image, trade-off curve, stopping points, tables and plots."""
 
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.results import Result
@@ -6,22 +6,22 @@ from diracdiff.evaluation.statistics import interval, mean
 from diracdiff.evaluation.stopping import (
     StoppingPoint,
     find_stopping_points,
-    key_rows,
-    on_grid,
+    snap_to_grid,
     stopping_point_for,
+    summary_rows,
 )
-from diracdiff.evaluation.uncertainty import Interval, Spread
+from diracdiff.evaluation.uncertainty import Interval, SampleStatistics
 
 __all__ = [
     "Evaluation",
     "Interval",
     "Result",
-    "Spread",
+    "SampleStatistics",
     "StoppingPoint",
     "find_stopping_points",
     "interval",
-    "key_rows",
     "mean",
-    "on_grid",
+    "snap_to_grid",
     "stopping_point_for",
+    "summary_rows",
 ]

@@ -1,4 +1,4 @@
-"""Evaluation of trajectories: states to results, records of single images, and the trade-off curve."""
+"""Evaluation of trajectories: metrics per image and the trade-off curve."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -6,57 +6,59 @@ import torch
 from torch import Tensor
 
 from diracdiff.evaluation.records import FeatureSets, Key, Records
-from diracdiff.evaluation.results import results
+from diracdiff.evaluation.results import trajectory_results
 from diracdiff.evaluation.stopping import StoppingPoint
 from diracdiff.metrics.metric import Metric, Reference, Row, image_metrics, set_metrics
 from diracdiff.samplers import State
 from diracdiff.utils.pixels import to_pixels
 
 Gallery = dict[Key, Tensor]
-"""uint8 images on the CPU: "clean", "measurement", and the results at (t, output)."""
+"""Images, uint8 (N, C, H, W) on the CPU, by "clean", "measurement" or (t, output)."""
 
 
 class Evaluation:
-    """Results of a validation or a test.
+    """Metrics and example images of a validation or a test.
 
     Args:
-        metrics: metrics of single images and of sets, in the order of every table.
-        gallery_size: number of images that the gallery shows, taken from the first batch.
-        only: points of the trajectory to measure, see `on_grid`; None: all.
+        metrics: metrics of single images and of sets of images, in the order of the tables.
+        gallery_size: number of images in the gallery, taken from the first batch.
+        eval_points: points of the trajectory to evaluate, see `snap_to_grid`; None: all points.
 
     Attributes:
         records: metrics of single images.
-        curve: the trade-off curve, see `Records.curve`; set by `finish`.
-        gallery: a few images at every time.
-        shown: names of the images in the gallery.
+        curve: trade-off curve, see `Records.curve`; empty before `finish`.
+        gallery: example images at all evaluated points.
+        gallery_names: names of the images in the gallery.
     """
 
-    def __init__(self, metrics: Sequence[Metric], gallery_size: int = 6, only: Collection[StoppingPoint] | None = None):
-        self.metrics, self.gallery_size, self.only = list(metrics), gallery_size, only
+    def __init__(
+        self, metrics: Sequence[Metric], gallery_size: int = 6, eval_points: Collection[StoppingPoint] | None = None
+    ):
+        self.metrics, self.gallery_size, self.eval_points = list(metrics), gallery_size, eval_points
         self.records = Records()
         self.curve: list[Row] = []
         self.gallery: Gallery = {}
-        self.shown: list[str] = []
+        self.gallery_names: list[str] = []
         self._sets = FeatureSets(set_metrics(self.metrics))
 
     @torch.no_grad()
     def add(self, names: Sequence[str], seeds: Sequence[int], states: Iterable[State], reference: Reference) -> None:
-        """Run the trajectory of a batch and record its results.
+        """Evaluate the trajectory of a batch.
 
         Args:
-            names: one per image.
-            seeds: seeds of the images' noise, for the records.
-            states: trajectory of the batch.
+            names: name of each image.
+            seeds: noise seed of each image, for the records.
+            states: states of the trajectory.
             reference: clean images and measurements.
         """
         clean, collect = reference.clean, not self.gallery
         if collect:
-            self.gallery["clean"], self.shown = self._thumbnails(clean), list(names[: self.gallery_size])
+            self.gallery["clean"], self.gallery_names = self._thumbnails(clean), list(names[: self.gallery_size])
             if reference.measurement is not None:
                 self.gallery["measurement"] = self._thumbnails(reference.measurement)
         self._sets.add("clean", names, clean)
-        for result in results(states, clean):
-            if self.only is not None and StoppingPoint(result.t, result.output) not in self.only:
+        for result in trajectory_results(states, clean):
+            if self.eval_points is not None and StoppingPoint(result.t, result.output) not in self.eval_points:
                 continue
             values = {metric.name: metric.values(result.images, reference) for metric in image_metrics(self.metrics)}
             self.records.add(names, seeds, result, values)
@@ -65,8 +67,15 @@ class Evaluation:
                 self.gallery[result.t, result.output] = self._thumbnails(result.images)
 
     def finish(self, seed: int = 0) -> list[Row]:
-        """Gather all processes and return the trade-off curve; `seed` is that of metrics that draw subsets."""
-        self.records = self.records.gathered()
+        """Gather the results of all processes and compute the trade-off curve.
+
+        Args:
+            seed: seed of metrics that sample subsets.
+
+        Returns:
+            Rows of the curve, see `Records.curve`.
+        """
+        self.records = self.records.gather()
         self.curve = self.records.curve(self._sets.scores(seed))
         return self.curve
 

@@ -1,6 +1,6 @@
-"""CRPS, coverage and energy distance of several samples of each measurement.
+"""Metrics of posterior samples: CRPS, coverage and energy distance.
 
-The estimates of CRPS and energy distance are unbiased. A method without randomness gives equal samples, and its CRPS is
+The estimates of CRPS and energy distance are unbiased. A deterministic method returns equal samples, and its CRPS is
 the mean absolute error.
 """
 
@@ -9,7 +9,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from diracdiff.evaluation.uncertainty import Spread, raw_factor
+from diracdiff.evaluation.uncertainty import SampleStatistics, student_factor
 from diracdiff.metrics import Metric, SetMetric
 
 LEVEL = 0.9
@@ -17,20 +17,23 @@ LEVEL = 0.9
 
 
 def crps(samples: Tensor, clean: Tensor) -> Tensor:
-    """Return the continuous ranked probability score of each image, (B,), averaged over its pixels.
+    """Compute the continuous ranked probability score (CRPS) of each image, averaged over its pixels.
 
     The fair estimator (Ferro 2014) is mean_k |x_k - x| - (1/2) mean_{k != l} |x_k - x_l|. Its expectation does not
-    depend on the number of samples and is smallest for samples of the posterior (Gneiting and Raftery 2007). The unit
-    is that of the images.
+    depend on the number of samples and is smallest for posterior samples (Gneiting and Raftery 2007). The unit is that
+    of the images.
 
     Args:
-        samples: (K, B, C, H, W), K of at least 2.
-        clean: (B, C, H, W).
+        samples: samples, (K, B, C, H, W), K >= 2.
+        clean: clean images, (B, C, H, W).
+
+    Returns:
+        CRPS of each image, (B,).
 
     Raises:
-        ValueError: if shapes do not fit, or there are fewer than two samples.
+        ValueError: if the shapes do not fit, or there are fewer than two samples.
     """
-    samples, clean = _checked(samples, clean)
+    samples, clean = _check_shapes(samples, clean)
     count = len(samples)
     ranks = 2 * torch.arange(count, device=samples.device) - (count - 1)  # sum_{k<l} |x_k - x_l| = sum of ranks x
     spread = torch.einsum("k,k...->...", ranks.to(samples), samples.sort(0).values) / (count * (count - 1))
@@ -38,91 +41,106 @@ def crps(samples: Tensor, clean: Tensor) -> Tensor:
 
 
 def coverage(samples: Tensor, clean: Tensor, level: float = LEVEL) -> Tensor:
-    """Return the fraction of the pixels of each image, (B,), that lie in intervals about the mean of its samples.
+    """Compute the fraction of pixels of each image inside the intervals around the mean of its samples.
 
-    The half width of an interval is `raw_factor` standard deviations of the samples. The expected fraction is `level`
-    if the clean image and the samples are drawn from the same Gaussian.
+    The half width of an interval is `student_factor` times the standard deviation of the samples. The expected fraction
+    is `level` if the clean image and the samples are drawn from the same Gaussian.
 
     Args:
-        samples: (K, B, C, H, W), K of at least 2.
-        clean: (B, C, H, W).
-        level: in (0, 1).
+        samples: samples, (K, B, C, H, W), K >= 2.
+        clean: clean images, (B, C, H, W).
+        level: nominal coverage, in (0, 1).
+
+    Returns:
+        Coverage of each image, (B,), in [0, 1].
 
     Raises:
-        ValueError: if shapes do not fit, or there are fewer than two samples.
+        ValueError: if the shapes do not fit, or there are fewer than two samples.
     """
-    samples, clean = _checked(samples, clean)
-    spread = Spread(samples)
-    held = (clean - spread.mean).abs() <= raw_factor(level, len(samples)) * spread.std
-    return held.float().flatten(1).mean(1)
+    samples, clean = _check_shapes(samples, clean)
+    statistics = SampleStatistics(samples)
+    covered = (clean - statistics.mean).abs() <= student_factor(level, len(samples)) * statistics.std
+    return covered.float().flatten(1).mean(1)
 
 
 def energy_distance(samples: Tensor, clean: Tensor) -> float:
-    """Return the energy distance between the distributions of samples and of clean images.
+    """Compute the energy distance between the distributions of samples and of clean images.
 
-    It is 2 E d(x, s) - E d(x, x') - E d(s, s') with d(a, b) = ||a - b|| / sqrt(C H W), the squared maximum mean
-    discrepancy (MMD) for the kernel -d, which has no bandwidth (Sejdinovic et al. 2013). Means are over pairs of
-    different images, so the estimate is unbiased and may be negative. It is NaN for a single image. The value does not
-    depend on which sample belongs to which image.
+    The distance is 2 E d(x, s) - E d(x, x') - E d(s, s') with d(a, b) = ||a - b|| / sqrt(C H W). It is the squared
+    maximum mean discrepancy (MMD) of the kernel -d, which has no bandwidth (Sejdinovic et al. 2013). Means are over
+    pairs of different images. The estimate is therefore unbiased, may be negative, and is NaN for a single image. The
+    assignment of samples to images has no effect.
 
     Args:
-        samples: (K, B, C, H, W).
-        clean: (B, C, H, W).
+        samples: samples, (K, B, C, H, W).
+        clean: clean images, (B, C, H, W).
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if the shapes do not fit.
     """
-    samples, clean = _checked(samples, clean, least=1)
-    centre = clean.mean(0)  # smaller vectors give smaller rounding errors of distances
-    x, drawn = (clean - centre).flatten(1), (samples - centre).flatten(2)
-    between = torch.stack([_mean_distance(x, s) for s in drawn]).mean()
-    within = torch.stack([_mean_distance(a, b) for a in drawn for b in drawn]).mean()
+    samples, clean = _check_shapes(samples, clean, min_samples=1)
+    centre = clean.mean(0)  # centring reduces the rounding errors of distances
+    x, centred = (clean - centre).flatten(1), (samples - centre).flatten(2)
+    between = torch.stack([_mean_distance(x, s) for s in centred]).mean()
+    within = torch.stack([_mean_distance(a, b) for a in centred for b in centred]).mean()
     return float(2 * between - _mean_distance(x, x) - within)
 
 
 class SampleMetric(Metric):
-    """Metric of several samples of each measurement."""
+    """Base class of metrics of several samples of each measurement."""
 
     @abstractmethod
     def values(self, samples: Tensor, clean: Tensor) -> list[float]:
-        """Return a value for each clean image, (B, C, H, W), and its samples, (K, B, C, H, W)."""
+        """Return the metric of each image.
+
+        Args:
+            samples: samples, (K, B, C, H, W).
+            clean: clean images, (B, C, H, W).
+        """
 
 
 class CRPS(SampleMetric):
-    """`crps` of samples that are clipped to [0, 1]."""
+    """CRPS of samples clipped to [0, 1], see `crps`."""
 
     name, title, higher_is_better = "crps", "CRPS", False
 
     def values(self, samples: Tensor, clean: Tensor) -> list[float]:
-        found: list[float] = crps(samples.clamp(0, 1), clean).tolist()
-        return found
+        values: list[float] = crps(samples.clamp(0, 1), clean).tolist()
+        return values
 
 
 class Coverage(SampleMetric):
-    """`coverage` of samples that are clipped to [0, 1]. The best value is LEVEL."""
+    """Coverage of samples clipped to [0, 1], see `coverage`. The ideal value is `LEVEL`."""
 
     name, title, digits = f"coverage_{100 * LEVEL:.0f}", f"coverage ({100 * LEVEL:.0f} %)", 3
 
     def values(self, samples: Tensor, clean: Tensor) -> list[float]:
-        found: list[float] = coverage(samples.clamp(0, 1), clean).tolist()
-        return found
+        values: list[float] = coverage(samples.clamp(0, 1), clean).tolist()
+        return values
 
 
-class Pixels:
-    """Feature extractor that returns the pixels of samples."""
+class PixelFeatures:
+    """Feature extractor that returns pixels."""
 
     def features(self, images: Tensor) -> Tensor:
-        """Return samples, (K, B, C, H, W), as (B, K, C, H, W), clipped to [0, 1], in half precision and on the CPU."""
+        """Return samples clipped to [0, 1] in half precision on the CPU.
+
+        Args:
+            images: samples, (K, B, C, H, W).
+
+        Returns:
+            Pixels, (B, K, C, H, W).
+        """
         return images.clamp(0, 1).half().transpose(0, 1).cpu()
 
 
 class EnergyDistance(SetMetric):
-    """`energy_distance` of samples that are clipped to [0, 1]."""
+    """Energy distance of samples clipped to [0, 1], see `energy_distance`."""
 
     name, title, digits, higher_is_better = "energy_distance", "energy distance", 6, False
 
     def __init__(self) -> None:
-        self.extractor = Pixels()
+        self.extractor = PixelFeatures()
 
     def score(self, clean: Tensor, restored: Tensor, seed: int) -> float:
         return energy_distance(restored.transpose(0, 1).float(), clean[:, 0].float())
@@ -131,17 +149,17 @@ class EnergyDistance(SetMetric):
 SAMPLE_METRICS = (CRPS(), Coverage(), EnergyDistance())
 
 
-def _checked(samples: Tensor, clean: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
+def _check_shapes(samples: Tensor, clean: Tensor, min_samples: int = 2) -> tuple[Tensor, Tensor]:
     if samples.ndim != 5 or samples.shape[1:] != clean.shape:
         shapes = f"{tuple(samples.shape)} for {tuple(clean.shape)}"
         raise ValueError(f"samples: must be (K, B, C, H, W) for clean images (B, C, H, W), got {shapes}.")
-    if len(samples) < least:
-        raise ValueError(f"samples: must be at least {least} per image, got {len(samples)}.")
+    if len(samples) < min_samples:
+        raise ValueError(f"samples: must be at least {min_samples} per image, got {len(samples)}.")
     return samples, clean
 
 
 def _mean_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean of d over pairs of different images of (B, D) and (B, D)."""
+    """Return the mean of d over pairs of different images, (B, D) and (B, D)."""
     distances = torch.cdist(a, b).double()
     count = len(a)
     return (distances.sum() - distances.diagonal().sum()) / (count * (count - 1)) / a.shape[1] ** 0.5

@@ -1,8 +1,8 @@
-"""Stopping points: times at which the reverse process ends, on the trade-off between distortion and perception.
+"""Stopping points of the reverse process on the trade-off between distortion and perception.
 
-PSNR of x_hat peaks early in the reverse process while LPIPS still improves (paper, Fig. 3). The distortion-optimised
-(DO) time t_DO is where mean PSNR is highest; the perception-optimised (PO) time t_PO is where mean LPIPS is lowest,
-both on validation images.
+PSNR of x_hat peaks early in the reverse process, while LPIPS still improves (paper, Fig. 3). The distortion-optimised
+(DO) stopping time t_DO maximises the mean PSNR on validation images. The perception-optimised (PO) stopping time t_PO
+minimises the mean LPIPS on validation images.
 """
 
 from __future__ import annotations
@@ -16,37 +16,48 @@ from diracdiff.metrics.metric import Metric, Row
 from diracdiff.samplers.increment import TOLERANCE
 
 TARGETS = {str(metric.target): metric for metric in METRICS if metric.target}
-TARGET_RULE = f"target must be {', '.join(TARGETS)}, nfe:N with N of at least 1, or t:T with T in [0, 1]"
+TARGET_RULE = f"must be {', '.join(TARGETS)}, nfe:N with N >= 1, or t:T with T in [0, 1]"
 NUMBER = re.compile(r"\d*\.?\d+(e-?\d+)?")
 MEASURE = "python -m diracdiff evaluate split=val"
 
 
 @dataclass(frozen=True)
 class StoppingPoint:
-    """A stopping time and the output to return there, "x_hat" or "iterate"."""
+    """Stopping time and output of the reverse process.
+
+    Attributes:
+        t: stopping time, in [0, 1].
+        output: "x_hat" or "iterate".
+    """
 
     t: float
     output: str = "x_hat"
 
 
 StoppingPoints = dict[str, StoppingPoint | None]
-"""The stopping point of each target; None where its metric was not measured."""
+"""Stopping point of each target; None if its metric was not measured."""
 
 
 def candidates(curve: Iterable[Row]) -> list[Row]:
-    """Return the rows of a curve that may become stopping points: x_hat at every time.
+    """Return the rows of a curve that are candidates for stopping points: x_hat at each time.
 
-    Iterates contain noise and, before t = 0, are degraded. LPIPS and SWD can still prefer them.
+    Iterates are excluded: they contain noise and are degraded for t > 0, but LPIPS and SWD can prefer them.
+
+    Args:
+        curve: rows of `Records.curve`.
     """
     return [row for row in curve if row["output"] == "x_hat"]
 
 
 def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> StoppingPoints:
-    """Return the best of the `candidates` of a curve for each target; of equal values, the one with the fewest NFE.
+    """Select the best candidate of a curve for each target. Ties are resolved by the smallest NFE.
 
     Args:
         curve: rows of `Records.curve`.
-        metrics: metrics that were measured.
+        metrics: metrics of the evaluation.
+
+    Returns:
+        Stopping point of each target.
     """
     rows, points = sorted(candidates(curve), key=lambda row: float(row["nfe"])), StoppingPoints.fromkeys(TARGETS)
     for metric in metrics:
@@ -56,33 +67,52 @@ def find_stopping_points(curve: Sequence[Row], metrics: Sequence[Metric]) -> Sto
     return points
 
 
-def last_before(times: Iterable[float], t: float) -> float:
-    """Return the time where sampling to t ends: the last of these times that is not before t, or else the first."""
+def snap_time(times: Iterable[float], t: float) -> float:
+    """Return the time of a grid at which sampling to t ends: the smallest time >= t, or the largest time.
+
+    Args:
+        times: times of the grid.
+        t: stopping time, in [0, 1].
+    """
     times = list(times)
     return min((time for time in times if time >= t - TOLERANCE), default=max(times))
 
 
-def row_at(curve: Sequence[Row], stop: StoppingPoint) -> Row:
-    """Return the row of a curve where sampling to this point ends."""
-    rows = {row["t"]: row for row in curve if row["output"] == stop.output}
-    return rows[last_before(rows, stop.t)]
-
-
-def on_grid(stopping_points: Iterable[StoppingPoint], times: Sequence[float]) -> list[StoppingPoint]:
-    """Return the points at these times where sampling to other points ends, each once."""
-    found = (StoppingPoint(round(last_before(times, stop.t), 9), stop.output) for stop in stopping_points)
-    return list(dict.fromkeys(found))
-
-
-def key_rows(
-    curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None
-) -> dict[str, Row | None]:
-    """Return the main rows of a curve: measurement, one_shot, do, po, further known points, and target.
+def row_at(curve: Sequence[Row], point: StoppingPoint) -> Row:
+    """Return the row of a curve at which sampling to a stopping point ends.
 
     Args:
         curve: rows of `Records.curve`.
-        stopping_points: stopping points of the targets.
-        extra: a further point, the row "target".
+        point: stopping point.
+    """
+    rows = {row["t"]: row for row in curve if row["output"] == point.output}
+    return rows[snap_time(rows, point.t)]
+
+
+def snap_to_grid(stopping_points: Iterable[StoppingPoint], times: Sequence[float]) -> list[StoppingPoint]:
+    """Move stopping points to the times of a grid at which sampling ends, without duplicates.
+
+    Args:
+        stopping_points: stopping points.
+        times: times of the grid.
+    """
+    snapped = (StoppingPoint(round(snap_time(times, point.t), 9), point.output) for point in stopping_points)
+    return list(dict.fromkeys(snapped))
+
+
+def summary_rows(
+    curve: Sequence[Row], stopping_points: Mapping[str, StoppingPoint | None], extra: StoppingPoint | None = None
+) -> dict[str, Row | None]:
+    """Return the rows of a curve for a summary.
+
+    Args:
+        curve: rows of `Records.curve`.
+        stopping_points: stopping point of each target.
+        extra: additional stopping point with the key "target".
+
+    Returns:
+        Rows by key: measurement, one_shot, do, po, further targets, target. The row of an unknown DO or PO point is
+        None.
     """
     points = StoppingPoints(measurement=StoppingPoint(1.0, "iterate"), one_shot=StoppingPoint(1.0, "x_hat"))
     for target, metric in TARGETS.items():
@@ -98,10 +128,11 @@ def stopping_point_for(
     """Return the stopping point of a target.
 
     Args:
-        target: one of TARGETS; "nfe:N", the last x_hat within N network calls; or "t:T". "t=T" is the same.
-        stopping_points: stopping points of the targets, see `find_stopping_points`.
-        curve: the validation's, for nfe.
-        output: output at "t:T".
+        target: key of `TARGETS`; "nfe:N" for the last x_hat within N function evaluations; or "t:T" (also "t=T") for
+            the stopping time T.
+        stopping_points: stopping point of each target, see `find_stopping_points`.
+        curve: trade-off curve of the validation, for "nfe:N".
+        output: output for "t:T", "x_hat" or "iterate".
 
     Raises:
         ValueError: if the target is unknown or has no stopping point.
@@ -112,21 +143,23 @@ def stopping_point_for(
     if kind == "nfe" and value.isdecimal() and int(value) >= 1:
         return _within_nfe(int(value), curve)
     if target not in TARGETS:
-        raise ValueError(f"{TARGET_RULE}, got {target!r}")
-    stop = stopping_points.get(target)
-    if stop is None:
+        raise ValueError(f"target={target}: {TARGET_RULE}.")
+    point = stopping_points.get(target)
+    if point is None:
         raise ValueError(
-            f"target={target}: this checkpoint does not know the best {TARGETS[target].title}. Give target=t:T, or "
-            f"measure it with {MEASURE} {'fid=squeezenet ' if target == 'fid' else ''}save_tuned=…"
+            f"target={target}: this checkpoint has no stopping time for {TARGETS[target].title}. Use target=t:T, or "
+            f"run {MEASURE} {'fid=squeezenet ' if target == 'fid' else ''}save_tuned=…"
         )
-    return stop
+    return point
 
 
 def _within_nfe(nfe: int, curve: Sequence[Row]) -> StoppingPoint:
-    means = [row for row in curve if row["output"] == "x_hat"]
-    if not means:
-        raise ValueError(f"target=nfe:{nfe}: needs a validation's curve, which this checkpoint lacks. Use target=t:T.")
-    if reached := [row["t"] for row in means if row["nfe"] <= nfe]:
-        return StoppingPoint(min(reached))
-    least = min(row["nfe"] for row in means)
-    raise ValueError(f"target=nfe:{nfe}: the first x_hat of this sampler takes {least} NFE. Use nfe:{least}.")
+    rows = [row for row in curve if row["output"] == "x_hat"]
+    if not rows:
+        raise ValueError(
+            f"target=nfe:{nfe}: needs the curve of a validation, which this checkpoint lacks. Use target=t:T."
+        )
+    if times := [row["t"] for row in rows if row["nfe"] <= nfe]:
+        return StoppingPoint(min(times))
+    min_nfe = min(row["nfe"] for row in rows)
+    raise ValueError(f"target=nfe:{nfe}: the first x_hat of this sampler takes {min_nfe} NFE. Use nfe:{min_nfe}.")

@@ -7,7 +7,7 @@ from typing import Any
 from diracdiff.evaluation.evaluation import Evaluation
 from diracdiff.evaluation.plots import save_figure, stopping_figure, tradeoff_figure
 from diracdiff.evaluation.stopping import StoppingPoint
-from diracdiff.evaluation.tables import print_summary, summary_of, write_tables
+from diracdiff.evaluation.tables import print_summary, summarise, write_tables
 from diracdiff.metrics.metric import image_metrics
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import REPORT_NAME
@@ -66,7 +66,7 @@ def write_evaluation(
     with staged_files(folder) as written:
         write_rows(written / "images.csv", evaluation.records.rows)
         write_rows(written / "curve.csv", curve)
-        summary = summary_of(evaluation, stopping_points, extra, **same)
+        summary = summarise(evaluation, stopping_points, extra, **same)
         write_json(written / "evaluation.json", summary)
         write_tables(written, summary, metrics, title)
         save_figure(tradeoff_figure(curve, stopping_points, metrics, title), written / "tradeoff.png")

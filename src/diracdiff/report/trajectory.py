@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from diracdiff.checkpoints import to_recipe
 from diracdiff.evaluation import Evaluation, StoppingPoint
 from diracdiff.evaluation.stopping import TARGETS, row_at
-from diracdiff.evaluation.tables import NAMES, Summary, cautions
+from diracdiff.evaluation.tables import NAMES, Summary, summary_warnings
 from diracdiff.metrics import Row
 from diracdiff.report.origin import Origin
 from diracdiff.report.page import column, metric_column, render, table
@@ -53,7 +53,7 @@ def evaluation_page(
     pictures, note = encode_pictures(
         evaluation.gallery, [[(t, output) for output in TRAJECTORIES] for t in times if t not in kept]
     )
-    names = evaluation.shown
+    names = evaluation.gallery_names
     keys = [(row["t"], row["output"]) for row in curve]
     figures = {key: image_values(evaluation.records.at(*key), names) for key in keys}
 
@@ -81,7 +81,7 @@ def evaluation_page(
     rows = [{"title": name, "detail": TRAJECTORIES.get(row.get("output", ""), "")} | row for name, row in known]
     shown = [column("t", "t", 2), column("nfe", "NFE"), column("seconds", "s / image", 3), *columns]
     text = f"{images}, {summary['steps']} steps, seed {summary['seed']}. {stops_from}"
-    text = " ".join([text, *cautions(summary, metrics)])
+    text = " ".join([text, *summary_warnings(summary, metrics)])
     tables = [table("Stopping times", shown, rows)]
     return render(kind, restorer.name, text, tables, data, [note], origin, to_recipe(restorer))
 

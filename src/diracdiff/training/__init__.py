@@ -1,4 +1,4 @@
-"""The Lightning shell: module, data module, callbacks, average of the weights, loggers, optimisation."""
+"""Training with Lightning: modules, data module, callbacks, loggers and optimisation."""
 
 from diracdiff.training.callbacks import EMA, Progress, TradeoffLog
 from diracdiff.training.datamodule import ImageDataModule

@@ -1,4 +1,4 @@
-"""The LightningDataModule: batches of clean images, in an order that follows from (seed, step, rank)."""
+"""Lightning data module: batches of clean images in an order given by (seed, step, rank)."""
 
 import warnings
 from functools import cached_property
@@ -8,27 +8,29 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from diracdiff.data.datasets import ImageDataset, Item, Splits, worker_options
+from diracdiff.data.datasets import ImageDataset, Item, SplitDataset, worker_options
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.utils.validate import check_count
 
 Images = ImageDataset | Subset[Item]
-"""A split, or a part of it."""
+"""Images of a split, or a subset of them."""
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """Batches of clean images, {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}, of a data set.
+    """Data module that loads batches of clean images.
 
-    The module shards the data itself: use Trainer(use_distributed_sampler=False). A resumed run continues at the batch
-    that follows from its number of steps, so a length in `max_steps`, which Lightning cannot resume, is not supported.
+    A batch is {"x": (B, 3, S, S) in [0, 1], "name": list of str, "index": (B,)}. The module divides the data among the
+    devices: use `Trainer(use_distributed_sampler=False)`. A resumed run continues at the batch given by its number of
+    steps. `max_steps` is therefore not supported.
 
     Args:
-        dataset: has `split(name)` for train, val and test, such as `Photos`.
-        batch_size: training images per device and batch.
-        eval_batch_size: images per device and batch of all else; None: `batch_size`.
-        num_workers: loader processes per device.
-        val_images, test_images: largest number of images, evenly spread over the split; None: all.
-        seed: seed of the order of the training images.
+        dataset: data set with the method `split(name)`, such as `Photos`.
+        batch_size: number of training images per batch and device, at least 1.
+        eval_batch_size: number of validation and test images per batch and device; None: `batch_size`.
+        num_workers: number of loader processes per device, at least 0.
+        val_images: maximum number of validation images, spaced evenly in the split; None: all.
+        test_images: maximum number of test images, spaced evenly in the split; None: all.
+        seed: seed of the order of the training images, at least 0.
 
     Raises:
         ValueError: if a number is out of range.
@@ -36,7 +38,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: Splits,
+        dataset: SplitDataset,
         batch_size: int = 32,
         eval_batch_size: int | None = None,
         num_workers: int = 0,
@@ -56,12 +58,16 @@ class ImageDataModule(pl.LightningDataModule):
         self._splits: dict[str, Images] = {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the images of the stage's splits, so that a wrong folder is reported before anything runs."""
+        """List the images of the splits of a stage, which reports a wrong folder early.
+
+        Args:
+            stage: "fit", "validate" or "test".
+        """
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage or "", ()):
             self.split(name)
 
     def split(self, name: str) -> Images:
-        """Return the data set train, val or test, with `val_images` or `test_images` applied."""
+        """Return the images of the split train, val or test, limited to `val_images` or `test_images`."""
         if name not in self._splits:
             images: Images = self.dataset.split(name)
             if (limit := self.limits.get(name, len(images))) < len(images):
@@ -71,26 +77,28 @@ class ImageDataModule(pl.LightningDataModule):
 
     @cached_property
     def fingerprints(self) -> dict[str, dict[str, Any]]:
-        """Fingerprints of the files of the training and the validation split, for data sets that have files."""
-        found = {}
+        """Fingerprints of the files of the training and validation splits, {split: fingerprint}."""
+        fingerprints = {}
         for name in ("train", "val"):
             images = self.split(name)
-            whole = images.dataset if isinstance(images, Subset) else images
-            if isinstance(whole, ImageDataset) and (fingerprint := whole.fingerprint()) is not None:
-                found[name] = fingerprint
-        return found
+            full = images.dataset if isinstance(images, Subset) else images
+            if isinstance(full, ImageDataset) and (fingerprint := full.fingerprint()) is not None:
+                fingerprints[name] = fingerprint
+        return fingerprints
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Return shuffled batches, without an incomplete last one, from the batch that follows from the step.
+        """Return the loader of shuffled training batches, starting at the batch of the current step.
+
+        An incomplete last batch is dropped.
 
         Raises:
-            ValueError: if there are fewer images than one batch.
+            ValueError: if there are fewer images than one batch per device.
         """
         images, (rank, world_size) = self.split("train"), self._rank()
         if len(images) < self.batch_size * world_size:
             raise ValueError(
                 f"data.batch_size={self.batch_size}: {len(images)} training images are fewer than one batch for each "
-                f"of {world_size} device(s). Lower it or add images."
+                f"of {world_size} device(s). Lower the batch size or add images."
             )
         order = images.order if isinstance(images, ImageDataset) else None
         sampler = ShardSampler(len(images), seed=self.seed, shuffle=True, rank=rank, world_size=world_size, order=order)
@@ -100,15 +108,15 @@ class ImageDataModule(pl.LightningDataModule):
             batches = min(limit, len(loader)) if isinstance(limit, int) else int(limit * len(loader))
             epoch, step = divmod(self.trainer.global_step, max(1, -(-batches // accumulated)))
             sampler.epoch, sampler.skip = epoch, step * accumulated * self.batch_size
-            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # it is
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")  # `skip` resumes it
         return loader
 
     def val_dataloader(self) -> DataLoader[Item]:
-        """Return batches of every validation image once over all devices, in order."""
+        """Return the loader of validation batches: each image once over all devices, in order."""
         return self._eval_loader("val")
 
     def test_dataloader(self) -> DataLoader[Item]:
-        """Return batches of every test image once over all devices, in order."""
+        """Return the loader of test batches: each image once over all devices, in order."""
         return self._eval_loader("test")
 
     def _eval_loader(self, name: str) -> DataLoader[Item]:

@@ -1,4 +1,4 @@
-"""Loggers: `metrics.csv`, and Weights & Biases without a prompt."""
+"""Loggers: `metrics.csv`, and Weights & Biases without interactive login."""
 
 import os
 import secrets
@@ -16,7 +16,13 @@ METRICS_CSV, WANDB_ID = "metrics.csv", "wandb_id.txt"
 
 
 class MetricsFile(Logger):
-    """Append each row to `metrics.csv` in a folder at once: a killed run keeps all rows before its last checkpoint."""
+    """Logger that appends each row immediately to `metrics.csv`.
+
+    A killed run therefore keeps all rows before its last checkpoint.
+
+    Args:
+        output_dir: folder of the run.
+    """
 
     def __init__(self, output_dir: str | Path):
         self.path = Path(output_dir) / METRICS_CSV
@@ -28,19 +34,20 @@ class MetricsFile(Logger):
         append_rows(self.path, [{**metrics, "step": step}])
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """Do nothing: `config.yaml` holds them."""
+        """Do nothing, since `config.yaml` contains the hyperparameters."""
 
 
-def wandb_logger(output_dir: str | Path, mode: str = "auto", **arguments: Any) -> WandbLogger:
-    """Return Lightning's logger to Weights & Biases. A resumed run keeps its identifier.
+def wandb_logger(output_dir: str | Path, mode: str = "auto", **kwargs: Any) -> WandbLogger:
+    """Create a logger for Weights & Biases. A resumed run keeps its run id.
 
     Args:
-        output_dir: the run's folder.
-        mode: "online", "offline", "disabled" or "auto": WANDB_MODE if set, else online if an account is logged in.
-        arguments: further arguments of `WandbLogger` and `wandb.init`: project, name, group, entity, log_model.
+        output_dir: folder of the run.
+        mode: "online", "offline", "disabled" or "auto". "auto" uses the variable WANDB_MODE if it is set, else
+            "online" with a login and "offline" without.
+        **kwargs: arguments of `WandbLogger` and `wandb.init`, such as project, name, group, entity and log_model.
 
     Raises:
-        ValueError: for an unknown mode.
+        ValueError: if the mode is unknown.
     """
     import wandb
 
@@ -52,4 +59,4 @@ def wandb_logger(output_dir: str | Path, mode: str = "auto", **arguments: Any) -
     if rank_zero_only.rank == 0 and not path.exists():  # type: ignore[attr-defined]
         write_atomically(path, secrets.token_hex(4).encode())
     identifier = path.read_text() if path.exists() else None
-    return WandbLogger(save_dir=output_dir, id=identifier, mode=mode, **arguments)
+    return WandbLogger(save_dir=output_dir, id=identifier, mode=mode, **kwargs)

@@ -1,4 +1,4 @@
-"""The LightningModule: trains a restorer, finds its stopping times, and tests it."""
+"""Lightning module for training, validation and test of a restorer."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from diracdiff.checkpoints.checkpoint import KIND, Checkpoint
 from diracdiff.checkpoints.recipe import to_recipe
 from diracdiff.evaluation import Evaluation, StoppingPoint, find_stopping_points
-from diracdiff.evaluation.measurement import Measured, TrainingBatch, training_batch
+from diracdiff.evaluation.measurement import MeasuredBatch, TrainingBatch, training_batch
 from diracdiff.evaluation.stopping import candidates
 from diracdiff.losses import IncrementalReconstructionLoss
 from diracdiff.metrics import PSNR, SSIM, Metric
@@ -27,29 +27,30 @@ from diracdiff.utils.seeds import DEGRADATION, DROPOUT, OPERATOR, step_seed
 from diracdiff.utils.validate import check_between
 
 MAX_SKIPPED_STEPS = 10
-"""Consecutive steps with a gradient that is not finite, after which a run has diverged."""
+"""Number of consecutive steps with a non-finite gradient after which a training run is aborted."""
 
 
 class RestorerModule(pl.LightningModule):
-    """Train the denoiser of a restorer, and find its stopping times.
+    """Lightning module that trains the denoiser of a restorer and selects its stopping times.
 
-    Batches hold clean images, {"x": (B, C, H, W), "name": list of str}. They are degraded here, on their device.
+    Batches contain clean images, {"x": (B, C, H, W) in [0, 1], "name": list of str}. The module degrades them on their
+    device.
 
     Args:
-        restorer: process, denoiser and sampler; validation sets its stopping times and its curve.
-        loss: training loss; look-ahead 0 by default.
-        optimization: optimiser and learning rates.
+        restorer: process, denoiser and sampler. Validation sets its stopping points and its trade-off curve.
+        loss: training loss; `IncrementalReconstructionLoss()` (look-ahead 0) by default.
+        optimization: optimiser and learning rates; `Optimization()` by default.
         metrics: metrics of validation and test; PSNR and SSIM by default.
-        t_range: range of the training times, in [0, 1]; (1, 1) for a network that restores measurements in one step.
-        prob_terminal: fraction of the images that are trained at the last of these times, in [0, 1]. A pair of
-            fractions is interpolated linearly from the first to the last step.
-        only: stopping times to evaluate, instead of the whole trajectory.
+        t_range: range (first, last) of the training times, 0 <= first <= last <= 1. (1, 1) trains one-shot restoration.
+        prob_terminal: probability in [0, 1] that the time of an image is the last of `t_range`. A pair is interpolated
+            linearly from the first to the last step.
+        eval_points: stopping points to evaluate; None: the complete trajectory.
 
     Attributes:
-        evaluation: the last validation or test.
+        evaluation: most recent validation or test.
 
     Raises:
-        ValueError: if the times or the fraction are out of range.
+        ValueError: if the times or the probabilities are out of range.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class RestorerModule(pl.LightningModule):
         metrics: Sequence[Metric] | None = None,
         t_range: Sequence[float] = (0.0, 1.0),
         prob_terminal: float | Sequence[float] = 0.0,
-        only: Sequence[StoppingPoint] | None = None,
+        eval_points: Sequence[StoppingPoint] | None = None,
     ):
         super().__init__()
         if len(t_range) != 2 or not 0 <= t_range[0] <= t_range[1] <= 1:
@@ -75,21 +76,21 @@ class RestorerModule(pl.LightningModule):
         self.metrics: list[Metric] = list(metrics) if metrics is not None else [PSNR(), SSIM()]
         self.t_range = float(t_range[0]), float(t_range[1])
         self.prob_terminal = float(fractions[0]), float(fractions[1])
-        self.only = None if only is None else frozenset(only)
+        self.eval_points = None if eval_points is None else frozenset(eval_points)
         self.evaluation = Evaluation(self.metrics)
         self.skipped_steps = 0
 
     # training
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and its schedule."""
+        """Return the optimiser and its learning-rate schedule."""
         trainer, parameters = self.trainer, self.denoiser.parameters()
         return self.optimization.build(
             parameters, lambda: trainer.estimated_stepping_batches, fused=trainer.precision != "16-mixed"
         )
 
     def on_fit_start(self) -> None:
-        """Record data and settings for the checkpoint; refuse images that are too small for a metric."""
+        """Store the data set and the training settings in the restorer, and check the image size for the metrics."""
         for metric in image_metrics(self.metrics):
             metric.check_size(self.restorer.image_size)
         data = getattr(self.trainer, "datamodule", None)
@@ -97,11 +98,19 @@ class RestorerModule(pl.LightningModule):
             self.restorer.dataset = to_recipe(getattr(data, "dataset", None))
         except TypeError:  # a custom data set without a recipe
             self.restorer.dataset = None
-        self.restorer.calibrations = []  # they are of other weights
+        self.restorer.calibrations = []  # calibrations of the previous weights are invalid
         self.restorer.training = self.settings(self.trainer, data)
 
     def settings(self, trainer: pl.Trainer, data: pl.LightningDataModule | None) -> dict[str, Any]:
-        """Return the settings other than the restorer that change the weights, in plain containers."""
+        """Return the training settings, in addition to the restorer, that determine the weights.
+
+        Args:
+            trainer: trainer of the run.
+            data: data module of the run.
+
+        Returns:
+            Dictionary of plain values and containers.
+        """
         first, last = self.prob_terminal
         return {
             "loss": to_recipe(self.loss),
@@ -116,7 +125,7 @@ class RestorerModule(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Give a resumed run the configured learning rate and length, not the checkpoint's."""
+        """Replace the learning rate and the schedule of a loaded checkpoint by the configured ones."""
         group, lr = self.trainer.optimizers[0].param_groups[0], self.optimization.lr
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
         if group["initial_lr"] != lr:
@@ -125,47 +134,58 @@ class RestorerModule(pl.LightningModule):
         group["lr"] = lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed dropout from (seed, step, rank)."""
+        """Seed the random generator of dropout from (seed, step, rank)."""
         step, rank = self.trainer.global_step, self.global_rank
         torch.manual_seed(step_seed(self.restorer.seed, DROPOUT, step, batch_idx, rank))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        loss = self.loss_of(self.degrade(batch["x"], batch_idx))
-        if self._logs:
+        """Return the training loss of a batch of clean images."""
+        loss = self.compute_loss(self.degrade(batch["x"], batch_idx))
+        if self._is_logged_step:
             self.log("train/loss", loss, prog_bar=True, logger=False)
         return loss
 
-    def bound(self, process: StochasticDegradation, x: Tensor, batch_idx: int) -> StochasticDegradation:
-        """Return a process with the operators of a step's images, (B, C, H, W)."""
-        seed = self.seed_of(OPERATOR, batch_idx)
+    def bind_batch(self, process: StochasticDegradation, x: Tensor, batch_idx: int) -> StochasticDegradation:
+        """Bind a process to random per-image parameters for a training batch.
+
+        Args:
+            process: degradation process.
+            x: clean images, (B, C, H, W).
+            batch_idx: index of the batch in the epoch.
+        """
+        seed = self.seed_for(OPERATOR, batch_idx)
         return process.bind_images([step_seed(seed, i) for i in range(len(x))], x)
 
-    def loss_of(self, given: TrainingBatch) -> Tensor:
-        """Return the loss of degraded images."""
+    def compute_loss(self, batch: TrainingBatch) -> Tensor:
+        """Return the training loss of a batch of degraded images, a scalar."""
         if self.denoiser.incremental:
-            predicted = self.denoiser(given.process, given.y, given.t, given.s)
-            return self.loss.increment_loss(given.process, predicted, given.x, given.t, given.s)
-        x_hat = self.denoiser(given.process, given.y, given.t, measurement=given.measurement)
-        return self.loss(given.process, x_hat, given.x, given.t)
+            predicted = self.denoiser(batch.process, batch.y, batch.t, batch.s)
+            return self.loss.increment_loss(batch.process, predicted, batch.x, batch.t, batch.s)
+        x_hat = self.denoiser(batch.process, batch.y, batch.t, measurement=batch.measurement)
+        return self.loss(batch.process, x_hat, batch.x, batch.t)
 
     @property
-    def _logs(self) -> bool:
-        """Return True in steps that are logged."""
+    def _is_logged_step(self) -> bool:
+        """True if the current step is logged."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.trainer.global_step + 1) % every == 0
 
     def degrade(self, x: Tensor, batch_idx: int) -> TrainingBatch:
-        """Degrade images, (B, C, H, W), at random times, with noise; both follow from (seed, step, rank)."""
-        seed, given = self.seed_of(DEGRADATION, batch_idx), self.denoiser.condition_on_measurement
-        process = self.bound(self.restorer.process, x, batch_idx)
-        return training_batch(process, x, seed, self.t_range, given, self.terminal_probability())
+        """Degrade images at random times. Times and noise are determined by (seed, step, rank).
+
+        Args:
+            x: clean images in [0, 1], (B, C, H, W).
+            batch_idx: index of the batch in the epoch.
+        """
+        seed, conditioned = self.seed_for(DEGRADATION, batch_idx), self.denoiser.condition_on_measurement
+        process = self.bind_batch(self.restorer.process, x, batch_idx)
+        return training_batch(process, x, seed, self.t_range, conditioned, self.terminal_probability())
 
     def terminal_probability(self) -> float:
-        """Return the fraction of images at the last time for the current step.
+        """Return the probability of the last time of `t_range` at the current step.
 
         Raises:
-            ValueError: if `prob_terminal` is a pair and the number of steps is not known.
+            ValueError: if `prob_terminal` is a pair and the number of steps is unknown.
         """
         first, last = self.prob_terminal
         if first == last:
@@ -174,10 +194,15 @@ class RestorerModule(pl.LightningModule):
             raise ValueError("task.prob_terminal: a pair needs a run of known length. Set trainer.max_epochs.")
         return first + (last - first) * min(1.0, self.trainer.global_step / total)
 
-    def seed_of(self, purpose: int, batch_idx: int) -> int:
-        """Return the seed of a step's random numbers for a purpose."""
-        trainer, part = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
-        return step_seed(self.restorer.seed, purpose, trainer.global_step, part, trainer.global_rank)
+    def seed_for(self, purpose: int, batch_idx: int) -> int:
+        """Return the seed of the random numbers of the current step.
+
+        Args:
+            purpose: constant of `diracdiff.utils.seeds`, such as `DEGRADATION`.
+            batch_idx: index of the batch in the epoch.
+        """
+        trainer, micro_batch = self.trainer, batch_idx % self.trainer.accumulate_grad_batches
+        return step_seed(self.restorer.seed, purpose, trainer.global_step, micro_batch, trainer.global_rank)
 
     def configure_gradient_clipping(
         self,
@@ -185,16 +210,17 @@ class RestorerModule(pl.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of the gradient, skip the step if it is not finite, and log the step.
+        """Clip the gradient norm, skip the step if the norm is not finite, and log the step.
 
-        Lightning logs a step after its checkpoint is saved, and a killed run would lose the row.
+        The step is logged here because Lightning logs it only after saving the checkpoint. A killed run would lose the
+        row.
 
         Raises:
-            ValueError: after ten steps in a row with a gradient that is not finite.
+            ValueError: after `MAX_SKIPPED_STEPS` consecutive steps with a non-finite gradient.
         """
         step = self.trainer.global_step
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), gradient_clip_val or float("inf"))
-        if self._logs:
+        if self._is_logged_step:
             self.log("train/grad_norm", norm, logger=False)
             self.log("train/lr", optimizer.param_groups[0]["lr"], logger=False)
             values = {name: value.item() for name, value in self.trainer.callback_metrics.items() if "train/" in name}
@@ -204,23 +230,23 @@ class RestorerModule(pl.LightningModule):
         if self.skipped_steps:
             optimizer.zero_grad(set_to_none=True)
         if self.skipped_steps == 1:
-            warn(f"step {step} is skipped: the norm of the gradient is {norm.item()}")
+            warn(f"step {step} is skipped: the gradient norm is {norm.item()}")
         if self.skipped_steps >= MAX_SKIPPED_STEPS:
             raise ValueError(
-                f"training diverged: the norm of the gradient was {norm.item()} in {self.skipped_steps} consecutive "
-                f"steps, up to step {step}. Resume with a smaller optimizer.lr."
+                f"training diverged: the gradient norm was {norm.item()} in {self.skipped_steps} consecutive steps, up "
+                f"to step {step}. Resume with a smaller optimizer.lr."
             )
 
     # validation and test
 
     def on_validation_epoch_start(self) -> None:
-        """Start an evaluation."""
-        self.evaluation = Evaluation(self.metrics, only=self.only)
+        """Create an empty evaluation."""
+        self.evaluation = Evaluation(self.metrics, eval_points=self.eval_points)
 
     on_test_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Degrade the images of a batch, run the reverse process, and evaluate its states."""
+        """Degrade the images of a batch, sample the reverse process, and evaluate its states."""
         x, names = batch["x"], [str(name) for name in batch["name"]]
         measured = self.restorer.measure(x, names)
         reference = self.restorer.replace(process=measured.process).reference(x, measured.y)
@@ -228,16 +254,16 @@ class RestorerModule(pl.LightningModule):
 
     test_step = validation_step
 
-    def states(self, measured: Measured) -> Iterator[State]:
-        """Return the states of the reverse process from measurements, up to the last one that is evaluated."""
-        last = min(stop.t for stop in self.only) if self.only else 0.0
-        output = "iterate" if self.only and StoppingPoint(last, "x_hat") not in self.only else "x_hat"
-        return self.restorer.sampler.states(measured.process, self.denoiser, measured.y, measured.noise, last, output)
+    def states(self, measured: MeasuredBatch) -> Iterator[State]:
+        """Yield the states of the reverse process, from the measurements to the last evaluated time."""
+        t_end = min(point.t for point in self.eval_points) if self.eval_points else 0.0
+        output = "iterate" if self.eval_points and StoppingPoint(t_end, "x_hat") not in self.eval_points else "x_hat"
+        return self.restorer.sampler.states(measured.process, self.denoiser, measured.y, measured.noise, t_end, output)
 
     def on_validation_epoch_end(self) -> None:
-        """Find the stopping times, and log the best value of each metric."""
+        """Select the stopping times, and log the best value of each metric."""
         curve = self.evaluation.finish(self.restorer.seed)
-        if not curve or self.only is not None:
+        if not curve or self.eval_points is not None:
             return
         stopping_points = find_stopping_points(curve, self.metrics)
         self.restorer.curve, self.restorer.stopping_points = curve, stopping_points
@@ -247,23 +273,27 @@ class RestorerModule(pl.LightningModule):
             best = metric.best(candidates(curve))
             if best[metric.name] is not None:
                 self.log(f"val/{metric.name}", best[metric.name], prog_bar=bool(metric.abbreviation))
-            if (stop := stopping_points.get(metric.target or "")) is not None:
-                self.log(f"val/t_{metric.stopping_point_name().lower()}", stop.t)
+            if (point := stopping_points.get(metric.target or "")) is not None:
+                self.log(f"val/t_{metric.stopping_point_name().lower()}", point.t)
 
     def on_test_epoch_end(self) -> None:
         """Gather the records of all processes."""
         self.evaluation.finish(self.restorer.seed)
 
-    def to_test(self, restorer: Restorer) -> Self:
-        """Return a module that tests another restorer in the same way, such as the best one of the run."""
+    def for_testing(self, restorer: Restorer) -> Self:
+        """Return a module for testing another restorer with the same metrics.
+
+        Args:
+            restorer: restorer to test, such as that of the best checkpoint.
+        """
         return type(self)(restorer, metrics=self.metrics)
 
     # checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the entries that `diracdiff.load` reads."""
+        """Add the entries for `diracdiff.load` to a checkpoint."""
         checkpoint[KIND] = self.restorer.checkpoint().header()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the stopping times and the curve of a resumed run."""
+        """Restore the stopping points and the trade-off curve of a resumed run."""
         self.restorer.load_metadata(Checkpoint.from_content(checkpoint))

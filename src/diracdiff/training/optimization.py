@@ -1,4 +1,4 @@
-"""The optimiser and its learning rates."""
+"""Optimiser and learning-rate schedule."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from diracdiff.utils.validate import check_count, check_option, check_positive
 
 
 class Optimization:
-    """Adam, or Muon, with an optional warm-up and an optional cosine decay to zero over the whole run.
+    """Adam or Muon, with optional linear warm-up and optional cosine decay to zero over the run.
 
     Args:
-        lr: peak learning rate of Adam (the paper: 1e-4).
-        betas: decay rates of Adam's moments.
-        warmup_steps: steps of linear increase from zero.
-        decay: "none" (the paper) or "cosine".
-        muon_lr: peak learning rate of the weights of convolutions, see `Muon`; None: Adam for all weights.
+        lr: maximum learning rate of Adam, positive; 1e-4 in the paper.
+        betas: decay rates of the moments of Adam.
+        warmup_steps: number of steps of linear increase from zero, at least 0.
+        decay: "none" (paper) or "cosine".
+        muon_lr: maximum learning rate of convolutions, positive, see `Muon`; None: Adam for all parameters.
 
     Raises:
         ValueError: if a value is out of range.
@@ -42,15 +42,16 @@ class Optimization:
     def build(
         self, parameters: Iterable[torch.nn.Parameter], total_steps: Callable[[], float], fused: bool = True
     ) -> dict[str, Any]:
-        """Return the optimiser and its schedule for Lightning.
+        """Return the optimiser and its schedule in the format of `LightningModule.configure_optimizers`.
 
         Args:
             parameters: parameters to train.
-            total_steps: returns the number of steps; called after the first step, since Lightning loads data for it.
-            fused: update all parameters in one pass; not possible with scaled gradients.
+            total_steps: function that returns the number of steps. It is called only after the first step, because
+                Lightning loads data to compute it.
+            fused: use the fused implementation of Adam, which does not support scaled gradients.
 
         Raises:
-            ValueError: after the first step, if the learning rate decays and the run has no end.
+            ValueError: after the first step, if the decay is "cosine" and the number of steps is infinite.
         """
         first, second = self.betas
         optimizer: torch.optim.Optimizer
@@ -60,11 +61,11 @@ class Optimization:
             optimizer = Muon(parameters, self.muon_lr, self.lr, (first, second), fused=fused)
 
         def factor(step: int) -> float:
-            done = 0.0
+            progress = 0.0
             if self.decay == "cosine" and step > 0:
                 if not math.isfinite(total := total_steps()):
-                    raise ValueError("optimizer.decay=cosine: needs an end. Set trainer.max_epochs.")
-                done = min(1.0, step / total)
-            return min(1.0, (step + 1) / (self.warmup_steps + 1)) * 0.5 * (1 + math.cos(math.pi * done))
+                    raise ValueError("optimizer.decay=cosine: needs a finite run. Set trainer.max_epochs.")
+                progress = min(1.0, step / total)
+            return min(1.0, (step + 1) / (self.warmup_steps + 1)) * 0.5 * (1 + math.cos(math.pi * progress))
 
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}

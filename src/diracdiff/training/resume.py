@@ -1,4 +1,4 @@
-"""Resume a training run: from which file, only as the same run, and with the rows that it has logged."""
+"""Resuming of a training run: selection of the checkpoint, comparison of the settings, and trimming of logs."""
 
 from pathlib import Path
 from typing import Any
@@ -15,60 +15,80 @@ from diracdiff.training.saving import LAST
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import read_rows, write_rows
 
-MAY_DIFFER = ("data.root", "optimization.lr", "processes")
-"""Settings that a resumed run may change."""
+ALLOWED_CHANGES = ("data.root", "optimization.lr", "processes")
+"""Settings that may differ in a resumed run."""
 
 
-def find(requested: str | None, output_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """Return path and content of the checkpoint to resume from: "auto" is `last.ckpt` in the run's folder if it exists.
+def find_checkpoint(ckpt_path: str | None, output_dir: Path) -> tuple[Path, Checkpoint] | None:
+    """Read the checkpoint to resume from.
+
+    Args:
+        ckpt_path: path of a checkpoint; "auto" for `last.ckpt` in the folder of the run if it exists; None for a new
+            run.
+        output_dir: folder of the run.
+
+    Returns:
+        Path and content of the checkpoint, or None for a new run.
 
     Raises:
-        ValueError: if it cannot be read, or holds weights alone.
+        ValueError: if the checkpoint cannot be read, or contains no optimiser state.
     """
-    path = output_dir / LAST if requested == "auto" else Path(requested or "")
-    if requested is None or (requested == "auto" and not path.exists()):
+    path = output_dir / LAST if ckpt_path == "auto" else Path(ckpt_path or "")
+    if ckpt_path is None or (ckpt_path == "auto" and not path.exists()):
         return None
     checkpoint = Checkpoint.read(path)
     if not checkpoint.trainer_state.get("optimizer_states"):
-        raise ValueError(f"ckpt_path={path}: holds weights but no training run. Give a last.ckpt.")
+        raise ValueError(f"ckpt_path={path}: contains no optimiser state. Use a last.ckpt.")
     return path, checkpoint
 
 
-def check_same(
+def check_same_run(
     module: RestorerModule, data: ImageDataModule, trainer: pl.Trainer, checkpoint: Checkpoint, path: Path
 ) -> None:
-    """Refuse to resume from the checkpoint, at a path, of a run with another process, network, data set or training.
+    """Check that a checkpoint belongs to a run with the same process, network, data set and training settings.
 
-    The folder of the images, the learning rate and, with a warning, the number of processes may differ. A setting that
-    another version has added or removed is not compared.
+    The folder of the images and the learning rate may differ. A different number of processes causes a warning.
+    Settings that exist in only one version are not compared.
+
+    Args:
+        module: module of the resumed run.
+        data: data module of the resumed run.
+        trainer: trainer of the resumed run.
+        checkpoint: checkpoint to resume from.
+        path: path of the checkpoint, for messages.
 
     Raises:
-        ValueError: naming the first setting that differs.
+        ValueError: if a setting differs.
     """
     before, now = (
-        _flat({key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"dataset": dataset, **training})
+        _flatten({key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"dataset": dataset, **training})
         for recipe, dataset, training in (
             (checkpoint.recipe, checkpoint.dataset, checkpoint.training),
             (to_recipe(module.restorer), to_recipe(data.dataset), module.settings(trainer, data)),
         )
     )
     if (count := before.get("processes")) != trainer.world_size:
-        warn(f"trained by {count} process(es) so far, now by {trainer.world_size}: each batch holds other images")
+        warn(f"the checkpoint is of {count} process(es), the run of {trainer.world_size}: the batches differ")
     for name in now:
-        if name in before and before[name] != now[name] and name not in MAY_DIFFER:
+        if name in before and before[name] != now[name] and name not in ALLOWED_CHANGES:
             values = f"{str(before[name])[:60]}, now {str(now[name])[:60]}"
-            raise ValueError(f"ckpt_path={path}: was trained with another {name} ({values}). Give its command.")
+            raise ValueError(f"ckpt_path={path}: was trained with another {name} ({values}). Use its command.")
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Return the values in nested dictionaries by their full names; the name of an object is that of its class."""
+def _flatten(value: Any, name: str = "") -> dict[str, Any]:
+    """Flatten nested dictionaries to dotted names. The name of an object denotes its class."""
     if not isinstance(value, dict):
         return {name.removesuffix(f".{TARGET}"): value}
-    return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
+    return {k: v for key, item in value.items() for k, v in _flatten(item, f"{name}.{key}".lstrip(".")).items()}
 
 
 def trim_logs(output_dir: Path, step: int) -> None:
-    """Remove the rows that a run has logged after the step that it resumes from, 0 for a new run."""
+    """Remove the rows that were logged after a step.
+
+    Args:
+        output_dir: folder of the run.
+        step: step that the run resumes from; 0 for a new run.
+    """
     remedy = "Move it away: the run then resumes without its earlier rows."
     for path, last in ((output_dir / METRICS_CSV, step - 1), (output_dir / TRADEOFF_CSV, step)):
         if not path.exists():
