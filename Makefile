@@ -78,8 +78,8 @@ docs: $(READY)  ## build the documentation: docs/_build/index.html
 test: $(READY)  ## run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(READY)  ## check style, docstrings and types
-	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+lint: $(READY)  ## check style, docstrings, types and words
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy && $(VENV)/bin/python tools/check_style.py
 
 format: $(READY)  ## fix style
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
