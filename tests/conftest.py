@@ -226,6 +226,7 @@ def run_here(cwd, name, *overrides):
             return error.code
         finally:
             logging.root.handlers[:] = handlers  # handlers of Hydra write to the streams of this command
+            torch.set_flush_denormal(False)  # commands set it for their process
     return 0
 
 

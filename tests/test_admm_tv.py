@@ -7,7 +7,7 @@ import torch
 from conftest import DEGRADATIONS
 
 from diracdiff.baselines import ADMMTV
-from diracdiff.baselines.admm import _Cosine, gradient, transposed_gradient
+from diracdiff.baselines.admm import _CosineSolver, gradient, transposed_gradient
 from diracdiff.degradations import Operator
 
 TASKS = ["blur", "inpainting", "box", "super_resolution"]
@@ -117,5 +117,5 @@ def test_total_variation_of_a_plane():
 def test_gradient_transpose_and_solve_are_consistent(shape):
     x, u = torch.randn(2, 3, *shape).double(), torch.randn(2, 2, 3, *shape).double()
     assert torch.allclose((gradient(x) * u).sum(), (x * transposed_gradient(u)).sum())
-    solution = _Cosine(x)(x, 0.3, 2.0)
+    solution = _CosineSolver(x)(x, 0.3, 2.0)
     assert torch.allclose(0.3 * solution + 2.0 * transposed_gradient(gradient(solution)), x)

@@ -110,7 +110,10 @@ def test_tuning_replaces_sampler_stopping_times_and_curve_only():
             (lambda content, key=key: content[KIND].pop(key), f"a.ckpt: is damaged, {key}")
             for key in ("recipe", "stopping_points", "curve", "dataset", "training", "calibrations")
         ),
-        (lambda content: content[KIND]["recipe"]["denoiser"]["network"].update(channels=12), "weights do not fit"),
+        (
+            lambda content: content[KIND]["recipe"]["denoiser"]["network"].update(channels=12),
+            "weights do not match its recipe",
+        ),
         (lambda content: content[KIND]["recipe"]["sampler"].update(future=1), "unexpected keyword argument 'future'"),
         (lambda content: content[KIND].update(recipe=to_recipe(LinearSeverity(0, 1))), "must describe a restorer"),
         (lambda content: next(iter(content["state_dict"].values())).fill_(torch.nan), "weights that are not finite"),

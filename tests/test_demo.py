@@ -110,7 +110,7 @@ def test_frames_equal_restorations_at_the_stopping_times(tmp_path, mode):
     restored = restore(restorer, tmp_path / "photo.png", False, on_progress=fractions.append)
     frames = [(round(frame.t, 2), frame.output, frame.nfe) for frame in restored.frames]
     assert frames == [(1.0, "x_hat", 1), (0.67, "x_hat", 2), (0.33, "x_hat", 3), (0.0, "iterate", 3)]
-    assert restored.place == 0 and fractions == sorted(fractions) and fractions[-1] == 1
+    assert restored.index == 0 and fractions == sorted(fractions) and fractions[-1] == 1
     y = restored.batch.y
     for index, target in enumerate(("psnr", "t:0.66", "t:0.33", "swd")):
         expected = restorer.restore(y, target, names=["photo.png"])[0]

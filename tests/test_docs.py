@@ -80,5 +80,5 @@ def test_the_notebook_runs(tmp_path, monkeypatch, without_weights, capsys):
     matplotlib.use("Agg")
     namespace = {}
     exec(compile(code, "docs/notebook.ipynb", "exec"), namespace)
-    assert re.search(r"stops at t = [\d.]+: [\d.]+ dB become [\d.]+ dB", capsys.readouterr().out)
+    assert re.search(r"stopping time t = [\d.]+: [\d.]+ dB become [\d.]+ dB", capsys.readouterr().out)
     assert namespace["states"][0].t == 1 and (tmp_path / "restorer.ckpt").exists()

@@ -97,7 +97,7 @@ def damage(folder, kind):
 def test_a_damaged_folder_is_refused(tmp_path, kind):
     write_exported(restorer().checkpoint(), tmp_path / "out", "card")
     damage(tmp_path / "out", kind)
-    with pytest.raises(DamagedFileError, match=r"checkpoint=.*out is (damaged|a folder without).*Export it again"):
+    with pytest.raises(DamagedFileError, match=r"checkpoint=.*out: is (damaged|a folder without).*Export it again"):
         load(tmp_path / "out")
 
 

@@ -82,7 +82,7 @@ def test_existing_files_and_inputs_are_not_replaced(tmp_path):
     with pytest.raises(ValueError, match=r"a\.png: must be a file, but is a folder"):
         check_output(tmp_path, [tmp_path / "a.png"], if_exists="overwrite")
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="link exists"):
+    with pytest.raises(ValueError, match="link: exists"):
         check_output(tmp_path, [tmp_path / "link"], if_exists="error")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"must be a folder, but .*file is a file"):

@@ -238,7 +238,7 @@ def test_the_command_writes_a_usable_checkpoint(read, tmp_path, capsys):
     assert from_recipe(restorer.training["loss"]).look_ahead == 1.0
     assert not any(restorer.stopping_points.values())
     assert run_here(tmp_path, *command) == 2
-    assert "ours.ckpt exists" in capsys.readouterr().err
+    assert "ours.ckpt: exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("container", [tuple, list])

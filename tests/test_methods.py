@@ -189,7 +189,7 @@ def test_an_incremental_network_predicts_every_severity(preconditioning):
     x_hat = denoiser(process, y, t)
     assert torch.equal(x_hat, denoiser(process, y, t, torch.zeros(2)))
     assert (x_hat - denoiser(process, y, t, t / 2)).abs().max() > 1e-4
-    with pytest.raises(ValueError, match="s must be None"):
+    with pytest.raises(ValueError, match="s: must be None"):
         Denoiser(NCSNpp(8, [1, 2], 1, [1], 0.0))(process, y, t, t)
 
 
@@ -247,7 +247,7 @@ def test_denoise_trains_and_generates(tmp_path, folder, run, call):
     images = (restorer := load("runs/latest/best.ckpt")).generate(["a", "b", "c"])
     assert images.shape == (3, 3, 32, 32) and (images[0] - images[1]).abs().mean() > 1 / 255
     assert torch.allclose(restorer.generate(["b"])[0], images[1], atol=1 / 255)
-    with pytest.raises(ValueError, match=r"sigma_1 of at least 2\.5 .* got 0\.05.*task=denoise"):
+    with pytest.raises(ValueError, match=r"sigma: must be at least 2\.5 .* got 0\.05.*task=denoise"):
         load(run[1] / "best.ckpt").generate(["a"])
 
 

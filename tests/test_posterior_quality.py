@@ -110,7 +110,7 @@ def test_samples_do_not_depend_on_the_batch(tmp_path, stop):
 
     single, batch, plain = run(1, 3), run(3, 3), run(3, 0)
     for name in ("crps", "coverage_90"):
-        values = [[row[name] for row in result.of(stop)] for result in (single, batch)]
+        values = [[row[name] for row in result.rows_at(stop)] for result in (single, batch)]
         assert values[0] == pytest.approx(values[1], abs=1e-5) and len(set(values[0])) == 3
     distances = [result.score(SAMPLE_METRICS[2], stop, 0) for result in (single, batch)]
     assert distances[0] == pytest.approx(distances[1], abs=1e-4)

@@ -138,13 +138,13 @@ def test_a_target_has_a_stopping_point(target, expected):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("fid", r"target=fid: .* the best FID. Give target=t:T, or measure .* fid=squeezenet save_tuned=…"),
+        ("fid", r"target=fid: .* no stopping time for FID. Use target=t:T, or run .* fid=squeezenet save_tuned=…"),
         ("ssim", r"target=ssim: must be psnr, lpips, swd, fid, "),
-        ("lpips,psnr>=29", r"got 'lpips,psnr>=29'"),
-        ("t:1.5", r"T in \[0, 1\], got 't:1.5'"),
-        ("t:soon", r"got 't:soon'"),
-        ("t", r"got 't'"),
-        ("nfe:0", r"N of at least 1, .* got 'nfe:0'"),
+        ("lpips,psnr>=29", r"target=lpips,psnr>=29: must be psnr"),
+        ("t:1.5", r"target=t:1.5: must be .* T in \[0, 1\]"),
+        ("t:soon", r"target=t:soon: must be"),
+        ("t", r"target=t: must be"),
+        ("nfe:0", r"target=nfe:0: must be .* N >= 1"),
     ],
 )
 def test_invalid_targets_are_refused(target, message):

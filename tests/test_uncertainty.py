@@ -116,7 +116,7 @@ def test_the_command_calibrates(run, folder, tmp_path, call, measured_folder):
     assert [(each["images"], each["samples"]["samples"]) for each in calibrations] == [(3, 3)] * 3
     assert not Checkpoint.read(best).calibrations
     refused(
-        call("calibrate", f"checkpoint={best}", *folder, *sampling), "calibrated.ckpt exists", "if_exists=overwrite"
+        call("calibrate", f"checkpoint={best}", *folder, *sampling), "calibrated.ckpt: exists", "if_exists=overwrite"
     )
     refused(call("calibrate", f"checkpoint={best}", "samples=1"), "samples=1: must be an integer of at least 2")
     before, restorer = load(best).denoiser.state_dict(), load(tmp_path / "calibration/calibrated.ckpt")

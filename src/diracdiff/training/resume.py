@@ -61,7 +61,7 @@ def check_same_run(
         ValueError: if a setting differs.
     """
     before, now = (
-        _flatten({key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"dataset": dataset, **training})
+        _flatten({key: recipe.get(key) for key in ("process", "denoiser", "seed")} | {"data": dataset, **training})
         for recipe, dataset, training in (
             (checkpoint.recipe, checkpoint.dataset, checkpoint.training),
             (to_recipe(module.restorer), to_recipe(data.dataset), module.settings(trainer, data)),
