@@ -6,7 +6,6 @@
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
@@ -48,9 +47,10 @@ def prose(path: Path, source: str) -> Iterator[tuple[int, str]]:
 
 
 if __name__ == "__main__":
-    command, faults = ["git", "ls-files", "-z", "*.md", "src/*.py", "conf/*.yaml", ":!docs/_generated"], []
-    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
-    for path in (Path(name) for name in names if name and Path(name).exists()):
+    patterns = ("*.md", "docs/*.md", "docs/tutorials/*.md", "experiments/**/*.md", "benchmarks/*.md")
+    patterns += ("src/**/*.py", "conf/**/*.yaml")
+    faults = []
+    for path in sorted(path for pattern in patterns for path in Path().glob(pattern)):
         for number, text in prose(path, path.read_text(encoding="utf-8")):
             words = [(found[0], instead) for rule, instead in RULES for found in rule.finditer(CODE.sub("``", text))]
             long = path.suffix == ".md" and len(text) > 400 and not text.startswith("|")

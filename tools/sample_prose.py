@@ -5,16 +5,8 @@
 
 import ast
 import random
-import subprocess
 import sys
 from pathlib import Path
-
-
-def files(*patterns: str) -> list[Path]:
-    """Return the tracked files of some patterns."""
-    command = ["git", "ls-files", "-z", *patterns]
-    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
-    return [Path(name) for name in names if name]
 
 
 def docstrings() -> list[str]:
@@ -22,7 +14,7 @@ def docstrings() -> list[str]:
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     return [
         f"{path}, {getattr(node, 'name', 'module')}\n{text}"
-        for path in files("src/*.py")
+        for path in sorted(Path("src").rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, kinds) and (text := ast.get_docstring(node))
     ]
@@ -32,7 +24,8 @@ def paragraphs() -> list[str]:
     """Return all paragraphs of prose in Markdown pages, each with its file, without headings, tables and code."""
     return [
         f"{path}\n{text}"
-        for path in files("*.md")
+        for pattern in ("*.md", "docs/*.md", "docs/tutorials/*.md", "experiments/**/*.md", "benchmarks/*.md")
+        for path in sorted(Path().glob(pattern))
         for part in path.read_text(encoding="utf-8").split("```")[::2]
         for text in part.split("\n\n")
         if len(text.split()) > 8 and not text.lstrip().startswith(("#", "|", "<"))
