@@ -56,5 +56,4 @@ if __name__ == "__main__":
             long = path.suffix == ".md" and len(text) > 400 and not text.startswith("|")
             words += [(f"{len(text)} characters", "at most 400")] * long
             faults += [f'{path}:{number}: {word}: write "{instead}"' for word, instead in words]
-    print("\n".join(faults))
-    sys.exit(bool(faults))
+    sys.exit("\n".join(faults) or 0)
