@@ -63,7 +63,7 @@ schedule: $(READY)  ## schedule the severity of TASK over time: writes a table t
 pack: $(READY)  ## write a decoded copy of DATASET, which loads faster: ARGS="data.root=… output=packed"
 	@$(RUN) diracdiff pack data=$(DATASET) $(ARGS)
 
-models: $(READY)  ## train the bundled models, such as checkpoint=builtin:denoise; about 2.5 hours of one core each
+models: $(READY)  ## train the bundled models, such as checkpoint=builtin:denoise, in hours of one core each
 	@$(RUN) experiments.models.make $(ARGS)
 
 wheel: $(READY)  ## build dist/*.whl with the bundled models

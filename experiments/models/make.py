@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[int, list[str]]] = {
     "inpaint": (14000, ["task=inpaint_freeform", *SLIGHT]),
     "super_resolution": (14000, ["task=super_resolution_multiscale", *SLIGHT]),
 }
-"""{name of a model: (training steps, about 2.5 hours on one core; overrides of the training run)}."""
+"""{name of a model: (training steps, overrides of the training run)}."""
 
 
 def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Path:
@@ -71,9 +71,7 @@ def main() -> None:
     """Collect photographs, and train and export the models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(MODELS), choices=MODELS, help="models to train")
-    parser.add_argument(
-        "--steps", type=int, help=f"training steps of {BATCH} crops; default: about 2.5 hours on one core"
-    )
+    parser.add_argument("--steps", type=int, help=f"training steps of {BATCH} crops")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training run")
     parser.add_argument("--flowers", type=Path, help="folder of flower_photos with train, val and test")
     parser.add_argument("--wallpapers", type=Path, help="folder of Debian's lomiri-wallpapers-16.04")

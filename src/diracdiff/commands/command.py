@@ -30,10 +30,10 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
     def job(cfg: DictConfig) -> Any:
         try:
-            import torch
+            check_values(cfg, name)
+            import torch  # after the check, which must not wait for it
 
             torch.set_flush_denormal(True)  # subnormal gradients slow down the backward pass
-            check_values(cfg, name)
             return function(cfg)
         except (KeyboardInterrupt, SystemExit) as end:
             if not isinstance(end, KeyboardInterrupt) and not isinstance(end.__context__, KeyboardInterrupt):
