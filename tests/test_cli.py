@@ -257,6 +257,14 @@ def test_a_folder_of_another_run_is_refused(call, run, folder, tmp_path):
     assert (tmp_path / "old" / "last.ckpt").read_text() == "precious"
 
 
+def test_a_fast_dev_run_without_loggers(call, tmp_path, image_folder):
+    folder = ["data=folder", f"data.root={image_folder}", "data.image_size=32"]
+    options = ["task=inpaint", "debug=fast_dev_run", "logger=null", *folder, *SMALL, "lpips=null"]
+    status, output = call("train", *options, "hydra.run.dir=run")
+    assert status == 0, output
+    assert (tmp_path / "run" / "tradeoff.csv").is_file() and not (tmp_path / "run" / "metrics.csv").exists()
+
+
 # errors
 
 IMAGE, MODEL = "input={images}/05.png", "checkpoint={model}"
@@ -266,7 +274,7 @@ ERRORS = [
     ("train", ["tusk=deblur"], "tusk: train has no such key. Did you mean task"),
     ("train", ["--help", "tusk=deblur"], "tusk"),
     ("train", ["sampler.stepz=3"], "sampler.stepz", "Did you mean sampler.num_steps"),
-    ("train", ["logger=null"], "remove a group with ~GROUP"),
+    ("train", ["model=null"], "remove a group with ~GROUP"),
     ("restore", ["target=t" + "=1"], "target=t.1: .* Quote it"),
     ("restore", ["input=my photo (1).png"], "Quote it"),
     ("restore", [MODEL], "input: must be given. Add input=…"),

@@ -56,6 +56,8 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
             contextlib.redirect_stderr(_PipeSafeStream(sys.stderr)),
         ):
             try:
+                # Users of Lightning templates type logger=null, which Hydra refuses for a config group.
+                sys.argv[1:] = ["logger=none" if word == "logger=null" else word for word in sys.argv[1:]]
                 if {"-h", "--help"} & set(sys.argv[1:]):
                     from diracdiff.commands.help import help_of
 

@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         raise SystemExit(128 + signal.SIGTERM) from None
     if cfg.trainer.get("fast_dev_run"):
         trainer.test(module, data, verbose=False)
-        echo("fast_dev_run: training, validation and test ran on one batch each, and nothing was saved")
+        echo("fast_dev_run: training, validation and test ran on one batch each")
         return None
     output_dir = Path(trainer.strategy.broadcast(str(output_dir)))  # external processes may have other folders
     if not (output_dir / BEST).exists():
