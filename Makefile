@@ -10,7 +10,16 @@ RUN_DIR ?= runs/latest
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 RUN := $(VENV)/bin/python -m
+
+define install
+@if [ -x $(VENV)/bin/uv ]; then \
+  $(VENV)/bin/uv pip install -q --compile-bytecode --python $(VENV)/bin/python -c constraints.txt -e '$(1)'; \
+else \
+  $(RUN) pip install -q --disable-pip-version-check -c constraints.txt -e '$(1)'; \
+fi
+endef
 
 .PHONY: help setup train report sweep demo evaluate restore compare schedule pack models wheel bench docs test lint format clean
 
@@ -20,19 +29,19 @@ help:  ## show this list
 	@echo "  variables: TASK=$(TASK) DATASET=$(DATASET) ARGS=\"key=value …\" CHECKPOINT=$(CHECKPOINT)"
 	@echo "             INPUT=FILE_OR_FOLDER OUTPUT=$(OUTPUT) TARGET=$(TARGET) RUN_DIR=$(RUN_DIR)"
 
-setup: $(READY)  ## create .venv and install; other targets do this when needed
+setup: $(READY)  ## create .venv and install; other targets do this when needed, with the extras that they use
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than Python 3.11. Run make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check uv || true
-	@if [ -x $(VENV)/bin/uv ]; then \
-	  $(VENV)/bin/uv pip install -q --compile-bytecode --python $(VENV)/bin/python -c constraints.txt -e '.[dev]'; \
-	else \
-	  $(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
-	fi
-	@touch $(READY)
+	$(call install,.)
+	@touch $@
+
+$(VENV)/.installed-%: $(READY)
+	$(call install,.[$*])
+	@touch $@
 
 train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|huggingface
 	@$(RUN) diracdiff train task=$(TASK) data=$(DATASET) $(ARGS)
@@ -45,7 +54,7 @@ report: $(READY)  ## open the report of a training run, an evaluation or a compa
 sweep: $(READY)  ## train one restorer per combination of values: TASK=deblur,inpaint ARGS="sampler.num_steps=10,20"
 	@$(RUN) diracdiff train -m task=$(TASK) data=$(DATASET) $(ARGS)
 
-demo: $(READY)  ## serve a page to try a model on photographs, on this machine only: ARGS="checkpoint=runs/latest/best.ckpt"
+demo: $(VENV)/.installed-demo  ## serve a page to try a model on photographs, on this machine only: ARGS="checkpoint=runs/latest/best.ckpt"
 	@$(RUN) diracdiff demo $(ARGS)
 
 evaluate: $(READY)  ## evaluate CHECKPOINT on DATASET
@@ -66,22 +75,22 @@ pack: $(READY)  ## write a decoded copy of DATASET, which loads faster: ARGS="da
 models: $(READY)  ## train the bundled models, such as checkpoint=builtin:denoise, in hours of one core each
 	@$(RUN) experiments.models.make $(ARGS)
 
-wheel: $(READY)  ## build dist/*.whl with the bundled models
+wheel: $(DEV)  ## build dist/*.whl with the bundled models
 	@$(RUN) hatchling build -t wheel
 
 bench: $(READY)  ## benchmark all parts: ARGS="--output saved.json model=base", ARGS="--compare saved.json"
 	@$(RUN) benchmarks.run $(ARGS)
 
-docs: $(READY)  ## build the documentation: docs/_build/index.html
+docs: $(VENV)/.installed-docs  ## build the documentation: docs/_build/index.html
 	@$(RUN) sphinx -b html -q -W --keep-going docs docs/_build && echo docs/_build/index.html
 
-test: $(READY)  ## run the tests
+test: $(DEV)  ## run the tests
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(READY)  ## check style, docstrings, types and words
+lint: $(DEV)  ## check style, docstrings, types and words
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy && $(VENV)/bin/python tools/check_style.py
 
-format: $(READY)  ## fix style
+format: $(DEV)  ## fix style
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
 
 clean:  ## remove .venv and caches, but not runs/

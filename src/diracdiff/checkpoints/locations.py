@@ -49,7 +49,7 @@ def _download(name: str) -> Path:
 
         return Path(snapshot_download(name.removeprefix(HUB), allow_patterns=[WEIGHTS, CONFIG]))
     except ImportError as error:
-        raise ValueError(f"checkpoint={name}: needs huggingface_hub. Run pip install 'diracdiff[hub]'.") from error
+        raise ValueError(f"checkpoint={name}: needs huggingface_hub. Run pip install 'diracdiff[hf]'.") from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
