@@ -1,11 +1,12 @@
 """Errors of the Python API name the argument, its value and a remedy."""
 
 import math
+import runpy
 
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared
+from conftest import ROOT, SHARED, needs_shared
 from PIL import Image
 
 from diracdiff import Denoiser, GaussianBlur, GeometricNoise, LinearSeverity, NCSNpp, Restorer
@@ -21,6 +22,10 @@ FAMILIES = [
     lambda size: SuperResolution(LinearSeverity(1.0, 4.0), size),
     lambda size: FourierUndersampling(LinearSeverity(0.0, 0.75), size),
 ]
+
+
+def test_the_smoke_test_of_other_systems_passes():
+    assert runpy.run_path(str(ROOT / ".github" / "smoke.py"))["restored"].shape == (2, 3, 32, 32)
 
 
 @pytest.fixture(scope="module")
