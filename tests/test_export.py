@@ -159,18 +159,3 @@ def test_the_card_has_the_escaped_recipe_the_license_and_additional_text():
     assert r"# a # Title &lt;script> [x]\(y) _b_ \`c\` \\x1b[31m" in lines
     assert r'- trained on: `{"_target_": "diracdiff.data.ImageFolder", "root": "x?\n- [x](y)"}`' in lines
     assert r"    diracdiff restore 'checkpoint=a b\n```' input=PHOTOGRAPHS output=restored" in lines
-
-
-def test_the_hub(exported, monkeypatch):
-    import huggingface_hub
-
-    def download(repository, allow_patterns):
-        if repository != "me/deblur":
-            raise OSError("no such repository")
-        return str(exported)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    y = torch.rand(1, 3, 16, 16)
-    assert torch.equal(load("hf:me/deblur").restore(y, "t=0"), load(exported).restore(y, "t=0"))
-    with pytest.raises(ValueError, match=r"hf:me/none: cannot be downloaded \(no such repository\)"):
-        load("hf:me/none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from diracdiff.checkpoints import Checkpoint, to_recipe
+from diracdiff.checkpoints.hub import upload_folder
+from diracdiff.checkpoints.locations import BUILTIN, CARD, HUB, resolve_path
 from diracdiff.checkpoints.recipe import construct
 from diracdiff.checkpoints.registry import CLASSES, from_recipe
 from diracdiff.checkpoints.weights import load_weights
@@ -304,6 +307,112 @@ class Restorer:
             path: file of the checkpoint.
         """
         self.checkpoint().write(path)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        repo_id: str = "OWNER/NAME",
+        half: bool = False,
+        license: str | None = None,
+        about: str = "",
+    ) -> None:
+        """Write an exported model: model.safetensors, config.json and the model card README.md.
+
+        As with `huggingface_hub.PyTorchModelHubMixin`, existing weights and configurations are replaced, and an
+        existing model card is kept. The files contain the recipe of the training data set with its path.
+
+        Args:
+            save_directory: output folder.
+            repo_id: name of the repository in the model card.
+            half: store weights in float16; they are read as float32.
+            license: identifier of a license on the Hub. None: unknown.
+            about: Markdown to append to the model card.
+
+        Raises:
+            ValueError: if a file cannot be written, or a weight exceeds the range of float16.
+        """
+        from diracdiff.checkpoints.exported import model_card, write_exported
+
+        folder, checkpoint = Path(save_directory).expanduser(), self.checkpoint()
+        card = model_card(checkpoint, HUB + repo_id, license, about)
+        if (existing := folder / CARD).is_file():
+            card = existing.read_text(errors="replace")
+        write_exported(checkpoint, folder, card, half, if_exists="overwrite")
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload model",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        half: bool = False,
+        license: str | None = None,
+        about: str = "",
+    ) -> str:
+        """Upload the exported model to the Hugging Face Hub, see `save_pretrained`. Needs `huggingface_hub`.
+
+        Args:
+            repo_id: name of the repository, `owner/name`, which is created if it is missing.
+            commit_message: title of the commit.
+            private: visibility of a new repository. None: the default of the owner.
+            token: access token. None: that of `hf auth login`.
+            half: see `save_pretrained`.
+            license: see `save_pretrained`.
+            about: see `save_pretrained`.
+
+        Returns:
+            URL of the commit.
+
+        Raises:
+            ValueError: if `huggingface_hub` is not installed, or the upload fails.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, repo_id=repo_id, half=half, license=license, about=about)
+            return upload_folder(Path(folder), repo_id, commit_message, private, token)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        device: str | torch.device = "cpu",
+        trusted_modules: Iterable[str] = (),
+    ) -> Restorer:
+        """Load a restorer from an exported model. A model on the Hugging Face Hub needs `huggingface_hub`.
+
+        Args:
+            pretrained_model_name_or_path: folder of `save_pretrained`, file of a checkpoint, `builtin:deblur`, or name
+                of a repository on the Hub, `owner/name`. Existing paths precede repositories.
+            revision: branch, tag or commit of the repository. None: "main".
+            cache_dir: folder of downloads. None: that of `huggingface_hub`.
+            token: access token. None: that of `hf auth login`.
+            force_download: download again what is in `cache_dir`.
+            local_files_only: use only what is in `cache_dir`.
+            device: see `load`.
+            trusted_modules: see `load`.
+
+        Raises:
+            ValueError: if the model is invalid, the download fails, or `huggingface_hub` is not installed.
+        """
+        name = str(pretrained_model_name_or_path)
+        if not name.startswith((BUILTIN, HUB)) and not Path(name).expanduser().exists():
+            name = HUB + name
+        path = resolve_path(
+            name,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+        return load(path, device, trusted_modules)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", trusted_modules: Iterable[str] = ()) -> Restorer:

@@ -1,6 +1,9 @@
 """Locations of checkpoints: a file, an exported folder, a bundled model, or a model on the Hub."""
 
 from pathlib import Path
+from typing import Any
+
+from diracdiff.checkpoints.hub import download_folder
 
 BUILTIN, HUB = "builtin:", "hf:"
 """Prefixes of bundled models and of models on the Hub."""
@@ -12,18 +15,19 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 """Files of an exported model, with the names that the libraries of Hugging Face use."""
 
 
-def resolve_path(name: str | Path) -> Path:
+def resolve_path(name: str | Path, **options: Any) -> Path:
     """Return the file or folder of a checkpoint. A model on the Hub is downloaded.
 
     Args:
         name: a path, `builtin:deblur` or `hf:owner/name`.
+        options: options of a download, see `diracdiff.checkpoints.hub.download_folder`.
 
     Raises:
         ValueError: if the bundled model does not exist, or the download fails.
     """
     text = str(name)
     if text.startswith(HUB):
-        return _download(text)
+        return download_folder(text.removeprefix(HUB), [WEIGHTS, CONFIG], **options)
     if not text.startswith(BUILTIN):
         return Path(text).expanduser()
     if text not in (models := bundled_models()):
@@ -41,17 +45,3 @@ def weights_file(name: str | Path) -> Path:
 def bundled_models() -> list[str]:
     """Return the names of the bundled models."""
     return sorted(BUILTIN + path.parent.name for path in BUNDLED.glob(f"*/{WEIGHTS}"))
-
-
-def _download(name: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(name.removeprefix(HUB), allow_patterns=[WEIGHTS, CONFIG]))
-    except ImportError as error:
-        raise ValueError(f"checkpoint={name}: needs huggingface_hub. Run pip install 'diracdiff[hf]'.") from error
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"checkpoint={name}: cannot be downloaded ({reason}). Check the name and the network."
-        ) from error
