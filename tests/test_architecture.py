@@ -32,6 +32,7 @@ APPLICATION = [
     "training",
     "comparison",
     "apps",
+    "interop",
     "commands",
     "__main__",
 ]
