@@ -17,14 +17,16 @@ BATCH = 16
 LARGEST = 2_500_000
 """Maximum size of the weights of a bundled model in bytes."""
 
+RECOLOUR = "data.recolour=true"
 LOCAL = ["experiment=local", "schedule.noise.sigma_min=0.005"]
-SLIGHT = [*LOCAL, "schedule.noise.sigma_max=0.02"]
-HALF = ["model.network.patch=2", "model.network.channels=32", "model.network.multipliers=[1,1,2]"]
-"""A network on patches of 2 x 2 pixels, with most channels at high resolution, for denoising."""
+SLIGHT = [*LOCAL, "schedule.noise.sigma_max=0.02", RECOLOUR]
+WIDE = ["model.network.patch=2", "model.network.channels=64", "model.network.multipliers=[1,1]"]
+WIDE += ["model.network.blocks=1", "trainer.precision=bf16-mixed"]
+"""Network on patches of 2 x 2 pixels, with most channels at high resolution, for denoising."""
 
 MODELS: dict[str, tuple[int, list[str]]] = {
-    "denoise": (16000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.2", *HALF, "model.network.blocks=2"]),
-    "deblur": (12000, ["task=deblur_kernel", *SLIGHT]),
+    "denoise": (7000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.25", *WIDE]),
+    "deblur": (8000, ["task=deblur_kernel", *SLIGHT, "task.prob_terminal=[0.5,0]"]),
     "inpaint": (14000, ["task=inpaint_freeform", *SLIGHT]),
     "super_resolution": (14000, ["task=super_resolution_multiscale", *SLIGHT]),
 }
@@ -36,17 +38,18 @@ def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Pat
     folder = FOLDER / name
     if not (folder / "summary.json").exists():
         data = ["data=folder", f"data.root={photographs}", "data.image_size=64", "data.crop=random"]
-        data += ["data.max_scale=3", "data.recolour=true", f"data.crops_per_epoch={BATCH * steps}"]
+        data += ["data.max_scale=3", f"data.crops_per_epoch={BATCH * steps}"]
         length = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"data.batch_size={BATCH}"]
         measured = ["data.val_images=64", "data.test_images=64", "metrics=[psnr,ssim,lpips,swd,residual_noise]"]
-        overrides = [*MODELS[name][1], *data, *length, *measured, *arguments]
+        overrides = [*data, *MODELS[name][1], *length, *measured, *arguments]
         run("train", *overrides, f"hydra.run.dir={folder}", "ckpt_path=auto")
     return folder / "best.ckpt"
 
 
 def describe(name: str, steps: int, credits: list[str]) -> Path:
     """Write the text for the card of a model, and return its path."""
-    crops = f"{steps} steps of {BATCH} crops of 64 px in random colours, Muon"
+    colours = " in random colours" if RECOLOUR in MODELS[name][1] else ""
+    crops = f"{steps} steps of {BATCH} crops of 64 px{colours}, Muon"
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
     training = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
     path = FOLDER / f"{name}.md"
