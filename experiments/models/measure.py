@@ -25,6 +25,7 @@ from diracdiff.degradations.super_resolution import downscale
 from diracdiff.evaluation.data_consistency import estimate_sigma
 from diracdiff.evaluation.measurement import measure
 from diracdiff.evaluation.statistics import interval, mean
+from diracdiff.metrics import LPIPS
 from diracdiff.models import OperatorPreconditioning
 from diracdiff.noise import time_at_noise_level
 from diracdiff.restorer import Restorer
@@ -40,8 +41,14 @@ WEIGHTS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03)
 TUNED_ON = 3
 """Number of photographs at the start of a data set that select the weight. They are also evaluated."""
 
+PERCEPTUAL = 12
+"""Number of photographs at the start of a data set that are also restored at PO, with LPIPS of DO and PO."""
+
 MULTIPLE = 4
 """Photographs are cropped to multiples of this side, so that factors of super-resolution divide it."""
+
+PO = "restored at PO"
+"""Name of the method with the stopping time of the lowest LPIPS. "restored" has that of the highest PSNR, DO."""
 
 Method = Callable[[Restorer, Tensor, str], Tensor]
 
@@ -132,6 +139,8 @@ def methods(problem: Problem, classical: bool) -> dict[str, Method]:
     if problem.model == "denoise":
         return {"restored": restored("t:1"), "estimated level": denoised}
     options = {"restored": restored("psnr")}
+    if not classical:
+        options[PO] = restored("lpips")
     if problem.model == "inpaint":
         options["biharmonic"] = biharmonic
     elif classical:
@@ -160,17 +169,24 @@ def add(problem: Problem, data: str, folder: Path, count: int, classical: bool, 
     """Evaluate all methods on the photographs of a folder, and append a row per photograph and method to a file."""
     key = {"model": problem.model, "problem": problem.name, "data": data}
     finished = [row for row in read_rows(output, {}) if key.items() <= row.items()] if output.exists() else []
-    restorer, candidates = load(f"builtin:{problem.model}"), methods(problem, classical)
+    restorer, candidates, lpips = load(f"builtin:{problem.model}"), methods(problem, classical), LPIPS()
     for number, (name, x) in enumerate(photographs(folder, count)):
         if any(row["image"] == name for row in finished):
             continue
         one = bound(restorer, problem, x, name)
         y = measure(one.process, x, [name], one.seed, one.sampler.t_start).y
-        values = {"measurement": psnr(y, x)}
+        rows = [{"method": "measurement", "psnr": psnr(y, x)}]
         for method, restore in candidates.items():
-            if number < TUNED_ON or not method.startswith("tv ") or method == best_weight(output, key):
-                values[method] = psnr(restore(one, y, name), x)
-        append_rows(output, [key | {"image": name, "method": m, "psnr": value} for m, value in values.items()])
+            if number >= TUNED_ON and method.startswith("tv ") and method != best_weight(output, key):
+                continue
+            if number >= PERCEPTUAL and method == PO:
+                continue
+            image = restore(one, y, name)
+            row = {"method": method, "psnr": psnr(image, x)}
+            if number < PERCEPTUAL and PO in candidates:
+                row["lpips"] = lpips.values(image, one.reference(x, y))[0]
+            rows.append(row)
+        append_rows(output, [key | {"image": name} | row for row in rows])
 
 
 def best_weight(output: Path, key: dict[str, str]) -> str:
@@ -201,6 +217,26 @@ def summarise(output: Path) -> list[dict[str, object]]:
             row = {"model": model, "problem": problem, "data": data, "method": method, "n": len(gain)}
             rows.append(row | {"psnr": mean(list(by_image.values())), "gain": mean(gain), "low": low, "high": high})
     return rows
+
+
+def compare_stopping_times(output: Path) -> str:
+    """Return a Markdown table of means at DO and PO over the photographs that were restored at both."""
+    lines = [
+        "| model | problem | data | DO: PSNR, LPIPS | PO: PSNR, LPIPS | change of LPIPS |",
+        "|---|---|---|---|---|---|",
+    ]
+    values: dict[tuple[str, str, str], dict[str, list[tuple[float, float]]]] = {}
+    for row in read_rows(output, {"psnr": float}):
+        if row["method"] in ("restored", PO) and row.get("lpips"):
+            by_method = values.setdefault((row["model"], row["problem"], row["data"]), {})
+            by_method.setdefault(row["method"], []).append((row["psnr"], float(row["lpips"])))
+    for (model, problem, data), by_method in values.items():
+        (psnr_do, lpips_do), (psnr_po, lpips_po) = (
+            [mean(list(v)) for v in zip(*by_method[m], strict=True)] for m in ("restored", PO)
+        )
+        cells = [f"{psnr_do:.2f}, {lpips_do:.4f}", f"{psnr_po:.2f}, {lpips_po:.4f}", f"{lpips_po / lpips_do - 1:+.1%}"]
+        lines.append(f"| {' | '.join([model, problem, f'{data}, {len(by_method[PO])}', *cells])} |")
+    return "\n".join(lines)
 
 
 def tables(rows: list[dict[str, object]]) -> str:
@@ -254,7 +290,7 @@ def main() -> None:
             add(problem, name, folder, count, classical, arguments.output)
     rows = summarise(arguments.output)
     write_rows(arguments.output.with_name("results.csv"), rows)
-    print(tables(rows))
+    print(tables(rows), compare_stopping_times(arguments.output), sep="\n\n")
 
 
 if __name__ == "__main__":
