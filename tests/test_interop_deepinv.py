@@ -101,8 +101,11 @@ def test_denoiser_works_in_algorithms_of_deepinv(prior, method):
         "DDRM": lambda: deepinv.sampling.DDRM(denoiser, sigmas=[1.0, 0.1, 0.0]),
         "DPS": lambda: deepinv.sampling.DPS(denoiser, num_steps=3),
     }[method]()
-    restored = model(physics(x), physics.decompose(x) if method == "DDRM" else physics)
+    y = physics(x)
+    before = y.clone()
+    restored = model(y, physics.decompose(x) if method == "DDRM" else physics)
     assert restored.shape == x.shape and restored.isfinite().all()
+    assert torch.equal(y, before)
 
 
 @pytest.mark.parametrize("name", ["blur", "freeform_per_image"])

@@ -83,7 +83,7 @@ class Physics(deepinv.physics.LinearPhysics):  # type: ignore[misc]
             raise ValueError("physics: must have one operator for all images. Decompose one image at a time.")
         return deepinv.physics.DecomposablePhysics(
             U=svd.u,
-            U_adjoint=svd.ut,
+            U_adjoint=lambda y: svd.ut(y).clone(),  # DDRM of deepinv writes to the result
             V=svd.v,
             V_adjoint=svd.vt,
             mask=svd.values.expand(1, *x.shape[1:]).contiguous(),
