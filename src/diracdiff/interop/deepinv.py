@@ -63,7 +63,7 @@ class Physics(deepinv.physics.LinearPhysics):  # type: ignore[misc]
     def A_adjoint(self, y: Tensor, params: Tensor | None = None, **_: Any) -> Tensor:
         """Return the adjoint A_t^T y, (B, C, H, W), for measurements y, (B, C, H, W)."""
         self.update_parameters(params=params)
-        _, vjp = torch.func.vjp(self.A, torch.zeros_like(y))
+        vjp = torch.func.vjp(self.A, torch.zeros_like(y))[1]
         return vjp(y)[0]
 
     def decompose(self, x: Tensor) -> deepinv.physics.DecomposablePhysics:

@@ -39,8 +39,8 @@ def export_network(denoiser: Denoiser, image_size: int | None = None, batch_size
         raise ValueError(f"image_size={side}: must be a multiple of {network.multiple}. Pad the images.")
     y = torch.rand(count, network.image_channels * getattr(network, "images", 1), side, side)
     level = torch.rand((count, network.conditions) if network.conditions > 1 else (count,))
-    batch = {0: Dim.DYNAMIC} if batch_size is None else {}  # type: ignore[attr-defined]
-    sides = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if image_size is None else {}  # type: ignore[attr-defined]
+    batch = {0: Dim.DYNAMIC} if batch_size is None else {}
+    sides = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if image_size is None else {}
     training = network.training
     try:
         with torch.no_grad():
