@@ -48,6 +48,32 @@ def relink(app, docname, source):
     """Convert the links of a page in docs/. Links without a page in the documentation become plain text."""
     if not docname.startswith("_generated/"):
         source[0] = generate.relinked(source[0], (HERE / docname).parent)
+    if docname == "index":
+        source[0] += contents(source[0])
+    elif docname == "api":
+        source[0] += toctree(page for page in pages_of(source[0]) if page.startswith("_generated/"))
+
+
+def contents(index):
+    """Return the sidebar of the site: each section of the first page, with the pages that it is the first to name."""
+    listed, trees = set(), ""
+    for section in index.split("\n## ")[1:]:
+        pages = [page for page in pages_of(section) if page not in listed]
+        listed.update(pages)
+        trees += toctree(pages, section.splitlines()[0])
+    return trees
+
+
+def pages_of(text):
+    """Return the pages that a text links to, each once."""
+    links = [link.partition("#")[0].removesuffix(".md") for _, _, link in generate.LINK.findall(text)]
+    return [page for page in dict.fromkeys(links) if (HERE / f"{page}.md").exists()]
+
+
+def toctree(pages, caption=""):
+    """Return the directive of a hidden table of contents."""
+    options = ":hidden:\n" + (f":caption: {caption}\n" if caption else "")
+    return f"\n```{{toctree}}\n{options}\n" + "\n".join(pages) + "\n```\n"
 
 
 def plain(app, kind, name, obj, options, lines):

@@ -1,4 +1,7 @@
-"""Generate pages of configuration keys, experiments, benchmarks and the notebook, and draw figures."""
+"""Generate pages of configuration keys, Python modules, experiments, benchmarks and the notebook.
+
+Links in Markdown files are those of GitHub, to sources. `relinked` converts them into links to the generated pages.
+"""
 
 import json
 import os
@@ -19,34 +22,38 @@ FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 def everything(folder: Path) -> None:
     """Write all pages. Unchanged pages are not rewritten, so that Sphinx builds only changed ones."""
     folder.mkdir(exist_ok=True)
-    pages = {"config.md": config_page(), "notebook.md": notebook_page(HERE / "notebook.ipynb")}
-    for path in [ROOT / "benchmarks" / "README.md", *sorted((ROOT / "experiments").glob("**/README.md"))]:
-        pages[page_of(path).name] = relinked(path.read_text(encoding="utf-8"), path.parent, folder)
+    pages = {page: page_text(source, folder) for source, page in sources().items()}
     listed = "\n".join(sorted(name.removesuffix(".md") for name in pages if name.startswith("experiments_")))
     pages["experiments.md"] += f"\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
-    pages["CHANGELOG.md"] = relinked((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), ROOT, folder)
     for name, text in pages.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    draw_pictures(folder)
 
 
-def draw_pictures(folder: Path) -> None:
-    """Draw the missing figures of the concepts page."""
-    import pictures
+def sources() -> dict[Path, str]:
+    """Return {file or folder of the repository: name of its generated page}."""
+    reports = [ROOT / "benchmarks" / "README.md", *sorted((ROOT / "experiments").glob("**/README.md"))]
+    pages = {path: "_".join(path.parent.relative_to(ROOT).parts) + ".md" for path in reports}
+    pages |= {ROOT / name: name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}
+    pages |= {ROOT / "conf": "config.md", HERE / "notebook.ipynb": "notebook.md"}
+    links = {link for _, _, link in LINK.findall((HERE / "api.md").read_text(encoding="utf-8"))}
+    modules = {link.removeprefix("../src/") for link in links if link.startswith("../src/")}
+    return pages | {ROOT / "src" / path: f"api_{Path(path).stem}.md" for path in modules}
 
-    for name, draw in pictures.PICTURES.items():
-        if not (folder / name).exists():
-            draw(folder / name)
+
+def page_text(source: Path, folder: Path) -> str:
+    """Return the text of the generated page of a file or folder."""
+    if source == ROOT / "conf":
+        return config_page()
+    if source.suffix == ".ipynb":
+        return relinked(notebook_page(source), HERE, folder)
+    if source.suffix == ".md":
+        return relinked(source.read_text(encoding="utf-8"), source.parent, folder)
+    return module_page(".".join(source.relative_to(ROOT / "src").with_suffix("").parts))
 
 
 # links
-
-
-def page_of(path: Path) -> Path:
-    """Return the path of the generated page of a README."""
-    return HERE / "_generated" / ("_".join(path.parent.relative_to(ROOT).parts) + ".md")
 
 
 def relinked(text: str, folder: Path, target: Path | None = None) -> str:
@@ -60,6 +67,7 @@ def relinked(text: str, folder: Path, target: Path | None = None) -> str:
     Returns:
         Markdown text with converted links.
     """
+    generated = sources()
 
     def one(match: re.Match[str]) -> str:
         picture, label, link = match.groups()
@@ -67,9 +75,9 @@ def relinked(text: str, folder: Path, target: Path | None = None) -> str:
             return match[0]
         path, _, anchor = link.partition("#")
         path = Path(os.path.normpath(folder / path))
-        if path.name == "README.md" and path.parent != ROOT:
-            path = page_of(path)
-        inside = path.is_relative_to(HERE) and path.suffix in (".md", ".ipynb")
+        if path in generated:
+            path = HERE / "_generated" / generated[path]
+        inside = path.is_relative_to(HERE) and path.suffix == ".md"
         if not (picture or inside):
             return label
         relative = os.path.relpath(path, target or folder)
@@ -123,7 +131,12 @@ def _cell(text: str) -> str:
     return re.sub(r"([|<>*_$\[\]])", r"\\\1", text)
 
 
-# the notebook
+# Python modules and the notebook
+
+
+def module_page(name: str) -> str:
+    """Return a page with the public names of a module."""
+    return f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :show-inheritance:\n```\n"
 
 
 def notebook_page(path: Path) -> str:

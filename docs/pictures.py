@@ -1,4 +1,4 @@
-"""Figures of the concepts page, drawn from a photograph of scikit-image in seconds on a CPU."""
+"""Draw the figures of the concepts page from a photograph of scikit-image: `python docs/pictures.py`."""
 
 from pathlib import Path
 
@@ -117,9 +117,9 @@ def draw_trajectory(path: Path) -> None:
     draw_grid(path, rows, [f"t = {t:g}" for t in shown])
 
 
-PICTURES = {
-    "degradations.png": draw_degradations,
-    "noise.png": draw_noise,
-    "severities.png": draw_severities,
-    "trajectory.png": draw_trajectory,
-}
+if __name__ == "__main__":
+    folder = Path(__file__).parent / "concepts"
+    draw_degradations(folder / "degradations.webp")
+    draw_noise(folder / "noise.webp")
+    draw_severities(folder / "severities.webp")
+    draw_trajectory(folder / "trajectory.webp")

@@ -27,7 +27,12 @@ def site(tmp_path_factory):
 
 def test_every_page_and_its_images_are_built(site):
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
-    assert {"index.html", "nouns.html", "faq.html", "api.html", "cite.html", "platforms.html"} <= pages
+    assert {
+        "index.html",
+        "_generated/notebook.html",
+        "_generated/SECURITY.html",
+        "_generated/experiments.html",
+    } <= pages
     sources = {
         path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")
     }
@@ -35,6 +40,12 @@ def test_every_page_and_its_images_are_built(site):
     for page in site.rglob("*.html"):
         for source in re.findall(r'<img[^>]* src="([^"]+)"', page.read_text()):
             assert (page.parent / source).is_file(), f"{page.name}: {source}"
+
+
+def test_the_sidebar_has_the_four_paths(site):
+    captions = re.findall(r'<span class="caption-text">(.*?)</span>', (site / "index.html").read_text())
+    headings = re.findall(r"^## (.*)", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
+    assert captions == headings and len(captions) == 5
 
 
 def test_pages_load_no_external_files(site):
@@ -55,10 +66,10 @@ def test_every_key_is_in_the_page_of_keys(site):
         assert not page.group or f"{page.group}={page.choice}" in shown
 
 
-def test_public_names_are_in_the_page_of_python(site):
+def test_public_names_are_in_the_pages_of_modules(site):
     import diracdiff
 
-    text = (site / "api.html").read_text()
+    text = "".join(path.read_text() for path in (site / "_generated").glob("api_*.html"))
     for name in set(diracdiff.__all__) - {"__version__"}:
         assert re.search(rf'id="diracdiff\.[\w.]*{name}"', text), name
 

@@ -1,13 +1,17 @@
-"""Examples, commands and links of the README and the documentation."""
+"""Examples, commands and options of the README and the documentation."""
 
+import ast
+import importlib
 import re
 import shlex
 
+import pytest
 import torch
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 
-README = (ROOT / "README.md").read_text()
+README, COOKBOOK = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/cookbook.md"))
+PAGES = [ROOT / "README.md", *(path for path in (ROOT / "docs").rglob("*.md") if not path.parent.name.startswith("_"))]
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, without_weights):
@@ -25,21 +29,50 @@ def test_the_python_example_runs(tmp_path, monkeypatch, without_weights):
     assert torch.isfinite(namespace["restored"]).all()
 
 
-def test_linked_files_exist():
-    for path in re.findall(r"\]\(([\w/.]+)\)", README):
-        assert (ROOT / path).exists(), path
+PYTHON_BLOCK = re.compile(r"^```python[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_options_in_the_readme_exist():
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if "```python" in path.read_text()], ids=lambda path: path.stem
+)
+def test_python_blocks_use_existing_names(path):
+    for code in PYTHON_BLOCK.findall(path.read_text()):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("diracdiff"):
+                names = [(importlib.import_module(node.module), alias.name) for alias in node.names]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dd":
+                names = [(importlib.import_module("diracdiff"), node.attr)]
+            else:
+                continue
+            assert all(hasattr(module, name) for module, name in names), ast.unparse(node)
+
+
+@pytest.mark.parametrize("page", [README, COOKBOOK], ids=["readme", "cookbook"])
+def test_options_exist(page):
     for kind in ("task", "model", "data", "trainer", "logger", "experiment"):
-        options = set(re.findall(rf"\b{kind}=(\w+)", README))
+        options = set(re.findall(rf"\b{kind}=(\w+)", page))
         assert options <= {path.stem for path in (ROOT / "conf" / kind).glob("*.yaml")}
 
 
+def options_of_the_cookbook():
+    """Yield (name, overrides) of every option in the tables of the cookbook, with the command of its section."""
+    name = None
+    for line in COOKBOOK.splitlines():
+        if command := re.match(r"Add to `python -m diracdiff (\w+)", line):
+            name = command[1]
+        elif name and line.startswith("|"):
+            for code in re.findall(r"`([^`]+)`", line.split("|")[2]):
+                words = shlex.split(code)
+                if all("=" in word or word == "-m" for word in words):
+                    yield name, words
+
+
 def commands():
-    """Yield (file, name, overrides) of every command in the documentation."""
-    pages = [path for path in (ROOT / "docs").rglob("*.md") if "_generated" not in path.parts]
-    for path in [ROOT / "README.md", *pages, *(ROOT / "experiments").glob("**/*.md")]:
+    """Yield (file, name, overrides) of every command in the documentation, and of every option of the cookbook."""
+    options = [*options_of_the_cookbook()]
+    assert {name for name, _ in options} == {"restore", "train", "evaluate"} and len(options) > 40
+    yield from (("docs/cookbook.md", *option) for option in options)
+    for path in [*PAGES, *(ROOT / "experiments").glob("**/*.md")]:
         for line in re.findall(r"python -m diracdiff (\w+ [^`\n]*)", path.read_text().replace("\\\n", " ")):
             name, *overrides = shlex.split(line.split("    #")[0].split("|")[0])
             if "--config-dir" not in overrides:  # tests/test_tutorials.py runs these
