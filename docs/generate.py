@@ -71,7 +71,7 @@ def relinked(text: str, folder: Path, target: Path | None = None) -> str:
 
     def one(match: re.Match[str]) -> str:
         picture, label, link = match.groups()
-        if link.startswith(("http:", "https:", "#", "/", "mailto:")):
+        if link.startswith(("http:", "https:", "#", "/", "mailto:", "data:")):
             return match[0]
         path, _, anchor = link.partition("#")
         path = Path(os.path.normpath(folder / path))
@@ -140,9 +140,14 @@ def module_page(name: str) -> str:
 
 
 def notebook_page(path: Path) -> str:
-    """Return the cells of a notebook as a Markdown page."""
+    """Return the cells of a notebook and their outputs as a Markdown page. Pictures are data addresses."""
     lines = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         lines += [text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```", ""]
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                lines += ["```", "".join(output["text"]).rstrip(), "```", ""]
+            elif picture := output.get("data", {}).get("image/png"):
+                lines += [f"![output](data:image/png;base64,{''.join(picture).replace(chr(10), '')})", ""]
     return "\n".join(lines)
