@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", *(path for path in (ROOT / "docs").rglob("*.md") if
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, without_weights):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line and "import" not in line]) <= 14
     for setting, smaller in (("2048", "16"), ("max_epochs=9", "max_epochs=1"), ("n_epoch=9", "n_epoch=1")):
         assert setting in code
@@ -23,7 +23,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, without_weights):
     code = code.replace("channels=16", "channels=4").replace("max_epochs=1,", "max_epochs=1, logger=False,")
     monkeypatch.chdir(tmp_path)
     namespace = {}
-    exec(compile(code, "README.md", "exec"), namespace)
+    exec(compile(code, "docs/api.md", "exec"), namespace)
     assert namespace["restored"].shape == (1, 3, 64, 64)
     assert namespace["restored"].min() >= 0 and namespace["restored"].max() <= 1
     assert torch.isfinite(namespace["restored"]).all()

@@ -21,7 +21,7 @@ from diracdiff.checkpoints.weights import DamagedFileError, are_plain_tensors, r
 KIND = "diracdiff.restorer"
 """Key of the header: version, recipe, stopping times and curve. The other keys are those of Lightning."""
 
-VERSION = "0.2"
+VERSION = "0.3"
 """Version of the layout: the version of diracdiff that introduced it."""
 
 DENOISER = "denoiser."
