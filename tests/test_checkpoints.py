@@ -104,7 +104,7 @@ def test_tuning_replaces_sampler_stopping_times_and_curve_only():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content[KIND].update(version="99.0"), "was written by diracdiff '99.0', and this is 0.2"),
+        (lambda content: content[KIND].update(version="99.0"), "was written by diracdiff '99.0', and this is 0.3"),
         (lambda content: content[KIND].update(version=[["0.2"]]), "was written by an unknown version"),
         *(
             (lambda content, key=key: content[KIND].pop(key), f"a.ckpt: is damaged, {key}")
