@@ -257,6 +257,18 @@ def test_a_folder_of_another_run_is_refused(call, run, folder, tmp_path):
     assert (tmp_path / "old" / "last.ckpt").read_text() == "precious"
 
 
+def test_a_run_starts_from_the_weights_of_another_run(call, run, tmp_path, image_folder):
+    folder = ["data=folder", f"data.root={image_folder}", "data.image_size=32"]
+    frozen = ["optimizer=adam", "optimizer.lr=1e-12", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    options = ["task=inpaint", *folder, *SMALL, *frozen, "lpips=null", f"init_from={run[1]}/best.ckpt"]
+    status, output = call("train", *options, "hydra.run.dir=tuned")
+    assert status == 0, output
+    before, after = (
+        load(path).denoiser.state_dict() for path in (f"{run[1]}/best.ckpt", tmp_path / "tuned" / "best.ckpt")
+    )
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
 def test_a_fast_dev_run_without_loggers(call, tmp_path, image_folder):
     folder = ["data=folder", f"data.root={image_folder}", "data.image_size=32"]
     options = ["task=inpaint", "debug=fast_dev_run", "logger=null", *folder, *SMALL, "lpips=null"]
@@ -310,6 +322,8 @@ ERRORS = [
     ("train", ["trainer.precision=fp7"], "trainer.*fp7"),
     ("train", ["task.predict=increment"], "task.predict=increment: .*method=paper"),
     ("train", ["ckpt_path=absent.ckpt"], "absent.ckpt: does not exist"),
+    ("train", ["init_from=absent.ckpt"], "init_from=absent.ckpt: does not exist"),
+    ("train", ["task=inpaint", "init_from={model}"], "has another network. Use its settings of model"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9: is not available"),

@@ -4,6 +4,7 @@ import os
 import signal
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -11,6 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from diracdiff.commands.command import command
 from diracdiff.utils.errors import echo
+
+if TYPE_CHECKING:
+    from diracdiff.restorer import Restorer
 
 
 @command
@@ -38,6 +42,8 @@ def train(cfg: DictConfig) -> float | list[float] | None:
     if not cfg.train:
         return _test(cfg, output_dir)
     restorer, data = build_restorer(cfg), build_data(cfg)
+    if cfg.init_from is not None:
+        _initialise_network(restorer, str(cfg.init_from))
     data.setup("fit")  # report a wrong folder before weights of metrics are downloaded
     module, resumed = build_module(cfg, restorer), find_checkpoint(cfg.ckpt_path and str(cfg.ckpt_path), output_dir)
     optimized = objective_metrics(cfg.optimized_metric, module.metrics)
@@ -76,6 +82,23 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         if trainer.is_global_zero:
             write_report(best, tested.evaluation, output_dir, build_origin(cfg), output_dir / BEST)
     return objective_values(optimized, best)
+
+
+def _initialise_network(restorer: "Restorer", path: str) -> None:
+    """Copy the weights of the network of another checkpoint.
+
+    Raises:
+        ValueError: if the file is not a checkpoint, or its network has other weights.
+    """
+    from diracdiff.restorer import load
+
+    try:
+        weights = load(path).denoiser.state_dict()
+        restorer.denoiser.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"init_from={path}: has another network. Use its settings of model.") from error
+    except ValueError as error:
+        raise ValueError(str(error).replace("checkpoint=", "init_from=", 1)) from error
 
 
 def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
