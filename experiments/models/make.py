@@ -32,17 +32,18 @@ MODELS: dict[str, tuple[int, list[str]]] = {
 }
 """{name of a model: (training steps, overrides of the training run)}."""
 
+TUNING: dict[str, tuple[int, list[str]]] = {"denoise": (3000, ["optimizer.lr=5e-4", "optimizer.muon_lr=0.01"])}
+"""{name of a model: (steps, overrides) of a second training run, which starts from the weights of the first}."""
 
-def train(name: str, steps: int, photographs: Path, arguments: list[str]) -> Path:
+
+def train(folder: Path, steps: int, photographs: Path, settings: list[str]) -> Path:
     """Train a model for a number of steps of BATCH crops, unless it exists, and return its checkpoint."""
-    folder = FOLDER / name
     if not (folder / "summary.json").exists():
         data = ["data=folder", f"data.root={photographs}", "data.image_size=64", "data.crop=random"]
         data += ["data.max_scale=3", f"data.crops_per_epoch={BATCH * steps}"]
         length = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"data.batch_size={BATCH}"]
         measured = ["data.val_images=64", "data.test_images=64", "metrics=[psnr,ssim,lpips,swd,residual_noise]"]
-        overrides = [*data, *MODELS[name][1], *length, *measured, *arguments]
-        run("train", *overrides, f"hydra.run.dir={folder}", "ckpt_path=auto")
+        run("train", *data, *length, *measured, *settings, f"hydra.run.dir={folder}", "ckpt_path=auto")
     return folder / "best.ckpt"
 
 
@@ -50,6 +51,7 @@ def describe(name: str, steps: int, credits: list[str]) -> Path:
     """Write the text for the card of a model, and return its path."""
     colours = " in random colours" if RECOLOUR in MODELS[name][1] else ""
     crops = f"{steps} steps of {BATCH} crops of 64 px{colours}, Muon"
+    crops += f"; then {TUNING[name][0]} steps at half the learning rate" if name in TUNING else ""
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
     training = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
     path = FOLDER / f"{name}.md"
@@ -85,7 +87,11 @@ def main() -> None:
     credits = collect(photographs, arguments.flowers, arguments.wallpapers)
     for name in arguments.only:
         steps = arguments.steps or MODELS[name][0]
-        checkpoint = train(name, steps, photographs, [f"threads={arguments.threads}", *arguments.overrides])
+        settings = [*MODELS[name][1], f"threads={arguments.threads}", *arguments.overrides]
+        checkpoint = train(FOLDER / name, steps, photographs, settings)
+        if name in TUNING:
+            tuning = [*settings, *TUNING[name][1], f"init_from={checkpoint}"]
+            checkpoint = train(FOLDER / f"{name}_tuned", TUNING[name][0], photographs, tuning)
         export(name, checkpoint, describe(name, steps, credits))
 
 
