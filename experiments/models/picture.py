@@ -24,17 +24,14 @@ OUTPUT = Path(__file__).parents[2] / "docs" / "restored.png"
 def main() -> None:
     """Restore the photographs, and write the figure."""
     restorer = load("builtin:deblur").bind(parse_kernel("gaussian:1.5")[None, None])
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    axes = figure.subplots(len(CROPS), 5)
+    figure = Figure(figsize=(9, 4.7), layout="constrained")
+    axes = figure.subplots(len(CROPS), 4)
+    best = restorer.stopping_point_for("psnr")
     for i, (name, (top, left)) in enumerate(CROPS.items()):
         x = from_pixels(load_square(DATA / name, 300))[:, top : top + 160, left : left + 160]
         y = restorer.measure(x[None], [name]).y[0]
-        first, last = restorer.stopping_point_for("psnr").t, restorer.stopping_point_for("lpips").t
-        times = [first, (first + last) / 2, last]
-        shown = [restorer.restore(y[None], f"t:{t}", names=[name])[0] for t in times]
-        titles = ["clean", "blurred and noisy", *(f"t = {t:.2f}" for t in times)]
-        titles[2] += ": accurate"
-        titles[-1] += ": sharp"
+        shown = [restorer.restore(y[None], target, names=[name])[0] for target in ("t:1", "psnr")]
+        titles = ["clean", "blurred and noisy", "one step (t = 1)", f"DO (t = {best.t:.2f})"]
         for axis, title, pixels in zip(
             axes[i], titles, [to_pixels(picture) for picture in (x, y, *shown)], strict=True
         ):
