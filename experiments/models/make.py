@@ -32,11 +32,11 @@ MODELS: dict[str, tuple[int, list[str]]] = {
 }
 """{name of a model: (training steps, overrides of the training run)}."""
 
-TUNED = ("denoise", "deblur")
-"""Models with a second training run, which starts from the weights of the first."""
+TUNING_STEPS = {"denoise": 7000, "deblur": 3000}
+"""Steps of a second training run, which starts from the weights of the first."""
 
-TUNING = (3000, ["optimizer.lr=5e-4", "optimizer.muon_lr=0.01"])
-"""Steps and overrides of the second training run."""
+TUNING = ["optimizer.lr=5e-4", "optimizer.muon_lr=0.01"]
+"""Overrides of the second training run: half the learning rates."""
 
 
 def train(folder: Path, steps: int, photographs: Path, settings: list[str]) -> Path:
@@ -54,7 +54,7 @@ def describe(name: str, steps: int, credits: list[str]) -> Path:
     """Write the text for the card of a model, and return its path."""
     colours = " in random colours" if RECOLOUR in MODELS[name][1] else ""
     crops = f"{steps} steps of {BATCH} crops of 64 px{colours}, Muon"
-    crops += f"; then {TUNING[0]} steps at half the learning rate" if name in TUNED else ""
+    crops += f"; then {TUNING_STEPS[name]} at half the learning rate" if name in TUNING_STEPS else ""
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
     training = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
     path = FOLDER / f"{name}.md"
@@ -92,9 +92,9 @@ def main() -> None:
         steps = arguments.steps or MODELS[name][0]
         settings = [*MODELS[name][1], f"threads={arguments.threads}", *arguments.overrides]
         checkpoint = train(FOLDER / name, steps, photographs, settings)
-        if name in TUNED:
-            tuning = [*settings, *TUNING[1], f"init_from={checkpoint}"]
-            checkpoint = train(FOLDER / f"{name}_tuned", TUNING[0], photographs, tuning)
+        if name in TUNING_STEPS:
+            tuning = [*settings, *TUNING, f"init_from={checkpoint}"]
+            checkpoint = train(FOLDER / f"{name}_tuned", TUNING_STEPS[name], photographs, tuning)
         export(name, checkpoint, describe(name, steps, credits))
 
 
