@@ -97,7 +97,7 @@ def draw_severities(path: Path) -> None:
     axes[0].set(xlabel="t", ylabel="severity / severity at t = 1")
     axes[0].legend(fontsize=8, frameon=False)
     axes[1].plot(t, process_of().noise(t))
-    axes[1].set(xlabel="t", ylabel="sigma in units of the [0, 1] range")
+    axes[1].set(xlabel="t", ylabel="noise level sigma_t")
     figure.savefig(path, dpi=80)
 
 

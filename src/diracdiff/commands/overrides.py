@@ -15,19 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
 PATH_KEYS = (
-    *(
-        "checkpoint",
-        "data.root",
-        "input",
-        "kernel",
-        "mask",
-        "output",
-        "paths.output_dir",
-        "ckpt_path",
-        "init_from",
-        "save_tuned",
-    ),
-    *("about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
+    *("checkpoint", "data.root", "input", "kernel", "mask", "output", "paths.output_dir", "ckpt_path", "save_tuned"),
+    *("init_from", "about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
     *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
 """Keys whose values are paths."""
