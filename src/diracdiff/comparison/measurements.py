@@ -98,8 +98,12 @@ def load_or_measure(
     clean, y, names, seeds = [], [], [], []
     for batch in batches:
         batch_names = [str(name) for name in batch["name"]]
-        measured = measure(process, batch["x"], batch_names, seed)
-        clean.append(to_pixels(batch["x"]))
+        new = [i for i, name in enumerate(batch_names) if name not in names]  # the others replace unreadable images
+        if not new:
+            continue
+        x, batch_names = batch["x"][new], [batch_names[i] for i in new]
+        measured = measure(process, x, batch_names, seed)
+        clean.append(to_pixels(x))
         y.append(measured.y)
         names += batch_names
         seeds += measured.seeds

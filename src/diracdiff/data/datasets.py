@@ -9,11 +9,11 @@ import multiprocessing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from diracdiff.data.image_io import ImageError
 from diracdiff.data.sampler import Key, augmentation_rng, epoch_and_index
@@ -119,6 +119,11 @@ class SplitDataset(Protocol):
     def split(self, name: str) -> ImageDataset:
         """Return the images of the split train, val or test."""
         ...
+
+
+def collate_unique(items: list[Item]) -> Item:
+    """Collate items into a batch, each name once. An image that replaces an unreadable one may be there twice."""
+    return cast(Item, default_collate(list({item["name"]: item for item in items}.values())))
 
 
 def worker_options(count: int) -> dict[str, Any]:

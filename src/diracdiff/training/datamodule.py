@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from diracdiff.data.datasets import ImageDataset, Item, SplitDataset, worker_options
+from diracdiff.data.datasets import ImageDataset, Item, SplitDataset, collate_unique, worker_options
 from diracdiff.data.sampler import ShardSampler
 from diracdiff.utils.validate import check_count
 
@@ -121,7 +121,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _eval_loader(self, name: str) -> DataLoader[Item]:
         images, (rank, world_size) = self.split(name), self._rank()
-        return self._loader(images, self.eval_batch_size, ShardSampler(len(images), rank=rank, world_size=world_size))
+        sampler = ShardSampler(len(images), rank=rank, world_size=world_size)
+        return self._loader(images, self.eval_batch_size, sampler, collate_fn=collate_unique)
 
     def _loader(self, images: Images, batch_size: int, sampler: ShardSampler, **options: Any) -> DataLoader[Item]:
         options |= worker_options(self.num_workers)
