@@ -39,6 +39,29 @@ def images(count=2):
     return torch.rand(count, 3, SIZE, SIZE)
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_restoring_a_simulated_measurement_continues_its_noise(restorer, eta):
+    one, x, names = restorer.replace(sampler=restorer.sampler.replace(eta=eta)), images(), ["a", "b"]
+    measured = one.measure(x, names)
+    *_, last = one.sampler.states(measured.process, one.denoiser.eval(), measured.y, measured.noise)
+    assert torch.equal(one.restore(measured.y, "t:0", names=names), last.x_hat.detach().clamp(0, 1))
+
+
+def test_a_measurement_has_the_noise_level_of_the_sampler(restorer):
+    x, quiet = torch.full((8, 3, SIZE, SIZE), 0.5), restorer.replace(sampler=restorer.sampler.replace(sigma=0.01))
+    assert (quiet.measure(x).y - 0.5).std().item() == pytest.approx(0.01, rel=0.1)
+    assert (restorer.measure(x).y - 0.5).std().item() == pytest.approx(0.05, rel=0.1)
+
+
+def test_equal_samples_are_refused(restorer):
+    noisy, y = restorer.replace(sampler=restorer.sampler.replace(eta=1.0)), restorer.measure(images()).y
+    assert noisy.sample(y, 2, "t:0").images.std(0).max() > 0
+    with pytest.raises(ValueError, match=r"samples=2: would all be the same .* such as target=t:0"):
+        noisy.sample(y, 2, "t:1")
+    with pytest.raises(ValueError, match=r"samples=2: would all be the same .* Use sampler.eta=1"):
+        restorer.replace(sampler=restorer.sampler.replace(eta=0.0)).sample(y, 2, "t:0")
+
+
 NOT_IMAGES = [
     (lambda: images().numpy(), "must be a torch.Tensor"),
     (lambda: images()[0], "must have the shape"),

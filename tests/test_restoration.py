@@ -156,7 +156,7 @@ def test_a_grey_image_stays_grey_in_its_mode(blur, tmp_path, call, mode):
     grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8))
     (tmp_path / "photos").mkdir()
     grey.convert(mode).save(tmp_path / "photos" / "grey.png")
-    options = ["input=photos", "output=out", "samples=2", "sampler.eta=1"]
+    options = ["input=photos", "output=out", "target=t:0.5", "samples=2", "sampler.eta=1"]
     assert call("restore", *blur, *options)[0] == 0
     for name in ("grey.png", "grey_mean.png"):
         result = Image.open(tmp_path / "out" / name)

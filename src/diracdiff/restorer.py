@@ -145,7 +145,7 @@ class Restorer:
         return stopping_point_for(target, self.stopping_points, self.curve, self.output_type)
 
     def measure(self, x: Tensor, names: Sequence[str] | None = None) -> MeasuredBatch:
-        """Simulate measurements of clean images at the start time of the sampler.
+        """Simulate measurements of clean images at the start time of the sampler, with its noise level.
 
         Args:
             x: clean images in [0, 1], (B, C, H, W).
@@ -157,7 +157,8 @@ class Restorer:
         """
         x = self._validated(x, "x")
         check_range(x, "x", ROUNDING)
-        return measure(self.process, x, check_names(names, len(x)), self.seed, self.sampler.t_start)
+        names = check_names(names, len(x))
+        return measure(self.process, x, names, self.seed, self.sampler.t_start, self.sampler.sigma)
 
     def reference(self, clean: Tensor, measurement: Tensor) -> Reference:
         """Return the reference of metrics.
@@ -190,7 +191,8 @@ class Restorer:
     ) -> Samples:
         """Restore each measurement several times. The first sample is the result of `restore`.
 
-        The standard deviation of the samples is the uncertainty of a pixel.
+        The standard deviation of the samples is the uncertainty of a pixel. The noise of the sampler is independent of
+        that of `measure` for equal names.
 
         Args:
             measurement: measurements, see `restore`.
@@ -205,10 +207,11 @@ class Restorer:
         measurement = self._validated(measurement, "measurement", self.device)
         check_measurement(measurement, self.process, self.sampler.t_start)
         names, stopping_point = check_names(names, len(measurement)), self.stopping_point_for(target)
-        if count > 1 and not self.sampler.is_stochastic(self.process):
-            raise ValueError(f"samples={count}: would all be the same without noise. Use sampler.eta=1.")
+        if count > 1 and not self.sampler.is_stochastic(self.process, stopping_point.t):
+            remedy = "Use sampler.eta=1" if self.sampler.eta == 0 else "Use a later stopping time, such as target=t:0"
+            raise ValueError(f"samples={count}: would all be the same without noise up to the stopping time. {remedy}.")
         sample_names = [names, *([f"{name}/sample{k}" for name in names] for k in range(1, count))]
-        noises = (self._noise(each, measurement.device) for each in sample_names)
+        noises = (self.sampling_noise(each, measurement) for each in sample_names)
         images, nfe = zip(*(self._run(measurement, noise, stopping_point) for noise in noises), strict=True)
         return Samples(torch.stack(images), nfe[0])
 
@@ -243,6 +246,17 @@ class Restorer:
             return images.clamp(0, 1), nfe
         finally:
             self.denoiser.train(training)
+
+    def sampling_noise(self, names: Sequence[str], measurement: Tensor) -> ImageNoise:
+        """Return the noise of the sampler. It continues the noise that `measure` draws for equal names.
+
+        Args:
+            names: one name per image.
+            measurement: measurements, (B, C, H, W).
+        """
+        noise = self._noise(names, measurement.device)
+        noise.normal(measurement.shape[1:])
+        return noise
 
     def _noise(self, names: Sequence[str], device: torch.device) -> ImageNoise:
         return ImageNoise([image_seed(self.seed, name) for name in names], device)

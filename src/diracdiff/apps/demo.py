@@ -24,9 +24,7 @@ from diracdiff.data.image_io import read_image, write_image
 from diracdiff.evaluation.results import Result, trajectory_results
 from diracdiff.metrics import PSNR
 from diracdiff.restorer import Restorer
-from diracdiff.samplers import ImageNoise
 from diracdiff.utils.pixels import from_pixels, to_pixels
-from diracdiff.utils.seeds import image_seed
 
 MAX_PIXELS = 60_000_000
 """Maximum number of pixels of a photograph, checked before decoding."""
@@ -105,7 +103,7 @@ def restore(
     batch = prepare(restorer, [source], RestoreOptions(degrade=degrade))
     restorer, y, frames = batch.restorer, batch.y, []
     denoiser, sampler = restorer.tiles.apply_to(restorer.denoiser, restorer.sampler, y)
-    noise = ImageNoise([image_seed(restorer.seed, path.name)], y.device)
+    noise = restorer.sampling_noise([path.name], y)
     for result in trajectory_results(sampler.states(restorer.process, denoiser, y, noise), y):
         on_progress(1 - result.t)
         if result.output == "x_hat" or result.t == 0:

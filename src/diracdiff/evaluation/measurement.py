@@ -70,7 +70,12 @@ class MeasuredBatch:
 
 @torch.no_grad()
 def measure(
-    process: StochasticDegradation, x: Tensor, names: Sequence[str], seed: int, t: float = 1.0
+    process: StochasticDegradation,
+    x: Tensor,
+    names: Sequence[str],
+    seed: int,
+    t: float = 1.0,
+    sigma: float | None = None,
 ) -> MeasuredBatch:
     """Degrade images with noise that is determined by the seed and the name of each image.
 
@@ -80,11 +85,14 @@ def measure(
         names: name of each image.
         seed: seed of the run.
         t: time of the measurements, in [0, 1].
+        sigma: standard deviation of their noise; None: that of the process.
     """
     seeds = [image_seed(seed, name) for name in names]
     noise = ImageNoise(seeds, x.device)
     process = process.bind_images(seeds, x)
-    return MeasuredBatch(process.measure(x, noise.normal(x.shape[1:], x.dtype), t), t, seeds, noise, process)
+    z = noise.normal(x.shape[1:], x.dtype)
+    y = process.measure(x, z, t) if sigma is None else process.mean(x, t) + sigma * z
+    return MeasuredBatch(y, t, seeds, noise, process)
 
 
 @dataclass(frozen=True)

@@ -261,10 +261,10 @@ class BridgeSampler(ReverseSampler):
         yield replace(next(states), y=measurement)
         yield from states
 
-    def is_stochastic(self, process: StochasticDegradation) -> bool:
-        """Return True if two samples of the same measurement differ. The argument is not used."""
+    def is_stochastic(self, process: StochasticDegradation, t_stop: float = 0.0) -> bool:
+        """Return True if two samples of the same measurement differ. `process` is not used."""
         step_noise = self.eta * self.bridge.step_coefficients(1.0, 0.5, self.eta)[1] > 0
-        return step_noise or self.bridge.std(torch.tensor(1.0)).item() > 0
+        return (step_noise and len(self.times(t_stop)) > 1) or self.bridge.std(torch.tensor(1.0)).item() > 0
 
     def _initial_state(
         self,

@@ -186,14 +186,18 @@ class ReverseSampler:
         *_, last = self.states(process, denoiser, measurement, noise, t_stop, output)
         return last.image(output)
 
-    def is_stochastic(self, process: StochasticDegradation) -> bool:
+    def is_stochastic(self, process: StochasticDegradation, t_stop: float = 0.0) -> bool:
         """Return True if two samples of the same measurement differ.
 
         Args:
             process: degradation process of the measurement.
+            t_stop: stopping time in [0, 1].
         """
-        step_noise = self.eta * self.noise_scale > 0 or self.t_restart is not None
-        return step_noise or self.sigma is not None or process.measurement_sigma is not None
+        if len(self.times(t_stop)) > 1 and (self.eta * self.noise_scale > 0 or self.t_restart is not None):
+            return True
+        like = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+        measured = process.sigma_of_measurement(like, self.t_start).item() if self.sigma is None else self.sigma
+        return measured < process.sigma(self.t_start, like).item() * (1 - 1e-6)
 
     def _initial_state(
         self,
