@@ -10,7 +10,6 @@ from torch import Tensor
 
 from diracdiff.samplers.increment import Increment, LookAhead
 from diracdiff.samplers.reverse_process import Prediction, ReverseProcess
-from diracdiff.utils.validate import check_option
 
 
 class Solver(ABC):
@@ -90,28 +89,14 @@ class Heun(Solver):
 class Multistep(Exponential):
     """Multistep solver: exponential step with x_hat at the middle of the step.
 
-    x_hat is extrapolated linearly through the last two network calls. If A_t is the identity, this is DPM-Solver++(2M)
-    (Lu et al. 2022), or its SDE form for eta > 0. The first step is an exponential step. Second order for the ODE, one
-    network call per step.
-
-    Args:
-        variable: variable of the extrapolation, "time" or "log_sigma".
-
-    Raises:
-        ValueError: if the variable is unknown.
+    x_hat is extrapolated linearly in time through the last two network calls. If A_t is the identity, this is
+    DPM-Solver++(2M) of Lu et al. 2022 with time in place of log SNR, or its SDE form for eta > 0. The first step is an
+    exponential step. Second order for the ODE, one network call per step.
     """
-
-    def __init__(self, variable: str = "time"):
-        check_option(("time", "log_sigma"), variable=variable)
-        self.variable = variable
 
     def __call__(self, reverse: ReverseProcess, y: Tensor, prediction: Prediction, t: float, s: float) -> Tensor:
         if reverse.previous_call is not None:
             t_previous, (x_hat, _) = reverse.previous_call
-            current, target, previous = (self._variable(reverse, y, time) for time in (t, s, t_previous))
-            weight = (target - current) / (current - previous) / 2
+            weight = (s - t) / (t - t_previous) / 2
             prediction = prediction._replace(x_hat=prediction.x_hat + weight * (prediction.x_hat - x_hat))
         return super().__call__(reverse, y, prediction, t, s)
-
-    def _variable(self, reverse: ReverseProcess, y: Tensor, t: float) -> Tensor:
-        return y.new_tensor(t) if self.variable == "time" else reverse.process.sigma(t, y).log()
