@@ -229,6 +229,11 @@ def test_networks_of_other_images_are_refused(tmp_path):
     check_same_images(dirac, other, "prior=p.ckpt", allow_other_data=True)
     with pytest.raises(ValueError, match=r"p.ckpt was trained on ImageFolder .*faces, .* or add allow_other_data=true"):
         check_same_images(dirac, other, "prior=p.ckpt")
+    dirac.training = other.training = {"images": {"train": {"count": 3, "sha256": "a"}}}  # copies of the same images
+    check_same_images(dirac, other, "prior=p.ckpt")
+    other.training = {"images": {"train": {"count": 3, "sha256": "b"}}}
+    with pytest.raises(ValueError, match=r"p.ckpt was trained on ImageFolder"):
+        check_same_images(dirac, other, "prior=p.ckpt")
     larger = trained_on(tmp_path, degradation=GaussianBlur(LinearSeverity(0.3, 3.0), 32))
     with pytest.raises(ValueError, match=r"images of 32 px, the checkpoint on 16 px: train it with data.image_size"):
         check_same_images(dirac, larger, "prior=p.ckpt", allow_other_data=True)
@@ -268,6 +273,9 @@ def test_a_changed_checkpoint_changes_the_digest(tmp_path, monkeypatch):
     before = file_digests({"checkpoint": "best.ckpt", "steps": 3, "others": ["none", None, 300 * "a"]})
     Path("best.ckpt").write_bytes(b"two")
     assert len(before) == 1 and file_digests(["best.ckpt"]) != before
+    Path("exported").mkdir()
+    Path("exported/model.safetensors").write_bytes(b"one")
+    assert file_digests({"checkpoint": "exported"}) == before
 
 
 def test_dirac_starts_at_the_measurements(tmp_path):

@@ -8,19 +8,21 @@ from typing import Any
 import torch
 
 from diracdiff.checkpoints import to_recipe
+from diracdiff.checkpoints.locations import weights_file
 from diracdiff.degradations import Degradation
 from diracdiff.models import DnCNN
 from diracdiff.restorer import Restorer
 from diracdiff.utils.errors import warn
 
-IRRELEVANT = {"flip", "image_size", "crops_per_epoch", "crop", "max_scale", "on_error", "max_pixels", "verify"}
+IRRELEVANT = {"flip", "image_size", "crops_per_epoch", "crop", "max_scale", "on_error", "recolour"}
 """Arguments of a data set that do not affect the selection of its training images."""
 
 
 def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_data: bool = False) -> None:
     """Check that two networks were trained on the same data set at the same image size.
 
-    DnCNN, whose receptive field has 35 pixels, may have another image size.
+    DnCNN, whose receptive field has 35 pixels, may have another image size. Names and sizes of the training images are
+    compared, or the recipes of the data sets if a checkpoint lacks them.
 
     Args:
         ours: restorer of the comparison.
@@ -39,9 +41,12 @@ def check_same_images(ours: Restorer, theirs: Restorer, name: str, allow_other_d
         )
     if allow_other_data:
         return
+    trained = [restorer.training.get("images", {}).get("train") for restorer in (ours, theirs)]
+    if all(trained) and trained[0] == trained[1]:
+        return
     if ours.dataset is None or theirs.dataset is None:
         warn(f"it is not known whether {name} and the checkpoint were trained on the same images")
-    elif _images(ours.dataset) != _images(theirs.dataset):
+    elif all(trained) or _images(ours.dataset) != _images(theirs.dataset):
         described = [
             f"{d['_target_'].rpartition('.')[2]} {d.get('root') or ''}" for d in (theirs.dataset, ours.dataset)
         ]
@@ -75,9 +80,12 @@ def file_digests(value: Any) -> list[str]:
     if isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
         return [digest for part in parts for digest in file_digests(part)]
-    if not isinstance(value, str) or not os.path.isfile(value):  # Path.is_file fails on long texts
+    if not isinstance(value, str) or not os.path.exists(value):  # Path.exists fails on long texts
         return []
-    with open(value, "rb") as file:
+    path = weights_file(value)
+    if not path.is_file():
+        return []
+    with open(path, "rb") as file:
         return [hashlib.file_digest(file, "sha256").hexdigest()[:16]]
 
 
