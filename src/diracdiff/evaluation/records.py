@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
 from diracdiff.evaluation.results import Result
 from diracdiff.evaluation.statistics import mean_ignoring_none
 from diracdiff.metrics.metric import FeatureNetwork, Row, SetMetric
+from diracdiff.utils.ranks import all_gather_objects
 
 Key = tuple[float, str] | str
 """Key of a set of images: (t, output) or "clean"."""
@@ -155,20 +155,14 @@ class FeatureSets:
         """
         scores: dict[Key, dict[str, float]] = defaultdict(dict)
         for metric, sets in zip(self.metrics, self._sets, strict=True):
-            merged: dict[Key, FeatureSample] = {}
-            for part in all_gather_objects(sets):
-                for key, sample in part.items():
-                    merged.setdefault(key, FeatureSample(metric.limit)).add(sample.features)
-            for key, sample in merged.items():
-                if key != "clean":
-                    scores[key][metric.name] = metric.score(merged["clean"].stack(), sample.stack(), seed)
+            keys = dict.fromkeys(key for part in all_gather_objects(list(sets)) for key in part)
+            clean = None
+            for key in keys:  # one set at a time, because all sets of all processes are large; "clean" is the first
+                sample = FeatureSample(metric.limit)
+                for part in all_gather_objects(sets[key].features if key in sets else {}):
+                    sample.add(part)
+                if clean is None:
+                    clean = sample.stack()
+                else:
+                    scores[key][metric.name] = metric.score(clean, sample.stack(), seed)
         return scores
-
-
-def all_gather_objects(part: Any) -> list[Any]:
-    """Return the objects of all processes, in the order of their ranks."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return [part]
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, part)
-    return parts

@@ -33,10 +33,16 @@ class Processes(NamedTuple):
 
     def all_gather(self, part: Any) -> list[Any]:
         """Return the objects of all processes, in the order of ranks."""
-        parts = [part] * self.world_size
-        if self.world_size > 1:
-            dist.all_gather_object(parts, part)
-        return parts
+        return all_gather_objects(part)
+
+
+def all_gather_objects(part: Any) -> list[Any]:
+    """Return the objects of all processes, in the order of their ranks. Without a process group, there is one."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return [part]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, part)
+    return parts
 
 
 @contextmanager
