@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -269,6 +270,34 @@ def test_a_run_starts_from_the_weights_of_another_run(call, run, tmp_path, image
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
+def test_a_checkpoint_is_tested_without_training(call, run, folder, tmp_path):
+    small = [word for word in SMALL if not word.startswith("sampler")]
+    options = ["train=false", "task=inpaint", *folder, *small, *BRIEF, "lpips=null", f"ckpt_path={run[1]}/best.ckpt"]
+    status, output = call("train", *options, "hydra.run.dir=tested")
+    assert status == 0, output
+    summaries = [json.loads((path / "summary.json").read_text()) for path in (tmp_path / "tested", run[1])]
+    assert summaries[0]["do"]["psnr"] == pytest.approx(summaries[1]["do"]["psnr"], abs=1e-4)
+    for override in ("sampler.num_steps=7", "sampler=fast", "seed=3"):
+        refused(call("train", *options, override), f"{override}: train=false uses that of the checkpoint")
+
+
+def test_a_run_without_validation_is_refused(call, folder):
+    options = ["task=inpaint", *folder, *SMALL, "trainer.max_epochs=5", "trainer.max_time='00:00:00:01'"]
+    refused(call("train", *options, "lpips=null"), "trainer.check_val_every_n_epoch=3: the run ended before a valid")
+
+
+def test_an_unreadable_image_is_left_out_of_an_evaluation(call, run, image_folder, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(image_folder, tmp_path / "photos" / split)
+    names = sorted(path.name for path in image_folder.iterdir())
+    (tmp_path / "photos" / "test" / names[1]).write_bytes(b"not an image")
+    options = ["data=folder", "data.root=photos", "data.on_error=skip", "data.test_images=24", "metrics=[psnr]"]
+    status, output = call("evaluate", f"checkpoint={run[1]}/best.ckpt", *options, "trainer=cpu")
+    assert status == 0, output
+    rows = read_rows(tmp_path / "evaluation" / "images.csv")
+    assert {Path(row["name"]).name for row in rows} == {*names} - {names[1]}
+
+
 def test_a_fast_dev_run_without_loggers(call, tmp_path, image_folder):
     folder = ["data=folder", f"data.root={image_folder}", "data.image_size=32"]
     options = ["task=inpaint", "debug=fast_dev_run", "logger=null", *folder, *SMALL, "lpips=null"]
@@ -297,6 +326,8 @@ ERRORS = [
     ("restore", [MODEL, "input=null"], "input=null: must be given"),
     ("train", ["data=folder", "data.root=1_0"], "data.root=10: must be a path"),
     ("restore", [MODEL, "input=absent"], "input=absent: does not exist"),
+    ("restore", [MODEL, "input='~/absent'"], f"input={Path.home()}/absent: does not exist"),
+    ("train", ["data=huggingface", "data.path=1_0"], "data.path=10: must be a path"),
     ("restore", ["checkpoint=absent", IMAGE], "absent: does not exist"),
     ("restore", ["checkpoint=/etc/passwd", IMAGE], "/etc/passwd"),
     ("restore", [MODEL, "input=file"], "file: is not an image"),
@@ -326,6 +357,7 @@ ERRORS = [
     ("train", ["task=inpaint", "init_from={model}"], "has another network. Use its settings of model"),
     ("train", ["optimized_metric=val/acc"], "optimized_metric=val/acc"),
     ("restore", [MODEL, IMAGE, "target=t:1.5"], "target.*1.5"),
+    ("restore", [MODEL, IMAGE, "target=nfe:2", "sampler.num_steps=9"], "target=nfe:2: counts the calls of the check"),
     ("restore", [MODEL, IMAGE, "device=cuda:9"], "device=cuda:9: is not available"),
     ("restore", [MODEL, "input={images}", "output={images}"], "is the input folder"),
     ("evaluate", [MODEL, "times=some"], "times=some: must be test or val, and all or stopping"),

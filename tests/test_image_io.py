@@ -385,3 +385,9 @@ def test_exif_is_written(tmp_path, suffix, order):
         loaded = opened.getexif()
         assert loaded[0x010F] == "Maker"
         assert loaded.get_ifd(0x8769)[0x829A] == 0.5 and loaded.get_ifd(0x8825)[1] == "N"
+
+
+def test_an_image_that_a_format_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"wide.jpg: cannot be written \(.+\). Choose another format."):
+        write_image(tmp_path / "wide.jpg", np.zeros((1, 70000), np.uint8))
+    assert not list(tmp_path.iterdir())

@@ -79,7 +79,9 @@ def test_overlap_beyond_the_receptive_field_gives_equal_results(sampler):
     module.tiles = Tiles(None)
     expected = module.restore(y, "t=0")
     module.denoiser.network.seen.clear()
-    module.tiles = Tiles(32, 16, max_pixels=0)
+    module.tiles, module.denoiser.autocast = Tiles(32, 16, max_pixels=0), torch.bfloat16
+    assert module.tiles.wrap(module.denoiser).autocast == torch.bfloat16
+    module.denoiser.autocast = None
     assert torch.allclose(module.restore(y, "t=0"), expected, atol=2e-6)
     assert max(module.denoiser.network.seen) <= 32 * 32
     module.tiles = Tiles(32, 0, max_pixels=0)

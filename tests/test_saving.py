@@ -132,6 +132,9 @@ def test_another_learning_rate_takes_effect(call, run, folder, tmp_path):
         for name in ("slower", "same")
     )
     assert slower == pytest.approx([rate * 0.25 for rate in same_rate]) and len(slower) > 1
+    assert call("train", *options, "optimizer.muon_lr=5e-3", "hydra.run.dir=muon")[0] == 0
+    content = torch.load(tmp_path / "muon" / "last.ckpt", weights_only=True)
+    assert [group["initial_lr"] for group in content["optimizer_states"][0]["param_groups"]] == [2e-3, 5e-3]
 
 
 def test_checkpoints_by_time(call, folder, tmp_path, monkeypatch):

@@ -107,7 +107,10 @@ class FileRestoration:
                 group.append(self._load(image))
         try:
             self._restore(group)
-        except Exception:
+        except Exception as error:
+            if len(group) == 1:
+                self.skip(group[0].image.path, error)
+                return
             for loaded in group:
                 with self._isolated(loaded.image.path):
                     self._restore([loaded])
@@ -179,10 +182,9 @@ class FileRestoration:
         """Write the header of the table, or remove the rows of images that are restored again."""
         names, linked = {self._name(image) for image in images}, self.table.is_symlink()
         rows = read_rows(self.table, {"result": str}, unfinished=True) if self.table.exists() and not linked else []
-        kept = [row for row in rows if row["result"] not in names]
-        if kept and len(kept) < len(rows):
+        if kept := [row for row in rows if row["result"] not in names]:
             write_rows(self.table, kept)
-        elif not kept:
+        else:
             write_atomically(self.table, (",".join(COLUMNS) + "\n").encode())
 
     def _name(self, image: Input) -> str:

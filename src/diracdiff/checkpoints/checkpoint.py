@@ -147,11 +147,6 @@ class Checkpoint:
         state = {f"{DENOISER}{key}": value for key, value in self.weights.items()}
         write_weights(path, {**self.trainer_state, "state_dict": state, KIND: self.header()})
 
-    @property
-    def resumable(self) -> bool:
-        """True if training can resume from the checkpoint."""
-        return bool(self.trainer_state.get("optimizer_states"))
-
     def with_sampler_of(self, other: Checkpoint) -> Checkpoint:
         """Return a copy with the sampler, the stopping times and the trade-off curve of another checkpoint."""
         recipe = self.recipe | {"sampler": other.recipe["sampler"]}

@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from diracdiff.checkpoints import to_recipe
 from diracdiff.models import Denoiser, OperatorPreconditioning
 from diracdiff.models.tiled import Tiles
 from diracdiff.process import StochasticDegradation
@@ -199,6 +200,9 @@ def load_restorer(cfg: DictConfig, checkpoint: str | None = None) -> Restorer:
         sampler = build_sampler(cfg.sampler, restorer.sampler)
         if isinstance(sampler, BridgeSampler) != isinstance(restorer.sampler, BridgeSampler):
             raise ValueError("sampler: does not fit the network of this checkpoint. Remove sampler=….")
+        if str(cfg.get("target")).startswith("nfe") and to_recipe(sampler) != to_recipe(restorer.sampler):
+            rule = "counts the calls of the checkpoint's sampler, which differs"
+            raise ValueError(f"target={cfg.target}: {rule}. Use target=t:T, or diracdiff evaluate save_tuned=….")
         output_type = cfg.output_type or restorer.output_type
         check_option(OUTPUTS, output_type=output_type)
         restorer = restorer.replace(sampler=sampler, seed=cfg.seed, output_type=output_type)

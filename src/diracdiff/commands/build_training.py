@@ -89,18 +89,20 @@ def _keep(node: DictConfig, values: dict[str, Any]) -> None:
 def _keep_splits(node: DictConfig, restorer: Restorer, splits: Sequence[str]) -> None:
     """Use the splits of training if a restorer was trained on the data set, so that no training image is evaluated.
 
-    The folder, or the names and sizes of the training images, identify the data set.
+    The folder, or the names and sizes of the training images, identify the data set; for Hugging Face, its path or the
+    numbers of its training rows.
     """
     recipe = restorer.dataset or {}
     targets = node.get("_target_"), recipe.get("_target_")
     split_keys = {key: recipe.get(key, default) for key, default in SPLIT_DEFAULTS.items()}
-    if targets == (HUGGING_FACE, HUGGING_FACE) and node.path == recipe.get("path"):
-        _keep(node, split_keys)
+    trained = restorer.training.get("images", {}).get("train")
+    if targets == (HUGGING_FACE, HUGGING_FACE):
+        if node.path == recipe.get("path") or (trained and _training_images(node, split_keys) == trained):
+            _keep(node, split_keys)
         return
     if not set(targets) <= set(SPLIT_DATA_SETS) or OmegaConf.is_missing(node, "root") or node.root is None:
         return
     root, trained_root = resolve_root(str(node.root)), recipe.get("root")
-    trained = restorer.training.get("images", {}).get("train")
     fingerprint = _training_images(node, split_keys) if trained else None
     same_root = trained_root is not None and os.path.realpath(root) == os.path.realpath(trained_root)
     if not same_root and (trained is None or fingerprint != trained):

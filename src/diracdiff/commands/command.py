@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from diracdiff.commands.overrides import CONF, check_values, describe_error
+from diracdiff.commands.overrides import CONF, check_values, describe_error, expand_home
 from diracdiff.utils.errors import fail, is_out_of_memory, warn
 
 NO_MEMORY = "out of memory: lower batch_size, data.batch_size, data.eval_batch_size, samples or tile"
@@ -31,6 +31,7 @@ def command(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
     def job(cfg: DictConfig) -> Any:
         try:
             check_values(cfg, name)
+            expand_home(cfg)
             import torch  # after the check, which must not wait for it
 
             torch.set_flush_denormal(True)  # subnormal gradients slow down the backward pass

@@ -1,6 +1,7 @@
 """Messages for errors of Hydra, and checks of the values on the command line."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ PATH_KEYS = (
     *("init_from", "about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
     *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
-"""Keys whose values are paths."""
+"""Keys whose values are paths, apart from those that `is_path` recognises."""
 
 PAIR_KEYS = ("task.prob_terminal",)
 """Keys whose values are numbers or pairs of numbers."""
@@ -83,6 +84,18 @@ def check_values(cfg: DictConfig, name: str) -> None:
             raise ValueError(f"{key}={'null' if value is None else value}: {rule}.")
 
 
+def expand_home(cfg: DictConfig) -> None:
+    """Replace ~ at the beginning of paths by the home folder. Not all shells expand it after `key=`."""
+    for key, value in leaves(cfg):
+        if is_path(key) and str(value).startswith("~"):
+            OmegaConf.update(cfg, key, os.path.expanduser(value))
+
+
+def is_path(key: str) -> bool:
+    """Return True if the value of a key is a path."""
+    return key in PATH_KEYS or key.endswith((".path", ".checkpoint"))
+
+
 def _broken_rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
     """Return the rule that a value breaks, or an empty string."""
     default = known.get(key)
@@ -90,7 +103,7 @@ def _broken_rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
         return "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
     if value is None:
         return "must be given" if default is not None and key in ("seed", *PATH_KEYS) else ""
-    if key in PATH_KEYS:
+    if is_path(key):
         return "" if isinstance(value, str) else f"must be a path. Write {key}=./{value}"
     if key in PAIR_KEYS and isinstance(value, list):
         return ""

@@ -79,7 +79,7 @@ def _read_param_files(cfg: DictConfig) -> "ParamFiles | None":
         )
     if cfg.mask is None and cfg.kernel is None:
         return None
-    path = Path(cfg.mask or cfg.kernel).expanduser()
+    path = Path(cfg.mask or cfg.kernel)
     if path.exists():
         return ParamFiles("mask" if cfg.mask else "kernel", path)
     if cfg.kernel:

@@ -1,6 +1,7 @@
 """Train a restorer, find its stopping times, and report: `python -m diracdiff train task=deblur data=photos`."""
 
 import os
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -72,9 +73,11 @@ def train(cfg: DictConfig) -> float | list[float] | None:
         return None
     output_dir = Path(trainer.strategy.broadcast(str(output_dir)))  # external processes may have other folders
     if not (output_dir / BEST).exists():
-        raise ValueError(
-            f"trainer.max_epochs={cfg.trainer.max_epochs}: is reached by ckpt_path={cfg.ckpt_path}. Raise it."
-        )
+        if resumed is not None:
+            reached = f"is reached by ckpt_path={cfg.ckpt_path}. Raise it."
+            raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs}: {reached}")
+        every = cfg.trainer.check_val_every_n_epoch
+        raise ValueError(f"trainer.check_val_every_n_epoch={every}: the run ended before a validation. Lower it.")
     best = load(output_dir / BEST, trusted_modules=external_modules(to_recipe(restorer)))
     if cfg.test:
         tested = module.for_testing(best)
@@ -111,7 +114,12 @@ def _test(cfg: DictConfig, output_dir: Path) -> float | list[float] | None:
 
     if not cfg.test or not cfg.ckpt_path or cfg.ckpt_path == "auto":
         raise ValueError("train=false: needs test=true and a checkpoint. Add ckpt_path=runs/latest/best.ckpt.")
+    replaced = ("sampler", "seed", "output_type")
+    if words := [w for w in HydraConfig.get().overrides.task if re.split(r"[.=/]", w.lstrip("+"))[0] in replaced]:
+        raise ValueError(f"{words[0]}: train=false uses that of the checkpoint. Use diracdiff evaluate checkpoint=….")
     best = load(cfg.ckpt_path)
+    if best.denoiser.preconditioning == "flow":
+        raise ValueError(f"ckpt_path={cfg.ckpt_path}: a flow needs a regression network. Use diracdiff compare.")
     if best.name != cfg.task.name:
         raise ValueError(f"task={cfg.task.name}: the checkpoint is of task={best.name}. Add task={best.name}.")
     if not best.curve:

@@ -68,7 +68,9 @@ class Tiles:
     def wrap(self, denoiser: Denoiser) -> Denoiser:
         """Return a denoiser with a tiled network that shares the weights."""
         arguments = {name: getattr(denoiser, name) for name in inspect.signature(type(denoiser)).parameters}
-        return type(denoiser)(**arguments | {"network": Tiled(denoiser.network, self)})
+        tiled = type(denoiser)(**arguments | {"network": Tiled(denoiser.network, self)})
+        tiled.autocast = denoiser.autocast
+        return tiled
 
 
 class Tiled(nn.Module):

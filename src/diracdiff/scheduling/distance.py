@@ -174,7 +174,7 @@ def trajectories(restorer: Restorer, parts: Iterable[Tensor], count: int) -> Ten
         Iterates at equidistant times from 0 to 1, (count, n, C, H, W).
     """
     # Other increments limit the number of steps.
-    options: dict[str, Any] = {"eta": 0.0, "grid": UniformGrid(), "t_start": 1.0}
+    options: dict[str, Any] = {"eta": 0.0, "grid": UniformGrid(), "t_start": 1.0, "t_restart": None, "sigma": None}
     sampler = restorer.sampler.replace(num_steps=count - 1, increment=LookAhead(), **options)
     iterates = []
     for number, part in enumerate(parts):

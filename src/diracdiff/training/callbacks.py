@@ -49,6 +49,11 @@ class EMA(WeightAveraging):
         super().__init__(use_buffers=False, multi_avg_fn=partial(update_average, decay=decay))
         self.decay = decay
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Create the average on the device of the training run. Lightning moves the module later."""
+        pl_module.to(trainer.strategy.root_device)
+        super().setup(trainer, pl_module, stage)
+
 
 class Progress(Callback):
     """Callback that prints the run, the results of each validation and, without a progress bar, the step per minute."""

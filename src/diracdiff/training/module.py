@@ -125,13 +125,15 @@ class RestorerModule(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Replace the learning rate and the schedule of a loaded checkpoint by the configured ones."""
-        group, lr = self.trainer.optimizers[0].param_groups[0], self.optimization.lr
+        """Replace the learning rates and the schedule of a loaded checkpoint by the configured ones."""
         scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
-        if group["initial_lr"] != lr:
-            echo(f"optimizer.lr is {lr:g} from step {self.trainer.global_step} on, {group['initial_lr']:g} before")
-        group["initial_lr"] = scheduler.base_lrs[0] = lr
-        group["lr"] = lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
+        step, groups = self.trainer.global_step, self.trainer.optimizers[0].param_groups
+        for i, (key, group) in enumerate(zip(("lr", "muon_lr"), groups, strict=False)):
+            lr = getattr(self.optimization, key)
+            if group["initial_lr"] != lr:
+                echo(f"optimizer.{key} is {lr:g} from step {step} on, {group['initial_lr']:g} before")
+            group["initial_lr"] = scheduler.base_lrs[i] = lr
+            group["lr"] = lr * scheduler.lr_lambdas[i](scheduler.last_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the random generator of dropout from (seed, step, rank)."""

@@ -15,7 +15,7 @@ from diracdiff.training.saving import LAST
 from diracdiff.utils.errors import warn
 from diracdiff.utils.files import read_rows, write_rows
 
-ALLOWED_CHANGES = ("data.root", "optimization.lr", "processes")
+ALLOWED_CHANGES = ("data.root", "optimization.lr", "optimization.muon_lr", "processes")
 """Settings that may differ in a resumed run."""
 
 

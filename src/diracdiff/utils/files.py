@@ -42,7 +42,7 @@ def check_output(
     except OSError as error:
         raise ValueError(f"output={folder}: cannot be written ({error.strerror}). Give another output.") from error
     for target in targets:
-        if target.is_dir():
+        if os.path.isdir(target):  # Path.is_dir fails on long names
             raise ValueError(f"{target}: must be a file, but is a folder. Give another output.")
         if os.path.lexists(target) and if_exists == "error":
             raise ValueError(f"{target}: exists. Give another output, or if_exists=overwrite.")
@@ -124,25 +124,6 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write indented JSON atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def read_json(path: str | Path, remedy: str = "Move it away, or restore a copy.") -> dict[str, Any]:
-    """Read a JSON object from a file.
-
-    Args:
-        path: the file.
-        remedy: advice about a damaged file, for messages.
-
-    Raises:
-        ValueError: if the file cannot be read, or does not hold an object.
-    """
-    try:
-        content = json.loads(Path(path).read_bytes())
-        if not isinstance(content, dict):
-            raise ValueError("it must hold an object")
-        return content
-    except (OSError, ValueError, RecursionError) as error:
-        raise _not_read(path, error, remedy) from error
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:

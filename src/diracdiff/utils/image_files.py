@@ -62,19 +62,26 @@ def write_image(
         exif = None
     image = _image(pixels, alpha, icc, suffix)
     keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
+    try:
+        data = _encode(image, suffix, keep, exif, quality)
+    except libvips().Error as error:  # such as a JPEG of more than 65535 rows or columns
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{path}: cannot be written ({reason}). Choose another format.") from error
+    write_atomically(path, data)
+
+
+def _encode(image: Any, suffix: str, keep: str, exif: bytes | None, quality: int) -> bytes:
     if suffix == ".png":
         data = bytes(image.pngsave_buffer(keep=keep, filter="all"))
         chunk = b"" if exif is None else b"eXIf" + exif
         checked = chunk and struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        data = data[:PNG_HEADER] + checked + data[PNG_HEADER:]
-    elif suffix == ".jpg":
+        return data[:PNG_HEADER] + checked + data[PNG_HEADER:]
+    if suffix == ".jpg":
         data = bytes(image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off"))
         content = b"" if exif is None else b"Exif\0\0" + exif
         segment = content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
-        data = data[:2] + JFIF + segment + data[2:]
-    else:
-        data = bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
-    write_atomically(path, data)
+        return data[:2] + JFIF + segment + data[2:]
+    return bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
 
 
 def convert_depth(values: NDArray[Any], bits: int) -> NDArray[Any]:

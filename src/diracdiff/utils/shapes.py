@@ -13,6 +13,8 @@ def as_time(t: float | Tensor, x: Tensor) -> Tensor:
     Raises:
         ValueError: if `t` has another shape than () or (B,).
     """
+    if type(t) is float:
+        return torch.full((), t, dtype=torch.get_default_dtype(), device=x.device)  # does not wait for a GPU
     t = torch.as_tensor(t, device=x.device)
     t = t if t.is_floating_point() else t.to(x.dtype)
     if t.ndim > 1 or (t.ndim == 1 and t.shape[0] != x.shape[0]):
