@@ -8,7 +8,6 @@ import matplotlib
 import pytest
 from conftest import ROOT
 
-from diracdiff.checkpoints.locations import bundled_models
 from diracdiff.commands.help import read_pages
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
@@ -88,7 +87,6 @@ def test_the_notebook_has_small_outputs_without_paths_of_a_machine():
     assert not re.search(r"(?:/(?:home|root|work|tmp|Users)/|[A-Z]:\\\\)", NOTEBOOK.read_text())
 
 
-@pytest.mark.skipif("builtin:deblur" not in bundled_models(), reason="needs the bundled models: make models")
 def test_the_notebook_runs(monkeypatch, capsys, without_weights):
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

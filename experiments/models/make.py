@@ -21,22 +21,16 @@ RECOLOUR = "data.recolour=true"
 LOCAL = ["experiment=local", "schedule.noise.sigma_min=0.005"]
 SLIGHT = [*LOCAL, "schedule.noise.sigma_max=0.02", RECOLOUR]
 WIDE = ["model.network.patch=2", "model.network.channels=64", "model.network.multipliers=[1,1]"]
-WIDE += ["model.network.blocks=1", "trainer.precision=bf16-mixed"]
+WIDE += ["model.network.blocks=1"]
 """Network on patches of 2 x 2 pixels, with most channels at high resolution, for denoising."""
 
 MODELS: dict[str, tuple[int, list[str]]] = {
-    "denoise": (7000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.25", *WIDE]),
-    "deblur": (8000, ["task=deblur_kernel", *SLIGHT, "task.prob_terminal=[0.5,0]"]),
-    "inpaint": (14000, ["task=inpaint_freeform", *SLIGHT]),
-    "super_resolution": (14000, ["task=super_resolution_multiscale", *SLIGHT]),
+    "denoise": (6000, ["task=denoise", *LOCAL, "schedule.noise.sigma_max=0.25", *WIDE]),
+    "deblur": (9000, ["task=deblur_kernel", *SLIGHT, "task.prob_terminal=[0.5,0]"]),
+    "inpaint": (6000, ["task=inpaint_freeform", *SLIGHT, "task.prob_terminal=[0.5,0]"]),
+    "super_resolution": (6000, ["task=super_resolution_multiscale", *SLIGHT, "task.prob_terminal=[0.5,0]"]),
 }
 """{name of a model: (training steps, overrides of the training run)}."""
-
-TUNING_STEPS = {"denoise": 7000, "deblur": 3000}
-"""Steps of a second training run, which starts from the weights of the first."""
-
-TUNING = ["optimizer.lr=5e-4", "optimizer.muon_lr=0.01"]
-"""Overrides of the second training run: half the learning rates."""
 
 
 def train(folder: Path, steps: int, photographs: Path, settings: list[str]) -> Path:
@@ -54,7 +48,6 @@ def describe(name: str, steps: int, credits: list[str]) -> Path:
     """Write the text for the card of a model, and return its path."""
     colours = " in random colours" if RECOLOUR in MODELS[name][1] else ""
     crops = f"{steps} steps of {BATCH} crops of 64 px{colours}, Muon"
-    crops += f"; then {TUNING_STEPS[name]} at half the learning rate" if name in TUNING_STEPS else ""
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
     training = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
     path = FOLDER / f"{name}.md"
@@ -92,9 +85,6 @@ def main() -> None:
         steps = arguments.steps or MODELS[name][0]
         settings = [*MODELS[name][1], f"threads={arguments.threads}", *arguments.overrides]
         checkpoint = train(FOLDER / name, steps, photographs, settings)
-        if name in TUNING_STEPS:
-            tuning = [*settings, *TUNING, f"init_from={checkpoint}"]
-            checkpoint = train(FOLDER / f"{name}_tuned", TUNING_STEPS[name], photographs, tuning)
         export(name, checkpoint, describe(name, steps, credits))
 
 
