@@ -282,7 +282,7 @@ def test_a_checkpoint_is_tested_without_training(call, run, folder, tmp_path):
 
 
 def test_a_run_without_validation_is_refused(call, folder):
-    options = ["task=inpaint", *folder, *SMALL, "trainer.max_epochs=5", "trainer.max_time='00:00:00:01'"]
+    options = ["task=inpaint", *folder, *SMALL, "trainer.max_epochs=5", "trainer.max_time='00:00:00:00'"]
     refused(call("train", *options, "lpips=null"), "trainer.check_val_every_n_epoch=3: the run ended before a valid")
 
 

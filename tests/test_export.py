@@ -12,6 +12,7 @@ from test_checkpoints import restorer
 from diracdiff import load
 from diracdiff.checkpoints import Checkpoint, locations
 from diracdiff.checkpoints.exported import model_card, write_exported
+from diracdiff.checkpoints.locations import CARD, resolve_path
 from diracdiff.checkpoints.weights import DamagedFileError
 from diracdiff.models import Denoiser, NCSNpp
 from diracdiff.samplers import NetworkIncrement
@@ -159,3 +160,10 @@ def test_the_card_has_the_escaped_recipe_the_license_and_additional_text():
     assert r"# a # Title &lt;script> [x]\(y) _b_ \`c\` \\x1b[31m" in lines
     assert r'- trained on: `{"_target_": "diracdiff.data.ImageFolder", "root": "x?\n- [x](y)"}`' in lines
     assert r"    diracdiff restore 'checkpoint=a b\n```' input=PHOTOGRAPHS output=restored" in lines
+
+
+def test_the_command_of_a_bundled_card_has_the_kernel():
+    card = (resolve_path("builtin:deblur") / CARD).read_text()
+    about = card[card.index("## Data") :]
+    assert "restore checkpoint=builtin:deblur kernel=gaussian:1.5 input=PHOTOGRAPHS" in card
+    assert model_card(Checkpoint.read("builtin:deblur"), "builtin:deblur", "mit", about) == card

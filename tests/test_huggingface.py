@@ -10,6 +10,7 @@ from test_data import refused, write_images
 from diracdiff.data import HuggingFace, ImageFolder
 from diracdiff.data.packing import pack
 from diracdiff.training import ImageDataModule
+from diracdiff.utils.files import read_rows
 
 datasets = pytest.importorskip("datasets")
 SPLITS = ("train", "val", "test")
@@ -106,3 +107,15 @@ def test_batches_do_not_depend_on_workers(folder, tmp_path, workers):
     modules = [ImageDataModule(data, 5, num_workers=workers) for data in (images, HuggingFace(tmp_path / "packed", 8))]
     for one, two in zip(*(module.train_dataloader() for module in modules), strict=True):
         assert torch.equal(one["x"], two["x"]) and one["name"] == two["name"]
+
+
+def test_another_spelling_of_the_path_keeps_the_splits(tmp_path, call):
+    folder = write_images(tmp_path / "photos", [f"{i:02}.jpg" for i in range(20)], size=(40, 32))
+    datasets.load_dataset(str(folder), split="train").save_to_disk(tmp_path / "saved")
+    options = ["data=huggingface", "data.image_size=32", "metrics=[psnr]", "data.test_fraction=0.3"]
+    run = ["task=inpaint", *options, *SMALL, *BRIEF, "lpips=null", "data.path=saved", "data.seed=3"]
+    assert call("train", *run, "hydra.run.dir=run")[0] == 0
+    arguments = ["checkpoint=run/best.ckpt", "trainer=cpu", "output=out", "data=huggingface", "data.path=./saved"]
+    assert call("evaluate", *arguments, "metrics=[psnr]")[0] == 0
+    expected = HuggingFace(tmp_path / "saved", 32, test_fraction=0.3, seed=3).split("test").names
+    assert {row["name"] for row in read_rows(tmp_path / "out" / "images.csv")} == {*expected}

@@ -79,13 +79,17 @@ def test_overlap_beyond_the_receptive_field_gives_equal_results(sampler):
     module.tiles = Tiles(None)
     expected = module.restore(y, "t=0")
     module.denoiser.network.seen.clear()
-    module.tiles, module.denoiser.autocast = Tiles(32, 16, max_pixels=0), torch.bfloat16
-    assert module.tiles.wrap(module.denoiser).autocast == torch.bfloat16
-    module.denoiser.autocast = None
+    module.tiles = Tiles(32, 16, max_pixels=0)
     assert torch.allclose(module.restore(y, "t=0"), expected, atol=2e-6)
     assert max(module.denoiser.network.seen) <= 32 * 32
     module.tiles = Tiles(32, 0, max_pixels=0)
     assert not torch.allclose(module.restore(y, "t=0"), expected, atol=1e-4)
+
+
+def test_tiles_keep_the_precision():
+    denoiser = Denoiser(Local(2))
+    denoiser.autocast = torch.bfloat16
+    assert Tiles(32, 16).wrap(denoiser).autocast == torch.bfloat16
 
 
 def test_a_local_network_gives_equal_results_in_tiles():

@@ -365,11 +365,16 @@ def test_existing_results_are_kept_or_replaced_with_their_rows(blur, tmp_path, c
     rows = {row["result"]: row for row in table(out)}
     assert {name: row["target"] for name, row in rows.items()} == {"a.png": "t:1", "b.png": "t:0.5", "c.png": "t:0.5"}
     assert rows["a.png"] in first and (pixels(out / "a.png") == before).all()
+    picture(photos / "d.png", 6)
+    with open(out / RESTORED_CSV, "a") as file:
+        file.write("photos/d.png,d")  # of a killed process
+    assert call("restore", *options, "if_exists=skip") == (0, [])
+    assert sorted(row["result"] for row in table(out)) == ["a.png", "b.png", "c.png", "d.png"]
     (tmp_path / "precious").write_text("text\n")
     (out / RESTORED_CSV).unlink()
     (out / RESTORED_CSV).symlink_to(tmp_path / "precious")
     assert call("restore", *options, "if_exists=overwrite", "target=t:0.5") == (0, [])
-    assert len(table(out)) == 3 and (pixels(out / "a.png") != before).any()
+    assert len(table(out)) == 4 and (pixels(out / "a.png") != before).any()
     assert (tmp_path / "precious").read_text() == "text\n"
     (out / RESTORED_CSV).write_text("my,table\n1,2\n")
     refused(call("restore", *options, "if_exists=overwrite"), r"out/restored.csv, line 1: cannot be read")

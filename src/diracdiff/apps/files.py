@@ -21,7 +21,7 @@ from diracdiff.restorer import Restorer
 from diracdiff.utils.console import progress_bar
 from diracdiff.utils.errors import is_out_of_memory, warn
 from diracdiff.utils.files import append_rows, read_rows, write_atomically, write_rows
-from diracdiff.utils.ranks import Processes
+from diracdiff.utils.ranks import Processes, all_gather_objects
 
 COLUMNS = (
     *("image", "result", "checkpoint", "target", "t", "nfe", "seconds"),
@@ -95,7 +95,7 @@ class FileRestoration:
             for batch in mine:
                 self.restore(batch)
                 progress.advance(task, len(batch))
-        parts = ranks.all_gather((self.rows, self.failed))
+        parts = all_gather_objects((self.rows, self.failed))
         self.failed = {path: reason for _, failed in parts for path, reason in failed.items()}
         return [row for rows, _ in parts for row in rows]
 

@@ -34,12 +34,19 @@ license: {license}
 A restorer of [diracdiff](https://arxiv.org/abs/2303.14353). It reverses a gradual degradation, and stops early for the
 highest PSNR or later for the best perceptual quality.
 
-    diracdiff restore {checkpoint} input=PHOTOGRAPHS output=restored
+    diracdiff restore {checkpoint}{operator} input=PHOTOGRAPHS output=restored
 
 {facts}
 
 {about}
 """
+
+OPERATOR_ARGUMENTS = {
+    "KernelBlur": " kernel=gaussian:1.5",
+    "FreeformInpainting": " mask=MASKS",
+    "MultiScaleSuperResolution": " factor=2",
+}
+"""{class of a degradation: argument of `diracdiff restore` that its models need}."""
 
 
 def write_exported(
@@ -127,6 +134,7 @@ def model_card(checkpoint: Checkpoint, name: str, license: str | None = None, ab
         license=license or "unknown",
         title=for_markdown(recipe.get("name", "restoration")),
         checkpoint=for_terminal(shlex.quote(f"checkpoint={name}")),
+        operator=OPERATOR_ARGUMENTS.get(facts["degradation"]["_target_"].rpartition(".")[2], ""),
         facts="\n".join(f"- {for_markdown(part)}: {_code(content)}" for part, content in facts.items()),
         about=about.strip(),
     )

@@ -17,10 +17,9 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] /
 
 PATH_KEYS = (
     *("checkpoint", "data.root", "input", "kernel", "mask", "output", "paths.output_dir", "ckpt_path", "save_tuned"),
-    *("init_from", "about", "compare_with", "markdown", "sampler.grid.path", "schedule.severity.path"),
-    *("dncnn", "flow", "guided_diffusion", "prior", "regression"),
+    *("init_from", "about", "compare_with", "markdown", "dncnn", "flow", "guided_diffusion", "prior", "regression"),
 )
-"""Keys whose values are paths, apart from those that `is_path` recognises."""
+"""Keys whose values are paths, in addition to keys that end with .path or .checkpoint."""
 
 PAIR_KEYS = ("task.prob_terminal",)
 """Keys whose values are numbers or pairs of numbers."""
@@ -102,7 +101,7 @@ def _broken_rule(key: str, value: Any, known: Mapping[str, Any]) -> str:
     if key not in known and any(full.startswith(f"{key}.") for full in known):
         return "" if value is None and "." in key else f"must hold keys. Set one of them, {key}.KEY=…"
     if value is None:
-        return "must be given" if default is not None and key in ("seed", *PATH_KEYS) else ""
+        return "must be given" if default is not None and (key == "seed" or is_path(key)) else ""
     if is_path(key):
         return "" if isinstance(value, str) else f"must be a path. Write {key}=./{value}"
     if key in PAIR_KEYS and isinstance(value, list):

@@ -31,10 +31,6 @@ class Processes(NamedTuple):
         if self.world_size > 1:
             dist.barrier()
 
-    def all_gather(self, part: Any) -> list[Any]:
-        """Return the objects of all processes, in the order of ranks."""
-        return all_gather_objects(part)
-
 
 def all_gather_objects(part: Any) -> list[Any]:
     """Return the objects of all processes, in the order of their ranks. Without a process group, there is one."""
