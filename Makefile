@@ -21,7 +21,7 @@ else \
 fi
 endef
 
-.PHONY: help setup train report sweep demo evaluate restore compare schedule pack models wheel bench docs test lint format clean
+.PHONY: help setup train report sweep demo evaluate restore compare schedule pack wheel bench docs test lint format clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ $(VENV)/.installed-%: $(READY)
 	$(call install,.[$*])
 	@touch $@
 
-train: $(READY)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|huggingface
+train: $(READY) $(if $(filter huggingface,$(DATASET)),$(VENV)/.installed-hf)  ## train a restorer: TASK=deblur|inpaint|inpaint_box DATASET=photos|folder|celebahq|ffhq|imagenet|huggingface
 	@$(RUN) diracdiff train task=$(TASK) data=$(DATASET) $(ARGS)
 
 report: $(READY)  ## open the report of a training run, an evaluation or a comparison in a browser: RUN_DIR=FOLDER
@@ -69,11 +69,8 @@ compare: $(READY)  ## compare CHECKPOINT with other methods on DATASET: ARGS="pr
 schedule: $(READY)  ## schedule the severity of TASK over time: writes a table to runs/
 	@$(RUN) diracdiff schedule task=$(TASK) data=$(DATASET) output=runs/schedule_$(TASK).csv $(ARGS)
 
-pack: $(READY)  ## write a decoded copy of DATASET, which loads faster: ARGS="data.root=… output=packed"
+pack: $(VENV)/.installed-hf  ## write a decoded copy of DATASET, which loads faster: ARGS="data.root=… output=packed"
 	@$(RUN) diracdiff pack data=$(DATASET) $(ARGS)
-
-models: $(READY)  ## train the bundled models, such as checkpoint=builtin:denoise, in hours of one core each
-	@$(RUN) experiments.models.make $(ARGS)
 
 wheel: $(DEV)  ## build dist/*.whl with the bundled models
 	@$(RUN) hatchling build -t wheel

@@ -189,8 +189,12 @@ def test_the_network_is_conditioned_on_the_measurement_for_diagonal_operators(tm
     for task in ("motion_deblur", "dequantise", "denoise", "denoise_fixed", "prior"):
         cfg = composed(tmp_path, f"task={task}")
         assert not cfg.model.condition_on_measurement and cfg.model.preconditioning in ("none", "edm")
-    with pytest.raises(ValueError, match=r"MotionBlur does not have. Use .*method=paper"):
+    with pytest.raises(
+        ValueError, match=r"^model\.preconditioning=operator: .*MotionBlur does not have. Use .*method=paper"
+    ):
         build_restorer(composed(tmp_path, "task=motion_deblur", "method=posterior"))
+    with pytest.raises(ValueError, match=r"^output_type=mean: must be one of x_hat, iterate"):
+        build_restorer(composed(tmp_path, "output_type=mean"))
 
 
 def test_settings_of_the_paper(tmp_path):

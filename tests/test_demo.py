@@ -152,7 +152,7 @@ def test_a_photograph_is_restored_in_the_browser(demo, tmp_path):
         page.set_input_files("input[type=file]", str(tmp_path / "photo.png"))
         page.get_by_role("button", name="Restore").click()
         page.get_by_text(re.compile(r"Denoised image at t = 1\.00, NFE 1\. PSNR")).wait_for()
-        slider = page.get_by_role("slider", name=re.compile("accurate ↔ sharp"))
+        slider = page.get_by_role("slider", name=re.compile("stopping time: t = 1 ↔ t = 0"))
         slider.focus()
         slider.press("End")
         page.get_by_text("Iterate at t = 0.00, NFE 3.").wait_for()

@@ -87,6 +87,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--scico", help="SCICO's dncnn17M.mpk, which adds the row pnp_admm_dncnn")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the training runs")
+    names = ("ours", "prior", *TRAINED)
+    parser.add_argument("--train", nargs="+", choices=names, help="train only these networks, and do not compare")
     parser.add_argument("--overrides", nargs="*", default=[], help="further overrides of diracdiff train")
     parser.add_argument("--compare", nargs="*", default=[], help="further overrides of diracdiff compare")
     arguments = parser.parse_args()
@@ -95,14 +97,15 @@ def main() -> None:
     rows = []
     for seed in arguments.seeds:
         for task in arguments.tasks:
-            for name in networks(arguments.methods):
+            for name in arguments.train or networks(arguments.methods):
                 folder = run_folder(task, name, seed)
                 if not (folder / "summary.json").exists():
                     overrides = [*settings(task, name, seed), *data, *LENGTH, *MEASURED, *arguments.overrides]
                     run("train", *overrides, f"seed={seed}", f"hydra.run.dir={folder}", "ckpt_path=auto")
-            rows += compare(task, seed, arguments)
-            write_rows(FOLDER / "results.csv", rows)
-    print(f"written: {FOLDER / 'results.csv'}")
+            if not arguments.train:
+                rows += compare(task, seed, arguments)
+                write_rows(FOLDER / "results.csv", rows)
+                print(f"written: {FOLDER / 'results.csv'}")
 
 
 if __name__ == "__main__":

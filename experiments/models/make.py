@@ -1,7 +1,8 @@
 """Train the bundled models and export them into the package.
 
-`make models` trains all models on photographs of scikit-image. `--flowers` and `--wallpapers` add photographs.
-Interrupted runs resume, and trained models are only exported.
+`python -m experiments.models.make --only deblur` trains a model on photographs of scikit-image, and replaces the
+bundled model. `--flowers` and `--wallpapers` add photographs. Interrupted runs resume, and trained models are only
+exported.
 """
 
 import argparse

@@ -133,7 +133,7 @@ def build(restorer: Restorer, folder: Path) -> gr.Blocks:
                 go = gr.Button("Restore", variant="primary")
             with gr.Column(scale=3, min_width=320):
                 pair = gr.ImageSlider(label="Degraded | restored", type="filepath", interactive=False, max_height=640)
-                slider = gr.Slider(0, 1, value=0, step=1, label="accurate ↔ sharp", interactive=False)
+                slider = gr.Slider(0, 1, value=0, step=1, label="stopping time: t = 1 ↔ t = 0", interactive=False)
                 text = gr.Markdown("Upload a photograph, and press Restore.")
                 result = gr.DownloadButton("Download", interactive=False)
         state = gr.State()

@@ -31,7 +31,7 @@ def resolve_path(name: str | Path, **options: Any) -> Path:
     if not text.startswith(BUILTIN):
         return Path(text).expanduser()
     if text not in (models := bundled_models()):
-        remedy = f"Use {', '.join(models)}." if models else "This installation has none: in a clone, run `make models`."
+        remedy = f"Use {', '.join(models)}." if models else "This installation has none."
         raise ValueError(f"checkpoint={name}: is not a bundled model. {remedy}")
     return BUNDLED / text.removeprefix(BUILTIN)
 

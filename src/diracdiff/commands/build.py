@@ -51,7 +51,7 @@ def call_with_key(key: str, make: Callable[..., T], *arguments: Any, **named: An
     """Call a function, and prefix its errors with a configuration key.
 
     Args:
-        key: configuration key.
+        key: configuration key; "" for keys of the top level.
         make: function or class.
         arguments: positional arguments.
         named: keyword arguments.
@@ -71,7 +71,7 @@ def prefix_key(key: str, error: BaseException) -> str:
     if re.match(r"\w+(\.[\w.]+[:=]|:)", text):  # the message already begins with a full key
         return text
     above = key.rpartition(".")[0] if text.startswith(f"{key.rpartition('.')[2]}=") else key
-    return f"{above}.{text}".lstrip(".") if re.match(r"\w+=", text) else f"{key}: {text}"
+    return (f"{above}.{text}" if re.match(r"\w+=", text) else f"{key}: {text}").lstrip(".: ")
 
 
 def is_overridden(key: str) -> bool:
@@ -134,6 +134,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     preconditioning, images = model.preconditioning, 1 + conditioned
     if preconditioning == "operator":
         preconditioning = call_with_key("model", OperatorPreconditioning, model.spectrum, model.inputs)
+        call_with_key("model", preconditioning.check, process)
         images = preconditioning.num_images(process, conditioned)
     inputs = ({"conditions": 2} if increment else {}) | ({"images": images} if images > 1 else {})
     network = build(model.network, **inputs)
@@ -150,7 +151,7 @@ def build_restorer(cfg: DictConfig) -> Restorer:
     if size % multiple:
         raise ValueError(f"data.image_size={size}: must be a multiple of {multiple} for this model.")
     named = {"seed": cfg.seed, "name": cfg.task.name, "output_type": cfg.output_type}
-    return call_with_key("config", Restorer, process, denoiser, build(cfg.sampler), **named)
+    return call_with_key("", Restorer, process, denoiser, build(cfg.sampler), **named)
 
 
 def build_sampler(cfg: DictConfig, current: ReverseSampler) -> ReverseSampler:
