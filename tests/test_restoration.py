@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import refused
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 from test_freeform import restorer as mask_restorer
 
 from diracdiff.apps import Batch, RestoreOptions, SourceImage, prepare
@@ -166,19 +166,17 @@ def test_a_grey_image_stays_grey_in_its_mode(blur, tmp_path, call, mode):
     assert row["chi_square"] / row["residual_over_sigma"] ** 2 == pytest.approx(24 * 24, rel=1e-3)  # counts one channel
 
 
-def test_depth_transparency_profile_and_exif_are_kept(blur, tmp_path, call):
+def test_depth_transparency_and_profile_are_kept(blur, tmp_path, call):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    exif = Image.Exif()
-    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "Maker", 3
     (tmp_path / "photos").mkdir()
     values = np.random.default_rng(0).integers(0, 65536, (24, 24, 3), dtype=np.uint16)
-    attributes = {"alpha": np.full((24, 24), 30000, np.uint16), "icc": profile, "exif": exif.tobytes()[6:]}
+    attributes = {"alpha": np.full((24, 24), 30000, np.uint16), "icc": profile}
     write_image(tmp_path / "photos" / "deep.png", values, **attributes)
     write_image(tmp_path / "photos" / "deep.tif", values)
     assert call("restore", *blur, "input=photos", "output=auto") == (0, [])
     deep, tiff = (read_image(tmp_path / "auto" / name) for name in ("deep.png.png", "deep.tif.tif"))
     assert deep.info.bits == tiff.info.bits == 16 and len(np.unique(deep.pixels)) > 256
-    assert (deep.alpha == 30000).all() and deep.icc == profile and b"Maker" in deep.exif and tiff.alpha is None
+    assert (deep.alpha == 30000).all() and deep.icc == profile and tiff.alpha is None
     status, lines = call("restore", *blur, "input=photos", "output=jpg", "format=jpg")
     assert status == 2 and "deep.png: has transparency, which JPEG does not support. Use format=png" in lines[0]
     assert Image.open(tmp_path / "jpg" / "deep.tif.jpg").format == "JPEG"

@@ -175,7 +175,7 @@ class FileRestoration:
             alpha = None if original.alpha is None else convert_depth(original.alpha, 8 * pixels.itemsize)
             if alpha is not None and self.options.factor and not self.options.degrade:
                 alpha = alpha.repeat(self.options.factor, 0).repeat(self.options.factor, 1)
-            kept = {"alpha": alpha, "icc": original.icc, "exif": original.exif}
+            kept = {"alpha": alpha, "icc": original.icc}
         write_image(loaded.image.outputs[key], pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **kept)
 
     def _begin_table(self, images: Sequence[Input]) -> None:

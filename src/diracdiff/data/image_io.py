@@ -8,10 +8,9 @@ starts threads: a process that has read an image must not be forked.
 import io
 import os
 import stat
-import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ SIGNATURES = {
 TIFF_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B")
 """Supported TIFF files by their mode in Pillow."""
 
-COMPRESSION, ORIENTATION, SAMPLES, PLANAR = 259, 274, 277, 284
+COMPRESSION, SAMPLES, PLANAR = 259, 277, 284
 TILE_WIDTH, EXTRA_SAMPLES, DEPTHS = 322, 338, (32997, 32998)
 STRAIGHT_ALPHA, JPEG = 2, 7
 COMPRESSIONS = (1, 5, JPEG, 8, 32773, 32946)
@@ -86,7 +85,6 @@ class DecodedImage:
         grey: True if the three channels are equal at every pixel, also for grey stored as RGB.
         alpha: alpha channel, (H, W), of the type of `pixels`, or None.
         icc: ICC profile that fits the pixels, RGB or grey, or None; the sRGB profile after conversion from CMYK.
-        exif: EXIF payload, starting with its byte order, with orientation 1; None for TIFF or without EXIF.
         info: properties of the file.
     """
 
@@ -94,7 +92,6 @@ class DecodedImage:
     grey: bool
     alpha: NDArray[Any] | None
     icc: bytes | None
-    exif: bytes | None
     info: ImageInfo
 
 
@@ -122,7 +119,7 @@ def read_info(path: str | Path) -> ImageInfo:
 def read_image(
     path: str | Path, bits: int = 16, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
 ) -> DecodedImage:
-    """Read an image file with its alpha channel, ICC profile and EXIF.
+    """Read an image file with its alpha channel and ICC profile.
 
     Args:
         path: path of a regular file.
@@ -138,10 +135,9 @@ def read_image(
         info, image = _open(data, max_pixels)
         pixels, alpha = _decode(image, bits)
     grey = info.channels == 1 or all(bool((row == row[:, :1]).all()) for row in pixels)
-    icc, exif = (bytes(_get_field(image, name, b"")) for name in ("icc-profile-data", "exif-data"))
+    icc = bytes(_get_field(image, "icc-profile-data", b""))
     fits = icc[16:20] == (b"GRAY" if info.channels == 1 else b"RGB ")
-    exif = _reset_orientation(exif.removeprefix(b"Exif\0\0"))
-    return DecodedImage(pixels, grey, alpha, icc if fits else None, exif or None, info)
+    return DecodedImage(pixels, grey, alpha, icc if fits else None, info)
 
 
 def read_rgb8(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:
@@ -261,16 +257,3 @@ def _decode(image: Any, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
     alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[-1] in (2, 4) else None
     colours = pixels if alpha is None else pixels[..., :-1]
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3))), alpha
-
-
-def _reset_orientation(exif: bytes) -> bytes:
-    """Return an EXIF payload with orientation 1 and all other bytes unchanged."""
-    with suppress(KeyError, struct.error):
-        order = {b"II": "<", b"MM": ">"}[exif[:2]]
-        (start,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, start)
-        for offset in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", exif, offset)
-            if (tag, kind) == (ORIENTATION, 3):
-                return exif[: offset + 8] + struct.pack(f"{order}H", 1) + exif[offset + 10 :]
-    return exif

@@ -1,19 +1,16 @@
-"""Writing of image files with 8 or 16 bits, transparency, a colour profile and EXIF.
+"""Writing of image files with 8 or 16 bits, transparency and a colour profile.
 
 libvips encodes the images. It is imported on first use and starts threads, so a process must not fork after it has
 read or written an image.
 """
 
 import logging
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diracdiff.utils.errors import warn
 from diracdiff.utils.files import write_atomically
 
 SUFFIXES = (".png", ".jpg", ".tif")
@@ -25,9 +22,6 @@ QUALITY = 95
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 """JPEG segment that declares YCbCr colours and square pixels."""
 
-LONGEST_EXIF, PNG_HEADER = 65527, 33
-"""Maximum bytes of EXIF in a JPEG; bytes of the signature and the first chunk of a PNG."""
-
 
 def write_image(
     path: Path,
@@ -35,7 +29,6 @@ def write_image(
     *,
     alpha: NDArray[Any] | None = None,
     icc: bytes | None = None,
-    exif: bytes | None = None,
     quality: int = QUALITY,
 ) -> None:
     """Write an image as PNG, JPEG or TIFF atomically.
@@ -45,8 +38,6 @@ def write_image(
         pixels: uint8 or uint16, (H, W) or (H, W, 3).
         alpha: straight alpha channel, (H, W) of the same type; not for JPEG.
         icc: colour profile. Grey pixels with an RGB profile are written as RGB.
-        exif: EXIF payload, beginning with its byte order; not for TIFF. If it is too long for a JPEG, it is dropped
-            with a warning.
         quality: quality of a JPEG, in [1, 100]. Chroma is not subsampled.
 
     Raises:
@@ -57,30 +48,22 @@ def write_image(
         raise ValueError(f"suffix={suffix}: must be one of {', '.join(SUFFIXES)}")
     if suffix == ".jpg" and (alpha is not None or pixels.dtype != np.uint8):
         raise ValueError(f"suffix={suffix}: a JPEG has 8 bits and no transparency")
-    if suffix == ".jpg" and exif is not None and len(exif) > LONGEST_EXIF:
-        warn(f"{path}: written without its EXIF of {len(exif)} bytes. A JPEG holds at most {LONGEST_EXIF}.")
-        exif = None
     image = _image(pixels, alpha, icc, suffix)
     keep = "icc" if "icc-profile-data" in image.get_fields() else "none"
     try:
-        data = _encode(image, suffix, keep, exif, quality)
+        data = _encode(image, suffix, keep, quality)
     except libvips().Error as error:  # such as a JPEG of more than 65535 rows or columns
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path}: cannot be written ({reason}). Choose another format.") from error
     write_atomically(path, data)
 
 
-def _encode(image: Any, suffix: str, keep: str, exif: bytes | None, quality: int) -> bytes:
+def _encode(image: Any, suffix: str, keep: str, quality: int) -> bytes:
     if suffix == ".png":
-        data = bytes(image.pngsave_buffer(keep=keep, filter="all"))
-        chunk = b"" if exif is None else b"eXIf" + exif
-        checked = chunk and struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        return data[:PNG_HEADER] + checked + data[PNG_HEADER:]
+        return bytes(image.pngsave_buffer(keep=keep, filter="all"))
     if suffix == ".jpg":
         data = bytes(image.jpegsave_buffer(keep=keep, Q=quality, subsample_mode="off"))
-        content = b"" if exif is None else b"Exif\0\0" + exif
-        segment = content and b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
-        return data[:2] + JFIF + segment + data[2:]
+        return data[:2] + JFIF + data[2:]
     return bytes(image.tiffsave_buffer(keep=keep, compression="deflate", predictor="horizontal"))
 
 
