@@ -33,6 +33,9 @@ MODELS: dict[str, tuple[int, list[str]]] = {
 }
 """{name of a model: (training steps, overrides of the training run)}."""
 
+FURTHER = ["optimizer.lr=5e-4", "optimizer.muon_lr=0.01"]
+"""Learning rates of a further training run, which starts from the bundled model."""
+
 
 def train(folder: Path, steps: int, photographs: Path, settings: list[str]) -> Path:
     """Train a model for a number of steps of BATCH crops, unless it exists, and return its checkpoint."""
@@ -45,11 +48,12 @@ def train(folder: Path, steps: int, photographs: Path, settings: list[str]) -> P
     return folder / "best.ckpt"
 
 
-def describe(name: str, steps: int, credits: list[str]) -> Path:
-    """Write the text for the card of a model, and return its path."""
+def describe(name: str, steps: int, further: int, credits: list[str]) -> Path:
+    """Write the text for the card of a model, trained for `further` steps after the first run, and return its path."""
     colours = " in random colours" if RECOLOUR in MODELS[name][1] else ""
     crops = f"{steps} steps of {BATCH} crops of 64 px{colours}, Muon"
     data = ["## Data", "", "Photographs, shrunk and cropped:", "", *(f"- {line}" for line in credits), ""]
+    crops += f". Then `--further {further}`: {further} more steps from these weights" if further else ""
     training = ["## Training", "", f"`python -m experiments.models.make --only {name}`: {crops}.", ""]
     path = FOLDER / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(MODELS), choices=MODELS, help="models to train")
     parser.add_argument("--steps", type=int, help=f"training steps of {BATCH} crops")
+    parser.add_argument("--further", type=int, default=0, help="train the bundled models for this number of steps")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training run")
     parser.add_argument("--flowers", type=Path, help="folder of flower_photos with train, val and test")
     parser.add_argument("--wallpapers", type=Path, help="folder of Debian's lomiri-wallpapers-16.04")
@@ -84,9 +89,11 @@ def main() -> None:
     credits = collect(photographs, arguments.flowers, arguments.wallpapers)
     for name in arguments.only:
         steps = arguments.steps or MODELS[name][0]
-        settings = [*MODELS[name][1], f"threads={arguments.threads}", *arguments.overrides]
-        checkpoint = train(FOLDER / name, steps, photographs, settings)
-        export(name, checkpoint, describe(name, steps, credits))
+        settings, folder = [*MODELS[name][1], f"threads={arguments.threads}", *arguments.overrides], FOLDER / name
+        if arguments.further:
+            settings, folder = [*settings, *FURTHER, f"init_from=builtin:{name}"], FOLDER / f"{name}_further"
+        checkpoint = train(folder, arguments.further or steps, photographs, settings)
+        export(name, checkpoint, describe(name, steps, arguments.further, credits))
 
 
 if __name__ == "__main__":
