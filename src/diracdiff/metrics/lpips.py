@@ -56,7 +56,7 @@ class LPIPS(ImageMetric):
         except ValueError as error:
             if backbone not in BACKBONES:
                 raise
-            warn(f"LPIPS is left out: {error}. Without LPIPS there is no t_PO.")
+            warn(f"LPIPS is left out, so there is no t_PO: {error}")
             return None
 
     @property
