@@ -8,7 +8,6 @@ import skimage
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
 from diracdiff import load
@@ -57,12 +56,8 @@ def classical(restorer: Restorer, problem: Problem, x: Tensor, y: Tensor) -> tup
         return "biharmonic", biharmonic(restorer, y, "")
     if problem.model == "super_resolution":
         return "bicubic", bicubic(restorer, y, "")
-    if problem.model == "denoise":
-        noisy = y[0].permute(1, 2, 0).numpy()
-        results = [denoise_tv_chambolle(noisy, 10 * weight, channel_axis=-1) for weight in WEIGHTS]
-        images = [torch.from_numpy(result).permute(2, 0, 1)[None].float() for result in results]
-    else:
-        images = [total_variation(weight)(restorer, y, "") for weight in WEIGHTS]
+    scale = 1 if problem.level is None else 10  # denoising needs larger weights
+    images = [total_variation(scale * weight)(restorer, y, "") for weight in WEIGHTS]
     return "total variation", max(images, key=lambda image: psnr(image, x))
 
 
