@@ -37,7 +37,7 @@ def column(name: str, title: str, digits: int = 0) -> dict[str, Any]:
 def metric_column(metric: Metric) -> dict[str, Any]:
     """Describe the column and the axis of a metric."""
     note = {True: "↑ higher is better", False: "↓ lower is better", None: ""}[metric.higher_is_better]
-    note = "in noise levels, 1 is perfect" if isinstance(metric, Consistency) else note
+    note = "1 is perfect" if isinstance(metric, Consistency) else note
     description = column(metric.name, metric.title, metric.digits)
     return description | {"unit": metric.unit, "higher": metric.higher_is_better, "note": note}
 
